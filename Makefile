@@ -1,0 +1,87 @@
+# The commands of this repository. Every target does its own set-up: it needs Python 3.11+, make and a package index.
+#
+#   PYTHON=python3.12 make test     another interpreter, in an environment of its own (.venv-3.12)
+#   make test ARGS='-k frames'      what is given to pytest besides
+#   make test COVERAGE=no           the tests without measuring
+
+PYTHON ?= python3
+COVERAGE ?= yes
+ARGS ?=
+
+ifndef VENV
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
+endif
+
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
+
+.DEFAULT_GOAL := help
+.PHONY: help python venv demo test lint types docs soak lowest clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Words of Python 2, so that an interpreter of any age can say that it is too old.
+python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "make: there is no $(PYTHON) here. Install Python 3.11 or newer, or name one: PYTHON=python3.12 make ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $(PYTHON) does not run, or is older than 3.11. Name a newer one: PYTHON=python3.12 make ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "make: $(PYTHON) has no venv module or no ensurepip. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+# Order-only on `python`: the check runs, but a passing check does not make the environment stale.
+$(INSTALLED): pyproject.toml $(wildcard setup.py) | python
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install -q -e '.[dev]'
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(PIP) install -q -e '.[docs]'
+	@touch $@
+
+venv: $(INSTALLED) ## build the environment (.venv) with everything that development needs
+
+# Ctrl-C ends the example, not make. In the foreground of a terminal the shell's job control (set -m) gives the example
+# a process group of its own, so make is not interrupted and reports the example's status, which is 0. Anywhere else
+# (background, no terminal, no ps) the example takes the shell's place, so that a signal sent by make reaches it.
+demo: $(INSTALLED) ## run the chat example; Ctrl-C ends it
+	@case "$$(ps -o stat= -p $$$$ 2>/dev/null)" in \
+		*+*) set -m; $(RUN) examples/chat/app.py ;; \
+		*) exec $(RUN) examples/chat/app.py ;; \
+	esac
+
+test: $(INSTALLED) ## run the tests; branch coverage must reach the gate in pyproject.toml
+ifeq ($(COVERAGE),no)
+	$(RUN) -m pytest $(ARGS)
+else
+	@$(RUN) -m coverage erase
+	$(RUN) -m coverage run --parallel-mode -m pytest $(ARGS)
+	@$(RUN) -m coverage combine -q
+	$(RUN) -m coverage report
+endif
+
+lint: $(INSTALLED) ## ruff: rules and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
+	$(RUN) -m mypy
+	$(RUN) -m pyright --verifytypes trio_ws --ignoreexternal
+
+docs: $(DOCS_INSTALLED) ## build the documentation into site/; a warning is an error
+	$(RUN) -m mkdocs build --strict --quiet
+
+soak: $(INSTALLED) ## the tests that take minutes
+	$(RUN) -m pytest -m soak -s $(ARGS)
+
+lowest: python ## run the tests with the oldest dependencies that pyproject.toml allows
+	@$(PYTHON) .ci/lowest.py pyproject.toml > .lowest.txt
+	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest COVERAGE=no
+
+clean: ## remove what make made, the environments too
+	rm -rf .venv .venv-* .lowest.txt build dist site htmlcov *.egg-info .coverage .coverage.*
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find trio_ws tests examples -name __pycache__ -prune -exec rm -rf {} +
