@@ -1,0 +1,127 @@
+"""The head of an HTTP message, cut out of the bytes that arrive: where it ends, and whether it is too large.
+
+Both sides of the opening handshake use it before h11 sees a byte. What a head says is read in `request` and
+`offer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from trio_ws.config import Limits
+from trio_ws.headers import Headers
+
+__all__ = ["BadHead", "HeadSplitter", "elements", "excerpt", "not_plain"]
+
+_MAX_EXCERPT = 80
+_CR = 0x0D
+_PLAIN = re.compile(r"[\t\x20-\x7e]*")
+
+
+class BadHead(Exception):  # noqa: N818 - it is translated by whoever reads the head
+    """A head that need not be read any further.
+
+    Attributes:
+        status: what a server answers it with: 400, 414 or 431.
+        message: what is wrong with it, in ASCII, with nothing of the peer's in it.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class HeadSplitter:
+    """Finds the end of one head, as h11 does: the first empty line, where lines end in LF or in CR LF.
+
+    Every byte is looked at once, however the head is cut, and what comes out does not depend on the cuts.
+
+    Args:
+        plausible: says whether the first bytes (at most 40) can begin a head, so that what is no HTTP is
+            refused at its first byte and not by a timeout.
+        limits: bounds of lines, their number and the whole.
+    """
+
+    __slots__ = ("_begin", "_buffer", "_headers", "_limits", "_line", "_plausible", "_searched", "rest")
+
+    def __init__(self, plausible: Callable[[bytes], bool], limits: Limits) -> None:
+        self._plausible = plausible
+        self._limits = limits
+        self._buffer = bytearray()
+        self._begin = 0  # where the head begins: after one empty line, if there is one
+        self._line = 0  # where the current line begins
+        self._searched = 0  # no line ends between self._line and here
+        self._headers = -1  # complete header lines; -1 until the first line is complete
+        self.rest = b""
+        """What came behind the head."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> bytes | None:
+        """Take bytes and return the whole head with its empty line, or None if it is not complete.
+
+        Raises:
+            BadHead: it is too large, folded (RFC 9112 5.2), or no HTTP at all. Do not feed it again.
+        """
+        self._buffer += data
+        if self._headers < 0 and not self._plausible(bytes(self._buffer[:40])):
+            raise BadHead(400, "this is not HTTP/1.1")
+        while (end := self._buffer.find(b"\n", self._searched)) >= 0:
+            if self._ends_head(end):
+                self.rest = bytes(self._buffer[end + 1 :])
+                return bytes(self._buffer[self._begin : end + 1])
+            self._line = self._searched = end + 1
+        self._searched = len(self._buffer)
+        self._check_size(self._searched)
+        return None
+
+    def _ends_head(self, end: int) -> bool:
+        """Take the line whose LF is at `end`, and say whether it is the empty one after the head."""
+        self._check_size(end)
+        if self._length(end) == 0:
+            if self._headers >= 0:
+                return True
+            # RFC 9112 2.2: one empty line before a request is ignored. More are not plausible.
+            self._begin = end + 1
+            return False
+        if self._headers >= 0 and self._buffer[self._line] in b" \t":
+            raise BadHead(400, "a header is folded over several lines")
+        self._headers += 1
+        if self._headers > self._limits.max_headers:
+            raise BadHead(431, f"more than {self._limits.max_headers} headers")
+        return False
+
+    def _length(self, end: int) -> int:
+        """The length of the current line if it ends before `end`, without its CR."""
+        has_return = end > self._line and self._buffer[end - 1] == _CR
+        return end - self._line - has_return
+
+    def _check_size(self, end: int) -> None:
+        limits = self._limits
+        if self._headers < 0:
+            if self._length(end) > min(limits.max_request_line, limits.max_head_size):
+                raise BadHead(414, f"the first line has more than {limits.max_request_line} bytes")
+        elif self._length(end) > limits.max_header_size or end > limits.max_head_size:
+            raise BadHead(
+                431,
+                f"the head is too large: {limits.max_header_size} bytes a line and {limits.max_head_size} "
+                "in all are allowed",
+            )
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of a peer's text in printable ASCII and quotes: safe to log and to send back."""
+    return ascii(text) if len(text) <= _MAX_EXCERPT else f"{text[:_MAX_EXCERPT]!a}..."
+
+
+def elements(values: Iterable[str]) -> list[str]:
+    """Return the elements of a list header (RFC 9110 5.6.1) from all its values; empty ones are skipped."""
+    return [element for value in values for piece in value.split(",") if (element := piece.strip(" \t"))]
+
+
+def not_plain(headers: Headers) -> str | None:
+    """Return the name of a Sec-WebSocket header that is not printable ASCII, None if all are."""
+    for name, value in headers.pairs:
+        if name.startswith("sec-websocket-") and not _PLAIN.fullmatch(value):
+            return name
+    return None

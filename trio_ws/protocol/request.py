@@ -1,0 +1,157 @@
+"""Reading an HTTP request on the server: `HeadReader` makes a `RequestHead` of bytes, `check_http` judges it.
+
+The upgrade to a WebSocket is in `handshake`, answers are in `response`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+import attrs
+import h11
+
+from trio_ws.config import Limits
+from trio_ws.headers import Headers
+from trio_ws.protocol.head import BadHead, HeadSplitter, elements, excerpt
+from trio_ws.url import split_host
+
+__all__ = ["BadRequest", "HeadReader", "RequestHead", "check_http", "is_upgrade"]
+
+# A method is a token (RFC 9110 9.1); the longest registered one has 17 letters. An empty line may lead.
+_PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |\Z))|\r\Z")
+# RFC 9112 3.2.2: servers must accept the absolute form, which is for proxies, too.
+_ABSOLUTE_FORM = re.compile(r"(?:https?|wss?)://([^/?#]*)(.*)", re.IGNORECASE)
+_ORIGIN_FORM = re.compile(r"/[\x21\x22\x24-\x7e]*")
+
+
+class BadRequest(Exception):  # noqa: N818 - the name of status 400
+    """A request that is answered with an error, after which the connection ends.
+
+    Attributes:
+        status: the HTTP status to answer with.
+        message: what is wrong, in printable ASCII, the peer's text in it escaped and cut: safe to log and to
+            send.
+        headers: what the answer must hold besides.
+    """
+
+    def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+
+@attrs.frozen
+class RequestHead:
+    """The head of a request as h11 read it; it may yet be one that we refuse."""
+
+    method: str
+    target: str
+    """The request target in ASCII, percent-encoded as it came; of the absolute form path and query."""
+    http_version: str
+    """`"1.1"`, for example."""
+    headers: Headers
+
+
+class HeadReader:
+    """Reads one request head. Limits are checked before h11 sees a byte, however the head is cut.
+
+    Args:
+        limits: the bounds of `max_request_line`, `max_header_size`, `max_head_size` and `max_headers`.
+    """
+
+    __slots__ = ("_splitter", "leftover")
+
+    def __init__(self, limits: Limits) -> None:
+        self._splitter = HeadSplitter(_plausible, limits)
+        self.leftover = b""
+        """The bytes that came behind the head: they belong to the frames."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> RequestHead | None:
+        """Take bytes and return the head when it is complete. Then, and after an error, do not feed it again.
+
+        Raises:
+            BadRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
+                raised.
+        """
+        try:
+            head = self._splitter.feed(data)
+        except BadHead as error:
+            raise BadRequest(error.status, error.message) from None
+        if head is None:
+            return None
+        self.leftover = self._splitter.rest
+        return _read(head)
+
+
+def _plausible(beginning: bytes) -> bool:
+    return _PLAUSIBLE.match(beginning) is not None
+
+
+def _read(head: bytes) -> RequestHead:
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(head)
+    try:
+        # A whole head is a request or an error.
+        request = cast("h11.Request", connection.next_event())
+    except h11.RemoteProtocolError as error:
+        raise BadRequest(400, f"malformed request: {excerpt(str(error))}") from None
+    headers = Headers(request.headers)
+    return RequestHead(
+        method=request.method.decode("ascii"),
+        target=_origin_form(request.target.decode("ascii"), headers),
+        http_version=request.http_version.decode("ascii"),
+        headers=headers,
+    )
+
+
+def _origin_form(target: str, headers: Headers) -> str:
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None:
+        return target
+    authority, rest = match.groups()
+    # RFC 9112 3.2: Host must be the same; RFC 9112 3.2.2 prefers the target's, we choose none of the two.
+    if headers.get("host", "").lower() != authority.lower():
+        raise BadRequest(400, f"the request target {excerpt(target)} is not on the host of the Host header")
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def check_http(head: RequestHead) -> None:
+    """Refuse what we answer to no request at all, be it for an upgrade or for a page.
+
+    Raises:
+        BadRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
+            a missing, repeated or malformed Host (RFC 9112 3.2), a body (we take none), or a target that is
+            not a path.
+    """
+    if head.http_version not in ("1.0", "1.1"):
+        raise BadRequest(400, f"HTTP version {excerpt(head.http_version)} is not supported")
+    if head.method not in ("GET", "HEAD"):
+        raise BadRequest(405, f"method {excerpt(head.method)} is not allowed", (("Allow", "GET"),))
+    _check_host(head)
+    if "transfer-encoding" in head.headers or head.headers.get("content-length", "").strip("0"):
+        raise BadRequest(400, "a request with a body is not accepted")
+    if not _ORIGIN_FORM.fullmatch(head.target):
+        raise BadRequest(400, f"the request target {excerpt(head.target)} is not a path")
+
+
+def _check_host(head: RequestHead) -> None:
+    hosts = head.headers.get_list("host")
+    if len(hosts) > 1 or (not hosts and head.http_version == "1.1"):
+        raise BadRequest(400, "a request needs one Host header")
+    for host in hosts:
+        try:
+            split_host(host)
+        except ValueError as error:
+            raise BadRequest(400, f"bad Host header {excerpt(host)}: {error}") from None
+
+
+def is_upgrade(head: RequestHead) -> bool:
+    """Say whether the request is meant for a WebSocket, well-formed or not; otherwise it is for a page."""
+    headers = head.headers
+    return (
+        "sec-websocket-key" in headers
+        or "sec-websocket-version" in headers
+        or "websocket" in [protocol.lower() for protocol in elements(headers.get_list("upgrade"))]
+    )
