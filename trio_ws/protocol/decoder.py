@@ -1,0 +1,372 @@
+"""The frame decoder: bytes from a peer in, messages and control frames out.
+
+It does no I/O and answers nothing: what a close or a ping is answered with is decided in `endpoint`. A
+message in parts is kept in `assembly`; inflating is `deflate`'s. It never raises on what a peer sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+
+from trio_ws.codes import CloseCode
+from trio_ws.protocol.assembly import BytesAssembly, TextAssembly
+from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig
+from trio_ws.protocol.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    DATA_OPCODES,
+    EXTENDED_16,
+    EXTENDED_LENGTH,
+    FIN,
+    LENGTH_BITS,
+    MASKED,
+    MAX_CONTROL_SIZE,
+    OPCODE_BITS,
+    PING,
+    PONG,
+    RSV1,
+    START_SIZE,
+    TEXT,
+)
+from trio_ws.protocol.masking import KEY_SIZE, WORDS, apply_mask, rotate
+from trio_ws.protocol.rules import BrokenRule, check_first, check_second, read_close, read_length
+
+__all__ = ["Decoder", "Item", "Violation"]
+
+_WHOLE_TEXT: Final = FIN | TEXT
+_WHOLE_MESSAGE: Final = (_WHOLE_TEXT, FIN | BINARY)
+_WINDOW: Final = 16 * 1024
+"""Bytes that one turn of the loop over whole messages looks at. It reads a copy, because bytes are read faster
+than a memoryview, and the copy has a bound, because a decoder that pauses after each message makes one each
+time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The peer broke the protocol: the last item of a decoder.
+
+    Attributes:
+        code: what the connection is to be closed with: 1002, 1007 or 1009 (RFC 6455 7.4.1).
+        reason: the rule in one sentence, short enough for a close frame.
+    """
+
+    code: int
+    reason: str
+
+
+Item: TypeAlias = str | bytes | Ping | Pong | CloseConnection | TextMessage | BytesMessage | Violation
+"""What a decoder gives: a whole message as `str` or `bytes`, a control frame as wsproto's event, a part of a
+streamed message as wsproto's `TextMessage` or `BytesMessage`, or the peer's breach of the protocol."""
+
+
+class Decoder:
+    """Decodes the frames of one peer (RFC 6455 5 to 8, RFC 7692 with an inflater).
+
+    Args:
+        client: True on the client's side, where frames come unmasked; False on the server's, where they come
+            masked.
+        max_message_size: bytes that one message may have on the wire, and after inflating.
+        max_fragments: frames that one message may come in.
+        inflater: inflates compressed messages; None if no compression was negotiated.
+
+    Attributes:
+        failed: whether a `Violation` was given; what comes later is discarded.
+        closed: whether the peer's close frame was given; what comes later is discarded (RFC 6455 5.5.1).
+    """
+
+    __slots__ = (
+        "_armed",
+        "_budget",
+        "_control",
+        "_fin",
+        "_fragments",
+        "_head",
+        "_in_payload",
+        "_inflated",
+        "_inflater",
+        "_key",
+        "_left",
+        "_masked",
+        "_max_fragments",
+        "_max_message_size",
+        "_message",
+        "_message_inflater",
+        "_need",
+        "_opcode",
+        "_target",
+        "_wire_size",
+        "closed",
+        "failed",
+    )
+
+    def __init__(
+        self,
+        *,
+        client: bool,
+        max_message_size: int,
+        max_fragments: int,
+        inflater: Inflater | None = None,
+    ) -> None:
+        self.failed = False
+        self.closed = False
+        self._masked = 0 if client else MASKED
+        self._max_message_size = max_message_size
+        self._max_fragments = max_fragments
+        self._inflater = inflater
+        self._budget = 0
+        # The frame that is being read: its header as far as it came, then what is known of its payload.
+        self._head = bytearray()
+        self._need = START_SIZE
+        self._in_payload = False
+        self._opcode = CONTINUATION
+        self._fin = False
+        self._key = b""
+        self._left = 0
+        self._control = bytearray()
+        self._target: TextAssembly | BytesAssembly | None = None  # None for a control frame
+        # The data message that is being gathered, if any, over all of its frames.
+        self._message: TextAssembly | BytesAssembly | None = None
+        self._message_inflater: Inflater | None = None
+        self._fragments = 0
+        self._wire_size = 0
+        self._inflated = 0
+        self._armed = False
+
+    def decode(
+        self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int
+    ) -> int:
+        """Decode `data` from its start and append what is complete to `out`.
+
+        A frame that is cut is kept (copied, so `data` may be a buffer that is used again), and a message that
+        came before a violation in the same bytes is given before it.
+
+        Args:
+            data: what came from the peer, from where the last call stopped.
+            out: receives the items.
+            max_items: pause when this many items were appended.
+            max_bytes: pause when messages of this many bytes (text as UTF-8, after inflating) were appended.
+
+        Returns:
+            How many bytes were consumed: less than all only after a pause, and then the caller comes again
+            with the rest. After a violation or a close frame there is no pause: the rest is discarded.
+        """
+        end = len(data)
+        if self.failed or self.closed:
+            return end
+        self._budget = max_bytes
+        try:
+            position = self._decode(data, out, len(out) + max_items)
+        except (BrokenRule, UnicodeDecodeError, InflateTooBig, InflateError) as error:
+            self.failed = True
+            self._forget()
+            out.append(_violation(error, self._max_message_size))
+        return end if self.failed or self.closed else position
+
+    def stream_next(self) -> TextMessage | BytesMessage | None:
+        """Give one data message in chunks, as its bytes come: the one that is being gathered, else the next.
+
+        Until that message's last chunk (`message_finished`), `decode` appends `TextMessage` or `BytesMessage`
+        events instead of a `str` or `bytes`. Text is cut between characters. Only the last chunk may be
+        empty.
+
+        Returns:
+            What is gathered already of a message, as its first chunk; None if there is nothing.
+        """
+        if self.failed or self.closed:
+            return None
+        self._armed = True
+        return None if self._message is None else self._message.take_chunk()[0]
+
+    def _decode(self, data: bytes | bytearray | memoryview, out: list[Item], stop: int) -> int:
+        position, end = 0, len(data)
+        while position < end and not self.closed:
+            before, count = position, len(out)
+            if not (self._head or self._in_payload or self._message or self._armed):
+                position += self._whole_messages(bytes(data[position : position + _WINDOW]), out, stop)
+            if position == before:
+                position = self._step(data, position, out)
+            if len(out) > count and (len(out) >= stop or self._budget <= 0):
+                break
+        return position
+
+    # --- whole messages in one frame: the hot path ---
+
+    def _whole_messages(self, data: bytes, out: list[Item], stop: int) -> int:
+        """Decode messages in one frame of at most 64 KiB; return where the first other thing begins.
+
+        Whatever is wrong, cut or of another kind is left to `_step`.
+        """
+        position, end = 0, len(data)
+        masked, largest, budget = self._masked, self._max_message_size, self._budget
+        header = START_SIZE + KEY_SIZE if masked else START_SIZE
+        while position + header <= end:
+            first = data[position]
+            size = data[position + 1] ^ masked
+            start = position + header
+            if size > MAX_CONTROL_SIZE:
+                if size != EXTENDED_16:
+                    break
+                size = int.from_bytes(data[position + START_SIZE : position + START_SIZE + 2])
+                start += 2
+                if size <= MAX_CONTROL_SIZE:
+                    break
+            after = start + size
+            if after > end or size > largest or first not in _WHOLE_MESSAGE:
+                break
+            if not masked:
+                payload = data[start:after]
+            elif size <= MAX_CONTROL_SIZE:
+                # Key and payload as one number: XORed with the key in a row its first four bytes are zero.
+                number = int.from_bytes(data[start - KEY_SIZE : after], "little")
+                number ^= (number & 0xFFFFFFFF) * WORDS[(size + 7) >> 2]
+                payload = number.to_bytes(size + 7, "little")[KEY_SIZE : KEY_SIZE + size]
+            else:
+                payload = apply_mask(data[start:after], data[start - KEY_SIZE : start])
+            out.append(str(payload, "utf-8") if first == _WHOLE_TEXT else payload)
+            position = after
+            budget -= size
+            if len(out) >= stop or budget <= 0:
+                break
+        self._budget = budget
+        return position
+
+    # --- everything, in any parts ---
+
+    def _step(self, data: bytes | bytearray | memoryview, position: int, out: list[Item]) -> int:
+        """Go on to the end of the frame, or of `data`; return where that is."""
+        if not self._in_payload:
+            position = self._read_header(data, position)
+            if not self._in_payload:
+                return position
+        part = self._unmask(data[position : position + self._left])
+        self._left -= len(part)
+        self._in_payload = self._left > 0
+        if self._target is not None:
+            self._take_in(self._target, part, out)
+        else:
+            self._control += part
+            if not self._in_payload:
+                out.append(self._control_item())
+        return position + len(part)
+
+    def _unmask(self, part: bytes | bytearray | memoryview) -> bytes:
+        if not self._masked:
+            return bytes(part)
+        key = self._key
+        self._key = rotate(key, len(part))
+        return apply_mask(part, key)
+
+    def _read_header(self, data: bytes | bytearray | memoryview, position: int) -> int:
+        """Gather the header's parts (start, length, key), each judged when it is there; return the end."""
+        head = self._head
+        while not self._in_payload:
+            part = data[position : position + self._need - len(head)]
+            head += part
+            position += len(part)
+            if len(head) < self._need:
+                break
+            self._judge(head)
+        return position
+
+    def _judge(self, head: bytearray) -> None:
+        """Judge the part of the header that is complete now, and say how much is needed for the next."""
+        length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
+        if self._need == START_SIZE:
+            self._judge_start(head[0], head[1])
+            if length_end > START_SIZE:
+                self._need = length_end
+                return
+        if self._need == length_end:
+            self._begin_frame(head[0], read_length(head))
+            if self._masked:
+                self._need = length_end + KEY_SIZE
+                return
+        self._key = bytes(head[length_end:])
+        self._in_payload = True
+        self._need = START_SIZE
+        head.clear()
+
+    def _judge_start(self, first: int, second: int) -> None:
+        check_first(first, in_message=self._message is not None, compression=self._inflater is not None)
+        check_second(first & OPCODE_BITS, second, masked=self._masked)
+
+    def _begin_frame(self, first: int, size: int) -> None:
+        self._opcode = opcode = first & OPCODE_BITS
+        self._fin = bool(first & FIN)
+        self._left = size
+        if opcode in DATA_OPCODES:
+            self._message = TextAssembly() if opcode == TEXT else BytesAssembly()
+            self._message_inflater = self._inflater if first & RSV1 else None
+            self._fragments = self._wire_size = self._inflated = 0
+        if opcode >= CLOSE:
+            self._target = None
+            return
+        self._target = self._message
+        self._fragments += 1
+        self._wire_size += size
+        if self._fragments > self._max_fragments:
+            raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} frames")
+        if self._wire_size > self._max_message_size:
+            raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, _too_big(self._max_message_size))
+
+    def _take_in(self, message: TextAssembly | BytesAssembly, part: bytes, out: list[Item]) -> None:
+        """Add the part to its message, and give what can be given of that."""
+        final = self._fin and not self._in_payload
+        if self._message_inflater is not None:
+            part = self._inflate(self._message_inflater, part, final)
+        item: Item | None = None
+        size = 0
+        if final:
+            item, size = message.finish_chunk(part) if self._armed else message.finish(part)
+            self._message = None
+            self._armed = False
+        else:
+            message.add(part)
+            if self._armed:
+                item, size = message.take_chunk()
+        if item is not None:
+            out.append(item)
+            self._budget -= size
+
+    def _inflate(self, inflater: Inflater, part: bytes, final: bool) -> bytes:
+        inflated = inflater.inflate(part, final=final, limit=self._max_message_size - self._inflated)
+        self._inflated += len(inflated)
+        return inflated
+
+    def _control_item(self) -> Ping | Pong | CloseConnection:
+        payload = bytes(self._control)
+        self._control.clear()
+        if self._opcode == PING:
+            return Ping(payload)
+        if self._opcode == PONG:
+            return Pong(payload)
+        item = read_close(payload)
+        self.closed = True
+        self._forget()
+        return item
+
+    def _forget(self) -> None:
+        """Let go of what will never be complete."""
+        self._message = self._target = None
+        self._head.clear()
+        self._control.clear()
+
+
+def _violation(error: Exception, max_message_size: int) -> Violation:
+    match error:
+        case BrokenRule():
+            return Violation(error.code, error.reason)
+        case InflateTooBig():
+            return Violation(int(CloseCode.MESSAGE_TOO_BIG), _too_big(max_message_size))
+        case UnicodeDecodeError():
+            return Violation(int(CloseCode.INVALID_PAYLOAD), "text message is not UTF-8")
+        case _:
+            return Violation(int(CloseCode.INVALID_PAYLOAD), "compressed message cannot be inflated")
+
+
+def _too_big(max_message_size: int) -> str:
+    return f"message of more than {max_message_size} bytes"

@@ -1,0 +1,159 @@
+"""The frame encoder: messages and control frames in, the bytes of frames out.
+
+It does no I/O. Who may send what when is decided in `states` and `endpoint`; compressing is `deflate`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from trio_ws.codes import CloseCode, check_close
+from trio_ws.errors import LocalProtocolError
+from trio_ws.protocol.deflate import Deflater
+from trio_ws.protocol.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    FIN,
+    MAX_CONTROL_SIZE,
+    PING,
+    PONG,
+    TEXT,
+    encode_frame,
+    encode_header,
+)
+from trio_ws.protocol.masking import MaskSource
+
+__all__ = ["Encoder"]
+
+_SMALL_TEXT: Final = tuple(encode_header(FIN | TEXT, size) for size in range(MAX_CONTROL_SIZE + 1))
+"""The headers of a server's whole text messages, by size."""
+_SMALL_BINARY: Final = tuple(encode_header(FIN | BINARY, size) for size in range(MAX_CONTROL_SIZE + 1))
+
+
+class Encoder:
+    """Encodes the frames of one side of a connection (RFC 6455 5 to 7, RFC 7692 with a deflater).
+
+    A call that raises leaves everything as it was: no masking key is used up, no compressor has moved.
+
+    Args:
+        client: True on the client's side, where frames are masked.
+        deflater: compresses messages from its threshold on; None if no compression was negotiated.
+    """
+
+    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode")
+
+    def __init__(self, *, client: bool, deflater: Deflater | None = None) -> None:
+        self._masks = MaskSource() if client else None
+        self._deflater = deflater
+        # The fragmented message that is being sent: its opcode, 0 if there is none.
+        self._opcode = CONTINUATION
+        self._compressing = False
+
+    def message(self, data: str | bytes | bytearray | memoryview) -> bytes:
+        """Return the one frame of a whole message: text for `str`, else binary (RFC 6455 5.6).
+
+        Raises:
+            TypeError: `data` is something else.
+            UnicodeEncodeError: text with lone surrogates.
+            LocalProtocolError: a fragmented message is unfinished.
+        """
+        if self._opcode:
+            raise LocalProtocolError("message() before the last fragment of a fragmented message")
+        opcode, payload = _payload(data)
+        size = len(payload)
+        if self._deflater is not None and size >= self._deflater.threshold:
+            return self._frame(opcode, self._deflater.deflate(payload, final=True), rsv1=True)
+        if size <= MAX_CONTROL_SIZE and self._masks is None:
+            return (_SMALL_TEXT if opcode == TEXT else _SMALL_BINARY)[size] + payload
+        return self._frame(opcode, payload)
+
+    def fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> bytes:
+        """Return one frame of a fragmented message (RFC 6455 5.4).
+
+        A message is compressed if its first fragment reaches the threshold. Control frames may be sent
+        between fragments, another message may not.
+
+        Args:
+            data: the next part of the message, of one kind all along.
+            first: whether the message begins with it.
+            final: whether the message ends with it.
+
+        Raises:
+            TypeError: `data` is something else, or text in a binary message, or the reverse.
+            UnicodeEncodeError: text with lone surrogates.
+            LocalProtocolError: a first fragment in an unfinished message, or another one without a message.
+        """
+        if first == bool(self._opcode):
+            raise LocalProtocolError(
+                "a new message before the last fragment of the one before"
+                if first
+                else "a fragment that continues no message"
+            )
+        kind, payload = _payload(data)
+        if first:
+            self._compressing = self._deflater is not None and len(payload) >= self._deflater.threshold
+        elif kind != self._opcode:
+            raise TypeError("the fragments of a message are all str, or all bytes")
+        self._opcode = CONTINUATION if final else kind
+        if self._compressing and self._deflater is not None:
+            payload = self._deflater.deflate(payload, final=final)
+        return self._frame(
+            kind if first else CONTINUATION, payload, fin=final, rsv1=first and self._compressing
+        )
+
+    def ping(self, payload: bytes = b"") -> bytes:
+        """Return a ping with at most 125 bytes of payload (RFC 6455 5.5.2).
+
+        Raises:
+            ValueError: the payload is longer.
+            TypeError: the payload is not bytes.
+        """
+        return self._control(PING, "ping", payload)
+
+    def pong(self, payload: bytes = b"") -> bytes:
+        """Return a pong with at most 125 bytes of payload (RFC 6455 5.5.3).
+
+        Raises:
+            ValueError: the payload is longer.
+            TypeError: the payload is not bytes.
+        """
+        return self._control(PONG, "pong", payload)
+
+    def close(self, code: int, reason: str) -> bytes:
+        """Return a close frame (RFC 6455 5.5.1).
+
+        Args:
+            code: a code that may be sent, or 1005 for a frame without one, which echoes such a frame.
+            reason: at most 123 bytes of UTF-8; `""` with code 1005.
+
+        Raises:
+            ValueError: code or reason cannot be sent.
+        """
+        if code == CloseCode.NO_STATUS_RECEIVED and not reason:
+            return self._frame(CLOSE, b"")
+        check_close(code, reason)
+        return self._frame(CLOSE, code.to_bytes(2) + reason.encode())
+
+    def _control(self, opcode: int, name: Literal["ping", "pong"], payload: bytes) -> bytes:
+        if not isinstance(payload, bytes | bytearray | memoryview):
+            raise TypeError(f"the payload of a {name} is bytes, not {type(payload).__name__}")
+        payload = bytes(payload)
+        if len(payload) > MAX_CONTROL_SIZE:
+            raise ValueError(
+                f"the payload of a {name} is at most {MAX_CONTROL_SIZE} bytes, not {len(payload)}"
+            )
+        return self._frame(opcode, payload)
+
+    def _frame(self, opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
+        mask = None if self._masks is None else self._masks.take()
+        return encode_frame(opcode, payload, fin=fin, rsv1=rsv1, mask=mask)
+
+
+def _payload(data: str | bytes | bytearray | memoryview) -> tuple[int, bytes]:
+    """Return the opcode and the bytes of what a user sends."""
+    if isinstance(data, str):
+        return TEXT, data.encode()
+    if isinstance(data, bytes | bytearray | memoryview):
+        return BINARY, bytes(data)
+    raise TypeError(f"a message is str, bytes, bytearray or memoryview, not {type(data).__name__}")

@@ -1,0 +1,145 @@
+"""The rules that a peer's frames are held to (RFC 6455 5.2, 5.4, 5.5, 7.4), as functions of the bytes alone.
+
+The limits that we set ourselves (message size, fragments) are `decoder`'s, and so is the order of the checks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wsproto.events import CloseConnection
+
+from trio_ws.codes import CloseCode, is_wire_code
+from trio_ws.protocol.frames import (
+    CLOSE,
+    CONTINUATION,
+    DATA_OPCODES,
+    EXTENDED_16,
+    EXTENDED_64,
+    FIN,
+    LENGTH_BITS,
+    MASKED,
+    MAX_CONTROL_SIZE,
+    OPCODE_BITS,
+    OPCODES,
+    RSV1,
+    RSV2,
+    RSV3,
+)
+
+__all__ = ["BrokenRule", "check_first", "check_second", "read_close", "read_length"]
+
+_LARGEST_16: Final = 0xFFFF
+_CODE_SIZE: Final = 2
+"""Bytes of the code in a close frame (RFC 6455 5.5.1)."""
+
+
+class BrokenRule(Exception):  # noqa: N818 - it says what it is, and never leaves the decoder
+    """The peer broke a rule.
+
+    Attributes:
+        code: the close code that answers it.
+        reason: the rule in one sentence, at most 123 bytes.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = int(code)
+        self.reason = reason
+
+
+def _broken(reason: str) -> BrokenRule:
+    return BrokenRule(CloseCode.PROTOCOL_ERROR, reason)
+
+
+def check_first(first: int, *, in_message: bool, compression: bool) -> None:
+    """Check a frame's first byte: reserved bits, opcode, FIN, and the order of fragments (RFC 6455 5.2, 5.4).
+
+    Args:
+        first: the byte.
+        in_message: whether a fragmented message is unfinished.
+        compression: whether permessage-deflate was negotiated, which gives RSV1 a meaning (RFC 7692 6).
+
+    Raises:
+        BrokenRule: 1002.
+    """
+    opcode = first & OPCODE_BITS
+    if first & (RSV2 | RSV3):
+        raise _broken("reserved bit RSV2 or RSV3 is set")
+    if first & RSV1 and not compression:
+        raise _broken("reserved bit RSV1 is set, no extension was negotiated")
+    if first & RSV1 and opcode not in DATA_OPCODES:
+        raise _broken("reserved bit RSV1 is set on a frame that does not start a message")
+    if opcode not in OPCODES:
+        raise _broken(f"reserved opcode {opcode:#x}")
+    if opcode >= CLOSE:
+        if not first & FIN:
+            raise _broken("fragmented control frame")
+    elif opcode == CONTINUATION:
+        if not in_message:
+            raise _broken("continuation frame without a message to continue")
+    elif in_message:
+        raise _broken("new message before the last one was finished")
+
+
+def check_second(opcode: int, second: int, *, masked: int) -> None:
+    """Check a frame's second byte: the mask bit, and what it says of the length (RFC 6455 5.1, 5.2, 5.5).
+
+    Args:
+        opcode: the frame's.
+        second: the byte.
+        masked: `MASKED` if the peer has to mask, else 0.
+
+    Raises:
+        BrokenRule: 1002.
+    """
+    if second & MASKED != masked:
+        raise _broken("client's frame is not masked" if masked else "server's frame is masked")
+    size = second & LENGTH_BITS
+    if opcode >= CLOSE and size > MAX_CONTROL_SIZE:
+        raise _broken(f"control frame of more than {MAX_CONTROL_SIZE} bytes")
+    if opcode == CLOSE and size == 1:
+        raise _broken("close frame with half a close code")
+
+
+def read_length(head: bytes | bytearray) -> int:
+    """Return the payload length that a header says, whose start and extended length are in `head` (RFC 6455
+    5.2).
+
+    The top bit of the 64 bit form is read as part of the number: whoever sets it fails by any limit.
+
+    Raises:
+        BrokenRule: 1002, a form longer than the length needs.
+    """
+    size = head[1] & LENGTH_BITS
+    if size == EXTENDED_16:
+        size = int.from_bytes(head[2:4])
+        smallest = MAX_CONTROL_SIZE + 1
+    elif size == EXTENDED_64:
+        size = int.from_bytes(head[2:10])
+        smallest = _LARGEST_16 + 1
+    else:
+        return size
+    if size < smallest:
+        raise _broken("payload length is not in its shortest form")
+    return size
+
+
+def read_close(payload: bytes) -> CloseConnection:
+    """Return what a close frame says; code 1005 if it is empty (RFC 6455 5.5.1, 7.1.5).
+
+    Args:
+        payload: not of one byte, which `check_second` refuses.
+
+    Raises:
+        BrokenRule: 1002 for a code that may not be sent, 1007 for a reason that is not UTF-8.
+    """
+    if not payload:
+        return CloseConnection(int(CloseCode.NO_STATUS_RECEIVED), "")
+    code = int.from_bytes(payload[:_CODE_SIZE])
+    if not is_wire_code(code):
+        raise _broken(f"close code {code} may not be sent")
+    try:
+        return CloseConnection(code, str(payload[_CODE_SIZE:], "utf-8"))
+    except UnicodeDecodeError:
+        raise BrokenRule(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8") from None
