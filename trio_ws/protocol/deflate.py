@@ -36,8 +36,8 @@ Senders do so once a message or fragment; a peer that fills a message with empty
 work for each two bytes as much as for a message."""
 
 _SMALLEST_WINDOW = 9
-"""In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us, and
-we have to write in another way where we agreed to 8."""
+"""In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us,
+and we have to write in another way where we agreed to 8."""
 _MEMORY_LEVEL = 5
 """zlib's memLevel. zlib's default, 8, makes the output some 1% smaller, but a compressor 112 KiB larger and
 thirty times as slow to make: that takes longer than to compress a message of 500 bytes."""
@@ -119,8 +119,11 @@ class Inflater:
         return self._stream
 
     def _remember(self, piece: bytes) -> None:
-        self._history += piece[-self._window_size :]
-        del self._history[: -self._window_size]
+        end = piece[-self._window_size :]
+        excess = len(self._history) + len(end) - self._window_size
+        if excess > 0:
+            del self._history[:excess]  # before it grows, so that it is never made larger than a window
+        self._history += end
 
     def _finish(self) -> None:
         """End the message: its tail must complete an empty block, and the stream be able to end after that.

@@ -1,6 +1,6 @@
 """Sec-WebSocket-Extensions: its grammar (RFC 6455 9.1), and the negotiation of permessage-deflate (RFC 7692).
 
-What was agreed makes the `Inflater` and `Deflater` of `deflate`. Where the headers come from is not known here.
+What was agreed makes the `Inflater` and `Deflater` of `deflate`. Where headers come from is not known here.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _parse_term(name: str, value: str | None, *, offer: bool) -> bool | int:
 def accept_offer(header: str, compression: Compression) -> tuple[str, DeflateSettings] | None:
     """Answer a client's offers, as a server: the first that can be accepted is (RFC 7692 5.1).
 
-    Declined are all other extensions, and offers of permessage-deflate with a parameter that it does not have, or
+    All other extensions are declined, and offers of permessage-deflate with a parameter it does not have,
     not twice, or not with that value (RFC 7692 7). A window of 8 bits can be had: see `Deflater`.
 
     Args:
