@@ -47,6 +47,7 @@ venv: $(INSTALLED) ## build the environment (.venv) with everything that develop
 # Ctrl-C ends the example, not make. In the foreground of a terminal the shell's job control (set -m) gives the example
 # a process group of its own, so make is not interrupted and reports the example's status, which is 0. Anywhere else
 # (background, no terminal, no ps) the example takes the shell's place, so that a signal sent by make reaches it.
+# The price: Ctrl-Z ends the example instead of pausing it.
 demo: $(INSTALLED) ## run the chat example; Ctrl-C ends it
 	@case "$$(ps -o stat= -p $$$$ 2>/dev/null)" in \
 		*+*) set -m; $(RUN) examples/chat/app.py ;; \
@@ -67,9 +68,10 @@ lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+# pyright finds packages by reading the interpreter's path, where an editable installation is a hook it cannot run.
 types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
 	$(RUN) -m mypy
-	$(RUN) -m pyright --verifytypes trio_ws --ignoreexternal
+	PYTHONPATH=$(CURDIR) $(RUN) -m pyright --verifytypes trio_ws --ignoreexternal
 
 docs: $(DOCS_INSTALLED) ## build the documentation into site/; a warning is an error
 	$(RUN) -m mkdocs build --strict --quiet
