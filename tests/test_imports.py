@@ -32,12 +32,15 @@ LAYERS = {
     "connection": 2,
     "dial": 2,
     "disconnect": 2,
+    "events": 2,
+    "handshake": 2,
     "inbox": 2,
     "keepalive": 2,
     "pings": 2,
     "server": 2,
     "timers": 2,
     "transport": 2,
+    "websocket": 2,
     "app": 3,
     "rooms": 3,
     "asgi": 4,
@@ -71,7 +74,7 @@ RULES = {
 }
 
 # The application layer sees a WebSocket and the server that runs it, never the transport underneath.
-FACES_OF_L2 = {"connection", "server"}
+FACES_OF_L2 = {"server", "websocket"}
 
 
 def layer_of(name: str) -> int | None:
@@ -154,18 +157,19 @@ def test_a_module_imports_downwards_only(path: Path) -> None:
         ("protocol.frames", "import trio"),
         ("protocol.frames", "from time import monotonic"),
         ("protocol.frames", "def f():\n    import logging"),
-        ("protocol.frames", "if TYPE_CHECKING:\n    from trio_ws.connection import WebSocket"),
+        ("protocol.frames", "if TYPE_CHECKING:\n    from trio_ws.websocket import WebSocket"),
         ("protocol.frames", "from ..transport import poller"),
         ("protocol.frames", "from .. import server"),
         ("protocol.frames", "import pydantic"),
         ("connection", "from trio_ws.app.routing import Route"),
-        ("connection", "from trio_ws import WebSocket"),
+        ("server", "from trio_ws import WebSocket"),
         ("connection", "import trio_ws"),
         ("transport.poller", "import pydantic"),
         ("app.routing", "import socket"),
         ("app.routing", "from trio import socket"),
         ("app.routing", "import trio\ns = trio.socket.socket()"),
         ("app.routing", "from trio_ws.transport.poller import Poller"),
+        ("app.routing", "from trio_ws.connection import Connection"),
         ("app.routing", "from trio_ws.protocol import frames"),
         ("rooms.room", "from trio_ws.testing import client"),
         ("rooms.room", "import h11"),
@@ -182,7 +186,7 @@ def test_an_import_that_a_layer_forbids_is_named(module: str, source: str) -> No
         ("protocol.frames", "from . import utf8\nfrom .utf8 import Decoder\nfrom ..codes import CloseCode"),
         ("protocol.handshake", "import h11\nfrom wsproto.events import Request"),
         ("transport.poller", "import socket\nimport trio\nfrom trio_ws.protocol.frames import Frame"),
-        ("app.routing", "from trio_ws.connection import WebSocket\nfrom trio_ws.rooms.room import Room"),
+        ("app.routing", "from trio_ws.websocket import WebSocket\nfrom trio_ws.rooms.room import Room"),
         ("cli", "from trio_ws.app.application import App"),
         ("", "from trio_ws.app.application import App\nfrom trio_ws.codes import CloseCode"),
     ],
