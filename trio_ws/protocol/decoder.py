@@ -40,7 +40,7 @@ __all__ = ["Decoder", "Item", "Violation"]
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_MESSAGE: Final = (_WHOLE_TEXT, FIN | BINARY)
 _WINDOW: Final = 16 * 1024
-"""Bytes that one turn of the loop over whole messages looks at. It reads a copy, because bytes are read faster
+"""Bytes that one turn of the loop over whole messages looks at. It reads a copy, as bytes are read faster
 than a memoryview, and the copy has a bound, because a decoder that pauses after each message makes one each
 time."""
 

@@ -1,0 +1,179 @@
+"""What the tests of the frame codec share: the implementations, a way to feed a decoder, and strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+
+from trio_ws.protocol.decoder import Decoder, Violation
+from trio_ws.protocol.deflate import Deflater, Inflater
+from trio_ws.protocol.encoder import Encoder
+from trio_ws.protocol.frames import encode_frame
+
+KEY = b"\x11\xa2\x73\xf4"
+PLENTY = 1 << 40
+MAX_SIZE = 1 << 20
+MAX_FRAGMENTS = 1000
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One implementation of the contract."""
+
+    name: str
+    encoder: Any
+    decoder: Any
+
+    def server(self, **changed: Any) -> Any:
+        """Make a server's decoder, which reads masked frames."""
+        return self._decoder(client=False, **changed)
+
+    def client(self, **changed: Any) -> Any:
+        """Make a client's decoder, which reads frames that are not masked."""
+        return self._decoder(client=True, **changed)
+
+    def _decoder(self, **changed: Any) -> Any:
+        return self.decoder(**{"max_message_size": MAX_SIZE, "max_fragments": MAX_FRAGMENTS, **changed})
+
+
+PURE = Codec("pure", Encoder, Decoder)
+
+
+def masked(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
+    """Return a client's frame."""
+    return encode_frame(opcode, payload, fin=fin, rsv1=rsv1, mask=KEY)
+
+
+def plain(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
+    """Return a server's frame."""
+    return encode_frame(opcode, payload, fin=fin, rsv1=rsv1, mask=None)
+
+
+def pieces(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """Cut `data` into pieces of these sizes, and the rest."""
+    for size in sizes:
+        yield data[:size]
+        data = data[size:]
+    yield data
+
+
+def feed(decoder: Any, data: bytes, sizes: Iterable[int] = ()) -> list[Any]:
+    """Decode `data` in pieces out of a buffer that is overwritten after each call; return all items."""
+    out: list[Any] = []
+    for piece in pieces(data, sizes):
+        buffer = bytearray(piece)
+        assert decoder.decode(memoryview(buffer), out, PLENTY, PLENTY) == len(piece)
+        buffer[:] = b"\xaa" * len(buffer)
+    assert all(type(item) in ITEM_TYPES for item in out)
+    return out
+
+
+def feed_bytewise(decoder: Any, data: bytes) -> list[Any]:
+    """Decode `data` byte by byte; return all items."""
+    return feed(decoder, data, [1] * len(data))
+
+
+ITEM_TYPES = (str, bytes, Ping, Pong, CloseConnection, TextMessage, BytesMessage, Violation)
+
+
+def joined(chunks: list[Any]) -> Any:
+    """Return the message that was streamed in these chunks, which must be whole."""
+    assert [chunk.message_finished for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert all(chunk.data for chunk in chunks[:-1])
+    return type(chunks[0].data)().join(chunk.data for chunk in chunks)
+
+
+def wire_size(item: Any) -> int:
+    """Return what an item counts against `max_bytes`."""
+    match item:
+        case str():
+            return len(item.encode())
+        case bytes():
+            return len(item)
+        case TextMessage() | BytesMessage():
+            return wire_size(item.data)
+        case _:
+            return 0
+
+
+def deflater(*, context_takeover: bool = True, threshold: int = 0) -> Deflater:
+    return Deflater(level=6, window_bits=12, context_takeover=context_takeover, threshold=threshold)
+
+
+def inflater(*, context_takeover: bool = True) -> Inflater:
+    return Inflater(context_takeover=context_takeover)
+
+
+# --- strategies ---
+
+EDGES = st.sampled_from([124, 125, 126, 127, 65_535, 65_536])
+"""Sizes at which the header changes its form."""
+TEXTS = st.one_of(
+    st.text(max_size=40), EDGES.map("x".__mul__), st.just("grüße \N{SNOWMAN} \N{PILE OF POO}" * 9)
+)
+BINARIES = st.one_of(st.binary(max_size=40), EDGES.map(b"y".__mul__))
+WIRE_CODES = st.sampled_from([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4999])
+CONTROLS = st.one_of(
+    st.builds(Ping, st.binary(max_size=125)),
+    st.builds(Pong, st.binary(max_size=125)),
+)
+CLOSES = st.one_of(
+    st.builds(CloseConnection, WIRE_CODES, st.text(max_size=30)), st.just(CloseConnection(1005, ""))
+)
+SIZES = st.lists(st.integers(1, 200), max_size=40)
+"""Where to cut a stream: the sizes of its first pieces."""
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Any]:
+    """Draw what one side sends: `(data, first, final)` for a part of a message, or a control event."""
+    steps: list[Any] = []
+    for _ in range(draw(st.integers(0, 5))):
+        steps += draw(st.lists(CONTROLS, max_size=2))
+        parts = draw(
+            st.one_of(st.lists(TEXTS, min_size=1, max_size=4), st.lists(BINARIES, min_size=1, max_size=4))
+        )
+        for index, part in enumerate(parts):
+            steps.append((part, index == 0, index == len(parts) - 1))
+            if index < len(parts) - 1:
+                steps += draw(st.lists(CONTROLS, max_size=1))
+    steps += draw(st.lists(CLOSES, max_size=1))
+    return steps
+
+
+def meaning(steps: list[Any]) -> list[Any]:
+    """Return the items that a decoder makes of a conversation."""
+    items: list[Any] = []
+    parts: list[Any] = []
+    for step in steps:
+        if not isinstance(step, tuple):
+            items.append(step)
+            continue
+        data, _, final = step
+        parts.append(data)
+        if final:
+            items.append(type(data)().join(parts))
+            parts = []
+    return items
+
+
+def encode(encoder: Any, steps: list[Any]) -> bytes:
+    """Return the bytes of a conversation."""
+    stream = b""
+    for step in steps:
+        match step:
+            case (data, True, True):
+                stream += encoder.message(data)
+            case (data, first, final):
+                stream += encoder.fragment(data, first=first, final=final)
+            case Ping(payload):
+                stream += encoder.ping(payload)
+            case Pong(payload):
+                stream += encoder.pong(payload)
+            case CloseConnection(code, reason):
+                stream += encoder.close(code, reason)
+    return stream
