@@ -97,11 +97,12 @@ class HeadSplitter:
         return end - self._line - has_return
 
     def _check_size(self, end: int) -> None:
+        """Check the current line, which reaches to `end` at least, and the head, which has one byte more."""
         limits = self._limits
         if self._headers < 0:
             if self._length(end) > min(limits.max_request_line, limits.max_head_size):
                 raise BadHead(414, f"the first line has more than {limits.max_request_line} bytes")
-        elif self._length(end) > limits.max_header_size or end > limits.max_head_size:
+        elif self._length(end) > limits.max_header_size or end >= limits.max_head_size:
             raise BadHead(
                 431,
                 f"the head is too large: {limits.max_header_size} bytes a line and {limits.max_head_size} "

@@ -1,0 +1,368 @@
+"""Reading a request head: whatever arrives becomes a RequestHead or a BadRequest, however it is cut."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import h11
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trio_ws.config import Limits
+from trio_ws.headers import Headers
+from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
+
+SMALL = Limits(max_request_line=64, max_header_size=64, max_head_size=256, max_headers=8)
+REQUEST = b"GET /chat?x=1 HTTP/1.1\r\nHost: example.org\r\nX: 1\r\nx: 2\r\n\r\n"
+
+# Bytes that matter in a head, and any others.
+PIECES = st.sampled_from(
+    [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b"GET / HTTP/1.1",
+        b"GET",
+        b"/",
+        b"HTTP/1.0",
+        b"HTTP/9.9",
+        b"Host: h",
+        b"Content-Length: 5",
+        b"Content-Length: x",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip",
+        b"Upgrade: websocket",
+        b"\x16\x03\x01",
+        b"\x00",
+        b"\xff",
+        b"a" * 70,
+        b"x: y",
+        b"http://h/x",
+        b"http://i",
+        b"\r\n\r\n",
+    ]
+)
+MESSY = st.lists(PIECES | st.binary(max_size=6), max_size=14).map(b"".join)
+
+
+@st.composite
+def mutated(draw):
+    """A good request with some of its bytes replaced, removed or added."""
+    data = bytearray(REQUEST)
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data)))
+        data[at : at + draw(st.integers(0, 3))] = draw(PIECES | st.binary(max_size=3))
+    return bytes(data)
+
+
+HEADS = MESSY | mutated() | st.binary(max_size=80)
+
+
+def outcome(data, cuts=(), limits=SMALL):
+    """What comes of `data` cut at `cuts`: a head and what is behind it, an error's status and text, or None."""
+    reader = HeadReader(limits)
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for begin, end in pairwise(edges):
+        try:
+            head = reader.feed(memoryview(data)[begin:end])
+        except BadRequest as error:
+            return (error.status, error.message)
+        if head is not None:
+            return (head, reader.leftover + data[end:])
+    return None
+
+
+def status_of(data, limits=SMALL):
+    result = outcome(data, limits=limits)
+    return result[0] if isinstance(result, tuple) and isinstance(result[0], int) else result
+
+
+# --- heads that are read ------------------------------------------------------------------------------------
+
+
+def test_a_head_is_read_and_what_is_behind_it_is_left_over():
+    reader = HeadReader(Limits())
+    head = reader.feed(REQUEST + b"\x81\x80rest")
+    assert (head.method, head.target, head.http_version) == ("GET", "/chat?x=1", "1.1")
+    assert head.headers.pairs == (("host", "example.org"), ("x", "1"), ("x", "2"))
+    assert reader.leftover == b"\x81\x80rest"
+
+
+def test_a_head_that_comes_byte_by_byte_is_read_at_its_last_byte():
+    reader = HeadReader(Limits())
+    answers = [reader.feed(REQUEST[at : at + 1]) for at in range(len(REQUEST))]
+    assert answers[:-1] == [None] * (len(REQUEST) - 1)
+    assert answers[-1].target == "/chat?x=1"
+    assert reader.leftover == b""
+
+
+def test_lines_may_end_in_lf_and_one_empty_line_may_lead():
+    for data in (REQUEST.replace(b"\r", b""), b"\r\n" + REQUEST, b"\n" + REQUEST):
+        assert outcome(data) == outcome(REQUEST)
+
+
+def test_bytes_outside_ascii_in_headers_are_kept():
+    head, _ = outcome(b"GET / HTTP/1.1\r\nHost: h\r\nX: \xff\x01\xe9\r\n\r\n")
+    assert head.headers.raw[1] == (b"x", b"\xff\x01\xe9")
+
+
+@pytest.mark.parametrize(
+    ("target", "origin_form"),
+    [
+        (b"http://h/x?y", "/x?y"),
+        (b"WS://H", "/"),
+        (b"wss://h?x", "/?x"),
+        (b"//h/x", "//h/x"),
+        (b"*", "*"),
+        (b"ftp://h/", "ftp://h/"),
+    ],
+)
+def test_the_absolute_form_is_reduced_to_path_and_query(target, origin_form):
+    head, _ = outcome(b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert head.target == origin_form
+
+
+def test_the_absolute_form_of_another_host_is_400():
+    assert status_of(b"GET http://evil/ HTTP/1.1\r\nHost: h\r\n\r\n") == 400
+    assert status_of(b"GET http://h/ HTTP/1.0\r\n\r\n") == 400
+
+
+# --- heads that are refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01",  # a TLS ClientHello
+        b"\x80",
+        b"\0",
+        b" GET",
+        b"\r\r",
+        b"\r\n\r\n",
+        b"\n\n",
+        b"GET\t",
+        b"{}",
+        b"\xff\xfe",
+        b"a" * 33,
+    ],
+)
+def test_what_cannot_begin_a_request_is_400_before_its_line_ends(data):
+    assert status_of(data) == 400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /\r\n\r\n",  # HTTP/0.9
+        b"GET / HTTP/11\r\nHost: h\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",  # no Host
+        b"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX : 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX\xff: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ],
+)
+def test_a_malformed_head_is_400(data):
+    assert status_of(data) == 400
+
+
+def test_folded_headers_are_400_as_soon_as_the_line_is_there():
+    assert status_of(b"GET / HTTP/1.1\r\nHost: h\r\nX: 1\r\n 2\r\n") == 400
+    assert status_of(b"GET / HTTP/1.1\r\n\tHost: h\r\n") == 400
+
+
+def test_the_message_of_an_error_is_short_printable_ascii():
+    _, message = outcome(
+        b"GET / HTTP/1.1\r\nHost: h\r\n\xff\x1b[31m" + b"x" * 5000 + b"\r\n\r\n", limits=Limits()
+    )
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 200
+
+
+# --- limits -------------------------------------------------------------------------------------------------
+
+
+def test_a_request_line_at_its_limit_passes_and_one_byte_more_is_414():
+    line = b"GET /" + b"a" * 50 + b" HTTP/1.1"
+    assert len(line) == 64
+    assert isinstance(outcome(line + b"\r\nHost: h\r\n\r\n")[0], RequestHead)
+    assert status_of(line.replace(b"/a", b"/aa") + b"\r\nHost: h\r\n\r\n") == 414
+    assert status_of(b"GET /" + b"a" * 60) == 414
+
+
+def test_the_request_line_is_bounded_by_the_limit_of_the_head_too():
+    limits = Limits(max_request_line=9000, max_head_size=256)
+    assert status_of(b"GET /" + b"a" * 252, limits) == 414
+
+
+def test_a_header_line_at_its_limit_passes_and_one_byte_more_is_431():
+    def request(size):
+        return b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * (size - 3) + b"\r\n\r\n"
+
+    assert isinstance(outcome(request(64))[0], RequestHead)
+    assert status_of(request(65)) == 431
+    assert status_of(request(65)[:-4]) == 431
+
+
+def test_a_head_at_its_limit_passes_and_one_byte_more_is_431():
+    def request(size):
+        begin = b"GET / HTTP/1.1\r\nHost: h\r\n" + (b"X: " + b"a" * 55 + b"\r\n") * 3 + b"Y: "
+        return begin + b"a" * (size - len(begin) - 4) + b"\r\n\r\n"
+
+    assert len(request(256)) == 256
+    assert isinstance(outcome(request(256))[0], RequestHead)
+    assert status_of(request(257)) == 431
+    assert status_of(request(257)[:256]) == 431
+
+
+def test_headers_at_their_limit_pass_and_one_more_is_431():
+    def request(count):
+        return b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a: b\r\n" * (count - 1) + b"\r\n"
+
+    assert isinstance(outcome(request(8))[0], RequestHead)
+    assert status_of(request(9)) == 431
+
+
+def test_a_head_larger_than_h11s_own_buffer_is_read_if_our_limits_allow_it():
+    data = b"GET / HTTP/1.1\r\nHost: h\r\n" + (b"X: " + b"a" * 8000 + b"\r\n") * 3 + b"\r\n"
+    head, _ = outcome(data, limits=Limits())
+    assert len(head.headers.get_list("x")) == 3
+
+
+# --- arbitrary bytes ----------------------------------------------------------------------------------------
+
+
+@given(HEADS, st.lists(st.integers(0, 500), max_size=6))
+@example(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\nrest", [1])
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 61 + b"\r\n\r\n", [89, 90])
+def test_any_bytes_give_a_head_or_a_bad_request_wherever_they_are_cut(data, cuts):
+    whole = outcome(data)
+    assert outcome(data, cuts) == whole
+    assert outcome(data, range(len(data))) == whole
+
+
+@given(HEADS)
+def test_what_we_read_is_what_h11_reads_and_what_h11_refuses_we_refuse(data):
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(
+        data.removeprefix(b"\r\n") if data.startswith(b"\r\n") else data.removeprefix(b"\n")
+    )
+    result = outcome(data, limits=Limits())
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError:
+        assert result is None or result[0] in (400, 414, 431)
+        return
+    if result is not None and isinstance(result[0], RequestHead):
+        head, leftover = result
+        assert list(head.headers.raw) == list(event.headers)
+        assert head.method.encode() == event.method
+        assert event.target.endswith(head.target.encode().removeprefix(b"/"))
+        assert data.endswith(leftover)
+
+
+@given(HEADS)
+def test_checking_any_head_raises_nothing_but_bad_request(data):
+    result = outcome(data, limits=Limits())
+    if result is None or not isinstance(result[0], RequestHead):
+        return
+    assert is_upgrade(result[0]) in (True, False)
+    try:
+        check_http(result[0])
+    except BadRequest as error:
+        refused = error
+    else:
+        return
+    assert refused.status in (400, 405)
+    assert refused.message.isprintable()
+    assert refused.message.isascii()
+
+
+# --- what every request must satisfy ------------------------------------------------------------------------
+
+
+def head_of(*headers, method="GET", target="/", version="1.1"):
+    return RequestHead(method, target, version, Headers(headers or [("Host", "h")]))
+
+
+def refusal(head):
+    with pytest.raises(BadRequest) as caught:
+        check_http(head)
+    return caught.value
+
+
+@pytest.mark.parametrize("host", ["h", "EXAMPLE.org:8000", "127.0.0.1", "[::1]:80", "a_b.c-d.", "h:"])
+def test_a_good_host_passes(host):
+    check_http(head_of(("Host", host), ("Content-Length", "00")))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "a b", "u@h", "a,b", "h:0", "h:65536", "h:x", "h/x", "[::1", "[x]", "\xff", "h\x01", "x" * 9000],
+)
+def test_a_bad_host_is_400(host):
+    error = refusal(head_of(("Host", host)))
+    assert error.status == 400
+    assert len(error.message) < 450
+    assert error.message.isascii()
+
+
+def test_host_is_needed_once_and_by_http_1_0_not_at_all():
+    assert refusal(head_of(("X", "1"))).status == 400
+    assert refusal(head_of(("Host", "a"), ("Host", "a"))).status == 400
+    check_http(head_of(("X", "1"), version="1.0"))
+    assert refusal(head_of(("Host", "a"), ("Host", "a"), version="1.0")).status == 400
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "9.9", "\xff"])
+def test_other_http_versions_are_400(version):
+    assert refusal(head_of(version=version)).status == 400
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "CONNECT", "get", "\xff"])
+def test_other_methods_are_405_and_told_which_are_allowed(method):
+    error = refusal(head_of(method=method))
+    assert (error.status, error.headers) == (405, (("Allow", "GET"),))
+
+
+def test_head_passes_because_pages_answer_it():
+    check_http(head_of(method="HEAD"))
+
+
+def test_a_body_is_400():
+    assert refusal(head_of(("Host", "h"), ("Content-Length", "10"))).status == 400
+    assert refusal(head_of(("Host", "h"), ("Transfer-Encoding", "chunked"))).status == 400
+
+
+@pytest.mark.parametrize("target", ["", "*", "x", "h:80", "ftp://h/", "/#x", "/a b", "/\xff", "/\x01", "/\n"])
+def test_a_target_that_is_no_path_is_400(target):
+    assert refusal(head_of(target=target)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [
+        ([("Upgrade", "h2c, WebSocket")], True),
+        ([("Upgrade", "x"), ("Upgrade", "websocket")], True),
+        ([("Sec-WebSocket-Key", "")], True),
+        ([("Sec-WebSocket-Version", "8")], True),
+        ([("Upgrade", "h2c")], False),
+        ([("Upgrade", "websockets"), ("Connection", "Upgrade")], False),
+        ([], False),
+    ],
+)
+def test_what_is_meant_for_a_websocket_is_told_from_what_is_meant_for_a_page(headers, answer):
+    assert is_upgrade(head_of(("Host", "h"), *headers)) is answer
