@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
+from trio_ws.protocol.head import HeadSplitter
 from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
 
 SMALL = Limits(max_request_line=64, max_header_size=64, max_head_size=256, max_headers=8)
@@ -63,7 +64,7 @@ HEADS = MESSY | mutated() | st.binary(max_size=80)
 
 
 def outcome(data, cuts=(), limits=SMALL):
-    """What comes of `data` cut at `cuts`: a head and what is behind it, an error's status and text, or None."""
+    """What comes of `data` cut at `cuts`: a head and what is behind it, an error in two parts, or None."""
     reader = HeadReader(limits)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for begin, end in pairwise(edges):
@@ -240,6 +241,25 @@ def test_a_head_larger_than_h11s_own_buffer_is_read_if_our_limits_allow_it():
     data = b"GET / HTTP/1.1\r\nHost: h\r\n" + (b"X: " + b"a" * 8000 + b"\r\n") * 3 + b"\r\n"
     head, _ = outcome(data, limits=Limits())
     assert len(head.headers.get_list("x")) == 3
+
+
+class CountingBuffer(bytearray):
+    """A buffer that counts the bytes in which something is looked for."""
+
+    looked_at = 0
+
+    def find(self, wanted, start):
+        self.looked_at += len(self) - start
+        return super().find(wanted, start)
+
+
+def test_a_head_that_comes_byte_by_byte_is_searched_once():
+    splitter = HeadSplitter(lambda beginning: True, Limits())
+    splitter._buffer = buffer = CountingBuffer()
+    data = b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * 2000 + b"\r\n") * 10
+    for at in range(len(data)):
+        assert splitter.feed(data[at : at + 1]) is None
+    assert buffer.looked_at <= len(data)
 
 
 # --- arbitrary bytes ----------------------------------------------------------------------------------------
