@@ -215,7 +215,8 @@ async def _attempt(target: _Target, way: _Way, progress: Progress) -> Dialled | 
     )
     stream = await _connect(target.url, way, progress)
     async with closed_on_error(stream):
-        if target.url.secure and not isinstance(stream, trio.SSLStream):
+        # TLS to a proxy does not count: it ends there.
+        if target.url.secure and not isinstance(way.stream, trio.SSLStream):
             context = way.ssl_context or default_context()
             hostname = target.server_hostname or target.url.hostname
             stream = await start_tls(stream, context, hostname, progress)

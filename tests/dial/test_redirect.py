@@ -1,0 +1,227 @@
+"""Redirects of the handshake: where they lead, and what does not go along."""
+
+from __future__ import annotations
+
+import pytest
+from trio.testing import memory_stream_pair
+
+from trio_ws.dial import dial, should_reconnect
+from trio_ws.dial.redirect import redirect_target, without_credentials
+from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
+from trio_ws.headers import Headers
+from trio_ws.url import URL
+
+from .servers import Request, accept, answer, leaks_nothing, redirect
+
+
+def lead(url: str, location: str, status: int = 302) -> str:
+    return str(redirect_target(URL.parse(url), status, Headers({"Location": location})))
+
+
+class Site:
+    """Answers by path: a path in `redirects` with a redirect, every other one with the 101."""
+
+    def __init__(self, redirects: dict[str, bytes]) -> None:
+        self.redirects = redirects
+
+    def __call__(self, request: Request) -> bytes:
+        return self.redirects.get(request.line.split()[1]) or accept(request)
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("url", "location", "target"),
+        [
+            ("ws://a/b/c?d", "e", "ws://a/b/e"),
+            ("ws://a/b/c", "/e?f", "ws://a/e?f"),
+            ("ws://a/b/c", "../e", "ws://a/e"),
+            ("wss://a:8443/b", "?q", "wss://a:8443/b?q"),
+            ("ws://a/b", "//c/d", "ws://c/d"),
+            ("ws://a/", "http://b:81/c", "ws://b:81/c"),
+            ("ws://a/", "https://a/", "wss://a/"),
+            ("ws://a/", "wss://a/", "wss://a/"),
+            ("wss://a/", "https://b/#part", "wss://b/"),
+        ],
+    )
+    def test_location_is_resolved_and_its_scheme_mapped(self, url, location, target):
+        assert lead(url, location) == target
+
+    @pytest.mark.parametrize("location", ["ws://a/", "http://a/", "http://b/"])
+    def test_no_way_leads_from_wss_to_ws(self, location):
+        with pytest.raises(RemoteProtocolError, match="from wss to ws"):
+            lead("wss://a/", location)
+
+    @pytest.mark.parametrize(
+        "location", ["ftp://a/", "javascript:alert(1)", "http://", "http://a:99999/", "a b", "http://[::/"]
+    )
+    def test_a_location_that_is_no_websocket_url_is_a_breach(self, location):
+        with pytest.raises(RemoteProtocolError, match="no WebSocket URL"):
+            lead("ws://a/", location)
+
+    def test_a_redirect_without_location_is_a_breach(self):
+        with pytest.raises(RemoteProtocolError, match="without a Location"):
+            redirect_target(URL.parse("ws://a/"), 301, Headers())
+
+
+@pytest.mark.parametrize(
+    ("name", "private"),
+    [
+        ("Authorization", True),
+        ("proxy-authorization", True),
+        ("COOKIE", True),
+        ("Host", True),
+        ("X-Api-Key", True),
+        ("X-Auth-Token", True),
+        ("X-CSRF", True),
+        ("X-Session-Id", True),
+        ("Origin", False),
+        ("User-Agent", False),
+        ("Accept-Language", False),
+        ("X-Forwarded-Host", False),
+    ],
+)
+def test_which_headers_another_origin_sees(name, private):
+    assert without_credentials([(name, "x")]) == ([] if private else [(name, "x")])
+
+
+SECRETS = {"Authorization": "Bearer x", "X-Api-Key": "x", "User-Agent": "me"}
+
+
+class TestFollowing:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    async def test_each_kind_is_followed(self, serve, status):
+        server = await serve(Site({"/a": redirect("b?c=1", status)}))
+        async with leaks_nothing():
+            done = await dial(f"ws://localhost:{server.port}/a", headers=SECRETS, cookies={"a": "1"})
+            await done.stream.aclose()
+        assert done.url.target == "/b?c=1"
+        assert done.request.startswith(b"GET /b?c=1 ")
+        first, second = server.requests
+        assert first.get("sec-websocket-key") != second.get("sec-websocket-key")
+
+    async def test_the_same_origin_gets_the_same_headers(self, serve):
+        server = await serve(Site({"/a": redirect("/b")}))
+        url = f"ws://user:pass@localhost:{server.port}/a"
+        done = await dial(url, headers={"X-Api-Key": "x"}, cookies={"a": "1"})
+        await done.stream.aclose()
+        for request in server.requests:
+            assert request.get("authorization") == "Basic dXNlcjpwYXNz"
+            assert (request.get("x-api-key"), request.get("cookie")) == ("x", "a=1")
+
+    @pytest.mark.parametrize("host", ["other.test", "127.0.0.1"])
+    async def test_another_host_gets_no_credentials(self, serve, host):
+        server = await serve()
+        server.respond = Site({"/a": redirect(f"http://{host}:{server.port}/b")})
+        url = f"ws://localhost:{server.port}/a"
+        headers = {**SECRETS, "Host": "virtual.test", "Proxy-Authorization": "x"}
+        done = await dial(url, headers=headers, cookies={"a": "1"}, origin="http://x")
+        await done.stream.aclose()
+        _, request = server.requests
+        assert request.get("host") == f"{host}:{server.port}"
+        assert (request.get("user-agent"), request.get("origin")) == ("me", "http://x")
+        for name in ("authorization", "x-api-key", "cookie", "proxy-authorization"):
+            assert request.get(name) is None
+
+    async def test_another_port_and_the_url_s_password_too(self, serve):
+        target = await serve()
+        server = await serve(Site({"/": redirect(f"http://localhost:{target.port}/")}))
+        done = await dial(f"ws://user:pass@localhost:{server.port}/")
+        await done.stream.aclose()
+        assert server.requests[0].get("authorization") is not None
+        assert target.requests[0].get("authorization") is None
+
+    async def test_credentials_do_not_come_back_after_a_detour(self, serve):
+        server = await serve()
+        home, away = (f"http://{host}:{server.port}" for host in ("localhost", "other.test"))
+        server.respond = Site({"/a": redirect(f"{away}/b"), "/b": redirect(f"{home}/c")})
+        done = await dial(f"{home}/a", headers=SECRETS)
+        await done.stream.aclose()
+        assert [request.get("authorization") for request in server.requests] == ["Bearer x", None, None]
+
+    async def test_server_hostname_is_for_the_first_origin_only(self, serve, server_tls, client_tls):
+        """The second origin, other.test, has no certificate of its name, which must be noticed."""
+        server = await serve(context=server_tls)
+        server.respond = Site({"/a": redirect(f"https://other.test:{server.port}/b")})
+        with pytest.raises(ConnectError, match=r"^tls: with 'other.test'"):
+            await dial(
+                f"wss://localhost:{server.port}/a", ssl_context=client_tls, server_hostname="localhost"
+            )
+        assert len(server.requests) == 1
+
+    async def test_from_ws_to_wss(self, serve, server_tls, system_trusts):
+        secure = await serve(context=server_tls)
+        server = await serve(Site({"/": redirect(f"https://localhost:{secure.port}/")}))
+        done = await dial(f"ws://localhost:{server.port}/", headers=SECRETS)
+        await done.stream.aclose()
+        assert done.url.secure
+        assert secure.requests[0].get("authorization") is None
+
+    async def test_from_wss_to_ws_is_refused(self, serve, server_tls, client_tls):
+        plain = await serve()
+        server = await serve(Site({"/": redirect(f"http://localhost:{plain.port}/")}), server_tls)
+        async with leaks_nothing():
+            with pytest.raises(ConnectError, match="from wss to ws") as caught:
+                await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls)
+        assert caught.value.phase == "handshake"
+        assert plain.requests == []
+        assert should_reconnect(caught.value) is False
+
+    async def test_a_loop_ends(self, serve):
+        server = await serve(Site({"/a": redirect("/b"), "/b": redirect("/a")}))
+        async with leaks_nothing():
+            with pytest.raises(ConnectError, match="more than 5 redirects") as caught:
+                await dial(f"ws://localhost:{server.port}/a")
+        assert len(server.requests) == 6
+        assert should_reconnect(caught.value) is False
+
+    async def test_as_many_as_allowed_are_followed(self, serve):
+        server = await serve(Site({"/a": redirect("/b"), "/b": redirect("/c")}))
+        url = f"ws://localhost:{server.port}/a"
+        done = await dial(url, max_redirects=2)
+        await done.stream.aclose()
+        with pytest.raises(ConnectError, match="more than 1 redirects"):
+            await dial(url, max_redirects=1)
+
+    async def test_zero_makes_them_rejections(self, serve):
+        server = await serve(Site({"/": redirect("/b")}))
+        with pytest.raises(ConnectionRejected) as caught:
+            await dial(f"ws://localhost:{server.port}/", max_redirects=0)
+        assert caught.value.status == 302
+        assert ("location", "/b") in caught.value.headers
+
+    @pytest.mark.parametrize("status", [300, 304, 305])
+    async def test_other_3xx_are_rejections(self, serve, status):
+        server = await serve(lambda _: answer(status, "Location: /b"))
+        with pytest.raises(ConnectionRejected):
+            await dial(f"ws://localhost:{server.port}/")
+
+    async def test_on_a_given_stream_they_are_rejections(self):
+        client, server = memory_stream_pair()
+        await server.send_all(redirect("/b"))
+        with pytest.raises(ConnectionRejected):
+            await dial("ws://x/", stream=client)
+
+
+class TestUnixSockets:
+    @pytest.fixture
+    async def at_socket(self, tmp_path, nursery):
+        import trio
+
+        from .servers import Server
+
+        path = str(tmp_path / "socket")
+        listener = trio.socket.socket(trio.socket.AF_UNIX)
+        await listener.bind(path)
+        listener.listen()
+        server = Server(Site({"/a": redirect("/b"), "/away": redirect("http://elsewhere/")}))
+        nursery.start_soon(trio.serve_listeners, server, [trio.SocketListener(listener)])
+        return path
+
+    async def test_redirects_within_the_origin_stay_on_the_socket(self, at_socket):
+        done = await dial("ws://x/a", uds=at_socket)
+        await done.stream.aclose()
+        assert str(done.url) == "ws://x/b"
+
+    async def test_redirects_to_another_origin_are_not_followed(self, at_socket):
+        with pytest.raises(ConnectError, match="from a Unix socket to another origin"):
+            await dial("ws://x/away", uds=at_socket)
