@@ -64,9 +64,7 @@ class Headers(Mapping[str, str]):
 
     def __init__(
         self,
-        source: Mapping[str, str]
-        | Mapping[bytes, bytes]
-        | Iterable[tuple[str, str] | tuple[bytes, bytes]] = (),
+        source: Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str] | tuple[bytes, bytes]] = (),
     ) -> None:
         flat: list[str] = []
         for name, value in _pairs(source):

@@ -1,0 +1,104 @@
+"""The small interface under `WebSocket`: a Gate before the handshake is answered, a Channel after.
+
+Two pairs exist: our own connection over a transport, and the ASGI one. The application layer cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+    from trio_ws.errors import HeaderSource
+    from trio_ws.protocol.endpoint import CloseInfo
+
+__all__ = ["Channel", "Gate", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Who is told of the end of a connection, and of what its users do then: the disconnect rule."""
+
+    def ended(self, why: str, *, waited_for: bool) -> None:
+        """The connection has ended, or its peer has left, and not because a user called `close`. Called once.
+
+        Args:
+            why: for people.
+            waited_for: some task was waiting for something of the connection, and is about to be told.
+        """
+
+    def told(self) -> None:
+        """A user was told of the end by an exception or a return value."""
+
+    def reading(self) -> None:
+        """A user, not told yet, asks for what had arrived before the end."""
+
+
+class Channel(ABC):
+    """An open connection, as the parts above need it.
+
+    Attributes:
+        watcher: told of the end of the connection.
+        reads: whether somebody has called a receiving method so far.
+    """
+
+    __slots__ = ("reads", "watcher")
+
+    watcher: Watcher | None
+    reads: bool
+
+    @property
+    @abstractmethod
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; None while messages may be sent."""
+
+    @abstractmethod
+    async def receive(self) -> str | bytes:
+        """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+
+    @abstractmethod
+    async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
+        """Return the next part of a message and whether it is the last; `first` begins a new message."""
+
+    @abstractmethod
+    async def send(self, data: str | bytes | bytearray | memoryview) -> None:
+        """Wait for room, then commit one message; raise `WebSocketDisconnect` if the connection has ended."""
+
+    @abstractmethod
+    async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
+        """Send one message in fragments as `chunks` come; no other message gets between them."""
+
+    @abstractmethod
+    async def ping(self, payload: bytes | None, *, wait: bool) -> float:
+        """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""
+
+    @abstractmethod
+    async def pong(self, payload: bytes) -> None:
+        """Send a pong that nobody asked for."""
+
+    @abstractmethod
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one was sent or received; wait for the peer's, a bounded time."""
+
+    @abstractmethod
+    def begin_close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one was sent or received, and wait for nothing."""
+
+    @abstractmethod
+    async def wait_gone(self) -> None:
+        """Wait until the network connection has ended, which is bounded once the connection is not open."""
+
+
+class Gate(ABC):
+    """A handshake that waits for its answer."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:
+        """Answer yes; raise `WebSocketDisconnect` if the client has left."""
+
+    @abstractmethod
+    async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
+        """Answer with an HTTP status."""

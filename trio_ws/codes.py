@@ -1,0 +1,70 @@
+"""Close codes: their names, and which of them may travel in a close frame.
+
+Nothing here knows about connections; `errors` holds what is raised, `protocol.states` who may close when.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_wire_code"]
+
+MAX_REASON_BYTES = 123
+"""RFC 6455 5.5: a control frame's payload is at most 125 bytes, two of which are the close code."""
+
+
+class CloseCode(IntEnum):
+    """The close codes of RFC 6455 7.4.1 and of the IANA registry that continues it.
+
+    Codes from 3000 to 3999 are registered by libraries, 4000 to 4999 are the application's own; both are plain
+    integers.
+    """
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RECEIVED = 1005
+    """Never on the wire: the peer's close frame held no code."""
+    ABNORMAL_CLOSURE = 1006
+    """Never on the wire: the connection ended without a close frame."""
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+    TLS_HANDSHAKE = 1015
+    """Never on the wire: TLS failed before the connection was open."""
+
+
+_REGISTERED = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+
+
+def is_wire_code(code: int) -> bool:
+    """Say whether `code` may stand in a close frame, ours or the peer's.
+
+    These are 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 7.4.1 and 7.4.2, IANA registry).
+    """
+    return code in _REGISTERED or 3000 <= code <= 4999
+
+
+def check_close(code: int, reason: str) -> None:
+    """Raise `ValueError` unless `code` and `reason` can be sent in a close frame.
+
+    Args:
+        code: a close code for which `is_wire_code` holds.
+        reason: at most 123 bytes of UTF-8.
+
+    Raises:
+        ValueError: the code may not be sent, the reason is too long or cannot be encoded.
+    """
+    if not is_wire_code(code):
+        raise ValueError(
+            f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 7.4)"
+        )
+    size = len(reason.encode())
+    if size > MAX_REASON_BYTES:
+        raise ValueError(f"close reason is {size} bytes of UTF-8, at most {MAX_REASON_BYTES} fit in a close frame")

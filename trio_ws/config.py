@@ -1,0 +1,145 @@
+"""The settings: Limits, Timeouts, Compression. Each is one frozen object, given to a server, a client or a route.
+
+Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)` makes a changed copy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Compression", "Limits", "Timeouts"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def _at_least(minimum: int) -> Callable[[object, attrs.Attribute[int], int], None]:
+    def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if value < minimum:
+            raise ValueError(f"{attribute.name} must be at least {minimum}, not {value!r}")
+
+    return check
+
+
+def _count(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1, or None for no bound, not {value!r}")
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
+
+
+def _interval(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be more than 0 seconds, or None to turn it off, not {value!r}")
+
+
+def _never(value: float | None) -> float:
+    """None means 'never': it is kept as infinity, so that deadlines need no case of their own."""
+    return math.inf if value is None else value
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What one peer may cost.
+
+    Raises:
+        ValueError: a bound is too small to work with.
+    """
+
+    max_message_size: int = attrs.field(default=MIB, validator=_at_least(1))
+    """Bytes of one received message, after inflating and before decoding. A larger one closes with 1009."""
+    max_fragments: int = attrs.field(default=65_536, validator=_at_least(1))
+    """Frames that one received message may be cut into. More close with 1009."""
+    inbox_messages: int = attrs.field(default=32, validator=_at_least(1))
+    """Received messages that wait for the handler. At this bound the socket is not read any more."""
+    inbox_bytes: int = attrs.field(default=MIB, validator=_at_least(1))
+    """Bytes of received messages that wait for the handler, counted after inflating."""
+    outbox_bytes: int = attrs.field(default=64 * KIB, validator=_at_least(1))
+    """The outbox's high-water mark: `send()` waits while this many bytes wait for the network."""
+    max_request_line: int = attrs.field(default=8 * KIB, validator=_at_least(64))
+    """Bytes of the HTTP request line. A longer one is answered 414."""
+    max_header_size: int = attrs.field(default=8 * KIB, validator=_at_least(64))
+    """Bytes of one HTTP header line. A longer one is answered 431."""
+    max_head_size: int = attrs.field(default=32 * KIB, validator=_at_least(256))
+    """Bytes of the whole HTTP head. A longer one is answered 431."""
+    max_headers: int = attrs.field(default=100, validator=_at_least(8))
+    """HTTP headers in a head. More are answered 431."""
+    max_connections: int | None = attrs.field(default=None, validator=_count)
+    """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
+    max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
+    """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long to wait for whom, in seconds. None in a field that allows it means never.
+
+    Raises:
+        ValueError: a time is negative or not a number, or an interval is zero.
+    """
+
+    open_timeout: float = attrs.field(default=10.0, validator=_seconds)
+    """From TCP accept (or the client's start) to the answered handshake, TLS included."""
+    close_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    """From our close frame to the peer's, then the connection is aborted."""
+    ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
+    """Between two keepalive pings on a silent connection. None: no keepalive."""
+    ping_timeout: float = attrs.field(default=20.0, converter=_never, validator=_interval)
+    """From a keepalive ping to its pong, then the connection ends with 1011. None: wait for ever."""
+    send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
+    """How long a full outbox may make no progress, then the connection ends with 1013. None: for ever."""
+    drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
+    """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
+    cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    """How long a handler that was told may go on, and how long `on_disconnect` may take."""
+    idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
+    """How long a connection may carry no message, then it ends with 1001. None: for ever."""
+    max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
+    """How old a connection may become, then it ends with 1001. None: no bound."""
+    shutdown_grace: float = attrs.field(default=10.0, validator=_seconds)
+    """How long handlers may go on after a server began to shut down, before they are cancelled."""
+
+
+def _window_bits(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    # zlib cannot write raw deflate with an 8 bit window (it silently uses 9, which the peer may not be able to read).
+    if not 9 <= value <= 15:
+        raise ValueError(f"{attribute.name} must be from 9 to 15, not {value!r}")
+
+
+def _level(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not 0 <= value <= 9:
+        raise ValueError(f"{attribute.name} must be from 0 to 9, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Compression:
+    """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
+
+    Keeping a context makes similar messages smaller, and costs up to 44 KiB of memory a connection to receive and
+    some 260 KiB to send; without it (the default) a connection costs nothing between messages.
+
+    Raises:
+        ValueError: level or window out of range, or a negative threshold.
+    """
+
+    level: int = attrs.field(default=6, validator=_level)
+    """zlib's level, 0 (store) to 9 (smallest)."""
+    threshold: int = attrs.field(default=256, validator=_at_least(0))
+    """Messages of fewer bytes are sent as they are."""
+    send_context: bool = False
+    """Keep the context of what we send from message to message, if the peer allows it."""
+    receive_context: bool = False
+    """Let the peer keep its context from message to message."""
+    send_window_bits: int = attrs.field(default=12, validator=_window_bits)
+    """Our window is at most 2 to this power bytes, less if the peer asks for less."""
+    receive_window_bits: int = attrs.field(default=15, validator=_window_bits)
+    """The window that we ask the peer for, if it can be asked."""

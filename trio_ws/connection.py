@@ -1,0 +1,541 @@
+"""Connection: an open connection over a transport. It joins the protocol endpoint, the inbox and the outbox.
+
+It knows no handler and no handshake: `lifecycle` runs the handler, `opening` and `client` do the handshake. Everything
+that touches the network here is synchronous; what waits, waits for room, for a message or for the end.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+from wsproto.events import BytesMessage, Ping, Pong, TextMessage
+
+from trio_ws.channel import Channel
+from trio_ws.codes import CloseCode
+from trio_ws.errors import WebSocketDisconnect
+from trio_ws.inbox import Inbox
+from trio_ws.keepalive import Keepalive
+from trio_ws.pings import Pings
+from trio_ws.protocol.endpoint import Endpoint
+from trio_ws.protocol.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+    from trio_ws.config import Limits, Timeouts
+    from trio_ws.inbox import Chunk, Received
+    from trio_ws.protocol.decoder import Item
+    from trio_ws.protocol.endpoint import CloseInfo
+    from trio_ws.protocol.extensions import DeflateSettings
+    from trio_ws.timers import Timer, Timers
+    from trio_ws.transport.interface import Transport
+
+__all__ = ["Connection"]
+
+CONTROL_RESERVE = 4 * 1024
+"""Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
+DISCARD_ITEMS = 64
+"""Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
+LINGER = 1.0
+"""Seconds that a peer which broke the protocol has to read why, before the connection is aborted."""
+YIELD_EVERY = 64
+"""Messages that one task may receive or send in a row without letting other tasks run."""
+
+
+class Connection(Channel):
+    """One open connection over a transport.
+
+    Args:
+        transport: the network connection; the connection becomes its receiver.
+        client: True on the side that dialled.
+        limits: bounds of inbox, outbox and messages.
+        timeouts: of keepalive, closing and sending.
+        timers: calls the deadlines.
+        deflate: what was agreed about compression.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_client",
+        "_clocked",
+        "_close_timer",
+        "_endpoint",
+        "_gone",
+        "_in_stream",
+        "_inbox",
+        "_network_over",
+        "_notified",
+        "_parts",
+        "_pings",
+        "_pong_due",
+        "_rest",
+        "_send_timer",
+        "_streak",
+        "_streaming_out",
+        "_timeouts",
+        "_timers",
+        "_transport",
+        "heard_time",
+        "message_time",
+        "paused",
+        "received",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        client: bool,
+        limits: Limits,
+        timeouts: Timeouts,
+        timers: Timers,
+        deflate: DeflateSettings | None = None,
+    ) -> None:
+        self.watcher = None
+        self.reads = False
+        self.received = 0
+        """Messages that arrived."""
+        self.sent = 0
+        """Messages that were committed."""
+        self.paused = False
+        """Whether reading stops until the inbox is empty."""
+        self.heard_time = self.message_time = trio.current_time()
+        self._transport = transport
+        self._client = client
+        self._timeouts = timeouts
+        self._timers = timers
+        self._endpoint = Endpoint(client=client, limits=limits, deflate=deflate)
+        self._inbox = Inbox(limits.inbox_messages, limits.inbox_bytes)
+        self._pings: Pings | None = None
+        self._rest = memoryview(b"")  # read, and not parsed yet because the inbox was full
+        self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
+        self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
+        self._streaming_out = False
+        self._streak = 0
+        self._pong_due: Ping | None = None
+        self._changed: trio.lowlevel.ParkingLot | None = None
+        self._network_over = False
+        self._gone = False
+        self._notified = False
+        self._close_timer: Timer | None = None
+        self._send_timer: Timer | None = None
+        self._clocked = timeouts.idle_timeout != math.inf
+        Keepalive(self, timeouts, timers)
+        transport.receiver = self
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; None while it is open."""
+        return self._endpoint.close_info
+
+    @property
+    def open(self) -> bool:
+        """Whether messages may be sent."""
+        return self._endpoint.state is State.OPEN
+
+    # --- what the transport calls --------------------------------------------------------------------------------
+
+    def wants_data(self) -> bool:
+        """Say whether to read on: not while messages wait that nobody takes, and always once they are dropped."""
+        if self.open and (self._rest or self._inbox.full):
+            self.paused = True
+            return False
+        return True
+
+    def data_received(self, data: memoryview) -> None:
+        """Parse `data` as far as the inbox has room, and keep the rest of it."""
+        self.heard_time = trio.current_time()
+        consumed = self._parse(data)
+        if consumed < len(data):
+            self._rest = memoryview(bytes(data[consumed:]))
+            self.paused = True
+
+    def peer_departed(self) -> None:
+        """The peer has closed its side behind data that we do not read now."""
+        self._announce_end()
+
+    def network_ended(self) -> None:
+        """Nothing more will arrive; what has arrived can still be received."""
+        self._network_over = True
+        if self._rest and self.open:
+            self._announce_end()
+        else:
+            self._lose()
+
+    def outbox_moved(self) -> None:
+        """There is room again, for the latest pong at least."""
+        if self._pong_due is not None and not self._pongs_wait:
+            item, self._pong_due = self._pong_due, None
+            self._transport.write(self._endpoint.answer(item))
+        if not self._transport.outbox.size:
+            self._hang_up_if_done()
+
+    # --- bytes to messages ---------------------------------------------------------------------------------------
+
+    def _parse(self, data: memoryview) -> int:
+        """Parse `data` until it or the inbox's room is used up; return how much was parsed."""
+        inbox = self._inbox
+        consumed = 0
+        while True:
+            if self._endpoint.state is State.OPEN:
+                items_room = inbox.max_items - len(inbox.items)
+                bytes_room = inbox.max_bytes - inbox.size
+                if items_room <= 0 or bytes_room <= 0:
+                    return consumed
+            else:
+                items_room = bytes_room = DISCARD_ITEMS
+            items: list[Item] = []
+            consumed += self._endpoint.decoder.decode(data, items, items_room, bytes_room)
+            if items:
+                self._dispatch(items)
+            if consumed == len(data):
+                return consumed
+            data = data[consumed:]
+
+    def _dispatch(self, items: list[Item]) -> None:
+        wanted = self._endpoint.state is State.OPEN  # what comes after our own close frame is dropped
+        for item in items:
+            kind = type(item)
+            if kind is str or kind is bytes or kind is TextMessage or kind is BytesMessage:
+                if wanted:
+                    self._inbox.put(item)
+                    self.received += 1
+                    self.message_time = self.heard_time
+            elif kind is Pong:
+                if self._pings is not None:
+                    self._pings.answer(item.payload)
+            elif kind is Ping and self._pongs_wait:
+                self._pong_due = item
+            else:
+                self._transport.write(self._endpoint.answer(item), hold=bool(self._inbox.items))
+                if kind is not Ping:
+                    self._settle()
+
+    @property
+    def _pongs_wait(self) -> bool:
+        """Whether so much waits for the network that only the latest ping will be answered."""
+        outbox = self._transport.outbox
+        return outbox.size >= outbox.high_water + CONTROL_RESERVE
+
+    def _refill(self) -> None:
+        """The inbox is empty: parse what was kept, and read on when that is used up."""
+        rest, self._rest = self._rest, memoryview(b"")
+        self._rest = rest[self._parse(rest) :]
+        if self._rest:
+            return
+        self.paused = False
+        if self._network_over:
+            self._lose()
+        else:
+            self.heard_time = trio.current_time()  # a pong may have waited behind what was not read
+            self._transport.resume()
+
+    # --- receiving -----------------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+        while True:
+            item = await self._next()
+            if isinstance(item, (str, bytes)):
+                return item
+            if not self._in_stream:
+                self._parts.append(item)
+            if item.message_finished:
+                self._in_stream = False
+                if self._parts:
+                    return self._join_parts()
+
+    def _join_parts(self) -> str | bytes:
+        parts, self._parts = self._parts, []
+        if isinstance(parts[0], TextMessage):
+            return "".join(part.data for part in parts)
+        return b"".join(part.data for part in parts)
+
+    async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
+        """Return the next part of a message and whether it is the last; a whole message is a last part.
+
+        Args:
+            first: begin with the next message, and drop what is left of the one before.
+        """
+        if first and not self._in_stream and not self._inbox.items and not self._parts:
+            begun = self._endpoint.decoder.stream_next()
+            if begun is not None:
+                self._inbox.put(begun)
+        while True:
+            if self._parts:
+                item: Received = self._parts.pop(0)
+            else:
+                item = await self._next()
+            if isinstance(item, (str, bytes)):
+                return item, True
+            left_over = first and self._in_stream
+            self._in_stream = not item.message_finished
+            if not left_over:
+                return item.data, item.message_finished
+            if item.message_finished:
+                return await self.receive_chunk(first=True)
+
+    async def _next(self) -> Received:
+        self.reads = True
+        inbox = self._inbox
+        while True:
+            if inbox.items:
+                await self._step()
+                if inbox.items:
+                    return self._take()
+            elif self._rest:
+                self._refill()
+            elif self.close_info is not None:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise self._disconnected()
+            else:
+                if self._transport.outbox.size:
+                    self._transport.flush()
+                await inbox.wait()
+
+    def _take(self) -> Received:
+        item = self._inbox.take()
+        if self.paused and not self._inbox.items:
+            self._refill()
+        if self._notified and self.watcher is not None:
+            self.watcher.reading()
+        return item
+
+    async def _step(self) -> None:
+        """Be a checkpoint, and now and then let others run."""
+        self._streak += 1
+        if self._streak < YIELD_EVERY:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._streak = 0
+            await trio.lowlevel.checkpoint()
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    async def send(self, data: str | bytes | bytearray | memoryview) -> None:
+        """Wait for room, then commit one message in one step."""
+        await self._room()
+        self._transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
+        self._committed()
+
+    async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
+        """Send one message in fragments, each as soon as it is there; other messages wait until it is complete."""
+        await self._room()
+        self._streaming_out = True
+        complete = False
+        try:
+            first, held = True, None
+            async for chunk in chunks:
+                if held is not None:
+                    await self._send_fragment(held, first=first, final=False)
+                    first = False
+                held = chunk
+            await self._send_fragment(b"" if held is None else held, first=first, final=True)
+            complete = True
+        finally:
+            self._streaming_out = False
+            if not complete and self.open:
+                # The peer cannot be told that the message will not be completed, only that the connection ends.
+                self.fail(CloseCode.INTERNAL_ERROR, "message was not completed")
+            self._wake_changed()
+        self._committed()
+
+    async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
+        await self._room(streaming=True)
+        self._transport.write(self._endpoint.encoder.fragment(data, first=first, final=final))
+        self._watch_outbox()
+
+    async def _room(self, *, streaming: bool = False) -> None:
+        """Be a checkpoint and wait until something may be committed."""
+        await self._step()
+        while True:
+            if self._network_over or not self.open:
+                raise self._disconnected()
+            if self._transport.outbox.full:
+                await self._transport.outbox.wait()
+            elif self._streaming_out and not streaming:
+                await self._wait_changed()
+            else:
+                return
+
+    def _committed(self) -> None:
+        self.sent += 1
+        if self._clocked:
+            self.message_time = trio.current_time()
+        self._watch_outbox()
+
+    def _watch_outbox(self) -> None:
+        """While the outbox is full, look after `send_timeout` whether it moves."""
+        outbox = self._transport.outbox
+        if outbox.full and self._send_timer is None:
+            outbox.progress_time = trio.current_time()
+            self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_outbox)
+
+    def _look_at_outbox(self) -> None:
+        self._send_timer = None
+        outbox = self._transport.outbox
+        if not outbox.full:
+            return
+        left = outbox.progress_time + self._timeouts.send_timeout - trio.current_time()
+        if left > 0:
+            self._send_timer = self._timers.after(left, self._look_at_outbox)
+        else:
+            self.fail(CloseCode.TRY_AGAIN_LATER, "peer does not read")
+            self._hang_up()
+
+    async def ping(self, payload: bytes | None, *, wait: bool) -> float:
+        """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""
+        await self._room()
+        if self._pings is None:
+            self._pings = Pings()
+        pings = self._pings
+        if payload is None:
+            payload = pings.fresh_payload()
+        frame = self._endpoint.encoder.ping(payload)
+        sent = pings.add(payload)
+        self._transport.write(frame)
+        self._watch_outbox()
+        if not wait:
+            pings.forget(payload)
+            return 0.0
+        try:
+            while pings.outstanding(payload):
+                if self.close_info is not None:
+                    raise self._disconnected()
+                await pings.wait()
+        finally:
+            pings.forget(payload)
+        return trio.current_time() - sent
+
+    async def pong(self, payload: bytes) -> None:
+        """Send a pong that nobody asked for (RFC 6455 5.5.3)."""
+        await self._room()
+        self._transport.write(self._endpoint.encoder.pong(payload))
+        self._watch_outbox()
+
+    def send_keepalive(self) -> None:
+        """Send a ping that nobody waits for."""
+        self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed; wait for the peer's, at most `close_timeout`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.begin_close(code, reason)
+        while self._endpoint.state is State.CLOSING:
+            await self._wait_changed()
+
+    def begin_close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed. The one who does it knows that the connection ends."""
+        if not self.open:
+            return
+        self._notified = True
+        self._transport.write(self._endpoint.close(code, reason))
+        self._close_timer = self._timers.after(self._timeouts.close_timeout, self._hang_up)
+        if self._rest:
+            self._refill()
+        elif self._network_over:
+            self._lose()
+        else:
+            self._transport.resume()
+        self._wake()
+
+    def retire(self, code: int, reason: str) -> None:
+        """Begin the closing handshake in the library's own name: the handler has yet to hear of it."""
+        self.begin_close(code, reason)
+        self._notified = False
+        self._announce_end()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Give the peer up: tell it why, half-close, and abort soon."""
+        self._transport.write(self._endpoint.fail(code, reason))
+        self._settle()
+
+    async def wait_gone(self) -> None:
+        """Wait until the network connection has ended, which is bounded once the connection is not open."""
+        while not self._gone:
+            await self._wait_changed()
+
+    def _settle(self) -> None:
+        """A close frame has come, or the connection has failed: begin to end the network connection."""
+        self._rest = memoryview(b"")
+        if self._endpoint.state is State.FAILED:
+            self._transport.finish()
+        self._hang_up_if_done()
+        if not self._gone:
+            # What stands in the outbox goes out; then it is the peer's turn (RFC 6455 7.1.1).
+            wait = self._timeouts.close_timeout if self._transport.outbox.size else LINGER
+            self._replace_close_timer(wait)
+            self._transport.resume()
+        self._announce_end()
+
+    def _hang_up_if_done(self) -> None:
+        """The server ends the network connection when both close frames have passed (RFC 6455 7.1.1)."""
+        done = self._endpoint.state is State.CLOSED and (self._network_over or not self._client)
+        if done and not self._transport.outbox.size:
+            self._hang_up()
+
+    def _lose(self) -> None:
+        self._endpoint.lose()
+        if self._endpoint.state is State.CLOSED:
+            self._hang_up_if_done()
+        else:
+            self._hang_up()
+        self._announce_end()
+
+    def _hang_up(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._endpoint.lose()
+        self._transport.close()
+        self._announce_end()
+
+    def _replace_close_timer(self, seconds: float) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._close_timer = self._timers.after(seconds, self._hang_up)
+
+    def _announce_end(self) -> None:
+        """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
+        waited_for = self._wake()
+        if not self._notified:
+            self._notified = True
+            if self.watcher is not None:
+                why = "peer left" if self.close_info is None else str(self.close_info)
+                self.watcher.ended(why, waited_for=waited_for)
+
+    def _disconnected(self) -> WebSocketDisconnect:
+        """Make the exception that tells a caller of the end."""
+        if self.watcher is not None:
+            self.watcher.told()
+        info = self.close_info
+        if info is None:
+            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
+        return WebSocketDisconnect(info.code, info.reason)
+
+    # --- waiting for a change of state ---------------------------------------------------------------------------
+
+    async def _wait_changed(self) -> None:
+        if self._changed is None:
+            self._changed = trio.lowlevel.ParkingLot()
+        await self._changed.park()
+
+    def _wake_changed(self) -> None:
+        if self._changed is not None:
+            self._changed.unpark_all()
+
+    def _wake(self) -> bool:
+        """Wake everyone who waits; return whether there was someone."""
+        changed = self._changed is not None and bool(self._changed)
+        pings = self._pings is not None and self._pings.wake()
+        inbox = self._inbox.wake()
+        outbox = self._transport.outbox.wake()
+        self._wake_changed()
+        return inbox or outbox or pings or changed

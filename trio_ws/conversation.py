@@ -1,0 +1,251 @@
+"""Conversation: one accepted network connection on the server, from its first byte to its last.
+
+It reads the request, asks the responder what it is for, and answers a page, an error, or runs the WebSocket.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from trio_ws.lifecycle import Lifecycle
+from trio_ws.opening import Opening, ServerGate, Terms
+from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
+from trio_ws.protocol.handshake import read_upgrade
+from trio_ws.protocol.origin import origin_allowed
+from trio_ws.protocol.request import BadRequest, RequestHead, check_http, is_upgrade
+from trio_ws.protocol.response import response
+from trio_ws.request import Request
+from trio_ws.service import Response, Service
+from trio_ws.settings import Settings, compression_of
+from trio_ws.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from trio_ws.config import Compression
+    from trio_ws.connection import Connection
+    from trio_ws.protocol.handshake import Upgrade
+    from trio_ws.request import Address
+    from trio_ws.timers import Timers
+    from trio_ws.transport.interface import Transport
+
+__all__ = ["Conversation", "Responder"]
+
+logger = logging.getLogger("trio_ws")
+
+_TOO_SLOW = BadRequest(408, "the request took longer than open_timeout")
+_NO_PAGE = BadRequest(426, "this is a WebSocket server", (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")))
+
+
+class Responder(Protocol):
+    """Who decides what a request is for."""
+
+    def page(self, request: Request) -> Response | None:
+        """Return the answer to a plain GET; None if a WebSocket is all that is served."""
+
+    def route(self, request: Request) -> tuple[Request, Service] | Response:
+        """Return the service for an upgrade, with the request as its route sees it, or a refusal."""
+
+
+class Conversation:
+    """What one client and the server have to say to each other.
+
+    Args:
+        number: tells connections apart, in logs and task names.
+        client: the address of the peer.
+        secure: whether it is TLS.
+        refusal: answer every request with this, because the server has no room.
+    """
+
+    __slots__ = (
+        "_lifecycle",
+        "_opening",
+        "_refusal",
+        "_responder",
+        "_settings",
+        "_timers",
+        "client",
+        "gate",
+        "number",
+        "secure",
+        "transport",
+    )
+
+    transport: Transport
+
+    def __init__(
+        self,
+        responder: Responder,
+        settings: Settings,
+        timers: Timers,
+        *,
+        number: int,
+        client: Address,
+        secure: bool,
+        refusal: BadRequest | None = None,
+    ) -> None:
+        self._responder = responder
+        self._settings = settings
+        self._timers = timers
+        self._refusal = refusal
+        self._lifecycle: Lifecycle | None = None
+        self.gate: ServerGate | None = None
+        """The upgrade's gate, once there is an upgrade."""
+        self.number = number
+        self.client = client
+        self.secure = secure
+        self._opening = Opening(settings.limits)
+
+    @property
+    def connection(self) -> Connection | None:
+        """The WebSocket's connection; None before it is accepted."""
+        return None if self.gate is None else self.gate.connection
+
+    @property
+    def receiver(self) -> Opening:
+        """What the transport is to be made with."""
+        return self._opening
+
+    async def run(self, nursery: trio.Nursery) -> Exception | None:
+        """Hold the whole conversation; return an error of the handler's that nobody foresaw."""
+        deadline = trio.current_time() + self._settings.timeouts.open_timeout
+        try:
+            self.transport.start(nursery)
+            websocket = await self._open(deadline)
+            if websocket is None:
+                await self._opening.linger()
+                return None
+            error = await self._live(*websocket, deadline)
+            if self.connection is None:
+                await self._opening.linger()
+            return error
+        finally:
+            await self.transport.aclose()
+
+    # --- the request ---------------------------------------------------------------------------------------------
+
+    async def _open(self, deadline: float) -> tuple[WebSocket, Service] | None:
+        """Read the request; return what it opens, or answer it."""
+        try:
+            with trio.move_on_at(deadline) as scope:
+                head = await self._opening.read_head()
+            if scope.cancelled_caught:
+                raise _TOO_SLOW
+            if head is None:
+                return None
+            if self._refusal is not None:
+                raise self._refusal
+            check_http(head)
+            if is_upgrade(head):
+                return self._route(head, read_upgrade(head))
+            self._answer(self._page(head), head_only=head.method == "HEAD")
+        except BadRequest as problem:
+            logger.info("%s refused with %d: %s", self.client, problem.status, problem.message)
+            self._answer(
+                Response(
+                    status=problem.status,
+                    headers=(*problem.headers, ("Content-Type", "text/plain; charset=utf-8")),
+                    body=f"{problem.message}\n".encode(),
+                )
+            )
+        return None
+
+    def _page(self, head: RequestHead) -> Response:
+        page = self._responder.page(self._request(head))
+        if page is None:
+            raise _NO_PAGE
+        return page
+
+    def _route(self, head: RequestHead, upgrade: Upgrade) -> tuple[WebSocket, Service] | None:
+        try:
+            parse_extensions(upgrade.extensions)
+        except ExtensionSyntaxError as error:
+            raise BadRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
+        self._check_origin(head)
+        routed = self._responder.route(self._request(head, upgrade.subprotocols))
+        if isinstance(routed, Response):
+            self._answer(routed)
+            return None
+        request, service = routed
+        websocket = WebSocket(
+            request,
+            receive_type=service.receive_type,
+            send_type=service.send_type,
+            caught_close_codes=service.caught_close_codes,
+            subprotocols=service.subprotocols,
+        )
+        terms = Terms(
+            limits=service.limits or self._settings.limits,
+            timeouts=service.timeouts or self._settings.timeouts,
+            compression=self._compression(service),
+        )
+        websocket._gate = self.gate = ServerGate(self._opening, self.transport, upgrade, terms, self._timers)
+        return websocket, service
+
+    def _check_origin(self, head: RequestHead) -> None:
+        origin = head.headers.get("origin")
+        host = head.headers.get("host", "")
+        if origin is not None and not origin_allowed(origin, host, self.secure, self._settings.origins):
+            raise BadRequest(
+                403,
+                f"origin {origin[:200]!a} is not the origin of host {host[:200]!a}, nor in origins=",
+            )
+
+    def _compression(self, service: Service) -> Compression | None:
+        if service.compression is None:
+            return self._settings.compression
+        return compression_of(service.compression)
+
+    def _request(self, head: RequestHead, subprotocols: tuple[str, ...] = ()) -> Request:
+        return Request(
+            method=head.method,
+            target=head.target,
+            headers=head.headers,
+            client=self.client,
+            secure=self.secure,
+            subprotocols=subprotocols,
+        )
+
+    def _answer(self, answer: Response, *, head_only: bool = False) -> None:
+        self._opening.refuse(self.transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
+
+    # --- the WebSocket -------------------------------------------------------------------------------------------
+
+    async def _live(self, websocket: WebSocket, service: Service, deadline: float) -> Exception | None:
+        trio.lowlevel.current_task().name = f"{websocket.request.target} #{self.number}"
+        timeouts = service.timeouts or self._settings.timeouts
+        self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._timers)
+        self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
+        late = self._timers.after(deadline - trio.current_time(), self._answer_too_late)
+        try:
+            return await lifecycle.run()
+        finally:
+            late.cancel()
+
+    def _answer_too_late(self) -> None:
+        """The client has waited `open_timeout` for an answer that guards or handler did not give."""
+        gate = self.gate
+        if gate is not None and not gate.answered and self._lifecycle is not None:
+            logger.warning("%s got no answer within open_timeout: refused with 503", self.client)
+            self._refuse_now(503, "no answer within open_timeout")
+
+    # --- the end of the server -----------------------------------------------------------------------------------
+
+    def drain(self, code: int, reason: str) -> None:
+        """Tell the client that the server goes away: with a close frame, or with a 503 before the answer."""
+        if self.connection is not None:
+            self.connection.begin_close(code, reason)
+        else:
+            self._refuse_now(503, "the server is shutting down")
+
+    def _refuse_now(self, status: int, message: str) -> None:
+        if self.gate is not None:
+            self.gate.answered = True
+        self._answer(Response(status=status, body=f"{message}\n".encode()))
+        self.cancel(message)
+
+    def cancel(self, why: str) -> None:
+        """Cancel the handler."""
+        if self._lifecycle is not None:
+            self._lifecycle.cancel(why)

@@ -1,0 +1,95 @@
+"""The disconnect rule: what happens to a handler whose peer is gone.
+
+A handler that was told, by an exception or a return value, has a time to say goodbye elsewhere. One that was not told
+is cancelled: at once if it never reads, else after it had time to finish its work on the last message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+
+if TYPE_CHECKING:
+    import trio
+
+    from trio_ws.channel import Channel
+    from trio_ws.config import Timeouts
+    from trio_ws.timers import Timer, Timers
+
+__all__ = ["DisconnectRule", "WhenPeerLeaves"]
+
+WhenPeerLeaves: TypeAlias = Literal["drain", "cancel", "finish"]
+"""What becomes of a handler whose peer is gone. "drain": the rule above; "cancel": it is cancelled at once, wherever it
+is; "finish": it is never cancelled."""
+
+
+class DisconnectRule:
+    """Watches one channel, and cancels the handler's scope when the rule says so.
+
+    Args:
+        channel: whose end matters.
+        scope: what the handler runs in.
+        policy: one of `WhenPeerLeaves`.
+        timeouts: `drain_timeout` and `cleanup_timeout` of it.
+        timers: calls back.
+    """
+
+    __slots__ = ("_channel", "_policy", "_scope", "_timeouts", "_timer", "_timers", "_told", "_why")
+
+    def __init__(
+        self,
+        channel: Channel,
+        scope: trio.CancelScope,
+        policy: WhenPeerLeaves,
+        timeouts: Timeouts,
+        timers: Timers,
+    ) -> None:
+        self._channel = channel
+        self._scope = scope
+        self._policy = policy
+        self._timeouts = timeouts
+        self._timers = timers
+        self._timer: Timer | None = None
+        self._told = False
+        self._why = ""
+        channel.watcher = self
+
+    def ended(self, why: str, *, waited_for: bool) -> None:
+        """The connection has ended, not by the handler's own `close`."""
+        self._why = why
+        match self._policy:
+            case "finish":
+                pass
+            case "cancel":
+                self._cancel()
+            case "drain" if self._channel.reads or waited_for:
+                self._cancel_after(self._timeouts.drain_timeout)
+            case "drain":
+                self._cancel()
+            case _:
+                assert_never(self._policy)
+
+    def told(self) -> None:
+        """Something in the handler was told: it may say goodbye and return."""
+        if self._why and not self._told:
+            self._told = True
+            if self._policy != "finish":
+                self._cancel_after(self._timeouts.cleanup_timeout)
+
+    def reading(self) -> None:
+        """Something in the handler takes what had arrived before the end: its time begins anew."""
+        if self._policy == "drain" and not self._told:
+            self._cancel_after(self._timeouts.drain_timeout)
+
+    def stop(self) -> None:
+        """The handler has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._channel.watcher = None
+
+    def _cancel_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._timers.after(seconds, self._cancel)
+
+    def _cancel(self) -> None:
+        self._scope.cancel(reason=self._why)

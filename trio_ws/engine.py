@@ -1,0 +1,57 @@
+"""Engine: the tasks that all connections of a server, or the one of a client, share: the timers and the poller."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_ws.timers import Timers
+from trio_ws.transport.poller import Poller, PollerTransport
+from trio_ws.transport.stream import StreamTransport
+
+if TYPE_CHECKING:
+    from trio_ws.transport.interface import Receiver, Transport
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """Makes transports, and keeps what they share.
+
+    Args:
+        poller: read plain sockets with the poller; None for yes where the platform has one.
+
+    Raises:
+        RuntimeError: a poller is demanded where there is none.
+    """
+
+    def __init__(self, *, poller: bool | None = None) -> None:
+        self.timers = Timers()
+        self._poller = Poller() if poller or (poller is None and Poller.available()) else None
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Run the shared tasks in `nursery`, until it is cancelled."""
+        nursery.start_soon(self.timers.run)
+        if self._poller is not None:
+            nursery.start_soon(self._poller.run)
+
+    def socket_transport(self, sock: socket.socket, receiver: Receiver, high_water: int) -> Transport:
+        """Return a transport for a connected plain socket, which it owns from now on."""
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            # Frames are written whole: to wait for more only costs time.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._poller is not None:
+            return PollerTransport(self._poller, sock, receiver, high_water)
+        return self.stream_transport(stream_of(sock), receiver, high_water)
+
+    def stream_transport(self, stream: trio.abc.Stream, receiver: Receiver, high_water: int) -> Transport:
+        """Return a transport for any stream, which it owns from now on."""
+        return StreamTransport(stream, receiver, high_water)
+
+
+def stream_of(sock: socket.socket) -> trio.SocketStream:
+    """Return Trio's stream over a connected plain socket, which it owns from now on."""
+    sock.setblocking(False)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))

@@ -1,0 +1,183 @@
+"""The exceptions, named by who caused them: you, the peer, the network, time.
+
+Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one border each and never reach users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
+from trio_ws.codes import CloseCode, check_close
+
+__all__ = [
+    "ConnectError",
+    "ConnectPhase",
+    "ConnectTimeout",
+    "ConnectionRejected",
+    "HeaderSource",
+    "InvalidMessage",
+    "LocalProtocolError",
+    "Reject",
+    "RemoteProtocolError",
+    "UnexpectedMessage",
+    "WebSocketDisconnect",
+    "WebSocketError",
+    "WebSocketException",
+]
+
+HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once."""
+
+ConnectPhase: TypeAlias = Literal["url", "dns", "tcp", "proxy", "tls", "handshake"]
+"""Where an attempt to connect failed."""
+
+
+class WebSocketError(Exception):
+    """The base of every exception of this library."""
+
+
+# --- you ---------------------------------------------------------------------------------------------------------
+
+
+class LocalProtocolError(WebSocketError, RuntimeError):
+    """You called something that the state of the connection does not allow; nothing was sent.
+
+    A second `close()`, `accept()` on an accepted connection and `send()` before `accept()` are examples. It is a
+    `RuntimeError`, as the documents of our predecessors promise.
+    """
+
+
+class WebSocketException(WebSocketError):  # noqa: N818 - the name is the field's
+    """Raise it in a handler to close the connection with a code; before the handshake's answer it is an HTTP 403.
+
+    Args:
+        code: the close code to send: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
+        reason: at most 123 bytes of UTF-8, shown to the peer.
+
+    Raises:
+        ValueError: code or reason cannot be sent.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        check_close(code, reason)
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"close with {self.code}{f': {self.reason}' if self.reason else ''}"
+
+
+class Reject(WebSocketError):  # noqa: N818 - an instruction, not an error
+    """Raise it before the handshake is answered (in a guard, say) to answer with an HTTP status instead of 101.
+
+    Args:
+        status: the HTTP status, 300 to 599.
+        headers: extra headers of the answer.
+        body: the answer's body.
+
+    Raises:
+        ValueError: the status is out of range.
+    """
+
+    def __init__(self, status: int = 403, headers: HeaderSource = (), body: bytes = b"") -> None:
+        if not 300 <= status <= 599:
+            raise ValueError(f"a handshake is rejected with an HTTP status from 300 to 599, not {status}")
+        super().__init__(status)
+        self.status = status
+        self.headers: tuple[tuple[str, str], ...] = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        self.body = body
+
+    def __str__(self) -> str:
+        return f"reject with HTTP status {self.status}"
+
+
+# --- the peer ----------------------------------------------------------------------------------------------------
+
+
+class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field's
+    """The connection has ended: raised by every receive and send from then on, whoever calls.
+
+    Attributes:
+        code: the code of the first close frame, ours or the peer's; 1005 if it held none, 1006 if there was none.
+        reason: the reason in that frame, `""` if none.
+    """
+
+    def __init__(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = int(code)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"
+
+
+class RemoteProtocolError(WebSocketError):
+    """The peer broke a rule of the protocol.
+
+    Attributes:
+        code: the close code that such a breach is answered with (1002, 1007, 1009), or the HTTP status if the breach
+            was in the handshake.
+    """
+
+    def __init__(self, message: str, code: int = CloseCode.PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.code = int(code)
+
+
+class UnexpectedMessage(WebSocketError):  # noqa: N818 - what it is
+    """A message of the other kind came: binary for `receive_text()`, or text for `receive_bytes()`.
+
+    It was taken from the inbox and is in `message`. Uncaught it closes the connection with 1003.
+    """
+
+    def __init__(self, expected: str, message: str | bytes) -> None:
+        super().__init__(f"expected {expected}, the peer sent {'text' if isinstance(message, str) else 'binary'}")
+        self.message = message
+
+
+class InvalidMessage(WebSocketError):  # noqa: N818 - what it is
+    """A message came whose content is not what the route takes: JSON that is none. Uncaught it closes with 1007.
+
+    The message was taken from the inbox and is in `message`.
+    """
+
+    def __init__(self, problem: str, message: str | bytes) -> None:
+        super().__init__(problem)
+        self.message = message
+
+
+# --- the network, and time ---------------------------------------------------------------------------------------
+
+
+class ConnectError(WebSocketError):
+    """A client could not connect.
+
+    Attributes:
+        phase: where it failed: "url", "dns", "tcp", "proxy", "tls" or "handshake".
+    """
+
+    def __init__(self, phase: ConnectPhase, message: str) -> None:
+        super().__init__(f"{phase}: {message}")
+        self.phase = phase
+
+
+class ConnectTimeout(ConnectError):  # noqa: N818 - a kind of ConnectError
+    """A client could not connect within `open_timeout`; `phase` says where the time went."""
+
+
+class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
+    """The server answered the opening handshake with an HTTP status other than 101.
+
+    Attributes:
+        status: the HTTP status.
+        headers: the answer's headers as pairs, in order.
+        body: at most the first 64 KiB of the answer's body.
+    """
+
+    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+        super().__init__("handshake", f"the server answered with HTTP status {status}")
+        self.status = status
+        self.headers = tuple(headers)
+        self.body = body

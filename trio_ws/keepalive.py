@@ -1,0 +1,105 @@
+"""Keepalive: finds out that a silent peer is dead, that a connection is idle, and that it is old enough.
+
+It looks at a connection from time to time and never when a message passes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from trio_ws.codes import CloseCode
+
+if TYPE_CHECKING:
+    from trio_ws.config import Timeouts
+    from trio_ws.timers import Timers
+
+__all__ = ["Keepalive", "Kept"]
+
+
+class Kept(Protocol):
+    """What keepalive needs of a connection."""
+
+    heard_time: float
+    message_time: float
+
+    @property
+    def open(self) -> bool:
+        """Whether messages may be sent."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the socket is not being read because the inbox is full."""
+
+    def send_keepalive(self) -> None:
+        """Send a ping that nobody waits for."""
+
+    def fail(self, code: int, reason: str) -> None:
+        """Give the peer up."""
+
+    def retire(self, code: int, reason: str) -> None:
+        """Begin the closing handshake in the library's own name."""
+
+
+class Keepalive:
+    """The watch over one connection. Its callbacks stop by themselves once the connection has ended.
+
+    Args:
+        connection: the one to watch.
+        timeouts: `ping_interval`, `ping_timeout`, `idle_timeout` and `max_lifetime` of it.
+        timers: calls back.
+    """
+
+    __slots__ = ("_connection", "_pinged", "_timeouts", "_timers")
+
+    def __init__(self, connection: Kept, timeouts: Timeouts, timers: Timers) -> None:
+        self._connection = connection
+        self._timeouts = timeouts
+        self._timers = timers
+        self._pinged = math.inf  # when the outstanding ping was sent
+        timers.after(timeouts.ping_interval, self._look)
+        timers.after(timeouts.idle_timeout, self._look_for_idleness)
+        timers.after(timeouts.max_lifetime, self._retire)
+
+    def _look(self) -> None:
+        if not self._connection.open:
+            return
+        now = trio.current_time()
+        silent_since = self._connection.heard_time
+        if self._connection.paused:
+            # Its pong may sit behind what we do not read: the peer is not to blame.
+            self._pinged = math.inf
+            self._again(self._timeouts.ping_interval)
+        elif self._pinged <= silent_since or self._pinged == math.inf:
+            self._ping_if_due(now, silent_since + self._timeouts.ping_interval)
+        elif now >= self._pinged + self._timeouts.ping_timeout:
+            self._connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        else:
+            self._again(self._pinged + self._timeouts.ping_timeout - now)
+
+    def _ping_if_due(self, now: float, due: float) -> None:
+        if now < due:
+            self._again(due - now)
+            return
+        self._connection.send_keepalive()
+        if self._timeouts.ping_timeout != math.inf:
+            self._pinged = now
+        self._again(min(self._timeouts.ping_timeout, self._timeouts.ping_interval))
+
+    def _again(self, seconds: float) -> None:
+        self._timers.after(seconds, self._look)
+
+    def _look_for_idleness(self) -> None:
+        if not self._connection.open:
+            return
+        left = self._connection.message_time + self._timeouts.idle_timeout - trio.current_time()
+        if left > 0:
+            self._timers.after(left, self._look_for_idleness)
+        else:
+            self._connection.retire(CloseCode.GOING_AWAY, "idle timeout")
+
+    def _retire(self) -> None:
+        if self._connection.open:
+            self._connection.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")

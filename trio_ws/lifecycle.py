@@ -1,0 +1,231 @@
+"""Lifecycle: runs one connection's handler in its nursery, and ends the connection as its outcome demands.
+
+The order is always the same: prepare, accept, `on_connect`, handler; close frame; `on_disconnect`; end of the network
+connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_ws.codes import CloseCode, is_wire_code
+from trio_ws.disconnect import DisconnectRule
+from trio_ws.errors import InvalidMessage, Reject, UnexpectedMessage, WebSocketDisconnect, WebSocketException
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+
+    from trio_ws.config import Timeouts
+    from trio_ws.service import Service
+    from trio_ws.timers import Timers
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["Lifecycle"]
+
+logger = logging.getLogger("trio_ws")
+
+
+class Lifecycle:
+    """One connection's life on the server.
+
+    Args:
+        websocket: not answered yet, its gate set.
+        service: what to do with it.
+        timeouts: of the disconnect rule and of cleaning up.
+        timers: calls their deadlines.
+    """
+
+    __slots__ = ("_rule", "_scope", "_service", "_timeouts", "_timers", "_websocket")
+
+    def __init__(self, websocket: WebSocket, service: Service, timeouts: Timeouts, timers: Timers) -> None:
+        self._websocket = websocket
+        self._service = service
+        self._timeouts = timeouts
+        self._timers = timers
+        self._scope = trio.CancelScope()
+        self._rule: DisconnectRule | None = None
+        websocket._scope = self._scope
+        websocket._on_accept = self._begin_rule
+
+    def cancel(self, why: str) -> None:
+        """Cancel the handler, and what belongs to it."""
+        self._scope.cancel(reason=why)
+
+    async def run(self) -> Exception | None:
+        """Run the connection to its end; return what went wrong in the handler, as far as nobody foresaw it.
+
+        Cancellation closes the connection with 1001, and still runs `on_disconnect`.
+        """
+        try:
+            error = await self._run_handler()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._end(CloseCode.GOING_AWAY, "")
+            raise
+        if not self._websocket.accepted:
+            return await self._answer(error)
+        code, reason, unforeseen = self._judge(error)
+        await self._end(code, reason)
+        if unforeseen is not None:
+            await self._report(unforeseen)
+        return unforeseen
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    async def _run_handler(self) -> Exception | None:
+        """Run the handler in the connection's nursery; return its error, and its child tasks', as one."""
+        own: Exception | None = None
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._websocket._nursery = nursery
+                    try:
+                        await self._converse()
+                    except Exception as error:
+                        own = error
+                    nursery.cancel_scope.cancel(reason="the handler has ended")
+        except ExceptionGroup as group:
+            if own is None:
+                return _unwrapped(group)
+            return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
+        finally:
+            self._websocket._nursery = None
+            if self._rule is not None:
+                self._rule.stop()
+        return own
+
+    async def _converse(self) -> None:
+        websocket, service = self._websocket, self._service
+        if service.prepare is not None:
+            await service.prepare(websocket)
+        if service.auto_accept:
+            await websocket.accept()
+        if service.on_connect is not None:
+            await service.on_connect(websocket)
+        await service.handler(websocket)
+
+    def _begin_rule(self) -> None:
+        """The handshake was answered with yes: the disconnect rule begins to hold."""
+        channel = self._websocket._open_channel()
+        self._rule = DisconnectRule(channel, self._scope, self._service.when_peer_leaves, self._timeouts, self._timers)
+        if channel.close_info is not None:  # all that came early ended with a close frame
+            self._rule.ended(str(channel.close_info), waited_for=False)
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    async def _end(self, code: int, reason: str) -> None:
+        """Send the close frame if there was none, run `on_disconnect`, and see the network connection off."""
+        websocket = self._websocket
+        if not websocket.accepted:
+            return
+        channel = websocket._open_channel()
+        channel.begin_close(code, reason)
+        websocket._finished = True
+        if self._service.on_disconnect is not None:
+            await self._clean_up(self._service.on_disconnect(websocket, websocket.close_code or code))
+        with trio.CancelScope(shield=True):
+            await channel.wait_gone()
+
+    async def _clean_up(self, callback: Awaitable[object]) -> None:
+        with trio.move_on_after(self._timeouts.cleanup_timeout, shield=True) as scope:
+            try:
+                await callback
+            except Exception as error:
+                await self._report(error)
+        if scope.cancelled_caught:
+            logger.warning(
+                "on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled",
+                self._where,
+                self._timeouts.cleanup_timeout,
+            )
+
+    async def _answer(self, error: Exception | None) -> Exception | None:
+        """The handler has ended without a yes: answer no, unless it has."""
+        websocket = self._websocket
+        gate = websocket._gate
+        if websocket._rejected or gate is None:
+            return None
+        match error:
+            case None if self._scope.cancelled_caught:
+                return None  # the client left
+            case None:
+                logger.warning("handler of %s returned without accept() or reject(): rejected with 403", self._where)
+                await gate.reject(403, (), b"")
+            case Reject(status=status, headers=headers, body=body):
+                await gate.reject(status, headers, body)
+            case WebSocketException():
+                await gate.reject(403, (), error.reason.encode())
+            case WebSocketDisconnect():
+                return None  # accept() found that the client had left
+            case _:
+                await gate.reject(500, (), b"")
+                await self._report(error)
+                return error
+        return None
+
+    def _judge(self, error: Exception | None) -> tuple[int, str, Exception | None]:
+        """Return the close code and reason that `error` asks for, and `error` again if nobody foresaw it."""
+        if error is None:
+            return CloseCode.NORMAL_CLOSURE, "", None
+        verdicts = {self._verdict(leaf) for leaf in _leaves(error)} - {_ENDED}
+        if not verdicts:
+            return CloseCode.NORMAL_CLOSURE, "", None
+        codes = {code for code, _ in verdicts}
+        if len(codes) == 1 and None not in codes:
+            code, reason = min(verdicts, key=lambda verdict: verdict[1])
+            return code or CloseCode.INTERNAL_ERROR, reason, None
+        return CloseCode.INTERNAL_ERROR, "", error
+
+    def _verdict(self, error: BaseException) -> tuple[int | None, str]:
+        """Return code and reason for one error; no code for one that nobody foresaw."""
+        match error:
+            case WebSocketDisconnect() if not self._websocket.connected:
+                if not self._websocket._is_good(error.code):
+                    logger.info("%s: %s", self._where, error)
+                return _ENDED
+            case WebSocketDisconnect() if self._websocket._is_good(error.code):
+                return CloseCode.NORMAL_CLOSURE, ""
+            case WebSocketException():
+                return error.code, error.reason
+            case UnexpectedMessage():
+                return CloseCode.UNSUPPORTED_DATA, str(error)
+            case InvalidMessage():
+                return CloseCode.INVALID_PAYLOAD, "invalid message"
+        code = self._service.close_code_of(error) if self._service.close_code_of is not None else None
+        return (code, "") if code is None or is_wire_code(code) else (None, "")
+
+    async def _report(self, error: BaseException) -> None:
+        """Log one record, then call `on_error`."""
+        logger.error("error in the handler of %s", self._where, exc_info=error)
+        if self._service.on_error is not None:
+            try:
+                await self._service.on_error(self._websocket, error)
+            except Exception:
+                logger.exception("error in on_error of %s", self._where)
+
+    @property
+    def _where(self) -> str:
+        """The connection, for the log: peer text escaped."""
+        return f"{self._websocket.request.target!a} from {self._websocket.client}"
+
+
+_ENDED: tuple[int | None, str] = (0, "")
+"""The verdict on an error that only says what is known: the connection has ended."""
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return the one error in a group that the nursery made for nothing else, else the group."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,239 @@
+"""Listening: the sockets of a server, and the loops that accept connections from them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trio_ws.request import Address
+
+__all__ = [
+    "Listener",
+    "accept_sockets",
+    "accept_streams",
+    "bind_tcp",
+    "bind_unix",
+    "close_listener",
+    "describe",
+    "peer_of",
+    "peer_of_stream",
+    "port_of",
+]
+
+logger = logging.getLogger("trio_ws")
+
+Listener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
+"""What a server accepts connections from: a listening plain socket, or any listener of Trio's."""
+
+BACKLOG: Final = 1024
+"""Connections that the kernel may hold until they are accepted; the kernel cuts it to its own bound."""
+ACCEPT_BATCH: Final = 64
+"""Connections that are accepted in one go, before others get their turn."""
+RETRY_SECONDS: Final = 0.1
+"""How long to wait when the process or the machine has run out of what a connection needs."""
+PORT_ATTEMPTS: Final = 16
+"""How often to look for a port that is free on every address of a host."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+async def bind_tcp(host: str | None, port: int, *, backlog: int = BACKLOG) -> list[socket.socket]:
+    """Bind and listen on every address that `host` has; port 0 takes one free port for all of them.
+
+    Args:
+        host: a name or an address, None for all interfaces.
+        port: 0 to 65535.
+        backlog: connections that may wait to be accepted.
+
+    Raises:
+        OSError: the host is not known, or the port is taken or not permitted.
+    """
+    infos = await trio.socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+    )
+    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
+    for attempt in range(PORT_ATTEMPTS):
+        try:
+            return _bind_all(addresses, port, backlog)
+        except OSError as error:
+            if port != 0 or error.errno != errno.EADDRINUSE or attempt == PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _bind_all(addresses: Sequence[tuple[int, tuple[Any, ...]]], port: int, backlog: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in addresses:
+            sock = _bind(family, (address[0], port, *address[2:]), backlog)
+            if sock is not None:
+                sockets.append(sock)
+                port = sock.getsockname()[1]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        raise OSError(errno.EAFNOSUPPORT, "no address of the host can be listened on")
+    return sockets
+
+
+def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket | None:
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:  # a kernel without IPv6 may still resolve names to it
+            return None
+        raise
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket.socket:
+    """Bind and listen on a Unix socket; one that nobody listens on any more is replaced.
+
+    Raises:
+        OSError: the path is in use, is no socket, or cannot be written.
+    """
+    name = os.fspath(path)
+    _remove_stale(name)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(name)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(name: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.stat(name).st_mode):
+            raise FileExistsError(errno.EEXIST, "is no socket, it is left alone", name)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(name)
+        except ConnectionRefusedError:
+            os.unlink(name)
+            return
+    raise OSError(errno.EADDRINUSE, "another server listens on it", name)
+
+
+async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket], None]) -> None:
+    """Accept connections from `sock` for ever and give each to `take`, which must not wait or raise."""
+    warned = False
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            for _ in range(ACCEPT_BATCH):
+                take(sock.accept()[0])
+                warned = False
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                warned = await _wait_for_resources(error, warned=warned)
+            elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+                raise
+            # everything else is about the one connection that was to be accepted, and it is gone
+
+
+async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Callable[[trio.abc.Stream], None]) -> None:
+    """Accept connections from any Trio listener for ever and give each to `take`."""
+    warned = False
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            warned = await _wait_for_resources(error, warned=warned)
+        else:
+            warned = False
+            take(stream)
+
+
+async def _wait_for_resources(error: OSError, *, warned: bool) -> bool:
+    """Wait a little; log the first of a row of failures. Return True."""
+    if not warned:
+        logger.error("cannot accept connections for now: %s", error.strerror)
+    await trio.sleep(RETRY_SECONDS)
+    return True
+
+
+async def close_listener(listener: Listener) -> None:
+    """Stop listening; a Unix socket's path is removed."""
+    if isinstance(listener, socket.socket):
+        path = listener.getsockname() if _is_unix(listener) else None
+        listener.close()
+        if path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    else:
+        await listener.aclose()
+
+
+def describe(listener: Listener, *, secure: bool) -> str:
+    """Return the URL under which a listener is reached, or what it is if that cannot be told."""
+    if not isinstance(listener, socket.socket):
+        return repr(listener)
+    if _is_unix(listener):
+        return f"ws+unix://{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'wss' if secure else 'ws'}://{shown}:{port}"
+
+
+def port_of(listener: Listener) -> int | None:
+    """Return the TCP port of a listening socket; None for a Unix socket and for a listener that cannot be asked."""
+    if isinstance(listener, trio.SocketListener):
+        name = listener.socket.getsockname()
+    elif isinstance(listener, socket.socket):
+        name = listener.getsockname()
+    else:
+        return None
+    return name[1] if isinstance(name, tuple) else None
+
+
+def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
+    """Return the address at the other end of a connected socket; None if it has left already."""
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return None
+    return (name[0], name[1]) if isinstance(name, tuple) else str(name)
+
+
+def peer_of_stream(stream: trio.abc.Stream) -> Address:
+    """Return the address at the other end of a stream; None if it has no socket."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return peer_of(stream.socket) if isinstance(stream, trio.SocketStream) else None
+
+
+def _is_unix(sock: socket.socket) -> bool:
+    return sock.family == getattr(socket, "AF_UNIX", None)

@@ -1,0 +1,66 @@
+"""Pings: those that wait for their pong, with the time each was sent."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import trio
+
+from trio_ws.errors import LocalProtocolError
+
+__all__ = ["Pings"]
+
+
+class Pings:
+    """The outstanding pings of one connection, oldest first.
+
+    A pong answers its own ping and every older one: a peer may answer only the latest (RFC 6455 5.5.3).
+    """
+
+    __slots__ = ("_answered", "_numbers", "_sent")
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._sent: dict[bytes, float] = {}
+        self._answered = trio.lowlevel.ParkingLot()
+
+    def fresh_payload(self) -> bytes:
+        """Return a payload that no outstanding ping has."""
+        while (payload := b"%d" % next(self._numbers)) in self._sent:
+            pass
+        return payload
+
+    def add(self, payload: bytes) -> float:
+        """Note that a ping is being sent; return the time.
+
+        Raises:
+            LocalProtocolError: a ping with that payload is outstanding.
+        """
+        if payload in self._sent:
+            raise LocalProtocolError("a ping with the same payload still waits for its pong; leave the payload out")
+        self._sent[payload] = sent = trio.current_time()
+        return sent
+
+    def answer(self, payload: bytes) -> None:
+        """Take a pong, which nobody may have asked for."""
+        if payload in self._sent:
+            while next(iter(self._sent)) != payload:
+                del self._sent[next(iter(self._sent))]
+            del self._sent[payload]
+            self._answered.unpark_all()
+
+    def outstanding(self, payload: bytes) -> bool:
+        """Say whether the ping with `payload` still waits."""
+        return payload in self._sent
+
+    def forget(self, payload: bytes) -> None:
+        """Stop waiting for the pong of `payload`."""
+        self._sent.pop(payload, None)
+
+    async def wait(self) -> None:
+        """Wait until some ping was answered, or for `wake`."""
+        await self._answered.park()
+
+    def wake(self) -> bool:
+        """Wake all who wait, because the connection has ended; return whether there was someone."""
+        return bool(self._answered.unpark_all())

@@ -1,0 +1,99 @@
+"""Request: what a client asked for when it opened the connection. It is immutable and knows no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from trio_ws.headers import Headers, parse_cookies
+from trio_ws.url import URL, QueryParameters
+
+__all__ = ["Address", "Request"]
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Address: TypeAlias = "tuple[str, int] | str | None"
+"""Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
+
+
+class Request:
+    """An HTTP request, as far as a WebSocket server looks at it.
+
+    Args:
+        method: "GET" or "HEAD".
+        target: path and query as they came, percent-encoded.
+        headers: as they came.
+        client: the address of the peer.
+        secure: whether it came over TLS.
+        subprotocols: what the client offers, its favourite first.
+        path_parameters: taken from the path by the route, converted.
+    """
+
+    __slots__ = ("_url", "client", "headers", "method", "path_parameters", "secure", "subprotocols", "target")
+
+    def __init__(
+        self,
+        *,
+        method: str = "GET",
+        target: str,
+        headers: Headers,
+        client: Address = None,
+        secure: bool = False,
+        subprotocols: tuple[str, ...] = (),
+        path_parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        """Immutable and case-insensitive."""
+        self.client = client
+        self.secure = secure
+        self.subprotocols = subprotocols
+        self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters or {}))
+        """What the route took from the path."""
+        self._url: URL | None = None
+
+    @property
+    def url(self) -> URL:
+        """The full URL of the request, from its target and its Host header."""
+        if self._url is None:
+            host = self.headers.get("host", "localhost")
+            self._url = URL.of_request(host, self.target, secure=self.secure)
+        return self._url
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return self.url.path
+
+    @property
+    def query_parameters(self) -> QueryParameters:
+        """The query, immutable and dictionary-like; the last of repeated values counts."""
+        return QueryParameters(self.url.query)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The path parameters, by the name that Cello's documents use."""
+        return self.path_parameters
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that came, decoded, as a new dictionary."""
+        return parse_cookies(self.headers.get_list("cookie"))
+
+    def with_path_parameters(self, parameters: Mapping[str, Any]) -> Request:
+        """Return the same request with what a route took from its path."""
+        return Request(
+            method=self.method,
+            target=self.target,
+            headers=self.headers,
+            client=self.client,
+            secure=self.secure,
+            subprotocols=self.subprotocols,
+            path_parameters=parameters,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target}>"

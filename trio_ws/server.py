@@ -1,0 +1,338 @@
+"""Server: listeners in, conversations out, and the way they all end.
+
+`serve` has the short ways to one; `listening` the sockets; `conversation` what happens on one connection.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import Counter
+from itertools import count
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from trio_ws.codes import CloseCode, check_close
+from trio_ws.conversation import Conversation
+from trio_ws.engine import Engine, stream_of
+from trio_ws.listening import (
+    Listener,
+    accept_sockets,
+    accept_streams,
+    close_listener,
+    describe,
+    peer_of,
+    peer_of_stream,
+    port_of,
+)
+from trio_ws.protocol.request import BadRequest
+from trio_ws.settings import Settings
+from trio_ws.transport.poller import Poller
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
+
+    from trio_ws.conversation import Responder
+    from trio_ws.request import Address
+
+__all__ = ["Server", "Statistics"]
+
+SPARE_DESCRIPTORS = 64
+"""What is left of the descriptor limit for listeners, logs and the application when `max_connections` is None."""
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """What a server has done so far, and does now."""
+
+    connections: int
+    """Network connections now."""
+    websockets: int
+    """Accepted WebSockets that are not over."""
+    accepted: int
+    """WebSockets accepted so far."""
+    refused: int
+    """Network connections that ended without a WebSocket."""
+    messages_received: int
+    messages_sent: int
+    handler_errors: int
+    """Handlers that ended with an error nobody foresaw."""
+
+
+class Server:
+    """Serves WebSockets on any number of listeners. Make one, then run `serve` once.
+
+    Args:
+        responder: says what each request is for.
+        settings: of all connections; routes may differ.
+        ssl_context: serve TLS on the listeners that are plain sockets.
+        poller: False turns the shared poller off, True demands it, None uses it where the platform has one.
+        strict: let a handler's error end the server, for tests.
+
+    Raises:
+        RuntimeError: the poller is demanded where there is none.
+    """
+
+    def __init__(
+        self,
+        responder: Responder,
+        settings: Settings | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        poller: bool | None = None,
+        strict: bool = False,
+    ) -> None:
+        self._responder = responder
+        self._settings = settings or Settings()
+        self._ssl_context = ssl_context
+        if poller and not Poller.available():
+            raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
+        self._poller = poller
+        self._strict = strict
+        self._conversations: set[Conversation] = set()
+        self._per_address: Counter[Address] = Counter()
+        self._numbers = count(1)
+        self._max_connections = self._settings.limits.max_connections or _descriptors_left()
+        self._shutdown = trio.Event()
+        self._farewell = (int(CloseCode.GOING_AWAY), "")
+        self._grace = self._settings.timeouts.shutdown_grace
+        self._engine: Engine | None = None
+        self._ports: list[int] = []
+        self._totals: Counter[str] = Counter()
+        self.urls: tuple[str, ...] = ()
+        """Where the server listens, e.g. `ws://127.0.0.1:8000`; empty before `serve` has started."""
+
+    # --- serving -------------------------------------------------------------------------------------------------
+
+    async def serve(
+        self,
+        listeners: Sequence[Listener],
+        *,
+        task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `shutdown` is called or the caller is cancelled; then see every connection off.
+
+        Args:
+            listeners: what to accept from; they are closed at the end.
+            task_status: `await nursery.start(server.serve, listeners)` returns the server once it accepts.
+
+        Raises:
+            trio.Cancelled: after every client was told 1001, and had its time as `shutdown` describes.
+            ExceptionGroup: with `strict`, a handler's error.
+        """
+        async with trio.open_nursery() as outer:
+            outer.start_soon(self._shut_down_when_cancelled)
+            with trio.CancelScope(shield=True):
+                interrupted = await self._serve(listeners, task_status)
+            outer.cancel_scope.cancel(reason="the server has ended")
+        if interrupted is not None:
+            raise interrupted
+
+    async def _shut_down_when_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.shutdown()
+
+    async def _serve(
+        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]
+    ) -> KeyboardInterrupt | None:
+        async with trio.open_nursery() as shared:
+            engine = Engine(poller=self._poller)
+            engine.start(shared)
+            async with trio.open_nursery() as nursery:
+                interrupted = await self._accept(listeners, engine, nursery, task_status)
+                self._drain(engine)
+            shared.cancel_scope.cancel(reason="the server has ended")
+        return interrupted
+
+    async def _accept(
+        self,
+        listeners: Sequence[Listener],
+        engine: Engine,
+        nursery: trio.Nursery,
+        task_status: trio.TaskStatus[Server],
+    ) -> KeyboardInterrupt | None:
+        """Accept connections until the server is to shut down."""
+        interrupted = None
+        try:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(self._accept_from, listener, engine, nursery)
+                secure = self._ssl_context is not None
+                self.urls = tuple(describe(listener, secure=secure) for listener in listeners)
+                self._ports = [port for port in map(port_of, listeners) if port is not None]
+                task_status.started(self)
+                try:
+                    await self._shutdown.wait()
+                except KeyboardInterrupt as error:
+                    interrupted = error
+                    self.shutdown()
+                accepting.cancel_scope.cancel(reason="the server shuts down")
+        finally:
+            for listener in listeners:
+                await close_listener(listener)
+        return interrupted
+
+    async def _accept_from(self, listener: Listener, engine: Engine, nursery: trio.Nursery) -> None:
+        def take_socket(sock: socket.socket) -> None:
+            self._take_socket(sock, engine, nursery)
+
+        def take_stream(stream: trio.abc.Stream) -> None:
+            conversation = self._conversation(peer_of_stream(stream), engine, secure=isinstance(stream, trio.SSLStream))
+            conversation.transport = engine.stream_transport(
+                stream, conversation.receiver, self._settings.limits.outbox_bytes
+            )
+            nursery.start_soon(self._hold, conversation, nursery)
+
+        if isinstance(listener, socket.socket):
+            await accept_sockets(listener, take_socket)
+        else:
+            await accept_streams(listener, take_stream)
+
+    def _take_socket(self, sock: socket.socket, engine: Engine, nursery: trio.Nursery) -> None:
+        conversation = self._conversation(peer_of(sock), engine, secure=self._ssl_context is not None)
+        high_water = self._settings.limits.outbox_bytes
+        if self._ssl_context is None:
+            conversation.transport = engine.socket_transport(sock, conversation.receiver, high_water)
+        else:
+            stream = trio.SSLStream(stream_of(sock), self._ssl_context, server_side=True, https_compatible=True)
+            conversation.transport = engine.stream_transport(stream, conversation.receiver, high_water)
+        nursery.start_soon(self._hold, conversation, nursery)
+
+    def _conversation(self, client: Address, engine: Engine, *, secure: bool) -> Conversation:
+        conversation = Conversation(
+            self._responder,
+            self._settings,
+            engine.timers,
+            number=next(self._numbers),
+            client=client,
+            secure=secure,
+            refusal=_NO_ROOM if self._full(client) else None,
+        )
+        self._conversations.add(conversation)
+        self._per_address[_host(client)] += 1
+        return conversation
+
+    def _full(self, client: Address) -> bool:
+        per_ip = self._settings.limits.max_connections_per_ip
+        return len(self._conversations) >= self._max_connections or (
+            per_ip is not None and self._per_address[_host(client)] >= per_ip
+        )
+
+    async def _hold(self, conversation: Conversation, nursery: trio.Nursery) -> None:
+        """Hold one conversation to its end."""
+        error = None
+        try:
+            error = await conversation.run(nursery)
+        finally:
+            self._conversations.discard(conversation)
+            self._forget(_host(conversation.client))
+            self._count(conversation, error)
+        if error is not None and self._strict:
+            raise error
+
+    def _forget(self, host: str) -> None:
+        self._per_address[host] -= 1
+        if not self._per_address[host]:
+            del self._per_address[host]
+
+    def _count(self, conversation: Conversation, error: Exception | None) -> None:
+        self._totals["handler_errors"] += error is not None
+        connection = conversation.connection
+        if connection is None:
+            self._totals["refused"] += 1
+        else:
+            self._totals["accepted"] += 1
+            self._totals["received"] += connection.received
+            self._totals["sent"] += connection.sent
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def shutdown(self, code: int = CloseCode.GOING_AWAY, grace: float | None = None, *, reason: str = "") -> None:
+        """Begin to shut down: accept no more, send `code` to everyone, cancel handlers after `grace`.
+
+        `serve` returns when the last connection has ended, at the latest `cleanup_timeout` and `close_timeout` after
+        the grace. Called again, it can only shorten the grace.
+
+        Args:
+            code: the close code for everyone, 1001 by default; 1012 says that the service restarts.
+            grace: seconds that handlers may go on, None for `Timeouts.shutdown_grace`.
+            reason: the close reason for everyone.
+
+        Raises:
+            ValueError: code or reason cannot be sent.
+        """
+        check_close(code, reason)
+        if not self._shutdown.is_set():
+            self._farewell = (int(code), reason)
+            self._shutdown.set()
+        if grace is not None:
+            self._grace = min(self._grace, grace)
+            if self._engine is not None:
+                self._engine.timers.after(self._grace, self._cancel_handlers)
+
+    def _drain(self, engine: Engine) -> None:
+        """Say goodbye to every client; handlers that go on are cancelled when the grace is over."""
+        self._engine = engine
+        for conversation in tuple(self._conversations):
+            conversation.drain(*self._farewell)
+        engine.timers.after(self._grace, self._cancel_handlers)
+
+    def _cancel_handlers(self) -> None:
+        for conversation in self._conversations:
+            conversation.cancel("the server shuts down")
+
+    # --- what it tells -------------------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """Return what the server has done so far."""
+        open_now = [held.connection for held in self._conversations if held.connection is not None]
+        return Statistics(
+            connections=len(self._conversations),
+            websockets=len(open_now),
+            accepted=self._totals["accepted"] + len(open_now),
+            refused=self._totals["refused"],
+            messages_received=self._totals["received"] + sum(each.received for each in open_now),
+            messages_sent=self._totals["sent"] + sum(each.sent for each in open_now),
+            handler_errors=self._totals["handler_errors"],
+        )
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server has begun to shut down."""
+        return self._shutdown.is_set()
+
+    @property
+    def port(self) -> int:
+        """The TCP port of the first listener that has one.
+
+        Raises:
+            RuntimeError: the server does not listen on TCP, or has not started.
+        """
+        if self._ports:
+            return self._ports[0]
+        raise RuntimeError("the server listens on no TCP port, or has not started")
+
+
+_NO_ROOM = BadRequest(503, "the server has no room for another connection")
+
+
+def _descriptors_left() -> int:
+    """Return how many connections the process's descriptor limit leaves room for."""
+    if resource is None:
+        return sys.maxsize
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else max(limit - SPARE_DESCRIPTORS, 1)
+
+
+def _host(client: Address) -> str:
+    return client[0] if isinstance(client, tuple) else client or ""

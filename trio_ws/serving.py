@@ -1,0 +1,113 @@
+"""Serving: `serve_websocket`, one handler on every path, without the application layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.listening import Listener, bind_tcp, bind_unix
+from trio_ws.server import Server
+from trio_ws.service import Handler, Response, Service
+from trio_ws.settings import Origins, Settings
+
+if TYPE_CHECKING:
+    import ssl
+
+    from trio_ws.request import Request
+
+__all__ = ["bind", "serve_websocket"]
+
+
+@attrs.frozen
+class _OneService:
+    """A responder that serves one handler on every path."""
+
+    service: Service
+
+    def page(self, request: Request) -> None:
+        """There are no pages."""
+
+    def route(self, request: Request) -> tuple[Request, Service] | Response:
+        """Every path is for the one handler."""
+        return request, self.service
+
+
+async def bind(
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
+) -> list[Listener]:
+    """Return the listeners that the arguments of a serving function name.
+
+    Raises:
+        ValueError: neither a port nor `uds` nor `listeners` is given.
+        OSError: an address cannot be listened on.
+    """
+    bound: list[Listener] = list(listeners)
+    if uds is not None:
+        bound.append(bind_unix(uds))
+    if port is not None:
+        bound.extend(await bind_tcp(host, port))
+    if not bound:
+        raise ValueError("nothing to listen on: give a port, uds= or listeners=")
+    return bound
+
+
+async def serve_websocket(
+    handler: Handler,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    uds: str | os.PathLike[str] | None = None,
+    listeners: Sequence[Listener] = (),
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    compression: Compression | bool | None = None,
+    origins: Origins = None,
+    poller: bool | None = None,
+    strict: bool = False,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    **service: Any,
+) -> None:
+    """Serve one handler on every path until cancelled, or until the server's `shutdown` is called.
+
+    `server = await nursery.start(serve_websocket, handler, "127.0.0.1", 0)` returns once it accepts.
+
+    Args:
+        handler: called with each `WebSocket`, in the connection's nursery; the connection is closed when it returns.
+        host: a name or an address; None for all interfaces.
+        port: the TCP port, 0 for one that is free; None for no TCP.
+        uds: the path of a Unix socket to listen on.
+        listeners: listening sockets, or listeners of Trio's, to accept from; they are closed at the end.
+        ssl_context: serve TLS on all of them that are plain sockets.
+        limits: what one peer may cost.
+        timeouts: how long to wait for whom.
+        compression: True for permessage-deflate with the defaults, or a `Compression`.
+        origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        poller: False turns the shared poller off.
+        strict: let a handler's error end the server, for tests.
+        task_status: for `nursery.start`.
+        service: the options of `Service`: `on_connect`, `on_disconnect`, `subprotocols`, `auto_accept`, ...
+
+    Raises:
+        OSError: an address cannot be listened on.
+        ValueError: there is nothing to listen on, or an option makes no sense.
+        trio.Cancelled: after every client was told 1001.
+    """
+    server = Server(
+        _OneService(Service(handler=handler, **service)),
+        Settings(
+            limits=limits or Limits(),
+            timeouts=timeouts or Timeouts(),
+            compression=compression,
+            origins=origins,
+        ),
+        ssl_context=ssl_context,
+        poller=poller,
+        strict=strict,
+    )
+    await server.serve(await bind(host, port, uds, listeners), task_status=task_status)

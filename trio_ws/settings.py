@@ -1,0 +1,45 @@
+"""Settings: what holds for every connection of a server or a client unless a route says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import attrs
+
+from trio_ws.config import Compression, Limits, Timeouts
+
+__all__ = ["Origins", "Settings", "compression_of", "origins_of"]
+
+Origins: TypeAlias = "Iterable[str] | Literal['*'] | None"
+"""Who may connect from a browser: None for pages of the same origin, "*" for all, or those origins beside it."""
+
+
+def compression_of(value: Compression | bool | None) -> Compression | None:
+    """Return what `compression=` means: True for the defaults, False and None for no compression."""
+    if isinstance(value, Compression):
+        return value
+    return Compression() if value else None
+
+
+def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
+    """Return what `origins=` means.
+
+    Raises:
+        TypeError: a single origin was given where a list of them is expected.
+    """
+    if value is None or value == "*":
+        return value
+    if isinstance(value, str):
+        raise TypeError(f'origins takes a list of origins, None or "*": write origins=[{value!r}]')
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The settings of a server or a client."""
+
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    compression: Compression | None = attrs.field(default=None, converter=compression_of)
+    origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)

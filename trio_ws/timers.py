@@ -1,0 +1,68 @@
+"""One task for all deadlines of a server's, or a client's, connections.
+
+A deadline is armed when something rare begins (a full outbox, a closing handshake) or looks again at the state when it
+fires (keepalive), so that a message never touches the heap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Timer", "Timers"]
+
+
+class Timer:
+    """A deadline that can be cancelled."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Make sure that the callback is not called any more."""
+        self.callback = None
+
+
+class Timers:
+    """A heap of deadlines and the task, `run`, that waits for the first of them."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = count()
+        self._sleeper: trio.CancelScope | None = None
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback`, which must neither wait nor raise, in `seconds`; never if they are infinite."""
+        timer = Timer(callback)
+        if seconds != math.inf:
+            when = trio.current_time() + seconds
+            heapq.heappush(self._heap, (when, next(self._order), timer))
+            if self._sleeper is not None and when < self._sleeper.deadline:
+                self._sleeper.deadline = when
+        return timer
+
+    async def run(self) -> None:
+        """Call what is due, for ever. Cancel it to stop; deadlines that are left are never called."""
+        while True:
+            self._call_due()
+            deadline = self._heap[0][0] if self._heap else math.inf
+            with trio.CancelScope(deadline=deadline) as self._sleeper:
+                await trio.sleep_forever()
+
+    def _call_due(self) -> None:
+        heap = self._heap
+        now = trio.current_time()
+        while heap and (heap[0][2].callback is None or heap[0][0] <= now):
+            timer = heapq.heappop(heap)[2]
+            if timer.callback is not None:
+                callback, timer.callback = timer.callback, None
+                callback()

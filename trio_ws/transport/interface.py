@@ -1,0 +1,83 @@
+"""What a transport owes the connection above it, and what the connection owes the transport.
+
+All calls are synchronous and run to their end without another task in between: that is why a frame cannot be torn.
+Only `aclose`, which waits for the transport's own tasks, is asynchronous.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+from trio_ws.transport.outbox import Buffer, Outbox
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["Receiver", "Transport"]
+
+
+class Receiver(Protocol):
+    """Who takes what a transport reads: first the opening handshake, then the connection."""
+
+    def wants_data(self) -> bool:
+        """Say whether more bytes may be read now. After a False, call `Transport.resume` when that has changed."""
+
+    def data_received(self, data: memoryview) -> None:
+        """Take `data`, whose memory is used again as soon as this returns."""
+
+    def peer_departed(self) -> None:
+        """The peer will send no more, though bytes that it has sent are still unread because nobody wants them."""
+
+    def network_ended(self) -> None:
+        """Nothing more will be read: end of stream or reset. Called at most once."""
+
+    def outbox_moved(self) -> None:
+        """The network took bytes that had waited in the outbox."""
+
+
+class Transport(ABC):
+    """One network connection.
+
+    Attributes:
+        outbox: what waits to be written.
+        receiver: who is told of what arrives; it may be exchanged at any time between two calls.
+    """
+
+    __slots__ = ("outbox", "receiver")
+
+    outbox: Outbox
+    receiver: Receiver
+
+    @abstractmethod
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begin to work. Tasks that are needed run in `nursery` and end by themselves after `close`."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close, and wait until nothing of the transport is left. It is shielded from cancellation and bounded."""
+
+    @abstractmethod
+    def write(self, data: Buffer, *, hold: bool = False) -> None:
+        """Commit `data`: it will be sent whole and in order, or the connection ends.
+
+        Args:
+            data: bytes that must not change.
+            hold: more is likely to follow: wait for it, until the end of this scheduler turn at most.
+        """
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Hand what is held back to the network now, as far as the transport can without waiting."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Read on: the receiver wants data again."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Half-close once the outbox is empty: the peer sees the end of the stream after all that was written."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the network connection now, dropping what was not sent. The receiver hears nothing more."""

@@ -1,0 +1,95 @@
+"""Outbox: bytes that were committed and wait for the network, in order, bounded by those who put them in.
+
+Whatever is put in is sent whole, unless the connection ends first. The outbox never writes; a transport empties it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypeAlias
+
+import trio
+
+__all__ = ["Buffer", "Outbox"]
+
+Buffer: TypeAlias = bytes | memoryview
+
+WRITE_BYTES = 64 * 1024
+"""The most that is handed to the network in one call: enough to fill a loopback socket's buffer in a few calls."""
+
+
+class Outbox:
+    """A queue of byte chunks with a high-water mark.
+
+    Args:
+        high_water: bytes from which on it is `full`.
+    """
+
+    __slots__ = ("_chunks", "_closed", "_waiters", "high_water", "progress_time", "size")
+
+    def __init__(self, high_water: int) -> None:
+        self.high_water = high_water
+        self.size = 0
+        """Bytes that wait."""
+        self.progress_time = 0.0
+        """When the network last took something that had waited here, by Trio's clock."""
+        self._chunks: deque[Buffer] = deque()
+        self._waiters: trio.lowlevel.ParkingLot | None = None
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether a sender has to wait."""
+        return self.size >= self.high_water and not self._closed
+
+    def put(self, data: Buffer) -> None:
+        """Append `data`, which must not change afterwards. After `close()` it is dropped."""
+        if not self._closed:
+            self._chunks.append(data)
+            self.size += len(data)
+
+    def peek(self) -> Buffer:
+        """Return what is to be written next, some 64 KiB at most unless one chunk is longer; it stays inside."""
+        chunks = self._chunks
+        if len(chunks) == 1:
+            head = chunks[0]
+        else:
+            taken: list[Buffer] = []
+            size = 0
+            while chunks and (not taken or size + len(chunks[0]) <= WRITE_BYTES):
+                taken.append(chunks.popleft())
+                size += len(taken[-1])
+            head = taken[0] if len(taken) == 1 else b"".join(taken)
+            chunks.appendleft(head)
+        return head
+
+    def advance(self, count: int) -> None:
+        """Take `count` bytes, at most those that `peek` returned, off the front: the network has them."""
+        if not self._chunks:
+            return  # closed while they were under way
+        head = self._chunks.popleft()
+        if count < len(head):
+            self._chunks.appendleft(memoryview(head)[count:])
+        self.size -= count
+        self.progress_time = trio.current_time()
+        if self._waiters is not None and not self.full:
+            self._waiters.unpark_all()
+
+    async def wait(self) -> None:
+        """Wait until there may be room, or for `wake`. Cancellation leaves nothing behind."""
+        if self._waiters is None:
+            self._waiters = trio.lowlevel.ParkingLot()
+        await self._waiters.park()
+
+    def close(self) -> None:
+        """Drop everything, now and from now on, and wake everyone who waits for room."""
+        self._closed = True
+        self._chunks.clear()
+        self.size = 0
+        self.wake()
+
+    def wake(self) -> bool:
+        """Let everyone who waits for room look at the state of the connection; return whether there was someone."""
+        if self._waiters is None:
+            return False
+        return bool(self._waiters.unpark_all())

@@ -1,0 +1,302 @@
+"""The poller: one task that reads the sockets of all connections of a server into one shared buffer.
+
+A connection on it has no task and no buffer of its own for reading: its bytes are parsed where they were read, and its
+handler is woken with the messages. It serves plain stream sockets (TCP, Unix) where the platform has epoll or kqueue.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_ws.transport.interface import Transport
+from trio_ws.transport.outbox import Outbox
+from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, make_readiness
+
+if TYPE_CHECKING:
+    from trio_ws.transport.interface import Receiver
+    from trio_ws.transport.outbox import Buffer
+
+__all__ = ["Poller", "PollerTransport"]
+
+BUFFER_BYTES: Final = 256 * 1024
+"""What is read from one socket in one turn: a large message in few calls, and no turn that is long."""
+CORK_BYTES: Final = 16 * 1024
+"""Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
+
+
+class Poller:
+    """Watches the sockets of many connections from one task, `run`.
+
+    Raises:
+        RuntimeError: the platform has neither epoll nor kqueue; see `available`.
+    """
+
+    def __init__(self) -> None:
+        if make_readiness is None:
+            raise RuntimeError("no poller on this platform: use the stream transport")
+        self.readiness = make_readiness()
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._transports: dict[int, PollerTransport] = {}
+        self._corked: list[PollerTransport] = []
+        self._flusher: trio.lowlevel.Task | None = None
+
+    @staticmethod
+    def available() -> bool:
+        """Say whether this platform has a poller."""
+        return make_readiness is not None
+
+    def add(self, transport: PollerTransport, fd: int, wanted: int) -> None:
+        """Begin to watch a transport's socket."""
+        self._transports[fd] = transport
+        self.readiness.add(fd, wanted)
+
+    def remove(self, fd: int) -> None:
+        """Stop watching a socket that is about to be closed."""
+        del self._transports[fd]
+        self.readiness.remove(fd)
+
+    def cork(self, transport: PollerTransport) -> None:
+        """Flush `transport` at the end of this scheduler turn."""
+        self._corked.append(transport)
+        if self._flusher is not None:
+            flusher, self._flusher = self._flusher, None
+            trio.lowlevel.reschedule(flusher)
+
+    async def run(self) -> None:
+        """Read and write for all connections, for ever. Cancel it when the last connection has ended."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._flush_corked)
+                await self._serve_ready()
+        finally:
+            trio.lowlevel.notify_closing(self.readiness.fileno())
+            self.readiness.close()
+
+    async def _serve_ready(self) -> None:
+        readiness = self.readiness
+        transports = self._transports
+        while True:
+            await trio.lowlevel.wait_readable(readiness.fileno())
+            for fd, matter in readiness.poll():
+                transport = transports.get(fd)  # an earlier one's handler may have ended this one
+                if transport is not None:
+                    transport.ready(matter)
+
+    async def _flush_corked(self) -> None:
+        """Run once in each scheduler turn after one in which something was held back."""
+        while True:
+            if not self._corked:
+                self._flusher = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._forget_flusher)
+            corked, self._corked = self._corked, []
+            for transport in corked:
+                transport.uncork()
+
+    def _forget_flusher(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._flusher = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class PollerTransport(Transport):
+    """A plain stream socket on a poller.
+
+    Args:
+        poller: reads for it.
+        sock: a connected socket; it is made non-blocking and owned from now on.
+        receiver: told of what arrives.
+        high_water: of the outbox, in bytes.
+    """
+
+    __slots__ = (
+        "_corked",
+        "_fd",
+        "_finishing",
+        "_poller",
+        "_reading_over",
+        "_sock",
+        "_wanted",
+        "_write_broken",
+    )
+
+    def __init__(self, poller: Poller, sock: socket.socket, receiver: Receiver, high_water: int) -> None:
+        sock.setblocking(False)
+        self.receiver = receiver
+        self.outbox = Outbox(high_water)
+        self._poller = poller
+        self._sock: socket.socket | None = sock
+        self._fd = sock.fileno()
+        self._wanted = READABLE | DEPARTED
+        self._corked = False
+        self._finishing = False
+        self._reading_over = False
+        self._write_broken = False
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begin to read; the poller's task does the work."""
+        self._poller.add(self, self._fd, self._wanted)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, data: Buffer, *, hold: bool = False) -> None:
+        """Send `data` at once if nothing waits before it, else in its turn."""
+        outbox = self.outbox
+        if hold or outbox.size:
+            outbox.put(data)
+            if self._wanted & WRITABLE:
+                return
+            if hold and outbox.size < CORK_BYTES:
+                self._cork()
+            else:
+                self.flush()
+            return
+        sent = self._send(data)
+        if sent < len(data):
+            outbox.put(memoryview(data)[sent:])
+            self._want(self._wanted | WRITABLE)
+
+    def flush(self) -> None:
+        """Send what is held back, as far as the socket takes it."""
+        outbox = self.outbox
+        while outbox.size:
+            data = outbox.peek()
+            sent = self._send(data)
+            outbox.advance(sent)
+            if sent < len(data):
+                self._want(self._wanted | WRITABLE)
+                return
+        self._want(self._wanted & ~WRITABLE)
+        if self._finishing:
+            self._shut_down_writing()
+
+    def uncork(self) -> None:
+        """The scheduler turn in which replies were held back, or a dead socket was to be read on, is over."""
+        self._corked = False
+        if self.outbox.size and not self._wanted & WRITABLE:
+            self.flush()
+        while self._fd < 0 and self._sock is not None and not self._reading_over and self.receiver.wants_data():
+            self._read()
+
+    def _cork(self) -> None:
+        if not self._corked:
+            self._corked = True
+            self._poller.cork(self)
+
+    def _send(self, data: Buffer) -> int:
+        """Return how much of `data` the socket took; a broken connection takes, and forgets, everything."""
+        if self._sock is None or self._write_broken:
+            return len(data)
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+            self._write_broken = True
+            self.outbox.close()
+            return len(data)
+
+    def finish(self) -> None:
+        """Half-close once the outbox is empty."""
+        self._finishing = True
+        if not self.outbox.size:
+            self._shut_down_writing()
+
+    def _shut_down_writing(self) -> None:
+        if self._sock is not None and not self._write_broken:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._write_broken = True
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def ready(self, matter: int) -> None:
+        """The poller found something the matter with the socket."""
+        if matter & WRITABLE:
+            self.flush()
+            if self._sock is not None:
+                self.receiver.outbox_moved()
+        if self._sock is None or not matter & (READABLE | DEPARTED | BROKEN):
+            return
+        if self._reading_over:
+            self._want(self._wanted & ~(READABLE | DEPARTED))
+            if matter & BROKEN:
+                self._break_off()
+        elif self.receiver.wants_data():
+            self._read()
+        else:
+            self._leave_unread(matter)
+
+    def _read(self) -> None:
+        if self._sock is None:
+            return
+        buffer = self._poller.buffer
+        try:
+            size = self._sock.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            size = 0
+        if size:
+            self.receiver.data_received(buffer[:size])
+        else:
+            self._reading_over = True
+            self._want(self._wanted & WRITABLE)
+            self.receiver.network_ended()
+
+    def _leave_unread(self, matter: int) -> None:
+        """Nobody wants data now: stop asking for it, and pass on that the peer has left behind it."""
+        self._want(self._wanted & ~(READABLE | matter & DEPARTED))
+        if matter & (DEPARTED | BROKEN):
+            self.receiver.peer_departed()
+        if matter & BROKEN:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """The socket is dead in both directions, which the kernel would go on reporting: stop watching it.
+
+        What it received before can still be read.
+        """
+        if self._sock is None:
+            return
+        self._write_broken = True
+        self.outbox.close()
+        self._unwatch()
+        self.receiver.outbox_moved()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._sock is None or self._reading_over:
+            return
+        if self._fd < 0:
+            self._cork()
+        elif not self._wanted & READABLE:
+            self._want(self._wanted | READABLE)
+
+    def _want(self, wanted: int) -> None:
+        if wanted != self._wanted and self._sock is not None and self._fd >= 0:
+            self._wanted = wanted
+            self._poller.readiness.change(self._fd, wanted)
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the socket now."""
+        if self._sock is None:
+            return
+        self._unwatch()
+        sock, self._sock = self._sock, None
+        sock.close()
+        self.outbox.close()
+
+    async def aclose(self) -> None:
+        """Close the socket; there is nothing to wait for."""
+        self.close()
+
+    def _unwatch(self) -> None:
+        if self._fd >= 0:
+            self._poller.remove(self._fd)
+            self._fd = -1

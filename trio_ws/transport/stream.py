@@ -1,0 +1,187 @@
+"""The stream transport: any `trio.abc.Stream`, with a reader and a writer task of its own.
+
+It serves TLS, in-memory streams, and every platform that has no poller.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_ws.transport.interface import Transport
+from trio_ws.transport.outbox import Outbox
+
+if TYPE_CHECKING:
+    from trio_ws.transport.interface import Receiver
+    from trio_ws.transport.outbox import Buffer
+
+__all__ = ["StreamTransport"]
+
+READ_BYTES: Final = 64 * 1024
+"""What is asked for in one `receive_some`: a buffer of this size is made for each call."""
+LOOK_INTERVAL: Final = 0.25
+"""Seconds between two looks whether a peer that is not being read has left."""
+GOODBYE_TIMEOUT: Final = 1.0
+"""Seconds that TLS's close_notify may take; a peer that does not read does not get it."""
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+
+
+class StreamTransport(Transport):
+    """A `trio.abc.Stream`, owned from now on.
+
+    Args:
+        stream: connected, with any TLS handshake done or left to the first read or write.
+        receiver: told of what arrives.
+        high_water: of the outbox, in bytes.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_finishing",
+        "_reader",
+        "_scope",
+        "_started",
+        "_stopped",
+        "_stream",
+        "_write_broken",
+        "_writer",
+    )
+
+    def __init__(self, stream: trio.abc.Stream, receiver: Receiver, high_water: int) -> None:
+        self.outbox = Outbox(high_water)
+        self.receiver = receiver
+        self._stream = stream
+        self._scope = trio.CancelScope()
+        self._reader = trio.lowlevel.ParkingLot()
+        self._writer = trio.lowlevel.ParkingLot()
+        self._started = False
+        self._stopped = trio.Event()
+        self._finishing = False
+        self._write_broken = False
+        self._closed = False
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start the reader and the writer."""
+        self._started = True
+        nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._write)
+        finally:
+            self._stopped.set()
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, data: Buffer, *, hold: bool = False) -> None:
+        """Hand `data` to the writer task, which gathers what comes until its turn: nothing has to be held."""
+        self.outbox.put(data)
+        self._writer.unpark_all()
+
+    def flush(self) -> None:
+        """Do nothing: the writer task is at work already."""
+
+    def finish(self) -> None:
+        """Half-close once the outbox is empty, if the stream can."""
+        self._finishing = True
+        self._writer.unpark_all()
+
+    async def _write(self) -> None:
+        outbox = self.outbox
+        try:
+            while True:
+                while not outbox.size:
+                    if self._finishing:
+                        await self._send_eof()
+                        return
+                    await self._writer.park()
+                data = outbox.peek()
+                await self._stream.send_all(data)
+                outbox.advance(len(data))
+                self.receiver.outbox_moved()
+        except _GONE:
+            # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+            self._write_broken = True
+            outbox.close()
+            self.receiver.outbox_moved()
+
+    async def _send_eof(self) -> None:
+        # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
+        stream = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                if not self.receiver.wants_data():
+                    await self._wait_until_wanted()
+                data = await self._stream.receive_some(READ_BYTES)
+                if not data:
+                    break
+                self.receiver.data_received(memoryview(data))
+        except _GONE:
+            pass
+        self.receiver.network_ended()
+
+    async def _wait_until_wanted(self) -> None:
+        """Wait for `resume`, and look whether the peer leaves meanwhile where the platform can tell."""
+        sock = _socket_of(self._stream)
+        departed = False
+        while not self.receiver.wants_data():
+            if sock is None or departed:
+                await self._reader.park()
+                continue
+            with trio.move_on_after(LOOK_INTERVAL):
+                await self._reader.park()
+            departed = _has_departed(sock)
+            if departed:
+                self.receiver.peer_departed()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._reader.unpark_all()
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop the tasks; `aclose` closes the stream."""
+        if not self._closed:
+            self._closed = True
+            self._scope.cancel(reason="connection closed")
+            self.outbox.close()
+
+    async def aclose(self) -> None:
+        """Stop the tasks and close the stream, with TLS's close_notify if the peer still reads."""
+        self.close()
+        with trio.CancelScope(shield=True):
+            if self._started:
+                await self._stopped.wait()
+            with trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT):
+                try:
+                    await self._stream.aclose()
+                except _GONE:
+                    pass
+
+
+def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """Return the socket at the bottom of `stream` if the platform can say whether its peer has left."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if isinstance(stream, trio.SocketStream) and hasattr(select, "POLLRDHUP"):
+        return stream.socket
+    return None
+
+
+def _has_departed(sock: trio.socket.SocketType) -> bool:
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
