@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tracemalloc
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -131,12 +132,16 @@ class TestControlFrames:
         assert item == CloseConnection(code, "")
         assert type(item.code) is int
 
-    def test_bytes_after_a_close_frame_are_discarded(self, server: Any) -> None:
+    @pytest.mark.parametrize("bounds", [(1, 0), (PLENTY, PLENTY)])
+    @pytest.mark.parametrize("rest", [b"\xff" * 20, masked(TEXT, b"late") * 2])
+    def test_bytes_after_a_close_frame_are_discarded(
+        self, server: Any, rest: bytes, bounds: tuple[int, int]
+    ) -> None:
         """RFC 6455 5.5.1, in the same bytes and in later ones, whatever they are, and without a pause."""
-        stream = masked(CLOSE, b"") + b"\xff" * 20
+        stream = masked(CLOSE, b"") + rest
         out: list[Any] = []
-        assert server.decode(stream, out, 1, 0) == len(stream)
-        assert feed(server, masked(TEXT, b"late")) == []
+        assert server.decode(stream, out, *bounds) == len(stream)
+        assert feed(server, rest) == []
         assert out == [CloseConnection(1005, "")]
         assert server.closed
         assert not server.failed
@@ -665,7 +670,7 @@ class TestCost:
     def test_each_byte_is_unmasked_once_decoded_once_and_gathered_once(
         self, monkeypatch: pytest.MonkeyPatch, make: Any, opcode: int
     ) -> None:
-        given = {"unmasked": 0, "decoded": 0}
+        given = {"unmasked": 0, "decoded": 0, "gathered": 0, "taken": 0}
         unmask, decode = decoder_module.apply_mask, assembly.utf_8_decode
 
         def count_unmask(payload: bytes, key: bytes) -> bytes:
@@ -676,12 +681,32 @@ class TestCost:
             given["decoded"] += len(data)
             return decode(data, errors, final)
 
+        class CountingText(StringIO):
+            def write(self, text: str, /) -> int:
+                given["gathered"] += len(text)
+                return super().write(text)
+
+            def getvalue(self) -> str:
+                given["taken"] += 1
+                return super().getvalue()
+
+        class CountingBytes(bytearray):
+            def __iadd__(self, part: Any) -> Any:
+                given["gathered"] += len(part)
+                return super().__iadd__(part)
+
+            def __bytes__(self) -> bytes:
+                given["taken"] += 1
+                return bytes(memoryview(self))
+
         monkeypatch.setattr(decoder_module, "apply_mask", count_unmask)
         monkeypatch.setattr(assembly, "utf_8_decode", count_decode)
+        monkeypatch.setattr(assembly, "StringIO", CountingText)
+        monkeypatch.setattr(assembly, "bytearray", CountingBytes, raising=False)
         (message,) = feed(PURE.server(max_fragments=65_536), *make(opcode, 20_000))
         assert len(message) == 20_000
-        assert given["unmasked"] == 20_000
-        assert given["decoded"] <= (20_000 if opcode == TEXT else 0)
+        assert given.pop("decoded") <= (20_000 if opcode == TEXT else 0)
+        assert given == {"unmasked": 20_000, "gathered": 20_000, "taken": 1}
 
     def test_a_flood_of_fragments_is_gathered_in_one_buffer(self, codec: Codec) -> None:
         """65,536 fragments of one character hold no 65,536 objects."""
