@@ -72,9 +72,7 @@ def pieces_of(data: bytes, sizes: Iterable[int]) -> list[bytes]:
 MESSAGES = st.one_of(
     st.binary(max_size=200),
     st.builds(lambda word, times: word * times, st.binary(min_size=1, max_size=40), st.integers(0, 3000)),
-    st.builds(
-        lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 3), st.integers(0, 40_000)
-    ),
+    st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 3), st.integers(0, 40_000)),
 )
 SIZES = st.lists(st.integers(0, 20_000), max_size=4)
 
@@ -145,9 +143,7 @@ class TestLastBlocks:
         assert inflate_parts(inflater, [bytes([byte]) for byte in payload]) == b"Hello, world"
 
     @pytest.mark.parametrize("context_takeover", [True, False])
-    def test_what_follows_may_refer_to_what_was_before_it_in_the_message(
-        self, context_takeover: bool
-    ) -> None:
+    def test_what_follows_may_refer_to_what_was_before_it_in_the_message(self, context_takeover: bool) -> None:
         text = random.Random(1).randbytes(20_000)
         again = raw(text, zlib.Z_SYNC_FLUSH, zdict=text)[:-4]
         assert len(again) < 1000
@@ -182,8 +178,39 @@ class TestLastBlocks:
             inflate(raw(b"Hello", zlib.Z_FINISH) + b"\xff\xff")
 
     def test_many_small_streams_are_one_message(self) -> None:
-        words = [b"%d " % number for number in range(60)]
+        words = [b"%d " % number * 3 for number in range(60)]
         assert inflate(b"".join(raw(word, zlib.Z_FINISH) for word in words)) == b"".join(words)
+
+    def test_a_long_message_may_have_more_of_them(self) -> None:
+        words = [random.Random(number).randbytes(80) for number in range(300)]
+        assert inflate(b"".join(raw(word, zlib.Z_FINISH) for word in words)) == b"".join(words)
+
+    def test_they_do_not_make_the_rest_of_the_message_be_read_again_and_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Twice the length is about twice the work, counted in bytes that are handed to zlib."""
+        offered = 0
+        decompressobj = zlib.decompressobj
+
+        class Counting:
+            def __init__(self, wbits: int, zdict: bytearray) -> None:
+                self.stream = decompressobj(wbits, zdict=zdict)
+
+            def decompress(self, data: bytes, max_length: int) -> bytes:
+                nonlocal offered
+                offered += len(data)
+                return self.stream.decompress(data, max_length)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.stream, name)
+
+        monkeypatch.setattr(zlib, "decompressobj", Counting)
+        costs = []
+        for times in (1000, 2000):
+            offered = 0
+            inflate(raw(random.Random(7).randbytes(80), zlib.Z_FINISH) * times)
+            costs.append(offered)
+        assert 1.5 < costs[1] / costs[0] < 2.5
 
     def test_a_message_of_nothing_but_them_is_an_error(self) -> None:
         """Each costs us as much as a message, and them two bytes."""
@@ -205,6 +232,13 @@ class TestBrokenMessages:
             inflater = Inflater(context_takeover=context_takeover)
             with pytest.raises(InflateError):
                 inflater.inflate(payload[:size], final=True, limit=MIB)
+
+    def test_a_last_block_cut_anywhere_is_an_error(self) -> None:
+        """Even where the first bytes of the tail happen to complete it."""
+        payload = raw(b"Hello, world", zlib.Z_FINISH)
+        for size in range(1, len(payload)):
+            with pytest.raises(InflateError):
+                inflate(payload[:size])
 
     def test_one_byte_too_few_is_an_error_although_all_the_text_is_there(self) -> None:
         """zlib takes the tail for the rest of the block, and waits: no error, and no end."""
@@ -263,7 +297,7 @@ class TestRoundTrips:
 
     @pytest.mark.parametrize("window_bits", range(8, 16))
     def test_no_message_refers_to_more_than_the_window(self, window_bits: int) -> None:
-        """zlib alone would use 9 bits for 8. A reader is held to its window by reading byte by byte."""
+        """A reader is held to its window by reading byte by byte."""
         text = b"".join(random.Random(3).choices([b"abc ", b"defgh ", b"ijklmnop "], k=5000))
         payload = deflater(window_bits=window_bits).deflate(text, final=True)
         reader = zlib.decompressobj(-window_bits)
@@ -273,6 +307,19 @@ class TestRoundTrips:
             rest = reader.unconsumed_tail
         assert read == text
         assert len(payload) < len(text)
+
+    def test_with_a_window_of_8_bits_only_runs_of_one_byte_are_shortened(self) -> None:
+        """zlib would use 9 bits."""
+        assert len(deflater(window_bits=8).deflate(b"a" * 800, final=True)) < 50
+        assert len(deflater(window_bits=8).deflate(b"abcdefgh" * 100, final=True)) > 250
+
+    def test_a_peer_that_agreed_to_8_bits_may_use_9(self) -> None:
+        """Its zlib does, whatever it is told."""
+        text = random.Random(8).randbytes(400) * 2
+        payload = raw(text, zlib.Z_SYNC_FLUSH)[:-4]
+        assert len(payload) < 500
+        inflater = Inflater(window_bits=8, context_takeover=False)
+        assert inflate_parts(inflater, [bytes([byte]) for byte in payload]) == text
 
     @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
     def test_any_bytes_like_object_will_do(self, kind: Callable[[bytes], Any]) -> None:
@@ -316,9 +363,7 @@ class TestLimit:
 
     def test_it_counts_over_all_parts_and_streams(self) -> None:
         payload = raw(bytes(3000), zlib.Z_FINISH) + raw(bytes(2000), zlib.Z_FINISH)
-        assert inflate_parts(
-            Inflater(context_takeover=False), pieces_of(payload, [2, 5]), limit=5000
-        ) == bytes(5000)
+        assert inflate_parts(Inflater(context_takeover=False), pieces_of(payload, [2, 5]), limit=5000) == bytes(5000)
         with pytest.raises(InflateTooBig):
             inflate(payload, limit=4999)
 
@@ -378,9 +423,7 @@ class TestOracle:
     """wsproto's permessage-deflate and ours read each other."""
 
     @staticmethod
-    def oracle(
-        *, client: bool, window_bits: int, context_takeover: bool
-    ) -> tuple[PerMessageDeflate, FrameProtocol]:
+    def oracle(*, client: bool, window_bits: int, context_takeover: bool) -> tuple[PerMessageDeflate, FrameProtocol]:
         extension = PerMessageDeflate(not context_takeover, window_bits, not context_takeover, window_bits)
         return extension, FrameProtocol(client=client, extensions=[extension])
 
@@ -393,9 +436,7 @@ class TestOracle:
     def test_it_inflates_what_we_deflate(
         self, messages: list[Any], client: bool, window_bits: int, context_takeover: bool
     ) -> None:
-        extension, protocol = self.oracle(
-            client=client, window_bits=window_bits, context_takeover=context_takeover
-        )
+        extension, protocol = self.oracle(client=client, window_bits=window_bits, context_takeover=context_takeover)
         sender = deflater(window_bits=window_bits, context_takeover=context_takeover)
         for message, sizes in messages:
             read = b""
@@ -420,10 +461,7 @@ class TestOracle:
     def test_we_inflate_what_it_deflates(
         self, messages: list[Any], client: bool, window_bits: int, context_takeover: bool
     ) -> None:
-        """Its empty messages have no bytes at all when the context is kept."""
-        extension, protocol = self.oracle(
-            client=client, window_bits=window_bits, context_takeover=context_takeover
-        )
+        extension, protocol = self.oracle(client=client, window_bits=window_bits, context_takeover=context_takeover)
         receiver = Inflater(window_bits=window_bits, context_takeover=context_takeover)
         none = RsvBits(False, False, False)
         for message, sizes in messages:

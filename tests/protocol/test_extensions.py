@@ -153,9 +153,7 @@ class TestParsing:
             return '"' + "".join(data.draw(st.sampled_from(["", "\\"])) + letter for letter in value) + '"'
 
         extensions = data.draw(
-            st.lists(
-                st.tuples(TOKENS, st.lists(st.tuples(TOKENS, st.none() | TOKENS), max_size=3)), max_size=3
-            )
+            st.lists(st.tuples(TOKENS, st.lists(st.tuples(TOKENS, st.none() | TOKENS), max_size=3)), max_size=3)
         )
         elements = []
         for name, parameters in extensions:
@@ -234,9 +232,7 @@ class TestAcceptingAnOffer:
             ),
         ],
     )
-    def test_by_default_no_context_is_kept_and_our_window_is_small(
-        self, offer: str, answer: str, agreed: Any
-    ) -> None:
+    def test_by_default_no_context_is_kept_and_our_window_is_small(self, offer: str, answer: str, agreed: Any) -> None:
         accepted = accept_offer("permessage-deflate" + offer, Compression())
         assert accepted is not None
         assert accepted[0] == "permessage-deflate" + answer
@@ -268,10 +264,7 @@ class TestAcceptingAnOffer:
             "server_no_context_takeover=1",
             "client_no_context_takeover=true",
             "server_max_window_bits",
-            *[
-                f"server_max_window_bits={value}"
-                for value in ("7", "16", "08", "-9", "1e1", "0", "x", "100000000")
-            ],
+            *[f"server_max_window_bits={value}" for value in ("7", "16", "08", "-9", "1e1", "0", "x", "100000000")],
             *[f"client_max_window_bits={value}" for value in ("7", "16", "010", '"1\\7"', "+9", "9.0")],
             "server_no_context_takeover; server_no_context_takeover",
             "client_max_window_bits; client_max_window_bits=10",
@@ -293,9 +286,7 @@ class TestAcceptingAnOffer:
         assert accepted is not None
         assert accepted[0] == "permessage-deflate; server_max_window_bits=10"
 
-    @pytest.mark.parametrize(
-        "header", ["", "x-webkit-deflate-frame", "permessage-bzip2", "Permessage-Deflate"]
-    )
+    @pytest.mark.parametrize("header", ["", "x-webkit-deflate-frame", "permessage-bzip2", "Permessage-Deflate"])
     def test_without_an_offer_of_ours_there_is_nothing_to_accept(self, header: str) -> None:
         assert accept_offer(header, GENEROUS) is None
 
@@ -455,9 +446,7 @@ class TestBothSides:
             deflater, inflater = sender.deflater(), receiver.inflater()
             assert deflater.threshold == sender.threshold
             for message in messages:
-                assert (
-                    inflater.inflate(deflater.deflate(message, final=True), final=True, limit=300) == message
-                )
+                assert inflater.inflate(deflater.deflate(message, final=True), final=True, limit=300) == message
 
     @given(COMPRESSIONS)
     def test_wsproto_as_the_server(self, compression: Compression) -> None:

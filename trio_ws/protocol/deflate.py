@@ -22,8 +22,6 @@ _TAIL = b"\x00\x00\xff\xff"
 """The end of an empty stored block: a sender cuts it off, a receiver puts it back (RFC 7692 7.2.1, 7.2.2)."""
 _END = b"\x03\x00"
 """An empty last block (RFC 1951 3.2.3: BFINAL=1, BTYPE=01, then the seven zero bits that end a block)."""
-_EMPTY = b"\x00"
-"""An empty message (RFC 7692 7.2.3.6)."""
 
 _SLICE = 16 * 1024
 """Bytes fed to zlib at once. What it hands back unread is copied: that must not be a long rest."""
@@ -190,15 +188,15 @@ class Deflater:
         deflated = stream.compress(data)
         if not final:
             return deflated
-        # zlib does not flush twice in a row, so there may be no tail to cut off in an empty message.
         deflated += stream.flush(zlib.Z_SYNC_FLUSH)
         if not self._context_takeover:
             self._stream = None
-        return deflated[: -len(_TAIL)] or _EMPTY
+        return deflated[: -len(_TAIL)]
 
     def _open(self) -> zlib._Compress:
         bits = max(self._window_bits, _SMALLEST_WINDOW)
-        # Run-length encoding refers to nothing but the byte before, which every window holds.
+        # Run-length encoding refers to nothing but the byte before, which every window holds. (With 9 bits today's
+        # zlib reaches back 250 bytes, which 8 bits would hold too, but nobody promises that.)
         strategy = zlib.Z_DEFAULT_STRATEGY if bits == self._window_bits else zlib.Z_RLE
         self._stream = zlib.compressobj(self._level, zlib.DEFLATED, -bits, _MEMORY_LEVEL, strategy)
         return self._stream

@@ -35,9 +35,7 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SPACE = r"[ \t]*"
 _IS_TOKEN = re.compile(_TOKEN)
 _ELEMENT = re.compile(rf"{_SPACE}({_TOKEN})?{_SPACE}")
-_PARAMETER = re.compile(
-    rf""";{_SPACE}({_TOKEN}){_SPACE}(?:={_SPACE}(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"){_SPACE})?"""
-)
+_PARAMETER = re.compile(rf""";{_SPACE}({_TOKEN}){_SPACE}(?:={_SPACE}(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"){_SPACE})?""")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 
