@@ -125,9 +125,7 @@ class TestConversations:
 
     @given(steps=conversations(), client=ROLES, sizes=SIZES)
     @example(steps=[("x" * 65_536, True, True)], client=True, sizes=[1] * 20)
-    def test_our_encoder_to_our_decoder(
-        self, codec: Codec, steps: list[Any], client: bool, sizes: list[int]
-    ) -> None:
+    def test_our_encoder_to_our_decoder(self, codec: Codec, steps: list[Any], client: bool, sizes: list[int]) -> None:
         stream = encode(codec.encoder(client=client), steps)
         decoder = codec.server() if client else codec.client()
         assert feed(decoder, stream, sizes) == meaning(steps)
@@ -170,9 +168,7 @@ class TestConversations:
 # No text that ends in the first two bytes of a surrogate: wsproto waits for the third, we do not.
 PAYLOADS = st.one_of(
     st.text(max_size=20).map(str.encode),
-    st.sampled_from(
-        [b"\xff", b"\xc3", b"\xa4", b"\xe2\x82", b"\x03\xe8", b"\x03\xe8ok", b"\x03", b"\x03\xed", b""]
-    ),
+    st.sampled_from([b"\xff", b"\xc3", b"\xa4", b"\xe2\x82", b"\x03\xe8", b"\x03\xe8ok", b"\x03", b"\x03\xed", b""]),
     st.integers(120, 130).map(b"x".__mul__),
 )
 
@@ -211,9 +207,7 @@ def damaged_streams(draw: st.DrawFn) -> tuple[bool, bool, bytes]:
     return client, compressed, bytes(stream)
 
 
-def read(
-    codec: Codec, client: bool, stream: bytes, sizes: list[int], *, compressed: bool = False
-) -> list[Any]:
+def read(codec: Codec, client: bool, stream: bytes, sizes: list[int], *, compressed: bool = False) -> list[Any]:
     """Return what the side that faces `client` makes of these bytes."""
     make = codec.server if client else codec.client
     decoder = make(max_message_size=5000, max_fragments=5, inflater=inflater() if compressed else None)
@@ -242,9 +236,7 @@ class TestBrokenFrames:
         read(codec, client, stream, sizes, compressed=compressed)
 
     @given(drawn=damaged_streams(), sizes=SIZES)
-    def test_damaged_streams_never_raise(
-        self, codec: Codec, drawn: tuple[bool, bool, bytes], sizes: list[int]
-    ) -> None:
+    def test_damaged_streams_never_raise(self, codec: Codec, drawn: tuple[bool, bool, bytes], sizes: list[int]) -> None:
         client, compressed, stream = drawn
         read(codec, client, stream, sizes, compressed=compressed)
 

@@ -58,9 +58,7 @@ def close_payload(code: int, reason: bytes = b"") -> bytes:
 
 
 class TestMessages:
-    @pytest.mark.parametrize(
-        "size", [0, 1, 2, 3, 4, 5, 32, 125, 126, 127, 511, 16_384, 65_535, 65_536, 100_000]
-    )
+    @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 32, 125, 126, 127, 511, 16_384, 65_535, 65_536, 100_000])
     def test_a_whole_frame_is_a_message(self, codec: Codec, size: int) -> None:
         data = (b"0123456789abcdef-" * (size // 17 + 1))[:size]
         for decoder, frame in ((codec.server(), masked), (codec.client(), plain)):
@@ -93,15 +91,11 @@ class TestMessages:
         assert feed(server, b"") == []
 
     def test_fragments_are_joined(self, server: Any) -> None:
-        stream = (
-            masked(TEXT, b"a", fin=False) + masked(CONTINUATION, b"b", fin=False) + masked(CONTINUATION, b"c")
-        )
+        stream = masked(TEXT, b"a", fin=False) + masked(CONTINUATION, b"b", fin=False) + masked(CONTINUATION, b"c")
         assert feed(server, stream * 2 + masked(BINARY, b"d")) == ["abc", "abc", b"d"]
 
     def test_empty_fragments_are_joined(self, client: Any) -> None:
-        stream = (
-            plain(BINARY, b"", fin=False) + plain(CONTINUATION, b"", fin=False) + plain(CONTINUATION, b"")
-        )
+        stream = plain(BINARY, b"", fin=False) + plain(CONTINUATION, b"", fin=False) + plain(CONTINUATION, b"")
         assert feed(client, stream + stream.replace(b"\x02", b"\x01", 1)) == [b"", ""]
 
     def test_line_ends_in_fragmented_text_are_not_translated(self, server: Any) -> None:
@@ -134,9 +128,7 @@ class TestControlFrames:
 
     @pytest.mark.parametrize("bounds", [(1, 0), (PLENTY, PLENTY)])
     @pytest.mark.parametrize("rest", [b"\xff" * 20, masked(TEXT, b"late") * 2])
-    def test_bytes_after_a_close_frame_are_discarded(
-        self, server: Any, rest: bytes, bounds: tuple[int, int]
-    ) -> None:
+    def test_bytes_after_a_close_frame_are_discarded(self, server: Any, rest: bytes, bounds: tuple[int, int]) -> None:
         """RFC 6455 5.5.1, in the same bytes and in later ones, whatever they are, and without a pause."""
         stream = masked(CLOSE, b"") + rest
         out: list[Any] = []
@@ -259,9 +251,7 @@ class TestLimits:
         refused(codec.client(), b"\x81\x7f" + size.to_bytes(8), 1009)
 
     def test_fragments_count_together(self, small: Any) -> None:
-        assert feed(small, masked(TEXT, b"x" * 60, fin=False) + masked(PING, b"p" * 125)) == [
-            Ping(b"p" * 125)
-        ]
+        assert feed(small, masked(TEXT, b"x" * 60, fin=False) + masked(PING, b"p" * 125)) == [Ping(b"p" * 125)]
         refused(small, encode_header(0x00, 41, MASKED), 1009, "100 bytes")
 
     def test_the_count_begins_anew_with_each_message(self, small: Any) -> None:
@@ -269,9 +259,7 @@ class TestLimits:
         assert feed(small, message * 3) == ["x" * 100] * 3
 
     def test_as_many_fragments_as_allowed(self, small: Any) -> None:
-        message = (
-            masked(TEXT, b"", fin=False) + masked(CONTINUATION, b"", fin=False) + masked(CONTINUATION, b"")
-        )
+        message = masked(TEXT, b"", fin=False) + masked(CONTINUATION, b"", fin=False) + masked(CONTINUATION, b"")
         assert feed(small, message * 2) == ["", ""]
 
     def test_one_fragment_more_is_1009_on_the_header(self, small: Any) -> None:
@@ -345,9 +333,7 @@ class TestText:
         refused(server, masked(CONTINUATION, wrong[-1:], fin=False), 1007, "UTF-8")
 
     @given(data=st.binary(max_size=8))
-    def test_every_prefix_is_accepted_exactly_if_some_text_begins_with_it(
-        self, codec: Codec, data: bytes
-    ) -> None:
+    def test_every_prefix_is_accepted_exactly_if_some_text_begins_with_it(self, codec: Codec, data: bytes) -> None:
         server = codec.server()
         feed(server, encode_header(TEXT, 100, MASKED) + bytes(4))
         feed(server, data)
@@ -425,9 +411,7 @@ class TestStreaming:
         frame = masked(BINARY, b"abcdef")
         assert feed(server, frame[:6]) == []
         assert feed(server, frame[6:8]) == [BytesMessage(b"ab", frame_finished=False, message_finished=False)]
-        assert feed(server, frame[8:11]) == [
-            BytesMessage(b"cde", frame_finished=False, message_finished=False)
-        ]
+        assert feed(server, frame[8:11]) == [BytesMessage(b"cde", frame_finished=False, message_finished=False)]
         assert feed(server, frame[11:]) == [BytesMessage(b"f")]
 
     def test_it_holds_for_one_message(self, server: Any) -> None:
@@ -445,9 +429,7 @@ class TestStreaming:
 
     def test_only_the_last_chunk_may_be_empty(self, client: Any) -> None:
         client.stream_next()
-        stream = (
-            plain(BINARY, b"", fin=False) + plain(CONTINUATION, b"", fin=False) + plain(CONTINUATION, b"")
-        )
+        stream = plain(BINARY, b"", fin=False) + plain(CONTINUATION, b"", fin=False) + plain(CONTINUATION, b"")
         assert feed(client, stream) == [BytesMessage(b"")]
         client.stream_next()
         assert feed(client, plain(TEXT, b"")) == [TextMessage("")]
@@ -498,9 +480,7 @@ class TestStreaming:
 
     def test_chunks_count_for_the_pause(self, server: Any) -> None:
         server.stream_next()
-        fragment = masked(CONTINUATION, "€".encode()[:2], fin=False) + masked(
-            CONTINUATION, "€".encode()[2:], fin=False
-        )
+        fragment = masked(CONTINUATION, "€".encode()[:2], fin=False) + masked(CONTINUATION, "€".encode()[2:], fin=False)
         stream = masked(TEXT, "€".encode(), fin=False) + fragment * 3
         out: list[Any] = []
         assert server.decode(stream, out, 1, PLENTY) == 9
@@ -525,9 +505,7 @@ class TestCompression:
     @pytest.mark.parametrize("size", [0, 1, 100, 50_000])
     def test_compressed_messages_are_inflated(self, codec: Codec, context_takeover: bool, size: int) -> None:
         squeeze = deflater(context_takeover=context_takeover)
-        frames = [
-            masked(opcode, squeeze.deflate(b"x" * size, final=True), rsv1=True) for opcode in (TEXT, BINARY)
-        ]
+        frames = [masked(opcode, squeeze.deflate(b"x" * size, final=True), rsv1=True) for opcode in (TEXT, BINARY)]
         for cuts in ([], [1] * 10_000):
             server = codec.server(inflater=inflater(context_takeover=context_takeover))
             assert feed(server, b"".join(frames), cuts) == ["x" * size, b"x" * size]
@@ -590,9 +568,7 @@ class TestCompression:
 
     @pytest.mark.parametrize("rest", [b"", b"\x00\x01"])
     def test_corrupt_data_is_1007(self, codec: Codec, rest: bytes) -> None:
-        refused(
-            codec.server(inflater=inflater()), masked(TEXT, b"\xff\xff" + rest, rsv1=True), 1007, "inflated"
-        )
+        refused(codec.server(inflater=inflater()), masked(TEXT, b"\xff\xff" + rest, rsv1=True), 1007, "inflated")
 
     def test_wrong_text_within_compressed_data_is_1007(self, codec: Codec) -> None:
         data = deflater().deflate(b"ok\xff", final=True)

@@ -57,9 +57,7 @@ class TestMessage:
             server.message(data)
 
     @pytest.mark.parametrize("is_client", [False, True])
-    def test_text_that_cannot_be_encoded_raises_and_moves_nothing(
-        self, codec: Codec, is_client: bool
-    ) -> None:
+    def test_text_that_cannot_be_encoded_raises_and_moves_nothing(self, codec: Codec, is_client: bool) -> None:
         """Neither the compressor nor the supply of keys: the frames before and after fit together."""
         encoder = codec.encoder(client=is_client, deflater=deflater())
         before = encoder.message("the same text " * 20)
@@ -68,9 +66,7 @@ class TestMessage:
         with pytest.raises(UnicodeEncodeError):
             encoder.fragment("the other text " * 20 + "\ud800", first=True, final=False)
         after = encoder.message("the other text " * 20)
-        decoder = codec.decoder(
-            client=not is_client, max_message_size=1 << 20, max_fragments=9, inflater=inflater()
-        )
+        decoder = codec.decoder(client=not is_client, max_message_size=1 << 20, max_fragments=9, inflater=inflater())
         assert feed(decoder, before + after) == ["the same text " * 20, "the other text " * 20]
 
     def test_no_message_between_the_fragments_of_another(self, server: Any) -> None:
@@ -96,9 +92,7 @@ class TestFragment:
         assert server.message("b") == plain(TEXT, b"b")
 
     def test_a_client_masks_each_fragment(self, codec: Codec, client: Any) -> None:
-        stream = client.fragment(b"a", first=True, final=False) + client.fragment(
-            b"b", first=False, final=True
-        )
+        stream = client.fragment(b"a", first=True, final=False) + client.fragment(b"b", first=False, final=True)
         assert feed(codec.server(), stream) == [b"ab"]
 
     def test_control_frames_may_go_between(self, codec: Codec, server: Any) -> None:

@@ -136,9 +136,7 @@ class Decoder:
         self._inflated = 0
         self._armed = False
 
-    def decode(
-        self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int
-    ) -> int:
+    def decode(self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int) -> int:
         """Decode `data` from its start and append what is complete to `out`.
 
         A frame that is cut is kept (copied, so `data` may be a buffer that is used again), and a message that

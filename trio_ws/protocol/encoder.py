@@ -98,9 +98,7 @@ class Encoder:
         self._opcode = CONTINUATION if final else kind
         if self._compressing and self._deflater is not None:
             payload = self._deflater.deflate(payload, final=final)
-        return self._frame(
-            kind if first else CONTINUATION, payload, fin=final, rsv1=first and self._compressing
-        )
+        return self._frame(kind if first else CONTINUATION, payload, fin=final, rsv1=first and self._compressing)
 
     def ping(self, payload: bytes = b"") -> bytes:
         """Return a ping with at most 125 bytes of payload (RFC 6455 5.5.2).
@@ -140,9 +138,7 @@ class Encoder:
             raise TypeError(f"the payload of a {name} is bytes, not {type(payload).__name__}")
         payload = bytes(payload)
         if len(payload) > MAX_CONTROL_SIZE:
-            raise ValueError(
-                f"the payload of a {name} is at most {MAX_CONTROL_SIZE} bytes, not {len(payload)}"
-            )
+            raise ValueError(f"the payload of a {name} is at most {MAX_CONTROL_SIZE} bytes, not {len(payload)}")
         return self._frame(opcode, payload)
 
     def _frame(self, opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
