@@ -114,9 +114,7 @@ class TestPolicy:
     def test_what_would_fail_the_same_way_again_is_not(self, error):
         assert judge(error) is False
 
-    @given(
-        st.text(max_size=40) | st.from_regex(r"\w{3}, \d+ \w{3} -?\d+ \d+:\d+:\d+ [+-]?\w+", fullmatch=True)
-    )
+    @given(st.text(max_size=40) | st.from_regex(r"\w{3}, \d+ \w{3} -?\d+ \d+:\d+:\d+ [+-]?\w+", fullmatch=True))
     @settings(deadline=None)
     def test_no_retry_after_value_makes_it_fail(self, value):
         verdict = judge(rejected(503, value))

@@ -271,9 +271,7 @@ class TestFailures:
     )
     async def test_an_answer_that_breaks_the_protocol(self, serve, respond):
         server = await serve(respond)
-        error = await self.fails(
-            f"ws://localhost:{server.port}/", "handshake", limits=Limits(max_header_size=1024)
-        )
+        error = await self.fails(f"ws://localhost:{server.port}/", "handshake", limits=Limits(max_header_size=1024))
         assert isinstance(error.__cause__, RemoteProtocolError)
 
     @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 101 Swit"])
@@ -369,9 +367,7 @@ class TestTimeouts:
 class TestCancellation:
     async def test_leaks_nothing_wherever_it_strikes(self, serve, server_tls, client_tls):
         """It strikes at every step of: TCP, TLS, a redirect, TCP, TLS, handshake."""
-        server = await serve(
-            lambda request: redirect("/b") if " /a " in request.line else accept(request), server_tls
-        )
+        server = await serve(lambda request: redirect("/b") if " /a " in request.line else accept(request), server_tls)
         url = f"wss://localhost:{server.port}/a"
         assert await cancelled_at_every_step(lambda: dial(url, ssl_context=client_tls)) > 10
 

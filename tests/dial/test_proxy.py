@@ -101,8 +101,7 @@ class TestEnvironment:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         found = [
-            environment_proxy(URL.parse(f"{url}/"))
-            for url in ("ws://www.example.org:8080", "wss://www.example.org")
+            environment_proxy(URL.parse(f"{url}/")) for url in ("ws://www.example.org:8080", "wss://www.example.org")
         ]
         assert [proxy and proxy.host for proxy in found] == [ws, wss]
 
@@ -326,18 +325,14 @@ class SocksProxy:
         host = ".".join(map(str, address))
         if address[:3] == [0, 0, 0]:
             host = await read_text(stream)
-        await self.connect(
-            stream, host, high * 256 + low, bytes([0, 90 + bool(self.reply), 0, 0, 0, 0, 0, 0])
-        )
+        await self.connect(stream, host, high * 256 + low, bytes([0, 90 + bool(self.reply), 0, 0, 0, 0, 0, 0]))
 
     async def five(self, stream: trio.abc.Stream) -> None:
         methods = await read(stream, (await read(stream, 1))[0])
         await stream.send_all(b"\x05" + bytes([max(methods)]))
         if max(methods) == 2:
             await read(stream, 1)
-            name, password = [
-                (await read(stream, (await read(stream, 1))[0])).decode() for _ in ("name", "password")
-            ]
+            name, password = [(await read(stream, (await read(stream, 1))[0])).decode() for _ in ("name", "password")]
             self.credentials.append((name, password))
             await stream.send_all(b"\x01\x00")
         kind = (await read(stream, 4))[3]
@@ -423,9 +418,7 @@ class TestSOCKS:
                 await dial("ws://x/", proxy=f"{scheme}://localhost:{socks_proxy.port}")
         assert caught.value.phase == "proxy"
 
-    @pytest.mark.parametrize(
-        "answer", [b"", b"\x05", b"HTTP/1.1 400 X\r\n\r\n", b"\x05\x02", b"\x05\x00" * 9]
-    )
+    @pytest.mark.parametrize("answer", [b"", b"\x05", b"HTTP/1.1 400 X\r\n\r\n", b"\x05\x02", b"\x05\x00" * 9])
     async def test_an_answer_that_is_none_is_a_proxy_error(self, nursery, resolver, answer):
         async def talk(stream: trio.SocketStream) -> None:
             await stream.send_all(answer)

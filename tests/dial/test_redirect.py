@@ -143,9 +143,7 @@ class TestFollowing:
         server = await serve(context=server_tls)
         server.respond = Site({"/a": redirect(f"https://other.test:{server.port}/b")})
         with pytest.raises(ConnectError, match=r"^tls: with 'other.test'"):
-            await dial(
-                f"wss://localhost:{server.port}/a", ssl_context=client_tls, server_hostname="localhost"
-            )
+            await dial(f"wss://localhost:{server.port}/a", ssl_context=client_tls, server_hostname="localhost")
         assert len(server.requests) == 1
 
     async def test_from_ws_to_wss(self, serve, server_tls, system_trusts):

@@ -168,9 +168,7 @@ class Backoff:
 
     __slots__ = ("_range", "_settings", "_source")
 
-    def __init__(
-        self, settings: BackoffSettings | None = None, *, source: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, settings: BackoffSettings | None = None, *, source: Callable[[], float] = random.random) -> None:
         self._settings = BackoffSettings() if settings is None else settings
         self._source = source
         self._range = self._settings.initial
