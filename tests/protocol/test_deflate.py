@@ -233,6 +233,17 @@ class TestBrokenMessages:
             with pytest.raises(InflateError):
                 inflater.inflate(payload[:size], final=True, limit=MIB)
 
+    @pytest.mark.parametrize("context_takeover", [True, False])
+    def test_a_block_with_codes_of_its_own_cut_anywhere_is_an_error(self, context_takeover: bool) -> None:
+        """Where it lists its codes, zlib takes in whatever follows without a word."""
+        text = bytes(random.Random(9).choices(range(97, 123), range(1, 27), k=1000))
+        payload = raw(text, zlib.Z_SYNC_FLUSH)[:-4]
+        assert payload[0] >> 1 & 3 == 2  # BTYPE, RFC 1951 3.2.3
+        for size in range(1, len(payload)):
+            inflater = Inflater(context_takeover=context_takeover)
+            with pytest.raises(InflateError):
+                inflater.inflate(payload[:size], final=True, limit=MIB)
+
     def test_a_last_block_cut_anywhere_is_an_error(self) -> None:
         """Even where the first bytes of the tail happen to complete it."""
         payload = raw(b"Hello, world", zlib.Z_FINISH)
