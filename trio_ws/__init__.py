@@ -1,7 +1,9 @@
 """WebSockets for Trio: every connection is a nursery, and everything that belongs to it lives and dies with it."""
 
+from trio_ws.client import open_websocket
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.dial.backoff import BackoffSettings
 from trio_ws.errors import (
     ConnectError,
     ConnectionRejected,
@@ -18,6 +20,7 @@ from trio_ws.errors import (
 from trio_ws.headers import Headers
 from trio_ws.messages import WebSocketMessage
 from trio_ws.protocol.endpoint import CloseInfo
+from trio_ws.reconnect import reconnect
 from trio_ws.request import Request
 from trio_ws.server import Server, Statistics
 from trio_ws.service import Response, Service
@@ -29,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "URL",
+    "BackoffSettings",
     "CloseCode",
     "CloseInfo",
     "Compression",
@@ -55,5 +59,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketMessage",
     "__version__",
+    "open_websocket",
+    "reconnect",
     "serve_websocket",
 ]

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 from wsproto.events import BytesMessage, Ping, Pong, TextMessage
 
-from trio_ws.channel import Channel
+from trio_ws.closing import Closing
 from trio_ws.codes import CloseCode
-from trio_ws.errors import WebSocketDisconnect
 from trio_ws.inbox import Inbox
 from trio_ws.keepalive import Keepalive
 from trio_ws.pings import Pings
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
     from trio_ws.protocol.decoder import Item
-    from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.protocol.extensions import DeflateSettings
     from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
@@ -38,13 +36,11 @@ CONTROL_RESERVE = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
 DISCARD_ITEMS = 64
 """Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
-LINGER = 1.0
-"""Seconds that a peer which broke the protocol has to read why, before the connection is aborted."""
 YIELD_EVERY = 64
 """Messages that one task may receive or send in a row without letting other tasks run."""
 
 
-class Connection(Channel):
+class Connection(Closing):
     """One open connection over a transport.
 
     Args:
@@ -57,26 +53,14 @@ class Connection(Channel):
     """
 
     __slots__ = (
-        "_changed",
-        "_client",
         "_clocked",
-        "_close_timer",
-        "_endpoint",
-        "_gone",
         "_in_stream",
-        "_inbox",
-        "_network_over",
-        "_notified",
         "_parts",
-        "_pings",
         "_pong_due",
         "_rest",
         "_send_timer",
         "_streak",
         "_streaming_out",
-        "_timeouts",
-        "_timers",
-        "_transport",
         "heard_time",
         "message_time",
         "paused",
@@ -94,8 +78,14 @@ class Connection(Channel):
         timers: Timers,
         deflate: DeflateSettings | None = None,
     ) -> None:
-        self.watcher = None
-        self.reads = False
+        super().__init__(
+            transport,
+            Endpoint(client=client, limits=limits, deflate=deflate),
+            Inbox(limits.inbox_messages, limits.inbox_bytes),
+            client=client,
+            timeouts=timeouts,
+            timers=timers,
+        )
         self.received = 0
         """Messages that arrived."""
         self.sent = 0
@@ -103,38 +93,16 @@ class Connection(Channel):
         self.paused = False
         """Whether reading stops until the inbox is empty."""
         self.heard_time = self.message_time = trio.current_time()
-        self._transport = transport
-        self._client = client
-        self._timeouts = timeouts
-        self._timers = timers
-        self._endpoint = Endpoint(client=client, limits=limits, deflate=deflate)
-        self._inbox = Inbox(limits.inbox_messages, limits.inbox_bytes)
-        self._pings: Pings | None = None
         self._rest = memoryview(b"")  # read, and not parsed yet because the inbox was full
         self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._streaming_out = False
         self._streak = 0
         self._pong_due: Ping | None = None
-        self._changed: trio.lowlevel.ParkingLot | None = None
-        self._network_over = False
-        self._gone = False
-        self._notified = False
-        self._close_timer: Timer | None = None
         self._send_timer: Timer | None = None
         self._clocked = timeouts.idle_timeout != math.inf
         Keepalive(self, timeouts, timers)
         transport.receiver = self
-
-    @property
-    def close_info(self) -> CloseInfo | None:
-        """How the connection ended; None while it is open."""
-        return self._endpoint.close_info
-
-    @property
-    def open(self) -> bool:
-        """Whether messages may be sent."""
-        return self._endpoint.state is State.OPEN
 
     # --- what the transport calls --------------------------------------------------------------------------------
 
@@ -172,6 +140,7 @@ class Connection(Channel):
             self._transport.write(self._endpoint.answer(item))
         if not self._transport.outbox.size:
             self._hang_up_if_done()
+            self._wake_changed()
 
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
@@ -198,20 +167,19 @@ class Connection(Channel):
     def _dispatch(self, items: list[Item]) -> None:
         wanted = self._endpoint.state is State.OPEN  # what comes after our own close frame is dropped
         for item in items:
-            kind = type(item)
-            if kind is str or kind is bytes or kind is TextMessage or kind is BytesMessage:
+            if isinstance(item, (str, bytes, TextMessage, BytesMessage)):
                 if wanted:
                     self._inbox.put(item)
                     self.received += 1
                     self.message_time = self.heard_time
-            elif kind is Pong:
+            elif isinstance(item, Pong):
                 if self._pings is not None:
                     self._pings.answer(item.payload)
-            elif kind is Ping and self._pongs_wait:
+            elif isinstance(item, Ping) and self._pongs_wait:
                 self._pong_due = item
             else:
                 self._transport.write(self._endpoint.answer(item), hold=bool(self._inbox.items))
-                if kind is not Ping:
+                if not isinstance(item, Ping):
                     self._settle()
 
     @property
@@ -220,8 +188,8 @@ class Connection(Channel):
         outbox = self._transport.outbox
         return outbox.size >= outbox.high_water + CONTROL_RESERVE
 
-    def _refill(self) -> None:
-        """The inbox is empty: parse what was kept, and read on when that is used up."""
+    def _read_on(self) -> None:
+        """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""
         rest, self._rest = self._rest, memoryview(b"")
         self._rest = rest[self._parse(rest) :]
         if self._rest:
@@ -251,8 +219,8 @@ class Connection(Channel):
     def _join_parts(self) -> str | bytes:
         parts, self._parts = self._parts, []
         if isinstance(parts[0], TextMessage):
-            return "".join(part.data for part in parts)
-        return b"".join(part.data for part in parts)
+            return "".join(part.data for part in parts if isinstance(part, TextMessage))
+        return b"".join(part.data for part in parts if isinstance(part, BytesMessage))
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last; a whole message is a last part.
@@ -274,7 +242,8 @@ class Connection(Channel):
             left_over = first and self._in_stream
             self._in_stream = not item.message_finished
             if not left_over:
-                return item.data, item.message_finished
+                data = item.data if isinstance(item, TextMessage) else bytes(item.data)
+                return data, item.message_finished
             if item.message_finished:
                 return await self.receive_chunk(first=True)
 
@@ -287,7 +256,7 @@ class Connection(Channel):
                 if inbox.items:
                     return self._take()
             elif self._rest:
-                self._refill()
+                self._read_on()
             elif self.close_info is not None:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise self._disconnected()
@@ -299,7 +268,7 @@ class Connection(Channel):
     def _take(self) -> Received:
         item = self._inbox.take()
         if self.paused and not self._inbox.items:
-            self._refill()
+            self._read_on()
         if self._notified and self.watcher is not None:
             self.watcher.reading()
         return item
@@ -419,123 +388,3 @@ class Connection(Channel):
     def send_keepalive(self) -> None:
         """Send a ping that nobody waits for."""
         self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
-
-    # --- ending --------------------------------------------------------------------------------------------------
-
-    async def close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one has passed; wait for the peer's, at most `close_timeout`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self.begin_close(code, reason)
-        while self._endpoint.state is State.CLOSING:
-            await self._wait_changed()
-
-    def begin_close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one has passed. The one who does it knows that the connection ends."""
-        if not self.open:
-            return
-        self._notified = True
-        self._transport.write(self._endpoint.close(code, reason))
-        self._close_timer = self._timers.after(self._timeouts.close_timeout, self._hang_up)
-        if self._rest:
-            self._refill()
-        elif self._network_over:
-            self._lose()
-        else:
-            self._transport.resume()
-        self._wake()
-
-    def retire(self, code: int, reason: str) -> None:
-        """Begin the closing handshake in the library's own name: the handler has yet to hear of it."""
-        self.begin_close(code, reason)
-        self._notified = False
-        self._announce_end()
-
-    def fail(self, code: int, reason: str) -> None:
-        """Give the peer up: tell it why, half-close, and abort soon."""
-        self._transport.write(self._endpoint.fail(code, reason))
-        self._settle()
-
-    async def wait_gone(self) -> None:
-        """Wait until the network connection has ended, which is bounded once the connection is not open."""
-        while not self._gone:
-            await self._wait_changed()
-
-    def _settle(self) -> None:
-        """A close frame has come, or the connection has failed: begin to end the network connection."""
-        self._rest = memoryview(b"")
-        if self._endpoint.state is State.FAILED:
-            self._transport.finish()
-        self._hang_up_if_done()
-        if not self._gone:
-            # What stands in the outbox goes out; then it is the peer's turn (RFC 6455 7.1.1).
-            wait = self._timeouts.close_timeout if self._transport.outbox.size else LINGER
-            self._replace_close_timer(wait)
-            self._transport.resume()
-        self._announce_end()
-
-    def _hang_up_if_done(self) -> None:
-        """The server ends the network connection when both close frames have passed (RFC 6455 7.1.1)."""
-        done = self._endpoint.state is State.CLOSED and (self._network_over or not self._client)
-        if done and not self._transport.outbox.size:
-            self._hang_up()
-
-    def _lose(self) -> None:
-        self._endpoint.lose()
-        if self._endpoint.state is State.CLOSED:
-            self._hang_up_if_done()
-        else:
-            self._hang_up()
-        self._announce_end()
-
-    def _hang_up(self) -> None:
-        if self._gone:
-            return
-        self._gone = True
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-        self._endpoint.lose()
-        self._transport.close()
-        self._announce_end()
-
-    def _replace_close_timer(self, seconds: float) -> None:
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-        self._close_timer = self._timers.after(seconds, self._hang_up)
-
-    def _announce_end(self) -> None:
-        """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
-        waited_for = self._wake()
-        if not self._notified:
-            self._notified = True
-            if self.watcher is not None:
-                why = "peer left" if self.close_info is None else str(self.close_info)
-                self.watcher.ended(why, waited_for=waited_for)
-
-    def _disconnected(self) -> WebSocketDisconnect:
-        """Make the exception that tells a caller of the end."""
-        if self.watcher is not None:
-            self.watcher.told()
-        info = self.close_info
-        if info is None:
-            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
-        return WebSocketDisconnect(info.code, info.reason)
-
-    # --- waiting for a change of state ---------------------------------------------------------------------------
-
-    async def _wait_changed(self) -> None:
-        if self._changed is None:
-            self._changed = trio.lowlevel.ParkingLot()
-        await self._changed.park()
-
-    def _wake_changed(self) -> None:
-        if self._changed is not None:
-            self._changed.unpark_all()
-
-    def _wake(self) -> bool:
-        """Wake everyone who waits; return whether there was someone."""
-        changed = self._changed is not None and bool(self._changed)
-        pings = self._pings is not None and self._pings.wake()
-        inbox = self._inbox.wake()
-        outbox = self._transport.outbox.wake()
-        self._wake_changed()
-        return inbox or outbox or pings or changed

@@ -65,14 +65,14 @@ class Conversation:
         "_responder",
         "_settings",
         "_timers",
+        "_transport",
         "client",
         "gate",
         "number",
         "secure",
-        "transport",
     )
 
-    transport: Transport
+    _transport: Transport
 
     def __init__(
         self,
@@ -102,16 +102,16 @@ class Conversation:
         """The WebSocket's connection; None before it is accepted."""
         return None if self.gate is None else self.gate.connection
 
-    @property
-    def receiver(self) -> Opening:
-        """What the transport is to be made with."""
-        return self._opening
+    def attach(self, transport: Transport) -> None:
+        """Say over which transport the conversation is held, before it is."""
+        self._transport = transport
+        transport.receiver = self._opening
 
     async def run(self, nursery: trio.Nursery) -> Exception | None:
         """Hold the whole conversation; return an error of the handler's that nobody foresaw."""
         deadline = trio.current_time() + self._settings.timeouts.open_timeout
         try:
-            self.transport.start(nursery)
+            self._transport.start(nursery)
             websocket = await self._open(deadline)
             if websocket is None:
                 await self._opening.linger()
@@ -121,7 +121,7 @@ class Conversation:
                 await self._opening.linger()
             return error
         finally:
-            await self.transport.aclose()
+            await self._transport.aclose()
 
     # --- the request ---------------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Conversation:
             timeouts=service.timeouts or self._settings.timeouts,
             compression=self._compression(service),
         )
-        websocket._gate = self.gate = ServerGate(self._opening, self.transport, upgrade, terms, self._timers)
+        websocket._gate = self.gate = ServerGate(self._opening, self._transport, upgrade, terms, self._timers)
         return websocket, service
 
     def _check_origin(self, head: RequestHead) -> None:
@@ -208,7 +208,7 @@ class Conversation:
         )
 
     def _answer(self, answer: Response, *, head_only: bool = False) -> None:
-        self._opening.refuse(self.transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
+        self._opening.refuse(self._transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from trio_ws.transport.poller import Poller, PollerTransport
 from trio_ws.transport.stream import StreamTransport
 
 if TYPE_CHECKING:
-    from trio_ws.transport.interface import Receiver, Transport
+    from trio_ws.transport.interface import Transport
 
 __all__ = ["Engine"]
 
@@ -29,26 +29,41 @@ class Engine:
 
     def __init__(self, *, poller: bool | None = None) -> None:
         self.timers = Timers()
+        self._scope = trio.CancelScope(shield=True)
         self._poller = Poller() if poller or (poller is None and Poller.available()) else None
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Run the shared tasks in `nursery`, until it is cancelled."""
-        nursery.start_soon(self.timers.run)
-        if self._poller is not None:
-            nursery.start_soon(self._poller.run)
+        """Run the shared tasks in `nursery` until `stop`, also while it is cancelled: goodbyes need them."""
+        nursery.start_soon(self._run)
 
-    def socket_transport(self, sock: socket.socket, receiver: Receiver, high_water: int) -> Transport:
+    async def _run(self) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.timers.run)
+                if self._poller is not None:
+                    nursery.start_soon(self._poller.run)
+
+    def stop(self) -> None:
+        """End the shared tasks: no connection needs them any more."""
+        self._scope.cancel(reason="the last connection has ended")
+
+    def socket_transport(self, sock: socket.socket, high_water: int) -> Transport:
         """Return a transport for a connected plain socket, which it owns from now on."""
         if sock.family != getattr(socket, "AF_UNIX", None):
             # Frames are written whole: to wait for more only costs time.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._poller is not None:
-            return PollerTransport(self._poller, sock, receiver, high_water)
-        return self.stream_transport(stream_of(sock), receiver, high_water)
+            return PollerTransport(self._poller, sock, high_water)
+        return StreamTransport(stream_of(sock), high_water)
 
-    def stream_transport(self, stream: trio.abc.Stream, receiver: Receiver, high_water: int) -> Transport:
-        """Return a transport for any stream, which it owns from now on."""
-        return StreamTransport(stream, receiver, high_water)
+    def stream_transport(self, stream: trio.abc.Stream, high_water: int) -> Transport:
+        """Return a transport for any stream, which it owns from now on.
+
+        A plain socket is taken out of a `trio.SocketStream` for the poller.
+        """
+        if self._poller is not None and isinstance(stream, trio.SocketStream):
+            return self.socket_transport(socket.socket(fileno=stream.socket.detach()), high_water)
+        return StreamTransport(stream, high_water)
 
 
 def stream_of(sock: socket.socket) -> trio.SocketStream:

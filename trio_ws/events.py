@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.codes import CloseCode
@@ -49,7 +49,9 @@ def _content(event: Mapping[str, Any]) -> str | bytes:
     text, data = event.get("text"), event.get("bytes")
     if (text is None) == (data is None):
         raise ValueError("a websocket.send event has either text or bytes")
-    content: str | bytes = data if text is None else text
+    content: Any = data if text is None else text
+    if not isinstance(content, str if data is None else bytes):
+        raise TypeError(f"text is a str and bytes are bytes in an event, not {type(content).__name__}")
     return content
 
 
@@ -57,7 +59,7 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
-async def as_async(chunks: AsyncIterable[str | bytes] | Iterable[str | bytes]) -> AsyncIterator[str | bytes]:
+async def as_async(chunks: AsyncIterable[str | bytes] | Iterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
     """Iterate over `chunks`, asynchronous or not."""
     if isinstance(chunks, AsyncIterable):
         async for chunk in chunks:

@@ -31,10 +31,8 @@ from trio_ws.protocol.request import BadRequest
 from trio_ws.settings import Settings
 from trio_ws.transport.poller import Poller
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows
-    resource = None
 
 if TYPE_CHECKING:
     import ssl
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
 
     from trio_ws.conversation import Responder
     from trio_ws.request import Address
+    from trio_ws.transport.interface import Transport
 
 __all__ = ["Server", "Statistics"]
 
@@ -148,10 +147,12 @@ class Server:
         async with trio.open_nursery() as shared:
             engine = Engine(poller=self._poller)
             engine.start(shared)
-            async with trio.open_nursery() as nursery:
-                interrupted = await self._accept(listeners, engine, nursery, task_status)
-                self._drain(engine)
-            shared.cancel_scope.cancel(reason="the server has ended")
+            try:
+                async with trio.open_nursery() as nursery:
+                    interrupted = await self._accept(listeners, engine, nursery, task_status)
+                    self._drain(engine)
+            finally:
+                engine.stop()
         return interrupted
 
     async def _accept(
@@ -183,15 +184,14 @@ class Server:
         return interrupted
 
     async def _accept_from(self, listener: Listener, engine: Engine, nursery: trio.Nursery) -> None:
+        high_water = self._settings.limits.outbox_bytes
+
         def take_socket(sock: socket.socket) -> None:
             self._take_socket(sock, engine, nursery)
 
         def take_stream(stream: trio.abc.Stream) -> None:
             conversation = self._conversation(peer_of_stream(stream), engine, secure=isinstance(stream, trio.SSLStream))
-            conversation.transport = engine.stream_transport(
-                stream, conversation.receiver, self._settings.limits.outbox_bytes
-            )
-            nursery.start_soon(self._hold, conversation, nursery)
+            self._begin(conversation, engine.stream_transport(stream, high_water), nursery)
 
         if isinstance(listener, socket.socket):
             await accept_sockets(listener, take_socket)
@@ -202,10 +202,14 @@ class Server:
         conversation = self._conversation(peer_of(sock), engine, secure=self._ssl_context is not None)
         high_water = self._settings.limits.outbox_bytes
         if self._ssl_context is None:
-            conversation.transport = engine.socket_transport(sock, conversation.receiver, high_water)
+            transport = engine.socket_transport(sock, high_water)
         else:
             stream = trio.SSLStream(stream_of(sock), self._ssl_context, server_side=True, https_compatible=True)
-            conversation.transport = engine.stream_transport(stream, conversation.receiver, high_water)
+            transport = engine.stream_transport(stream, high_water)
+        self._begin(conversation, transport, nursery)
+
+    def _begin(self, conversation: Conversation, transport: Transport, nursery: trio.Nursery) -> None:
+        conversation.attach(transport)
         nursery.start_soon(self._hold, conversation, nursery)
 
     def _conversation(self, client: Address, engine: Engine, *, secure: bool) -> Conversation:
@@ -328,7 +332,7 @@ _NO_ROOM = BadRequest(503, "the server has no room for another connection")
 
 def _descriptors_left() -> int:
     """Return how many connections the process's descriptor limit leaves room for."""
-    if resource is None:
+    if sys.platform == "win32":
         return sys.maxsize
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if limit == resource.RLIM_INFINITY else max(limit - SPARE_DESCRIPTORS, 1)

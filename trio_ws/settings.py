@@ -39,7 +39,7 @@ def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
 class Settings:
     """The settings of a server or a client."""
 
-    limits: Limits = Limits()
-    timeouts: Timeouts = Timeouts()
+    limits: Limits = attrs.field(factory=Limits)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)

@@ -1,5 +1,6 @@
 """The sans-I/O half of the library: bytes to messages and back, no socket, no clock, no log.
 
-`frames`, `masking`, `decoder`, `encoder` hold the frame codec, `deflate` and `extensions` permessage-deflate, `request`,
-`handshake` and `origin` the opening handshake, `states` who may close when, and `endpoint` puts them together.
+The frame codec is in `frames`, `masking`, `rules`, `assembly`, `decoder` and `encoder`; permessage-deflate in `deflate`
+and `extensions`; the opening handshake in `head`, `request`, `response`, `handshake`, `offer` and `origin`; who may
+close when in `states`. `endpoint` puts together what an open connection needs.
 """

@@ -104,9 +104,7 @@ def _check_version(headers: Headers) -> None:
     if version is None:
         raise BadRequest(400, "Sec-WebSocket-Version is missing")
     if version != _VERSION:
-        raise BadRequest(
-            426, f"Sec-WebSocket-Version must be {_VERSION}, not {excerpt(version)}", _TELL_VERSION
-        )
+        raise BadRequest(426, f"Sec-WebSocket-Version must be {_VERSION}, not {excerpt(version)}", _TELL_VERSION)
 
 
 def _check_switch(headers: Headers) -> None:

@@ -215,9 +215,7 @@ def _check_switch(headers: Headers) -> None:
         if len(headers.get_list(name)) > 1:
             raise RemoteProtocolError(f"header {name} occurs more than once")
     if headers.get("upgrade", "").lower() != "websocket":
-        raise RemoteProtocolError(
-            f"header Upgrade must be 'websocket', not {excerpt(headers.get('upgrade', ''))}"
-        )
+        raise RemoteProtocolError(f"header Upgrade must be 'websocket', not {excerpt(headers.get('upgrade', ''))}")
     if "upgrade" not in [option.lower() for option in elements(headers.get_list("connection"))]:
         raise RemoteProtocolError("header Connection must name 'upgrade'")
 

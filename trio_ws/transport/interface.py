@@ -41,7 +41,7 @@ class Transport(ABC):
 
     Attributes:
         outbox: what waits to be written.
-        receiver: who is told of what arrives; it may be exchanged at any time between two calls.
+        receiver: who is told of what arrives. Set it before `start`; it may be exchanged between two calls.
     """
 
     __slots__ = ("outbox", "receiver")

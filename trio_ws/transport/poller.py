@@ -16,7 +16,6 @@ from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, make_readiness
 
 if TYPE_CHECKING:
-    from trio_ws.transport.interface import Receiver
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["Poller", "PollerTransport"]
@@ -106,7 +105,6 @@ class PollerTransport(Transport):
     Args:
         poller: reads for it.
         sock: a connected socket; it is made non-blocking and owned from now on.
-        receiver: told of what arrives.
         high_water: of the outbox, in bytes.
     """
 
@@ -121,9 +119,8 @@ class PollerTransport(Transport):
         "_write_broken",
     )
 
-    def __init__(self, poller: Poller, sock: socket.socket, receiver: Receiver, high_water: int) -> None:
+    def __init__(self, poller: Poller, sock: socket.socket, high_water: int) -> None:
         sock.setblocking(False)
-        self.receiver = receiver
         self.outbox = Outbox(high_water)
         self._poller = poller
         self._sock: socket.socket | None = sock

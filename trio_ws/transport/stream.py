@@ -14,7 +14,6 @@ from trio_ws.transport.interface import Transport
 from trio_ws.transport.outbox import Outbox
 
 if TYPE_CHECKING:
-    from trio_ws.transport.interface import Receiver
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["StreamTransport"]
@@ -34,7 +33,6 @@ class StreamTransport(Transport):
 
     Args:
         stream: connected, with any TLS handshake done or left to the first read or write.
-        receiver: told of what arrives.
         high_water: of the outbox, in bytes.
     """
 
@@ -50,11 +48,11 @@ class StreamTransport(Transport):
         "_writer",
     )
 
-    def __init__(self, stream: trio.abc.Stream, receiver: Receiver, high_water: int) -> None:
+    def __init__(self, stream: trio.abc.Stream, high_water: int) -> None:
         self.outbox = Outbox(high_water)
-        self.receiver = receiver
         self._stream = stream
-        self._scope = trio.CancelScope()
+        # Goodbyes are said while what is around is cancelled already; `close` ends the tasks.
+        self._scope = trio.CancelScope(shield=True)
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
         self._started = False

@@ -1,0 +1,252 @@
+"""Client: `open_websocket`, from a URL to a `WebSocket` in a nursery of its own.
+
+`dial` makes the connection, `reconnect` makes it again and again. What holds for a handler on a server holds for the
+body of `async with` here: it is cancelled when the server is gone, by the same rule.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trio_ws.codes import CloseCode
+from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection import Connection
+from trio_ws.dial.connect import Dialled, dial
+from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves
+from trio_ws.engine import Engine
+from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
+from trio_ws.headers import Headers
+from trio_ws.protocol.extensions import DeflateSettings, check_response, make_offer
+from trio_ws.request import Request
+from trio_ws.settings import compression_of
+from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
+
+if TYPE_CHECKING:
+    import ssl
+
+    from trio_ws.codec import ValueType
+
+__all__ = ["ClientOptions", "connect", "converse", "open_websocket"]
+
+
+@attrs.frozen(kw_only=True)
+class ClientOptions:
+    """How a client's connections are held, once they are made."""
+
+    limits: Limits = attrs.field(factory=Limits)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    compression: Compression | None = attrs.field(default=None, converter=compression_of)
+    receive_type: ValueType | None = None
+    send_type: ValueType | None = None
+    caught_close_codes: CaughtCodes = GOOD_CODES
+    when_peer_leaves: WhenPeerLeaves = "drain"
+    poller: bool | None = None
+
+
+@attrs.frozen
+class Connected:
+    """A connection whose handshake is done, and that nobody reads yet."""
+
+    dialled: Dialled
+    deflate: DeflateSettings | None
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str,
+    *,
+    headers: HeaderSource = (),
+    cookies: Mapping[str, str] | None = None,
+    subprotocols: Sequence[str] = (),
+    origin: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    proxy: str | bool | None = None,
+    max_redirects: int = 5,
+    stream: trio.abc.Stream | None = None,
+    uds: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    compression: Compression | bool | None = None,
+    receive_type: ValueType | None = None,
+    send_type: ValueType | None = None,
+    caught_close_codes: CaughtCodes = GOOD_CODES,
+    when_peer_leaves: WhenPeerLeaves = "drain",
+    poller: bool | None = None,
+) -> AsyncGenerator[WebSocket, None]:
+    """Connect to a WebSocket server: `async with open_websocket("ws://localhost:8000/") as ws`.
+
+    Leaving the block closes the connection with 1000, or with 1011 on an error. The block is cancelled when the server
+    is gone and the block does not notice; a `WebSocketDisconnect` with a caught code ends it silently, others leave it.
+
+    Args:
+        url: a ws or wss URL; http and https mean the same. Username and password become an Authorization header.
+        headers: further headers of the request.
+        cookies: names and values for the Cookie header.
+        subprotocols: what to offer, the favourite first.
+        origin: the Origin header.
+        ssl_context: for wss; None: certificates are checked against the system's authorities.
+        server_hostname: for wss: the name that the certificate must hold for, if it is not the URL's.
+        proxy: a proxy's URL, True for the environment's, None for none. See `dial`.
+        max_redirects: how many redirects are followed; credentials do not follow to another origin.
+        stream: use this connected stream.
+        uds: connect to this Unix socket.
+        limits: what the server may cost.
+        timeouts: how long to wait; `open_timeout` holds for everything up to the server's 101.
+        compression: offer permessage-deflate: True, or a `Compression`.
+        receive_type: what `receive` makes of messages: "json", "text", "bytes", None as they come.
+        send_type: what `send` makes messages of.
+        caught_close_codes: close codes that end iteration and the block silently.
+        when_peer_leaves: what becomes of the block when the server is gone.
+        poller: False reads a plain socket through Trio's stream instead.
+
+    Raises:
+        ConnectError: with the phase that failed: url, dns, tcp, proxy, tls or handshake.
+        ConnectTimeout: it took longer than `open_timeout`.
+        ConnectionRejected: the server answered with another status than 101.
+        WebSocketDisconnect: the connection ended with a code that is not caught.
+        ValueError: an argument makes no sense.
+        trio.Cancelled: the server is told 1001, and not waited for.
+    """
+    options = ClientOptions(
+        limits=limits or Limits(),
+        timeouts=timeouts or Timeouts(),
+        compression=compression,
+        receive_type=receive_type,
+        send_type=send_type,
+        caught_close_codes=caught_close_codes,
+        when_peer_leaves=when_peer_leaves,
+        poller=poller,
+    )
+    connected = await connect(
+        url,
+        options,
+        headers=headers,
+        cookies=cookies,
+        subprotocols=subprotocols,
+        origin=origin,
+        ssl_context=ssl_context,
+        server_hostname=server_hostname,
+        proxy=proxy,
+        max_redirects=max_redirects,
+        stream=stream,
+        uds=uds,
+    )
+    async with converse(connected, options) as websocket:
+        yield websocket
+
+
+async def connect(url: str, options: ClientOptions, **dialling: Any) -> Connected:
+    """Make a connection, up to the server's 101.
+
+    Args:
+        url: where to.
+        options: its limits, `open_timeout` and compression.
+        dialling: the other arguments of `dial`.
+
+    Raises:
+        ConnectError: as `open_websocket` does. Nothing stays open, after cancellation neither.
+    """
+    offer = None if options.compression is None else make_offer(options.compression)
+    dialled = await dial(
+        url,
+        extensions=offer,
+        limits=options.limits,
+        open_timeout=options.timeouts.open_timeout,
+        **dialling,
+    )
+    if options.compression is None:
+        return Connected(dialled, None)
+    try:
+        return Connected(dialled, check_response(dialled.accepted.extensions, options.compression))
+    except RemoteProtocolError as error:
+        await trio.aclose_forcefully(dialled.stream)
+        raise ConnectError("handshake", str(error)) from error
+
+
+@asynccontextmanager
+async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
+    """Hold a connection in a nursery of its own, and end it with the block."""
+    engine = Engine(poller=options.poller)
+    transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
+    connection = Connection(
+        transport,
+        client=True,
+        limits=options.limits,
+        timeouts=options.timeouts,
+        timers=engine.timers,
+        deflate=connected.deflate,
+    )
+    websocket = _websocket(connected.dialled, options)
+    websocket._channel = connection
+    scope = trio.CancelScope()
+    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers)
+    failure: BaseException | None = None
+    async with trio.open_nursery() as shared:
+        engine.start(shared)
+        transport.start(shared)
+        if connected.dialled.leftover:
+            connection.data_received(memoryview(connected.dialled.leftover))
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    websocket._nursery = nursery
+                    try:
+                        yield websocket
+                    except trio.Cancelled:
+                        raise
+                    except BaseException as error:
+                        failure = error
+                    nursery.cancel_scope.cancel(reason="the block has ended")
+            websocket._nursery = None
+            rule.stop()
+            if scope.cancelled_caught and failure is None:
+                failure = _disconnect(connection)
+            if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
+                failure = None
+            await connection.wait_gone()
+        finally:
+            with trio.CancelScope(shield=True):
+                connection.begin_close(CloseCode.GOING_AWAY, "")
+                await connection.flush()
+            await transport.aclose()
+            engine.stop()
+    if failure is not None:
+        raise failure
+
+
+def _disconnect(connection: Connection) -> WebSocketDisconnect:
+    """Make the exception for a block that was cancelled because the server had gone."""
+    info = connection.close_info
+    return (
+        WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE) if info is None else WebSocketDisconnect(info.code, info.reason)
+    )
+
+
+def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
+    """Make the face of a connection that this side has opened."""
+    request = Request(
+        target=dialled.url.target,
+        headers=_headers_of(dialled.request),
+        secure=dialled.url.secure,
+    )
+    websocket = WebSocket(
+        request,
+        receive_type=options.receive_type,
+        send_type=options.send_type,
+        caught_close_codes=options.caught_close_codes,
+    )
+    websocket.subprotocol = dialled.accepted.subprotocol
+    return websocket
+
+
+def _headers_of(request: bytes) -> Headers:
+    """Read back the headers of a request that was sent."""
+    lines = request.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
+    return Headers([(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)])

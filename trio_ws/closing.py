@@ -1,0 +1,212 @@
+"""Closing: how an open connection ends, whoever ends it, and how all who wait for it are told.
+
+It is the lower half of `Connection`: the closing handshake on the clock and on the transport. What a close frame means
+is in `protocol.states`; messages are in `connection`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_ws.channel import Channel
+from trio_ws.codes import CloseCode
+from trio_ws.errors import WebSocketDisconnect
+from trio_ws.protocol.states import State
+
+if TYPE_CHECKING:
+    from trio_ws.config import Timeouts
+    from trio_ws.inbox import Inbox
+    from trio_ws.pings import Pings
+    from trio_ws.protocol.endpoint import CloseInfo, Endpoint
+    from trio_ws.timers import Timer, Timers
+    from trio_ws.transport.interface import Transport
+
+__all__ = ["Closing"]
+
+LINGER: Final = 1.0
+"""Seconds that the peer has for its part once ours is done: to read why it was given up, or to end the connection."""
+
+
+class Closing(Channel):
+    """The end of a connection over a transport.
+
+    Args:
+        transport: the network connection.
+        endpoint: the protocol's state.
+        inbox: who waits there is woken.
+        client: True on the side that dialled.
+        timeouts: `close_timeout` of it.
+        timers: calls the deadline.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_client",
+        "_close_timer",
+        "_endpoint",
+        "_gone",
+        "_inbox",
+        "_network_over",
+        "_notified",
+        "_pings",
+        "_timeouts",
+        "_timers",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: Endpoint,
+        inbox: Inbox,
+        *,
+        client: bool,
+        timeouts: Timeouts,
+        timers: Timers,
+    ) -> None:
+        self.watcher = None
+        self.reads = False
+        self._transport = transport
+        self._endpoint = endpoint
+        self._inbox = inbox
+        self._client = client
+        self._timeouts = timeouts
+        self._timers = timers
+        self._pings: Pings | None = None
+        self._changed: trio.lowlevel.ParkingLot | None = None
+        self._network_over = False
+        self._gone = False
+        self._notified = False
+        self._close_timer: Timer | None = None
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; None while it is open."""
+        return self._endpoint.close_info
+
+    @property
+    def open(self) -> bool:
+        """Whether messages may be sent."""
+        return self._endpoint.state is State.OPEN
+
+    @abstractmethod
+    def _read_on(self) -> None:
+        """Parse what was kept for want of room, then read on; at the end of the network, lose the connection."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed; wait for the peer's, at most `close_timeout`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.begin_close(code, reason)
+        while self._endpoint.state is State.CLOSING:
+            await self._wait_changed()
+
+    def begin_close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed. The one who does it knows that the connection ends."""
+        if self.open:
+            self._notified = True
+            self.retire(code, reason)
+
+    def retire(self, code: int, reason: str) -> None:
+        """Begin the closing handshake in the library's own name: the handler has yet to hear of it."""
+        self._transport.write(self._endpoint.close(code, reason))
+        self._replace_close_timer(self._timeouts.close_timeout)
+        self._read_on()
+        self._announce_end()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Give the peer up: tell it why, half-close, and abort soon."""
+        self._transport.write(self._endpoint.fail(code, reason))
+        self._settle()
+
+    async def flush(self) -> None:
+        """Wait until what was committed is with the network, at most `close_timeout`."""
+        with trio.move_on_after(self._timeouts.close_timeout):
+            while self._transport.outbox.size and not self._gone:
+                await self._wait_changed()
+
+    async def wait_gone(self) -> None:
+        """Wait until the network connection has ended, which is bounded once the connection is not open."""
+        while not self._gone:
+            await self._wait_changed()
+
+    def _settle(self) -> None:
+        """A close frame has come, or the connection has failed: begin to end the network connection."""
+        if self._endpoint.state is State.FAILED:
+            self._transport.finish()
+        self._hang_up_if_done()
+        if not self._gone:
+            # What stands in the outbox goes out; then it is the peer's turn (RFC 6455 7.1.1).
+            wait = self._timeouts.close_timeout if self._transport.outbox.size else LINGER
+            self._replace_close_timer(wait)
+            self._read_on()
+        self._announce_end()
+
+    def _hang_up_if_done(self) -> None:
+        """The server ends the network connection when both close frames have passed (RFC 6455 7.1.1)."""
+        done = self._endpoint.state is State.CLOSED and (self._network_over or not self._client)
+        if done and not self._transport.outbox.size:
+            self._hang_up()
+
+    def _lose(self) -> None:
+        self._endpoint.lose()
+        if self._endpoint.state is State.CLOSED:
+            self._hang_up_if_done()
+        else:
+            self._hang_up()
+        self._announce_end()
+
+    def _hang_up(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._endpoint.lose()
+        self._transport.close()
+        self._announce_end()
+
+    def _replace_close_timer(self, seconds: float) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._close_timer = self._timers.after(seconds, self._hang_up)
+
+    def _announce_end(self) -> None:
+        """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
+        waited_for = self._wake()
+        if not self._notified:
+            self._notified = True
+            if self.watcher is not None:
+                why = "peer left" if self.close_info is None else str(self.close_info)
+                self.watcher.ended(why, waited_for=waited_for)
+
+    def _disconnected(self) -> WebSocketDisconnect:
+        """Make the exception that tells a caller of the end."""
+        if self.watcher is not None:
+            self.watcher.told()
+        info = self.close_info
+        if info is None:
+            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
+        return WebSocketDisconnect(info.code, info.reason)
+
+    # --- waiting for a change of state ---------------------------------------------------------------------------
+
+    async def _wait_changed(self) -> None:
+        if self._changed is None:
+            self._changed = trio.lowlevel.ParkingLot()
+        await self._changed.park()
+
+    def _wake_changed(self) -> None:
+        if self._changed is not None:
+            self._changed.unpark_all()
+
+    def _wake(self) -> bool:
+        """Wake everyone who waits; return whether there was someone."""
+        changed = self._changed is not None and bool(self._changed)
+        pings = self._pings is not None and self._pings.wake()
+        inbox = self._inbox.wake()
+        outbox = self._transport.outbox.wake()
+        self._wake_changed()
+        return inbox or outbox or pings or changed
