@@ -1,6 +1,6 @@
 """Lifecycle: runs one connection's handler in its nursery, and ends the connection as its outcome demands.
 
-The order is always the same: prepare, accept, `on_connect`, handler; close frame; `on_disconnect`; end of the network
+The order is always the same: enter what is around the handler, accept, `on_connect`, handler; close frame; `on_disconnect`; end of the network
 connection.
 """
 
@@ -98,9 +98,15 @@ class Lifecycle:
         return own
 
     async def _converse(self) -> None:
+        around = self._service.around
+        if around is None:
+            await self._answer_and_handle()
+        else:
+            async with around(self._websocket):
+                await self._answer_and_handle()
+
+    async def _answer_and_handle(self) -> None:
         websocket, service = self._websocket, self._service
-        if service.prepare is not None:
-            await service.prepare(websocket)
         if service.auto_accept:
             await websocket.accept()
         if service.on_connect is not None:

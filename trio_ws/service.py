@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -26,8 +27,8 @@ class Service:
 
     handler: Handler
     """Runs in the connection's nursery; the connection is closed when it has ended."""
-    prepare: Handler | None = None
-    """Runs in the nursery before the handshake is answered, and may refuse it."""
+    around: Callable[[WebSocket], AbstractAsyncContextManager[object]] | None = None
+    """Entered in the nursery before the handshake is answered, which it may refuse; left when the handler has ended."""
     on_connect: Handler | None = None
     """Runs in the nursery after the handshake was answered, before the handler."""
     on_disconnect: Callable[[WebSocket, int], Awaitable[object]] | None = None
