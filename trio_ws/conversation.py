@@ -41,7 +41,7 @@ _NO_PAGE = BadRequest(426, "this is a WebSocket server", (("Upgrade", "websocket
 class Responder(Protocol):
     """Who decides what a request is for."""
 
-    def page(self, request: Request) -> Response | None:
+    async def page(self, request: Request) -> Response | None:
         """Return the answer to a plain GET; None if a WebSocket is all that is served."""
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
@@ -139,20 +139,28 @@ class Conversation:
             check_http(head)
             if is_upgrade(head):
                 return self._route(head, read_upgrade(head))
-            self._answer(self._page(head), head_only=head.method == "HEAD")
-        except BadRequest as problem:
-            logger.info("%s refused with %d: %s", self.client, problem.status, problem.message)
-            self._answer(
-                Response(
-                    status=problem.status,
-                    headers=(*problem.headers, ("Content-Type", "text/plain; charset=utf-8")),
-                    body=f"{problem.message}\n".encode(),
-                )
-            )
+            self._answer(await self._page(head), head_only=head.method == "HEAD")
+        except Exception as problem:
+            self._refuse(problem)
         return None
 
-    def _page(self, head: RequestHead) -> Response:
-        page = self._responder.page(self._request(head))
+    def _refuse(self, problem: Exception) -> None:
+        """Answer a request that is wrong, or one that the responder fails at."""
+        if not isinstance(problem, BadRequest):
+            logger.error("error in the responder for %s", self.client, exc_info=problem)
+            problem = BadRequest(500, "internal error")
+        else:
+            logger.info("%s refused with %d: %s", self.client, problem.status, problem.message)
+        self._answer(
+            Response(
+                status=problem.status,
+                headers=(*problem.headers, ("Content-Type", "text/plain; charset=utf-8")),
+                body=f"{problem.message}\n".encode(),
+            )
+        )
+
+    async def _page(self, head: RequestHead) -> Response:
+        page = await self._responder.page(self._request(head))
         if page is None:
             raise _NO_PAGE
         return page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -10,7 +11,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
     from trio_ws.channel import Channel, Gate
     from trio_ws.headers import Headers
@@ -28,8 +29,10 @@ class Handshake:
         "_gate",
         "_offers",
         "_on_accept",
+        "_on_answer",
         "_rejected",
         "_scope",
+        "_session",
         "request",
         "subprotocol",
     )
@@ -46,7 +49,9 @@ class Handshake:
         self._gate: Gate | None = None
         self._channel: Channel | None = None
         self._on_accept: Callable[[], None] | None = None
+        self._on_answer: Callable[[], Iterable[tuple[str, str]]] | None = None
         self._rejected = False
+        self._session: MutableMapping[str, Any] | None = None
         self._scope: trio.CancelScope | None = None
 
     @property
@@ -84,6 +89,17 @@ class Handshake:
         """Whether the handshake was answered with yes; it stays so after the connection has ended."""
         return self._channel is not None
 
+    @property
+    def session(self) -> MutableMapping[str, Any]:
+        """The client's session: to be changed before the handshake is answered, read-only after.
+
+        Raises:
+            LocalProtocolError: the application has no sessions.
+        """
+        if self._session is None:
+            raise LocalProtocolError("there are no sessions here: give the application sessions=Sessions(secret_key)")
+        return self._session
+
     async def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
         """Answer the handshake with 101 (RFC 6455 4.2.2). Routes do so themselves, but for `auto_accept=False`.
 
@@ -100,7 +116,7 @@ class Handshake:
         gate = self._open_gate("accept()")
         if subprotocol is None:
             subprotocol = next((mine for mine in self._offers if mine in self.request.subprotocols), None)
-        self._channel = await gate.accept(subprotocol, headers)
+        self._channel = await gate.accept(subprotocol, self._with_own(headers))
         self.subprotocol = subprotocol
         if self._on_accept is not None:
             self._on_accept()
@@ -121,11 +137,18 @@ class Handshake:
         if not 300 <= status <= 599:
             raise ValueError(f"a handshake is rejected with an HTTP status from 300 to 599, not {status}")
         gate = self._open_gate("reject()")
-        await gate.reject(status, headers, body)
+        await gate.reject(status, self._with_own(headers), body)
         self._rejected = True
         if self._scope is not None:
             self._scope.cancel(reason=f"handshake rejected with {status}")
         await trio.lowlevel.checkpoint()
+
+    def _with_own(self, headers: HeaderSource) -> HeaderSource:
+        """Return `headers` and those that the application adds to every answer."""
+        if self._on_answer is None:
+            return headers
+        given = headers.items() if isinstance(headers, Mapping) else headers
+        return (*given, *self._on_answer())
 
     def _open_gate(self, what: str) -> Gate:
         if self._channel is not None:

@@ -1,7 +1,7 @@
 """Lifecycle: runs one connection's handler in its nursery, and ends the connection as its outcome demands.
 
-The order is always the same: enter what is around the handler, accept, `on_connect`, handler; close frame; `on_disconnect`; end of the network
-connection.
+The order is always the same: enter what is around the handler, accept, `on_connect`, handler, leave what is around it;
+close frame; `on_disconnect`; end of the network connection.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Lifecycle:
         self._rule: DisconnectRule | None = None
         websocket._scope = self._scope
         websocket._on_accept = self._begin_rule
+        if service.on_disconnect is not None:
+            websocket._farewells.append(service.on_disconnect)
 
     def cancel(self, why: str) -> None:
         """Cancel the handler, and what belongs to it."""
@@ -130,8 +132,8 @@ class Lifecycle:
         channel = websocket._open_channel()
         channel.begin_close(code, reason)
         websocket._finished = True
-        if self._service.on_disconnect is not None:
-            await self._clean_up(self._service.on_disconnect(websocket, websocket.close_code or code))
+        for farewell in websocket._farewells:
+            await self._clean_up(farewell(websocket, websocket.close_code or code))
         with trio.CancelScope(shield=True):
             await channel.wait_gone()
 

@@ -29,7 +29,7 @@ class _OneService:
 
     service: Service
 
-    def page(self, request: Request) -> None:
+    async def page(self, request: Request) -> None:
         """There are no pages."""
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:

@@ -15,7 +15,7 @@ from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from trio_ws.codec import ValueType
@@ -26,6 +26,9 @@ __all__ = ["CaughtCodes", "WebSocket"]
 
 CaughtCodes: TypeAlias = "Collection[int] | Callable[[Iterable[object]], bool]"
 """Close codes that count as a good end; the built-in `all` stands for every code."""
+
+Farewell: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
+"""Called with the connection and its close code when it is over."""
 
 GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
 
@@ -47,7 +50,9 @@ class WebSocket(Handshake):
         "_connect_reported",
         "_decode",
         "_encode",
+        "_farewells",
         "_finished",
+        "_listen",
         "_nursery",
     )
 
@@ -69,6 +74,8 @@ class WebSocket(Handshake):
         self._connect_reported = False
         self._finished = False
         self._nursery: trio.Nursery | None = None
+        self._farewells: list[Farewell] = []
+        self._listen: Callable[..., Awaitable[None]] | None = None
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -262,6 +269,32 @@ class WebSocket(Handshake):
     async def pong(self, payload: bytes = b"") -> None:
         """Send a pong that nobody asked for (RFC 6455 5.5.3). Pings are answered without you."""
         await self._open_channel().pong(payload)
+
+    async def accept_callback(
+        self,
+        *,
+        on_receive: Callable[..., Any],
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Accept the connection unless it is accepted, and call back until it ends. It follows Cafeto.
+
+        Args:
+            on_receive: called with each message, validated into what its parameter's annotation says; what it returns
+                is the reply.
+            on_connect: called after the handshake was answered.
+            on_disconnect: called exactly once when the connection is over.
+            options: `encoding=`, `on_invalid=` and `concurrency=`, as `App.listener` has them.
+
+        Raises:
+            LocalProtocolError: there is no application behind this connection.
+            RegistrationError: a callback's parameters cannot be provided.
+            WebSocketDisconnect: the connection ended with a code that is not caught.
+        """
+        if self._listen is None:
+            raise LocalProtocolError("accept_callback() needs an App behind the connection")
+        await self._listen(on_receive, on_connect, on_disconnect, **options)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
