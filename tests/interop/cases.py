@@ -1,0 +1,29 @@
+"""What every pair of libraries has to agree on."""
+
+from __future__ import annotations
+
+import random
+
+SIZES = (0, 1, 125, 126, 127, 65_535, 65_536, 1024 * 1024)
+"""Bytes: each side of every border of RFC 6455 5.2's three lengths, and the default bound of a message."""
+CLOSINGS = (
+    (1000, ""),
+    (1000, "done"),
+    (1001, "going away"),
+    (1008, "no"),
+    (1011, "sorry"),
+    (3000, "registered"),
+    (4999, "\N{EURO SIGN}" * 41),  # 123 bytes: all that fits
+)
+
+
+def text_of(size: int) -> str:
+    """Return a text of `size` bytes of UTF-8, with characters of one, two, three and four bytes."""
+    mixed = "a\N{LATIN SMALL LETTER E WITH ACUTE}\N{EURO SIGN}\N{GRINNING FACE}"
+    whole, rest = divmod(size, len(mixed.encode()))
+    return mixed * whole + "z" * rest
+
+
+def binary_of(size: int) -> bytes:
+    """Return `size` bytes that look random, and hardly compress."""
+    return random.Random(size).randbytes(size)

@@ -1,0 +1,46 @@
+"""Servers of ours on this machine, what they serve, and the timeouts that tests have patience for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from trio_ws import Server, Timeouts, WebSocket, serve_websocket
+
+QUICK = Timeouts(
+    open_timeout=5.0, close_timeout=2.0, drain_timeout=0.05, cleanup_timeout=1.0, shutdown_grace=0.1, ping_interval=None
+)
+"""Long enough for a slow machine where the peer does its part, short where a test waits for the end of a timeout."""
+
+
+async def echo(websocket: WebSocket) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def serve(nursery: trio.Nursery, handler: Any = echo, **options: Any) -> Server:
+    """Start a server, on a free port of 127.0.0.1 unless the options say where."""
+    if not {"host", "port", "uds", "listeners"} & options.keys():
+        options |= {"host": "127.0.0.1", "port": 0}
+    options.setdefault("timeouts", QUICK)
+    server: Server = await nursery.start(lambda task_status: serve_websocket(handler, task_status=task_status, **options))
+    return server
+
+
+class Ends:
+    """An `on_disconnect` that notes the codes, and lets tests wait for one."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self._changed = trio.Event()
+
+    async def __call__(self, websocket: WebSocket, code: int) -> None:
+        self.codes.append(code)
+        self._changed.set()
+
+    async def first(self) -> int:
+        """Return the code of the first connection that ended."""
+        with trio.fail_after(5):
+            await self._changed.wait()
+        return self.codes[0]
