@@ -177,10 +177,12 @@ class Connection(Closing):
                     self._pings.answer(item.payload)
             elif isinstance(item, Ping) and self._pongs_wait:
                 self._pong_due = item
-            else:
+            elif isinstance(item, Ping):
                 self._transport.write(self._endpoint.answer(item), hold=bool(self._inbox.items))
-                if not isinstance(item, Ping):
-                    self._settle()
+            else:
+                # The end is not held back: nobody would hear when what was held back has left.
+                self._transport.write(self._endpoint.answer(item))
+                self._settle()
 
     @property
     def _pongs_wait(self) -> bool:

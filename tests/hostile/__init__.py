@@ -1,0 +1,1 @@
+"""Bad input, class by class: each attack runs while a second client, the canary, goes on echoing."""

@@ -1,0 +1,234 @@
+"""Bad opening handshakes: each is answered as RFC 6455 4.2 and design 3.1 say, and ends its own connection only."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from hostile.arena import Arena, Arenas
+from hostile.attacker import KEY, Answer, request
+from trio_ws import Limits, WebSocket
+
+SMALL = Limits(max_request_line=200, max_header_size=300, max_head_size=1000, max_headers=20)
+
+BAD: dict[str, tuple[int, bytes]] = {
+    "Host missing": (400, request(without=["Host"])),
+    "Host twice": (400, request(("Host", "localhost"))),
+    "Host empty": (400, request(("Host", ""), without=["Host"])),
+    "Host with a path": (400, request(("Host", "a/b"), without=["Host"])),
+    "Host with user": (400, request(("Host", "u:p@a"), without=["Host"])),
+    "Host with bad port": (400, request(("Host", "a:99999"), without=["Host"])),
+    "Host with half brackets": (400, request(("Host", "[::1"), without=["Host"])),
+    "Key missing": (400, request(without=["Sec-WebSocket-Key"])),
+    "Key twice": (400, request(("Sec-WebSocket-Key", KEY))),
+    "Key empty": (400, request(("Sec-WebSocket-Key", ""), without=["Sec-WebSocket-Key"])),
+    "Key too short": (400, request(("Sec-WebSocket-Key", "c2hvcnQ="), without=["Sec-WebSocket-Key"])),
+    "Key too long": (400, request(("Sec-WebSocket-Key", KEY * 2), without=["Sec-WebSocket-Key"])),
+    "Key not base64": (400, request(("Sec-WebSocket-Key", "!" * 22 + "=="), without=["Sec-WebSocket-Key"])),
+    "Version missing": (400, request(without=["Sec-WebSocket-Version"])),
+    "Version twice": (400, request(("Sec-WebSocket-Version", "13"))),
+    "Version 8": (426, request(("Sec-WebSocket-Version", "8"), without=["Sec-WebSocket-Version"])),
+    "Version a list": (426, request(("Sec-WebSocket-Version", "13, 8"), without=["Sec-WebSocket-Version"])),
+    "Version no number": (426, request(("Sec-WebSocket-Version", "x"), without=["Sec-WebSocket-Version"])),
+    "Connection missing": (400, request(without=["Connection"])),
+    "Connection bad": (400, request(("Connection", "keep-alive"), without=["Connection"])),
+    "Connection half a token": (400, request(("Connection", "Upgrades"), without=["Connection"])),
+    "Upgrade missing": (400, request(without=["Upgrade"])),
+    "Upgrade bad": (400, request(("Upgrade", "h2c"), without=["Upgrade"])),
+    "Upgrade half a token": (400, request(("Upgrade", "websockets"), without=["Upgrade"])),
+    "body by length": (400, request(("Content-Length", "5")) + b"hello"),
+    "length no number": (400, request(("Content-Length", "five")) + b"hello"),
+    "length negative": (400, request(("Content-Length", "-1"))),
+    "length twice": (400, request(("Content-Length", "0"), ("Content-Length", "5"))),
+    "chunked body": (400, request(("Transfer-Encoding", "chunked")) + b"5\r\nhello\r\n0\r\n\r\n"),
+    "unknown coding": (400, request(("Transfer-Encoding", "gzip, chunked"))),
+    "length and chunked": (400, request(("Content-Length", "5"), ("Transfer-Encoding", "chunked")) + b"0\r\n\r\n"),
+    "HTTP/1.0": (400, request(line="GET / HTTP/1.0")),
+    "HTTP/0.9": (400, request(line="GET / HTTP/0.9")),
+    "HTTP/2.0": (400, request(line="GET / HTTP/2.0")),
+    "HTTP/9.9": (400, request(line="GET / HTTP/9.9")),
+    "HTTP/11": (400, request(line="GET / HTTP/11")),
+    "no version": (400, request(line="GET /")),
+    "POST": (405, request(line="POST / HTTP/1.1")),
+    "CONNECT": (405, request(line="CONNECT localhost:80 HTTP/1.1")),
+    "target *": (400, request(line="GET * HTTP/1.1")),
+    "target with a fragment": (400, request(line="GET /a#b HTTP/1.1")),
+    "target of another host": (400, request(line="GET http://elsewhere/ HTTP/1.1")),
+    "target not ASCII": (400, request(line="GET /gr\xfc\xdfe HTTP/1.1")),
+    "two spaces": (400, request(line="GET  / HTTP/1.1")),
+    "header without colon": (400, b"GET / HTTP/1.1\r\nHost\r\n\r\n"),
+    "header name with a space": (400, request(("Bad Name", "x"))),
+    "space before the colon": (400, request(("Host ", "x"), without=["Host"])),
+    "folded header": (400, request(("X-Folded", "a\r\n b"))),
+    "bare CR in a value": (400, request(("X-Return", "a\rb"))),
+    "NUL in a value": (400, request(("X-Null", "a\0b"))),
+    "a preface of HTTP/2": (400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "a TLS hello": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300)),
+    "an SSH banner": (400, b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "frames without a request": (400, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"),
+    "zeros": (400, bytes(1000)),
+    "every byte": (400, bytes(range(256))),
+}
+
+_OURS = ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Sec-WebSocket-Key", "Sec-WebSocket-Version")
+_OTHERS = ("Cookie", "User-Agent", "Authorization", "Accept-Language", "X-Forwarded-For", "X-Anything", "Expect")
+OBS_TEXT = (b"\xff\xfe", "grüße".encode(), "☃".encode() * 20, b"caf\xe9", b"\x80" * 200)
+CONTROLS = (b"\x1b[31mred", b"\x01\x02", b"a\x7fb")
+"""What RFC 9110 5.5 lets a recipient keep."""
+BREAKS = (b"a\x00b", b"a\rb", b"a\x0bb", b"a\x0cb")
+"""What could be read as more than one line."""
+ODD = (b"", b",", b",,,," * 40, b";;;===", b'"', b'a="', b"\\", b"{}[]()<>@", b"=" * 99)
+ODD_TOKENS = (b"9" * 250, b"-1", b"%00%0a%0d")
+
+
+async def answer_to(arena: Arena, data: bytes) -> Answer:
+    async with arena.attack() as attacker:
+        await attacker.send(data)
+        return await attacker.answer()
+
+
+@pytest.mark.parametrize("cut", ["whole", "in pieces"])
+async def test_bad_request_is_answered_and_ends_its_own_connection(arenas: Arenas, cut: str) -> None:
+    """Every bad request gets its status, whole or cut, without reaching a handler."""
+    async with arenas.open() as arena:
+        for name, (status, data) in BAD.items():
+            async with arena.attack() as attacker:
+                step = len(data) if cut == "whole" else 97
+                for start in range(0, len(data), step):
+                    await attacker.send(data[start : start + step])
+                    await trio.lowlevel.checkpoint()
+                answer = await attacker.answer()
+            assert answer.status == status, name
+            assert "close" in answer.headers["connection"].lower(), name
+            assert len(answer.rest) == int(answer.headers["content-length"]), name
+            assert answer.rest.isascii(), name
+            if status == 426:
+                assert answer.headers["sec-websocket-version"] == "13", name
+        assert not arena.websockets
+
+
+async def test_header_of_ours_that_is_not_ascii_or_has_controls_is_answered_400(arenas: Arenas) -> None:
+    """The handshake's own headers are read strictly: no byte outside printable ASCII."""
+    async with arenas.open() as arena:
+        for header in (*_OURS, "Host", "Connection", "Upgrade", "Content-Length", "Transfer-Encoding"):
+            for value in (*OBS_TEXT, *CONTROLS, *BREAKS):
+                answer = await answer_to(arena, request((header, value), without=[header]))
+                assert answer.status == 400, (header, value)
+        assert not arena.websockets
+
+
+async def test_absurd_value_in_a_header_of_ours_is_refused(arenas: Arenas) -> None:
+    """Odd but printable: 400, or 426 where the version is what is odd; some extension lists are merely empty."""
+    async with arenas.open() as arena:
+        for header in ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Host", "Connection", "Upgrade"):
+            for value in ODD if header == "Host" else (*ODD, *ODD_TOKENS):  # an odd token may be a host's name
+                expected = 426 if header == "Sec-WebSocket-Version" else 400
+                answer = await answer_to(arena, request((header, value), without=[header]))
+                assert answer.status == expected, (header, value)
+        assert not arena.websockets
+
+
+async def test_absurd_value_in_a_list_of_offers_is_refused_or_offers_nothing(arenas: Arenas) -> None:
+    """Commas alone are an empty list, a token that nobody knows is declined; other nonsense is a 400."""
+    async with arenas.open(compression=True) as arena:
+        for header in ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"):
+            for value in (*ODD, *ODD_TOKENS):
+                async with arena.attack() as attacker:
+                    if not value.strip(b",") or value in ODD_TOKENS:
+                        assert await attacker.handshake((header, value)) == b"", (header, value)
+                    else:
+                        await attacker.send(request((header, value)))
+                        assert (await attacker.answer()).status == 400, (header, value)
+
+
+async def test_header_that_is_not_ours_is_handed_on_whatever_it_holds(arenas: Arenas) -> None:
+    """Bytes that HTTP allows reach the handler as latin-1; what could be read as a line end is a 400."""
+    seen: list[str] = []
+
+    async def read_everything(ws: WebSocket) -> None:
+        assert isinstance(ws.cookies, dict)
+        assert ws.url.path == "/attack"
+        assert repr(ws)
+        assert repr(ws.request)
+        assert not ws.query_parameters
+        seen.append(dict(ws.headers.pairs)["x-marked"])
+
+    async with arenas.open(read_everything) as arena:
+        for header in _OTHERS:
+            for value in (*OBS_TEXT, *CONTROLS, *ODD, *ODD_TOKENS):
+                async with arena.attack() as attacker:
+                    await attacker.handshake((header, value), ("X-Marked", value))
+                    assert seen.pop() == value.decode("latin-1").strip(), (header, value)
+            for value in BREAKS:
+                answer = await answer_to(arena, request((header, value)))
+                assert answer.status == 400, (header, value)
+
+
+@pytest.mark.parametrize("value", [*OBS_TEXT, *CONTROLS, *ODD[1:], *ODD_TOKENS, b"null", b"http://", b"http://[", b"file:///", b"a b"])
+async def test_bad_origin_is_another_origin(arenas: Arenas, value: bytes) -> None:
+    """What is no origin is not ours: 403, and one line with the value escaped."""
+    async with arenas.open() as arena:
+        answer = await answer_to(arena, request(("Origin", value)))
+        assert answer.status == 403
+        assert not arena.websockets
+
+
+async def test_two_origins_are_refused(arenas: Arenas) -> None:
+    async with arenas.open() as arena:
+        answer = await answer_to(arena, request(("Origin", "http://localhost"), ("Origin", "http://evil")))
+        assert answer.status == 400
+
+
+LONG = {
+    "request line": (414, request(line="GET /" + "a" * 300 + " HTTP/1.1")),
+    "one header": (431, request(("X-Long", "a" * 400))),
+    "a header name": (431, request(("X" * 400, "a"))),
+    "whole head": (431, request(*((f"X-{n}", "a" * 200) for n in range(6)))),
+    "too many headers": (431, request(*((f"X-{n}", "") for n in range(30)))),
+    "a line without end": (414, b"GET /" + b"a" * 5000),
+    "a header without end": (431, request()[:-2] + b"X-Long: " + b"a" * 5000),
+}
+
+
+@pytest.mark.parametrize(("status", "data"), LONG.values(), ids=LONG)
+async def test_head_too_long_is_refused_whole_and_dripping(arenas: Arenas, status: int, data: bytes) -> None:
+    """One answer, the same whether the head arrives in one piece or byte by byte, and no later than at the limit."""
+    async with arenas.open(limits=SMALL) as arena:
+        whole = await answer_to(arena, data)
+        assert whole.status == status
+        async with arena.attack() as attacker:
+            for position in range(len(data)):
+                if not await attacker.send(data[position : position + 1]):
+                    break
+                await trio.lowlevel.checkpoint()
+            dripped = await attacker.answer()
+        assert dripped == whole
+        assert not arena.websockets
+
+
+async def test_head_longer_than_the_default_limits_is_refused_whole(arenas: Arenas) -> None:
+    """Megabytes in one go are answered like any other head that is too long, and not kept."""
+    async with arenas.open() as arena:
+        for status, data in (
+            (414, request(line="GET /" + "a" * 1_000_000 + " HTTP/1.1")),
+            (431, request(("X-Long", "a" * 1_000_000))),
+            (431, request(*((f"X-{n}", "v") for n in range(1000)))),
+        ):
+            async with arena.attack() as attacker, trio.open_nursery() as nursery:
+                nursery.start_soon(attacker.send, data)
+                answer = await attacker.answer()
+                nursery.cancel_scope.cancel()
+            assert answer.status == status
+
+
+async def test_peer_text_in_the_log_is_escaped(arenas: Arenas) -> None:
+    """Terminal escapes and line ends of a peer's never reach the log as they are."""
+    async with arenas.open() as arena:
+        sent = {
+            "upgrade": request(("Sec-WebSocket-Version", "\\x1b[2J%s%n{0}"), without=["Sec-WebSocket-Version"]),
+            "origin": request(("Origin", b"http://\xe2\x80\xae%0a{}")),
+            "host": request(("Host", b"a%0d%0a\\n%d"), without=["Host"]),
+        }
+        for data in sent.values():
+            await answer_to(arena, data)
+        assert 0 < len(arenas.caplog.records) <= len(sent)
