@@ -9,6 +9,7 @@ import sys
 import pytest
 import trio
 import trustme
+from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
 from trio_ws.config import Limits
@@ -22,7 +23,6 @@ from .servers import (
     accept,
     answer,
     cancelled_at_every_step,
-    leaks_nothing,
     listen,
     read_request,
     redirect,

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 import trio
+from support.checkpoints import leaks_nothing
 
 from trio_ws.dial import dial, should_reconnect
 from trio_ws.dial.proxy import Proxy, environment_proxy
@@ -18,7 +19,6 @@ from trio_ws.url import URL
 from .servers import (
     Request,
     cancelled_at_every_step,
-    leaks_nothing,
     listen,
     read_request,
     redirect,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
 from trio_ws.dial import dial, should_reconnect
@@ -11,7 +12,7 @@ from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.url import URL
 
-from .servers import Request, accept, answer, leaks_nothing, redirect
+from .servers import Request, accept, answer, redirect
 
 
 def lead(url: str, location: str, status: int = 302) -> str:
