@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 import tracemalloc
+import zlib
 from io import StringIO
 from typing import Any
 
@@ -29,6 +31,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from trio_ws.protocol import assembly
 from trio_ws.protocol import decoder as decoder_module
 from trio_ws.protocol.decoder import Violation
+from trio_ws.protocol.deflate import deflated_bound
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, MASKED, PING, PONG, TEXT, encode_header
 
 
@@ -551,7 +554,24 @@ class TestCompression:
 
     def test_wire_size_is_limited_on_the_header(self, codec: Codec) -> None:
         server = codec.server(max_message_size=100, inflater=inflater())
-        refused(server, encode_header(0xC2, 101, MASKED), 1009)
+        refused(server, encode_header(0xC2, deflated_bound(100, 1) + 1, MASKED), 1009, "100 bytes")
+
+    @pytest.mark.parametrize(("level", "memory"), [(0, 8), (1, 1), (6, 1), (6, 8), (9, 9)])
+    @pytest.mark.parametrize("size", [1, 100, 4096, 50_000])
+    def test_what_does_not_compress_may_be_as_long_as_the_limit(
+        self, codec: Codec, size: int, level: int, memory: int
+    ) -> None:
+        noise = random.Random(size).randbytes(size)
+        stream = zlib.compressobj(level, zlib.DEFLATED, -9, memory)
+        whole = stream.compress(noise) + stream.flush(zlib.Z_SYNC_FLUSH)
+        assert len(whole) > size
+        parts = b""
+        for position in range(0, size, 100):
+            part = stream.compress(noise[position : position + 100]) + stream.flush(zlib.Z_SYNC_FLUSH)
+            parts += masked(CONTINUATION if position else BINARY, part, rsv1=not position, fin=False)
+        parts += masked(CONTINUATION, b"\x00")
+        server = codec.server(max_message_size=size, inflater=inflater())
+        assert feed(server, masked(BINARY, whole[:-4], rsv1=True) + parts) == [noise, noise]
 
     def test_a_bomb_is_1009_and_costs_little_memory(self, codec: Codec) -> None:
         frame = masked(BINARY, deflater().deflate(bytes(64 << 20), final=True), rsv1=True)

@@ -13,7 +13,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from trio_ws.codes import CloseCode
 from trio_ws.protocol.assembly import BytesAssembly, TextAssembly
-from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig
+from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig, deflated_bound
 from trio_ws.protocol.frames import (
     BINARY,
     CLOSE,
@@ -69,7 +69,8 @@ class Decoder:
     Args:
         client: True on the client's side, where frames come unmasked; False on the server's, where they come
             masked.
-        max_message_size: bytes that one message may have on the wire, and after inflating.
+        max_message_size: bytes of one message, after inflating. A compressed one may have somewhat more on the
+            wire, because what does not compress becomes larger.
         max_fragments: frames that one message may come in.
         inflater: inflates compressed messages; None if no compression was negotiated.
 
@@ -308,7 +309,10 @@ class Decoder:
         self._wire_size += size
         if self._fragments > self._max_fragments:
             raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} frames")
-        if self._wire_size > self._max_message_size:
+        largest = self._max_message_size
+        if self._message_inflater is not None:
+            largest = deflated_bound(largest, self._fragments)
+        if self._wire_size > largest:
             raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, _too_big(self._max_message_size))
 
     def _take_in(self, message: TextAssembly | BytesAssembly, part: bytes, out: list[Item]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Deflater", "InflateError", "InflateTooBig", "Inflater"]
+__all__ = ["Deflater", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
 
 _TAIL = b"\x00\x00\xff\xff"
 """The end of an empty stored block: a sender cuts it off, a receiver puts it back (RFC 7692 7.2.1, 7.2.2)."""
@@ -39,6 +39,15 @@ and we have to write in another way where we agreed to 8."""
 _MEMORY_LEVEL = 5
 """zlib's memLevel. zlib's default, 8, makes the output some 1% smaller, but a compressor 112 KiB larger and
 thirty times as slow to make: that takes longer than to compress a message of 500 bytes."""
+
+
+def deflated_bound(size: int, frames: int) -> int:
+    """Return how many bytes on the wire a message of `size` bytes may come in when it is compressed.
+
+    zlib makes at most an eighth and some more of what does not compress (its `deflateBound`), and each frame may end
+    with a flush or a last block of its own.
+    """
+    return size + size // 7 + 16 * frames
 
 
 class InflateError(Exception):
