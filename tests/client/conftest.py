@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from support.tls import authority, client_tls, server_tls
 
 __all__ = ["authority", "client_tls", "poller", "server_tls"]

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio_websocket
+from support.handlers import QUICK, Ends, echo, serve
 from wsproto.events import TextMessage
 
-from support.handlers import QUICK, Ends, echo, serve
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 
 from .cases import CLOSINGS, SIZES, binary_of, text_of

@@ -24,7 +24,9 @@ async def serve(nursery: trio.Nursery, handler: Any = echo, **options: Any) -> S
     if not {"host", "port", "uds", "listeners"} & options.keys():
         options |= {"host": "127.0.0.1", "port": 0}
     options.setdefault("timeouts", QUICK)
-    server: Server = await nursery.start(lambda task_status: serve_websocket(handler, task_status=task_status, **options))
+    server: Server = await nursery.start(
+        lambda task_status: serve_websocket(handler, task_status=task_status, **options)
+    )
     return server
 
 
