@@ -64,7 +64,8 @@ class DisconnectRule:
             case "drain" if self._channel.reads or waited_for:
                 self._cancel_after(self._timeouts.drain_timeout)
             case "drain":
-                self._cancel()
+                # One that is just beginning may be about to read what came with the handshake: judge at its next wait.
+                self._timer = self._timers.after(0, self._cancel_unless_reading)
             case _:
                 assert_never(self._policy)
 
@@ -85,6 +86,12 @@ class DisconnectRule:
         if self._timer is not None:
             self._timer.cancel()
         self._channel.watcher = None
+
+    def _cancel_unless_reading(self) -> None:
+        if self._channel.reads:
+            self._cancel_after(self._timeouts.drain_timeout)
+        else:
+            self._cancel()
 
     def _cancel_after(self, seconds: float) -> None:
         if self._timer is not None:
