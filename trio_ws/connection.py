@@ -139,8 +139,7 @@ class Connection(Closing):
             item, self._pong_due = self._pong_due, None
             self._transport.write(self._endpoint.answer(item))
         if not self._transport.outbox.size:
-            self._hang_up_if_done()
-            self._wake_changed()
+            self._all_is_out()
 
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
@@ -157,12 +156,13 @@ class Connection(Closing):
             else:
                 items_room = bytes_room = DISCARD_ITEMS
             items: list[Item] = []
-            consumed += self._endpoint.decoder.decode(data, items, items_room, bytes_room)
+            used = self._endpoint.decoder.decode(data, items, items_room, bytes_room)
+            consumed += used
             if items:
                 self._dispatch(items)
-            if consumed == len(data):
+            if used == len(data):
                 return consumed
-            data = data[consumed:]
+            data = data[used:]
 
     def _dispatch(self, items: list[Item]) -> None:
         wanted = self._endpoint.state is State.OPEN  # what comes after our own close frame is dropped
