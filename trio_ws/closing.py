@@ -28,6 +28,8 @@ __all__ = ["Closing"]
 
 LINGER: Final = 1.0
 """Seconds that the peer has for its part once ours is done: to read why it was given up, or to end the connection."""
+_OUR_PART_DONE: Final = (State.CLOSED, State.FAILED)
+"""States in which all that we have to send stands in the outbox."""
 
 
 class Closing(Channel):
@@ -149,6 +151,13 @@ class Closing(Channel):
         done = self._endpoint.state is State.CLOSED and (self._network_over or not self._client)
         if done and not self._transport.outbox.size:
             self._hang_up()
+
+    def _all_is_out(self) -> None:
+        """The outbox has emptied: if that was our part of the end, it is the peer's turn now."""
+        self._hang_up_if_done()
+        if self._endpoint.state in _OUR_PART_DONE and not self._gone:
+            self._replace_close_timer(LINGER)
+        self._wake_changed()
 
     def _lose(self) -> None:
         self._endpoint.lose()

@@ -193,7 +193,7 @@ class Lifecycle:
         match error:
             case WebSocketDisconnect() if not self._websocket.connected:
                 if not self._websocket._is_good(error.code):
-                    logger.info("%s: %s", self._where, error)
+                    logger.info("%s: closed with %d, reason %a", self._where, error.code, error.reason)
                 return _ENDED
             case WebSocketDisconnect() if self._websocket._is_good(error.code):
                 return CloseCode.NORMAL_CLOSURE, ""

@@ -186,10 +186,12 @@ async def _serves_on(url: str, dial: dict[str, Any]) -> None:
             assert await ws.receive() == "still there?"
 
 
-async def sees_end(ws: WebSocket, ends: list[int]) -> None:
-    """Receive to the end, and note the code in `ends`."""
+async def sees_end(ws: WebSocket, ends: list[int], messages: list[object] | None = None) -> None:
+    """Receive to the end, and note the code in `ends`; what comes before it in `messages`."""
     try:
         while True:
-            await ws.receive()
+            message = await ws.receive()
+            if messages is not None:
+                messages.append(message)
     except WebSocketDisconnect as end:
         ends.append(end.code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 
 import pytest
 import trustme
@@ -13,11 +12,11 @@ from trio_ws.transport.poller import Poller
 
 
 @pytest.fixture(params=["poller", "stream"])
-def arenas(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[Arenas]:
+def arenas(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Arenas:
     """Arenas on the poller, and again on the stream transport."""
     if request.param == "poller" and not Poller.available():
         pytest.skip("no poller on this platform")
-    yield Arenas(caplog, poller=request.param == "poller")
+    return Arenas(caplog, poller=request.param == "poller")
 
 
 @pytest.fixture

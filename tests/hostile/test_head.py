@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from hostile.arena import Arena, Arenas
-from hostile.attacker import KEY, Answer, request
+from hostile.arena import Arena, Arenas, until
+from hostile.attacker import KEY, Answer, close_frame, request
 from trio_ws import Limits, WebSocket
 
 SMALL = Limits(max_request_line=200, max_header_size=300, max_head_size=1000, max_headers=20)
@@ -164,7 +164,9 @@ async def test_header_that_is_not_ours_is_handed_on_whatever_it_holds(arenas: Ar
                 assert answer.status == 400, (header, value)
 
 
-@pytest.mark.parametrize("value", [*OBS_TEXT, *CONTROLS, *ODD[1:], *ODD_TOKENS, b"null", b"http://", b"http://[", b"file:///", b"a b"])
+@pytest.mark.parametrize(
+    "value", [*OBS_TEXT, *CONTROLS, *ODD[1:], *ODD_TOKENS, b"null", b"http://", b"http://[", b"file:///", b"a b"]
+)
 async def test_bad_origin_is_another_origin(arenas: Arenas, value: bytes) -> None:
     """What is no origin is not ours: 403, and one line with the value escaped."""
     async with arenas.open() as arena:
@@ -222,13 +224,25 @@ async def test_head_longer_than_the_default_limits_is_refused_whole(arenas: Aren
 
 
 async def test_peer_text_in_the_log_is_escaped(arenas: Arenas) -> None:
-    """Terminal escapes and line ends of a peer's never reach the log as they are."""
-    async with arenas.open() as arena:
-        sent = {
-            "upgrade": request(("Sec-WebSocket-Version", "\\x1b[2J%s%n{0}"), without=["Sec-WebSocket-Version"]),
-            "origin": request(("Origin", b"http://\xe2\x80\xae%0a{}")),
-            "host": request(("Host", b"a%0d%0a\\n%d"), without=["Host"]),
-        }
-        for data in sent.values():
+    """Terminal escapes and line ends of a peer's never reach the log as they are: in a request, in a close reason."""
+    bad = (
+        request(("Sec-WebSocket-Version", "\x1b[2J%s%n{0}"), without=["Sec-WebSocket-Version"]),
+        request(("Origin", b"http://\xe2\x80\xae%0a{}")),
+        request(("Host", b"a%0d%0a\\n%d"), without=["Host"]),
+        request(("Sec-WebSocket-Protocol", b'a"\xff')),
+        request(("Sec-WebSocket-Extensions", b'a="\\')),
+    )
+    reason = "\n\x1b[31m%s\u202e{0}\r\u2028"
+
+    async def until_the_end(ws: WebSocket) -> None:
+        while True:
+            await ws.receive()
+
+    async with arenas.open(until_the_end) as arena:
+        for data in bad:
             await answer_to(arena, data)
-        assert 0 < len(arenas.caplog.records) <= len(sent)
+        async with arena.attack() as attacker:
+            await attacker.handshake(behind=close_frame(4000, reason.encode()))
+            await attacker.rest()
+        await until(lambda: len(arenas.caplog.records) == len(bad) + 1)
+        assert arenas.caplog.records[-1].getMessage().endswith(f"closed with 4000, reason {reason!a}")
