@@ -169,16 +169,19 @@ class Deflater:
         threshold: messages of fewer bytes are better sent as they are. Whoever sends decides: see `frames`.
     """
 
-    __slots__ = ("_context_takeover", "_level", "_stream", "_window_bits", "threshold")
+    __slots__ = ("_context_takeover", "_level", "_stream", "_window_bits", "kind", "threshold")
 
     threshold: int
     """In bytes."""
+    kind: tuple[int, int] | None
+    """Deflaters of the same kind deflate a whole message to the same bytes; None if it depends on earlier ones."""
 
     def __init__(self, *, level: int, window_bits: int, context_takeover: bool, threshold: int) -> None:
         self._level = level
         self._window_bits = window_bits
         self._context_takeover = context_takeover
         self.threshold = threshold
+        self.kind = None if context_takeover else (level, window_bits)
         self._stream: zlib._Compress | None = None
 
     def deflate(self, data: bytes | bytearray | memoryview, *, final: bool) -> bytes:

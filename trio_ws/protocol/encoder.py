@@ -5,7 +5,7 @@ It does no I/O. Who may send what when is decided in `states` and `endpoint`; co
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import LocalProtocolError
@@ -24,7 +24,12 @@ from trio_ws.protocol.frames import (
 )
 from trio_ws.protocol.masking import MaskSource
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Kind"]
+
+Kind: TypeAlias = tuple[int, ...]
+"""What decides how a whole message is encoded: a deflater's settings, or nothing."""
+
+_PLAIN: Final[Kind] = ()
 
 _SMALL_TEXT: Final = tuple(encode_header(FIN | TEXT, size) for size in range(MAX_CONTROL_SIZE + 1))
 """The headers of a server's whole text messages, by size."""
@@ -67,6 +72,17 @@ class Encoder:
         if size <= MAX_CONTROL_SIZE and self._masks is None:
             return (_SMALL_TEXT if opcode == TEXT else _SMALL_BINARY)[size] + payload
         return self._frame(opcode, payload)
+
+    def kind(self, size: int) -> Kind | None:
+        """Return what decides the frame of a whole message of `size` bytes, None if it is like no other's.
+
+        Two encoders with the same kind return the same frame for the same message. A masked frame, and one that is
+        compressed in the context of earlier messages, are like no other.
+        """
+        if self._masks is not None:
+            return None
+        deflater = self._deflater
+        return _PLAIN if deflater is None or size < deflater.threshold else deflater.kind
 
     def fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> bytes:
         """Return one frame of a fragmented message (RFC 6455 5.4).
