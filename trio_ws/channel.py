@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Callable
 
     from trio_ws.errors import HeaderSource
+    from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
 __all__ = ["Channel", "Gate", "Watcher"]
@@ -41,12 +42,14 @@ class Channel(ABC):
     Attributes:
         watcher: told of the end of the connection.
         reads: whether somebody has called a receiving method so far.
+        callbacks: how many callbacks of a listener's are at work on a message.
     """
 
-    __slots__ = ("reads", "watcher")
+    __slots__ = ("callbacks", "reads", "watcher")
 
     watcher: Watcher | None
     reads: bool
+    callbacks: int
 
     @property
     @abstractmethod
@@ -70,6 +73,24 @@ class Channel(ABC):
         """Send one message in fragments as `chunks` come; no other message gets between them."""
 
     @abstractmethod
+    def offer(self, message: Prepared) -> bool:
+        """Commit one message of many connections if there is room for it now; return False if there is not.
+
+        It waits for nothing, and tells nobody of the end: a connection that has ended takes everything, and drops it.
+        """
+
+    @abstractmethod
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, which may neither wait nor raise, once, when `offer` may succeed again after a False.
+
+        If the connection ends before, it is not called.
+        """
+
+    @abstractmethod
+    def forget_writable(self, callback: Callable[[], None]) -> None:
+        """Do not call `callback` any more, if it was to be called."""
+
+    @abstractmethod
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""
 
@@ -84,6 +105,10 @@ class Channel(ABC):
     @abstractmethod
     def begin_close(self, code: int, reason: str) -> None:
         """Send a close frame unless one was sent or received, and wait for nothing."""
+
+    @abstractmethod
+    def abort(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
 
     @abstractmethod
     async def wait_gone(self) -> None:

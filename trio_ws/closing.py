@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
 
-__all__ = ["Closing"]
+__all__ = ["LINGER", "Closing"]
 
 LINGER: Final = 1.0
 """Seconds that the peer has for its part once ours is done: to read why it was given up, or to end the connection."""
@@ -71,6 +71,7 @@ class Closing(Channel):
     ) -> None:
         self.watcher = None
         self.reads = False
+        self.callbacks = 0
         self._transport = transport
         self._endpoint = endpoint
         self._inbox = inbox

@@ -1,7 +1,8 @@
 """The disconnect rule: what happens to a handler whose peer is gone.
 
 A handler that was told, by an exception or a return value, has a time to say goodbye elsewhere. One that was not told
-is cancelled: at once if it never reads, else after it had time to finish its work on the last message.
+is cancelled: at once if it never reads, else after it had time to finish its work on the last message. A callback at
+work on a message has as much time as a handler that was told.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class DisconnectRule:
                 pass
             case "cancel":
                 self._cancel()
+            case "drain" if self._channel.callbacks:
+                self._cancel_after(self._timeouts.cleanup_timeout)
             case "drain" if self._channel.reads or waited_for:
                 self._cancel_after(self._timeouts.drain_timeout)
             case "drain":
