@@ -21,10 +21,11 @@ from trio_ws.protocol.endpoint import Endpoint
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Callable
 
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
+    from trio_ws.prepared import Prepared
     from trio_ws.protocol.decoder import Item
     from trio_ws.protocol.extensions import DeflateSettings
     from trio_ws.timers import Timer, Timers
@@ -61,6 +62,7 @@ class Connection(Closing):
         "_send_timer",
         "_streak",
         "_streaming_out",
+        "_writable_callbacks",
         "heard_time",
         "message_time",
         "paused",
@@ -97,6 +99,7 @@ class Connection(Closing):
         self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._streaming_out = False
+        self._writable_callbacks: dict[Callable[[], None], None] | None = None  # in the order in which they came
         self._streak = 0
         self._pong_due: Ping | None = None
         self._send_timer: Timer | None = None
@@ -140,6 +143,7 @@ class Connection(Closing):
             self._transport.write(self._endpoint.answer(item))
         if not self._transport.outbox.size:
             self._all_is_out()
+        self._call_if_writable()
 
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
@@ -292,6 +296,34 @@ class Connection(Closing):
         self._transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
         self._committed()
 
+    def offer(self, message: Prepared) -> bool:
+        """Commit one message of many connections if there is room for it now; return False if there is not."""
+        if self._network_over or self._endpoint.state is not State.OPEN:
+            return True
+        transport = self._transport
+        if self._streaming_out or transport.outbox.full:
+            return False
+        transport.write(message.frame(self._endpoint.encoder), hold=bool(self._inbox.items))
+        self._committed()
+        return True
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when `offer` may succeed again."""
+        if self._writable_callbacks is None:
+            self._writable_callbacks = {}
+        self._writable_callbacks[callback] = None
+
+    def forget_writable(self, callback: Callable[[], None]) -> None:
+        """Do not call `callback` any more, if it was to be called."""
+        if self._writable_callbacks is not None:
+            self._writable_callbacks.pop(callback, None)
+
+    def _call_if_writable(self) -> None:
+        if self._writable_callbacks and not self._streaming_out and not self._transport.outbox.full:
+            callbacks, self._writable_callbacks = self._writable_callbacks, None
+            for callback in callbacks:
+                callback()
+
     async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
         """Send one message in fragments, each as soon as it is there; other messages wait until it is complete."""
         await self._room()
@@ -312,6 +344,7 @@ class Connection(Closing):
                 # The peer cannot be told that the message will not be completed, only that the connection ends.
                 self.fail(CloseCode.INTERNAL_ERROR, "message was not completed")
             self._wake_changed()
+            self._call_if_writable()
         self._committed()
 
     async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
@@ -354,8 +387,7 @@ class Connection(Closing):
         if left > 0:
             self._send_timer = self._timers.after(left, self._look_at_outbox)
         else:
-            self.fail(CloseCode.TRY_AGAIN_LATER, "peer does not read")
-            self._hang_up()
+            self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""

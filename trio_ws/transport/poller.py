@@ -163,10 +163,13 @@ class PollerTransport(Transport):
             outbox.advance(sent)
             if sent < len(data):
                 self._want(self._wanted | WRITABLE)
-                return
-        self._want(self._wanted & ~WRITABLE)
-        if self._finishing:
-            self._shut_down_writing()
+                break
+        else:
+            self._want(self._wanted & ~WRITABLE)
+            if self._finishing:
+                self._shut_down_writing()
+        if self._sock is not None:
+            self.receiver.outbox_moved()
 
     def uncork(self) -> None:
         """The scheduler turn in which replies were held back, or a dead socket was to be read on, is over."""
@@ -214,8 +217,6 @@ class PollerTransport(Transport):
         """The poller found something the matter with the socket."""
         if matter & WRITABLE:
             self.flush()
-            if self._sock is not None:
-                self.receiver.outbox_moved()
         if self._sock is None or not matter & (READABLE | DEPARTED | BROKEN):
             return
         if self._reading_over:
