@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 from wsproto.events import BytesMessage, Ping, Pong, TextMessage
 
-from trio_ws.closing import Closing
+from trio_ws.closing import LINGER, Closing
 from trio_ws.codes import CloseCode
 from trio_ws.inbox import Inbox
 from trio_ws.keepalive import Keepalive
@@ -137,7 +137,10 @@ class Connection(Closing):
             self._lose()
 
     def outbox_moved(self) -> None:
-        """There is room again, for the latest pong at least."""
+        """There is room again, for the latest pong at least; or the network takes nothing any more."""
+        if self._transport.outbox.closed and not self._notified:
+            # Reading is to say how it ended, since it may meet a close frame; but nobody waits for it for ever.
+            self._timers.after(LINGER, self._announce_end)
         if self._pong_due is not None and not self._pongs_wait:
             item, self._pong_due = self._pong_due, None
             self._transport.write(self._endpoint.answer(item))
@@ -183,6 +186,7 @@ class Connection(Closing):
                 self._pong_due = item
             elif isinstance(item, Ping):
                 self._transport.write(self._endpoint.answer(item), hold=bool(self._inbox.items))
+                self._watch_outbox()
             else:
                 # The end is not held back: nobody would hear when what was held back has left.
                 self._transport.write(self._endpoint.answer(item))
@@ -328,9 +332,9 @@ class Connection(Closing):
         """Send one message in fragments, each as soon as it is there; other messages wait until it is complete."""
         await self._room()
         self._streaming_out = True
-        complete = False
+        first, complete = True, False
         try:
-            first, held = True, None
+            held: str | bytes | None = None
             async for chunk in chunks:
                 if held is not None:
                     await self._send_fragment(held, first=first, final=False)
@@ -340,7 +344,7 @@ class Connection(Closing):
             complete = True
         finally:
             self._streaming_out = False
-            if not complete and self.open:
+            if self.open and not (first or complete):
                 # The peer cannot be told that the message will not be completed, only that the connection ends.
                 self.fail(CloseCode.INTERNAL_ERROR, "message was not completed")
             self._wake_changed()
@@ -358,7 +362,11 @@ class Connection(Closing):
         while True:
             if self._network_over or not self.open:
                 raise self._disconnected()
-            if self._transport.outbox.full:
+            if self._transport.outbox.closed:
+                if self._notified:
+                    raise self._disconnected()
+                await self._wait_changed()
+            elif self._transport.outbox.full:
                 await self._transport.outbox.wait()
             elif self._streaming_out and not streaming:
                 await self._wait_changed()

@@ -1,7 +1,7 @@
 """Networks between a test and a server of ours, and a peer that speaks raw frames over any of them.
 
-`MemoryNetwork` is for virtual time: the server is on the stream transport. `SocketNetwork` is loopback TCP in real time,
-on either transport.
+`MemoryNetwork` is for virtual time: the server is on the stream transport. `SocketNetwork` is loopback TCP in real
+time, on either transport.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Receiver(Protocol):
         """Nothing more will be read: end of stream or reset. Called at most once."""
 
     def outbox_moved(self) -> None:
-        """The network took bytes that had waited in the outbox."""
+        """The network took bytes that had waited in the outbox, or takes nothing any more: the outbox is closed."""
 
 
 class Transport(ABC):

@@ -25,7 +25,7 @@ class Outbox:
         high_water: bytes from which on it is `full`.
     """
 
-    __slots__ = ("_chunks", "_closed", "_waiters", "high_water", "progress_time", "size")
+    __slots__ = ("_chunks", "_waiters", "closed", "high_water", "progress_time", "size")
 
     def __init__(self, high_water: int) -> None:
         self.high_water = high_water
@@ -33,18 +33,19 @@ class Outbox:
         """Bytes that wait."""
         self.progress_time = 0.0
         """When the network last took something that had waited here, by Trio's clock."""
+        self.closed = False
+        """Whether everything is dropped, because the network takes nothing any more."""
         self._chunks: deque[Buffer] = deque()
         self._waiters: trio.lowlevel.ParkingLot | None = None
-        self._closed = False
 
     @property
     def full(self) -> bool:
         """Whether a sender has to wait."""
-        return self.size >= self.high_water and not self._closed
+        return self.size >= self.high_water and not self.closed
 
     def put(self, data: Buffer) -> None:
         """Append `data`, which must not change afterwards. After `close()` it is dropped."""
-        if not self._closed:
+        if data and not self.closed:
             self._chunks.append(data)
             self.size += len(data)
 
@@ -82,11 +83,10 @@ class Outbox:
         await self._waiters.park()
 
     def close(self) -> None:
-        """Drop everything, now and from now on, and wake everyone who waits for room."""
-        self._closed = True
+        """Drop everything, now and from now on. Who waits for room is woken by the one who knows how it ended."""
+        self.closed = True
         self._chunks.clear()
         self.size = 0
-        self.wake()
 
     def wake(self) -> bool:
         """Let everyone who waits for room look at the state of the connection; return whether there was someone."""

@@ -172,9 +172,9 @@ class PollerTransport(Transport):
             self.receiver.outbox_moved()
 
     def uncork(self) -> None:
-        """The scheduler turn in which replies were held back, or a dead socket was to be read on, is over."""
+        """The scheduler turn is over in which replies were held back, writing failed, or a dead socket was resumed."""
         self._corked = False
-        if self.outbox.size and not self._wanted & WRITABLE:
+        if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
             self.flush()
         while self._fd < 0 and self._sock is not None and not self._reading_over and self.receiver.wants_data():
             self._read()
@@ -196,6 +196,7 @@ class PollerTransport(Transport):
             # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
             self._write_broken = True
             self.outbox.close()
+            self._cork()  # to tell the receiver when it is not in the middle of a write
             return len(data)
 
     def finish(self) -> None:

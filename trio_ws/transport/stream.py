@@ -5,13 +5,14 @@ It serves TLS, in-memory streams, and every platform that has no poller.
 
 from __future__ import annotations
 
+import math
 import select
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_ws.transport.interface import Transport
-from trio_ws.transport.outbox import Outbox
+from trio_ws.transport.outbox import WRITE_BYTES, Outbox
 
 if TYPE_CHECKING:
     from trio_ws.transport.outbox import Buffer
@@ -99,7 +100,8 @@ class StreamTransport(Transport):
                         await self._send_eof()
                         return
                     await self._writer.park()
-                data = outbox.peek()
+                # Not more at once: what a slow peer takes shall be seen as progress.
+                data = outbox.peek()[:WRITE_BYTES]
                 await self._stream.send_all(data)
                 outbox.advance(len(data))
                 self.receiver.outbox_moved()
@@ -108,6 +110,7 @@ class StreamTransport(Transport):
             self._write_broken = True
             outbox.close()
             self.receiver.outbox_moved()
+            self._reader.unpark_all()
 
     async def _send_eof(self) -> None:
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
@@ -131,18 +134,15 @@ class StreamTransport(Transport):
         self.receiver.network_ended()
 
     async def _wait_until_wanted(self) -> None:
-        """Wait for `resume`, and look whether the peer leaves meanwhile where the platform can tell."""
+        """Wait for `resume`, and see whether the peer leaves meanwhile, where writing or the platform can tell."""
         sock = _socket_of(self._stream)
         departed = False
         while not self.receiver.wants_data():
-            if sock is None or departed:
-                await self._reader.park()
-                continue
-            with trio.move_on_after(LOOK_INTERVAL):
-                await self._reader.park()
-            departed = _has_departed(sock)
-            if departed:
+            if not departed and (self._write_broken or (sock is not None and _has_departed(sock))):
+                departed = True
                 self.receiver.peer_departed()
+            with trio.move_on_after(math.inf if sock is None or departed else LOOK_INTERVAL):
+                await self._reader.park()
 
     def resume(self) -> None:
         """Read on."""
