@@ -98,6 +98,11 @@ class Conversation:
         self._opening = Opening(settings.limits)
 
     @property
+    def admitted(self) -> bool:
+        """Whether the server has room for it."""
+        return self._refusal is None
+
+    @property
     def connection(self) -> Connection | None:
         """The WebSocket's connection; None before it is accepted."""
         return None if self.gate is None else self.gate.connection

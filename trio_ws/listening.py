@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import socket
 import stat
@@ -41,6 +42,8 @@ ACCEPT_BATCH: Final = 64
 """Connections that are accepted in one go, before others get their turn."""
 RETRY_SECONDS: Final = 0.1
 """How long to wait when the process or the machine has run out of what a connection needs."""
+COMPLAINT_SECONDS: Final = 60.0
+"""How long not to log that again: clients that come and go at the limit would fill the log."""
 PORT_ATTEMPTS: Final = 16
 """How often to look for a port that is free on every address of a host."""
 
@@ -145,18 +148,17 @@ def _remove_stale(name: str) -> None:
 
 async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket], None]) -> None:
     """Accept connections from `sock` for ever and give each to `take`, which must not wait or raise."""
-    warned = False
+    complained = -math.inf
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
             for _ in range(ACCEPT_BATCH):
                 take(sock.accept()[0])
-                warned = False
         except BlockingIOError:
             continue
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                warned = await _wait_for_resources(error, warned=warned)
+                complained = await _wait_for_resources(error, complained)
             elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                 raise
             # everything else is about the one connection that was to be accepted, and it is gone
@@ -164,25 +166,26 @@ async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket], No
 
 async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Callable[[trio.abc.Stream], None]) -> None:
     """Accept connections from any Trio listener for ever and give each to `take`."""
-    warned = False
+    complained = -math.inf
     while True:
         try:
             stream = await listener.accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-            warned = await _wait_for_resources(error, warned=warned)
+            complained = await _wait_for_resources(error, complained)
         else:
-            warned = False
             take(stream)
 
 
-async def _wait_for_resources(error: OSError, *, warned: bool) -> bool:
-    """Wait a little; log the first of a row of failures. Return True."""
-    if not warned:
+async def _wait_for_resources(error: OSError, complained: float) -> float:
+    """Wait a little; log the failure unless one was logged lately. Return when one was logged last."""
+    now = trio.current_time()
+    if now >= complained + COMPLAINT_SECONDS:
+        complained = now
         logger.error("cannot accept connections for now: %s", error.strerror)
     await trio.sleep(RETRY_SECONDS)
-    return True
+    return complained
 
 
 async def close_listener(listener: Listener) -> None:

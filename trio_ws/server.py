@@ -97,7 +97,8 @@ class Server:
         self._poller = poller
         self._strict = strict
         self._conversations: set[Conversation] = set()
-        self._per_address: Counter[Address] = Counter()
+        self._admitted = 0  # connections that were not refused for want of room, and are not over
+        self._per_address: Counter[str] = Counter()  # of the same, by address
         self._numbers = count(1)
         self._max_connections = self._settings.limits.max_connections or _descriptors_left()
         self._shutdown = trio.Event()
@@ -213,6 +214,8 @@ class Server:
         nursery.start_soon(self._hold, conversation, nursery)
 
     def _conversation(self, client: Address, engine: Engine, *, secure: bool) -> Conversation:
+        host = _host(client)
+        full = self._full(host)
         conversation = Conversation(
             self._responder,
             self._settings,
@@ -220,17 +223,18 @@ class Server:
             number=next(self._numbers),
             client=client,
             secure=secure,
-            refusal=_NO_ROOM if self._full(client) else None,
+            refusal=_NO_ROOM if full else None,
         )
         self._conversations.add(conversation)
-        self._per_address[_host(client)] += 1
+        if not full:
+            self._admitted += 1
+            self._per_address[host] += 1
         return conversation
 
-    def _full(self, client: Address) -> bool:
+    def _full(self, host: str) -> bool:
+        # Those who are being refused take no room: a crowd that tries again and again would keep everyone out.
         per_ip = self._settings.limits.max_connections_per_ip
-        return len(self._conversations) >= self._max_connections or (
-            per_ip is not None and self._per_address[_host(client)] >= per_ip
-        )
+        return self._admitted >= self._max_connections or (per_ip is not None and self._per_address[host] >= per_ip)
 
     async def _hold(self, conversation: Conversation, nursery: trio.Nursery) -> None:
         """Hold one conversation to its end."""
@@ -239,12 +243,14 @@ class Server:
             error = await conversation.run(nursery)
         finally:
             self._conversations.discard(conversation)
-            self._forget(_host(conversation.client))
+            if conversation.admitted:
+                self._forget(_host(conversation.client))
             self._count(conversation, error)
         if error is not None and self._strict:
             raise error
 
     def _forget(self, host: str) -> None:
+        self._admitted -= 1
         self._per_address[host] -= 1
         if not self._per_address[host]:
             del self._per_address[host]
