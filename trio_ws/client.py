@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from trio_ws.codec import resolve_types
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection import Connection
 from trio_ws.dial.connect import Dialled, dial
-from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves
+from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.engine import Engine
 from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
 from trio_ws.headers import Headers
@@ -45,8 +46,11 @@ class ClientOptions:
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
     caught_close_codes: CaughtCodes = GOOD_CODES
-    when_peer_leaves: WhenPeerLeaves = "drain"
+    when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     poller: bool | None = None
+
+    def __attrs_post_init__(self) -> None:
+        resolve_types(self.receive_type, self.send_type, None)
 
 
 @attrs.frozen
@@ -194,16 +198,14 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
         if connected.dialled.leftover:
             connection.data_received(memoryview(connected.dialled.leftover))
         try:
-            with scope:
-                async with trio.open_nursery() as nursery:
-                    websocket._nursery = nursery
-                    try:
+            try:
+                with scope:
+                    async with trio.open_nursery() as nursery:
+                        websocket._nursery = nursery
                         yield websocket
-                    except trio.Cancelled:
-                        raise
-                    except BaseException as error:
-                        failure = error
-                    nursery.cancel_scope.cancel(reason="the block has ended")
+                        nursery.cancel_scope.cancel(reason="the block has ended")
+            except BaseException as error:
+                failure = _unwrapped(error)
             websocket._nursery = None
             rule.stop()
             if scope.cancelled_caught and failure is None:
@@ -211,6 +213,9 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
             if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
                 failure = None
             await connection.wait_gone()
+        except trio.Cancelled:
+            if failure is None:  # else the cancellation is met again at the next checkpoint
+                raise
         finally:
             with trio.CancelScope(shield=True):
                 connection.begin_close(CloseCode.GOING_AWAY, "")
@@ -219,6 +224,25 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
             engine.stop()
     if failure is not None:
         raise failure
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Return the error that the block raised: the nursery puts it into a group.
+
+    What its tasks were told of the connection's end is told once.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    disconnects, others = error.split(WebSocketDisconnect)
+    if disconnects is not None and others is None:
+        return _first_leaf(disconnects)
+    return error.exceptions[0] if len(error.exceptions) == 1 else error
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _disconnect(connection: Connection) -> WebSocketDisconnect:

@@ -7,20 +7,27 @@ work on a message has as much time as a handler that was told.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never, get_args
 
 if TYPE_CHECKING:
+    import attrs
     import trio
 
     from trio_ws.channel import Channel
     from trio_ws.config import Timeouts
     from trio_ws.timers import Timer, Timers
 
-__all__ = ["DisconnectRule", "WhenPeerLeaves"]
+__all__ = ["DisconnectRule", "WhenPeerLeaves", "check_policy"]
 
 WhenPeerLeaves: TypeAlias = Literal["drain", "cancel", "finish"]
 """What becomes of a handler whose peer is gone. "drain": the rule above; "cancel": it is cancelled at once, wherever it
 is; "finish": it is never cancelled."""
+
+
+def check_policy(_: object, attribute: attrs.Attribute[WhenPeerLeaves], value: WhenPeerLeaves) -> None:
+    """Raise `ValueError` unless `value` is one of `WhenPeerLeaves`; it is a validator of attrs."""
+    if value not in get_args(WhenPeerLeaves):
+        raise ValueError(f'{attribute.name} must be "drain", "cancel" or "finish", not {value!r}')
 
 
 class DisconnectRule:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from trio_ws.codec import resolve_types
+from trio_ws.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.codec import ValueType
     from trio_ws.config import Compression, Limits, Timeouts
-    from trio_ws.disconnect import WhenPeerLeaves
     from trio_ws.errors import HeaderSource
 
 __all__ = ["Handler", "Response", "Service"]
@@ -43,7 +44,7 @@ class Service:
     """What is spoken here, the favourite first."""
     caught_close_codes: CaughtCodes = GOOD_CODES
     """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""
-    when_peer_leaves: WhenPeerLeaves = "drain"
+    when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     """What becomes of the handler when its peer is gone."""
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
@@ -53,6 +54,9 @@ class Service:
     """None: the server's."""
     compression: Compression | bool | None = None
     """None: the server's; True for the defaults, False for none."""
+
+    def __attrs_post_init__(self) -> None:
+        resolve_types(self.receive_type, self.send_type, None)
 
 
 @attrs.frozen(kw_only=True)
