@@ -109,13 +109,15 @@ class Opening:
     # --- what the server calls -----------------------------------------------------------------------------------
 
     async def read_head(self) -> RequestHead | None:
-        """Return the head of the request, None if the client left before it was complete.
+        """Return the head of the request, None if the client left or was refused before it was complete.
 
         Raises:
             BadRequest: it is none that can be answered with anything but an error.
         """
-        while self._head is None and self._problem is None and not self.left:
+        while self._head is None and self._problem is None and not self.left and not self._answered:
             await self._changed.park()
+        if self._answered:
+            return None
         if self._problem is not None:
             raise self._problem
         return self._head
@@ -132,12 +134,15 @@ class Opening:
         return early
 
     def refuse(self, transport: Transport, answer: bytes) -> None:
-        """Send the last answer; what the client sends from now on is dropped."""
+        """Send the last answer, unless there was one; what the client sends from now on is dropped."""
+        if self._answered:
+            return
         self._answered = True
         self._early = b""
         transport.write(answer)
         transport.finish()
         transport.resume()
+        self._changed.unpark_all()
 
     async def linger(self) -> None:
         """Give the client time to read the last answer: a reset would take it away."""

@@ -310,9 +310,11 @@ class WebSocket(Handshake):
         Raises:
             LocalProtocolError: it was called before (it is a `RuntimeError`); `ensure_closed` never complains.
             ValueError: code or reason cannot be sent.
-            trio.Cancelled: the close frame may have been sent; the closing handshake goes on without you.
+            trio.Cancelled: nothing was sent if the connection is still open; else the closing handshake goes on
+                without you.
         """
         channel = self._open_channel()
+        await trio.lowlevel.checkpoint_if_cancelled()  # before it counts as called
         if self._close_called and not self._finished:
             raise LocalProtocolError("close() was called before: ensure_closed() closes whatever the state")
         if channel.close_info is None:
