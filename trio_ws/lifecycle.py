@@ -164,7 +164,10 @@ class Lifecycle:
                 logger.warning("handler of %s returned without accept() or reject(): rejected with 403", self._where)
                 await gate.reject(403, (), b"")
             case Reject(status=status, headers=headers, body=body):
-                await gate.reject(status, headers, body)
+                try:
+                    await gate.reject(status, headers, body)
+                except ValueError as problem:  # it cannot be sent, and whoever raised it is not there to be told
+                    return await self._answer(problem)
             case WebSocketException():
                 await gate.reject(403, (), error.reason.encode())
             case WebSocketDisconnect():
