@@ -1,0 +1,73 @@
+"""The application layer: routes, typed parameters, guards, dependencies, listeners, controllers, pages, sessions.
+
+`application` is what users make, `router` collects routes, `route` and `visit` are one route and one connection on it.
+`path`, `markers`, `signature`, `hints`, `shapes`, `conversion`, `dependencies` and `body` say what functions are called
+with, `guards` who may connect, `listener` and `replies` what messages are answered with. It knows `WebSocket`, and
+never a socket.
+"""
+
+from trio_ws.app.application import App
+from trio_ws.app.blocking import BlockingWebSocket
+from trio_ws.app.controller import Controller
+from trio_ws.app.guards import GuardContext
+from trio_ws.app.listener import Listener
+from trio_ws.app.markers import Body, Cookie, Depends, Form, Header, Path, Query, WsBody
+from trio_ws.app.path import Converter
+from trio_ws.app.problems import ParameterError, Problem, RegistrationError
+from trio_ws.app.replies import (
+    Accepted,
+    BadRequest,
+    Conflict,
+    Created,
+    Forbidden,
+    InternalServerError,
+    ModelWSResponse,
+    NotAReply,
+    NotFound,
+    Ok,
+    Reply,
+    Unauthorized,
+    UnprocessableEntity,
+)
+from trio_ws.app.route import Route
+from trio_ws.app.router import Router, listener, websocket
+from trio_ws.app.sessions import Session, Sessions
+
+__all__ = [
+    "Accepted",
+    "App",
+    "BadRequest",
+    "BlockingWebSocket",
+    "Body",
+    "Conflict",
+    "Controller",
+    "Converter",
+    "Cookie",
+    "Created",
+    "Depends",
+    "Forbidden",
+    "Form",
+    "GuardContext",
+    "Header",
+    "InternalServerError",
+    "Listener",
+    "ModelWSResponse",
+    "NotAReply",
+    "NotFound",
+    "Ok",
+    "ParameterError",
+    "Path",
+    "Problem",
+    "Query",
+    "RegistrationError",
+    "Reply",
+    "Route",
+    "Router",
+    "Session",
+    "Sessions",
+    "Unauthorized",
+    "UnprocessableEntity",
+    "WsBody",
+    "listener",
+    "websocket",
+]

@@ -1,0 +1,195 @@
+"""Guards: who may connect. They act before the handshake is answered, and never after."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType, MethodType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+import attrs
+
+from trio_ws.app.hints import label_of, underlying
+from trio_ws.app.problems import RegistrationError
+from trio_ws.app.signature import Plan
+from trio_ws.errors import Reject
+
+if TYPE_CHECKING:
+    from trio_ws.app.dependencies import Resolver
+    from trio_ws.request import Request
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards", "plan_guards"]
+
+Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
+"""A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False."""
+
+
+CONTEXT_KEY: Final = "context"
+"""By which parameters that are annotated `GuardContext` get it."""
+
+
+@attrs.frozen(kw_only=True)
+class WebSocketHost:
+    """What `GuardContext.switch_to_websocket` returns."""
+
+    websocket: WebSocket
+
+    def get_client(self) -> WebSocket:
+        """Return the connection."""
+        return self.websocket
+
+
+def _read_only(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(given))
+
+
+@attrs.frozen(kw_only=True)
+class GuardContext:
+    """What a guard decides by."""
+
+    request: Request
+    """What the client asked for."""
+    websocket: WebSocket
+    """The connection, which is not answered yet."""
+    route: Any = None
+    """The route that matched."""
+    parameters: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), converter=_read_only)
+    """The parameters of the route's function, by name, converted."""
+    app: Any = None
+
+    def switch_to_websocket(self) -> WebSocketHost:
+        """Return the host of the connection, by the name that Ellar's documents use."""
+        return WebSocketHost(websocket=self.websocket)
+
+
+@attrs.frozen
+class GuardPlan:
+    """A guard, and what it is called with; made at registration."""
+
+    guard: Guard
+    maker: Plan | None
+    """How an instance is made for each connection, if the guard is a class."""
+    call: Plan
+    """Of the function, or of `can_activate`."""
+    context_name: str | None
+    """The parameter that takes the context."""
+
+    @classmethod
+    def of(
+        cls,
+        guard: Guard,
+        *,
+        path_names: Collection[str] | Mapping[str, type[Any] | None] = frozenset(),
+        types: Mapping[type[Any], str] = MappingProxyType({}),
+        where: str = "",
+    ) -> GuardPlan:
+        """Plan the calls of a guard.
+
+        The context goes to the first parameter of `can_activate`, and to that of a function if it is not annotated;
+        and wherever `GuardContext` is annotated. Other parameters are filled like a handler's, a constructor's too.
+
+        Raises:
+            RegistrationError: it cannot be a guard, or a parameter of it cannot be filled.
+        """
+        function = _decider(guard, where)
+        _check_answers(function, where)
+        name = _context_name(function, always=function is not guard)
+        types = {**types, GuardContext: CONTEXT_KEY}
+        provided = frozenset() if name is None else frozenset({name})
+        call = Plan.of(function, path_names=path_names, provided=provided, types=types, where=where)
+        maker = Plan.of(guard, path_names=path_names, types=types, where=where) if inspect.isclass(guard) else None
+        return cls(guard, maker, call, name)
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """All that is called, for `Resolver.convert`."""
+        return (self.call,) if self.maker is None else (self.maker, self.call)
+
+    async def check(self, context: GuardContext, resolver: Resolver) -> None:
+        """Ask the guard.
+
+        Raises:
+            Reject: with 403, if it answers False; whatever else the guard raises.
+            ParameterError: a text that it takes does not convert.
+            TypeError: it answers neither True nor False.
+        """
+        resolver.given[CONTEXT_KEY] = context
+        function = self.call.function
+        if self.maker is not None:
+            args, kwargs = await resolver.arguments(self.maker)
+            function = self.maker.function(*args, **kwargs).can_activate
+        provided = {} if self.context_name is None else {self.context_name: context}
+        args, kwargs = await resolver.arguments(self.call, **provided)
+        answer = function(*args, **kwargs)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer is False:
+            raise Reject(403)
+        if answer is not True:
+            raise TypeError(f"guard {label_of(self.guard)} must answer True or False, not {answer!r}")
+
+
+def plan_guards(
+    guards: Iterable[Guard],
+    *,
+    path_names: Collection[str] | Mapping[str, type[Any] | None] = frozenset(),
+    types: Mapping[type[Any], str] = MappingProxyType({}),
+    where: str = "",
+) -> tuple[GuardPlan, ...]:
+    """Plan guards in their order; see `GuardPlan.of`."""
+    return tuple(GuardPlan.of(guard, path_names=path_names, types=types, where=where) for guard in guards)
+
+
+async def check_guards(guards: Iterable[Guard | GuardPlan], context: GuardContext, resolver: Resolver) -> None:
+    """Ask guards one after the other; the first that does not answer True is the last.
+
+    One that was not planned at registration is planned now, for the path parameters of the request.
+
+    Raises:
+        Reject: with 403, if one answers False; whatever else a guard raises.
+        ParameterError: a text that one takes does not convert.
+        TypeError: one answers neither True nor False.
+    """
+    resolver.given[CONTEXT_KEY] = context
+    for guard in guards:
+        if not isinstance(guard, GuardPlan):
+            guard = GuardPlan.of(guard, path_names=frozenset(context.request.path_parameters))  # noqa: PLW2901
+        await guard.check(context, resolver)
+
+
+def _decider(guard: Guard, where: str) -> Callable[..., Any]:
+    """Return what decides: the function, or `can_activate`, as it is called on an instance."""
+    found: Any = getattr(guard, "can_activate", None)
+    if inspect.isclass(guard):
+        if inspect.isabstract(guard):
+            _refuse(guard, "it is abstract: write its can_activate(context)", where)
+        method = inspect.getattr_static(guard, "can_activate", None)
+        found = MethodType(method, guard) if inspect.isfunction(method) else found
+    elif found is None:
+        found = guard
+    if not callable(found):
+        if inspect.iscoroutine(guard):
+            guard.close()  # nobody will await it
+        _refuse(guard, "a guard is a function, or a class or an object with can_activate(context), not a result", where)
+    return found  # type: ignore[no-any-return]
+
+
+def _check_answers(function: Callable[..., Any], where: str) -> None:
+    target = underlying(function)
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        _refuse(function, "it yields: a guard returns True or False; what is to be left again is for Depends()", where)
+
+
+def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
+    """Return the name of the first parameter if it takes the context: always, or if nothing else is said about it."""
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        return None
+    bare = first.annotation is first.empty and first.default is first.empty
+    return first.name if bare or always else None
+
+
+def _refuse(guard: object, why: str, where: str) -> NoReturn:
+    label = label_of(guard)
+    raise RegistrationError(f"{where}: guard {label}: {why}" if where else f"guard {label}: {why}")

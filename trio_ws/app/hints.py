@@ -1,0 +1,141 @@
+"""What the annotations of a function mean: strings resolved, in the scopes that the function was written in.
+
+It also knows what a callable is called in messages. What a parameter is for is decided in `signature`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType, SimpleNamespace
+from typing import Any
+
+from trio_ws.request import Request
+from trio_ws.websocket import WebSocket
+
+__all__ = ["Scope", "label_of", "underlying"]
+
+# What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
+_OURS = {"Request": Request, "WebSocket": WebSocket}
+
+
+def label_of(function: object) -> str:
+    """Return what a callable is called in messages: module and qualified name."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', None) or '?'}.{getattr(named, '__qualname__', named)}"
+
+
+def underlying(function: Any) -> Any:
+    """Return what was written with `def`, below partials, methods, decorators and callable objects; or the class."""
+    while not inspect.isclass(function):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, MethodType | staticmethod | classmethod):
+            function = function.__func__
+        elif (wrapped := getattr(function, "__wrapped__", None)) is not None:
+            function = wrapped
+        elif not isinstance(function, FunctionType) and isinstance(type(function).__call__, FunctionType):
+            function = type(function).__call__
+        else:
+            break
+    return function
+
+
+class Scope:
+    """The names that a function's annotations may use.
+
+    Args:
+        function: any callable; of a class the names around its `__init__`.
+    """
+
+    __slots__ = ("_globals", "_locals")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        target = underlying(function)
+        module, qualname = _origin(target)
+        self._globals: dict[str, Any] = {**_OURS, **_class_names(module, qualname), **module}
+        self._locals: dict[str, Any] = {**_enclosing_names(module, qualname), **_closure(target)}
+        for parameter in getattr(target, "__type_params__", ()):
+            self._locals[parameter.__name__] = parameter
+
+    def resolve(self, annotation: Any) -> Any:
+        """Return what an annotation means, with its metadata.
+
+        Raises:
+            Exception: whatever it raises: a NameError, if a name of it is not known here.
+        """
+        holder = SimpleNamespace(__annotations__={"it": annotation})
+        return typing.get_type_hints(holder, self._globals, self._locals, include_extras=True)["it"]
+
+
+def _origin(target: Any) -> tuple[dict[str, Any], str]:
+    """Return the names of the module that a function or class was written in, and its qualified name."""
+    if inspect.isclass(target):
+        owner = next((base for base in target.__mro__ if "__init__" in vars(base)), target)
+        return _module_names(owner.__module__), f"{owner.__qualname__}.__init__"
+    if isinstance(target, FunctionType):
+        return target.__globals__, target.__qualname__
+    return _module_names(getattr(target, "__module__", None)), getattr(target, "__qualname__", "")
+
+
+def _module_names(name: str | None) -> dict[str, Any]:
+    module = sys.modules.get(name or "")
+    return {} if module is None else vars(module)
+
+
+def _closure(target: Any) -> dict[str, Any]:
+    """Return the variables of enclosing functions that a function uses."""
+    names: dict[str, Any] = {}
+    if isinstance(target, FunctionType):
+        for name, cell in zip(target.__code__.co_freevars, target.__closure__ or (), strict=True):
+            try:
+                names[name] = cell.cell_contents
+            except ValueError:  # not assigned yet
+                continue
+    return names
+
+
+def _parents(qualname: str) -> Iterator[str]:
+    """Return the qualified names of the functions and classes around one, the outermost first."""
+    parts = qualname.split(".")
+    for end in range(1, len(parts)):
+        if parts[end - 1] != "<locals>":
+            yield ".".join(parts[:end])
+
+
+def _enclosing_names(module: dict[str, Any], qualname: str) -> dict[str, Any]:
+    """Return the variables of enclosing functions and class bodies, as far as they are running.
+
+    At registration they mostly are: a decorator is called by the scope in which the function is defined.
+    """
+    running: dict[str, dict[str, Any]] = {}
+    wanted = set(_parents(qualname))
+    frame = inspect.currentframe()
+    while frame is not None and wanted:
+        name = frame.f_code.co_qualname
+        if name in wanted and frame.f_globals is module:
+            wanted.discard(name)
+            running[name] = dict(frame.f_locals)
+        frame = frame.f_back
+    names: dict[str, Any] = {}
+    for parent in _parents(qualname):
+        names.update(running.get(parent, {}))
+    return names
+
+
+def _class_names(module: dict[str, Any], qualname: str) -> dict[str, Any]:
+    """Return the names in the classes around a method, but for those that hide a built-in one (a method `list`)."""
+    names: dict[str, Any] = {}
+    for parent in _parents(qualname):
+        found: Any = SimpleNamespace(**module)
+        for part in parent.split("."):
+            found = getattr(found, part, None)
+        if inspect.isclass(found):
+            names.update((name, value) for name, value in vars(found).items() if not hasattr(builtins, name))
+    return names

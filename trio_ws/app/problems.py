@@ -1,0 +1,72 @@
+"""What is wrong with a program or with a request: RegistrationError, ParameterError, and the Problem that it lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from trio_ws.errors import WebSocketError
+
+__all__ = ["ParameterError", "Problem", "RegistrationError"]
+
+
+def _encodable(text: str) -> str:
+    """Return a text that UTF-8 can hold: JSON may name a key by half a surrogate pair, and `loc` repeats it."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _encodable_parts(parts: Iterable[str | int]) -> tuple[str | int, ...]:
+    return tuple(_encodable(part) if isinstance(part, str) else part for part in parts)
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong with what a client sent."""
+
+    loc: tuple[str | int, ...] = attrs.field(converter=_encodable_parts)
+    """Where: relative to the body in messages; beginning with "query", "header", "cookie" or "path" in requests."""
+    type: str
+    """What kind of problem, for programs: "missing", "int_parsing", ..."""
+    msg: str = attrs.field(converter=_encodable)
+    """What is wrong, for people."""
+
+    def below(self, *loc: str | int) -> Problem:
+        """Return the same problem, seen from further outside."""
+        return attrs.evolve(self, loc=(*loc, *self.loc))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as an `errorList` holds it: ready for JSON and for UTF-8."""
+        return {"loc": list(self.loc), "type": self.type, "msg": self.msg}
+
+
+class ParameterError(WebSocketError):
+    """What a client sent does not convert: the parameters of a request (HTTP 400), or a message's body.
+
+    Attributes:
+        problems: all that is wrong, not only the first.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    @property
+    def error_list(self) -> list[dict[str, Any]]:
+        """The problems as `errorList` holds them."""
+        return [problem.as_dict() for problem in self.problems]
+
+    def body(self) -> dict[str, Any]:
+        """Return what a client is told: `{"errorList": [...]}`."""
+        return {"errorList": self.error_list}
+
+    def __str__(self) -> str:
+        return "; ".join(f"{'.'.join(map(str, problem.loc))}: {problem.msg}" for problem in self.problems)
+
+
+class RegistrationError(WebSocketError, TypeError):
+    """A function cannot be used for what it was registered for: the message names it, its parameter, and the fix.
+
+    It is raised where the function is registered, never later.
+    """
