@@ -43,6 +43,7 @@ LAYERS = {
     "listening": 2,
     "opening": 2,
     "pings": 2,
+    "prepared": 2,
     "reconnect": 2,
     "server": 2,
     "service": 2,
@@ -83,8 +84,9 @@ RULES = {
     5: Rule({0, 1, 2, 3, 4}, set(), set()),
 }
 
-# The application layer sees a WebSocket and the server that runs it, never the transport underneath.
-FACES_OF_L2 = {"server", "websocket"}
+# The application layer sees a WebSocket and the server that runs it, never the transport underneath. Rooms offer
+# prepared messages to channels, the interface that every kind of connection has.
+FACES_OF_L2 = {"channel", "prepared", "server", "websocket"}
 
 
 def layer_of(name: str) -> int | None:

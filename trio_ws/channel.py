@@ -73,10 +73,14 @@ class Channel(ABC):
         """Send one message in fragments as `chunks` come; no other message gets between them."""
 
     @abstractmethod
-    def offer(self, message: Prepared) -> bool:
+    def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not.
 
         It waits for nothing, and tells nobody of the end: a connection that has ended takes everything, and drops it.
+
+        Args:
+            message: encoded once for all connections where it can be.
+            hold: more will follow within this scheduler turn.
         """
 
     @abstractmethod

@@ -300,14 +300,14 @@ class Connection(Closing):
         self._transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
         self._committed()
 
-    def offer(self, message: Prepared) -> bool:
+    def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
         if self._network_over or self._endpoint.state is not State.OPEN:
             return True
         transport = self._transport
         if self._streaming_out or transport.outbox.full:
             return False
-        transport.write(message.frame(self._endpoint.encoder), hold=bool(self._inbox.items))
+        transport.write(message.frame(self._endpoint.encoder), hold=hold or bool(self._inbox.items))
         self._committed()
         return True
 

@@ -1,0 +1,126 @@
+"""Backplane: how a room's messages travel between everyone who has the room open, in one process or in many.
+
+Each room is a bounded stream of entries in one order, the same for every subscriber. Publishing appends to it;
+subscribers are handed what is appended, and keep a window of it, a `Log`, which says honestly what it does not hold
+any more. Who a room's members are, and how slow they may be, is not known here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio_ws.prepared import Prepared
+
+__all__ = ["Backplane", "Entry", "Log", "Replay", "Subscriber"]
+
+
+@attrs.frozen(eq=False)
+class Entry:
+    """A message in a room's stream."""
+
+    id: str
+    """Names it among all entries of all rooms; it has no other meaning outside of the backplane that made it."""
+    message: Prepared
+    exclude: frozenset[str]
+    """The ids of the members that it is not for."""
+
+
+Subscriber: TypeAlias = Callable[[Entry], None]
+"""Is handed each entry once, in order. It neither waits nor raises."""
+
+
+@attrs.frozen
+class Replay:
+    """What followed a certain entry."""
+
+    entries: tuple[Entry, ...]
+    """In order; all that is left, if some of it is not."""
+    recovered: bool
+    """Whether nothing is missing."""
+
+
+class Log:
+    """The newest entries of one room's stream, as one subscriber knows it.
+
+    Args:
+        size: how many entries it holds at most.
+    """
+
+    __slots__ = ("_entries", "_forgotten")
+
+    def __init__(self, size: int) -> None:
+        self._entries: deque[Entry] = deque(maxlen=size)
+        self._forgotten: str | None = None  # the entry right before those that are held
+
+    def append(self, entry: Entry) -> None:
+        """Add the newest entry, and forget the oldest if there are too many."""
+        if len(self._entries) == self._entries.maxlen:
+            self._forgotten = (self._entries[0] if self._entries else entry).id
+        self._entries.append(entry)
+
+    def since(self, after: str) -> Replay:
+        """Return what followed the entry with the id `after`, and whether that is all of it."""
+        entries = tuple(self._entries)
+        if after == self._forgotten:
+            return Replay(entries, recovered=True)
+        for place, entry in enumerate(entries, 1):
+            if entry.id == after:
+                return Replay(entries[place:], recovered=True)
+        return Replay(entries, recovered=False)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class Backplane(ABC):
+    """Carries rooms' messages. `tests/rooms/conformance.py` says in tests what every implementation owes."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Hold what the backplane needs, connections and tasks, while rooms are open.
+
+        Tasks of its own talk to the network, so that a publisher or subscriber that is cancelled leaves nothing half
+        done. This one needs nothing.
+        """
+        yield
+
+    @abstractmethod
+    async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
+        """Append a message to a room's stream, and return the id of its entry once that is certain.
+
+        It never waits for a subscriber. It may wait for the backplane itself, which takes a bounded number of messages
+        at once. It is a checkpoint.
+
+        Args:
+            room: the room's name.
+            message: what to say.
+            exclude: the ids of the members that it is not for.
+
+        Raises:
+            trio.Cancelled: nothing was published; but where publishing takes time, it may have been.
+        """
+
+    @abstractmethod
+    def subscribe(self, room: str, deliver: Subscriber, *, history: int) -> AbstractAsyncContextManager[Log]:
+        """Subscribe to a room's stream; leaving the context ends it.
+
+        Within the context each entry is put into the log, then handed to `deliver`: once, in the stream's order, with
+        none missing since those that the log began with.
+
+        Args:
+            room: the room's name.
+            deliver: called with each new entry, not before the context is entered nor after it is left.
+            history: how many entries the log holds at most. It begins with the newest of those that are still there.
+        """

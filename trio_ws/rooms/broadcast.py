@@ -1,0 +1,55 @@
+"""Broadcast: one message to any connections, for applications that keep their own list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+import trio
+
+from trio_ws.codes import CloseCode
+from trio_ws.prepared import Prepared
+from trio_ws.rooms.room import some_of
+from trio_ws.rooms.seat import TOO_SLOW
+from trio_ws.websocket import WebSocket
+
+__all__ = ["broadcast"]
+
+_POLICIES: Final = ("disconnect", "drop_newest")
+
+
+async def broadcast(
+    connections: Iterable[WebSocket],
+    message: Any,
+    *,
+    exclude: WebSocket | Iterable[WebSocket] | None = None,
+    policy: Literal["disconnect", "drop_newest"] = "disconnect",
+) -> None:
+    """Send one message to many connections. It never waits for one of them, but it is a checkpoint.
+
+    Those that have ended, or are not accepted yet, are skipped. The message is encoded once. `connections` is gone
+    through in one step, after the checkpoint: it may change before and after.
+
+    Args:
+        connections: any iterable of connections, of a server or of clients.
+        message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
+        exclude: connections that shall not get it.
+        policy: what becomes of a connection whose outbox is full: "disconnect" ends it with 1013, "drop_newest" lets
+            it miss this message. To let messages wait for it, use a room.
+
+    Raises:
+        TypeError: the message cannot be encoded; likewise ValueError.
+        ValueError: there is no such policy.
+        trio.Cancelled: nobody got it.
+    """
+    if policy not in _POLICIES:
+        raise ValueError(f"policy must be one of {', '.join(_POLICIES)}, not {policy!r}: other policies need a room")
+    prepared = Prepared(message)
+    await trio.lowlevel.checkpoint()
+    excluded = frozenset(some_of(exclude))
+    for websocket in tuple(connections):
+        channel = websocket._channel
+        if channel is None or websocket in excluded or channel.offer(prepared):
+            continue
+        if policy == "disconnect":
+            channel.abort(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

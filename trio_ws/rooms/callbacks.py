@@ -1,0 +1,82 @@
+"""Callbacks: what a room tells the application of its members, one thing at a time and in order.
+
+They run in a task of the rooms' own, not in the member's, which may be gone or cancelled by then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.seat import Member
+
+__all__ = ["Callback", "Callbacks"]
+
+logger = logging.getLogger("trio_ws")
+
+Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
+"""Is called with the member and the room's number of members right after it joined or left."""
+
+
+class Callbacks:
+    """The calls of one room that are due, and the task that makes them while there are any.
+
+    Args:
+        where: the room, for the log.
+        timeout: seconds that one call may take.
+    """
+
+    __slots__ = ("_due", "_timeout", "_where", "_working")
+
+    def __init__(self, where: str, timeout: float) -> None:
+        self._due: deque[tuple[Callback, Member, int]] = deque()
+        self._where = where
+        self._timeout = timeout
+        self._working = False
+
+    def add(self, callbacks: list[Callback], member: Member, count: int, nursery: trio.Nursery | None) -> None:
+        """Call each of `callbacks` in its turn.
+
+        Args:
+            callbacks: what to call.
+            member: who joined or left.
+            count: the number of members after that.
+            nursery: runs the calls; None if the rooms have ended, and nobody makes them any more.
+        """
+        if not callbacks:
+            return
+        if nursery is None:
+            logger.warning("a member of %s came or went after the rooms had ended: no callback runs", self._where)
+            return
+        self._due.extend((callback, member, count) for callback in callbacks)
+        if not self._working:
+            self._working = True
+            nursery.start_soon(self._work, name=f"callbacks of {self._where}")
+
+    async def _work(self) -> None:
+        try:
+            while self._due:
+                await self._call(*self._due.popleft())
+        finally:
+            self._working = False
+            if self._due:
+                logger.warning("the rooms ended before %d callbacks of %s could run", len(self._due), self._where)
+                self._due.clear()
+
+    async def _call(self, callback: Callback, member: Member, count: int) -> None:
+        """Make one call; an error in it, or its taking too long, is a line in the log and nothing else."""
+        with trio.move_on_after(self._timeout) as scope:
+            try:
+                result = callback(member, count)
+                if isawaitable(result):
+                    await result
+            except Exception:
+                logger.exception("error in a callback of %s", self._where)
+        if scope.cancelled_caught:
+            logger.warning("a callback of %s took longer than %g s: it was cancelled", self._where, self._timeout)

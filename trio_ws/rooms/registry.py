@@ -1,0 +1,144 @@
+"""Registry: `Rooms` finds a room by its name, and runs what belongs to rooms while a server runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import trio
+
+from trio_ws.errors import LocalProtocolError
+from trio_ws.rooms.memory import MemoryBackplane
+from trio_ws.rooms.room import Room, RoomOptions
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.backplane import Backplane
+    from trio_ws.rooms.seat import Policy
+
+__all__ = ["Rooms"]
+
+
+class Rooms:
+    """All rooms of an application. Iterating over it gives the rooms that have members.
+
+    Rooms can be named at any time, joined only within `running`.
+
+    Args:
+        backplane: carries the messages; None for one within this process.
+        callback_timeout: seconds that one `on_join` or `on_leave` may take, and all that are due at the end.
+    """
+
+    def __init__(self, backplane: Backplane | None = None, *, callback_timeout: float = 5.0) -> None:
+        self.backplane = MemoryBackplane() if backplane is None else backplane
+        self.callback_timeout = callback_timeout
+        self.calling: trio.Nursery | None = None
+        """Runs callbacks; None when the rooms do not run."""
+        self._nursery: trio.Nursery | None = None
+        self._known: WeakValueDictionary[str, Room] = WeakValueDictionary()
+        self._open: dict[str, Room] = {}
+        self._process = secrets.token_hex(4)
+        self._numbers = count(1)
+
+    def room(
+        self, name: str, *, history: int | None = None, policy: Policy | None = None, backlog: int | None = None
+    ) -> Room:
+        """Return the room with that name: the same object for as long as it has members or somebody holds it.
+
+        A room that nobody is in and nobody holds is forgotten, with its options, callbacks and history.
+
+        Args:
+            name: any text.
+            history: how many of the latest messages newcomers get; 0 if never given. It lasts while there are members.
+            policy: what becomes of a member for which too much waits: "disconnect" (with 1013), if never given,
+                "drop_oldest" or "drop_newest".
+            backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
+                each message; 1 MiB if never given.
+
+        Raises:
+            ValueError: the room exists with other options; or an option makes no sense.
+        """
+        given: dict[str, Any] = {"history": history, "policy": policy, "backlog": backlog}
+        given = {option: value for option, value in given.items() if value is not None}
+        room = self._known.get(name)
+        if room is None:
+            room = self._known[name] = Room(self, name, RoomOptions(**given))
+            return room
+        for option, value in given.items():
+            if getattr(room.options, option) != value:
+                has = getattr(room.options, option)
+                raise ValueError(f"{room!r} exists with {option}={has!r}, it cannot have {option}={value!r} too")
+        return room
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter([room for room in self._open.values() if room.count])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Run the rooms while the block runs: put what serves connections into it.
+
+        Cancelling the block cancels nothing of the rooms until it has ended, so that members can leave in order. Then
+        the rooms' tasks are cancelled, and callbacks that are due have `callback_timeout`.
+
+        Raises:
+            LocalProtocolError: they are running.
+        """
+        if self.calling is not None:
+            raise LocalProtocolError("the rooms are running already")
+        over = trio.Event()
+        failure: BaseException | None = None
+        async with self.backplane.running(), trio.open_nursery() as outer:
+            await outer.start(self._run, over)
+            try:
+                yield
+            except BaseException as error:
+                failure = error  # raised as it is, not in the nursery's group
+            over.set()
+        if failure is not None:
+            raise failure
+
+    async def _run(self, over: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as self.calling:
+                    async with trio.open_nursery() as self._nursery:
+                        task_status.started()
+                        await over.wait()
+                        self._nursery.cancel_scope.cancel(reason="the rooms have ended")
+                    self._nursery = None
+                    self.calling.cancel_scope.deadline = trio.current_time() + self.callback_timeout
+        finally:
+            self._nursery = self.calling = None
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Runs the rooms' sessions.
+
+        Raises:
+            LocalProtocolError: the rooms do not run.
+        """
+        if self._nursery is None:
+            raise LocalProtocolError("rooms can be joined only while they run: within 'async with rooms.running()'")
+        return self._nursery
+
+    # --- what rooms tell -----------------------------------------------------------------------------------------
+
+    def keep(self, room: Room) -> None:
+        """The room has, or will have, members: it stays."""
+        self._open[room.name] = room
+
+    def let_go(self, room: Room) -> None:
+        """The room is empty: it stays only if somebody holds it."""
+        self._open.pop(room.name, None)
+
+    def next_member_id(self) -> str:
+        """Return an id that no other member has, in any process."""
+        return f"{self._process}-{next(self._numbers)}"
