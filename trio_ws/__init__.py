@@ -1,4 +1,10 @@
-"""WebSockets for Trio: every connection is a nursery, and everything that belongs to it lives and dies with it."""
+"""WebSockets for Trio: every connection is a nursery, and everything that belongs to it lives and dies with it.
+
+The application layer is imported when one of its names is first used: it needs pydantic, the rest does not.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from trio_ws.client import open_websocket
 from trio_ws.codes import CloseCode
@@ -28,28 +34,89 @@ from trio_ws.serving import serve_websocket
 from trio_ws.url import URL, QueryParameters
 from trio_ws.websocket import WebSocket
 
+if TYPE_CHECKING:
+    from trio_ws.app import (
+        App,
+        BlockingWebSocket,
+        Controller,
+        Cookie,
+        Depends,
+        Header,
+        ModelWSResponse,
+        Ok,
+        Path,
+        Query,
+        Reply,
+        Router,
+        Sessions,
+        WsBody,
+    )
+    from trio_ws.rooms import Room, broadcast
+
 __version__ = "0.1.0"
+
+_LATER = dict.fromkeys(
+    (
+        "App",
+        "BlockingWebSocket",
+        "Controller",
+        "Cookie",
+        "Depends",
+        "Header",
+        "ModelWSResponse",
+        "Ok",
+        "Path",
+        "Query",
+        "Reply",
+        "Router",
+        "Sessions",
+        "WsBody",
+    ),
+    "trio_ws.app",
+) | dict.fromkeys(("Room", "broadcast"), "trio_ws.rooms")
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)
+
 
 __all__ = [
     "URL",
+    "App",
     "BackoffSettings",
+    "BlockingWebSocket",
     "CloseCode",
     "CloseInfo",
     "Compression",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionRejected",
+    "Controller",
+    "Cookie",
+    "Depends",
+    "Header",
     "Headers",
     "InvalidMessage",
     "Limits",
     "LocalProtocolError",
+    "ModelWSResponse",
+    "Ok",
+    "Path",
+    "Query",
     "QueryParameters",
     "Reject",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Response",
+    "Room",
+    "Router",
     "Server",
     "Service",
+    "Sessions",
     "Statistics",
     "Timeouts",
     "UnexpectedMessage",
@@ -58,7 +125,9 @@ __all__ = [
     "WebSocketError",
     "WebSocketException",
     "WebSocketMessage",
+    "WsBody",
     "__version__",
+    "broadcast",
     "open_websocket",
     "reconnect",
     "serve_websocket",

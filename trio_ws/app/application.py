@@ -1,0 +1,341 @@
+"""App: a router with everything that runs it: settings, pages, sessions, rooms, lifespan, and the ways to serve."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED, Page, Pages
+from trio_ws.app.router import Router
+from trio_ws.app.visit import Visit
+from trio_ws.codes import check_close
+from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.rooms import Room, Rooms
+from trio_ws.running import serve_until_signalled
+from trio_ws.server import Server
+from trio_ws.service import Response
+from trio_ws.serving import bind
+from trio_ws.settings import Origins, Settings
+
+if TYPE_CHECKING:
+    import ssl
+
+    from trio_ws.app.guards import Guard
+    from trio_ws.app.path import Converter
+    from trio_ws.app.route import Route
+    from trio_ws.app.sessions import Sessions
+    from trio_ws.listening import Listener
+    from trio_ws.request import Request
+    from trio_ws.service import Service
+    from trio_ws.testing import TestClient
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["App"]
+
+E = TypeVar("E", bound=Callable[..., Any])
+
+Lifespan = Callable[["App"], AbstractAsyncContextManager[object]]
+
+
+class App(Router):
+    """An application: routes, and what they share.
+
+    Args:
+        controllers: classes to register, as `add_controller` does.
+        guards: stand before the guards of every route.
+        lifespan: an asynchronous context manager that is entered before the first connection and left after the last;
+            tasks started in `app.nursery` run meanwhile.
+        limits: what one peer may cost.
+        timeouts: how long to wait for whom.
+        compression: True for permessage-deflate with the defaults, or a `Compression`.
+        origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        sessions: keep a session for each client in a signed cookie.
+        converters: of path parameters, by name, beside the built-in ones.
+        not_found_status: answers an upgrade to a path that has no route.
+        max_threads: plain `def` functions that run at once, each in a thread.
+
+    Raises:
+        RegistrationError: a controller cannot work.
+        ValueError: an option makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        controllers: Iterable[type] = (),
+        guards: Iterable[Guard] = (),
+        lifespan: Lifespan | None = None,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        compression: Compression | bool | None = None,
+        origins: Origins = None,
+        sessions: Sessions | None = None,
+        converters: Mapping[str, Converter] | None = None,
+        not_found_status: int = 403,
+        max_threads: int = 500,
+    ) -> None:
+        super().__init__(guards=guards, converters=converters)
+        if not 400 <= not_found_status <= 499:
+            raise ValueError(f"not_found_status is from 400 to 499, not {not_found_status}")
+        self.state = SimpleNamespace()
+        """Yours: whatever the application's functions share."""
+        self.settings = Settings(
+            limits=limits or Limits(), timeouts=timeouts or Timeouts(), compression=compression, origins=origins
+        )
+        self.sessions = sessions
+        self.not_found_status = not_found_status
+        self.max_threads = max_threads
+        self.responder = _AppResponder(self)
+        """What a `Server` serves the application with."""
+        self._lifespan = lifespan
+        self._pages = Pages()
+        self._rooms = Rooms()
+        self._close_codes: dict[type[BaseException], int] = {}
+        self._on_error: Callable[[WebSocket, BaseException], Any] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._limiter: trio.CapacityLimiter | None = None
+        self._server: Server | None = None
+        self._table: list[Route] | None = None
+        for controller in controllers:
+            self.add_controller(controller)
+
+    # --- registering what is no route ----------------------------------------------------------------------------
+
+    def page(self, path: str, page: str | os.PathLike[str] | Page) -> None:
+        """Answer a plain GET for `path`: with a file, or with what a function makes of the request.
+
+        A path that differs in a trailing slash only is redirected (307).
+
+        Args:
+            path: begins with a slash; compared exactly.
+            page: a file, whose name tells its type, or a function, `async` or not, that takes the `Request` and returns
+                text (HTML), bytes, a dict or list (JSON), or a `Response`.
+
+        Raises:
+            ValueError: the path does not begin with a slash, or is taken.
+            FileNotFoundError: there is no such file.
+        """
+        self._pages.add(path, page if callable(page) else Path(page))
+
+    def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
+        """Answer plain GETs below `prefix` with the files in `folder`.
+
+        Raises:
+            ValueError: the prefix does not begin with a slash.
+            NotADirectoryError: there is no such folder.
+        """
+        self._pages.add_folder(prefix, Path(folder))
+
+    def close_on(self, error: type[BaseException], code: int) -> None:
+        """Close with `code` when an error of that type leaves a handler; the most derived type counts.
+
+        Raises:
+            ValueError: the code may not be sent.
+        """
+        check_close(code, "")
+        self._close_codes[error] = code
+
+    def on_error(self, function: E) -> E:
+        """Call `function(ws, error)` after an error that nobody foresaw was logged; it may be `async`."""
+        self._on_error = function
+        return function
+
+    def room(self, name: str, **options: Any) -> Room:
+        """Return the room of that name; see `Room` for the options.
+
+        The same name is the same room as long as it has members.
+        """
+        return self._rooms.room(name, **options)
+
+    def url_for(self, name: str, **parameters: Any) -> str:
+        """Return the path of a route, with its parameters filled in.
+
+        Args:
+            name: the route's `name=`, else the name of its function.
+            parameters: values of the path's parameters.
+
+        Raises:
+            LookupError: there is no such route.
+            ValueError: a parameter is missing, is not of the path, or does not fit.
+        """
+        for route in self.routes():
+            if route.name == name:
+                return route.pattern.build(**parameters)
+        raise LookupError(f"no route is named {name!r}")
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Tasks in it run as long as the application; they are cancelled when the last connection has ended.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        if self._nursery is None:
+            raise RuntimeError("the application's nursery is open only while it runs")
+        return self._nursery
+
+    @property
+    def server(self) -> Server:
+        """The server that runs the application, for its `statistics` and `shutdown`.
+
+        Raises:
+            RuntimeError: the application is not being served.
+        """
+        if self._server is None:
+            raise RuntimeError("the application has no server: it is not being served")
+        return self._server
+
+    @asynccontextmanager
+    async def lifespan_context(self) -> AsyncGenerator[None, None]:
+        """Enter what surrounds all connections: the nursery, the rooms, and the application's `lifespan`.
+
+        Raises:
+            RegistrationError: a method was decorated whose class is no controller.
+            RuntimeError: the application runs already.
+        """
+        self.check_pending()
+        if self._nursery is not None:
+            raise RuntimeError("the application runs already")
+        lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._limiter = trio.CapacityLimiter(self.max_threads)
+            self._table = list(self.routes())
+            try:
+                async with self._rooms.running(), lifespan:
+                    yield
+            finally:
+                self._nursery = None
+                self._table = None
+            nursery.cancel_scope.cancel(reason="the application ends")
+
+    async def serve(
+        self,
+        host: str | None = "localhost",
+        port: int | None = 8000,
+        *,
+        uds: str | os.PathLike[str] | None = None,
+        listeners: Sequence[Listener] = (),
+        ssl_context: ssl.SSLContext | None = None,
+        poller: bool | None = None,
+        strict: bool = False,
+        task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve the application until cancelled, or until the server's `shutdown` is called.
+
+        `server = await nursery.start(app.serve, "127.0.0.1", 0)` returns once it accepts.
+
+        Args:
+            host: a name or an address; None for all interfaces.
+            port: the TCP port, 0 for one that is free, None for no TCP.
+            uds: the path of a Unix socket to listen on.
+            listeners: listening sockets, or listeners of Trio's, to accept from; they are closed at the end.
+            ssl_context: serve TLS on all of them that are plain sockets.
+            poller: False turns the shared poller off.
+            strict: let a handler's error end the server, for tests.
+            task_status: for `nursery.start`.
+
+        Raises:
+            OSError: an address cannot be listened on.
+            RegistrationError: a method was decorated whose class is no controller.
+            trio.Cancelled: after every client was told 1001.
+        """
+        server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
+        async with self.lifespan_context():
+            self._server = server
+            try:
+                await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
+            finally:
+                self._server = None
+
+    def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
+        """Serve the application in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM, then shut down gracefully.
+
+        Args:
+            host: a name or an address.
+            port: the TCP port.
+            options: the other arguments of `serve`.
+        """
+        trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
+
+    def test_client(self, **options: Any) -> TestClient:
+        """Return a client for tests, without a network; see `trio_ws.testing.TestClient`."""
+        from trio_ws.testing import TestClient  # noqa: PLC0415 - tests only
+
+        return TestClient(self.responder, **options)
+
+    # --- what a visit needs --------------------------------------------------------------------------------------
+
+    @property
+    def limiter(self) -> trio.CapacityLimiter:
+        """Bounds the threads of plain `def` functions."""
+        if self._limiter is None:
+            raise RuntimeError("the application does not run")
+        return self._limiter
+
+    def match(self, raw_path: str) -> tuple[Route, dict[str, Any]] | None:
+        """Return the first route that a path matches, with the values of its parameters."""
+        for route in self._table if self._table is not None else self.routes():
+            values = route.pattern.match(raw_path)
+            if values is not None:
+                return route, values
+        return None
+
+    def open_session(self, websocket: WebSocket) -> None:
+        """Give a connection its session, if there are sessions."""
+        sessions = self.sessions
+        if sessions is not None:
+            session = sessions.load(websocket.request)
+            websocket._session = session
+            websocket._on_answer = lambda: sessions.header(session)
+
+    def close_code_of(self, error: BaseException) -> int | None:
+        """Return what `close_on` says of an error."""
+        return next((self._close_codes[kind] for kind in type(error).__mro__ if kind in self._close_codes), None)
+
+    async def report(self, websocket: WebSocket, error: BaseException) -> None:
+        """Call `on_error`, if there is one."""
+        if self._on_error is not None:
+            result = self._on_error(websocket, error)
+            if inspect.isawaitable(result):
+                await result
+
+
+class _AppResponder:
+    """What the server asks an application."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.settings = app.settings
+        self.lifespan_context = app.lifespan_context
+
+    async def page(self, request: Request) -> Response:
+        if request.url.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
+            return self._health()
+        answer = await self._app._pages.answer(request)
+        if answer is NOT_FOUND and self._app.match(request.url.raw_path) is not None:
+            return UPGRADE_REQUIRED
+        return answer
+
+    def _health(self) -> Response:
+        draining = self._app._server is not None and self._app._server.draining
+        body = b"draining\n" if draining else b"ok\n"
+        return Response(status=503 if draining else 200, headers={"Content-Type": "text/plain"}, body=body)
+
+    def route(self, request: Request) -> tuple[Request, Service] | Response:
+        matched = self._app.match(request.url.raw_path)
+        if matched is None:
+            return Response(status=self._app.not_found_status)
+        route, parameters = matched
+        routed = request.with_path_parameters(parameters)
+        return routed, Visit(self._app, route, routed).service()

@@ -1,0 +1,178 @@
+"""Blocking: plain `def` handlers, each in a worker thread, on a WebSocket whose methods wait by blocking the thread."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from trio_ws.codes import CloseCode
+from trio_ws.errors import HeaderSource, WebSocketDisconnect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from trio_ws.headers import Headers
+    from trio_ws.messages import WebSocketMessage
+    from trio_ws.request import Request
+    from trio_ws.url import URL, QueryParameters
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["BlockingWebSocket", "in_thread"]
+
+T = TypeVar("T")
+
+
+class BlockingWebSocket:
+    """The `WebSocket` of a plain `def` handler. It may only be used from the handler's own thread.
+
+    Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
+    the handler is cancelled, the method that waits raises `trio.Cancelled`: let it pass.
+    """
+
+    __slots__ = ("_websocket",)
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    def _run(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return trio.from_thread.run(method, *args)
+
+    # --- the request ---------------------------------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """What the client asked for."""
+        return self._websocket.request
+
+    @property
+    def url(self) -> URL:
+        """The full URL of the request."""
+        return self._websocket.url
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the request."""
+        return self._websocket.headers
+
+    @property
+    def query_parameters(self) -> QueryParameters:
+        """The query of the request."""
+        return self._websocket.query_parameters
+
+    @property
+    def path_parameters(self) -> Mapping[str, Any]:
+        """What the route took from the path."""
+        return self._websocket.path_parameters
+
+    @property
+    def session(self) -> MutableMapping[str, Any]:
+        """The client's session."""
+        return self._websocket.session
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages may be sent."""
+        return self._websocket.connected
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the first close frame; None while the connection is open."""
+        return self._websocket.close_code
+
+    def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
+        """Answer the handshake with yes."""
+        self._run(self._websocket.accept, subprotocol, headers)
+
+    def reject(self, status: int = 403, headers: HeaderSource = (), body: bytes = b"") -> None:
+        """Answer the handshake with an HTTP status; the handler ends here."""
+        self._run(self._websocket.reject, status, headers, body)
+
+    # --- messages ------------------------------------------------------------------------------------------------
+
+    def receive(self) -> Any:
+        """Return the next message."""
+        return self._run(self._websocket.receive)
+
+    def receive_text(self) -> str:
+        """Return the next message, which must be text."""
+        return self._run(self._websocket.receive_text)
+
+    def receive_bytes(self) -> bytes:
+        """Return the next message, which must be binary."""
+        return self._run(self._websocket.receive_bytes)
+
+    def receive_json(self) -> Any:
+        """Return the value of the next message, which must be JSON."""
+        return self._run(self._websocket.receive_json)
+
+    def recv(self) -> WebSocketMessage | None:
+        """Return the next message, then the peer's close, then None."""
+        return self._run(self._websocket.recv)
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            try:
+                message = self.receive()
+            except WebSocketDisconnect as end:
+                if self._websocket._is_good(end.code):
+                    return
+                raise
+            yield message
+
+    def send(self, data: Any) -> None:
+        """Send a message."""
+        self._run(self._websocket.send, data)
+
+    def send_text(self, text: str) -> None:
+        """Send a text message."""
+        self._run(self._websocket.send_text, text)
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a binary message."""
+        self._run(self._websocket.send_bytes, data)
+
+    send_binary = send_bytes
+
+    def send_json(self, value: Any) -> None:
+        """Send a value as JSON."""
+        self._run(self._websocket.send_json, value)
+
+    def ping(self, payload: bytes | None = None) -> float:
+        """Send a ping, wait for its pong, and return the seconds between."""
+        return self._run(self._websocket.ping, payload)
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connection."""
+        self._run(self._websocket.close, code, reason)
+
+    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connection if it is open."""
+        self._run(self._websocket.ensure_closed, code, reason)
+
+
+def in_thread(
+    function: Callable[..., Any], websocket: WebSocket, limiter: trio.CapacityLimiter
+) -> Callable[..., Awaitable[Any]]:
+    """Return an asynchronous form of a plain function: it runs in a worker thread, on a blocking `websocket`.
+
+    Args:
+        function: where it takes `websocket`, it gets the blocking one.
+        websocket: the connection it is for.
+        limiter: bounds the threads.
+
+    Cancellation reaches the thread in whatever method of the connection it waits; the thread is waited for.
+    """
+    blocking = BlockingWebSocket(websocket)
+
+    @wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        swapped = [blocking if value is websocket else value for value in args]
+        named = {name: blocking if value is websocket else value for name, value in kwargs.items()}
+        return await trio.to_thread.run_sync(partial(function, *swapped, **named), limiter=limiter)
+
+    return run

@@ -1,0 +1,88 @@
+"""Body: which parameter of a listener's function takes the message, and what the message is validated into."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from inspect import Parameter
+from typing import Annotated, Any, get_args, get_origin
+
+import attrs
+
+from trio_ws.app.conversion import Validator, adapter_for
+from trio_ws.app.hints import Scope, label_of
+from trio_ws.app.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
+from trio_ws.app.problems import RegistrationError
+from trio_ws.request import Request
+from trio_ws.websocket import WebSocket
+
+__all__ = ["BodyParameter", "body_parameter"]
+
+CONNECTION_NAMES = frozenset({"ws", "websocket"})
+"""A parameter of that name without an annotation is the connection, not the message."""
+
+_MARKERS = (ValueMarker, DependsMarker, RefusedMarker)
+_FILLABLE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+
+@attrs.frozen
+class BodyParameter:
+    """The parameter that takes the message."""
+
+    name: str
+    validator: Validator | None
+    """None takes the decoded message as it is: the parameter has no annotation."""
+
+
+def body_parameter(function: Callable[..., Any], path_names: Collection[str]) -> BodyParameter | None:
+    """Find the parameter of a listener's function that takes the message: the one marked `WsBody()`, else the first.
+
+    Parameters that something else fills do not count: the connection, the request, path parameters, and those with
+    another marker. None: the function takes no message.
+
+    Raises:
+        RegistrationError: two parameters are marked, or the annotation cannot be validated into.
+    """
+    scope = Scope(function)
+    marked: list[tuple[str, Any]] = []
+    eligible: list[tuple[str, Any]] = []
+    for parameter in inspect.signature(function).parameters.values():
+        annotation = _annotation(parameter, scope)
+        markers = [*_metadata(annotation), parameter.default]
+        if any(isinstance(marker, BodyMarker) for marker in markers):
+            marked.append((parameter.name, annotation))
+        elif _is_eligible(parameter, annotation, markers, path_names):
+            eligible.append((parameter.name, annotation))
+    if len(marked) > 1:
+        names = ", ".join(name for name, _ in marked)
+        raise RegistrationError(f"{label_of(function)}: {names} are marked WsBody(): a message has one body")
+    if not (marked or eligible):
+        return None
+    name, annotation = (marked or eligible)[0]
+    if annotation is Parameter.empty:
+        return BodyParameter(name, None)
+    return BodyParameter(name, adapter_for(annotation, where=f"{label_of(function)}: {name}"))
+
+
+def _annotation(parameter: Parameter, scope: Scope) -> Any:
+    if parameter.annotation is Parameter.empty:
+        return Parameter.empty
+    try:
+        return scope.resolve(parameter.annotation)
+    except Exception:  # what it is, `signature` says with the fix; only a body has to be known here
+        return parameter.annotation
+
+
+def _metadata(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+
+
+def _is_eligible(parameter: Parameter, annotation: Any, markers: list[Any], path_names: Collection[str]) -> bool:
+    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if parameter.kind not in _FILLABLE or parameter.name in path_names:
+        return False
+    if plain is Parameter.empty and parameter.name in CONNECTION_NAMES:
+        return False
+    if inspect.isclass(plain) and issubclass(plain, (WebSocket, Request)):
+        return False
+    return not any(isinstance(marker, _MARKERS) for marker in markers)

@@ -1,0 +1,75 @@
+"""Controllers: classes whose methods are routes, one instance for each connection, made after the guards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import attrs
+
+from trio_ws.app.problems import RegistrationError
+
+if TYPE_CHECKING:
+    from trio_ws.app.guards import GuardContext
+    from trio_ws.app.route import RouteOptions, Target
+    from trio_ws.request import Request
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["Controller", "Mark", "in_class_body", "mark", "marks_of"]
+
+T = TypeVar("T")
+
+_MARKS: Final = "__trio_ws_routes__"
+
+
+class Controller:
+    """A base for controllers. It is optional: any class can be one.
+
+    Attributes:
+        websocket: the connection; set before a route's method is called.
+        request: what the client asked for.
+        context: what guards were given; `self.context.switch_to_websocket().get_client()` is the connection.
+    """
+
+    websocket: WebSocket
+    request: Request
+    context: GuardContext
+
+
+@attrs.frozen
+class Mark:
+    """A method of a class that is yet to become a controller, marked as a route."""
+
+    path: str
+    target: Target
+    options: RouteOptions
+
+
+def in_class_body(function: Callable[..., Any]) -> bool:
+    """Say whether `function` is being defined in the body of a class, and so will be a method."""
+    parent = getattr(function, "__qualname__", "").rpartition(".")[0]
+    return bool(parent) and not parent.endswith("<locals>")
+
+
+def mark(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
+    """Note on a method that it is a route of its class."""
+    function.__dict__.setdefault(_MARKS, []).append(Mark(path, target, options))
+
+
+def marks_of(controller: type) -> list[Mark]:
+    """Return the routes of a class, its bases' first, overridden methods' not.
+
+    Raises:
+        RegistrationError: there are none.
+    """
+    found: dict[str, list[Mark]] = {}
+    for owner in reversed(controller.__mro__):
+        for name, member in vars(owner).items():
+            function = getattr(member, "__wrapped__", member)
+            found[name] = list(getattr(function, _MARKS, ()))
+    marks = [each for listed in found.values() for each in listed]
+    if not marks:
+        raise RegistrationError(
+            f"controller {controller.__qualname__} has no routes: decorate its methods with @websocket or @listener"
+        )
+    return marks

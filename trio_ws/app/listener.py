@@ -1,0 +1,259 @@
+"""Listener: a route that is called back: with each message, validated; when a client comes; when it has gone.
+
+The three documented shapes, `@app.listener`, `accept_callback` and methods of a controller, all end in `converse`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
+
+import attrs
+import trio
+
+from trio_ws.app.problems import ParameterError, Problem, RegistrationError
+from trio_ws.app.replies import NotAReply, Reply, encode_reply
+from trio_ws.codec import as_bytes, as_text, from_json
+from trio_ws.errors import InvalidMessage, WebSocketDisconnect
+
+if TYPE_CHECKING:
+    from trio_ws.app.conversion import Validator
+    from trio_ws.channel import Channel
+    from trio_ws.codec import Payload, ValueType
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["Callbacks", "Listener", "ListenerOptions", "OnInvalid", "converse"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OnInvalid: TypeAlias = "Literal['reply', 'close'] | Callable[[ParameterError], Any]"
+"""What a message that does not validate is answered with: the documented envelope with status 400; that, and the end of
+the connection with 1007; or what a function makes of the error."""
+
+
+@attrs.frozen(kw_only=True)
+class ListenerOptions:
+    """How a listener treats messages.
+
+    Raises:
+        ValueError: an option makes no sense.
+    """
+
+    encoding: ValueType = attrs.field(default="json", validator=attrs.validators.in_(("json", "text", "bytes")))
+    on_invalid: OnInvalid = "reply"
+    concurrency: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        if not callable(self.on_invalid) and self.on_invalid not in ("reply", "close"):
+            raise ValueError(f'on_invalid is "reply", "close" or a function, not {self.on_invalid!r}')
+
+
+class Listener:
+    """The callbacks of one route, as `@app.listener` makes them of the function that takes messages.
+
+    Args:
+        on_receive: called with each message.
+        options: how messages are treated.
+    """
+
+    def __init__(self, on_receive: Callable[..., Any], options: ListenerOptions) -> None:
+        self.receive_callback = on_receive
+        self.connect_callback: Callable[..., Any] | None = None
+        self.disconnect_callback: Callable[..., Any] | None = None
+        self.options = options
+        self.checks: list[Callable[[], object]] = []
+        """Called when a callback was added; what they raise refuses it."""
+        self.__name__ = getattr(on_receive, "__name__", "listener")
+        self.__doc__ = on_receive.__doc__
+        self.__wrapped__ = on_receive
+
+    def on_connect(self, function: F) -> F:
+        """Call `function` when a client has come: it takes nothing, the connection, and route parameters by name.
+
+        Raises:
+            RegistrationError: there is one already, or it has a parameter that nobody provides.
+        """
+        self._check_free(self.connect_callback, "on_connect")
+        self.connect_callback = function
+        try:
+            self._check()
+        except BaseException:
+            self.connect_callback = None
+            raise
+        return function
+
+    def on_disconnect(self, function: F) -> F:
+        """Call `function` exactly once when a client has gone: with the connection, and with `code`, if it takes them.
+
+        Raises:
+            RegistrationError: there is one already, or it has a parameter that nobody provides.
+        """
+        self._check_free(self.disconnect_callback, "on_disconnect")
+        self.disconnect_callback = function
+        try:
+            self._check()
+        except BaseException:
+            self.disconnect_callback = None
+            raise
+        return function
+
+    def _check(self) -> None:
+        for check in self.checks:
+            check()
+
+    def _check_free(self, callback: Callable[..., Any] | None, name: str) -> None:
+        if callback is not None:
+            raise RegistrationError(f"listener {self.__name__!r} has an {name} callback already: {callback!r}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as in a test of it."""
+        return self.receive_callback(*args, **kwargs)
+
+
+@attrs.frozen
+class Callbacks:
+    """What a listener does for one connection, its parameters taken care of."""
+
+    receive: Callable[[Any], Any]
+    """Called with a body that was validated; its result is the reply, awaited if it can be."""
+    body: Validator | None
+    """Validates a body; None takes it as it is."""
+    options: ListenerOptions
+    name: str
+    """Of the function that is called, for the log."""
+
+
+Send: TypeAlias = "Callable[[Payload], Awaitable[None]]"
+
+
+async def converse(websocket: WebSocket, callbacks: Callbacks) -> None:
+    """Call back with each message until the connection ends.
+
+    Raises:
+        WebSocketDisconnect: it ended with a code that is not caught.
+        UnexpectedMessage: a message of the wrong kind; it closes with 1003.
+        InvalidMessage: after the reply, under `on_invalid="close"`; it closes with 1007.
+        NotAReply: a callback returned something that cannot be sent; it closes with 1011.
+    """
+    channel = websocket._open_channel()
+    try:
+        if callbacks.options.concurrency == 1:
+            while True:
+                await _answer(channel, await channel.receive(), callbacks, channel.send)
+        else:
+            await _converse_concurrently(channel, callbacks)
+    except WebSocketDisconnect as end:
+        if websocket.connected or not websocket._is_good(end.code):
+            raise
+
+
+async def _converse_concurrently(channel: Channel, callbacks: Callbacks) -> None:
+    """Work on several messages at once; replies leave in the order of the messages."""
+    slots = trio.Semaphore(callbacks.options.concurrency)
+    end: WebSocketDisconnect | None = None
+    async with trio.open_nursery() as nursery:
+        before = trio.Event()
+        before.set()
+        while end is None:
+            await slots.acquire()
+            try:
+                message = await channel.receive()
+            except WebSocketDisconnect as error:
+                end = error  # the callbacks that run may end in peace
+            else:
+                done = trio.Event()
+                nursery.start_soon(_answer_in_turn, channel, message, callbacks, slots, before, done)
+                before = done
+    if end is not None:
+        raise end
+
+
+async def _answer_in_turn(
+    channel: Channel,
+    message: str | bytes,
+    callbacks: Callbacks,
+    slots: trio.Semaphore,
+    before: trio.Event,
+    done: trio.Event,
+) -> None:
+    async def send(reply: Payload) -> None:
+        await before.wait()
+        await channel.send(reply)
+
+    try:
+        await _answer(channel, message, callbacks, send)
+    except WebSocketDisconnect:
+        if channel.close_info is None:
+            raise  # of another connection
+    finally:
+        slots.release()
+    await before.wait()
+    done.set()
+
+
+async def _answer(channel: Channel, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
+    """Call back with one message, and send what it is answered with."""
+    channel.callbacks += 1
+    try:
+        try:
+            body = _decode(message, callbacks)
+        except ParameterError as error:
+            await _answer_invalid(message, error, callbacks, send)
+        else:
+            await _send_result(callbacks.receive(body), callbacks, send)
+    finally:
+        channel.callbacks -= 1
+
+
+def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
+    match callbacks.options.encoding:
+        case "text":
+            body: Any = as_text(message)
+        case "bytes":
+            body = as_bytes(message)
+        case "json":
+            try:
+                body = from_json(message)
+            except InvalidMessage as error:
+                raise ParameterError([Problem((), "json_invalid", str(error))]) from None
+        case other:
+            assert_never(other)
+    return body if callbacks.body is None else callbacks.body.from_body(body)
+
+
+async def _answer_invalid(message: str | bytes, error: ParameterError, callbacks: Callbacks, send: Send) -> None:
+    on_invalid = callbacks.options.on_invalid
+    if callable(on_invalid):
+        await _send_result(on_invalid(error), callbacks, send)
+        return
+    await send(encode_reply(Reply(400, {"errorList": error.error_list}), "json"))
+    if on_invalid == "close":
+        raise InvalidMessage("body does not validate", message)
+
+
+async def _send_result(result: Any, callbacks: Callbacks, send: Send) -> None:
+    """Send what a callback returned: one reply, several that it yields, or none."""
+    if inspect.isawaitable(result):
+        result = await result
+    if isinstance(result, AsyncGenerator):
+        async with aclosing(result) as replies:
+            async for reply in replies:
+                await _send_reply(reply, callbacks, send)
+    elif isinstance(result, Generator):
+        with closing(result):
+            for reply in result:
+                await _send_reply(reply, callbacks, send)
+    else:
+        await _send_reply(result, callbacks, send)
+
+
+async def _send_reply(reply: Any, callbacks: Callbacks, send: Send) -> None:
+    if reply is None:
+        return
+    try:
+        payload = encode_reply(reply, callbacks.options.encoding)
+    except NotAReply as error:
+        raise NotAReply(f"{callbacks.name}: {error}") from None
+    await send(payload)

@@ -1,0 +1,147 @@
+"""Pages: what a plain GET is answered with beside the WebSockets. It is small on purpose, and no web framework."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import mimetypes
+from collections.abc import Awaitable, Callable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import unquote
+
+import attrs
+import trio
+
+from trio_ws.service import Response
+
+if TYPE_CHECKING:
+    from trio_ws.request import Request
+
+__all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
+
+Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | Response"
+Page: TypeAlias = "Callable[[Request], Content | Awaitable[Content]]"
+"""A function that makes a page: text is HTML, a dict or list is JSON."""
+
+NOT_FOUND: Final = Response(status=404, headers={"Content-Type": "text/plain; charset=utf-8"}, body=b"not found\n")
+UPGRADE_REQUIRED: Final = Response(
+    status=426,
+    headers={"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"},
+    body=b"this path is a WebSocket\n",
+)
+_SAFE_HEADERS: Final = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache"))
+
+
+@attrs.frozen
+class StaticFolder:
+    """The files below one folder, under one prefix."""
+
+    prefix: str
+    folder: Path
+
+    async def page(self, path: str) -> Response | None:
+        """Return the file that `path` names, None if it names none; nothing outside the folder is ever read."""
+        if not path.startswith(self.prefix):
+            return None
+        parts = PurePosixPath(unquote(path[len(self.prefix) :])).parts
+        if not parts or any(part in ("..", "/") or "\x00" in part or "\\" in part for part in parts):
+            return None
+        return await _file(self.folder.joinpath(*parts), within=self.folder)
+
+
+class Pages:
+    """Everything that a plain GET may ask for."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, Path | Page] = {}
+        self._folders: list[StaticFolder] = []
+
+    def add(self, path: str, page: Path | Page) -> None:
+        """Serve a file, or what a function makes, at `path`.
+
+        Raises:
+            ValueError: the path does not begin with a slash, or is taken.
+            FileNotFoundError: there is no such file.
+        """
+        if not path.startswith("/"):
+            raise ValueError(f"the path of a page begins with a slash: {path!r}")
+        if path in self._pages:
+            raise ValueError(f"there is a page at {path!r} already")
+        if isinstance(page, Path) and not page.is_file():
+            raise FileNotFoundError(f"no file {str(page)!r} for the page {path!r}")
+        self._pages[path] = page
+
+    def add_folder(self, prefix: str, folder: Path) -> None:
+        """Serve the files below `folder` under `prefix`.
+
+        Raises:
+            ValueError: the prefix does not begin with a slash.
+            NotADirectoryError: there is no such folder.
+        """
+        if not prefix.startswith("/"):
+            raise ValueError(f"the prefix of a static folder begins with a slash: {prefix!r}")
+        if not folder.is_dir():
+            raise NotADirectoryError(f"no folder {str(folder)!r}")
+        self._folders.append(StaticFolder(prefix.rstrip("/") + "/", folder.resolve()))
+
+    def has(self, path: str) -> bool:
+        """Say whether there is a page at `path`."""
+        return path in self._pages
+
+    async def answer(self, request: Request) -> Response:
+        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many."""
+        path = request.url.raw_path
+        page = self._pages.get(path)
+        if page is not None:
+            return await _made(page, request)
+        for folder in self._folders:
+            found = await folder.page(path)
+            if found is not None:
+                return found
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        # "//host" in a Location would lead to another host.
+        if other in self._pages and not other.startswith("//"):
+            query = request.url.query
+            return Response(status=307, headers={"Location": f"{other}?{query}" if query else other})
+        return NOT_FOUND
+
+
+async def _made(page: Path | Page, request: Request) -> Response:
+    if isinstance(page, Path):
+        return await _file(page, within=page.parent) or NOT_FOUND
+    content = page(request)
+    if inspect.isawaitable(content):
+        content = await content
+    return _response(content)
+
+
+def _response(content: Any) -> Response:
+    match content:
+        case Response():
+            return content
+        case str():
+            return Response(
+                headers=(("Content-Type", "text/html; charset=utf-8"), *_SAFE_HEADERS), body=content.encode()
+            )
+        case bytes():
+            return Response(headers=(("Content-Type", "application/octet-stream"), *_SAFE_HEADERS), body=content)
+        case dict() | list():
+            body = json.dumps(content, ensure_ascii=False).encode()
+            return Response(headers=(("Content-Type", "application/json"), *_SAFE_HEADERS), body=body)
+        case other:
+            raise TypeError(f"a page is str, bytes, dict, list or Response, not {type(other).__name__}")
+
+
+async def _file(path: Path, *, within: Path) -> Response | None:
+    def read() -> bytes | None:
+        real = path.resolve()
+        return real.read_bytes() if real.is_file() and real.is_relative_to(within.resolve()) else None
+
+    body = await trio.to_thread.run_sync(read)
+    if body is None:
+        return None
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    return Response(headers=(("Content-Type", kind), *_SAFE_HEADERS), body=body)

@@ -1,0 +1,261 @@
+"""Router: collects routes, below a prefix and behind guards. `App` is one; others are included into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from trio_ws.app.controller import in_class_body, mark, marks_of
+from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
+from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
+from trio_ws.app.problems import RegistrationError
+from trio_ws.app.route import Route, RouteOptions, Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from trio_ws.app.guards import Guard
+    from trio_ws.app.options import RouteKeywords
+    from trio_ws.app.path import Converter
+    from trio_ws.codec import ValueType
+
+__all__ = ["Router", "listener", "websocket"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
+
+
+def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
+    """Mark a controller's method as a view; see `Router.websocket`."""
+    chosen = RouteOptions(**options)
+
+    def decorate(function: F) -> F:
+        mark(function, path, function, chosen)
+        return function
+
+    return decorate
+
+
+def listener(
+    path: str,
+    *,
+    encoding: ValueType = "json",
+    on_invalid: OnInvalid = "reply",
+    concurrency: int = 1,
+    **options: Unpack[RouteKeywords],
+) -> Callable[[Callable[..., Any]], Listener]:
+    """Mark a controller's method as a listener; see `Router.listener`."""
+    chosen = RouteOptions(**options)
+    treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
+
+    def decorate(function: Callable[..., Any]) -> Listener:
+        made = Listener(function, treatment)
+        mark(function, path, made, chosen)
+        return made
+
+    return decorate
+
+
+@attrs.frozen
+class _Entry:
+    """A route as it was registered, before prefixes and outer guards."""
+
+    path: str
+    target: Target
+    options: RouteOptions
+    guards: tuple[Guard, ...] = ()
+    controller: type | None = None
+
+
+class Router:
+    """Routes below one prefix.
+
+    Args:
+        prefix: begins every path, `""` for none.
+        guards: stand before the guards of every route in it.
+        converters: of path parameters, by name, beside the built-in ones.
+
+    Raises:
+        ValueError: the prefix does not begin with a slash, or ends with one.
+    """
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        guards: Iterable[Guard] = (),
+        converters: Mapping[str, Converter] | None = None,
+    ) -> None:
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise ValueError(f"a prefix begins with a slash and does not end with one, unlike {prefix!r}")
+        self._prefix = prefix
+        self._guards = tuple(guards)
+        self._converters = {**DEFAULT_CONVERTERS, **(converters or {})}
+        self._entries: list[_Entry] = []
+        self._included: list[tuple[str, Router]] = []
+        self._pending: list[Callable[..., Any]] = []
+
+    # --- registering ---------------------------------------------------------------------------------------------
+
+    def websocket(self, path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
+        """Register a view: a function that is called with each connection to `path`, and runs as long as it.
+
+        It is `async def`, or plain `def` to run in a worker thread on a blocking connection. Its parameters come from
+        the path, the query and the dependencies, by name and annotation; one that is annotated `WebSocket`, or the
+        first if it has no annotation, is the connection.
+
+        Args:
+            path: with parameters in braces, `/chat/{channel}` or `/rooms/{room_id:int}`.
+            options: `receive_type=`, `send_type=`, `value_type=` ("json", "text", "bytes"): what `ws.receive` and
+                `ws.send` take messages for; `auto_accept=False`: the view accepts or rejects itself;
+                `caught_close_codes=`: which ends of the connection are no errors; `guards=`; `when_peer_leaves=`
+                "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
+                differ from the application's; `name=` for `url_for`.
+
+        Raises:
+            RegistrationError: the path or a parameter cannot work, or the path is taken.
+            ValueError: an option makes no sense.
+        """
+        decorate = websocket(path, **options)
+
+        def register(function: F) -> F:
+            if in_class_body(function):
+                self._pending.append(decorate(function))
+            else:
+                self._add(_Entry(path, function, RouteOptions(**options)))
+            return function
+
+        return register
+
+    websocket_route = websocket
+
+    def listener(
+        self,
+        path: str,
+        *,
+        encoding: ValueType = "json",
+        on_invalid: OnInvalid = "reply",
+        concurrency: int = 1,
+        **options: Unpack[RouteKeywords],
+    ) -> Callable[[Callable[..., Any]], Listener]:
+        """Register a listener: a function that is called with each message, validated; what it returns is the reply.
+
+        The decorated name becomes a `Listener`, whose `on_connect` and `on_disconnect` register the other callbacks.
+
+        Args:
+            path: as of `websocket`.
+            encoding: "json", "text" or "bytes": what messages are. Others close with 1003.
+            on_invalid: what a message that does not validate is answered with: "reply" sends the error list and goes
+                on, "close" sends it and closes with 1007, a function makes the reply from the `ParameterError`.
+            concurrency: messages that are worked on at once; replies leave in the order of the messages.
+            options: as of `websocket`. With `auto_accept=False`, `on_connect` runs before the handshake is answered,
+                and the connection is accepted after it unless it was answered.
+
+        Raises:
+            RegistrationError: the path or a parameter cannot work, or the path is taken.
+            ValueError: an option makes no sense.
+        """
+        decorate = listener(path, encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, **options)
+
+        def register(function: Callable[..., Any]) -> Listener:
+            made = decorate(function)
+            if in_class_body(function):
+                self._pending.append(function)
+            else:
+                self._add(_Entry(path, made, RouteOptions(**options)))
+            return made
+
+        return register
+
+    def controller(self, prefix: str = "", *, guards: Iterable[Guard] = ()) -> Callable[[C], C]:
+        """Register a class whose methods are views and listeners; it is made anew for each connection.
+
+        Args:
+            prefix: begins the paths of its methods.
+            guards: stand before the guards of its methods.
+
+        Raises:
+            RegistrationError: it has no routes, or one of them cannot work.
+        """
+
+        def register(controller: C) -> C:
+            self.add_controller(controller, prefix, guards=guards)
+            return controller
+
+        return register
+
+    def add_controller(self, controller: type, prefix: str = "", *, guards: Iterable[Guard] = ()) -> None:
+        """Register a controller that was not decorated; see `controller`."""
+        for each in marks_of(controller):
+            function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
+            self._pending = [method for method in self._pending if method is not function]
+            self._add(_Entry(prefix + each.path, each.target, each.options, tuple(guards), controller))
+
+    def include(self, router: Router, prefix: str = "") -> None:
+        """Include the routes of another router, also those that it gets later.
+
+        Args:
+            router: behind this one's guards.
+            prefix: put before the other's own.
+
+        Raises:
+            RegistrationError: a path is taken.
+        """
+        self._included.append((prefix, router))
+        try:
+            self._check_paths()
+        except RegistrationError:
+            self._included.pop()
+            raise
+
+    def _add(self, entry: _Entry) -> None:
+        self._entries.append(entry)
+        try:
+            route = self._route(entry)
+            route.check()
+            self._check_paths()
+        except BaseException:
+            self._entries.pop()
+            raise
+        if isinstance(entry.target, Listener):
+            entry.target.checks.append(route.check)
+
+    # --- what is registered --------------------------------------------------------------------------------------
+
+    def routes(self) -> Iterator[Route]:
+        """Return all routes, the included routers' too, with their full paths and guards, in the order they came."""
+        for entry in self._entries:
+            yield self._route(entry)
+        for prefix, router in self._included:
+            for route in router.routes():
+                yield self._within(route, prefix)
+
+    def _route(self, entry: _Entry) -> Route:
+        path = self._prefix + entry.path
+        guards = (*self._guards, *entry.guards, *entry.options.guards)
+        return Route(path, self._pattern(path), entry.target, entry.options, guards, entry.controller)
+
+    def _within(self, route: Route, prefix: str) -> Route:
+        path = self._prefix + prefix + route.path
+        return attrs.evolve(route, path=path, pattern=self._pattern(path), guards=(*self._guards, *route.guards))
+
+    def _pattern(self, path: str) -> PathPattern:
+        return PathPattern(path, self._converters)
+
+    def _check_paths(self) -> None:
+        seen: dict[object, Route] = {}
+        for route in self.routes():
+            other = seen.setdefault(route.pattern.shape, route)
+            if other is not route:
+                raise RegistrationError(
+                    f"two routes match the same paths: {other.path!r} ({other.name}) and {route.path!r} ({route.name})"
+                )
+
+    def check_pending(self) -> None:
+        """Raise `RegistrationError` if a method was decorated whose class never became a controller."""
+        pending = [method for _, router in self._included for method in router._pending] + self._pending
+        if pending:
+            names = ", ".join(sorted(method.__qualname__ for method in pending))
+            raise RegistrationError(f"{names}: decorate the class with @app.controller() to make its methods routes")

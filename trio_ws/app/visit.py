@@ -1,0 +1,191 @@
+"""Visit: one connection's way through its route: parameters, guards, controller, dependencies, and the function.
+
+It is what a `Route` makes a `Service` of: everything that is known only when a client has come.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from trio_ws.app.blocking import in_thread
+from trio_ws.app.dependencies import Resolver
+from trio_ws.app.guards import GuardContext, check_guards
+from trio_ws.app.listener import Callbacks, Listener, ListenerOptions, converse
+from trio_ws.app.problems import ParameterError
+from trio_ws.app.route import CODE_NAMES, Call
+from trio_ws.codec import resolve_types, to_json
+from trio_ws.errors import Reject
+from trio_ws.service import Service
+
+if TYPE_CHECKING:
+    from trio_ws.app.application import App
+    from trio_ws.app.route import Route
+    from trio_ws.request import Request
+    from trio_ws.websocket import Farewell, WebSocket
+
+__all__ = ["Visit"]
+
+
+class Visit:
+    """One connection on one route.
+
+    Args:
+        app: whose route it is.
+        route: that matched.
+        request: with the path parameters of the route.
+    """
+
+    __slots__ = ("_app", "_controller", "_request", "_resolver", "_route", "_websocket")
+
+    _resolver: Resolver
+    _websocket: WebSocket
+
+    def __init__(self, app: App, route: Route, request: Request) -> None:
+        self._app = app
+        self._route = route
+        self._request = request
+        self._controller: Any = None
+
+    def service(self) -> Service:
+        """Return what the server does with the connection."""
+        options = self._route.options
+        receive_type, send_type = resolve_types(options.receive_type, options.send_type, options.value_type)
+        return Service(
+            around=self._around,
+            handler=self._listen if isinstance(self._route.target, Listener) else self._view,
+            auto_accept=options.auto_accept,
+            subprotocols=options.subprotocols,
+            caught_close_codes=options.caught_close_codes,
+            when_peer_leaves=options.when_peer_leaves,
+            receive_type=receive_type,
+            send_type=send_type,
+            limits=options.limits,
+            timeouts=options.timeouts,
+            compression=options.compression,
+            close_code_of=self._app.close_code_of,
+            on_error=self._app.report,
+        )
+
+    # --- before the function -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _around(self, websocket: WebSocket) -> AsyncGenerator[None, None]:
+        """Prepare what the functions need, in the order of the design; unwind it when they have ended."""
+        self._websocket = websocket
+        websocket._listen = self._accept_callback
+        self._app.open_session(websocket)
+        async with Resolver(self._request, websocket, self._app) as self._resolver:
+            calls = self._calls()
+            try:
+                self._resolver.convert(*(call.plan for call in calls))
+            except ParameterError as error:
+                raise _bad_request(error) from None
+            context = GuardContext(request=self._request, websocket=websocket, route=self._route, app=self._app)
+            await check_guards(self._route.guard_plans(), context, self._resolver)
+            if self._route.controller is not None:
+                self._controller = await self._made(self._route.controller, context)
+            yield
+
+    def _calls(self) -> list[Call]:
+        """Return what the route may call."""
+        route, target = self._route, self._route.target
+        if not isinstance(target, Listener):
+            return [route.view()]
+        calls = (route.connect(target), route.receive(target), route.disconnect(target))
+        return [call for call in calls if call is not None]
+
+    async def _made(self, controller: type[Any], context: GuardContext) -> Any:
+        """Make the controller of this connection."""
+        args, kwargs = await self._resolver.arguments(self._route.construction(controller))
+        made = object.__new__(controller)
+        # Before the constructor runs, so that it may use them.
+        made.websocket, made.request, made.context = self._websocket, self._request, context
+        made.__init__(*args, **kwargs)
+        return made
+
+    # --- the function --------------------------------------------------------------------------------------------
+
+    async def _view(self, websocket: WebSocket) -> None:
+        await self._run(self._route.view())
+
+    async def _listen(self, websocket: WebSocket) -> None:
+        """Call the callbacks of the route's listener, until the connection ends."""
+        target = self._route.target
+        if isinstance(target, Listener):
+            connect, disconnect = self._route.connect(target), self._route.disconnect(target)
+            if disconnect is not None:
+                websocket._farewells.append(await self._farewell(disconnect))
+            if connect is not None:
+                await self._run(connect)
+            if not websocket.accepted:
+                await websocket.accept()
+            await converse(websocket, await self._callbacks(self._route.receive(target), target.options))
+
+    async def _accept_callback(
+        self,
+        on_receive: Callable[..., Any],
+        on_connect: Callable[..., Any] | None,
+        on_disconnect: Callable[..., Any] | None,
+        **options: Any,
+    ) -> None:
+        """Do what `WebSocket.accept_callback` says."""
+        websocket, names = self._websocket, self._route.pattern.types
+        treatment = ListenerOptions(**options)
+        receive = Call.of(on_receive, path_names=names, method=False, takes_body=True)
+        disconnect = on_disconnect and Call.of(on_disconnect, path_names=names, method=False, provided=CODE_NAMES)
+        connect = on_connect and Call.of(on_connect, path_names=names, method=False)
+        if not websocket.accepted:
+            await websocket.accept()
+        if disconnect is not None:
+            websocket._farewells.append(await self._farewell(disconnect))
+        if connect is not None:
+            await self._run(connect)
+        await converse(websocket, await self._callbacks(receive, treatment))
+
+    async def _callbacks(self, receive: Call, options: ListenerOptions) -> Callbacks:
+        """Return what is done with a message: everything but the message is found once."""
+        arguments = await self._resolver.resolve(receive.plan)
+        function = self._bound(receive)
+        body = receive.body
+
+        def call(message: Any) -> Any:
+            args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
+            return function(*args, **kwargs)
+
+        return Callbacks(call, None if body is None else body.validator, options, receive.plan.label)
+
+    async def _farewell(self, disconnect: Call) -> Farewell:
+        """Return what is called when the connection is over: what it depends on is found now."""
+        arguments = await self._resolver.resolve(disconnect.plan)
+        function = self._bound(disconnect)
+
+        async def farewell(_: WebSocket, code: int) -> None:
+            args, kwargs = arguments.fill(**dict.fromkeys(CODE_NAMES, code))
+            await _result(function(*args, **kwargs))
+
+        return farewell
+
+    # --- calling -------------------------------------------------------------------------------------------------
+
+    async def _run(self, call: Call) -> None:
+        args, kwargs = await self._resolver.arguments(call.plan)
+        await _result(self._bound(call)(*args, **kwargs))
+
+    def _bound(self, call: Call) -> Callable[..., Any]:
+        """Return the function as it is called for this connection: on the controller, and in a thread if it blocks."""
+        function = MethodType(call.function, self._controller) if call.method else call.function
+        return in_thread(function, self._websocket, self._app.limiter) if call.blocking else function
+
+
+async def _result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+def _bad_request(error: ParameterError) -> Reject:
+    """Return the answer to parameters that do not convert: HTTP 400 with the documented list of errors."""
+    body = to_json({"errorList": error.error_list}).encode()
+    return Reject(400, {"Content-Type": "application/json"}, body)
