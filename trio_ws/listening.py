@@ -148,6 +148,7 @@ def _remove_stale(name: str) -> None:
 
 async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket], None]) -> None:
     """Accept connections from `sock` for ever and give each to `take`, which must not wait or raise."""
+    sock.setblocking(False)
     complained = -math.inf
     while True:
         await trio.lowlevel.wait_readable(sock)
