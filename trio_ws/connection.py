@@ -56,6 +56,7 @@ class Connection(Closing):
     __slots__ = (
         "_clocked",
         "_in_stream",
+        "_keepalive",
         "_parts",
         "_pong_due",
         "_rest",
@@ -104,7 +105,7 @@ class Connection(Closing):
         self._pong_due: Ping | None = None
         self._send_timer: Timer | None = None
         self._clocked = timeouts.idle_timeout != math.inf
-        Keepalive(self, timeouts, timers)
+        self._keepalive = Keepalive(self, timeouts, timers)
         transport.receiver = self
 
     # --- what the transport calls --------------------------------------------------------------------------------
@@ -428,5 +429,12 @@ class Connection(Closing):
         self._watch_outbox()
 
     def send_keepalive(self) -> None:
-        """Send a ping that nobody waits for."""
-        self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
+        """Send a ping that nobody waits for; not behind so much that it would only add to it."""
+        if not self._pongs_wait:
+            self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
+
+    def _hang_up(self) -> None:
+        super()._hang_up()
+        self._keepalive.stop()
+        if self._send_timer is not None:
+            self._send_timer.cancel()

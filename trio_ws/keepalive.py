@@ -44,7 +44,7 @@ class Kept(Protocol):
 
 
 class Keepalive:
-    """The watch over one connection. Its callbacks stop by themselves once the connection has ended.
+    """The watch over one connection.
 
     Args:
         connection: the one to watch.
@@ -52,16 +52,21 @@ class Keepalive:
         timers: calls back.
     """
 
-    __slots__ = ("_connection", "_pinged", "_timeouts", "_timers")
+    __slots__ = ("_connection", "_idle_timer", "_life_timer", "_ping_timer", "_pinged", "_timeouts", "_timers")
 
     def __init__(self, connection: Kept, timeouts: Timeouts, timers: Timers) -> None:
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
         self._pinged = math.inf  # when the outstanding ping was sent
-        timers.after(timeouts.ping_interval, self._look)
-        timers.after(timeouts.idle_timeout, self._look_for_idleness)
-        timers.after(timeouts.max_lifetime, self._retire)
+        self._ping_timer = timers.after(timeouts.ping_interval, self._look)
+        self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
+        self._life_timer = timers.after(timeouts.max_lifetime, self._retire)
+
+    def stop(self) -> None:
+        """The connection has ended: let go of it now, not when the last deadline would have come."""
+        for timer in (self._ping_timer, self._idle_timer, self._life_timer):
+            timer.cancel()
 
     def _look(self) -> None:
         if not self._connection.open:
@@ -89,14 +94,14 @@ class Keepalive:
         self._again(min(self._timeouts.ping_timeout, self._timeouts.ping_interval))
 
     def _again(self, seconds: float) -> None:
-        self._timers.after(seconds, self._look)
+        self._ping_timer = self._timers.after(seconds, self._look)
 
     def _look_for_idleness(self) -> None:
         if not self._connection.open:
             return
         left = self._connection.message_time + self._timeouts.idle_timeout - trio.current_time()
         if left > 0:
-            self._timers.after(left, self._look_for_idleness)
+            self._idle_timer = self._timers.after(left, self._look_for_idleness)
         else:
             self._connection.retire(CloseCode.GOING_AWAY, "idle timeout")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Timer", "Timers"]
+
+SWEEP_FROM: Final = 64
+"""Entries of the heap from which on cancelled ones are looked for."""
 
 
 class Timer:
@@ -38,6 +41,7 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
+        self._sweep_at = SWEEP_FROM
         self._sleeper: trio.CancelScope | None = None
 
     def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
@@ -46,9 +50,17 @@ class Timers:
         if seconds != math.inf:
             when = trio.current_time() + seconds
             heapq.heappush(self._heap, (when, next(self._order), timer))
+            if len(self._heap) > self._sweep_at:
+                self._sweep()
             if self._sleeper is not None and when < self._sleeper.deadline:
                 self._sleeper.deadline = when
         return timer
+
+    def _sweep(self) -> None:
+        """Drop what was cancelled, so that it does not pile up until it would have been due."""
+        self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(SWEEP_FROM, 2 * len(self._heap))
 
     async def run(self) -> None:
         """Call what is due, for ever. Cancel it to stop; deadlines that are left are never called."""

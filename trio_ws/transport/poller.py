@@ -79,10 +79,9 @@ class Poller:
         transports = self._transports
         while True:
             await trio.lowlevel.wait_readable(readiness.fileno())
-            for fd, matter in readiness.poll():
-                transport = transports.get(fd)  # an earlier one's handler may have ended this one
-                if transport is not None:
-                    transport.ready(matter)
+            # Looked up before the first is called: that one may close others, whose descriptors are used again.
+            for transport, matter in [(transports[fd], matter) for fd, matter in readiness.poll()]:
+                transport.ready(matter)
 
     async def _flush_corked(self) -> None:
         """Run once in each scheduler turn after one in which something was held back."""
@@ -124,7 +123,7 @@ class PollerTransport(Transport):
         self.outbox = Outbox(high_water)
         self._poller = poller
         self._sock: socket.socket | None = sock
-        self._fd = sock.fileno()
+        self._fd = -1  # while nobody watches it
         self._wanted = READABLE | DEPARTED
         self._corked = False
         self._finishing = False
@@ -133,7 +132,9 @@ class PollerTransport(Transport):
 
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read; the poller's task does the work."""
-        self._poller.add(self, self._fd, self._wanted)
+        if self._sock is not None:
+            self._fd = self._sock.fileno()
+            self._poller.add(self, self._fd, self._wanted)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class PollerTransport(Transport):
             return len(data)
         try:
             return self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return 0
         except OSError:
             # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
@@ -235,8 +236,10 @@ class PollerTransport(Transport):
         buffer = self._poller.buffer
         try:
             size = self._sock.recv_into(buffer)
-        except (BlockingIOError, InterruptedError):
-            return
+        except BlockingIOError:
+            if self._fd >= 0:
+                return
+            size = 0  # dead in both directions, and nothing is left
         except OSError:
             size = 0
         if size:
