@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trio_ws.request import Request
 
-__all__ = ["bind", "serve_websocket"]
+__all__ = ["Listener", "bind", "serve_websocket"]
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
 from trio_ws.service import Response
-from trio_ws.serving import bind
+from trio_ws.serving import Listener, bind
 from trio_ws.settings import Origins, Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
-    from trio_ws.listening import Listener
     from trio_ws.request import Request
     from trio_ws.service import Service
     from trio_ws.testing import TestClient
