@@ -1,0 +1,332 @@
+"""Client: `TestClient`, which serves an application in memory and connects to it, in async and in plain tests.
+
+The server is the one of production, and so is the client's `WebSocket`; between them real bytes go through memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import trio
+
+from trio_ws.client import open_websocket
+from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.errors import ConnectError, HeaderSource, WebSocketDisconnect
+from trio_ws.server import Server
+from trio_ws.settings import Settings
+from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
+from trio_ws.testing.network import MemoryListener
+from trio_ws.testing.observer import LeakedTask, Observer
+from trio_ws.testing.page import TestResponse, fetch
+from trio_ws.testing.patience import PatientChannel, patience, seconds_of
+from trio_ws.testing.portal import Portal
+from trio_ws.url import URL
+from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from trio_ws.channel import Channel
+    from trio_ws.codec import ValueType
+    from trio_ws.conversation import Responder
+
+__all__ = ["TestClient", "TestConnection"]
+
+logger = logging.getLogger("trio_ws")
+
+DEFAULT_TIMEOUT: Final = 5.0
+"""Seconds that a test waits for one thing: short enough for a person, long enough for a busy machine."""
+LOOK_SECONDS: Final = 0.005
+"""Between two looks whether the connections of a test have ended; most of them have at the first."""
+
+_CONSEQUENCES: Final = (WebSocketDisconnect, ConnectError)
+"""What a test sees of an error in the server: the server's own error says more."""
+
+
+class TestClient:
+    """Serves an application in memory, and connects to it.
+
+    `async with TestClient(app) as client` in async tests, `with TestClient(app) as client` in plain ones. At the end
+    of the block the server is shut down; what went wrong in it is raised there, and so is `LeakedTask` if a
+    connection's tasks are still running `timeout` seconds later.
+
+    Args:
+        responder: an `App`, or anything else that a `Server` takes. Its `lifespan_context()`, if it has one, is entered
+            before it is served.
+        settings: of the server; None for the `settings` of the responder, or the defaults.
+        timeout: seconds that each wait of the test for the server may take, then `TestTimeout` is raised; `math.inf`
+            for no bound.
+        raise_server_errors: False to leave the errors of handlers in `errors` and not to raise them; leaked tasks are.
+        base_url: what the server believes to be called, for its Host header.
+
+    Raises:
+        ValueError: the timeout or the URL make no sense.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        responder: Responder,
+        *,
+        settings: Settings | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        raise_server_errors: bool = True,
+        base_url: str = "ws://testserver",
+    ) -> None:
+        self._responder = responder
+        self._settings = settings or getattr(responder, "settings", None) or Settings()
+        self._timeout = seconds_of(timeout)
+        self._raise_server_errors = raise_server_errors
+        self._base = URL.parse(base_url)
+        self._observer = Observer(responder)
+        self._server: Server | None = None
+        self._listener = MemoryListener()
+        self._serving: AbstractAsyncContextManager[None] | None = None
+        self._portal: Portal | None = None
+        self._stack = ExitStack()
+
+    # --- serving -------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._serving is not None:
+            raise RuntimeError("this test client is in use: make another one")
+        serving = self._serve()
+        await serving.__aenter__()
+        self._serving = serving
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        serving, self._serving = self._serving, None
+        return None if serving is None else await serving.__aexit__(kind, error, trace)
+
+    def __enter__(self) -> BlockingTestClient:
+        return BlockingTestClient(self, self._enter_portal())
+
+    def _enter_portal(self) -> Portal:
+        with ExitStack() as stack:
+            portal = stack.enter_context(Portal())
+            stack.enter_context(portal.hold(self))
+            self._stack = stack.pop_all()
+        self._portal = portal
+        return portal
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._portal = None
+        return self._stack.__exit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _serve(self) -> AsyncGenerator[None, None]:
+        """Serve for as long as the block runs, and raise at its end what has to be raised."""
+        lifespan = getattr(self._responder, "lifespan_context", None)
+        self._observer = observer = Observer(self._responder)
+        self._listener = listener = MemoryListener()
+        failure: BaseException | None = None
+        try:
+            async with nullcontext() if lifespan is None else lifespan(), trio.open_nursery() as nursery:
+                self._server = server = Server(observer, self._settings)
+                await nursery.start(server.serve, [listener])
+                try:
+                    yield
+                except BaseException as error:
+                    failure = error
+                try:
+                    await self._find_leaks(server)
+                finally:
+                    server.shutdown(grace=0)
+        except Exception as error:
+            observer.errors.append(error)
+        self._judge(failure)
+
+    async def _find_leaks(self, server: Server) -> None:
+        """Wait until every connection has ended by itself, or note which tasks are in the way."""
+        with trio.move_on_after(self._timeout):
+            while server.statistics().connections:  # noqa: ASYNC110 - only tests would want to be told
+                await trio.sleep(LOOK_SECONDS)
+            return
+        leaked = LeakedTask(
+            f"still running {self._timeout:g} seconds after the end of the test: {'; '.join(self._observer.running())}"
+        )
+        # It is raised when they have been cancelled; those that resist leave at least this.
+        logger.warning("%s", leaked)
+        self._observer.errors.append(leaked)
+
+    def _judge(self, failure: BaseException | None) -> None:
+        """Raise the test's failure, the server's errors, or both."""
+        errors = [error for error in self.errors if self._raise_server_errors or isinstance(error, LeakedTask)]
+        failures = list(errors)
+        if failure is not None and not (errors and isinstance(failure, _CONSEQUENCES)):
+            failures.insert(0, failure)
+        match failures:
+            case []:
+                pass
+            case [only]:
+                raise only
+            case _:
+                raise BaseExceptionGroup("errors in the test and in the server", failures)
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """The errors of the server so far: those of handlers that nobody foresaw. Those left at the end are raised."""
+        return self._observer.errors
+
+    @property
+    def server(self) -> Server:
+        """The server, e.g. for its `statistics()` or to call its `shutdown()`.
+
+        Raises:
+            RuntimeError: the client was not entered.
+        """
+        if self._server is None:
+            raise RuntimeError("there is no server yet: enter the test client first")
+        return self._server
+
+    # --- connecting ----------------------------------------------------------------------------------------------
+
+    def websocket_connect(
+        self,
+        path: str,
+        *,
+        headers: HeaderSource = (),
+        cookies: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        origin: str | None = None,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        compression: Compression | bool | None = None,
+        receive_type: ValueType | None = None,
+        send_type: ValueType | None = None,
+        caught_close_codes: CaughtCodes = GOOD_CODES,
+        timeout: float | None = None,
+    ) -> TestConnection:
+        """Connect a WebSocket: `async with client.websocket_connect("/chat") as ws`, or `with` in plain tests.
+
+        The connection is an `open_websocket` with three differences that suit tests: waiting is bounded, the block is
+        never cancelled because the server has gone, and a `WebSocketDisconnect` always leaves the block, so that no
+        assertion behind it is passed over in silence.
+
+        A client that is not entered serves for as long as the connection lasts.
+
+        Args:
+            path: path and query, or a whole ws URL whose host then stands in the Host header.
+            headers: further headers of the request.
+            cookies: names and values for the Cookie header.
+            subprotocols: what to offer, the favourite first.
+            origin: the Origin header.
+            limits: what the server may cost.
+            timeouts: of the client's side of the connection.
+            compression: offer permessage-deflate.
+            receive_type: what `receive` makes of messages: "json", "text", "bytes", None as they come.
+            send_type: what `send` makes messages of.
+            caught_close_codes: close codes that end iteration silently.
+            timeout: seconds that each wait may take; None for the client's.
+
+        Raises:
+            ConnectionRejected: (entering) the server answered with an HTTP status; it is in `status`.
+            ConnectTimeout: (entering) the server did not answer in time.
+            TestTimeout: (in the block) the server did not do in time what was waited for.
+            WebSocketDisconnect: (in the block) the connection has ended.
+            ValueError: an argument makes no sense.
+        """
+        seconds = self._timeout if timeout is None else seconds_of(timeout)
+        return TestConnection(
+            self,
+            str(self._url(path)),
+            seconds,
+            {
+                "headers": headers,
+                "cookies": cookies,
+                "subprotocols": subprotocols,
+                "origin": origin,
+                "limits": limits,
+                "timeouts": timeouts or Timeouts(open_timeout=seconds),
+                "compression": compression,
+                "receive_type": receive_type,
+                "send_type": send_type,
+                "caught_close_codes": caught_close_codes,
+            },
+        )
+
+    async def get(self, path: str, *, headers: HeaderSource = ()) -> TestResponse:
+        """Ask for a page with a plain HTTP GET; redirects are not followed.
+
+        Args:
+            path: path and query, or a whole URL.
+            headers: further headers of the request.
+
+        Raises:
+            TestTimeout: the server did not answer in time.
+            ConnectError: it did not answer completely.
+            ValueError: path or headers make no sense.
+        """
+        with patience(self._timeout, f"the answer to GET {path}"):
+            async with self._served():
+                return await fetch(self._listener.connect(), self._url(path), headers)
+
+    def _url(self, path: str) -> URL:
+        return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
+
+    def _served(self) -> AbstractAsyncContextManager[object]:
+        """Return what makes sure that the server is running."""
+        return self if self._serving is None else nullcontext()
+
+
+class TestConnection:
+    """A connection that is about to be made; made by `TestClient.websocket_connect`, entered with or without async."""
+
+    __test__ = False
+
+    def __init__(self, client: TestClient, url: str, seconds: float, options: dict[str, Any]) -> None:
+        self._client = client
+        self._url = url
+        self._seconds = seconds
+        self._options = options
+        self._open = self._connect()
+        self._stack = ExitStack()
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncGenerator[WebSocket, None]:
+        client = self._client
+        async with client._served():
+            end: WebSocketDisconnect | None = None
+            stream = client._listener.connect()
+            connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
+            async with connecting as websocket:
+                patient = PatientChannel(websocket._open_channel(), self._seconds, self._url)
+                websocket._channel = cast("Channel", patient)
+                try:
+                    yield websocket
+                except WebSocketDisconnect as error:
+                    end = error
+            if end is not None:
+                raise end
+
+    async def __aenter__(self) -> WebSocket:
+        return await self._open.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._open.__aexit__(kind, error, trace)
+
+    def __enter__(self) -> BlockingTestWebSocket:
+        with ExitStack() as stack:
+            portal = self._client._portal
+            if portal is None:
+                portal = self._client._enter_portal()
+                stack.push(self._client)
+            websocket = stack.enter_context(portal.hold(self))
+            self._stack = stack.pop_all()
+        return BlockingTestWebSocket(websocket, portal)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)

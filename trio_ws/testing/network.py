@@ -1,0 +1,205 @@
+"""Network: connections in memory that behave like TCP: a bounded buffer each way, half-close, and a way to break.
+
+Bytes are real, time may be virtual, and nothing touches a socket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from trio_ws.errors import ConnectError
+
+__all__ = ["MemoryListener", "MemoryStream", "memory_pair"]
+
+BUFFER_BYTES: Final = 64 * 1024
+"""What one direction holds, about what a kernel gives a socket at first: a sender that nobody reads must wait."""
+READ_BYTES: Final = 64 * 1024
+"""What `receive_some` returns at most when it is not told."""
+
+
+class _Pipe:
+    """One direction of a connection."""
+
+    __slots__ = ("broken", "changed", "data", "ended", "room")
+
+    def __init__(self, capacity: int) -> None:
+        self.room = capacity
+        self.data = bytearray()
+        self.ended = False
+        """The writer has said that nothing more comes."""
+        self.broken = False
+        """The reader has left."""
+        self.changed = trio.lowlevel.ParkingLot()
+
+    def put(self, data: memoryview) -> int:
+        """Take what there is room for and return how much that is."""
+        taken = min(self.room, len(data))
+        self.data += data[:taken]
+        self.room -= taken
+        self.changed.unpark_all()
+        return taken
+
+    def take(self, most: int) -> bytes:
+        """Return at most `most` bytes of what is there."""
+        taken = bytes(self.data[:most])
+        del self.data[:most]
+        self.room += len(taken)
+        self.changed.unpark_all()
+        return taken
+
+
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """One end of a connection in memory; `memory_pair` makes both."""
+
+    __slots__ = ("_closed", "_incoming", "_outgoing", "_receiving", "_sending")
+
+    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._closed = False
+        self._sending = False
+        self._receiving = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything, waiting for room.
+
+        Raises:
+            trio.BrokenResourceError: the other end is closed.
+            trio.ClosedResourceError: this one is, or its sending half.
+            trio.BusyResourceError: another task is sending.
+            trio.Cancelled: some of it may have been sent.
+        """
+        with self._only_sender(), memoryview(data) as rest:
+            await trio.lowlevel.checkpoint()
+            sent = 0
+            while True:
+                self._check_can_send()
+                sent += self._outgoing.put(rest[sent:])
+                if sent == len(rest):
+                    return
+                await self._outgoing.changed.park()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait for room. It raises what `send_all` does; cancelled, nothing has happened."""
+        with self._only_sender():
+            await trio.lowlevel.checkpoint()
+            self._check_can_send()
+            while not self._outgoing.room:
+                await self._outgoing.changed.park()
+                self._check_can_send()
+
+    async def send_eof(self) -> None:
+        """Say that nothing more comes; the other direction stays open.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+            trio.BusyResourceError: another task is sending.
+            trio.Cancelled: nothing was said.
+        """
+        with self._only_sender():
+            await trio.lowlevel.checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError("this end of the connection is closed")
+            self._end()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what has come, waiting for at least a byte; `b""` says that nothing more comes.
+
+        Raises:
+            ValueError: `max_bytes` is less than 1.
+            trio.ClosedResourceError: this end is closed.
+            trio.BusyResourceError: another task is receiving.
+            trio.Cancelled: nothing is lost.
+        """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint()
+            while not (self._closed or self._incoming.data or self._incoming.ended):
+                await self._incoming.changed.park()
+        finally:
+            self._receiving = False
+        if self._closed:
+            raise trio.ClosedResourceError("this end of the connection is closed")
+        return self._incoming.take(READ_BYTES if max_bytes is None else max_bytes)
+
+    async def aclose(self) -> None:
+        """Close this end: the other one still reads what was sent, and its sending breaks."""
+        self._closed = True
+        self._incoming.broken = True
+        self._incoming.changed.unpark_all()
+        self._end()
+        await trio.lowlevel.checkpoint()
+
+    def _end(self) -> None:
+        self._outgoing.ended = True
+        self._outgoing.changed.unpark_all()
+
+    def _check_can_send(self) -> None:
+        if self._outgoing.ended:
+            raise trio.ClosedResourceError("this end of the connection is closed for sending")
+        if self._outgoing.broken:
+            raise trio.BrokenResourceError("the other end of the connection is closed")
+
+    @contextmanager
+    def _only_sender(self) -> Iterator[None]:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            yield
+        finally:
+            self._sending = False
+
+
+def memory_pair(capacity: int = BUFFER_BYTES) -> tuple[MemoryStream, MemoryStream]:
+    """Return the two ends of a new connection.
+
+    Args:
+        capacity: bytes that each direction holds until they are read.
+    """
+    there, back = _Pipe(capacity), _Pipe(capacity)
+    return MemoryStream(back, there), MemoryStream(there, back)
+
+
+class MemoryListener(trio.abc.Listener[MemoryStream]):
+    """What a server accepts connections in memory from; `connect` makes them."""
+
+    __slots__ = ("_accepting", "_connecting")
+
+    def __init__(self) -> None:
+        self._connecting, self._accepting = trio.open_memory_channel[MemoryStream](math.inf)
+
+    def connect(self) -> MemoryStream:
+        """Return the client's end of a new connection.
+
+        Raises:
+            ConnectError: the listener is closed.
+        """
+        client, server = memory_pair()
+        try:
+            self._connecting.send_nowait(server)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ConnectError("tcp", "the server does not listen any more") from None
+        return client
+
+    async def accept(self) -> MemoryStream:
+        """Return the server's end of the next connection.
+
+        Raises:
+            trio.ClosedResourceError: the listener is closed.
+        """
+        return await self._accepting.receive()
+
+    async def aclose(self) -> None:
+        """Accept no more."""
+        self._accepting.close()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,58 @@
+"""Plugin: fixtures for pytest. Who wants them writes `pytest_plugins = ["trio_ws.testing.plugin"]` in conftest.py.
+
+The asynchronous ones need pytest-trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from trio_ws.serving import serve_websocket
+from trio_ws.testing.client import TestClient
+
+if TYPE_CHECKING:
+    import trio
+
+    from trio_ws.server import Server
+    from trio_ws.testing.blocking import BlockingTestClient
+
+__all__ = ["test_client", "websocket_server"]
+
+ClientFactory: TypeAlias = "Callable[..., BlockingTestClient]"
+ServerFactory: TypeAlias = "Callable[..., Awaitable[Server]]"
+
+
+@pytest.fixture
+def test_client() -> Generator[ClientFactory, None, None]:
+    """A function that makes test clients for plain tests: `client = test_client(app)`; they end with the test.
+
+    It takes what `TestClient` takes. An error of the server, and a leaked task, is an error at the end of the test.
+    """
+    with ExitStack() as stack:
+
+        def make(responder: Any, **options: Any) -> BlockingTestClient:
+            return stack.enter_context(TestClient(responder, **options))
+
+        yield make
+
+
+@pytest.fixture
+def websocket_server(nursery: trio.Nursery) -> ServerFactory:
+    """A function that starts servers on 127.0.0.1: `server = await websocket_server(handler)`, then `server.urls[0]`.
+
+    It takes a handler and the options of `serve_websocket`, or an `App` and those of `App.serve`. The port is a free
+    one, an error in a handler fails the test, and the server is shut down with the nursery of the test.
+    """
+
+    async def start(served: Any, **options: Any) -> Server:
+        serve = getattr(served, "serve", None) or partial(serve_websocket, served)
+        arguments = {"host": "127.0.0.1", "port": 0, "strict": True} | options
+        server: Server = await nursery.start(partial(serve, **arguments))
+        return server
+
+    return start

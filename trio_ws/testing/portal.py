@@ -1,0 +1,106 @@
+"""Portal: a Trio loop in a thread of its own, through which plain code uses what is asynchronous."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import trio
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Portal"]
+
+T = TypeVar("T")
+
+
+class Portal:
+    """Runs a Trio loop while its block runs: `with Portal() as portal`.
+
+    Raises:
+        RuntimeError: the thread runs a Trio loop already, which the block would stop.
+    """
+
+    _nursery: trio.Nursery
+    _stop: trio.Event
+    _token: trio.lowlevel.TrioToken
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._main,), name="trio_ws portal", daemon=True)
+
+    def __enter__(self) -> Self:
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError("this test runs in Trio: write `async with` instead of `with`")
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._token.run_sync_soon(self._stop.set)
+        self._thread.join()
+
+    async def _main(self) -> None:
+        async with trio.open_nursery() as self._nursery:
+            self._stop = trio.Event()
+            self._token = trio.lowlevel.current_trio_token()
+            self._ready.set()
+            await self._stop.wait()
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Call an asynchronous function in the loop, and return or raise what it does."""
+        return trio.from_thread.run(function, *args, trio_token=self._token)
+
+    @contextmanager
+    def hold(self, manager: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:
+        """Enter an asynchronous context manager in the loop, and leave it with the block, in one and the same task."""
+        held = _Held(manager)
+        value: T = self.run(self._nursery.start, held.run)
+        try:
+            yield value
+        except BaseException as error:
+            self.run(held.leave, error)  # raises it again, or what the manager makes of it
+        else:
+            self.run(held.leave, None)
+
+
+class _Held(Generic[T]):
+    """A context manager that is entered and left in a task of its own."""
+
+    def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
+        self._manager = manager
+        self._leaving = trio.Event()
+        self._left = trio.Event()
+        self._entered = False
+        self._error: BaseException | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[T]) -> None:
+        """Enter, wait for `leave`, and leave; what is raised then is for `leave` to raise."""
+        try:
+            async with self._manager as value:
+                self._entered = True
+                task_status.started(value)
+                await self._leaving.wait()
+                if self._error is not None:
+                    raise self._error
+            self._error = None
+        except BaseException as error:
+            if not self._entered:
+                raise
+            self._error = error
+        finally:
+            self._left.set()
+
+    async def leave(self, error: BaseException | None) -> None:
+        """Leave with an error or without; raise what comes of it."""
+        if not self._left.is_set():
+            self._error = error
+        self._leaving.set()
+        await self._left.wait()
+        if self._error is not None:
+            raise self._error
