@@ -42,12 +42,26 @@ def report(verdicts: Verdicts) -> list[str]:
     for group, name in GROUPS.items():
         cells = [_cell(counts[side, group, OK], counts[side, group, NON_STRICT]) for side in sides]
         lines.append(f"| {group} {name} | " + " | ".join(cells) + " |")
-    reasons: dict[str, list[str]] = {}
+    return lines + _reasons(verdicts, sides)
+
+
+def _reasons(verdicts: Verdicts, sides: list[str]) -> list[str]:
+    """Return a line for each reason: the cases, with the sides where these are not all, and the reason."""
+    found: dict[str, dict[str, list[str]]] = {}
     for (side, number), (case, verdict) in verdicts.items():
         if verdict == NON_STRICT:
-            reasons.setdefault(case.nonstrict, []).append(f"{number} ({side})")
-    lines += [f"{NON_STRICT}: {', '.join(numbers)}: {reason}" for reason, numbers in reasons.items()]
+            found.setdefault(case.nonstrict, {}).setdefault(number, []).append(side)
+    lines = []
+    for reason, numbers in found.items():
+        named = [
+            each if len(where) == len(sides) else f"{each} ({', '.join(where)})" for each, where in numbers.items()
+        ]
+        lines.append(f"{NON_STRICT}: {', '.join(named)}: {reason}")
     return lines
+
+
+def _unless_all(where: list[str], sides: list[str]) -> str:
+    return "" if len(where) == len(sides) else f" ({', '.join(where)})"
 
 
 def _cell(strict: int, lenient: int) -> str:

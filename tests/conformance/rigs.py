@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 import trio.testing
+from support.memory import MemoryListener
 
 from trio_ws import (
     CloseInfo,
@@ -75,23 +76,6 @@ Rig: TypeAlias = Callable[[Case, Witness], AbstractAsyncContextManager[trio.abc.
 """Starts the peer under test for one case, and gives the stream to it."""
 
 
-class _MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    def __init__(self) -> None:
-        self._dialled, self._accepted = trio.open_memory_channel[trio.abc.Stream](1)
-
-    def dial(self) -> trio.abc.Stream:
-        ours, theirs = trio.testing.memory_stream_pair()
-        self._dialled.send_nowait(theirs)
-        return ours
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._accepted.receive()
-
-    async def aclose(self) -> None:
-        self._dialled.close()
-        self._accepted.close()
-
-
 @asynccontextmanager
 async def _serving(case: Case, witness: Witness, **where: Any) -> AsyncIterator[Server]:
     async with trio.open_nursery() as nursery:
@@ -112,9 +96,9 @@ async def _serving(case: Case, witness: Witness, **where: Any) -> AsyncIterator[
 @asynccontextmanager
 async def server_in_memory(case: Case, witness: Witness) -> AsyncIterator[trio.abc.Stream]:
     """Our server, over a stream in memory."""
-    listener = _MemoryListener()
+    listener = MemoryListener()
     async with _serving(case, witness, listeners=[listener]):
-        yield listener.dial()
+        yield listener.connect()
 
 
 @asynccontextmanager
