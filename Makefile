@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test lint types docs soak lowest clean
+.PHONY: help python venv demo test lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ docs: $(DOCS_INSTALLED) ## build the documentation into site/; a warning is an e
 
 soak: $(INSTALLED) ## the tests that take minutes
 	$(RUN) -m pytest -m soak -s $(ARGS)
+
+churn: $(INSTALLED) ## 10,000 connections that come and go, a third of them aborted, on each transport
+	TRIO_WS_CHURN=10000 $(RUN) -m pytest tests/hostile/test_churn.py $(ARGS)
 
 lowest: python ## run the tests with the oldest dependencies that pyproject.toml allows
 	@$(PYTHON) .ci/lowest.py pyproject.toml > .lowest.txt

@@ -49,6 +49,15 @@ def _limit_descriptors(spare: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + spare, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
+def resident_memory(process: int | str = "self", what: str = "VmRSS") -> int:
+    """Return a figure of `/proc/<process>/status` in bytes: VmRSS for now, VmHWM for the most so far."""
+    for line in (PROC / str(process) / "status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == what:
+            return int(value.split()[0]) * 1024
+    raise LookupError(what)
+
+
 class Victim:
     """The process, seen from the test.
 
@@ -63,12 +72,8 @@ class Victim:
         self._pid = process.pid
 
     def memory(self, what: str) -> int:
-        """Return a figure of `/proc/<pid>/status` in bytes: VmRSS for now, VmHWM for the most so far."""
-        for line in (PROC / str(self._pid) / "status").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name == what:
-                return int(value.split()[0]) * 1024
-        raise LookupError(what)
+        """Return what `resident_memory` does."""
+        return resident_memory(self._pid, what)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used."""

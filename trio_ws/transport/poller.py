@@ -26,6 +26,22 @@ CORK_BYTES: Final = 16 * 1024
 """Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
 
 
+_buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read buffer")
+
+
+def _shared_buffer() -> memoryview:
+    """Return the buffer of this run of Trio: what is read is parsed before anything else is, so one does for all.
+
+    Each client has a poller of its own, and there may be thousands.
+    """
+    try:
+        return _buffer.get()
+    except LookupError:
+        buffer = memoryview(bytearray(BUFFER_BYTES))
+        _buffer.set(buffer)
+        return buffer
+
+
 class Poller:
     """Watches the sockets of many connections from one task, `run`.
 
@@ -37,7 +53,7 @@ class Poller:
         if make_readiness is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
         self.readiness = make_readiness()
-        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.buffer = _shared_buffer()
         self._transports: dict[int, PollerTransport] = {}
         self._corked: list[PollerTransport] = []
         self._flusher: trio.lowlevel.Task | None = None
