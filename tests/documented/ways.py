@@ -1,0 +1,106 @@
+"""Ways to reach an application: over sockets, served by either transport, and through the test client.
+
+A documented example has to behave in the same way on all of them, so its test is written once, for a `Way`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import attrs
+import trio
+
+from trio_ws import URL, App, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.testing import TestResponse
+from trio_ws.testing.page import fetch
+
+PATIENCE = 10.0
+"""Seconds that a whole test may take."""
+QUICK = Timeouts(open_timeout=5.0, close_timeout=2.0, ping_interval=None)
+
+
+class Visitor(Protocol):
+    """A client of one application that is being served."""
+
+    def connect(self, path: str, **options: Any) -> AbstractAsyncContextManager[WebSocket]:
+        """Connect a WebSocket: `async with visitor.connect("/chat") as ws`."""
+
+    async def get(self, path: str) -> TestResponse:
+        """Ask for a page."""
+
+
+@attrs.frozen
+class Way:
+    """One way to reach an application.
+
+    Args:
+        name: "memory" for the test client, else the transport of a server on a socket.
+    """
+
+    name: Literal["poller", "stream", "memory"]
+
+    @asynccontextmanager
+    async def visit(self, app: App, *, strict: bool = True) -> AsyncGenerator[Visitor, None]:
+        """Serve an application for as long as the block runs.
+
+        Args:
+            app: not running yet.
+            strict: an error of a handler's fails the test; False where that is what the test is about.
+        """
+        with trio.fail_after(PATIENCE):
+            if self.name == "memory":
+                async with app.test_client(raise_server_errors=strict) as client:
+                    yield _TestVisitor(client)
+            else:
+                async with trio.open_nursery() as nursery:
+                    serve = partial(app.serve, "127.0.0.1", 0, poller=self.name == "poller", strict=strict)
+                    server = await nursery.start(serve)
+                    yield _SocketVisitor(server.port)
+                    server.shutdown()
+
+
+@attrs.frozen
+class _TestVisitor:
+    client: Any
+
+    def connect(self, path: str, **options: Any) -> AbstractAsyncContextManager[WebSocket]:
+        connection: AbstractAsyncContextManager[WebSocket] = self.client.websocket_connect(path, **options)
+        return connection
+
+    async def get(self, path: str) -> TestResponse:
+        page: TestResponse = await self.client.get(path)
+        return page
+
+
+@attrs.frozen
+class _SocketVisitor:
+    port: int
+
+    @asynccontextmanager
+    async def connect(self, path: str, **options: Any) -> AsyncIterator[WebSocket]:
+        """Connect, with the test client's semantics: the block is never cancelled, and no disconnect is swallowed."""
+        end: WebSocketDisconnect | None = None
+        url = f"ws://127.0.0.1:{self.port}{path}"
+        async with open_websocket(url, when_peer_leaves="finish", timeouts=QUICK, **options) as websocket:
+            try:
+                yield websocket
+            except WebSocketDisconnect as error:
+                end = error
+        if end is not None:
+            raise end
+
+    async def get(self, path: str) -> TestResponse:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        return await fetch(stream, URL.parse(f"ws://127.0.0.1:{self.port}{path}"), ())
+
+
+async def ending_of(websocket: WebSocket) -> int:
+    """Return the close code of a connection that the server has to end without another message."""
+    try:
+        message = await websocket.receive()
+    except WebSocketDisconnect as end:
+        return end.code
+    raise AssertionError(f"the server did not close, but sent {message!r}")
