@@ -125,6 +125,7 @@ class PollerTransport(Transport):
 
     __slots__ = (
         "_corked",
+        "_dead",
         "_fd",
         "_finishing",
         "_poller",
@@ -142,6 +143,7 @@ class PollerTransport(Transport):
         self._fd = -1  # while nobody watches it
         self._wanted = READABLE | DEPARTED
         self._corked = False
+        self._dead = False
         self._finishing = False
         self._reading_over = False
         self._write_broken = False
@@ -193,8 +195,8 @@ class PollerTransport(Transport):
         self._corked = False
         if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
             self.flush()
-        while self._fd < 0 and self._sock is not None and not self._reading_over and self.receiver.wants_data():
-            self._read()
+        while self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
+            self._read(self._sock)
 
     def _cork(self) -> None:
         if not self._corked:
@@ -238,24 +240,20 @@ class PollerTransport(Transport):
         if self._sock is None or not matter & (READABLE | DEPARTED | BROKEN):
             return
         if self._reading_over:
-            self._want(self._wanted & ~(READABLE | DEPARTED))
-            if matter & BROKEN:
-                self._break_off()
+            self._break_off()  # nothing else is asked for then
         elif self.receiver.wants_data():
-            self._read()
+            self._read(self._sock)
         else:
             self._leave_unread(matter)
 
-    def _read(self) -> None:
-        if self._sock is None:
-            return
+    def _read(self, sock: socket.socket) -> None:
         buffer = self._poller.buffer
         try:
-            size = self._sock.recv_into(buffer)
+            size = sock.recv_into(buffer)
         except BlockingIOError:
-            if self._fd >= 0:
+            if not self._dead:
                 return
-            size = 0  # dead in both directions, and nothing is left
+            size = 0  # nothing is left, and nothing will come
         except OSError:
             size = 0
         if size:
@@ -280,7 +278,7 @@ class PollerTransport(Transport):
         """
         if self._sock is None:
             return
-        self._write_broken = True
+        self._dead = self._write_broken = True
         self.outbox.close()
         self._unwatch()
         self.receiver.outbox_moved()
@@ -289,15 +287,16 @@ class PollerTransport(Transport):
         """Read on."""
         if self._sock is None or self._reading_over:
             return
-        if self._fd < 0:
+        if self._dead:
             self._cork()
         elif not self._wanted & READABLE:
             self._want(self._wanted | READABLE)
 
     def _want(self, wanted: int) -> None:
-        if wanted != self._wanted and self._sock is not None and self._fd >= 0:
+        if wanted != self._wanted:
             self._wanted = wanted
-            self._poller.readiness.change(self._fd, wanted)
+            if self._fd >= 0:
+                self._poller.readiness.change(self._fd, wanted)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
