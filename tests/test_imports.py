@@ -52,6 +52,7 @@ LAYERS = {
     "settings": 2,
     "timers": 2,
     "transport": 2,
+    "verdict": 2,
     "websocket": 2,
     "app": 3,
     "rooms": 3,

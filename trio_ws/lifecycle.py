@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_ws.codes import CloseCode, is_wire_code
+from trio_ws.codes import CloseCode
 from trio_ws.disconnect import DisconnectRule
-from trio_ws.errors import InvalidMessage, Reject, UnexpectedMessage, WebSocketDisconnect, WebSocketException
+from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
+from trio_ws.verdict import Verdict, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
-
     from trio_ws.config import Timeouts
     from trio_ws.service import Service
     from trio_ws.timers import Timers
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket import Farewell, WebSocket
 
 __all__ = ["Lifecycle"]
 
@@ -49,6 +48,7 @@ class Lifecycle:
         self._rule: DisconnectRule | None = None
         websocket._scope = self._scope
         websocket._on_accept = self._begin_rule
+        websocket._close_code_of = self._close_code_of
         if service.on_disconnect is not None:
             websocket._farewells.append(service.on_disconnect)
 
@@ -69,11 +69,12 @@ class Lifecycle:
             raise
         if not self._websocket.accepted:
             return await self._answer(error)
-        code, reason, unforeseen = self._judge(error)
-        await self._end(code, reason)
-        if unforeseen is not None:
-            await self._report(unforeseen)
-        return unforeseen
+        verdict = self._judge(error)
+        await self._end(verdict.code, verdict.reason)
+        if error is None or verdict.foreseen:
+            return None
+        await self._report(error)
+        return error
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -134,14 +135,14 @@ class Lifecycle:
         channel.begin_close(code, reason)
         websocket._finished = True
         for farewell in websocket._farewells:
-            await self._clean_up(farewell(websocket, websocket.close_code or code))
+            await self._clean_up(farewell, websocket.close_code or code)
         with trio.CancelScope(shield=True):
             await channel.wait_gone()
 
-    async def _clean_up(self, callback: Awaitable[object]) -> None:
+    async def _clean_up(self, farewell: Farewell, code: int) -> None:
         with trio.move_on_after(self._timeouts.cleanup_timeout, shield=True) as scope:
             try:
-                await callback
+                await farewell(self._websocket, code)
             except Exception as error:
                 await self._report(error)
         if scope.cancelled_caught:
@@ -155,11 +156,15 @@ class Lifecycle:
         """The handler has ended without a yes: answer no, unless it has."""
         websocket = self._websocket
         gate = websocket._gate
+        error = _refusal_in(error)
         if websocket._rejected or gate is None:
+            if error is not None and not isinstance(error, _REFUSALS):
+                await self._report(error)
+                return error
             return None
         match error:
             case None if self._scope.cancelled_caught:
-                return None  # the client left
+                pass  # the client left
             case None:
                 logger.warning("handler of %s returned without accept() or reject(): rejected with 403", self._where)
                 await gate.reject(403, (), b"")
@@ -171,43 +176,32 @@ class Lifecycle:
             case WebSocketException():
                 await gate.reject(403, (), error.reason.encode())
             case WebSocketDisconnect():
-                return None  # accept() found that the client had left
+                pass  # accept() found that the client had left
             case _:
                 await gate.reject(500, (), b"")
                 await self._report(error)
                 return error
         return None
 
-    def _judge(self, error: Exception | None) -> tuple[int, str, Exception | None]:
-        """Return the close code and reason that `error` asks for, and `error` again if nobody foresaw it."""
-        if error is None:
-            return CloseCode.NORMAL_CLOSURE, "", None
-        verdicts = {self._verdict(leaf) for leaf in _leaves(error)} - {_ENDED}
-        if not verdicts:
-            return CloseCode.NORMAL_CLOSURE, "", None
-        codes = {code for code, _ in verdicts}
-        if len(codes) == 1 and None not in codes:
-            code, reason = min(verdicts, key=lambda verdict: verdict[1])
-            return code or CloseCode.INTERNAL_ERROR, reason, None
-        return CloseCode.INTERNAL_ERROR, "", error
+    def _judge(self, error: Exception | None) -> Verdict:
+        for leaf in leaves(error):
+            if isinstance(leaf, WebSocketDisconnect) and not self._websocket.connected:
+                self._note_end(leaf)
+        return self._websocket._judge(error)
 
-    def _verdict(self, error: BaseException) -> tuple[int | None, str]:
-        """Return code and reason for one error; no code for one that nobody foresaw."""
-        match error:
-            case WebSocketDisconnect() if not self._websocket.connected:
-                if not self._websocket._is_good(error.code):
-                    logger.info("%s: closed with %d, reason %a", self._where, error.code, error.reason)
-                return _ENDED
-            case WebSocketDisconnect() if self._websocket._is_good(error.code):
-                return CloseCode.NORMAL_CLOSURE, ""
-            case WebSocketException():
-                return error.code, error.reason
-            case UnexpectedMessage():
-                return CloseCode.UNSUPPORTED_DATA, str(error)
-            case InvalidMessage():
-                return CloseCode.INVALID_PAYLOAD, "invalid message"
-        code = self._service.close_code_of(error) if self._service.close_code_of is not None else None
-        return (code, "") if code is None or is_wire_code(code) else (None, "")
+    def _note_end(self, end: WebSocketDisconnect) -> None:
+        if not self._websocket._is_good(end.code):
+            logger.info("%s: closed with %d, reason %a", self._where, end.code, end.reason)
+
+    def _close_code_of(self, error: BaseException) -> int | None:
+        """Ask the application's map, whose own errors are no reason to end the server."""
+        if self._service.close_code_of is None:
+            return None
+        try:
+            return self._service.close_code_of(error)
+        except Exception:
+            logger.exception("error in close_code_of for %s", self._where)
+            return None
 
     async def _report(self, error: BaseException) -> None:
         """Log one record, then call `on_error`."""
@@ -224,8 +218,16 @@ class Lifecycle:
         return f"{self._websocket.request.target!a} from {self._websocket.client}"
 
 
-_ENDED: tuple[int | None, str] = (0, "")
-"""The verdict on an error that only says what is known: the connection has ended."""
+_REFUSALS = (Reject, WebSocketException, WebSocketDisconnect)
+"""What before the answer is no error: a wish to refuse, or word that the client has left."""
+
+
+def _refusal_in(error: Exception | None) -> Exception | None:
+    """Return the first refusal in a group of nothing else, else `error`."""
+    found = list(leaves(error))
+    if found and all(isinstance(leaf, _REFUSALS) for leaf in found):
+        return next(leaf for leaf in found if isinstance(leaf, _REFUSALS))
+    return error
 
 
 def _unwrapped(error: Exception) -> Exception:
@@ -233,11 +235,3 @@ def _unwrapped(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

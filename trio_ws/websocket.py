@@ -10,9 +10,10 @@ import trio
 
 from trio_ws import codec, events
 from trio_ws.codes import CloseCode, check_close
-from trio_ws.errors import LocalProtocolError, WebSocketDisconnect, WebSocketException
+from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
+from trio_ws.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.request import Request
 
-__all__ = ["CaughtCodes", "WebSocket"]
+__all__ = ["CaughtCodes", "Farewell", "WebSocket"]
 
 CaughtCodes: TypeAlias = "Collection[int] | Callable[[Iterable[object]], bool]"
 """Close codes that count as a good end; the built-in `all` stands for every code."""
@@ -46,6 +47,7 @@ class WebSocket(Handshake):
     __slots__ = (
         "_caught",
         "_close_called",
+        "_close_code_of",
         "_close_reported",
         "_connect_reported",
         "_decode",
@@ -70,6 +72,7 @@ class WebSocket(Handshake):
         self._encode = None if send_type is None else codec.encoder_of[send_type]
         self._caught = caught_close_codes
         self._close_called = False
+        self._close_code_of: Callable[[BaseException], int | None] | None = None
         self._close_reported = False
         self._connect_reported = False
         self._finished = False
@@ -350,15 +353,15 @@ class WebSocket(Handshake):
         if not self.connected:
             return isinstance(error, WebSocketDisconnect) and self._is_good(error.code)
         match error:
-            case None:
-                await self.ensure_closed()
-            case WebSocketException():
-                await self.ensure_closed(error.code, error.reason)
-            case Exception():
-                await self.ensure_closed(CloseCode.INTERNAL_ERROR)
+            case None | Exception():
+                verdict = self._judge(error)
+                await self.ensure_closed(verdict.code, verdict.reason)
             case _:  # cancelled: there is no time to wait for the answer
                 self._open_channel().begin_close(CloseCode.GOING_AWAY, "")
         return False
+
+    def _judge(self, error: Exception | None) -> Verdict:
+        return judge(error, connected=self.connected, is_good=self._is_good, close_code_of=self._close_code_of)
 
     def _is_good(self, code: int) -> bool:
         return self._caught is all or (isinstance(self._caught, Collection) and code in self._caught)

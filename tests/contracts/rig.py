@@ -157,7 +157,8 @@ class Peer:
     async def leave(self) -> None:
         """End the network connection."""
         self._over = True
-        await trio.aclose_forcefully(self.stream)
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self.stream)
 
 
 def request(target: str = "/", *extra: str) -> bytes:
@@ -283,8 +284,10 @@ class Rig:
         make = self._connect_to_server if self.side == "server" else self._connect_to_client
         with trio.fail_after(LONG):
             async with make(body, options) as peer:
-                yield peer
-                await peer.leave()
+                try:
+                    yield peer
+                finally:
+                    await peer.leave()
         if isinstance(self.error, AssertionError):
             raise self.error
 

@@ -1,0 +1,77 @@
+"""Verdict: the close frame that an error of the handler's asks for, on either side. It sends and logs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from trio_ws.codes import CloseCode, is_wire_code
+from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketDisconnect, WebSocketException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Verdict", "judge", "leaves"]
+
+
+@attrs.frozen
+class Verdict:
+    """What to close with."""
+
+    code: int
+    reason: str = ""
+    foreseen: bool = True
+    """Whether somebody thought of it: else it is an error to be logged."""
+
+
+WELL = Verdict(CloseCode.NORMAL_CLOSURE)
+UNFORESEEN = Verdict(CloseCode.INTERNAL_ERROR, foreseen=False)
+
+
+def judge(
+    error: BaseException | None,
+    *,
+    connected: bool,
+    is_good: Callable[[int], bool],
+    close_code_of: Callable[[BaseException], int | None] | None,
+) -> Verdict:
+    """Return what `error` asks for; for a group, what all of its leaves ask for if that is one code.
+
+    Args:
+        error: what left the handler, None if nothing did.
+        connected: whether the connection is open: if not, a disconnect says only what is known.
+        is_good: whether a disconnect with this code is no error.
+        close_code_of: the application's own map, None for a code that it does not know.
+    """
+
+    def of_leaf(leaf: BaseException) -> Verdict | None:
+        match leaf:
+            case WebSocketDisconnect() if not connected:
+                return None
+            case WebSocketDisconnect() if is_good(leaf.code):
+                return WELL
+            case WebSocketException():
+                return Verdict(leaf.code, leaf.reason)
+            case UnexpectedMessage():
+                return Verdict(CloseCode.UNSUPPORTED_DATA, str(leaf))
+            case InvalidMessage():
+                return Verdict(CloseCode.INVALID_PAYLOAD, "invalid message")
+        code = None if close_code_of is None else close_code_of(leaf)
+        return UNFORESEEN if code is None or not is_wire_code(code) else Verdict(code)
+
+    verdicts = {verdict for leaf in leaves(error) if (verdict := of_leaf(leaf)) is not None}
+    if not verdicts:
+        return WELL
+    if len({verdict.code for verdict in verdicts}) > 1 or UNFORESEEN in verdicts:
+        return UNFORESEEN
+    return min(verdicts, key=lambda verdict: verdict.reason)
+
+
+def leaves(error: BaseException | None) -> Iterator[BaseException]:
+    """Go through the errors in a group, or the one error that is none."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    elif error is not None:
+        yield error
