@@ -56,6 +56,11 @@ class Channel(ABC):
     def close_info(self) -> CloseInfo | None:
         """How the connection ended; None while messages may be sent."""
 
+    @property
+    @abstractmethod
+    def pending(self) -> bool:
+        """Whether messages wait that nobody has received."""
+
     @abstractmethod
     async def receive(self) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none."""

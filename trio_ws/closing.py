@@ -95,6 +95,11 @@ class Closing(Channel):
         """Whether messages may be sent."""
         return self._endpoint.state is State.OPEN
 
+    @property
+    def pending(self) -> bool:
+        """Whether messages wait that nobody has received."""
+        return bool(self._inbox.items)
+
     @abstractmethod
     def _read_on(self) -> None:
         """Parse what was kept for want of room, then read on; at the end of the network, lose the connection."""

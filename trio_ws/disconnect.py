@@ -1,7 +1,7 @@
 """The disconnect rule: what happens to a handler whose peer is gone.
 
 A handler that was told, by an exception or a return value, has a time to say goodbye elsewhere. One that was not told
-is cancelled: at once if it never reads, else after it had time to finish its work on the last message. A callback at
+is cancelled: at once if it never read and nothing waits to be read, else after it had time to finish its work on the last message. A callback at
 work on a message has as much time as a handler that was told.
 """
 
@@ -71,7 +71,7 @@ class DisconnectRule:
                 self._cancel()
             case "drain" if self._channel.callbacks:
                 self._cancel_after(self._timeouts.cleanup_timeout)
-            case "drain" if self._channel.reads or waited_for:
+            case "drain" if self._reads or waited_for:
                 self._cancel_after(self._timeouts.drain_timeout)
             case "drain":
                 # One that is just beginning may be about to read what came with the handshake: judge at its next wait.
@@ -98,10 +98,15 @@ class DisconnectRule:
         self._channel.watcher = None
 
     def _cancel_unless_reading(self) -> None:
-        if self._channel.reads:
+        if self._reads:
             self._cancel_after(self._timeouts.drain_timeout)
         else:
             self._cancel()
+
+    @property
+    def _reads(self) -> bool:
+        """Whether the handler has read, or there is something that it may yet read."""
+        return self._channel.reads or self._channel.pending
 
     def _cancel_after(self, seconds: float) -> None:
         if self._timer is not None:

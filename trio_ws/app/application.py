@@ -154,7 +154,7 @@ class App(Router):
         """
         return self._rooms.room(name, **options)
 
-    def url_for(self, name: str, **parameters: Any) -> str:
+    def url_for(self, name: str, /, **parameters: Any) -> str:
         """Return the path of a route, with its parameters filled in.
 
         Args:

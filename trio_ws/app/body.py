@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 
+from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.conversion import Validator, adapter_for
 from trio_ws.app.hints import Scope, label_of
 from trio_ws.app.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
@@ -83,6 +84,6 @@ def _is_eligible(parameter: Parameter, annotation: Any, markers: list[Any], path
         return False
     if plain is Parameter.empty and parameter.name in CONNECTION_NAMES:
         return False
-    if inspect.isclass(plain) and issubclass(plain, (WebSocket, Request)):
+    if inspect.isclass(plain) and issubclass(plain, (WebSocket, BlockingWebSocket, Request)):
         return False
     return not any(isinstance(marker, _MARKERS) for marker in markers)

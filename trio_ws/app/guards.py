@@ -182,12 +182,12 @@ def _check_answers(function: Callable[..., Any], where: str) -> None:
 
 
 def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
-    """Return the name of the first parameter if it takes the context: always, or if nothing else is said about it."""
+    """Return the name of the first parameter if it takes the context: always, or if it is called so, or nothing else is said about it."""
     first = next(iter(inspect.signature(function).parameters.values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         return None
     bare = first.annotation is first.empty and first.default is first.empty
-    return first.name if bare or always else None
+    return first.name if bare or always or first.name == "context" else None
 
 
 def _refuse(guard: object, why: str, where: str) -> NoReturn:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.body import BodyParameter, body_parameter
 from trio_ws.app.guards import GuardPlan
 from trio_ws.app.listener import Listener
 from trio_ws.app.path import PathPattern
+from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
 from trio_ws.codec import ValueType, resolve_types
 from trio_ws.websocket import GOOD_CODES, CaughtCodes
@@ -27,6 +29,8 @@ __all__ = ["Call", "Route", "RouteOptions", "Target"]
 Target: TypeAlias = "Callable[..., Any] | Listener"
 """What a route is decorated onto: a view, or the callbacks of a listener."""
 
+BLOCKING_KEY = "blocking_websocket"
+"""What a plan calls a parameter that is annotated `BlockingWebSocket`."""
 CODE_NAMES = frozenset({"code", "close_code"})
 """What a callback may call the close code that it takes."""
 
@@ -104,8 +108,13 @@ class Call:
         body = body_parameter(shown, path_names) if takes_body else None
         if body is not None:
             provided |= {body.name}
-        plan = Plan.of(shown, path_names=path_names, provided=provided)
-        return cls(function, plan, method, body)
+        plan = Plan.of(shown, path_names=path_names, provided=provided, types={BlockingWebSocket: BLOCKING_KEY})
+        call = cls(function, plan, method, body)
+        if not call.blocking and any(parameter.key == BLOCKING_KEY for parameter in plan.parameters):
+            raise RegistrationError(
+                f"{plan.label}: an async function takes a WebSocket; BlockingWebSocket is for plain functions"
+            )
+        return call
 
     @property
     def blocking(self) -> bool:

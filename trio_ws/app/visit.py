@@ -16,7 +16,7 @@ from trio_ws.app.dependencies import Resolver
 from trio_ws.app.guards import GuardContext, check_guards
 from trio_ws.app.listener import Callbacks, Listener, ListenerOptions, converse
 from trio_ws.app.problems import ParameterError
-from trio_ws.app.route import CODE_NAMES, Call
+from trio_ws.app.route import BLOCKING_KEY, CODE_NAMES, Call
 from trio_ws.codec import resolve_types, to_json
 from trio_ws.errors import Reject
 from trio_ws.service import Service
@@ -79,16 +79,24 @@ class Visit:
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
         async with Resolver(self._request, websocket, self._app) as self._resolver:
-            calls = self._calls()
             try:
-                self._resolver.convert(*(call.plan for call in calls))
+                await self._prepare()
             except ParameterError as error:
                 raise _bad_request(error) from None
-            context = GuardContext(request=self._request, websocket=websocket, route=self._route, app=self._app)
-            await check_guards(self._route.guard_plans(), context, self._resolver)
-            if self._route.controller is not None:
-                self._controller = await self._made(self._route.controller, context)
             yield
+
+    async def _prepare(self) -> None:
+        """Convert the parameters, ask the guards, make the controller; dependencies are called as they are needed."""
+        route = self._route
+        parameters: dict[str, Any] = {}
+        for call in self._calls():
+            parameters.update(self._resolver.convert(call.plan))
+        context = GuardContext(
+            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._app
+        )
+        await check_guards(route.guard_plans(), context, self._resolver)
+        if route.controller is not None:
+            self._controller = await self._made(route.controller, context)
 
     def _calls(self) -> list[Call]:
         """Return what the route may call."""
@@ -153,7 +161,7 @@ class Visit:
         body = receive.body
 
         def call(message: Any) -> Any:
-            args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
+            args, kwargs = arguments.fill(**self._connection, **({} if body is None else {body.name: message}))
             return function(*args, **kwargs)
 
         return Callbacks(call, None if body is None else body.validator, options, receive.plan.label)
@@ -164,7 +172,7 @@ class Visit:
         function = self._bound(disconnect)
 
         async def farewell(_: WebSocket, code: int) -> None:
-            args, kwargs = arguments.fill(**dict.fromkeys(CODE_NAMES, code))
+            args, kwargs = arguments.fill(**self._connection, **dict.fromkeys(CODE_NAMES, code))
             await _result(function(*args, **kwargs))
 
         return farewell
@@ -172,8 +180,13 @@ class Visit:
     # --- calling -------------------------------------------------------------------------------------------------
 
     async def _run(self, call: Call) -> None:
-        args, kwargs = await self._resolver.arguments(call.plan)
+        args, kwargs = await self._resolver.arguments(call.plan, **self._connection)
         await _result(self._bound(call)(*args, **kwargs))
+
+    @property
+    def _connection(self) -> dict[str, Any]:
+        """What a plain function gets for a `BlockingWebSocket`: `in_thread` exchanges it."""
+        return {BLOCKING_KEY: self._websocket}
 
     def _bound(self, call: Call) -> Callable[..., Any]:
         """Return the function as it is called for this connection: on the controller, and in a thread if it blocks."""

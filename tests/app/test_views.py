@@ -1,0 +1,283 @@
+"""Views: what `App.websocket` promises, over the test client (real bytes, in memory)."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import trio
+
+from trio_ws import App, ConnectionRejected, Depends, Router, WebSocket, WebSocketDisconnect, WebSocketException
+from trio_ws.app import RegistrationError
+from trio_ws.app.blocking import BlockingWebSocket
+
+
+async def test_a_view_gets_the_connection_path_and_query_parameters_converted() -> None:
+    app = App()
+
+    @app.websocket("/rooms/{room_id:int}/{topic}")
+    async def view(ws: WebSocket, room_id: int, topic: str, loud: bool = False) -> None:
+        await ws.send_json([room_id, topic, loud])
+
+    async with app.test_client() as client, client.websocket_connect("/rooms/7/tea%20time?loud=yes") as ws:
+        assert await ws.receive_json() == [7, "tea time", True]
+
+
+async def test_a_value_that_does_not_convert_is_a_400_with_all_problems() -> None:
+    app = App()
+
+    @app.websocket("/n")
+    async def view(ws: WebSocket, count: int, ratio: float = 1.0) -> None: ...
+
+    async with app.test_client() as client:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with client.websocket_connect("/n?ratio=much"):
+                pass
+    assert caught.value.status == 400
+    assert b'"loc":["query","count"],"type":"missing"' in caught.value.body
+    assert b'"loc":["query","ratio"],"type":"float_parsing"' in caught.value.body
+
+
+@pytest.mark.parametrize(("options", "status"), [({}, 403), ({"not_found_status": 404}, 404)])
+async def test_an_unknown_path_is_rejected(options: dict[str, int], status: int) -> None:
+    async with App(**options).test_client() as client:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with client.websocket_connect("/nowhere"):
+                pass
+    assert caught.value.status == status
+
+
+async def test_a_trailing_slash_makes_another_path_for_an_upgrade() -> None:
+    app = App()
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket) -> None: ...
+
+    async with app.test_client() as client:
+        with pytest.raises(ConnectionRejected):
+            async with client.websocket_connect("/a/"):
+                pass
+
+
+async def test_routers_nest_with_prefixes_and_guards_from_outside_in() -> None:
+    asked: list[str] = []
+
+    def guard(name: str):
+        def ask(context) -> bool:
+            asked.append(name)
+            return True
+
+        return ask
+
+    inner = Router("/inner", guards=[guard("inner")])
+    outer = Router("/outer", guards=[guard("outer")])
+    app = App(guards=[guard("app")])
+    outer.include(inner)
+    app.include(outer, "/v1")
+
+    @inner.websocket("/{name}", guards=[guard("route")])
+    async def view(ws: WebSocket, name: str) -> None:
+        await ws.send(name)
+
+    async with app.test_client() as client, client.websocket_connect("/v1/outer/inner/x") as ws:
+        assert await ws.receive() == "x"
+    assert asked == ["app", "outer", "inner", "route"]
+    assert app.url_for("view", name="a b") == "/v1/outer/inner/a%20b"
+
+
+def test_url_for_an_unknown_route_is_a_lookup_error() -> None:
+    with pytest.raises(LookupError, match="'nothing'"):
+        App().url_for("nothing")
+
+
+def test_two_routes_of_one_shape_are_refused_and_the_second_is_not_kept() -> None:
+    app = App()
+
+    @app.websocket("/a/{x}")
+    async def first(ws: WebSocket, x: str) -> None: ...
+
+    with pytest.raises(RegistrationError, match="two routes match the same paths"):
+
+        @app.websocket("/a/{y}")
+        async def second(ws: WebSocket, y: str) -> None: ...
+
+    other = Router()
+    other.websocket("/a/{z}")(first)
+    with pytest.raises(RegistrationError, match="two routes"):
+        app.include(other)
+    assert [route.name for route in app.routes()] == ["first"]
+
+
+def test_a_parameter_that_no_one_provides_is_refused_at_registration() -> None:
+    app = App()
+    with pytest.raises(RegistrationError, match="'lock'"):
+
+        @app.websocket("/a")
+        async def view(ws: WebSocket, lock: trio.Lock) -> None: ...
+
+    assert not list(app.routes())
+
+
+@pytest.mark.parametrize("prefix", ["x", "/x/", "/"])
+def test_a_prefix_begins_with_a_slash_and_ends_without(prefix: str) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        Router(prefix)
+
+
+def test_options_that_make_no_sense_are_refused_at_registration() -> None:
+    app = App()
+    with pytest.raises(ValueError, match="value_type"):
+        app.websocket("/a", value_type="json", receive_type="text")
+    with pytest.raises(ValueError, match="when_peer_leaves"):
+        app.websocket("/a", when_peer_leaves="sometimes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"subprotocols=\['chat'\]"):
+        app.websocket("/a", subprotocols="chat")
+    with pytest.raises(ValueError, match="not_found_status"):
+        App(not_found_status=200)
+
+
+async def test_dependencies_live_as_long_as_the_connection() -> None:
+    events: list[str] = []
+    app = App()
+
+    async def database():
+        events.append("open")
+        yield "db"
+        events.append("close")
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, db: str = Depends(database)) -> None:
+        events.append(db)
+        async for _ in ws:
+            events.append("message")
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        await ws.send("x")
+    assert events == ["open", "db", "message", "close"]
+
+
+async def test_an_error_that_close_on_maps_closes_with_its_code_the_most_derived_counts() -> None:
+    app = App()
+    app.close_on(LookupError, 4004)
+    app.close_on(KeyError, 4005)
+
+    @app.websocket("/{kind}")
+    async def view(ws: WebSocket, kind: str) -> None:
+        raise {"key": KeyError, "index": IndexError}[kind]()
+
+    async with app.test_client() as client:
+        for kind, code in (("key", 4005), ("index", 4004)):
+            with pytest.raises(WebSocketDisconnect) as caught:
+                async with client.websocket_connect(f"/{kind}") as ws:
+                    await ws.receive()
+            assert caught.value.code == code
+    with pytest.raises(ValueError, match="may not be sent"):
+        app.close_on(ValueError, 1006)
+
+
+async def test_on_error_hears_of_errors_that_nobody_foresaw() -> None:
+    heard: list[BaseException] = []
+    app = App()
+
+    @app.on_error
+    async def note(ws: WebSocket, error: BaseException) -> None:
+        heard.append(error)
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket) -> None:
+        raise ValueError("boom")
+
+    async with app.test_client(raise_server_errors=False) as client:
+        with pytest.raises(WebSocketDisconnect) as caught:
+            async with client.websocket_connect("/a") as ws:
+                await ws.receive()
+    assert caught.value.code == 1011
+    assert [str(error) for error in heard] == ["boom"]
+
+
+# --- plain def ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_plain_function_runs_in_a_thread_on_a_blocking_connection() -> None:
+    threads: set[int] = set()
+    app = App()
+
+    @app.websocket("/ws/{name}")
+    def view(ws, request) -> None:
+        threads.add(threading.get_ident())
+        assert isinstance(ws, BlockingWebSocket)
+        ws.send_text(f"{request.params['name']} {ws.path_parameters['name']} {ws.headers['host']}")
+        ws.send_binary(b"\x00")
+        ws.send_json({"url": str(ws.url), "query": ws.query_parameters["q"], "open": ws.connected})
+        for message in ws:
+            ws.send(message)
+        threads.add(ws.close_code)
+
+    async with app.test_client() as client, client.websocket_connect("/ws/a?q=1") as ws:
+        assert await ws.receive() == "a a testserver"
+        assert await ws.receive() == b"\x00"
+        assert await ws.receive_json() == {"url": "ws://testserver/ws/a?q=1", "query": "1", "open": True}
+        await ws.send("again")
+        assert await ws.receive() == "again"
+    assert 1000 in threads
+    assert threading.get_ident() not in threads
+
+
+async def test_a_plain_function_accepts_rejects_closes_and_is_told_of_the_end() -> None:
+    ends: list[object] = []
+    app = App()
+
+    @app.websocket("/ws", auto_accept=False)
+    def view(ws: BlockingWebSocket, reject: bool = False) -> None:
+        if reject:
+            ws.reject(401, {"WWW-Authenticate": "Basic"})
+        ws.accept()
+        ws.send("in")
+        ends.append(ws.recv().text)
+        ends.append(ws.recv().is_close())
+        ends.append(ws.recv())
+        ws.ensure_closed()
+
+    async with app.test_client() as client:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with client.websocket_connect("/ws?reject=1"):
+                pass
+        assert caught.value.status == 401
+        async with client.websocket_connect("/ws") as ws:
+            assert await ws.receive() == "in"
+            await ws.send("x")
+    assert ends == ["x", True, None]
+
+
+async def test_an_error_in_a_plain_function_closes_with_its_code() -> None:
+    app = App()
+
+    @app.websocket("/ws")
+    def view(ws: BlockingWebSocket) -> None:
+        assert ws.ping() >= 0
+        raise WebSocketException(4003, "why")
+
+    async with app.test_client() as client:
+        with pytest.raises(WebSocketDisconnect) as caught:
+            async with client.websocket_connect("/ws") as ws:
+                await ws.receive()
+    assert (caught.value.code, caught.value.reason) == (4003, "why")
+
+
+async def test_the_blocking_methods_do_what_their_namesakes_do() -> None:
+    app = App()
+
+    @app.websocket("/ws", caught_close_codes=())
+    def view(ws: BlockingWebSocket) -> None:
+        ws.send_json([ws.receive_text(), list(ws.receive_bytes()), ws.receive_json(), ws.receive(), ws.request.path])
+        with pytest.raises(WebSocketDisconnect):
+            for _ in ws:
+                pass
+        ws.close(1006)  # after the peer's end any code is a no-op
+
+    async with app.test_client() as client, client.websocket_connect("/ws") as ws:
+        await ws.send("t")
+        await ws.send(b"\x01")
+        await ws.send_json({})
+        await ws.send("last")
+        assert await ws.receive_json() == ["t", [1], {}, "last", "/ws"]
