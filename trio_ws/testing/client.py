@@ -29,6 +29,7 @@ from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from trio_ws.app.application import App
     from trio_ws.channel import Channel
     from trio_ws.codec import ValueType
     from trio_ws.conversation import Responder
@@ -70,19 +71,19 @@ class TestClient:
 
     def __init__(
         self,
-        responder: Responder,
+        responder: App | Responder,
         *,
         settings: Settings | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         raise_server_errors: bool = True,
         base_url: str = "ws://testserver",
     ) -> None:
-        self._responder = responder
-        self._settings = settings or getattr(responder, "settings", None) or Settings()
+        self._responder = cast("Responder", getattr(responder, "responder", responder))
+        self._settings = settings or getattr(self._responder, "settings", None) or Settings()
         self._timeout = seconds_of(timeout)
         self._raise_server_errors = raise_server_errors
         self._base = URL.parse(base_url)
-        self._observer = Observer(responder)
+        self._observer = Observer(self._responder)
         self._server: Server | None = None
         self._listener = MemoryListener()
         self._serving: AbstractAsyncContextManager[None] | None = None
@@ -134,10 +135,12 @@ class TestClient:
                 self._server = server = Server(observer, self._settings)
                 await nursery.start(server.serve, [listener])
                 try:
-                    yield
-                except BaseException as error:
-                    failure = error
-                try:
+                    try:
+                        yield
+                    except trio.Cancelled:
+                        raise
+                    except BaseException as error:
+                        failure = error
                     await self._find_leaks(server)
                 finally:
                     server.shutdown(grace=0)

@@ -6,6 +6,7 @@ Bytes are real, time may be virtual, and nothing touches a socket.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -116,7 +117,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             trio.BusyResourceError: another task is receiving.
             trio.Cancelled: nothing is lost.
         """
-        if max_bytes is not None and max_bytes < 1:
+        most = READ_BYTES if max_bytes is None else operator.index(max_bytes)
+        if most < 1:
             raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
@@ -129,7 +131,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._receiving = False
         if self._closed:
             raise trio.ClosedResourceError("this end of the connection is closed")
-        return self._incoming.take(READ_BYTES if max_bytes is None else max_bytes)
+        return self._incoming.take(most)
 
     async def aclose(self) -> None:
         """Close this end: the other one still reads what was sent, and its sending breaks."""

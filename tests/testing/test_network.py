@@ -1,0 +1,51 @@
+"""Connections in memory keep the promises of Trio's streams."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import check_half_closeable_stream
+
+from trio_ws import ConnectError
+from trio_ws.testing.network import BUFFER_BYTES, MemoryListener, memory_pair
+
+
+async def test_a_connection_in_memory_is_a_half_closeable_stream_as_trio_defines_it() -> None:
+    async def clogged():
+        left, right = memory_pair()
+        await left.send_all(bytes(BUFFER_BYTES))
+        await right.send_all(bytes(BUFFER_BYTES))
+        return left, right
+
+    async def fresh():
+        return memory_pair()
+
+    await check_half_closeable_stream(fresh, clogged)
+
+
+async def test_a_sender_that_nobody_reads_waits_when_the_buffer_is_full(autojump_clock) -> None:
+    left, right = memory_pair(capacity=4)
+    with trio.move_on_after(1) as scope:
+        await left.send_all(b"123456")
+    assert scope.cancelled_caught
+    assert await right.receive_some() == b"1234"
+    await left.send_all(b"78")
+    assert await right.receive_some(1) == b"7"
+
+
+async def test_waiting_for_room_ends_when_the_other_end_leaves(autojump_clock) -> None:
+    left, right = memory_pair(capacity=1)
+    await left.send_all(b"1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(right.aclose)
+        with pytest.raises(trio.BrokenResourceError):
+            await left.wait_send_all_might_not_block()
+
+
+async def test_nobody_connects_to_a_listener_that_is_closed() -> None:
+    listener = MemoryListener()
+    await listener.aclose()
+    with pytest.raises(ConnectError, match="^tcp: the server does not listen any more$"):
+        listener.connect()
+    with pytest.raises(trio.ClosedResourceError):
+        await listener.accept()
