@@ -28,7 +28,7 @@ def sections() -> dict[str, list[list[str]]]:
 
 
 @cache
-def tests_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """Return the names of the tests that a file defines, as pytest writes them behind the file's name."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -42,7 +42,7 @@ def tests_in(path: Path) -> set[str]:
 def exists(node_id: str) -> bool:
     file, _, name = node_id.partition("::")
     path = ROOT / file
-    return path.is_file() and name in tests_in(path)
+    return path.is_file() and name in names_in(path)
 
 
 ROWS = [(document, *row) for document, rows in sections().items() for row in rows]
