@@ -214,8 +214,7 @@ class App(Router):
                 async with self._rooms.running(), lifespan:
                     yield
             finally:
-                self._nursery = None
-                self._table = None
+                self._nursery = self._limiter = self._table = None
             nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
