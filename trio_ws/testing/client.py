@@ -297,8 +297,8 @@ class TestConnection:
     @asynccontextmanager
     async def _connect(self) -> AsyncGenerator[WebSocket, None]:
         client = self._client
+        end: WebSocketDisconnect | None = None
         async with client._served():
-            end: WebSocketDisconnect | None = None
             stream = client._listener.connect()
             connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
             async with connecting as websocket:
@@ -308,8 +308,8 @@ class TestConnection:
                     yield websocket
                 except WebSocketDisconnect as error:
                     end = error
-            if end is not None:
-                raise end
+        if end is not None:
+            raise end
 
     async def __aenter__(self) -> WebSocket:
         return await self._open.__aenter__()

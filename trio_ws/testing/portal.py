@@ -86,8 +86,7 @@ class _Held(Generic[T]):
                 self._entered = True
                 task_status.started(value)
                 await self._leaving.wait()
-                if self._error is not None:
-                    raise self._error
+                self._raise()
             self._error = None
         except BaseException as error:
             if not self._entered:
@@ -102,5 +101,8 @@ class _Held(Generic[T]):
             self._error = error
         self._leaving.set()
         await self._left.wait()
+        self._raise()
+
+    def _raise(self) -> None:
         if self._error is not None:
             raise self._error
