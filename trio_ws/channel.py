@@ -113,11 +113,15 @@ class Channel(ABC):
 
     @abstractmethod
     def begin_close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one was sent or received, and wait for nothing."""
+        """Send a close frame unless one was sent or received or the peer has left, and wait for nothing."""
 
     @abstractmethod
     def abort(self, code: int, reason: str) -> None:
         """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
+
+    @abstractmethod
+    async def wait_ended(self) -> None:
+        """After `begin_close`: wait until `close_info` says how the connection ended, which is bounded."""
 
     @abstractmethod
     async def wait_gone(self) -> None:

@@ -48,6 +48,8 @@ class Closing(Channel):
         "_changed",
         "_client",
         "_close_timer",
+        "_departed",
+        "_dropping",
         "_endpoint",
         "_gone",
         "_inbox",
@@ -80,7 +82,9 @@ class Closing(Channel):
         self._timers = timers
         self._pings: Pings | None = None
         self._changed: trio.lowlevel.ParkingLot | None = None
-        self._network_over = False
+        self._departed = False  # the peer has ended its side, maybe behind what is not read yet
+        self._network_over = False  # and all of it is read
+        self._dropping = False  # messages are read only to learn how it ended
         self._gone = False
         self._notified = False
         self._close_timer: Timer | None = None
@@ -108,18 +112,25 @@ class Closing(Channel):
         """Send a close frame unless one has passed; wait for the peer's, at most `close_timeout`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.begin_close(code, reason)
+        await self.wait_ended()
         while self._endpoint.state is State.CLOSING:
             await self._wait_changed()
 
     def begin_close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one has passed. The one who does it knows that the connection ends."""
+        """End the connection unless it has ended. The one who does it knows that it ends.
+
+        A peer that has left is sent no close frame: what it sent is read to its end, which says how it left.
+        """
         if self.open:
             self._notified = True
             self.retire(code, reason)
 
     def retire(self, code: int, reason: str) -> None:
         """Begin the closing handshake in the library's own name: the handler has yet to hear of it."""
-        self._transport.write(self._endpoint.close(code, reason))
+        if self._departed:
+            self._dropping = True
+        else:
+            self._transport.write(self._endpoint.close(code, reason))
         self._replace_close_timer(self._timeouts.close_timeout)
         self._read_on()
         self._announce_end()
@@ -140,6 +151,11 @@ class Closing(Channel):
         with trio.move_on_after(self._timeouts.close_timeout):
             while self._transport.outbox.size and not self._gone:
                 await self._wait_changed()
+
+    async def wait_ended(self) -> None:
+        """After `begin_close`: wait until `close_info` says how the connection ended, at most `close_timeout`."""
+        while self.open:
+            await self._wait_changed()
 
     async def wait_gone(self) -> None:
         """Wait until the network connection has ended, which is bounded once the connection is not open."""

@@ -112,7 +112,7 @@ class Connection(Closing):
 
     def wants_data(self) -> bool:
         """Say whether to read on: not while messages wait that nobody takes, and always once they are dropped."""
-        if self.open and (self._rest or self._inbox.full):
+        if self._wanted and (self._rest or self._inbox.full):
             self.paused = True
             return False
         return True
@@ -127,12 +127,13 @@ class Connection(Closing):
 
     def peer_departed(self) -> None:
         """The peer has closed its side behind data that we do not read now."""
+        self._departed = True
         self._announce_end()
 
     def network_ended(self) -> None:
         """Nothing more will arrive; what has arrived can still be received."""
-        self._network_over = True
-        if self._rest and self.open:
+        self._departed = self._network_over = True
+        if self._rest and self._wanted:
             self._announce_end()
         else:
             self._lose()
@@ -156,7 +157,7 @@ class Connection(Closing):
         inbox = self._inbox
         consumed = 0
         while True:
-            if self._endpoint.state is State.OPEN:
+            if self._wanted:
                 items_room = inbox.max_items - len(inbox.items)
                 bytes_room = inbox.max_bytes - inbox.size
                 if items_room <= 0 or bytes_room <= 0:
@@ -173,7 +174,7 @@ class Connection(Closing):
             data = data[used:]
 
     def _dispatch(self, items: list[Item]) -> None:
-        wanted = self._endpoint.state is State.OPEN  # what comes after our own close frame is dropped
+        wanted = self._wanted  # what comes after our own close frame is dropped
         for item in items:
             if isinstance(item, (str, bytes, TextMessage, BytesMessage)):
                 if wanted:
@@ -192,6 +193,11 @@ class Connection(Closing):
                 # The end is not held back: nobody would hear when what was held back has left.
                 self._transport.write(self._endpoint.answer(item))
                 self._settle()
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether messages are taken in."""
+        return self._endpoint.state is State.OPEN and not self._dropping
 
     @property
     def _pongs_wait(self) -> bool:
@@ -415,7 +421,7 @@ class Connection(Closing):
             return 0.0
         try:
             while pings.outstanding(payload):
-                if self.close_info is not None:
+                if self.close_info is not None or self._departed:
                     raise self._disconnected()
                 await pings.wait()
         finally:

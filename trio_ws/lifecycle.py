@@ -134,6 +134,8 @@ class Lifecycle:
         channel = websocket._open_channel()
         channel.begin_close(code, reason)
         websocket._finished = True
+        with trio.CancelScope(shield=True):
+            await channel.wait_ended()
         for farewell in websocket._farewells:
             await self._clean_up(farewell, websocket.close_code or code)
         with trio.CancelScope(shield=True):

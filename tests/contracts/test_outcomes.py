@@ -575,6 +575,57 @@ async def test_on_disconnect_gets_the_first_close_frames_code_when_both_close(se
     assert server.codes == [4001]
 
 
+SOCKETS = pytest.mark.parametrize("network", ["poller", "stream"])
+"""Where the platform tells that a peer has left behind messages that nobody reads."""
+
+
+@SOCKETS
+async def test_on_disconnect_gets_1006_when_the_peer_left_behind_messages_nobody_read(server):
+    """The handler never reads and its peer drops the connection: the close frame that nobody sent is none."""
+
+    async def body(websocket):
+        await trio.sleep_forever()
+
+    async with server.connect(body) as peer:
+        for _ in range(100):
+            await peer.message("more than the inbox takes")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.leave()
+    assert server.codes == [1006]
+
+
+@SOCKETS
+async def test_on_disconnect_gets_the_peers_code_when_it_came_behind_messages_nobody_read(server):
+    async def body(websocket):
+        await trio.sleep_forever()
+
+    async with server.connect(body) as peer:
+        for _ in range(100):
+            await peer.message("more than the inbox takes")
+        await peer.close(4004)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.leave()
+    assert server.codes == [4004]
+
+
+@SOCKETS
+async def test_a_ping_to_a_peer_that_has_left_behind_unread_messages_is_told(server):
+    async def body(websocket):
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.ping()
+        assert websocket.connected  # what came before can still be received
+        await websocket.close()  # nothing is sent, but how it ended is known now
+        assert websocket.close_code == 4004
+
+    async with server.connect(body, when_peer_leaves="finish") as peer:
+        for _ in range(100):
+            await peer.message("more than the inbox takes")
+        await peer.close(4004)
+        assert (await peer.next())[0] == "ping"
+        await peer.leave()
+    assert server.codes == [4004]
+
+
 async def test_on_connect_runs_after_the_answer_and_its_failure_is_the_handlers(server):
     called = []
 
