@@ -5,7 +5,6 @@ The browser is started once for each of our transports; what page and server saw
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.chromium import browser
 from support.handlers import QUICK, echo
 
 from trio_ws import Compression, Request, Response, Server, Service, WebSocket
@@ -20,19 +20,6 @@ from trio_ws.settings import Settings
 
 from .cases import SIZES, text_of
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium on this machine", allow_module_level=True)
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PAGE = b"""<!doctype html>
 <meta charset="utf-8">
 <title>A page</title>
@@ -163,9 +150,8 @@ class Seen:
 def browse(port: int, shut_down: Callable[[], None]) -> Seen:
     """Do everything that a page can do, in a thread."""
     seen = Seen()
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
+    with browser() as running:
+        page = running.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
         seen.texts = page.evaluate(ECHO_TEXTS, TEXTS)
         seen.wrong_sizes = page.evaluate(ECHO_BINARY, SIZES)
@@ -176,7 +162,6 @@ def browse(port: int, shut_down: Callable[[], None]) -> Seen:
         seen.left_open = page.evaluate(LEAVE_OPEN)
         shut_down()
         seen.shutdown = page.evaluate("() => window.last.closed")
-        browser.close()
     return seen
 
 

@@ -1,0 +1,31 @@
+"""Live support with a page: open http://localhost:8000/car/ws-index, or with your name: /car/ws-index?name=Ada.
+
+It is the live support room of Ellar's documents. There the page puts what it receives into itself as HTML, so that a
+message may hold any script; here it is text everywhere: the server sends plain text, and the page shows it as text.
+"""
+
+from pathlib import Path
+
+from trio_ws import App, Controller, Query, WebSocket, WsBody
+
+app = App()
+app.page("/car/ws-index", Path(__file__).with_name("index.html"))
+
+
+@app.controller("/car")
+class CarController(Controller):
+    """One visitor of the support room: there is one instance for each connection."""
+
+    @app.listener("/live-support", encoding="text")
+    async def live_support(self, data: str = WsBody()) -> str:
+        """Answer a message."""
+        return f'We have received your message:\n\n"{data}"\n\nWe shall get back to you.'
+
+    @live_support.on_connect
+    async def greet(self, websocket: WebSocket, name: str = Query("John")) -> None:
+        """Welcome a visitor, by the name in the query of the page."""
+        await websocket.send_text(f"Welcome {name} to our live support room!\nHow can we help you?")
+
+
+if __name__ == "__main__":
+    app.run()
