@@ -1,8 +1,8 @@
 """The disconnect rule: what happens to a handler whose peer is gone.
 
 A handler that was told, by an exception or a return value, has a time to say goodbye elsewhere. One that was not told
-is cancelled: at once if it never read and nothing waits to be read, else after it had time to finish its work on the last message. A callback at
-work on a message has as much time as a handler that was told.
+is cancelled: at once if it never read and nothing waits to be read, else after it had time to finish its work on the
+last message. A callback at work on a message has as much time as a handler that was told.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class BlockingWebSocket:
 
 
 def expect_reading(websocket: WebSocket) -> None:
-    """Have the disconnect rule treat a plain function as one that reads before it does: between two calls it is nowhere.
+    """Have the disconnect rule treat a plain function as one that reads: between two calls it is nowhere.
 
     A client that leaves at once would else cancel it there, though what it sent has yet to be read.
     """

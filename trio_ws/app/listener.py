@@ -163,23 +163,26 @@ async def _converse_concurrently(channel: Channel, callbacks: Callbacks) -> None
             except WebSocketDisconnect as error:
                 end = error  # the callbacks that run may end in peace
             else:
-                done = trio.Event()
-                nursery.start_soon(_answer_in_turn, channel, message, callbacks, slots, before, done)
-                before = done
+                turn = _Turn(before)
+                nursery.start_soon(_answer_in_turn, channel, message, callbacks, turn, slots)
+                before = turn.done
     if end is not None:
         raise end
 
 
+@attrs.frozen
+class _Turn:
+    """A message's place among those that are worked on: its replies leave when those before it are done."""
+
+    before: trio.Event
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+
 async def _answer_in_turn(
-    channel: Channel,
-    message: str | bytes,
-    callbacks: Callbacks,
-    slots: trio.Semaphore,
-    before: trio.Event,
-    done: trio.Event,
+    channel: Channel, message: str | bytes, callbacks: Callbacks, turn: _Turn, slots: trio.Semaphore
 ) -> None:
     async def send(reply: Payload) -> None:
-        await before.wait()
+        await turn.before.wait()
         await channel.send(reply)
 
     try:
@@ -189,8 +192,8 @@ async def _answer_in_turn(
             raise  # of another connection
     finally:
         slots.release()
-    await before.wait()
-    done.set()
+    await turn.before.wait()
+    turn.done.set()
 
 
 async def _answer(channel: Channel, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
