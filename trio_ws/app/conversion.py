@@ -5,7 +5,7 @@ The validating is pydantic's. What it cannot take as it is, `shapes` puts into i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import attrs
@@ -24,7 +24,8 @@ MAX_PROBLEMS: Final = 100
 class Validator:
     """Makes values of one type; `adapter_for` makes one."""
 
-    adapter: TypeAdapter[Any]
+    validate: Callable[[Any], Any]
+    """Pydantic's own, which raises its own errors."""
     many: bool
     """Whether all texts of a repeated name make one value."""
 
@@ -46,7 +47,7 @@ class Validator:
             ParameterError: it does not validate; `loc` is relative to the value.
         """
         try:
-            return self.adapter.validate_python(value)
+            return self.validate(value)
         except ValidationError as error:
             raise ParameterError(_problems(error)) from None
 
@@ -75,6 +76,8 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
     try:
         shape = for_text(annotation) if source == "text" else for_body(annotation)
         adapter: TypeAdapter[Any] = TypeAdapter(shape)
+        # Of types that are not defined so far there is no validator: what stands in its place complains here.
+        validate = adapter.validator.validate_python
     except Unsuitable as error:
         raise RegistrationError(f"{where or annotation}: {error}") from None
     except Exception as error:  # pydantic's are of several families, and users' types have their own
@@ -82,7 +85,7 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
             f"{where or annotation}: nothing that a client sends can be made into {annotation}: annotate it with "
             f"something else, or let Depends(...) provide it ({_first_line(error)})"
         ) from error
-    return Validator(adapter, source == "text" and takes_many(annotation))
+    return Validator(validate, source == "text" and takes_many(annotation))
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.request import Request
     from trio_ws.websocket import WebSocket
 
-__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards", "plan_guards"]
+__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
 """A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False."""
@@ -86,8 +86,9 @@ class GuardPlan:
     ) -> GuardPlan:
         """Plan the calls of a guard.
 
-        The context goes to the first parameter of `can_activate`, and to that of a function if it is not annotated;
-        and wherever `GuardContext` is annotated. Other parameters are filled like a handler's, a constructor's too.
+        The context goes to the first parameter of `can_activate`; to that of a function if it is not annotated, or is
+        called `context`; and wherever `GuardContext` is annotated. Other parameters are filled like a handler's, a
+        constructor's too.
 
         Raises:
             RegistrationError: it cannot be a guard, or a parameter of it cannot be filled.
@@ -130,21 +131,8 @@ class GuardPlan:
             raise TypeError(f"guard {label_of(self.guard)} must answer True or False, not {answer!r}")
 
 
-def plan_guards(
-    guards: Iterable[Guard],
-    *,
-    path_names: Collection[str] | Mapping[str, type[Any] | None] = frozenset(),
-    types: Mapping[type[Any], str] = MappingProxyType({}),
-    where: str = "",
-) -> tuple[GuardPlan, ...]:
-    """Plan guards in their order; see `GuardPlan.of`."""
-    return tuple(GuardPlan.of(guard, path_names=path_names, types=types, where=where) for guard in guards)
-
-
-async def check_guards(guards: Iterable[Guard | GuardPlan], context: GuardContext, resolver: Resolver) -> None:
+async def check_guards(guards: Iterable[GuardPlan], context: GuardContext, resolver: Resolver) -> None:
     """Ask guards one after the other; the first that does not answer True is the last.
-
-    One that was not planned at registration is planned now, for the path parameters of the request.
 
     Raises:
         Reject: with 403, if one answers False; whatever else a guard raises.
@@ -153,8 +141,6 @@ async def check_guards(guards: Iterable[Guard | GuardPlan], context: GuardContex
     """
     resolver.given[CONTEXT_KEY] = context
     for guard in guards:
-        if not isinstance(guard, GuardPlan):
-            guard = GuardPlan.of(guard, path_names=frozenset(context.request.path_parameters))  # noqa: PLW2901
         await guard.check(context, resolver)
 
 
@@ -182,7 +168,7 @@ def _check_answers(function: Callable[..., Any], where: str) -> None:
 
 
 def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
-    """Return the name of the first parameter if it takes the context: always, or if it is called so, or nothing else is said about it."""
+    """Return the name of the first parameter if it takes the context: always, by its name, or if it says nothing."""
     first = next(iter(inspect.signature(function).parameters.values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         return None

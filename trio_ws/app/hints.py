@@ -12,7 +12,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType, SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from trio_ws.request import Request
 from trio_ws.websocket import WebSocket
@@ -48,21 +48,46 @@ def underlying(function: Any) -> Any:
 
 
 class Scope:
-    """The names that a function's annotations may use.
+    """The names that annotations may use in one place.
 
     Args:
-        function: any callable; of a class the names around its `__init__`.
+        function: any callable, whose annotations they are; of a class those of its constructor.
     """
 
     __slots__ = ("_globals", "_locals")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         target = underlying(function)
-        module, qualname = _origin(target)
-        self._globals: dict[str, Any] = {**_OURS, **_class_names(module, qualname), **module}
-        self._locals: dict[str, Any] = {**_enclosing_names(module, qualname), **_closure(target)}
-        for parameter in getattr(target, "__type_params__", ()):
-            self._locals[parameter.__name__] = parameter
+        if inspect.isclass(target):
+            # Where the constructor was written, which may be a base class in another module.
+            owner = next(
+                (base for base in target.__mro__ if not {"__init__", "__new__"}.isdisjoint(vars(base))), target
+            )
+            self._look(_module_names(owner), f"{owner.__qualname__}.__init__")
+        else:
+            module = getattr(target, "__globals__", None)
+            self._look(_module_names(target) if module is None else module, getattr(target, "__qualname__", ""))
+            self._add(_closure(target))
+        self._add({parameter.__name__: parameter for parameter in getattr(target, "__type_params__", ())})
+
+    @classmethod
+    def of_body(cls, kind: type[Any]) -> Self:
+        """Return the scope of the annotations in the body of a class."""
+        scope = cls.__new__(cls)
+        scope._look(_module_names(kind), f"{kind.__qualname__}.field")
+        return scope
+
+    def _look(self, module: dict[str, Any], qualname: str) -> None:
+        fallbacks = {**_OURS, **_class_names(module, qualname)}
+        self._globals = module
+        self._locals = {name: value for name, value in fallbacks.items() if name not in module}
+        self._add(_enclosing_names(module, qualname))
+
+    def _add(self, names: dict[str, Any]) -> None:
+        # A lambda in an annotation that is a string sees globals only, so what is local here must be among them.
+        if names:
+            self._globals = {**self._globals, **names}
+            self._locals.update(names)
 
     def resolve(self, annotation: Any) -> Any:
         """Return what an annotation means, with its metadata.
@@ -74,18 +99,8 @@ class Scope:
         return typing.get_type_hints(holder, self._globals, self._locals, include_extras=True)["it"]
 
 
-def _origin(target: Any) -> tuple[dict[str, Any], str]:
-    """Return the names of the module that a function or class was written in, and its qualified name."""
-    if inspect.isclass(target):
-        owner = next((base for base in target.__mro__ if "__init__" in vars(base)), target)
-        return _module_names(owner.__module__), f"{owner.__qualname__}.__init__"
-    if isinstance(target, FunctionType):
-        return target.__globals__, target.__qualname__
-    return _module_names(getattr(target, "__module__", None)), getattr(target, "__qualname__", "")
-
-
-def _module_names(name: str | None) -> dict[str, Any]:
-    module = sys.modules.get(name or "")
+def _module_names(target: object) -> dict[str, Any]:
+    module = sys.modules.get(getattr(target, "__module__", None) or "")
     return {} if module is None else vars(module)
 
 

@@ -240,9 +240,7 @@ def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part
     prefix, parameter, suffix = pieces
     name, colon, kind = parameter.partition(":")
     if not name.isidentifier():
-        raise RegistrationError(
-            f"path {path!r}: {name!r} is not the name of a parameter: write {{name}} or {{name:int}}"
-        )
+        raise RegistrationError(f"path {path!r}: {name!r} is no name: write {{name}} or {{name:int}}")
     if (converter := converters.get(kind if colon else "str")) is None:
         raise RegistrationError(f"path {path!r}: there is no converter {kind!r}, only {', '.join(sorted(converters))}")
     return _Part(prefix, suffix, name, converter)

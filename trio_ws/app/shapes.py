@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import attrs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, RootModel
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, PlainValidator, RootModel, WrapValidator
 from typing_extensions import TypedDict, is_typeddict
 
 from trio_ws.app.hints import Scope
@@ -74,7 +74,7 @@ def takes_many(annotation: Any) -> bool:
         return not _is_json(args[1:]) and takes_many(args[0])
     if _is_union(origin):
         return any(map(takes_many, args))
-    kind = origin or annotation
+    kind = _kind(annotation)
     return kind in (*_ABSTRACT, *_LAZY) or (inspect.isclass(kind) and issubclass(kind, _CONCRETE))
 
 
@@ -95,7 +95,9 @@ def for_text(annotation: Any) -> Any:
     if annotation is Json or (origin is Annotated and _is_json(args[1:])):
         return annotation
     if origin is Annotated:
-        return Annotated[(for_text(args[0]), *args[1:])]
+        # A validator that runs first may make a text into anything.
+        prepared = any(isinstance(item, BeforeValidator | PlainValidator | WrapValidator) for item in args[1:])
+        return annotation if prepared and _is_record(_kind(args[0])) else Annotated[(for_text(args[0]), *args[1:])]
     if _is_union(origin):
         return _first_of([for_text(member) for member in args if member is not NoneType])
     if takes_many(annotation):
@@ -110,7 +112,7 @@ def _first_of(members: list[Any]) -> Any:
 
 
 def _many_texts(annotation: Any) -> Any:
-    kind, args = get_origin(annotation) or annotation, get_args(annotation)
+    kind, args = _kind(annotation), get_args(annotation)
     if any(arg is not ... and takes_many(arg) for arg in args):
         raise Unsuitable("a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON")
     kind = list if kind in _LAZY else kind
@@ -121,10 +123,8 @@ def _many_texts(annotation: Any) -> Any:
 def _one_text(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return _found_by_text(annotation, get_args(annotation))
-    kind = get_origin(annotation) or annotation
-    if not inspect.isclass(kind):
-        return annotation
-    if issubclass(kind, enum.Enum):
+    kind = _kind(annotation)
+    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
         return _found_by_text(annotation, kind)
     if _is_record(kind):
         raise Unsuitable(
@@ -134,7 +134,13 @@ def _one_text(annotation: Any) -> Any:
     return annotation
 
 
-def _is_record(kind: type[Any]) -> bool:
+def _kind(annotation: Any) -> Any:
+    return get_origin(annotation) or annotation
+
+
+def _is_record(kind: Any) -> bool:
+    if not inspect.isclass(kind):
+        return False
     if issubclass(kind, BaseModel):
         return not issubclass(kind, RootModel)
     return is_typeddict(kind) or dataclasses.is_dataclass(kind) or attrs.has(kind) or issubclass(kind, _MAPPINGS)
@@ -179,6 +185,9 @@ class _BodyShapes:
             return self._class(annotation)
         if origin is None or origin is Literal:
             return annotation
+        return self._generic(annotation, origin, args)
+
+    def _generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
         if origin is Annotated:
             return Annotated[(self.of(args[0]), *args[1:])]
         shapes = tuple(map(self.of, args))
@@ -186,7 +195,9 @@ class _BodyShapes:
             return list[shapes]  # type: ignore[valid-type]
         if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
             return annotation
-        return Union[shapes] if _is_union(origin) else origin[shapes]  # noqa: UP007 - the members vary
+        if _is_union(origin):
+            return Union[shapes]  # noqa: UP007 - the members vary
+        return origin[shapes if len(shapes) > 1 else shapes[0]]
 
     def _class(self, kind: type[Any]) -> Any:
         if kind in self._met:
@@ -201,7 +212,7 @@ class _BodyShapes:
 
     def _typed_dict(self, kind: type[Any]) -> Any:
         shape = self._met[kind] = _empty_typed_dict(kind)
-        scope = Scope(kind)
+        scope = Scope.of_body(kind)
         fields = {}
         for name, annotation in kind.__annotations__.items():
             hint = scope.resolve(annotation)
@@ -237,7 +248,7 @@ def _qualified(annotation: Any, required: bool) -> Any:
 
 def _scope_of(kind: type[Any], name: str) -> Scope:
     """Return the scope in which a field was written: that of the base class that has it."""
-    return Scope(next((base for base in kind.__mro__ if name in vars(base).get("__annotations__", {})), kind))
+    return Scope.of_body(next((base for base in kind.__mro__ if name in vars(base).get("__annotations__", {})), kind))
 
 
 def _maker(kind: type[Any]) -> Callable[[Mapping[str, Any]], Any]:

@@ -114,7 +114,7 @@ class Plan:
             RegistrationError: a parameter cannot be filled.
         """
         paths = path_names if isinstance(path_names, Mapping) else dict.fromkeys(path_names)
-        return _Planner(function, paths, frozenset(provided), types, where).plan()
+        return _Planner(function, paths, frozenset(provided), types, f"{where}: " if where else "").plan()
 
     @property
     def label(self) -> str:
@@ -137,7 +137,8 @@ class _Planner:
     paths: Mapping[str, type[Any] | None]
     provided: frozenset[str]
     types: Mapping[type[Any], str]
-    where: str
+    prefix: str
+    """Of messages: what leads to this function."""
     chain: tuple[object, ...] = ()
     """The functions that depend on this one."""
 
@@ -297,15 +298,15 @@ class _Planner:
     def _depending(self, chosen: _Chosen, marker: DependsMarker) -> Parameter:
         function = marker.dependency
         if function is None:
-            if not inspect.isclass(chosen.annotation):
+            if chosen.annotation is _BARE or not inspect.isclass(chosen.annotation):
                 self._refuse("Depends() without a function wants a class as annotation", chosen.name)
             function = chosen.annotation
         chain = (*self.chain, self.function)
         if function in chain:
             circle = " -> ".join(label_of(each) for each in (*chain[chain.index(function) :], function))
             self._refuse(f"it depends on itself: {circle}", chosen.name)
-        where = f"{self._place}: parameter {chosen.name!r} depends on"
-        plan = _Planner(function, self.paths, frozenset(), self.types, where, chain).plan()
+        prefix = f"{self._place}: parameter {chosen.name!r} depends on "
+        plan = _Planner(function, self.paths, frozenset(), self.types, prefix, chain).plan()
         dependency = Dependency(plan, marker.use_cache, _is_context(function))
         return attrs.evolve(chosen.of(Source.DEPENDENCY), dependency=dependency)
 
@@ -317,7 +318,7 @@ class _Planner:
 
     @property
     def _place(self) -> str:
-        return f"{self.where} {label_of(self.function)}" if self.where else label_of(self.function)
+        return self.prefix + label_of(self.function)
 
 
 @attrs.frozen

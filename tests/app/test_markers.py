@@ -1,0 +1,71 @@
+"""The markers: what they remember, and that they can stand where a value or metadata stands."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Annotated, get_args
+
+import pytest
+
+from trio_ws.app.markers import (
+    MISSING,
+    Body,
+    BodyMarker,
+    Cookie,
+    Depends,
+    DependsMarker,
+    Form,
+    Header,
+    Path,
+    Query,
+    RefusedMarker,
+    ValueMarker,
+    WsBody,
+)
+
+
+@pytest.mark.parametrize(("marker", "source"), [(Query, "query"), (Header, "header"), (Cookie, "cookie")])
+def test_a_marker_of_a_value_remembers_what_it_was_given(marker: type, source: str) -> None:
+    made = marker("John", alias="n", description="who")
+    assert isinstance(made, ValueMarker)
+    assert (made.source, made.default, made.alias, made.description) == (source, "John", "n", "who")
+
+
+@pytest.mark.parametrize("marker", [Query, Header, Cookie])
+def test_without_a_default_or_with_an_ellipsis_a_value_is_required(marker: type) -> None:
+    assert marker().default is MISSING
+    assert marker(...).default is MISSING
+
+
+@pytest.mark.parametrize("default", [None, "", 0, False, []])
+def test_a_default_may_be_anything(default: object) -> None:
+    assert Query(default).default is default
+
+
+def test_a_path_parameter_has_no_default() -> None:
+    made = Path(alias="room_id", description="which")
+    assert (made.source, made.default, made.alias, made.description) == ("path", MISSING, "room_id", "which")
+
+
+def test_depends_remembers_the_callable_and_whether_it_is_called_once() -> None:
+    assert isinstance(Depends(len), DependsMarker)
+    assert (Depends(len).dependency, Depends(len).use_cache) == (len, True)
+    assert (Depends().dependency, Depends(len, use_cache=False).use_cache) == (None, False)
+
+
+def test_a_body_may_be_described() -> None:
+    assert isinstance(WsBody(), BodyMarker)
+    assert WsBody(description="what").description == "what"
+
+
+@pytest.mark.parametrize("marker", [Body, Form])
+def test_markers_of_http_bodies_take_whatever_they_are_given_and_are_refused_later(marker: type) -> None:
+    made = marker(..., embed=True, media_type="x")
+    assert isinstance(made, RefusedMarker)
+    assert made.name == marker.__name__
+
+
+def test_a_marker_with_a_mutable_default_may_be_metadata_in_a_union() -> None:
+    """`Annotated` hashes its metadata there."""
+    marker = Query([])
+    assert get_args(Annotated[int, marker] | None) == (Annotated[int, marker], NoneType)
