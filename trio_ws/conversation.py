@@ -132,6 +132,7 @@ class Conversation:
 
     async def _open(self, deadline: float) -> tuple[WebSocket, Service] | None:
         """Read the request; return what it opens, or answer it."""
+        head: RequestHead | None = None
         try:
             with trio.move_on_at(deadline) as scope:
                 head = await self._opening.read_head()
@@ -146,10 +147,10 @@ class Conversation:
                 return self._route(head, read_upgrade(head))
             self._answer(await self._page(head), head_only=head.method == "HEAD")
         except Exception as problem:
-            self._refuse(problem)
+            self._refuse(problem, head_only=head is not None and head.method == "HEAD")
         return None
 
-    def _refuse(self, problem: Exception) -> None:
+    def _refuse(self, problem: Exception, *, head_only: bool) -> None:
         """Answer a request that is wrong, or one that the responder fails at."""
         if not isinstance(problem, BadRequest):
             logger.error("error in the responder for %s", self.client, exc_info=problem)
@@ -161,7 +162,8 @@ class Conversation:
                 status=problem.status,
                 headers=(*problem.headers, ("Content-Type", "text/plain; charset=utf-8")),
                 body=f"{problem.message}\n".encode(),
-            )
+            ),
+            head_only=head_only,
         )
 
     async def _page(self, head: RequestHead) -> Response:

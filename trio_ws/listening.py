@@ -47,6 +47,8 @@ COMPLAINT_SECONDS: Final = 60.0
 PORT_ATTEMPTS: Final = 16
 """How often to look for a port that is free on every address of a host."""
 
+_ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""A machine without IPv6, or with none on loopback, may still resolve names to it: the name's other addresses do."""
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -76,28 +78,28 @@ async def bind_tcp(host: str | None, port: int, *, backlog: int = BACKLOG) -> li
 
 def _bind_all(addresses: Sequence[tuple[int, tuple[Any, ...]]], port: int, backlog: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for family, address in addresses:
-            sock = _bind(family, (address[0], port, *address[2:]), backlog)
-            if sock is not None:
-                sockets.append(sock)
-                port = sock.getsockname()[1]
+            try:
+                sockets.append(_bind(family, (address[0], port, *address[2:]), backlog))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+            else:
+                port = sockets[-1].getsockname()[1]
+        if absent is not None and not sockets:
+            raise absent
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
-    if not sockets:
-        raise OSError(errno.EAFNOSUPPORT, "no address of the host can be listened on")
     return sockets
 
 
-def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket | None:
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        if error.errno == errno.EAFNOSUPPORT:  # a kernel without IPv6 may still resolve names to it
-            return None
-        raise
+def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -138,11 +140,14 @@ def _remove_stale(name: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # who listens, and whose backlog is full, is alive
         try:
             probe.connect(name)
         except ConnectionRefusedError:
             os.unlink(name)
             return
+        except BlockingIOError:
+            pass
     raise OSError(errno.EADDRINUSE, "another server listens on it", name)
 
 

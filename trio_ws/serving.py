@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.listening import Listener, bind_tcp, bind_unix
+from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
@@ -46,14 +46,19 @@ async def bind(
         ValueError: neither a port nor `uds` nor `listeners` is given.
         OSError: an address cannot be listened on.
     """
-    bound: list[Listener] = list(listeners)
-    if uds is not None:
-        bound.append(bind_unix(uds))
-    if port is not None:
-        bound.extend(await bind_tcp(host, port))
-    if not bound:
+    bound: list[Listener] = []
+    try:
+        if uds is not None:
+            bound.append(bind_unix(uds))
+        if port is not None:
+            bound.extend(await bind_tcp(host, port))
+    except BaseException:
+        for listener in bound:
+            await close_listener(listener)
+        raise
+    if not bound and not listeners:
         raise ValueError("nothing to listen on: give a port, uds= or listeners=")
-    return bound
+    return [*listeners, *bound]
 
 
 async def serve_websocket(
