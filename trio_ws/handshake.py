@@ -151,14 +151,14 @@ class Handshake:
         return (*given, *self._on_answer())
 
     def _open_gate(self, what: str) -> Gate:
+        if self._gate is None:
+            raise LocalProtocolError(f"{what} on a connection that this side has opened")
         if self._channel is not None:
             raise LocalProtocolError(
                 f"{what} on an accepted connection: the route accepts by itself unless auto_accept=False"
             )
         if self._rejected:
             raise LocalProtocolError(f"{what} after the handshake was rejected")
-        if self._gate is None:
-            raise LocalProtocolError(f"{what} on a connection that this side has opened")
         return self._gate
 
     def _open_channel(self) -> Channel:
