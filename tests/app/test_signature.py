@@ -145,7 +145,7 @@ def test_markers_as_defaults_and_in_annotations_mean_the_same() -> None:
     def in_annotations(
         q: Annotated[str, Query(description="who")] = "John",
         h: Annotated[str, Header()] = MISSING,  # type: ignore[assignment]
-        c: Annotated[str, Cookie()] = None,  # type: ignore[assignment]
+        c: Annotated[str | None, Cookie()] = None,
         p: Annotated[int, Path(alias="room")] = MISSING,  # type: ignore[assignment]
     ) -> None: ...
 

@@ -115,9 +115,9 @@ def _many_texts(annotation: Any) -> Any:
     kind, args = _kind(annotation), get_args(annotation)
     if any(arg is not ... and takes_many(arg) for arg in args):
         raise Unsuitable("a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON")
-    kind = list if kind in _LAZY else kind
+    made: Any = list if kind in _LAZY else kind
     texts = tuple(arg if arg is ... else for_text(arg) for arg in args)
-    return kind[texts] if texts else kind
+    return made[texts] if texts else made
 
 
 def _one_text(annotation: Any) -> Any:
@@ -190,14 +190,15 @@ class _BodyShapes:
     def _generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
         if origin is Annotated:
             return Annotated[(self.of(args[0]), *args[1:])]
-        shapes = tuple(map(self.of, args))
+        shapes: tuple[Any, ...] = tuple(self.of(arg) for arg in args)
         if origin in _LAZY:
             return list[shapes]  # type: ignore[valid-type]
         if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
             return annotation
         if _is_union(origin):
             return Union[shapes]  # noqa: UP007 - the members vary
-        return origin[shapes if len(shapes) > 1 else shapes[0]]
+        first, *others = shapes
+        return origin[shapes if others else first]
 
     def _class(self, kind: type[Any]) -> Any:
         if kind in self._met:
