@@ -56,8 +56,11 @@ LAYERS = {
     "websocket": 2,
     "app": 3,
     "rooms": 3,
+    "__main__": 4,
     "asgi": 4,
     "cli": 4,
+    "reload": 4,
+    "terminal": 4,
     "testing": 4,
     "": 5,  # trio_ws/__init__.py, the face: it may name everything, and nothing of ours imports it
 }

@@ -1,0 +1,8 @@
+"""`python -m trio_ws` is the command `trio-ws`."""
+
+import sys
+
+from trio_ws.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""The command `trio-ws`: what it is asked for, and the answers that fit a function. `python -m trio_ws` is the same.
+
+Serving until a signal is in `running`, restarting on changes in `reload`, the client at a terminal in `terminal`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import platform
+import ssl
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from trio_ws.codes import CloseCode
+from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
+from trio_ws.running import END_SIGNALS, serve_until_signalled
+from trio_ws.serving import bind
+from trio_ws.terminal import talk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_ws.app.application import App
+    from trio_ws.listening import Listener
+
+__all__ = ["codec_name", "load", "main"]
+
+DEFAULT_PORT: Final = 8000
+QUIET_SECONDS: Final = 0.5
+"""How long `connect` waits for more when its input has ended and was no terminal: replies to the last lines come."""
+INTERRUPTED: Final = 130
+"""The exit status of a command that SIGINT has ended, as shells have it: 128 and the signal's number."""
+
+
+class _UsageError(Exception):
+    """The command cannot do what it was asked for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 1 if it failed, 2 if it was not understood.
+
+    Args:
+        arguments: those of the command line, without the name of the program; None for `sys.argv`'s.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser()
+    options = parser.parse_args(given)
+    options.given = given
+    try:
+        status: int = options.command(options)
+    except _UsageError as error:
+        parser.exit(1, f"trio-ws: {error}\n")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trio-ws", description="WebSockets for Trio: serve an application, look at it, talk to it."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="serve an application", allow_abbrev=False)
+    run.set_defaults(command=_run)
+    run.add_argument("app", metavar="MODULE:APP", help="the application, e.g. chat.main:app; `app` if no name is given")
+    run.add_argument("--host", default="localhost", help="a name or an address (%(default)s)")
+    run.add_argument("--port", type=int, help=f"the TCP port, 0 for a free one ({DEFAULT_PORT}; none with --uds)")
+    run.add_argument("--uds", metavar="PATH", help="listen on this Unix socket")
+    run.add_argument("--ssl-certfile", metavar="FILE", help="serve TLS with this certificate chain")
+    run.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
+    run.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(%(default)s)")
+    run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
+    run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
+
+    routes = commands.add_parser("routes", help="list an application's routes")
+    routes.set_defaults(command=_routes)
+    routes.add_argument("app", metavar="MODULE:APP", help="the application")
+
+    connect = commands.add_parser("connect", help="talk to a WebSocket server, line by line")
+    connect.set_defaults(command=_connect)
+    connect.add_argument("url", metavar="URL", help="a ws or wss URL")
+    connect.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="a header to send")
+    connect.add_argument("--subprotocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer")
+    connect.add_argument("--origin", help="the Origin header")
+    connect.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help=f"at the end of the input, close when nothing came for so long (0 at a terminal, else {QUIET_SECONDS})",
+    )
+    return parser
+
+
+# --- version ----------------------------------------------------------------------------------------------------------
+
+
+def codec_name() -> str:
+    """Say which frame codec is in use."""
+    return "pure Python codec"
+
+
+def _version() -> str:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    version = importlib.import_module("trio_ws").__version__
+    return f"trio-ws {version} ({python}, trio {trio.__version__}, {codec_name()})"
+
+
+# --- run and routes ---------------------------------------------------------------------------------------------------
+
+
+def load(target: str) -> App:
+    """Import an application: "module:name", or "module" for its `app`. Modules in the working directory come first.
+
+    Raises:
+        _UsageError: there is no such module, or no such application in it. What the module raises is not caught.
+    """
+    name, _, attribute = target.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and imports one that is not
+        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()})") from None
+    found: Any = module
+    for part in (attribute or "app").split("."):
+        found = getattr(found, part, None)
+    if not _is_application(found):
+        apps = [key for key, value in vars(module).items() if _is_application(value)]
+        hint = f": did you mean {name}:{apps[0]}?" if apps else ": an application is made with App()"
+        raise _UsageError(f"there is no application {attribute or 'app'!r} in {name}{hint}")
+    application: App = found
+    return application
+
+
+def _is_application(found: object) -> bool:
+    return callable(getattr(found, "serve", None)) and not isinstance(found, type)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.reload:
+        command = [each for each in options.given if each != "--reload"]
+        folders = folders_of(options.app.partition(":")[0])
+        return trio.run(supervise, [sys.executable, "-m", "trio_ws", *command, "--restartable"], folders)
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    context = _ssl_context(options)
+    app = load(options.app)
+    farewells = dict(END_SIGNALS)
+    if options.restartable:
+        farewells[RESTART_SIGNAL] = CloseCode.SERVICE_RESTART
+    trio.run(partial(serve_until_signalled, partial(_serve, app, options, context), farewells=farewells))
+    return 0
+
+
+def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.ssl_certfile is None:
+        if options.ssl_keyfile is not None:
+            raise _UsageError("--ssl-keyfile needs --ssl-certfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
+    except OSError as error:
+        raise _UsageError(f"cannot load the certificate {options.ssl_certfile}: {error}") from None
+    return context
+
+
+async def _serve(
+    app: App, options: argparse.Namespace, context: ssl.SSLContext | None, *, task_status: trio.TaskStatus[Any]
+) -> None:
+    listeners = await _listeners(options)
+    await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+
+
+async def _listeners(options: argparse.Namespace) -> list[Listener]:
+    """Listen before the application starts: what goes wrong here is the command's, not the application's."""
+    port = options.port
+    if port is None and options.uds is None:
+        port = DEFAULT_PORT
+    try:
+        return await bind(options.host, port, options.uds, ())
+    except (OSError, OverflowError) as error:
+        where = options.uds if port is None else f"{options.host}:{port}"
+        raise _UsageError(f"cannot listen on {where}: {error}") from None
+
+
+def _routes(options: argparse.Namespace) -> int:
+    rows = [(route.path, route.name) for route in load(options.app).routes()]
+    width = max((len(path) for path, _ in rows), default=0)
+    for path, name in rows:
+        print(f"{path:{width}}  {name}")
+    return 0
+
+
+# --- connect ----------------------------------------------------------------------------------------------------------
+
+
+def _connect(options: argparse.Namespace) -> int:
+    wait = options.wait
+    if wait is None:
+        wait = 0 if sys.stdin.isatty() else QUIET_SECONDS
+    headers = [_header(text) for text in options.header]
+    try:
+        return trio.run(
+            partial(
+                talk,
+                options.url,
+                wait=wait,
+                headers=headers,
+                subprotocols=options.subprotocol,
+                origin=options.origin,
+            )
+        )
+    except ValueError as error:
+        raise _UsageError(str(error)) from None
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise _UsageError(f"a header looks like 'Name: value', not {text!r}")
+    return name.strip(), value.strip()

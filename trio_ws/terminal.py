@@ -1,0 +1,126 @@
+"""Terminal: a client for people and for pipes: lines go out as messages, messages come as lines."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Final, TextIO
+
+import trio
+
+from trio_ws.client import open_websocket
+from trio_ws.errors import ConnectError, WebSocketDisconnect
+from trio_ws.running import print_line
+from trio_ws.websocket import GOOD_CODES, WebSocket
+
+__all__ = ["lines_of", "talk"]
+
+READ_BYTES: Final = 64 * 1024
+
+# What would move a terminal's cursor, colour it or worse; newlines and tabs may pass.
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+async def talk(url: str, *, wait: float, source: int | None = None, sink: TextIO | None = None, **options: Any) -> int:
+    """Send lines as text messages and show the messages that come, until one side ends.
+
+    The end of the input, and SIGINT (Ctrl-C), close the connection with 1000. It runs in the main thread only.
+
+    Args:
+        url: a ws or wss URL.
+        wait: seconds without a message after which the connection is closed once the input has ended.
+        source: a file descriptor to read lines from, None for standard input.
+        sink: what messages are written to, None for standard output. What is said about the connection goes to
+            standard error.
+        options: those of `open_websocket`.
+
+    Returns:
+        0 if the connection ended with 1000 or 1001, 1 if it did not, or never was.
+
+    Raises:
+        ValueError: the URL or an option makes no sense.
+        trio.Cancelled: the server is told 1001.
+    """
+    terminal = _Terminal(sys.stdin.fileno() if source is None else source, sink or sys.stdout, wait)
+    try:
+        async with open_websocket(url, when_peer_leaves="finish", caught_close_codes=all, **options) as websocket:
+            await terminal.hold(websocket)
+    except ConnectError as error:
+        print_line(f"not connected: {error}")
+        return 1
+    reason = f" {websocket.close_reason}" if websocket.close_reason else ""
+    print_line(f"closed: {websocket.close_code}{terminal.safe(reason)}")
+    return 0 if websocket.close_code in GOOD_CODES else 1
+
+
+class _Terminal:
+    """Where lines come from, where messages go, and since when nothing has come."""
+
+    def __init__(self, source: int, sink: TextIO, wait: float) -> None:
+        self._source = source
+        self._sink = sink
+        self._wait = wait
+        self._heard = trio.current_time()
+        self.safe: Callable[[str], str] = _escaped if sink.isatty() else str
+        """Makes of the server's text what can be shown."""
+
+    async def hold(self, websocket: WebSocket) -> None:
+        """Hold the conversation to its end."""
+        agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""
+        print_line(f"connected to {websocket.url}{agreed}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_lines, websocket)
+            nursery.start_soon(_close_when_interrupted, websocket)
+            async for message in websocket:
+                self._heard = trio.current_time()
+                self._show(message)
+            nursery.cancel_scope.cancel(reason="the connection has ended")
+
+    def _show(self, message: str | bytes) -> None:
+        shown = self.safe(message) if isinstance(message, str) else repr(message)
+        self._sink.write(f"{shown}\n")
+        self._sink.flush()
+
+    async def _send_lines(self, websocket: WebSocket) -> None:
+        try:
+            async with aclosing(lines_of(self._source)) as lines:
+                async for line in lines:
+                    await websocket.send_text(line)
+        except WebSocketDisconnect:
+            return
+        self._heard = trio.current_time()
+        while (left := self._heard + self._wait - trio.current_time()) > 0:  # noqa: ASYNC110 - each message moves it
+            await trio.sleep(left)
+        await websocket.ensure_closed()
+
+
+async def _close_when_interrupted(websocket: WebSocket) -> None:
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async for _ in signals:
+            await websocket.ensure_closed()
+
+
+async def lines_of(source: int) -> AsyncGenerator[str, None]:
+    """Yield the lines of a file descriptor as they come, without their ends; what is not UTF-8 becomes U+FFFD.
+
+    It reads in a thread, because a terminal cannot be read without blocking unless everyone who has it open agrees; and
+    not through `sys.stdin`, whose lock an abandoned thread would hold at the end of the process.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    rest = ""
+    while data := await trio.to_thread.run_sync(os.read, source, READ_BYTES, abandon_on_cancel=True):
+        *lines, rest = (rest + decoder.decode(data)).split("\n")
+        for line in lines:
+            yield line.removesuffix("\r")
+    rest += decoder.decode(b"", final=True)
+    if rest:
+        yield rest
+
+
+def _escaped(text: str) -> str:
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
