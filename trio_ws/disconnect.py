@@ -88,7 +88,7 @@ class DisconnectRule:
 
     def reading(self) -> None:
         """Something in the handler takes what had arrived before the end: its time begins anew."""
-        if self._policy == "drain" and not self._told:
+        if self._why and self._policy == "drain" and not self._told:
             self._cancel_after(self._timeouts.drain_timeout)
 
     def stop(self) -> None:

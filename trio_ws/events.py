@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from trio_ws.codes import CloseCode
 from trio_ws.errors import WebSocketDisconnect
 
@@ -17,6 +19,7 @@ __all__ = ["as_async", "receive", "send"]
 async def receive(websocket: WebSocket) -> dict[str, Any]:
     """Return the next event of `websocket`; see `WebSocket.receive_event`."""
     if not websocket.accepted and not websocket._connect_reported:
+        await trio.lowlevel.checkpoint()
         websocket._connect_reported = True
         return {"type": "websocket.connect"}
     try:

@@ -60,9 +60,11 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("error", "status", "body"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
 @pytest.mark.parametrize("where", ["guard", "handler"])
-async def test_a_refusal_before_the_answer_is_an_http_status(server, caplog, error, status, body, where):
+async def test_a_refusal_before_the_answer_is_an_http_status(server, caplog, refusal, where):
+    error, status, body = refusal
+
     async def refuse(websocket):
         raise error
 
@@ -204,7 +206,7 @@ async def test_accept_says_which_subprotocol_and_sends_headers(server):
     async def body(websocket):
         with pytest.raises(LocalProtocolError):
             await websocket.accept("soap")
-        with pytest.raises(ValueError, match="(?i)sec-websocket-accept"):
+        with pytest.raises(ValueError, match=r"(?i)sec-websocket-accept"):
             await websocket.accept(headers={"Sec-WebSocket-Accept": "mine"})
         await websocket.accept("wamp", {"X-Hello": "there"})
         assert websocket.subprotocol == "wamp"
