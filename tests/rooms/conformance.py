@@ -1,0 +1,178 @@
+"""What every backplane owes, as tests. A test module subclasses `BackplaneContract` and says how to make one.
+
+Several backplane objects may stand for several processes: a publisher and its subscribers need not share one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+import trio
+
+from trio_ws.prepared import Prepared
+from trio_ws.rooms import Backplane, Entry
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class Ear:
+    """A subscriber that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._changed = trio.Event()
+
+    def __call__(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    @property
+    def data(self) -> list[str | bytes]:
+        return [entry.message.data for entry in self.entries]
+
+    @property
+    def ids(self) -> list[str]:
+        return [entry.id for entry in self.entries]
+
+    async def hears(self, count: int) -> None:
+        """Wait until it has heard so many entries."""
+        with trio.fail_after(10):
+            while len(self.entries) < count:
+                await self._changed.wait()
+
+
+class BackplaneContract:
+    """The tests. Names of rooms are `self.name(...)`, so that a lasting backplane can be used again and again."""
+
+    @abstractmethod
+    def open(self) -> AbstractAsyncContextManager[tuple[Backplane, Backplane]]:
+        """Return a context of two running backplanes that are connected: two processes, or one object twice."""
+
+    def name(self, room: str) -> str:
+        return room
+
+    async def test_every_subscriber_gets_every_message_once_in_one_order(self) -> None:
+        async with self.open() as (here, there):
+            room, near, far = self.name("order"), Ear(), Ear()
+            async with here.subscribe(room, near, history=0), there.subscribe(room, far, history=0):
+                async with trio.open_nursery() as nursery:
+                    for backplane in (here, there):
+
+                        async def publish(backplane: Backplane = backplane) -> None:
+                            for number in range(50):
+                                await backplane.publish(room, Prepared(f"{backplane is here} {number}"), NOBODY)
+
+                        nursery.start_soon(publish)
+                await near.hears(100)
+                await far.hears(100)
+            assert near.ids == far.ids
+            assert near.data == far.data
+            assert len(set(near.ids)) == 100
+            for origin in {str(text).split()[0] for text in near.data}:
+                numbers = [int(str(text).split()[1]) for text in near.data if str(text).startswith(origin)]
+                assert numbers == sorted(numbers)
+
+    async def test_publish_returns_the_id_of_the_entry(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("id"), Ear()
+            async with there.subscribe(room, ear, history=0):
+                ids = [await here.publish(room, Prepared(str(number)), NOBODY) for number in range(3)]
+                await ear.hears(3)
+            assert ear.ids == ids
+
+    @pytest.mark.parametrize("message", ["", "text", "höher", b"", b"\x00\xff"])
+    async def test_a_message_arrives_as_it_was_published_with_those_it_is_not_for(self, message: str | bytes) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("message"), Ear()
+            async with there.subscribe(room, ear, history=0):
+                await here.publish(room, Prepared(message), frozenset({"a-1", "b-2"}))
+                await ear.hears(1)
+            assert ear.data == [message]
+            assert type(ear.data[0]) is type(message)
+            assert ear.entries[0].exclude == {"a-1", "b-2"}
+
+    async def test_rooms_do_not_hear_each_other(self) -> None:
+        async with self.open() as (here, there):
+            one, two = Ear(), Ear()
+            first, second = self.name("one"), self.name("two")
+            async with there.subscribe(first, one, history=0), there.subscribe(second, two, history=0):
+                await here.publish(first, Prepared("for one"), NOBODY)
+                await here.publish(second, Prepared("for two"), NOBODY)
+                await one.hears(1)
+                await two.hears(1)
+            assert (one.data, two.data) == (["for one"], ["for two"])
+
+    async def test_nothing_is_delivered_outside_of_the_subscription(self) -> None:
+        async with self.open() as (here, there):
+            room, ear, witness = self.name("outside"), Ear(), Ear()
+            async with there.subscribe(room, witness, history=0):
+                await here.publish(room, Prepared("before"), NOBODY)
+                async with there.subscribe(room, ear, history=5):
+                    await here.publish(room, Prepared("within"), NOBODY)
+                    await ear.hears(1)
+                await here.publish(room, Prepared("after"), NOBODY)
+                await witness.hears(3)
+            assert ear.data == ["within"]
+
+    async def test_the_log_begins_with_history_and_goes_on_without_a_gap(self) -> None:
+        async with self.open() as (here, there):
+            room, early, late = self.name("history"), Ear(), Ear()
+            async with here.subscribe(room, early, history=3):
+                for number in range(5):
+                    await here.publish(room, Prepared(str(number)), NOBODY)
+                await early.hears(5)
+                async with here.subscribe(room, late, history=3) as log:
+                    assert [entry.message.data for entry in log] == ["2", "3", "4"]
+                    assert len(log) == 3
+                    await there.publish(room, Prepared("5"), NOBODY)
+                    await late.hears(1)
+                    assert [entry.message.data for entry in log] == ["3", "4", "5"]
+            assert late.data == ["5"]
+
+    async def test_an_entry_is_in_the_log_when_it_is_delivered(self) -> None:
+        async with self.open() as (here, _there):
+            room, newest = self.name("log"), Ear()
+            seen: list[bool] = []
+
+            def deliver(entry: Entry) -> None:
+                seen.append(list(log)[-1] is entry)
+                newest(entry)
+
+            async with here.subscribe(room, deliver, history=2) as log:
+                await here.publish(room, Prepared("a"), NOBODY)
+                await here.publish(room, Prepared("b"), NOBODY)
+                await newest.hears(2)
+            assert seen == [True, True]
+
+    async def test_since_says_what_followed_and_whether_that_is_all(self) -> None:
+        async with self.open() as (here, _there):
+            room, ear = self.name("since"), Ear()
+            async with here.subscribe(room, ear, history=3) as log:
+                ids = [await here.publish(room, Prepared(str(number)), NOBODY) for number in range(6)]
+                await ear.hears(6)
+                for place, after in enumerate(ids):
+                    replay = log.since(after)
+                    assert replay.recovered == (place >= 2), "entries 3 to 5 are held: after 2 nothing is missing"
+                    first = max(place + 1, 3)
+                    assert [entry.message.data for entry in replay.entries] == [str(n) for n in range(first, 6)]
+                assert not log.since("of another time").recovered
+
+    async def test_a_cancelled_publish_publishes_nothing(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("cancelled"), Ear()
+            async with there.subscribe(room, ear, history=0):
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    await here.publish(room, Prepared("never"), NOBODY)
+                assert scope.cancelled_caught
+                await here.publish(room, Prepared("said"), NOBODY)
+                await ear.hears(1)
+            assert ear.data == ["said"]
+
+    async def test_publishing_where_nobody_listens_succeeds(self) -> None:
+        async with self.open() as (here, _there):
+            first = await here.publish(self.name("void"), Prepared("?"), NOBODY)
+            assert first != await here.publish(self.name("void"), Prepared("?"), NOBODY)

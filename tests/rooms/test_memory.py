@@ -1,0 +1,52 @@
+"""The backplane within a process keeps the contract of all backplanes, and nothing of rooms that nobody is in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from trio_ws.prepared import Prepared
+from trio_ws.rooms import Backplane, Log, MemoryBackplane
+from trio_ws.rooms.backplane import Entry
+
+from .conformance import NOBODY, BackplaneContract, Ear
+from .hall import open_hall
+
+
+class TestMemoryBackplane(BackplaneContract):
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[Backplane, Backplane]]:
+        backplane = MemoryBackplane()
+        async with backplane.running():
+            yield backplane, backplane
+
+
+async def test_nothing_is_kept_of_a_room_without_subscribers() -> None:
+    backplane, ear = MemoryBackplane(), Ear()
+    async with backplane.subscribe("room", ear, history=5):
+        await backplane.publish("room", Prepared("said"), NOBODY)
+    assert backplane._subscriptions == {}
+    async with backplane.subscribe("room", ear, history=5) as log:
+        assert list(log) == []
+
+
+async def test_a_log_without_room_still_knows_the_latest_entry() -> None:
+    log = Log(0)
+    log.append(Entry("1", Prepared(""), NOBODY))
+    log.append(Entry("2", Prepared(""), NOBODY))
+    assert (len(log), log.since("2").recovered, log.since("1").recovered) == (0, True, False)
+
+
+async def test_two_registries_on_one_backplane_are_one_world(autojump_clock) -> None:
+    """As two processes will be: messages pass, members and counts are each one's own, excluded members are known."""
+    backplane = MemoryBackplane()
+    async with open_hall(backplane=backplane) as here, open_hall(backplane=backplane) as there:
+        ann, ben = await here.guest(), await there.guest()
+        async with here.room("r").join(ann.websocket) as near, there.room("r").join(ben.websocket) as far:
+            assert near is not far
+            assert (near.count, far.count) == (1, 1)
+            await near.publish("from here")
+            await far.publish("from there", exclude=ben.websocket)
+            assert await ann.heard(2) == ["from here", "from there"]
+            assert await ben.heard(1) == ["from here"]
+            assert await ben.silent()
