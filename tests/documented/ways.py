@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import attrs
 import trio
 
-from trio_ws import URL, App, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws import URL, App, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.testing import TestResponse
 from trio_ws.testing.page import fetch
 
@@ -30,6 +30,13 @@ class Visitor(Protocol):
 
     async def get(self, path: str) -> TestResponse:
         """Ask for a page."""
+
+    async def open_stream(self) -> trio.abc.Stream:
+        """Open a network connection, and say nothing on it."""
+
+    @property
+    def server(self) -> Server:
+        """The server."""
 
 
 @attrs.frozen
@@ -58,7 +65,7 @@ class Way:
                 async with trio.open_nursery() as nursery:
                     serve = partial(app.serve, "127.0.0.1", 0, poller=self.name == "poller", strict=strict)
                     server = await nursery.start(serve)
-                    yield _SocketVisitor(server.port)
+                    yield _SocketVisitor(server)
                     server.shutdown()
 
 
@@ -74,16 +81,25 @@ class _TestVisitor:
         page: TestResponse = await self.client.get(path)
         return page
 
+    async def open_stream(self) -> trio.abc.Stream:
+        stream: trio.abc.Stream = self.client._listener.connect()
+        return stream
+
+    @property
+    def server(self) -> Server:
+        running: Server = self.client.server
+        return running
+
 
 @attrs.frozen
 class _SocketVisitor:
-    port: int
+    server: Server
 
     @asynccontextmanager
     async def connect(self, path: str, **options: Any) -> AsyncIterator[WebSocket]:
         """Connect, with the test client's semantics: the block is never cancelled, and no disconnect is swallowed."""
         end: WebSocketDisconnect | None = None
-        url = f"ws://127.0.0.1:{self.port}{path}"
+        url = f"ws://127.0.0.1:{self.server.port}{path}"
         async with open_websocket(url, when_peer_leaves="finish", timeouts=QUICK, **options) as websocket:
             try:
                 yield websocket
@@ -93,8 +109,10 @@ class _SocketVisitor:
             raise end
 
     async def get(self, path: str) -> TestResponse:
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-        return await fetch(stream, URL.parse(f"ws://127.0.0.1:{self.port}{path}"), ())
+        return await fetch(await self.open_stream(), URL.parse(f"ws://127.0.0.1:{self.server.port}{path}"), ())
+
+    async def open_stream(self) -> trio.abc.Stream:
+        return await trio.open_tcp_stream("127.0.0.1", self.server.port)
 
 
 async def ending_of(websocket: WebSocket) -> int:
@@ -104,3 +122,15 @@ async def ending_of(websocket: WebSocket) -> int:
     except WebSocketDisconnect as end:
         return end.code
     raise AssertionError(f"the server did not close, but sent {message!r}")
+
+
+async def visit_rudely(visitor: Visitor, path: str) -> None:
+    """Connect, wait for the answer, and end the network connection without a close frame."""
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    stream = await visitor.open_stream()
+    await stream.send_all(request.encode())
+    assert (await stream.receive_some(1024)).startswith(b"HTTP/1.1 101 ")
+    await trio.aclose_forcefully(stream)
