@@ -24,7 +24,8 @@ class Reconnect:
 
     def __init__(self, url: str, backoff: BackoffSettings | None, options: dict[str, Any]) -> None:
         self._url = url
-        self._options = ClientOptions(**{name: value for name, value in options.items() if name in _HELD})
+        held = {name: value for name, value in options.items() if name in _HELD and value is not None}
+        self._options = ClientOptions(**held)
         self._dialling = {name: value for name, value in options.items() if name not in _HELD}
         self._backoff = Backoff(backoff)
         self._verdict: bool | float | None = None  # on the last connection; None before the first
@@ -52,13 +53,18 @@ class Reconnect:
         """Hold one connection, and judge its end."""
         self._verdict = False
         began = trio.current_time()
-        websocket: WebSocket | None = None
+        ended = False
         try:
             async with converse(connected, self._options) as websocket:
-                yield websocket
+                try:
+                    yield websocket
+                finally:
+                    ended = not websocket.connected
         except WebSocketDisconnect as end:
+            if not ended:  # it tells of another connection
+                raise
             self._judge(end.code, began)
-            if self._verdict is False or websocket is None or websocket.connected:
+            if self._verdict is False:
                 raise
         else:
             if websocket.close_info is not None and websocket.close_info.by != "local":

@@ -1,0 +1,326 @@
+"""reconnect: when the loop goes on, when it ends and how long it waits. In virtual time, over in-memory streams."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from support.handlers import QUICK, Ends, echo, serve
+from support.memory import MemoryListener
+from trio.testing import wait_all_tasks_blocked
+
+from trio_ws import (
+    BackoffSettings,
+    ConnectError,
+    ConnectionRejected,
+    Reject,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+    reconnect,
+)
+from trio_ws import client as client_module
+from trio_ws.dial.backoff import RESTART_SPREAD, TRY_LATER, Backoff
+
+Step = Callable[[WebSocket], Awaitable[object]] | Exception
+BACKOFF = BackoffSettings(initial=1.0, maximum=8.0, factor=2.0, stable_after=100.0)
+"""With a random number that is always a half: 0.5, 1, 2, 4 and 4 seconds."""
+
+
+class Script:
+    """A server that does the next step of a script with each connection; an exception is raised by the dialling."""
+
+    def __init__(self, listener: MemoryListener, dial: Any) -> None:
+        self._listener = listener
+        self._dial = dial
+        self.steps: list[Step] = []
+        self.times: list[float] = []
+        """When somebody dialled."""
+        self.ends = Ends()
+        self.opened: list[trio.abc.Stream] = []
+        """The client's end of each connection."""
+
+    async def dial(self, url: str, **options: Any) -> Any:
+        """Stand in for `dial`, with a stream in memory."""
+        self.times.append(trio.current_time() - self._began)
+        if self.steps and isinstance(self.steps[0], Exception):
+            raise self.steps.pop(0)
+        stream = self._listener.connect()
+        self.opened.append(stream)
+        return await self._dial(url, stream=stream, **options)
+
+    async def serve(self, ws: WebSocket) -> None:
+        step = self.steps.pop(0)
+        assert not isinstance(step, Exception)
+        await step(ws)
+
+    def plan(self, *steps: Step) -> None:
+        self.steps, self._began = list(steps), trio.current_time()
+
+    async def check_closed(self) -> None:
+        """Check that the client has left no connection open."""
+        for stream in self.opened:
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.send_all(b"")
+
+
+@pytest.fixture
+async def script(nursery, monkeypatch):
+    listener = MemoryListener()
+    script = Script(listener, client_module.dial)
+    monkeypatch.setattr(client_module, "dial", script.dial)
+    monkeypatch.setattr(sys.modules[reconnect.__module__], "Backoff", partial(Backoff, source=lambda: 0.5))
+    await serve(
+        nursery,
+        script.serve,
+        listeners=[listener],
+        auto_accept=False,
+        on_disconnect=script.ends,
+        timeouts=attrs.evolve(QUICK, open_timeout=1000.0),
+    )
+    script.plan()
+    return script
+
+
+def closing(code: int) -> Step:
+    async def close(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(code)
+
+    return close
+
+
+def refusing(status: int, **headers: str) -> Step:
+    async def refuse(_: WebSocket) -> None:
+        raise Reject(status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    return refuse
+
+
+async def drop(ws: WebSocket) -> None:
+    """End the network connection without a close frame."""
+    await ws.accept()
+    await wait_all_tasks_blocked()  # until the answer is out
+    await trio.aclose_forcefully(ws._channel._transport._stream)
+
+
+async def stay(ws: WebSocket) -> None:
+    await ws.accept()
+    await echo(ws)
+
+
+async def drain(**options: Any) -> int:
+    """Receive until the loop ends; return how many connections there were."""
+    count = 0
+    async for connection in reconnect("ws://example.org/", backoff=BACKOFF, **options):
+        async with connection as ws:
+            count += 1
+            async for _ in ws:
+                pass
+    return count
+
+
+async def test_a_normal_close_ends_the_loop(autojump_clock, script):
+    script.plan(closing(1000))
+    assert await drain() == 1
+    await script.check_closed()
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1014])
+async def test_codes_of_trouble_that_passes_go_on_after_the_first_delay(autojump_clock, script, code):
+    script.plan(closing(code), closing(1000))
+    assert await drain() == 2
+    assert script.times == [0, pytest.approx(0.5)]
+    await script.check_closed()
+
+
+async def test_a_lost_connection_goes_on(autojump_clock, script):
+    script.plan(drop, closing(1000))
+    assert await drain() == 2
+    assert script.times == [0, pytest.approx(0.5)]
+
+
+async def test_a_block_that_does_not_read_goes_on_too(autojump_clock, script):
+    script.plan(closing(1001), drop, closing(1000))
+    count = 0
+    async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+        async with connection:
+            count += 1
+            await trio.sleep_forever()
+    assert count == 3
+
+
+async def test_a_restart_spreads_the_clients(autojump_clock, script):
+    script.plan(closing(1012), closing(1000))
+    assert await drain() == 2
+    assert 0.5 <= script.times[1] <= RESTART_SPREAD + 0.5
+
+
+async def test_try_again_later_waits_longer(autojump_clock, script):
+    script.plan(closing(1013), closing(1000))
+    assert await drain() == 2
+    assert script.times[1] == pytest.approx(TRY_LATER + 0.5)
+
+
+@pytest.mark.parametrize("code", [1008, 1002, 3000, 4001])
+async def test_codes_that_say_not_to_come_again_are_raised_by_the_block(autojump_clock, script, code):
+    script.plan(closing(code))
+    connections = aiter(reconnect("ws://example.org/", backoff=BACKOFF))
+    with pytest.raises(WebSocketDisconnect) as caught:
+        async with await anext(connections) as ws:
+            await ws.receive()
+    assert caught.value.code == code
+    with pytest.raises(StopAsyncIteration):
+        await anext(connections)
+    await script.check_closed()
+
+
+async def test_a_caught_code_that_says_not_to_come_again_ends_the_loop_silently(autojump_clock, script):
+    script.plan(closing(4001))
+    assert await drain(caught_close_codes=all) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+async def test_refusals_for_good_are_raised_by_the_loop(autojump_clock, script, status):
+    script.plan(refusing(status))
+    with pytest.raises(ConnectionRejected) as caught:
+        await drain()
+    assert caught.value.status == status
+    await script.check_closed()
+
+
+async def test_retry_after_is_obeyed(autojump_clock, script):
+    script.plan(refusing(503, Retry_After="30"), refusing(429, Retry_After="7"), closing(1000))
+    assert await drain() == 1
+    assert script.times == pytest.approx([0, 30.5, 30.5 + 7 + 1.0])
+
+
+async def test_delays_grow_to_their_maximum(autojump_clock, script):
+    script.plan(*[refusing(500)] * 3, *[ConnectError("tcp", "refused")] * 3, closing(1000))
+    assert await drain() == 1
+    waits = [after - before for before, after in zip(script.times, script.times[1:], strict=False)]
+    assert waits == pytest.approx([0.5, 1, 2, 4, 4, 4])
+
+
+async def test_delays_go_on_growing_after_a_short_connection_and_begin_anew_after_a_long_one(autojump_clock, script):
+    async def live_long(ws: WebSocket) -> None:
+        await ws.accept()
+        await trio.sleep(BACKOFF.stable_after + 1)
+        await ws.close(1001)
+
+    script.plan(drop, drop, live_long, closing(1000))
+    began = trio.current_time()
+    assert await drain() == 4
+    assert script.times == pytest.approx([0, 0.5, 1.5, 1.5 + BACKOFF.stable_after + 1 + 0.5])
+    assert trio.current_time() - began == pytest.approx(script.times[-1])
+
+
+@pytest.mark.parametrize("phase", ["dns", "tcp", "proxy", "tls", "handshake"])
+async def test_a_failure_on_the_way_is_tried_again(autojump_clock, script, phase):
+    script.plan(ConnectError(phase, "no luck"), closing(1000))
+    assert await drain() == 1
+
+
+async def test_what_is_wrong_with_the_arguments_is_raised_at_once(autojump_clock, script):
+    with pytest.raises(ValueError, match="receive_type"):
+        reconnect("ws://example.org/", receive_type="xml")
+    assert script.opened == []
+    with pytest.raises(TypeError, match="nonsense"):
+        await drain(nonsense=1)
+
+
+async def test_none_means_the_default_as_it_does_for_open_websocket(autojump_clock, script):
+    script.plan(closing(1000))
+    assert await drain(limits=None, timeouts=None, compression=None, poller=None) == 1
+
+
+async def test_break_leaves_nothing_open(autojump_clock, script):
+    script.plan(stay)
+    async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+        async with connection as ws:
+            await ws.send("hello")
+            assert await ws.receive() == "hello"
+            break
+    assert await script.ends.first() == 1000
+    await script.check_closed()
+
+
+async def test_a_block_that_ends_by_itself_ends_the_loop(autojump_clock, script):
+    script.plan(stay)
+    count = 0
+    async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+        async with connection:
+            count += 1
+    assert count == 1
+    assert await script.ends.first() == 1000
+
+
+async def test_an_own_close_ends_the_loop_whatever_its_code(autojump_clock, script):
+    script.plan(stay)
+    async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+        async with connection as ws:
+            await ws.close(1001)
+    assert await script.ends.first() == 1001
+
+
+async def test_an_error_in_the_block_is_raised_as_it_is(autojump_clock, script):
+    script.plan(stay)
+    with pytest.raises(ValueError, match="mine"):  # noqa: PT012
+        async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+            async with connection:
+                raise ValueError("mine")
+    assert await script.ends.first() == 1011
+    await script.check_closed()
+
+
+async def test_a_disconnect_of_something_else_is_the_block_s_own_error(autojump_clock, script):
+    """1006 of another connection is no reason to connect this one again."""
+    script.plan(stay)
+    with pytest.raises(WebSocketDisconnect):  # noqa: PT012
+        async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+            async with connection:
+                raise WebSocketDisconnect(1006)
+    assert script.steps == []
+
+
+async def test_a_websocket_exception_of_the_block_says_the_code(autojump_clock, script):
+    script.plan(stay)
+    with pytest.raises(WebSocketException):  # noqa: PT012
+        async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
+            async with connection:
+                raise WebSocketException(4002)
+    assert await script.ends.first() == 4002
+
+
+async def test_cancelled_in_the_block_tells_the_server_1001(autojump_clock, script):
+    script.plan(stay)
+    with trio.move_on_after(5) as scope:
+        await drain()
+    assert scope.cancelled_caught
+    assert await script.ends.first() == 1001
+    await script.check_closed()
+
+
+async def test_cancelled_while_it_waits_leaves_nothing_open(autojump_clock, script):
+    script.plan(closing(1013))
+    with trio.move_on_after(5) as scope:
+        await drain()
+    assert scope.cancelled_caught
+    assert len(script.times) == 1
+    await script.check_closed()
+
+
+async def test_cancelled_while_it_dials_leaves_nothing_open(autojump_clock, script):
+    async def ponder(_: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    script.plan(ponder)
+    with trio.move_on_after(0.5) as scope:
+        await drain()
+    assert scope.cancelled_caught
+    await script.check_closed()
