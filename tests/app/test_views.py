@@ -281,3 +281,46 @@ async def test_the_blocking_methods_do_what_their_namesakes_do() -> None:
         await ws.send_json({})
         await ws.send("last")
         assert await ws.receive_json() == ["t", [1], {}, "last", "/ws"]
+
+
+async def test_all_texts_are_converted_before_any_guard_is_asked() -> None:
+    app = App()
+
+    async def never(context) -> bool:
+        return False
+
+    async def typed(context, token: int) -> bool:
+        return True
+
+    @app.websocket("/a", guards=[never, typed])
+    async def view(ws: WebSocket) -> None: ...
+
+    async with app.test_client() as client:
+        for query, status in (("token=x", 400), ("token=1", 403)):
+            with pytest.raises(ConnectionRejected) as caught:
+                async with client.websocket_connect(f"/a?{query}"):
+                    pass
+            assert caught.value.status == status
+
+
+async def test_functions_and_dependencies_may_ask_for_the_application() -> None:
+    app = App()
+    app.state.name = "mine"
+
+    def name_of(running: App) -> str:
+        return running.state.name
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, running: App, name: str = Depends(name_of)) -> None:
+        await ws.send_json([running is app, name])
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        assert await ws.receive_json() == [True, "mine"]
+
+
+def test_an_async_function_cannot_ask_for_a_blocking_connection() -> None:
+    app = App()
+    with pytest.raises(RegistrationError, match="route '/a'.*BlockingWebSocket is for plain functions"):
+
+        @app.websocket("/a")
+        async def view(ws: BlockingWebSocket) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,7 +12,7 @@ import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.body import BodyParameter, body_parameter
-from trio_ws.app.guards import GuardPlan
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan
 from trio_ws.app.listener import Listener
 from trio_ws.app.path import PathPattern
 from trio_ws.app.problems import RegistrationError
@@ -72,6 +73,14 @@ class RouteOptions:
         resolve_types(self.receive_type, self.send_type, self.value_type)
 
 
+@cache
+def given_types() -> Mapping[type[Any], str]:
+    """Return the classes whose instances a function may ask for by annotation, with the keys of `Resolver.given`."""
+    from trio_ws.app.application import App  # noqa: PLC0415 - it is made of routes
+
+    return {App: "app", GuardContext: CONTEXT_KEY, BlockingWebSocket: BLOCKING_KEY}
+
+
 @attrs.frozen
 class Call:
     """A function that a route calls, and where its parameters come from.
@@ -95,10 +104,11 @@ class Call:
         *,
         path_names: Mapping[str, type[Any] | None],
         method: bool,
+        where: str,
         provided: frozenset[str] = frozenset(),
         takes_body: bool = False,
     ) -> Call:
-        """Plan the call of `function`.
+        """Plan the call of `function`, which is registered for `where`.
 
         Raises:
             RegistrationError: there is a parameter that nobody provides.
@@ -108,11 +118,11 @@ class Call:
         body = body_parameter(shown, path_names) if takes_body else None
         if body is not None:
             provided |= {body.name}
-        plan = Plan.of(shown, path_names=path_names, provided=provided, types={BlockingWebSocket: BLOCKING_KEY})
+        plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
         call = cls(function, plan, method, body)
         if not call.blocking and any(parameter.key == BLOCKING_KEY for parameter in plan.parameters):
             raise RegistrationError(
-                f"{plan.label}: an async function takes a WebSocket; BlockingWebSocket is for plain functions"
+                f"{where}: {plan.label}: an async function takes a WebSocket; BlockingWebSocket is for plain functions"
             )
         return call
 
@@ -175,7 +185,10 @@ class Route:
             RegistrationError: one of them cannot be a guard.
         """
         if not self._guard_plans:
-            self._guard_plans.extend(GuardPlan.of(guard, path_names=self.pattern.types) for guard in self.guards)
+            self._guard_plans.extend(
+                GuardPlan.of(guard, path_names=self.pattern.types, types=given_types(), where=f"route {self.path!r}")
+                for guard in self.guards
+            )
         return self._guard_plans
 
     def construction(self, controller: type) -> Plan:
@@ -199,6 +212,7 @@ class Route:
             call = self._calls[function] = Call.of(
                 function,
                 path_names=self.pattern.types,
+                where=f"route {self.path!r}",
                 method=method and self.controller is not None,
                 provided=provided,
                 takes_body=takes_body,

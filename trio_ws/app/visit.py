@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ class Visit:
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
         async with Resolver(self._request, websocket, self._app) as self._resolver:
+            self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
             try:
                 await self._prepare()
             except ParameterError as error:
@@ -88,13 +90,13 @@ class Visit:
     async def _prepare(self) -> None:
         """Convert the parameters, ask the guards, make the controller; dependencies are called as they are needed."""
         route = self._route
-        parameters: dict[str, Any] = {}
-        for call in self._calls():
-            parameters.update(self._resolver.convert(call.plan))
+        guards = route.guard_plans()
+        plans = [call.plan for call in self._calls()]
+        parameters = self._resolver.convert(*plans, *(plan for guard in guards for plan in guard.plans))
         context = GuardContext(
             request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._app
         )
-        await check_guards(route.guard_plans(), context, self._resolver)
+        await check_guards(guards, context, self._resolver)
         if route.controller is not None:
             self._controller = await self._made(route.controller, context)
 
@@ -143,9 +145,10 @@ class Visit:
         """Do what `WebSocket.accept_callback` says."""
         websocket, names = self._websocket, self._route.pattern.types
         treatment = ListenerOptions(**options)
-        receive = Call.of(on_receive, path_names=names, method=False, takes_body=True)
-        disconnect = on_disconnect and Call.of(on_disconnect, path_names=names, method=False, provided=CODE_NAMES)
-        connect = on_connect and Call.of(on_connect, path_names=names, method=False)
+        plan = partial(Call.of, path_names=names, method=False, where="accept_callback()")
+        receive = plan(on_receive, takes_body=True)
+        disconnect = None if on_disconnect is None else plan(on_disconnect, provided=CODE_NAMES)
+        connect = None if on_connect is None else plan(on_connect)
         if not websocket.accepted:
             await websocket.accept()
         if disconnect is not None:
@@ -161,7 +164,7 @@ class Visit:
         body = receive.body
 
         def call(message: Any) -> Any:
-            args, kwargs = arguments.fill(**self._connection, **({} if body is None else {body.name: message}))
+            args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
             return function(*args, **kwargs)
 
         return Callbacks(call, None if body is None else body.validator, options, receive.plan.label)
@@ -172,7 +175,7 @@ class Visit:
         function = self._bound(disconnect)
 
         async def farewell(_: WebSocket, code: int) -> None:
-            args, kwargs = arguments.fill(**self._connection, **dict.fromkeys(CODE_NAMES, code))
+            args, kwargs = arguments.fill(**dict.fromkeys(CODE_NAMES, code))
             await _result(function(*args, **kwargs))
 
         return farewell
@@ -180,13 +183,8 @@ class Visit:
     # --- calling -------------------------------------------------------------------------------------------------
 
     async def _run(self, call: Call) -> None:
-        args, kwargs = await self._resolver.arguments(call.plan, **self._connection)
+        args, kwargs = await self._resolver.arguments(call.plan)
         await _result(self._bound(call)(*args, **kwargs))
-
-    @property
-    def _connection(self) -> dict[str, Any]:
-        """What a plain function gets for a `BlockingWebSocket`: `in_thread` exchanges it."""
-        return {BLOCKING_KEY: self._websocket}
 
     def _bound(self, call: Call) -> Callable[..., Any]:
         """Return the function as it is called for this connection: on the controller, and in a thread if it blocks."""
