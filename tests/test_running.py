@@ -1,0 +1,128 @@
+"""Serving until a signal: graceful at the first, at once at the second, and no word too many."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+
+import pytest
+import trio
+
+from tests.testing.responders import Routes, echo
+from trio_ws import CloseCode, Server, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.running import END_SIGNALS, serve_until_signalled
+from trio_ws.testing.network import MemoryListener
+
+
+class Served:
+    """A server in memory that is run until a signal, and what it says."""
+
+    def __init__(self, handler=echo, **service) -> None:
+        self.server = Server(Routes({"/": handler}, **service))
+        self.listener = MemoryListener()
+        self.lines: list[str] = []
+
+    async def run(self, *, task_status, **options) -> None:
+        """Serve; started when the server is."""
+
+        async def serve(*, task_status: trio.TaskStatus[Server]) -> None:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.server.serve, [self.listener])
+                self.server.urls = ("ws://here",)
+                task_status.started(self.server)
+                started()
+
+        started = task_status.started
+        await serve_until_signalled(serve, say=self.lines.append, **options)
+
+    def connect(self):
+        return open_websocket("ws://test/", stream=self.listener.connect(), when_peer_leaves="finish")
+
+
+async def stubborn(websocket: WebSocket) -> None:
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number) -> None:
+    served = Served()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(served.run)
+        async with served.connect() as ws, served.connect() as other:
+            signal.raise_signal(number)
+            for each in (ws, other):
+                with pytest.raises(WebSocketDisconnect, match="1001"):
+                    await each.receive()
+    assert served.lines == ["listening on ws://here", "shutting down: 2 connections"]
+
+
+async def test_a_second_signal_cancels_the_handlers_at_once(autojump_clock) -> None:
+    served = Served(stubborn, when_peer_leaves="finish")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(served.run)
+        async with served.connect():
+            signal.raise_signal(signal.SIGINT)
+            began = trio.current_time()
+            await trio.sleep(1)
+            signal.raise_signal(signal.SIGTERM)
+    assert trio.current_time() - began < 2
+    assert served.lines[1:] == ["shutting down: 1 connection", "ended by SIGTERM"]
+
+
+async def test_without_a_second_signal_handlers_have_their_grace(autojump_clock) -> None:
+    served = Served(stubborn, when_peer_leaves="finish")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(served.run)
+        async with served.connect():
+            signal.raise_signal(signal.SIGINT)
+            began = trio.current_time()
+    assert trio.current_time() - began == pytest.approx(10, abs=0.1)
+
+
+async def test_another_signal_may_mean_another_close_code(autojump_clock) -> None:
+    served = Served()
+    farewells = {**END_SIGNALS, signal.SIGUSR1: CloseCode.SERVICE_RESTART}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(served.run, farewells=farewells))
+        async with served.connect() as ws:
+            signal.raise_signal(signal.SIGUSR1)
+            with pytest.raises(WebSocketDisconnect, match="1012"):
+                await ws.receive()
+
+
+async def test_a_signal_before_the_server_listens_ends_it(autojump_clock) -> None:
+    lines = []
+
+    async def slow_start(*, task_status) -> None:
+        await trio.sleep(1)
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep_forever()
+
+    await serve_until_signalled(slow_start, say=lines.append)
+    assert lines == ["ended by SIGTERM"]
+
+
+async def test_an_error_of_the_serving_is_raised_as_it_is() -> None:
+    async def fail(*, task_status) -> None:
+        raise OSError("no such address")
+
+    with pytest.raises(OSError, match="no such address"):
+        await serve_until_signalled(fail)
+
+
+async def test_a_server_that_ends_by_itself_ends_the_running(autojump_clock, capsys) -> None:
+    server = Server(Routes())
+    server.shutdown()
+    await serve_until_signalled(partial(server.serve, [MemoryListener()]))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("listening on <")
+
+
+async def test_after_the_end_signals_mean_what_they_meant_before(autojump_clock) -> None:
+    async def serve(*, task_status) -> None:
+        await trio.sleep(1)
+
+    before = signal.getsignal(signal.SIGTERM)
+    await serve_until_signalled(serve)
+    assert signal.getsignal(signal.SIGTERM) is before
