@@ -24,7 +24,7 @@ from .ports import (
     cafeto_unified,
 )
 from .ports.cafeto_chat import ChatRequestDto, ChatResponseDto
-from .ways import Way, ending_of
+from .ways import Way, ending_of, visit_rudely
 
 CALLBACK_PORTS = [cafeto_unified, cafeto_classic, cafeto_methods_unified, cafeto_methods_classic]
 ALL_PORTS = [cafeto_traditional, *CALLBACK_PORTS]
@@ -38,6 +38,13 @@ MISSING = {
 
 def short(port: ModuleType) -> str:
     return port.__name__.rpartition("cafeto_")[2]
+
+
+def error_in(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the text of the one error that was logged."""
+    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert record.exc_info is not None
+    return str(record.exc_info[1])
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +103,9 @@ async def test_the_traditional_method_sends_the_json_alone(way: Way) -> None:
         assert await ws.receive() == '{"message":"Hi","user":"System"}'
 
 
-async def test_a_handler_that_accepts_by_itself_is_not_accepted_before(way: Way) -> None:
+async def test_a_handler_that_accepts_by_itself_is_told_if_the_route_did_before(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
     # "await self.websocket.accept()": the document's handlers always do it, so their routes say auto_accept=False.
     app = App()
 
@@ -108,6 +117,7 @@ async def test_a_handler_that_accepts_by_itself_is_not_accepted_before(way: Way)
 
     async with way.visit(app, strict=False) as visitor, visitor.connect("/chat") as ws:
         assert await ending_of(ws) == 1011
+    assert "auto_accept=False" in error_in(caplog)
 
 
 async def test_a_mistake_in_the_loop_is_not_taken_for_a_client_that_left(way: Way) -> None:
@@ -238,9 +248,7 @@ async def test_a_response_that_is_not_for_websockets_is_refused_by_name(
     async with way.visit(app, strict=False) as visitor, visitor.connect("/chat") as ws:
         await ws.send_json({"message": "Hello"})
         assert await ending_of(ws) == 1011
-    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
-    assert record.exc_info is not None
-    assert "HTMLResponse, which is no reply" in str(record.exc_info[1])
+    assert "HTMLResponse, which is no reply" in error_in(caplog)
 
 
 # --- "Only the on_receive callback is required" -----------------------------------------------------------------------
@@ -301,7 +309,13 @@ async def test_on_disconnect_runs_once_however_the_connection_ends(way: Way, por
             async with visitor.connect("/chat") as ws:
                 await ws.send_json({})
                 await ws.close(code)
-    assert port.app.state.seen.count("disconnect") == port.app.state.seen.count("connect") == 3
+        await visit_rudely(visitor, "/chat")
+        async with visitor.connect("/chat") as ws:
+            await ws.send_json({})
+            await ws.receive()
+            visitor.server.shutdown()
+            assert await ending_of(ws) == 1001
+    assert port.app.state.seen.count("disconnect") == port.app.state.seen.count("connect") == 5
 
 
 # --- DTOs of every kind -----------------------------------------------------------------------------------------------

@@ -347,49 +347,60 @@ async def test_on_connect_that_fails_is_an_error_of_the_handler(way: Way, accept
     assert codes == ([1011] if accept_first else [])
 
 
-@pytest.mark.parametrize("kind", ["async", "plain"])
-@pytest.mark.parametrize("takes", [(), ("websocket",), ("websocket", "code")], ids=len)
-async def test_callbacks_take_as_much_as_they_want(way: Way, kind: str, takes: tuple[str, ...]) -> None:
+def disconnect_callbacks(called: list[Any]) -> dict[str, Callable[..., Any]]:
+    async def none() -> None:
+        called.append("ended")
+
+    async def one(websocket: WebSocket) -> None:
+        called.append(websocket.connected)
+
+    async def two(websocket: WebSocket, code: int) -> None:
+        called.append(code)
+
+    return {
+        "async ()": none,
+        "async (ws)": one,
+        "async (ws, code)": two,
+        "plain ()": lambda: called.append("ended"),
+        "plain (ws)": lambda ws: called.append(ws.connected),
+        "plain (ws, code)": lambda ws, code: called.append(code),
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "noted"), list(zip(disconnect_callbacks([]), ["ended", False, 4000] * 2, strict=True)), ids=str
+)
+async def test_callbacks_take_as_much_as_they_want(way: Way, form: str, noted: object) -> None:
     # "websocket instance as only parameter and must be an asynchronous function": neither is demanded here
     app = App()
     called: list[Any] = []
 
-    @app.listener("/room/{number:int}", encoding="text")
+    @app.listener("/room", encoding="text")
     async def room(data: str) -> str:
         return data
 
-    # What a parameter is does not show in its name: the last is the code.
-    callbacks: dict[tuple[str, int], Callable[..., Any]] = {
-        ("plain", 0): lambda: called.append("none"),
-        ("plain", 1): lambda websocket: called.append(websocket.connected),
-        ("plain", 2): lambda websocket, code: called.append(code),
-    }
-    plain = callbacks["plain", len(takes)]
-    if kind == "plain":
-        room.on_disconnect(plain)
-    elif not takes:
+    room.on_disconnect(disconnect_callbacks(called)[form])
+    async with way.visit(app) as visitor, visitor.connect("/room") as ws:
+        await ws.close(4000)
+    assert called == [noted]
 
-        @room.on_disconnect
-        async def none() -> None:
-            plain()
-    elif len(takes) == 1:
 
-        @room.on_disconnect
-        async def one(websocket: WebSocket) -> None:
-            plain(websocket)
-    else:
+async def test_on_connect_may_take_the_parameters_of_the_path_together(way: Way) -> None:
+    # "on_connect(websocket, **kwargs)"
+    app = App()
+    seen: list[Any] = []
 
-        @room.on_disconnect
-        async def two(websocket: WebSocket, code: int) -> None:
-            plain(websocket, code)
+    @app.listener("/{brand}/room/{number:int}", encoding="text")
+    async def room(data: str) -> str:
+        return data
 
     @room.on_connect
     async def connect(websocket: WebSocket, **kwargs: Any) -> None:
-        called.append(kwargs)  # "on_connect(websocket, **kwargs)"
+        seen.append((websocket.connected, kwargs))
 
-    async with way.visit(app) as visitor, visitor.connect("/room/7") as ws:
-        await ws.close(4000)
-    assert called == [{"number": 7}, {0: "none", 1: False, 2: 4000}[len(takes)]]
+    async with way.visit(app) as visitor, visitor.connect("/beetle/room/7"):
+        pass
+    assert seen == [(True, {"brand": "beetle", "number": 7})]
 
 
 async def test_a_function_for_messages_may_take_the_connection_first(way: Way) -> None:
@@ -472,6 +483,22 @@ async def test_the_simplified_form_accepts_and_ends_by_itself(way: Way) -> None:
 
 
 # --- "Testing a Websocket Route" --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", GREETING_PORTS, ids=short)
+def test_each_room_talks_to_a_plain_test(port: ModuleType) -> None:
+    # "websocket_client.receive_text()"
+    with port.app.test_client().websocket_connect(LIVE_SUPPORT) as websocket_client:
+        assert websocket_client.receive_text().startswith("Welcome ")
+        websocket_client.send_text("Message from client")
+        assert websocket_client.receive_text() == answer("Message from client")
+
+
+def test_a_refusal_is_an_http_status_in_a_plain_test() -> None:
+    # "for a connection to /live-suport to be successful"
+    with pytest.raises(ConnectionRejected) as caught:
+        ellar_guard.app.test_client().websocket_connect(f"{LIVE_SUPPORT}?name=Mallory").__enter__()
+    assert caught.value.status == 403
 
 
 class TestCarController:
