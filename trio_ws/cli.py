@@ -21,7 +21,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
-from trio_ws.terminal import talk
+from trio_ws.terminal import INTERRUPTED, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,6 @@ __all__ = ["codec_name", "load", "main"]
 DEFAULT_PORT: Final = 8000
 QUIET_SECONDS: Final = 0.5
 """How long `connect` waits for more when its input has ended and was no terminal: replies to the last lines come."""
-INTERRUPTED: Final = 130
-"""The exit status of a command that SIGINT has ended, as shells have it: 128 and the signal's number."""
 
 
 class _UsageError(Exception):
@@ -208,19 +206,8 @@ def _connect(options: argparse.Namespace) -> int:
     if wait is None:
         wait = 0 if sys.stdin.isatty() else QUIET_SECONDS
     headers = [_header(text) for text in options.header]
-    try:
-        return trio.run(
-            partial(
-                talk,
-                options.url,
-                wait=wait,
-                headers=headers,
-                subprotocols=options.subprotocol,
-                origin=options.origin,
-            )
-        )
-    except ValueError as error:
-        raise _UsageError(str(error)) from None
+    offers = {"headers": headers, "subprotocols": options.subprotocol, "origin": options.origin}
+    return trio.run(partial(talk, options.url, wait=wait, **offers))
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -38,7 +38,8 @@ def folders_of(module: str) -> list[Path]:
     sys.path.insert(0, str(here))
     spec = importlib.util.find_spec(module.partition(".")[0])
     if spec is not None:
-        places = spec.submodule_search_locations or ([str(Path(spec.origin).parent)] if spec.origin else [])
+        alone = [str(Path(spec.origin).parent)] if spec.origin is not None and spec.has_location else []
+        places = spec.submodule_search_locations or alone
         folders.extend(place for place in map(Path, places) if not place.is_relative_to(here))
     return folders
 
@@ -57,7 +58,7 @@ class PythonFiles:
     def changed(self) -> list[Path]:
         """Return the files that were written, made or removed since the last call."""
         before, self._seen = self._seen, self._look()
-        return sorted(path for path, _ in before.items() ^ self._seen.items())
+        return sorted({path for path, _ in before.items() ^ self._seen.items()})
 
     def _look(self) -> dict[Path, int]:
         return dict(times for folder in self._folders for times in _times(folder))

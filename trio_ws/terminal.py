@@ -7,8 +7,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final, TextIO
 
 import trio
@@ -18,7 +18,10 @@ from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.running import print_line
 from trio_ws.websocket import GOOD_CODES, WebSocket
 
-__all__ = ["lines_of", "talk"]
+__all__ = ["INTERRUPTED", "lines_of", "talk"]
+
+INTERRUPTED: Final = 130
+"""The exit status of a command that SIGINT has ended, as shells have it: 128 and the signal's number."""
 
 READ_BYTES: Final = 64 * 1024
 
@@ -40,22 +43,21 @@ async def talk(url: str, *, wait: float, source: int | None = None, sink: TextIO
         options: those of `open_websocket`.
 
     Returns:
-        0 if the connection ended with 1000 or 1001, 1 if it did not, or never was.
+        The exit status: 0 if the connection ended with 1000 or 1001, 1 if it did not, or could not be made, 130 if
+        SIGINT came before it was.
 
     Raises:
-        ValueError: the URL or an option makes no sense.
         trio.Cancelled: the server is told 1001.
     """
     terminal = _Terminal(sys.stdin.fileno() if source is None else source, sink or sys.stdout, wait)
-    try:
-        async with open_websocket(url, when_peer_leaves="finish", caught_close_codes=all, **options) as websocket:
-            await terminal.hold(websocket)
-    except ConnectError as error:
-        print_line(f"not connected: {error}")
-        return 1
-    reason = f" {websocket.close_reason}" if websocket.close_reason else ""
-    print_line(f"closed: {websocket.close_code}{terminal.safe(reason)}")
-    return 0 if websocket.close_code in GOOD_CODES else 1
+    status = INTERRUPTED
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(terminal.heed, signals)
+            with terminal.connecting:
+                status = await terminal.run(url, options)
+            nursery.cancel_scope.cancel(reason="the conversation has ended")
+    return status
 
 
 class _Terminal:
@@ -66,23 +68,45 @@ class _Terminal:
         self._sink = sink
         self._wait = wait
         self._heard = trio.current_time()
-        self.safe: Callable[[str], str] = _escaped if sink.isatty() else str
-        """Makes of the server's text what can be shown."""
+        self._safe: Callable[[str], str] = _escaped if sink.isatty() else str
+        self._websocket: WebSocket | None = None
+        self.connecting = trio.CancelScope()
+        """Ends the attempt to connect."""
 
-    async def hold(self, websocket: WebSocket) -> None:
-        """Hold the conversation to its end."""
+    async def heed(self, signals: AsyncIterator[int]) -> None:
+        """Close the connection at a signal."""
+        async for _ in signals:
+            if self._websocket is None:
+                self.connecting.cancel(reason="interrupted")
+            else:
+                await self._websocket.ensure_closed()
+
+    async def run(self, url: str, options: dict[str, Any]) -> int:
+        """Connect, and hold the conversation to its end; return the exit status."""
+        async with AsyncExitStack() as stack:
+            opened = open_websocket(url, when_peer_leaves="finish", caught_close_codes=all, **options)
+            try:
+                self._websocket = websocket = await stack.enter_async_context(opened)
+            except (ConnectError, ValueError) as error:
+                print_line(f"not connected: {error}")
+                return 1
+            await self._hold(websocket)
+        reason = f" {websocket.close_reason}" if websocket.close_reason else ""
+        print_line(f"closed: {websocket.close_code}{self._safe(reason)}")
+        return 0 if websocket.close_code in GOOD_CODES else 1
+
+    async def _hold(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""
         print_line(f"connected to {websocket.url}{agreed}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_lines, websocket)
-            nursery.start_soon(_close_when_interrupted, websocket)
             async for message in websocket:
                 self._heard = trio.current_time()
                 self._show(message)
             nursery.cancel_scope.cancel(reason="the connection has ended")
 
     def _show(self, message: str | bytes) -> None:
-        shown = self.safe(message) if isinstance(message, str) else repr(message)
+        shown = self._safe(message) if isinstance(message, str) else repr(message)
         self._sink.write(f"{shown}\n")
         self._sink.flush()
 
@@ -97,12 +121,6 @@ class _Terminal:
         while (left := self._heard + self._wait - trio.current_time()) > 0:  # noqa: ASYNC110 - each message moves it
             await trio.sleep(left)
         await websocket.ensure_closed()
-
-
-async def _close_when_interrupted(websocket: WebSocket) -> None:
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async for _ in signals:
-            await websocket.ensure_closed()
 
 
 async def lines_of(source: int) -> AsyncGenerator[str, None]:

@@ -1,0 +1,606 @@
+"""The command: what it answers, serving with real signals over loopback, restarting on changes, and the client."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+import trio_ws
+from tests.support.handlers import serve
+from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.cli import codec_name, load, main
+from trio_ws.reload import PythonFiles, folders_of, supervise
+from trio_ws.terminal import lines_of, talk
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 15
+"""Seconds that a process may take for one thing; it takes less than one."""
+
+SHOP = """
+from trio_ws import App, WebSocket
+
+app = App()
+
+@app.websocket("/echo")
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+@app.websocket("/orders/{number:int}", name="order")
+async def orders(ws: WebSocket, number: int) -> None:
+    await ws.send(f"order {number}")
+"""
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A working directory with the module `shop`, which no other test sees."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+class Command:
+    """A running `trio-ws`, and what it writes to standard error."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.errors = b""
+
+    async def until(self, text: str) -> str:
+        """Return what was written up to the end of the first line with `text` in it."""
+        with trio.fail_after(PATIENCE):
+            while (end := self.errors.find(b"\n", max(self.errors.find(text.encode()), 0))) < 0 or (
+                text.encode() not in self.errors
+            ):
+                data = await self.process.stderr.receive_some()
+                assert data, f"ended without {text!r}: {self.errors.decode()}"
+                self.errors += data
+        written, self.errors = self.errors[: end + 1], self.errors[end + 1 :]
+        return written.decode()
+
+    async def rest(self) -> str:
+        """Wait for the end; return what was written until then."""
+        with trio.fail_after(PATIENCE):
+            async for data in self.process.stderr:
+                self.errors += data
+            await self.process.wait()
+        return self.errors.decode()
+
+
+@asynccontextmanager
+async def command(*arguments: str, cwd: Path) -> AsyncGenerator[Command, None]:
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "trio_ws", *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield Command(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stderr.aclose()
+
+
+def url_in(line: str) -> str:
+    return line.split("listening on ")[1].strip()
+
+
+# --- what it answers --------------------------------------------------------------------------------------------------
+
+
+def test_version_names_what_a_report_of_a_bug_needs(capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    python = f"CPython {platform.python_version()}"
+    assert capsys.readouterr().out == (
+        f"trio-ws {trio_ws.__version__} ({python}, trio {trio.__version__}, {codec_name()})\n"
+    )
+
+
+def test_python_m_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trio_ws", "--version"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.startswith("trio-ws ")
+    assert importlib.import_module("trio_ws.__main__").main is main  # to import it runs nothing
+
+
+def test_without_a_command_it_says_which_there_are(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["trio-ws"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["shop:app", "shop"])
+def test_routes_lists_paths_and_names(shop, capsys, target) -> None:
+    assert main(["routes", target]) == 0
+    assert capsys.readouterr().out == "/echo                 echo\n/orders/{number:int}  order\n"
+
+
+def test_routes_of_an_application_without_routes_are_none(shop, capsys) -> None:
+    (shop / "empty_shop.py").write_text("from trio_ws import App\napp = App()\n")
+    assert main(["routes", "empty_shop"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_an_application_may_be_an_attribute_of_something(shop) -> None:
+    (shop / "nested_shop.py").write_text("from shop import app\nclass holder:\n    inner = app\n")
+    assert load("nested_shop:holder.inner") is load("shop:app")
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("shopp:app", "there is no module 'shopp', from here"),
+        ("shop.sub:app", "there is no module 'shop.sub', from here"),
+        ("shop:application", "there is no application 'application' in shop: did you mean shop:app?"),
+        ("shop:App", "there is no application 'App' in shop: did you mean shop:app?"),
+        ("shop:echo.inner", "there is no application 'echo.inner' in shop: did you mean shop:app?"),
+        ("json", "there is no application 'app' in json: an application is made with App()"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_one_line(shop, capsys, target, complaint) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["routes", target])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"trio-ws: {complaint}")
+    assert error.count("\n") == 1
+
+
+def test_an_error_in_the_application_module_is_not_swallowed(shop) -> None:
+    (shop / "broken_shop.py").write_text("import nowhere_to_be_found\n")
+    with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
+        main(["routes", "broken_shop:app"])
+
+
+def test_an_interrupt_that_nobody_handles_is_status_130(monkeypatch) -> None:
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trio_ws.cli.load", interrupted)
+    assert main(["routes", "shop:app"]) == 130
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_run_serves_until_a_signal_and_then_says_goodbye(shop, number) -> None:
+    async with command("run", "shop:app", "--host", "127.0.0.1", "--port", "0", cwd=shop) as running:
+        url = url_in(await running.until("listening on ws://127.0.0.1:"))
+        async with open_websocket(f"{url}/echo", when_peer_leaves="finish") as ws:
+            await ws.send("hi")
+            assert await ws.receive() == "hi"
+            running.process.send_signal(number)
+            with pytest.raises(WebSocketDisconnect, match="1001"), trio.fail_after(PATIENCE):
+                await ws.receive()
+        assert await running.rest() == "shutting down: 1 connection\n"
+        assert running.process.returncode == 0
+
+
+async def test_run_listens_on_a_unix_socket_alone_and_removes_it(shop) -> None:
+    path = shop / "s"
+    async with command("run", "shop:app", "--uds", str(path), cwd=shop) as running:
+        assert url_in(await running.until("listening on")) == f"ws+unix://{path}"
+        async with open_websocket("ws://localhost/orders/3", uds=path) as ws:
+            assert await ws.receive() == "order 3"
+        running.process.terminate()
+        assert (await running.rest()).startswith("shutting down: ")
+    assert not path.exists()
+
+
+async def test_run_serves_tls(shop, tmp_path) -> None:
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    context = trio_ws_client_context(authority)
+    options = ("--host", "127.0.0.1", "--port", "0", "--ssl-certfile", "both.pem")
+    async with command("run", "shop:app", *options, cwd=shop) as running:
+        url = url_in(await running.until("listening on wss://"))
+        async with open_websocket(f"{url}/orders/3", ssl_context=context) as ws:
+            assert await ws.receive() == "order 3"
+
+
+def trio_ws_client_context(authority):
+    import ssl
+
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--ssl-keyfile", "key.pem"], "--ssl-keyfile needs --ssl-certfile"),
+        (["--ssl-certfile", "none.pem"], "cannot load the certificate none.pem: "),
+        (["--port", "70000"], "cannot listen on localhost:70000: "),
+        (["--uds", "shop.py"], "cannot listen on shop.py: "),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(shop, capsys, options, complaint) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "shop:app", *options])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"trio-ws: {complaint}")
+    assert error.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(shop, capsys) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit):
+            main(["run", "shop:app", "--host", "127.0.0.1", "--port", str(port)])
+    assert capsys.readouterr().err.startswith(f"trio-ws: cannot listen on 127.0.0.1:{port}: ")
+
+
+def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> None:
+    asked = []
+
+    async def bind(*where):
+        asked.append(where)
+        raise OSError("not today")
+
+    monkeypatch.setattr("trio_ws.cli.bind", bind)
+    with pytest.raises(SystemExit):
+        main(["run", "shop:app"])
+    assert asked == [("localhost", 8000, None, ())]
+
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+
+async def test_reload_restarts_with_1012_when_a_file_changes(shop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ("--host", "127.0.0.1", "--port", str(port), "--reload")
+    async with command("run", "shop:app", *options, cwd=shop) as running:
+        url = url_in(await running.until("listening on"))
+        async with open_websocket(f"{url}/echo", when_peer_leaves="finish") as ws:
+            (shop / "shop.py").write_text(SHOP.replace("order {number}", "parcel {number}"))
+            with pytest.raises(WebSocketDisconnect, match="1012"), trio.fail_after(PATIENCE):
+                await ws.receive()
+        assert "restarting: shop.py changed\n" in await running.until("listening on")
+        async with open_websocket(f"{url}/orders/3") as ws:
+            assert await ws.receive() == "parcel 3"
+        running.process.send_signal(signal.SIGINT)
+        assert "shutting down: " in await running.rest()
+        assert running.process.returncode == 0
+
+
+class Supervised:
+    """A supervisor of small scripts, which note their starts in a file."""
+
+    def __init__(self, folder: Path, script: str) -> None:
+        self.folder = folder
+        self.script = folder / "script.py"
+        self.script.write_text(f"open('starts', 'a').write('x')\n{script}")
+        self.lines: list[str] = []
+
+    async def run(self) -> int:
+        program = f"import os; os.chdir({str(self.folder)!r}); exec(open('script.py').read())"
+        return await supervise(
+            [sys.executable, "-S", "-c", program], [self.folder], look_seconds=0.01, say=self.lines.append
+        )
+
+    async def started(self, times: int) -> None:
+        with trio.fail_after(PATIENCE):
+            while len(self._starts()) < times:
+                await trio.sleep(0.01)
+
+    def _starts(self) -> str:
+        path = self.folder / "starts"
+        return path.read_text() if path.exists() else ""
+
+
+IDLE = "import time; time.sleep(60)"
+
+
+async def test_a_server_that_ends_without_an_error_is_not_restarted(tmp_path) -> None:
+    supervised = Supervised(tmp_path, "")
+    assert await supervised.run() == 0
+    assert supervised.lines == []
+
+
+async def test_a_server_that_fails_is_started_again_at_the_next_change(tmp_path) -> None:
+    supervised = Supervised(tmp_path, "raise SystemExit(3)")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        await supervised.started(1)
+        with trio.fail_after(PATIENCE):
+            while not supervised.lines:
+                await trio.sleep(0.01)
+        (tmp_path / "another.py").write_text("")
+        await supervised.started(2)
+        nursery.cancel_scope.cancel()
+    assert supervised.lines[:2] == [
+        "the server has ended with status 3: waiting for a change",
+        "restarting: another.py changed",
+    ]
+
+
+async def test_a_signal_while_no_server_runs_ends_the_supervisor_with_its_status(tmp_path) -> None:
+    supervised = Supervised(tmp_path, "raise SystemExit(3)")
+    statuses = []
+
+    async def run() -> None:
+        statuses.append(await supervised.run())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        with trio.fail_after(PATIENCE):
+            while not supervised.lines:
+                await trio.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+    assert statuses == [3]
+
+
+async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_restart(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("trio_ws.reload.GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("trio_ws.reload.KILL_SECONDS", 0.1)
+    deaf = "import signal\nfor n in (signal.SIGUSR1, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n"
+    supervised = Supervised(tmp_path, f"{deaf}open('deaf', 'w')\n{IDLE}")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        await supervised.started(1)
+        with trio.fail_after(PATIENCE):
+            while not (tmp_path / "deaf").exists():
+                await trio.sleep(0.01)
+        supervised.script.write_text(supervised.script.read_text() + "\n")
+        await supervised.started(2)
+        nursery.cancel_scope.cancel()
+    assert supervised.lines == ["restarting: script.py changed"]
+
+
+def test_files_that_are_written_made_and_removed_count_as_changed(tmp_path) -> None:
+    (tmp_path / "a.py").write_text("")
+    (tmp_path / "b.py").write_text("")
+    files = PythonFiles([tmp_path])
+    assert files.changed() == []
+    (tmp_path / "c.py").write_text("")
+    (tmp_path / "b.py").unlink()
+    os.utime(tmp_path / "a.py", (1, 1))
+    assert [path.name for path in files.changed()] == ["a.py", "b.py", "c.py"]
+    assert files.changed() == []
+
+
+def test_files_of_others_do_not_count(tmp_path) -> None:
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "pyvenv.cfg").write_text("")
+    for folder in ("env/lib", ".hidden", "__pycache__", "node_modules"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
+    files = PythonFiles([tmp_path])
+    for folder in ("env/lib", ".hidden", "__pycache__", "node_modules"):
+        (tmp_path / folder / "a.py").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    assert files.changed() == []
+
+
+def test_the_working_directory_is_looked_at_and_the_folder_of_a_package_elsewhere(shop) -> None:
+    assert folders_of("shop") == [shop]
+    assert folders_of("trio_ws.cli") == [shop, ROOT / "trio_ws"]
+    assert folders_of("cgitb_is_gone_and_this_never_was") == [shop]
+    assert folders_of("sys") == [shop]
+    assert folders_of("argparse") == [shop, Path(socket.__file__).parent]
+
+
+# --- connect ----------------------------------------------------------------------------------------------------------
+
+
+async def greet(websocket: WebSocket) -> None:
+    await websocket.send("\x1b[2Jwelcome")
+    await websocket.send(b"\x00")
+    async for message in websocket:
+        await websocket.send(message.upper())
+
+
+async def refuse(websocket: WebSocket) -> None:
+    await websocket.close(4000, "\x07no")
+
+
+class Pipe:
+    """Standard input that a test writes to."""
+
+    def __init__(self) -> None:
+        self.source, self._writer = os.pipe()
+
+    def write(self, data: bytes) -> None:
+        os.write(self._writer, data)
+
+    def end(self) -> None:
+        os.close(self._writer)
+
+
+@pytest.fixture
+def pipe():
+    pipe = Pipe()
+    yield pipe
+    os.close(pipe.source)
+
+
+class Screen(io.StringIO):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_connect_sends_lines_and_shows_messages_until_the_input_ends(nursery, pipe, capsys) -> None:
+    server = await serve(nursery, greet, subprotocols=("chat",))
+    sink = io.StringIO()
+    pipe.write("hello\nwörld\r\n".encode() + b"last \xff")
+    pipe.end()
+    url = server.urls[0]
+    assert await talk(url, wait=0.1, source=pipe.source, sink=sink, subprotocols=["chat"]) == 0
+    assert sink.getvalue() == "\x1b[2Jwelcome\nb'\\x00'\nHELLO\nWÖRLD\nLAST \ufffd\n"
+    assert capsys.readouterr().err == f"connected to {url}/ with subprotocol chat\nclosed: 1000\n"
+
+
+async def test_connect_lets_no_control_characters_of_the_server_reach_a_terminal(nursery, pipe, capsys) -> None:
+    server = await serve(nursery, greet)
+    screen = Screen()
+    pipe.end()
+    await talk(server.urls[0], wait=0.1, source=pipe.source, sink=screen)
+    assert screen.getvalue() == "\\x1b[2Jwelcome\nb'\\x00'\n"
+    refusing = await serve(nursery, refuse)
+    await talk(refusing.urls[0], wait=0, source=pipe.source, sink=screen)
+    assert capsys.readouterr().err.endswith("closed: 4000 \\x07no\n")
+
+
+async def test_connect_fails_when_the_server_closes_with_an_error(nursery, pipe, capsys) -> None:
+    server = await serve(nursery, refuse)
+    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 1
+    assert capsys.readouterr().err.endswith("closed: 4000 \x07no\n")
+    pipe.end()
+
+
+async def test_a_line_for_a_server_that_has_gone_is_no_error(nursery, pipe) -> None:
+    entered = trio.Event()
+
+    async def leave(websocket: WebSocket) -> None:
+        await websocket.receive()
+        entered.set()
+
+    server = await serve(nursery, leave)
+    pipe.write(b"x\n" * 5000)
+    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 0
+    assert entered.is_set()
+    pipe.end()
+
+
+async def test_connect_is_ended_by_an_interrupt_with_1000(nursery, pipe, capsys) -> None:
+    codes = []
+
+    async def wait(websocket: WebSocket) -> None:
+        await websocket.receive()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(WebSocketDisconnect) as end:
+            await websocket.receive()
+        codes.append(end.value.code)
+
+    server = await serve(nursery, wait)
+    pipe.write(b"connected\n")
+    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 0
+    assert codes == [1000]
+    pipe.end()
+
+
+async def test_lines_are_cut_wherever_the_pipe_cuts_them(pipe) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def write() -> None:
+            for piece in (b"on", b"e\ntw\xc3", b"\xb6\n\n"):
+                pipe.write(piece)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            pipe.end()
+
+        nursery.start_soon(write)
+        assert [line async for line in lines_of(pipe.source)] == ["one", "twö", ""]
+
+
+def connect(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "trio_ws", "connect", *arguments],
+        input=given,
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        timeout=PATIENCE,
+    )
+
+
+async def test_connect_works_in_a_pipe(nursery) -> None:
+    seen = []
+
+    async def look(websocket: WebSocket) -> None:
+        seen.append((websocket.headers["x-key"], websocket.headers["origin"], websocket.subprotocol))
+        async for message in websocket:
+            await websocket.send(message)
+
+    server = await serve(nursery, look, subprotocols=("chat",), origins="*")
+    options = ("--header", "X-Key: value", "--origin", "http://here", "--subprotocol", "chat", "--wait", "0.2")
+    run = partial(connect, server.urls[0], *options, given=b"one\ntwo\n")
+    done = await trio.to_thread.run_sync(run)
+    assert (done.returncode, done.stdout) == (0, b"one\ntwo\n")
+    assert seen == [("value", "http://here", "chat")]
+
+
+async def test_connect_is_ended_by_an_interrupt_before_it_is_connected(nursery, pipe) -> None:
+    async def undecided(websocket: WebSocket) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    server = await serve(nursery, undecided, auto_accept=False)
+    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 130
+    pipe.end()
+
+
+@pytest.fixture
+def no_input(monkeypatch):
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        yield
+
+
+@pytest.mark.usefixtures("no_input")
+def test_connect_says_why_it_cannot_connect(capsys) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert main(["connect", f"ws://127.0.0.1:{port}/"]) == 1
+    assert capsys.readouterr().err.startswith("not connected: tcp: ")
+    assert main(["connect", "ftp://here"]) == 1
+    assert capsys.readouterr().err.startswith("not connected: the scheme of a WebSocket URL is ws or wss")
+
+
+@pytest.mark.usefixtures("no_input")
+def test_a_header_without_a_colon_is_refused_in_one_line(capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["connect", "ws://here", "--header", "nonsense"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "trio-ws: a header looks like 'Name: value', not 'nonsense'\n"
+
+
+def test_at_a_terminal_the_end_of_the_input_closes_at_once(monkeypatch) -> None:
+    waits = []
+
+    async def remember(url, *, wait, **options) -> int:
+        waits.append(wait)
+        return 0
+
+    monkeypatch.setattr("trio_ws.cli.talk", remember)
+    for stdin in (Screen(), io.StringIO()):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        main(["connect", "ws://here"])
+    assert waits == [0, 0.5]
