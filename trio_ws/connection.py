@@ -61,6 +61,7 @@ class Connection(Closing):
         "_pong_due",
         "_rest",
         "_send_timer",
+        "_senders_waiting",
         "_streak",
         "_streaming_out",
         "_writable_callbacks",
@@ -100,6 +101,7 @@ class Connection(Closing):
         self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._streaming_out = False
+        self._senders_waiting = 0
         self._writable_callbacks: dict[Callable[[], None], None] | None = None  # in the order in which they came
         self._streak = 0
         self._pong_due: Ping | None = None
@@ -148,7 +150,8 @@ class Connection(Closing):
             self._transport.write(self._endpoint.answer(item))
         if not self._transport.outbox.size:
             self._all_is_out()
-        self._call_if_writable()
+        if not self._senders_waiting:
+            self._call_if_writable()
 
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
@@ -366,6 +369,7 @@ class Connection(Closing):
     async def _room(self, *, streaming: bool = False) -> None:
         """Be a checkpoint and wait until something may be committed."""
         await self._step()
+        waited = False
         while True:
             if self._network_over or not self.open:
                 raise self._disconnected()
@@ -374,11 +378,22 @@ class Connection(Closing):
                     raise self._disconnected()
                 await self._wait_changed()
             elif self._transport.outbox.full:
-                await self._transport.outbox.wait()
+                waited = True
+                await self._wait_for_outbox()
             elif self._streaming_out and not streaming:
                 await self._wait_changed()
             else:
+                if waited:
+                    self._call_if_writable()
                 return
+
+    async def _wait_for_outbox(self) -> None:
+        """Wait for room. One sender goes first when there is some, then those who offer: so neither side starves."""
+        self._senders_waiting += 1
+        try:
+            await self._transport.outbox.wait()
+        finally:
+            self._senders_waiting -= 1
 
     def _committed(self) -> None:
         self.sent += 1
