@@ -126,13 +126,19 @@ class Server:
 
         Raises:
             trio.Cancelled: after every client was told 1001, and had its time as `shutdown` describes.
-            ExceptionGroup: with `strict`, a handler's error.
+            ExceptionGroup: a listener fails for good; with `strict`, a handler's error. Every client was told 1001.
+            KeyboardInterrupt: likewise, wherever it struck.
         """
-        async with trio.open_nursery() as outer:
-            outer.start_soon(self._shut_down_when_cancelled)
-            with trio.CancelScope(shield=True):
-                interrupted = await self._serve(listeners, task_status)
-            outer.cancel_scope.cancel(reason="the server has ended")
+        try:
+            async with trio.open_nursery() as outer:
+                outer.start_soon(self._shut_down_when_cancelled)
+                with trio.CancelScope(shield=True):
+                    interrupted = await self._serve(listeners, task_status)
+                outer.cancel_scope.cancel(reason="the server has ended")
+        except BaseExceptionGroup as group:
+            if group.split(KeyboardInterrupt)[1] is not None:
+                raise
+            interrupted = KeyboardInterrupt()  # it struck in a connection's task, and is the same to who pressed Ctrl-C
         if interrupted is not None:
             raise interrupted
 

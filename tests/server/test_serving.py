@@ -520,6 +520,45 @@ async def test_ctrl_c_tells_everyone_1001_and_ends_with_keyboard_interrupt():
             await process.stderr.aclose()
 
 
+async def test_a_keyboard_interrupt_in_a_handler_comes_out_as_itself_and_tells_everyone_1001():
+    """Ctrl-C on a busy server strikes wherever Python code runs."""
+    codes: list[int] = []
+
+    async def interrupted(ws: WebSocket) -> None:
+        await ws.receive()
+        raise KeyboardInterrupt
+
+    async def client(message: str, *, task_status) -> None:
+        async with open_websocket(servers[0].urls[0], when_peer_leaves="finish") as ws:
+            task_status.started()
+            await ready.wait()
+            if message:
+                await ws.send(message)
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await ws.receive()
+            codes.append(caught.value.code)
+
+    servers: list[Server] = []
+    started, ready = trio.Event(), trio.Event()
+
+    class Note:
+        def started(self, server: Server) -> None:
+            servers.append(server)
+            started.set()
+
+    async def run() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            await serve_websocket(interrupted, "127.0.0.1", 0, timeouts=QUICK, task_status=Note())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await started.wait()
+        await nursery.start(client, "")
+        await nursery.start(client, "now")
+        ready.set()
+    assert codes == [1001, 1001]
+
+
 class Faulty(trio.abc.Listener[trio.abc.Stream]):
     """A listener that fails with the errors it is given, then accepts what `connect` connected."""
 
