@@ -1,0 +1,43 @@
+"""The guide to testing is itself tested: its files are written as they stand there, and its tests are run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from trio_ws.cli import main
+
+GUIDE = Path(__file__).parents[2] / "docs" / "testing.md"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def files_of(text: str) -> dict[str, str]:
+    """Return the files in a page, each of which begins with its name in a comment."""
+    return {body.split("\n", 1)[0].removeprefix("# "): body for _, body in FENCE.findall(text)}
+
+
+@pytest.fixture
+def guide(pytester: pytest.Pytester, monkeypatch) -> dict[str, str]:
+    """The files of the guide, which are written where the test runs."""
+    files = files_of(GUIDE.read_text(encoding="utf-8"))
+    for name, content in files.items():
+        Path(pytester.path, name).write_text(content, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(pytester.path), *sys.path])
+    yield files
+    for name in files:
+        sys.modules.pop(name.removesuffix(".py"), None)
+
+
+def test_every_example_of_the_guide_is_a_file_and_every_test_in_it_passes(pytester: pytest.Pytester, guide) -> None:
+    assert set(guide) >= {"chat.py", "pytest.ini", "conftest.py", "test_chat.py", "test_plainly.py"}
+    tests = sum(content.count("def test_") for content in guide.values())
+    result = pytester.runpytest_inprocess("-p", "no:anyio", "-p", "no:cacheprovider", "-W", "error")
+    result.assert_outcomes(passed=tests)
+
+
+def test_the_routes_of_the_guides_application_are_listed(guide, capsys) -> None:
+    assert main(["routes", "chat:app"]) == 0
+    assert capsys.readouterr().out.split() == ["/shout", "shout", "/numbers/{last:int}", "numbers", "/divide", "divide"]
