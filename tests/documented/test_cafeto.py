@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trio_ws import App, Controller, ModelWSResponse, Ok, WebSocket
-from trio_ws.app import BadRequest, Created
+from trio_ws.app import BadRequest, Created, RegistrationError
 from trio_ws.testing import BlockingTestClient
 
 from .ports import (
@@ -331,6 +331,17 @@ async def test_a_dto_is_what_the_annotation_says(way: Way, dto: type[Any]) -> No
         await ws.send_json({})
         assert await ws.receive_json() == MISSING
     assert seen == [dto(message="Hello")]
+
+
+def test_a_dto_that_nobody_knows_is_refused_with_the_fix() -> None:
+    # "ChatRequestDto": the document's examples do not import it
+    app = App()
+
+    with pytest.raises(RegistrationError, match=r"on_receive: parameter 'data'.*'UnknownDto'.*import what it names"):
+
+        @app.listener("/chat")
+        async def on_receive(data: UnknownDto) -> None:  # type: ignore[name-defined]  # noqa: F821
+            raise AssertionError("it is never called")
 
 
 # --- in plain tests ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.conversion import Validator, adapter_for
-from trio_ws.app.hints import Scope, label_of
+from trio_ws.app.hints import Scope, label_of, unresolvable
 from trio_ws.app.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
 from trio_ws.app.problems import RegistrationError
 from trio_ws.request import Request
@@ -33,6 +33,14 @@ class BodyParameter:
     name: str
     validator: Validator | None
     """None takes the decoded message as it is: the parameter has no annotation."""
+
+
+@attrs.frozen
+class _Unresolved:
+    """Stands for an annotation whose meaning is not known."""
+
+    annotation: Any
+    error: Exception
 
 
 def body_parameter(function: Callable[..., Any], path_names: Collection[str]) -> BodyParameter | None:
@@ -62,7 +70,10 @@ def body_parameter(function: Callable[..., Any], path_names: Collection[str]) ->
     name, annotation = (marked or eligible)[0]
     if annotation is Parameter.empty:
         return BodyParameter(name, None)
-    return BodyParameter(name, adapter_for(annotation, where=f"{label_of(function)}: {name}"))
+    where = f"{label_of(function)}: parameter {name!r}"
+    if isinstance(annotation, _Unresolved):
+        raise RegistrationError(f"{where}: {unresolvable(annotation.annotation, annotation.error)}")
+    return BodyParameter(name, adapter_for(annotation, where=where))
 
 
 def _annotation(parameter: Parameter, scope: Scope) -> Any:
@@ -70,8 +81,8 @@ def _annotation(parameter: Parameter, scope: Scope) -> Any:
         return Parameter.empty
     try:
         return scope.resolve(parameter.annotation)
-    except Exception:  # what it is, `signature` says with the fix; only a body has to be known here
-        return parameter.annotation
+    except Exception as error:  # an annotation is code; `signature` complains of those that are not the body's
+        return _Unresolved(parameter.annotation, error)
 
 
 def _metadata(annotation: Any) -> tuple[Any, ...]:

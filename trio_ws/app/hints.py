@@ -17,7 +17,7 @@ from typing import Any, Self
 from trio_ws.request import Request
 from trio_ws.websocket import WebSocket
 
-__all__ = ["Scope", "label_of", "underlying"]
+__all__ = ["Scope", "label_of", "underlying", "unresolvable"]
 
 # What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
 _OURS = {"Request": Request, "WebSocket": WebSocket}
@@ -29,6 +29,14 @@ def label_of(function: object) -> str:
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{getattr(named, '__module__', None) or '?'}.{getattr(named, '__qualname__', named)}"
+
+
+def unresolvable(annotation: object, error: Exception) -> str:
+    """Return what a message says of an annotation that does not resolve, with the fix."""
+    return (
+        f"its annotation {annotation!r} cannot be resolved ({error}): import what it names where the function is "
+        "defined, and not under TYPE_CHECKING only"
+    )
 
 
 def underlying(function: Any) -> Any:

@@ -18,7 +18,7 @@ from uuid import UUID
 import attrs
 
 from trio_ws.app.conversion import Validator, adapter_for
-from trio_ws.app.hints import Scope, label_of, underlying
+from trio_ws.app.hints import Scope, label_of, underlying, unresolvable
 from trio_ws.app.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.shapes import allows_none
@@ -226,12 +226,7 @@ class _Planner:
         except Exception as error:  # an annotation is code
             if declared.name in self.provided:
                 return _BARE, None  # whatever it means, the caller provides it
-            self._refuse(
-                f"its annotation {declared.annotation!r} cannot be resolved ({error}): import what it names where the "
-                "function is defined, and not under TYPE_CHECKING only",
-                declared.name,
-                cause=error,
-            )
+            self._refuse(unresolvable(declared.annotation, error), declared.name, cause=error)
         if get_origin(annotation) is not Annotated:
             return annotation, None
         bare, *metadata = get_args(annotation)
