@@ -61,6 +61,7 @@ class Conversation:
     __slots__ = (
         "_lifecycle",
         "_opening",
+        "_paging",
         "_refusal",
         "_responder",
         "_settings",
@@ -90,6 +91,7 @@ class Conversation:
         self._timers = timers
         self._refusal = refusal
         self._lifecycle: Lifecycle | None = None
+        self._paging: trio.CancelScope | None = None  # while a page is made
         self.gate: ServerGate | None = None
         """The upgrade's gate, once there is an upgrade."""
         self.number = number
@@ -145,7 +147,8 @@ class Conversation:
             check_http(head)
             if is_upgrade(head):
                 return self._route(head, read_upgrade(head))
-            self._answer(await self._page(head), head_only=head.method == "HEAD")
+            with trio.CancelScope() as self._paging:
+                self._answer(await self._page(head), head_only=head.method == "HEAD")
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
         return None
@@ -261,6 +264,8 @@ class Conversation:
         self.cancel(message)
 
     def cancel(self, why: str) -> None:
-        """Cancel the handler."""
+        """Cancel the handler, or the making of a page."""
         if self._lifecycle is not None:
             self._lifecycle.cancel(why)
+        elif self._paging is not None:
+            self._paging.cancel(reason=why)
