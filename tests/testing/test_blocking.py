@@ -1,7 +1,5 @@
 """The blocking twin of the test client, in plain tests: its server runs in a thread."""
 
-# ruff: noqa: PT012, SIM117 - what leaves which block is what is tested here
-
 from __future__ import annotations
 
 import threading

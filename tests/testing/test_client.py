@@ -1,7 +1,5 @@
 """The test client in asynchronous tests: the wire's semantics, bounded waiting, errors and leaks, virtual time."""
 
-# ruff: noqa: PT012, SIM117 - what leaves which block is what is tested here
-
 from __future__ import annotations
 
 import math
