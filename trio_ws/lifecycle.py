@@ -120,9 +120,8 @@ class Lifecycle:
         """The handshake was answered with yes: the disconnect rule begins to hold."""
         channel = self._websocket._open_channel()
         self._rule = DisconnectRule(channel, self._scope, self._service.when_peer_leaves, self._timeouts, self._timers)
-        if channel.close_info is not None:
-            # All that came early ended with a close frame. The handler had no chance to read so far: it gets one.
-            self._rule.ended(str(channel.close_info), waited_for=True)
+        if channel.close_info is not None:  # all that came early ended with a close frame
+            self._rule.ended(str(channel.close_info), waited_for=False)
 
     # --- ending --------------------------------------------------------------------------------------------------
 

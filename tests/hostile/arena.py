@@ -7,7 +7,6 @@ with nothing in it that a terminal would take for anything but text.
 
 from __future__ import annotations
 
-import gc
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -119,7 +118,6 @@ class Arenas:
             tls: the contexts of server and clients.
             options: of `serve_websocket`.
         """
-        gc.collect()  # whatever earlier tests left behind shall not complain in this one
         self.caplog.set_level(logging.INFO)
         arena: Arena
 
