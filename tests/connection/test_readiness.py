@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
 import struct
 import sys
@@ -143,3 +144,13 @@ def test_a_change_to_the_same_changes_nothing(readiness, pair):
     readiness.change(pair[0].fileno(), NORMAL | WRITABLE)
     readiness.change(pair[0].fileno(), READABLE | WRITABLE)
     assert readiness.poll() == [(pair[0].fileno(), WRITABLE)]
+
+
+@pytest.mark.parametrize(
+    ("platform", "name"),
+    [("darwin", "KqueueReadiness"), ("freebsd14", "KqueueReadiness"), ("win32", None), ("sunos5", None)],
+)
+def test_each_platform_has_its_own_kernels_list_or_none(platform, name, monkeypatch):
+    monkeypatch.setattr(sys, "platform", platform)
+    make = runpy.run_path(module.__file__)["make_readiness"]
+    assert getattr(make, "__name__", None) == name

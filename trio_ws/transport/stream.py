@@ -26,6 +26,8 @@ LOOK_INTERVAL: Final = 0.25
 GOODBYE_TIMEOUT: Final = 1.0
 """Seconds that TLS's close_notify may take; a peer that does not read does not get it."""
 
+_RDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
+"""0 on platforms that cannot tell of a peer that has left behind unread data."""
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
@@ -174,12 +176,12 @@ def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     """Return the socket at the bottom of `stream` if the platform can say whether its peer has left."""
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
-    if isinstance(stream, trio.SocketStream) and hasattr(select, "POLLRDHUP"):
+    if isinstance(stream, trio.SocketStream) and _RDHUP:
         return stream.socket
     return None
 
 
 def _has_departed(sock: trio.socket.SocketType) -> bool:
     poll = select.poll()
-    poll.register(sock.fileno(), select.POLLRDHUP)
+    poll.register(sock.fileno(), _RDHUP)
     return bool(poll.poll(0))

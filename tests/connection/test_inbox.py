@@ -1,0 +1,90 @@
+"""The inbox alone: order, bounds, and its one reader."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from wsproto.events import BytesMessage, TextMessage
+
+from trio_ws.inbox import Inbox, weight
+
+
+async def test_messages_come_out_in_order():
+    inbox = Inbox(10, 1000)
+    for message in ("one", b"two", "three"):
+        inbox.put(message)
+    assert [inbox.take() for _ in range(3)] == ["one", b"two", "three"]
+    assert inbox.size == 0
+
+
+@pytest.mark.parametrize(
+    ("item", "size"),
+    [
+        ("", 0),
+        (b"", 0),
+        ("ascii", 5),
+        (b"\xff\xfe", 2),
+        ("\u00e9\u20ac", 8),  # five bytes of UTF-8: other text is counted by the most that it may be
+        (TextMessage("part"), 4),
+        (BytesMessage(b"part"), 4),
+    ],
+)
+def test_an_items_weight_is_its_bytes_at_least(item, size):
+    assert weight(item) == size
+
+
+async def test_it_is_full_by_number():
+    inbox = Inbox(2, 1000)
+    inbox.put("")
+    assert not inbox.full
+    inbox.put("")
+    assert inbox.full
+    inbox.take()
+    assert not inbox.full
+
+
+async def test_it_is_full_by_bytes():
+    inbox = Inbox(100, 10)
+    inbox.put(bytes(9))
+    assert not inbox.full
+    inbox.put("x")
+    assert inbox.full
+    inbox.take()
+    assert not inbox.full
+
+
+async def test_clear_drops_everything():
+    inbox = Inbox(2, 10)
+    inbox.put(bytes(20))
+    inbox.clear()
+    assert (len(inbox.items), inbox.size, inbox.full) == (0, 0, False)
+
+
+async def test_a_message_wakes_the_reader():
+    inbox = Inbox(2, 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.put("message")
+        inbox.put("another before it runs")
+    assert len(inbox.items) == 2
+
+
+async def test_a_second_reader_is_told_that_there_is_one():
+    inbox = Inbox(2, 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError, match="another task is receiving"):
+            await inbox.wait()
+        assert inbox.wake()
+
+
+async def test_after_a_cancelled_wait_another_may_wait():
+    inbox = Inbox(2, 10)
+    with trio.move_on_after(0):
+        await inbox.wait()
+    assert not inbox.wake()
+    with trio.move_on_after(0) as scope:
+        await inbox.wait()
+    assert scope.cancelled_caught

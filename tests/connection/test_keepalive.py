@@ -1,0 +1,169 @@
+"""Keepalive alone, over a connection that only notes what it is told to do."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from trio_ws import Timeouts
+from trio_ws.keepalive import Keepalive
+from trio_ws.timers import Timers
+
+
+class FakeConnection:
+    """Hears nothing unless the test says so."""
+
+    def __init__(self) -> None:
+        self.start = self.heard_time = self.message_time = trio.current_time()
+        self.open = True
+        self.paused = False
+        self.answers = False
+        self.log: list[tuple[float, object]] = []
+
+    def _note(self, what: object) -> None:
+        self.log.append((trio.current_time() - self.start, what))
+
+    def send_keepalive(self) -> None:
+        self._note("ping")
+        if self.answers:
+            self.heard_time = trio.current_time()
+
+    def fail(self, code: int, reason: str) -> None:
+        self._note((int(code), reason))
+        self.open = False
+
+    def retire(self, code: int, reason: str) -> None:
+        self.fail(code, reason)
+
+
+@pytest.fixture
+async def timers(nursery):
+    timers = Timers()
+    nursery.start_soon(timers.run)
+    return timers
+
+
+DEAD = (1011, "keepalive ping timeout")
+
+
+def watch(timers: Timers, **times: float | None) -> tuple[FakeConnection, Keepalive]:
+    connection = FakeConnection()
+    timeouts = Timeouts(**{"ping_interval": None, **times})  # type: ignore[arg-type]
+    return connection, Keepalive(connection, timeouts, timers)
+
+
+async def test_a_silent_peer_is_pinged_and_given_up_when_it_does_not_answer(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(1000)
+    assert connection.log == [(20, "ping"), (25, DEAD)]
+
+
+async def test_a_peer_that_answers_is_pinged_again_after_the_interval(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=10.0)
+    for _ in range(3):
+        await trio.sleep(21)
+        connection.heard_time = trio.current_time()
+    await trio.sleep(19)
+    assert connection.log == [(20, "ping"), (41, "ping"), (62, "ping")]
+    await trio.sleep(1000)
+    assert connection.log[3:] == [(83, "ping"), (93, DEAD)]
+
+
+async def test_whatever_the_peer_sends_counts_as_an_answer(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(24.9)
+    connection.heard_time = trio.current_time()
+    await trio.sleep(15)
+    assert connection.log == [(20, "ping")]
+
+
+async def test_an_answer_in_the_same_instant_counts(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    connection.answers = True
+    await trio.sleep(70)
+    assert connection.log == [(20, "ping"), (40, "ping"), (60, "ping")]
+
+
+async def test_a_talking_peer_is_not_pinged(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    for _ in range(100):
+        await trio.sleep(15)
+        connection.heard_time = trio.current_time()
+    assert connection.log == []
+
+
+async def test_a_timeout_longer_than_the_interval_sends_one_ping(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=2.0, ping_timeout=15.0)
+    await trio.sleep(1000)
+    assert connection.log == [(2, "ping"), (17, DEAD)]
+
+
+async def test_without_a_timeout_it_pings_for_ever(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=None)
+    await trio.sleep(101)
+    assert connection.log == [(at, "ping") for at in (20, 40, 60, 80, 100)]
+
+
+async def test_without_an_interval_it_never_pings(timers, autojump_clock):
+    connection, _ = watch(timers)
+    await trio.sleep(80_000)
+    assert connection.log == []
+
+
+async def test_the_deadline_is_frozen_while_the_peer_is_not_read(timers, autojump_clock):
+    """Its pong may sit behind what we do not read. When reading goes on, all its time begins anew."""
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(22)
+    connection.paused = True
+    await trio.sleep(1000)
+    assert connection.log == [(20, "ping")]
+    connection.paused = False
+    connection.heard_time = trio.current_time()
+    await trio.sleep(1000)
+    pinged, dead = connection.log[1:]
+    assert pinged == (1042, "ping")
+    assert dead == (1047, DEAD)
+
+
+async def test_a_short_pause_leaves_the_next_ping_on_time(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(5)
+    connection.paused = True
+    await trio.sleep(5)
+    connection.paused = False
+    connection.heard_time = trio.current_time()
+    await trio.sleep(100)
+    assert connection.log == [(30, "ping"), (35, DEAD)]
+
+
+async def test_a_connection_without_messages_is_retired_as_idle(timers, autojump_clock):
+    connection, _ = watch(timers, idle_timeout=60.0)
+    await trio.sleep(45)
+    connection.message_time = trio.current_time()
+    connection.heard_time = trio.current_time() + 30  # pongs are no messages
+    await trio.sleep(1000)
+    assert connection.log == [(105, (1001, "idle timeout"))]
+
+
+async def test_a_connection_is_retired_at_its_maximum_age_however_busy(timers, autojump_clock):
+    connection, _ = watch(timers, max_lifetime=100.0, idle_timeout=30.0)
+    for _ in range(200):
+        await trio.sleep(1)
+        connection.message_time = connection.heard_time = trio.current_time()
+    assert connection.log == [(100, (1001, "maximum lifetime reached"))]
+
+
+async def test_one_that_has_ended_is_left_alone(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, idle_timeout=30.0, max_lifetime=40.0)
+    connection.open = False
+    await trio.sleep(1000)
+    assert connection.log == []
+
+
+async def test_one_that_was_stopped_holds_nothing_any_more(timers, autojump_clock):
+    connection, keepalive = watch(timers, ping_interval=20.0, idle_timeout=30.0, max_lifetime=50_000.0)
+    await trio.sleep(21)
+    keepalive.stop()
+    await trio.sleep(80_000)
+    assert connection.log == [(20, "ping")]
+    assert all(entry[2].callback is None for entry in timers._heap)

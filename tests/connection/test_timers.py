@@ -1,0 +1,115 @@
+"""Timers alone: when deadlines are called, in which order, and what they keep in memory."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from trio_ws.timers import SWEEP_FROM, Timers
+
+
+@pytest.fixture
+async def timers(nursery):
+    timers = Timers()
+    nursery.start_soon(timers.run)
+    await trio.testing.wait_all_tasks_blocked()
+    return timers
+
+
+@given(st.lists(st.integers(0, 20)))
+def test_deadlines_are_called_on_time_and_in_order(delays):
+    called: list[tuple[float, int]] = []
+
+    async def main() -> None:
+        timers = Timers()
+        start = trio.current_time()
+        for number, delay in enumerate(delays):
+            timers.after(delay, lambda number=number: called.append((trio.current_time() - start, number)))
+        with trio.move_on_after(30):
+            await timers.run()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert called == sorted((float(delay), number) for number, delay in enumerate(delays))
+
+
+async def test_a_nearer_deadline_wakes_the_task_in_time(timers, autojump_clock):
+    start, called = trio.current_time(), []
+    timers.after(10, lambda: called.append(trio.current_time() - start))
+    await trio.sleep(1)
+    timers.after(2, lambda: called.append(trio.current_time() - start))
+    await trio.sleep(20)
+    assert called == [3, 10]
+
+
+async def test_a_cancelled_deadline_is_not_called(timers, autojump_clock):
+    called = []
+    first = timers.after(1, lambda: called.append("first"))
+    timers.after(2, lambda: called.append("second"))
+    first.cancel()
+    first.cancel()
+    await trio.sleep(5)
+    assert called == ["second"]
+
+
+async def test_never_is_never(timers, autojump_clock):
+    timer = timers.after(math.inf, lambda: pytest.fail("called"))
+    await trio.sleep(80_000)
+    timer.cancel()
+
+
+async def test_a_callback_may_arm_the_next_and_cancel_others(timers, autojump_clock):
+    called = []
+
+    def again() -> None:
+        called.append(trio.current_time())
+        other.cancel()
+        if len(called) < 3:
+            timers.after(1, again)
+
+    start = trio.current_time()
+    timers.after(1, again)
+    other = timers.after(1, lambda: pytest.fail("cancelled by the one before"))
+    await trio.sleep(10)
+    assert called == [start + 1, start + 2, start + 3]
+
+
+async def test_what_a_cancelled_deadline_held_is_let_go_at_once(timers, autojump_clock):
+    class Thing:
+        def call(self) -> None:
+            pytest.fail("cancelled")
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+    timer = timers.after(1e6, thing.call)
+    timer.cancel()
+    del thing
+    gc.collect()
+    assert gone() is None
+
+
+async def test_cancelled_deadlines_do_not_pile_up(timers, autojump_clock):
+    """Ten thousand connections that came and went leave a heap of the size of those that stayed."""
+    stay = [timers.after(1e6, lambda: None) for _ in range(SWEEP_FROM)]
+    for _ in range(10_000):
+        timers.after(1e6, lambda: pytest.fail("cancelled")).cancel()
+    assert len(timers._heap) <= 2 * SWEEP_FROM + 1
+    called = []
+    timers.after(1, lambda: called.append("still in order"))
+    await trio.sleep(2)
+    assert called == ["still in order"]
+    assert sum(entry[2] in stay for entry in timers._heap) == SWEEP_FROM
+
+
+async def test_many_live_deadlines_are_all_kept(timers, autojump_clock):
+    called = []
+    for number in range(1000):
+        timers.after(1 + number % 7, lambda number=number: called.append(number))
+    await trio.sleep(10)
+    assert sorted(called) == list(range(1000))
