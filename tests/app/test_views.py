@@ -7,7 +7,7 @@ import threading
 import pytest
 import trio
 
-from trio_ws import App, ConnectionRejected, Depends, Router, WebSocket, WebSocketDisconnect, WebSocketException
+from trio_ws import App, ConnectionRejected, Depends, Reject, Router, WebSocket, WebSocketDisconnect, WebSocketException
 from trio_ws.app import RegistrationError
 from trio_ws.app.blocking import BlockingWebSocket
 
@@ -154,6 +154,45 @@ async def test_dependencies_live_as_long_as_the_connection() -> None:
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         await ws.send("x")
     assert events == ["open", "db", "message", "close"]
+
+
+async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None:
+    events: list[object] = []
+    app = App()
+
+    def guard() -> bool:
+        events.append("guard")
+        return True
+
+    async def entered(ws: WebSocket):
+        events.append(ws.accepted)
+        yield
+        events.append("left")
+
+    async def visitor(name: str, session: None = Depends(entered)) -> str:
+        if name == "Mallory":
+            raise Reject(401, body=b"not you")
+        return name
+
+    @app.websocket("/a", guards=[guard])
+    async def view(ws: WebSocket, name: str = Depends(visitor)) -> None:
+        events.append(name)
+
+    @app.listener("/b", guards=[guard])
+    async def listener(data: str, name: str = Depends(visitor)) -> None: ...
+
+    async with app.test_client() as client:
+        for path in ("/a", "/b"):
+            events.clear()
+            with pytest.raises(ConnectionRejected) as caught:
+                async with client.websocket_connect(f"{path}?name=Mallory"):
+                    pass
+            assert (caught.value.status, caught.value.body) == (401, b"not you")
+            assert events == ["guard", False, "left"]
+        events.clear()
+        async with client.websocket_connect("/a?name=Ada"):
+            pass
+    assert events == ["guard", False, "Ada", "left"]
 
 
 async def test_an_error_that_close_on_maps_closes_with_its_code_the_most_derived_counts() -> None:
@@ -320,7 +359,7 @@ async def test_functions_and_dependencies_may_ask_for_the_application() -> None:
 
 def test_an_async_function_cannot_ask_for_a_blocking_connection() -> None:
     app = App()
-    with pytest.raises(RegistrationError, match="route '/a'.*BlockingWebSocket is for plain functions"):
+    with pytest.raises(RegistrationError, match=r"route '/a'.*BlockingWebSocket is for plain functions"):
 
         @app.websocket("/a")
         async def view(ws: BlockingWebSocket) -> None: ...

@@ -133,8 +133,8 @@ async def test_a_million_messages_are_echoed_in_order_and_nothing_is_left(
     assert descriptors() == before
     with capsys.disabled():
         print(
-            f"\n{'poller' if poller else 'stream'}: {tally.messages:,} messages there and back, {tally.bytes:,} "
-            f"characters or bytes each way, {tally.reconnects} connections, {tally.pings} pings, {tally.pauses} pauses; "
+            f"\n{'poller' if poller else 'stream'}: {tally.messages:,} messages both ways, {tally.bytes:,} "
+            f"characters each way, {tally.reconnects} connections, {tally.pings} pings, {tally.pauses} pauses, "
             f"{wall:.0f} s, {cpu:.0f} s of CPU for both sides, at most "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB resident"
         )
