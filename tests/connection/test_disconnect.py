@@ -153,5 +153,7 @@ async def test_the_cancellation_says_why(case, autojump_clock):
 
 
 def test_only_the_three_policies_exist():
+    for policy in ("drain", "cancel", "finish"):
+        assert Service(handler=print, when_peer_leaves=policy).when_peer_leaves == policy
     with pytest.raises(ValueError, match='when_peer_leaves must be "drain", "cancel" or "finish", not \'stay\''):
         Service(handler=print, when_peer_leaves="stay")  # type: ignore[arg-type]

@@ -72,11 +72,27 @@ class StreamTransport(Transport):
     async def _work(self) -> None:
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read)
-                    nursery.start_soon(self._write)
+                if await self._shake_hands():
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._read)
+                        nursery.start_soon(self._write)
         finally:
             self._stopped.set()
+
+    async def _shake_hands(self) -> bool:
+        """Do what is left of a TLS handshake; return whether it worked.
+
+        If reader and writer began it both, one of them would wait for ever when it fails for the other.
+        """
+        if isinstance(self._stream, trio.SSLStream):
+            try:
+                await self._stream.do_handshake()
+            except _GONE:
+                self._write_broken = True
+                self.outbox.close()
+                self.receiver.network_ended()
+                return False
+        return True
 
     # --- writing -------------------------------------------------------------------------------------------------
 
