@@ -166,8 +166,10 @@ async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None
 
     async def entered(ws: WebSocket):
         events.append(ws.accepted)
-        yield
-        events.append("left")
+        try:
+            yield
+        finally:
+            events.append("left")
 
     async def visitor(name: str, session: None = Depends(entered)) -> str:
         if name == "Mallory":

@@ -24,7 +24,9 @@ from trio_ws.service import Service
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App
+    from trio_ws.app.dependencies import Arguments
     from trio_ws.app.route import Route
+    from trio_ws.app.signature import Plan
     from trio_ws.request import Request
     from trio_ws.websocket import Farewell, WebSocket
 
@@ -40,7 +42,7 @@ class Visit:
         request: with the path parameters of the route.
     """
 
-    __slots__ = ("_app", "_controller", "_request", "_resolver", "_route", "_websocket")
+    __slots__ = ("_app", "_controller", "_found", "_request", "_resolver", "_route", "_websocket")
 
     _resolver: Resolver
     _websocket: WebSocket
@@ -50,6 +52,8 @@ class Visit:
         self._route = route
         self._request = request
         self._controller: Any = None
+        self._found: dict[Plan, Arguments] = {}
+        """What the route's own functions will be called with."""
 
     def service(self) -> Service:
         """Return what the server does with the connection."""
@@ -88,7 +92,7 @@ class Visit:
             yield
 
     async def _prepare(self) -> None:
-        """Convert the parameters, ask the guards, make the controller; dependencies are called as they are needed."""
+        """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
         route = self._route
         guards = route.guard_plans()
         plans = [call.plan for call in self._calls()]
@@ -99,6 +103,8 @@ class Visit:
         await check_guards(guards, context, self._resolver)
         if route.controller is not None:
             self._controller = await self._made(route.controller, context)
+        for plan in plans:
+            self._found[plan] = await self._resolver.resolve(plan)
 
     def _calls(self) -> list[Call]:
         """Return what the route may call."""
@@ -159,7 +165,7 @@ class Visit:
 
     async def _callbacks(self, receive: Call, options: ListenerOptions) -> Callbacks:
         """Return what is done with a message: everything but the message is found once."""
-        arguments = await self._resolver.resolve(receive.plan)
+        arguments = await self._arguments(receive)
         function = self._bound(receive)
         body = receive.body
 
@@ -170,8 +176,8 @@ class Visit:
         return Callbacks(call, None if body is None else body.validator, options, receive.plan.label)
 
     async def _farewell(self, disconnect: Call) -> Farewell:
-        """Return what is called when the connection is over: what it depends on is found now."""
-        arguments = await self._resolver.resolve(disconnect.plan)
+        """Return what is called when the connection is over."""
+        arguments = await self._arguments(disconnect)
         function = self._bound(disconnect)
 
         async def farewell(_: WebSocket, code: int) -> None:
@@ -183,8 +189,12 @@ class Visit:
     # --- calling -------------------------------------------------------------------------------------------------
 
     async def _run(self, call: Call) -> None:
-        args, kwargs = await self._resolver.arguments(call.plan)
+        args, kwargs = (await self._arguments(call)).fill()
         await _result(self._bound(call)(*args, **kwargs))
+
+    async def _arguments(self, call: Call) -> Arguments:
+        """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
+        return self._found.pop(call.plan, None) or await self._resolver.resolve(call.plan)
 
     def _bound(self, call: Call) -> Callable[..., Any]:
         """Return the function as it is called for this connection: on the controller, and in a thread if it blocks."""
