@@ -143,7 +143,7 @@ class TestTheServersEnd:
 
     async def test_another_code_leaves_the_block(self, nursery, poller):
         server = await serve(nursery, lambda ws: ws.close(4001, "why"))
-        with pytest.raises(WebSocketDisconnect) as caught:  # noqa: PT012
+        with pytest.raises(WebSocketDisconnect) as caught:
             async with open_websocket(server.urls[0], poller=poller) as ws:
                 async for _ in ws:
                     pass
@@ -239,7 +239,7 @@ class TestErrorsInTheBlock:
 
     async def test_an_exception_after_the_end_comes_out_as_it_is(self, nursery, poller):
         server = await serve(nursery, lambda ws: ws.close(1000))
-        with pytest.raises(ValueError, match="mine"):  # noqa: PT012
+        with pytest.raises(ValueError, match="mine"):
             async with open_websocket(server.urls[0], poller=poller) as ws:
                 async for _ in ws:
                     pass
@@ -278,7 +278,7 @@ class TestErrorsInTheBlock:
 
     async def test_an_error_is_not_lost_when_the_block_is_cancelled_too(self, nursery, poller):
         server = await serve(nursery)
-        with trio.CancelScope() as scope, pytest.raises(ValueError, match="mine"):  # noqa: PT012
+        with trio.CancelScope() as scope, pytest.raises(ValueError, match="mine"):
             async with open_websocket(server.urls[0], poller=poller):
                 scope.cancel()
                 raise ValueError("mine")
@@ -336,7 +336,7 @@ class TestTheNursery:
         async def fail() -> None:
             raise ValueError("mine")
 
-        with pytest.raises(ValueError, match="mine"):  # noqa: PT012
+        with pytest.raises(ValueError, match="mine"):
             async with open_websocket(server.urls[0], poller=poller) as ws:
                 ws.nursery.start_soon(fail)
                 await trio.sleep_forever()

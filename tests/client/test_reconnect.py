@@ -270,7 +270,7 @@ async def test_an_own_close_ends_the_loop_whatever_its_code(autojump_clock, scri
 
 async def test_an_error_in_the_block_is_raised_as_it_is(autojump_clock, script):
     script.plan(stay)
-    with pytest.raises(ValueError, match="mine"):  # noqa: PT012
+    with pytest.raises(ValueError, match="mine"):
         async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
             async with connection:
                 raise ValueError("mine")
@@ -281,7 +281,7 @@ async def test_an_error_in_the_block_is_raised_as_it_is(autojump_clock, script):
 async def test_a_disconnect_of_something_else_is_the_block_s_own_error(autojump_clock, script):
     """1006 of another connection is no reason to connect this one again."""
     script.plan(stay)
-    with pytest.raises(WebSocketDisconnect):  # noqa: PT012
+    with pytest.raises(WebSocketDisconnect):
         async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
             async with connection:
                 raise WebSocketDisconnect(1006)
@@ -290,7 +290,7 @@ async def test_a_disconnect_of_something_else_is_the_block_s_own_error(autojump_
 
 async def test_a_websocket_exception_of_the_block_says_the_code(autojump_clock, script):
     script.plan(stay)
-    with pytest.raises(WebSocketException):  # noqa: PT012
+    with pytest.raises(WebSocketException):
         async for connection in reconnect("ws://example.org/", backoff=BACKOFF):
             async with connection:
                 raise WebSocketException(4002)

@@ -336,7 +336,7 @@ class TestHandlerErrors:
 
         server = await serve(nursery, fail_on_demand)
         async with open_websocket(server.urls[0]) as healthy:
-            with pytest.raises(WebSocketDisconnect) as caught:  # noqa: PT012
+            with pytest.raises(WebSocketDisconnect) as caught:
                 async with open_websocket(server.urls[0]) as ws:
                     await ws.send("fail")
                     await ws.receive()
@@ -350,7 +350,7 @@ class TestHandlerErrors:
         others: list[int] = []
 
         async def watch(url: str, *, task_status) -> None:
-            with pytest.raises(WebSocketDisconnect) as caught:  # noqa: PT012
+            with pytest.raises(WebSocketDisconnect) as caught:
                 async with open_websocket(url, caught_close_codes=()) as ws:
                     task_status.started()
                     await ws.receive()
@@ -401,7 +401,7 @@ class TestTheEnd:
     async def test_shutdown_returns_from_serve_with_the_code_and_reason(self):
         async with trio.open_nursery() as nursery:
             server = await serve(nursery)
-            with pytest.raises(WebSocketDisconnect) as caught:  # noqa: PT012
+            with pytest.raises(WebSocketDisconnect) as caught:
                 async with open_websocket(server.urls[0]) as ws:
                     await wait_all_tasks_blocked()
                     server.shutdown(1012, reason="new version")
