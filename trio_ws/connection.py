@@ -225,6 +225,8 @@ class Connection(Closing):
 
     async def receive(self) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+        if self._in_stream:
+            self._parts.clear()  # they belong to the message that was begun as a stream and abandoned
         while True:
             item = await self._next()
             if isinstance(item, (str, bytes)):
@@ -246,8 +248,12 @@ class Connection(Closing):
         """Return the next part of a message and whether it is the last; a whole message is a last part.
 
         Args:
-            first: begin with the next message, and drop what is left of the one before.
+            first: begin with the next message, and drop what is left of the one before. Else go on with that one; if
+                nothing is left of it, because it was dropped, return an empty last part.
         """
+        if not first and not self._in_stream:
+            await self._step()
+            return b"", True
         if first and not self._in_stream and not self._inbox.items and not self._parts:
             begun = self._endpoint.decoder.stream_next()
             if begun is not None:
@@ -344,30 +350,33 @@ class Connection(Closing):
         self._streaming_out = True
         first, complete = True, False
         try:
-            held: str | bytes | None = None
+            held: str | bytes = b""
+            any_held = False
             async for chunk in chunks:
-                if held is not None:
+                if any_held:
                     await self._send_fragment(held, first=first, final=False)
                     first = False
-                held = chunk
-            await self._send_fragment(b"" if held is None else held, first=first, final=True)
+                held, any_held = chunk, True
+            await self._send_fragment(held, first=first, final=True)
             complete = True
         finally:
             self._streaming_out = False
             if self.open and not (first or complete):
-                # The peer cannot be told that the message will not be completed, only that the connection ends.
+                # The peer cannot be told that the message will not be completed, only that the connection ends. The
+                # caller knows by the exception that is on its way.
+                self._notified = True
                 self.fail(CloseCode.INTERNAL_ERROR, "message was not completed")
             self._wake_changed()
             self._call_if_writable()
         self._committed()
 
     async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
-        await self._room(streaming=True)
+        await self._room(within_message=True)
         self._transport.write(self._endpoint.encoder.fragment(data, first=first, final=final))
         self._watch_outbox()
 
-    async def _room(self, *, streaming: bool = False) -> None:
-        """Be a checkpoint and wait until something may be committed."""
+    async def _room(self, *, within_message: bool = False) -> None:
+        """Be a checkpoint and wait until a message may be committed, or what may stand within one (RFC 6455 5.4)."""
         await self._step()
         waited = False
         while True:
@@ -380,7 +389,7 @@ class Connection(Closing):
             elif self._transport.outbox.full:
                 waited = True
                 await self._wait_for_outbox()
-            elif self._streaming_out and not streaming:
+            elif self._streaming_out and not within_message:
                 await self._wait_changed()
             else:
                 if waited:
@@ -421,7 +430,7 @@ class Connection(Closing):
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""
-        await self._room()
+        await self._room(within_message=True)
         if self._pings is None:
             self._pings = Pings()
         pings = self._pings
@@ -445,7 +454,7 @@ class Connection(Closing):
 
     async def pong(self, payload: bytes) -> None:
         """Send a pong that nobody asked for (RFC 6455 5.5.3)."""
-        await self._room()
+        await self._room(within_message=True)
         self._transport.write(self._endpoint.encoder.pong(payload))
         self._watch_outbox()
 

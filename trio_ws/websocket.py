@@ -211,7 +211,7 @@ class WebSocket(Handshake):
             case "binary":
                 await self.send_bytes(message.data or b"")
             case "ping":
-                await self._open_channel().ping(message.data or None, wait=False)
+                await self._open_channel().ping(message.data or b"", wait=False)
             case "pong":
                 await self.pong(message.data or b"")
             case "close":

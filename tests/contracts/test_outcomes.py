@@ -205,7 +205,7 @@ async def test_strict_lets_the_error_out_of_serve_and_tells_everyone_else(server
             raise ValueError("strict")
         await trio.sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the whole life of a server
+    with pytest.raises(ExceptionGroup) as caught:
         async with trio.open_nursery() as nursery:
             await server.serve(nursery, body, strict=True)
             _, peer = await server.dial()
@@ -353,6 +353,32 @@ async def test_a_breach_of_the_protocol_is_answered_then_the_connection_ends(rig
         assert peer.seen[0][1][0] == code
     assert rig.error is None
     assert rig.codes == ([code] if rig.side == "server" else [])
+
+
+async def test_a_peer_without_a_pong_is_given_up_with_1011_and_may_answer_that_late(rig, clock):
+    """The handler is cancelled; the peer's answer to the close frame harms nobody."""
+    ended = []
+
+    async def body(websocket):
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            ended.append(cancelled.reason)
+            raise
+
+    times = Timeouts(ping_interval=0.1, ping_timeout=0.1)
+    async with rig.connect(body, timeouts=times) as peer:
+        assert await peer.next() == ("ping", b"keepalive")
+        assert await peer.rest() == [("close", (1011, "keepalive ping timeout"))]
+        if rig.side == "server":
+            _, other = await rig.dial()  # it goes on serving
+            await other.leave()
+    assert ended[0] == "closed by us: 1011 keepalive ping timeout"
+    if rig.side == "server":
+        assert rig.codes == [1011, 1006]
+    else:
+        assert isinstance(rig.error, WebSocketDisconnect)
+        assert rig.error.code == 1011
 
 
 # --- the same on the client: an error leaves the block, and the server is told ---

@@ -104,7 +104,7 @@ async def test_iteration_raises_on_another_code_after_the_last_message(rig):
         received = []
         with pytest.raises(WebSocketDisconnect, match="4000: oops"):
             async for message in websocket:
-                received.append(message)  # noqa: PERF401 - what came before the exception counts
+                received.append(message)
         assert received == ["one"]
 
     async with rig.connect(body) as peer:

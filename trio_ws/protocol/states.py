@@ -53,7 +53,11 @@ TRANSITIONS: Final[dict[State, dict[Happening, State]]] = {
         Happening.NETWORK_ENDS: State.LOST,
     },
     State.CLOSED: {Happening.NETWORK_ENDS: State.CLOSED},
-    State.FAILED: {Happening.WE_FAIL: State.FAILED, Happening.NETWORK_ENDS: State.FAILED},
+    State.FAILED: {
+        Happening.PEER_CLOSES: State.CLOSED,  # it answers the close frame with which it was given up
+        Happening.WE_FAIL: State.FAILED,
+        Happening.NETWORK_ENDS: State.FAILED,
+    },
     State.LOST: {Happening.WE_FAIL: State.LOST, Happening.NETWORK_ENDS: State.LOST},
 }
 """The whole closing handshake. What is not in a row cannot happen in that state."""
