@@ -52,7 +52,7 @@ async def test_a_cancelled_receive_loses_nothing(rig):
         async def body(websocket):
             with cut():
                 async for message in websocket:
-                    received.append(message)  # noqa: PERF401 - what came before the cancellation counts
+                    received.append(message)
             received.extend([message async for message in websocket])
 
         async with rig.connect(body) as peer:
@@ -75,7 +75,7 @@ async def test_a_cancelled_receive_of_fragments_loses_nothing(rig):
             stream = websocket.receive_stream()
             with cut():
                 async for part in stream:
-                    received.append(part)  # noqa: PERF401 - what came before the cancellation counts
+                    received.append(part)
             received.extend([part async for part in stream])
             received.append(await websocket.receive())
 
