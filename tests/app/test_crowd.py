@@ -17,6 +17,7 @@ RUDE = 50
 DEAF = 10
 """Those that never read."""
 FILLER = "x" * 4_000
+SPEAKERS = 100
 BACKLOG = 512 * 1024
 """Holds what the speakers say in one round, and not what they say in two."""
 
@@ -63,7 +64,7 @@ async def test_a_crowd_in_which_some_leave_rudely_and_some_never_read() -> None:
             async with open_websocket(f"{url}{number}", receive_type="json", send_type="json") as ws:
                 check_count(await ws.receive())
                 task_status.started(ws)
-                while len(heard[number]) < 2 * len(speakers):
+                while len(heard[number]) < 2 * SPEAKERS:
                     heard[number].append((await ws.receive())["from"])
                 await talk_over.wait()
 
@@ -87,7 +88,7 @@ async def test_a_crowd_in_which_some_leave_rudely_and_some_never_read() -> None:
             await trio.aclose_forcefully(stream)
 
         async def round_heard(rounds: int) -> None:
-            while any(len(names) < rounds * len(speakers) for names in heard.values()):
+            while any(len(names) < rounds * SPEAKERS for names in heard.values()):
                 await trio.sleep(0.01)
 
         def check_count(greeting: dict[str, int]) -> None:
@@ -101,7 +102,7 @@ async def test_a_crowd_in_which_some_leave_rudely_and_some_never_read() -> None:
             for number in range(CROWD):
                 if number in healthy:
                     ws = await nursery.start(listen, number)
-                    if len(speakers) < 100:
+                    if len(speakers) < SPEAKERS:
                         speakers.append(ws)
                 else:
                     streams[number] = await nursery.start(stay, number)
