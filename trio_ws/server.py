@@ -229,7 +229,7 @@ class Server:
             number=next(self._numbers),
             client=client,
             secure=secure,
-            refusal=_NO_ROOM if full else None,
+            refusal=BadRequest(503, "the server has no room for another connection") if full else None,
         )
         self._conversations.add(conversation)
         if not full:
@@ -290,11 +290,12 @@ class Server:
         check_close(code, reason)
         if not self._shutdown.is_set():
             self._farewell = (int(code), reason)
+            self._grace = self._settings.timeouts.shutdown_grace if grace is None else grace
             self._shutdown.set()
-        if grace is not None:
-            self._grace = min(self._grace, grace)
+        elif grace is not None and grace < self._grace:
+            self._grace = grace
             if self._engine is not None:
-                self._engine.timers.after(self._grace, self._cancel_handlers)
+                self._engine.timers.after(grace, self._cancel_handlers)
 
     def _drain(self, engine: Engine) -> None:
         """Say goodbye to every client; handlers that go on are cancelled when the grace is over."""
@@ -337,9 +338,6 @@ class Server:
         if self._ports:
             return self._ports[0]
         raise RuntimeError("the server listens on no TCP port, or has not started")
-
-
-_NO_ROOM = BadRequest(503, "the server has no room for another connection")
 
 
 def _descriptors_left() -> int:
