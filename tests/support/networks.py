@@ -145,6 +145,17 @@ class RawPeer:
             frames.append(frame)
         return frames
 
+    async def rest_answering_close(self) -> list[Frame]:
+        """Return all frames up to the close frame, answer that, and wait for the end."""
+        frames = []
+        while (frame := await self.frame()) is not None and frame.opcode != CLOSE:
+            frames.append(frame)
+        if frame is not None:
+            await self.send(encode_frame(CLOSE, frame.payload, mask=KEY))
+        assert await self.rest() == []
+        await self.leave()
+        return frames
+
     async def _more(self) -> bool:
         try:
             data = await self.stream.receive_some(65536)
