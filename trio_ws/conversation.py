@@ -34,8 +34,7 @@ __all__ = ["Conversation", "Responder"]
 
 logger = logging.getLogger("trio_ws")
 
-_TOO_SLOW = BadRequest(408, "the request took longer than open_timeout")
-_NO_PAGE = BadRequest(426, "this is a WebSocket server", (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")))
+_UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
 
 class Responder(Protocol):
@@ -139,7 +138,7 @@ class Conversation:
             with trio.move_on_at(deadline) as scope:
                 head = await self._opening.read_head()
             if scope.cancelled_caught:
-                raise _TOO_SLOW
+                raise BadRequest(408, "the request took longer than open_timeout")
             if head is None:
                 return None
             if self._refusal is not None:
@@ -172,7 +171,7 @@ class Conversation:
     async def _page(self, head: RequestHead) -> Response:
         page = await self._responder.page(self._request(head))
         if page is None:
-            raise _NO_PAGE
+            raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
         return page
 
     def _route(self, head: RequestHead, upgrade: Upgrade) -> tuple[WebSocket, Service] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -30,6 +31,7 @@ from trio_ws import (
     open_websocket,
     serve_websocket,
 )
+from trio_ws.conversation import Conversation
 from trio_ws.listening import bind_tcp
 
 
@@ -247,6 +249,19 @@ class TestPlainHTTP:
         answer = await ask(server.port, "HEAD / HTTP/1.1", "Host: localhost")
         assert answer.startswith(b"HTTP/1.1 426 ")
         assert answer.endswith(b"\r\n\r\n")
+
+    @pytest.mark.parametrize("limits", [Limits(), Limits(max_connections=1)], ids=["426", "503"])
+    async def test_nothing_is_kept_of_those_who_were_refused(self, nursery, limits):
+        """An exception that is raised twice would keep the tracebacks of both, and all that is in their frames."""
+        server = await serve(nursery, limits=limits)
+        async with open_websocket(server.urls[0]):
+            for _ in range(3):
+                await ask(server.port, "GET / HTTP/1.1", "Host: localhost")
+            while server.statistics().connections > 1:
+                await trio.sleep(0.001)
+            gc.collect()
+            alive = [each for each in gc.get_objects() if isinstance(each, Conversation)]
+            assert len(alive) == server.statistics().connections
 
 
 class TestOrigins:
