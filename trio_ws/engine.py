@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Engine:
     """
 
     def __init__(self, *, poller: bool | None = None) -> None:
-        self.timers = Timers()
+        self.timers: Timers = Timers()
         self._scope = trio.CancelScope(shield=True)
         self._poller = Poller() if poller or (poller is None and Poller.available()) else None
 
@@ -51,7 +52,8 @@ class Engine:
         """Return a transport for a connected plain socket, which it owns from now on."""
         if sock.family != getattr(socket, "AF_UNIX", None):
             # Frames are written whole: to wait for more only costs time.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # macOS refuses it on a socket that was reset already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._poller is not None:
             return PollerTransport(self._poller, sock, high_water)
         return StreamTransport(stream_of(sock), high_water)

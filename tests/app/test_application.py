@@ -100,3 +100,14 @@ async def test_rooms_of_an_application_are_found_by_name() -> None:
         assert await one.receive() == await two.receive() == "x"
         await other.send("y")
         assert await other.receive() == "y"
+
+
+async def test_the_server_is_known_under_the_test_client_too() -> None:
+    app = App()
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket) -> None:
+        await ws.send_json(app.server.statistics().websockets)
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        assert await ws.receive_json() == 1

@@ -469,3 +469,44 @@ async def test_a_method_whose_class_is_no_controller_is_an_error_at_the_start() 
     with pytest.raises(RegistrationError, match=r"Forgotten\.view: decorate the class"):
         async with app.lifespan_context():
             pass
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+async def test_the_second_bare_parameter_of_on_disconnect_is_the_close_code(annotated: bool) -> None:
+    codes: list[Any] = []
+    app = App()
+
+    @app.listener("/a")
+    async def receive(data: int) -> None: ...
+
+    if annotated:
+
+        @receive.on_disconnect
+        async def go(ws: WebSocket, status: int) -> None:
+            codes.append(status)
+
+    else:
+
+        @receive.on_disconnect
+        async def leave(ws, reason_code) -> None:
+            codes.append(reason_code)
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        await ws.close(4000)
+    assert codes == [4000]
+
+
+async def test_on_disconnect_may_take_route_parameters_and_no_code() -> None:
+    heard: list[Any] = []
+    app = App()
+
+    @app.listener("/{name}")
+    async def receive(data: int) -> None: ...
+
+    @receive.on_disconnect
+    async def go(ws: WebSocket, name: str, *, close_code: int) -> None:
+        heard.append((name, close_code))
+
+    async with app.test_client() as client, client.websocket_connect("/a"):
+        pass
+    assert heard == [("a", 1000)]

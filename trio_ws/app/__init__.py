@@ -7,7 +7,7 @@ never a socket.
 """
 
 from trio_ws.app.application import App
-from trio_ws.app.blocking import BlockingWebSocket
+from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
 from trio_ws.app.controller import Controller
 from trio_ws.app.guards import GuardContext
 from trio_ws.app.listener import Listener
@@ -37,6 +37,7 @@ __all__ = [
     "Accepted",
     "App",
     "BadRequest",
+    "BlockingRoom",
     "BlockingWebSocket",
     "Body",
     "Conflict",

@@ -84,15 +84,15 @@ class App(Router):
         super().__init__(guards=guards, converters=converters)
         if not 400 <= not_found_status <= 499:
             raise ValueError(f"not_found_status is from 400 to 499, not {not_found_status}")
-        self.state = SimpleNamespace()
+        self.state: SimpleNamespace = SimpleNamespace()
         """Yours: whatever the application's functions share."""
-        self.settings = Settings(
+        self.settings: Settings = Settings(
             limits=limits or Limits(), timeouts=timeouts or Timeouts(), compression=compression, origins=origins
         )
         self.sessions = sessions
         self.not_found_status = not_found_status
         self.max_threads = max_threads
-        self.responder = _AppResponder(self)
+        self.responder: _AppResponder = _AppResponder(self)
         """What a `Server` serves the application with."""
         self._lifespan = lifespan
         self._pages = Pages()
@@ -214,7 +214,7 @@ class App(Router):
                 async with self._rooms.running(), lifespan:
                     yield
             finally:
-                self._nursery = self._limiter = self._table = None
+                self._nursery = self._limiter = self._table = self._server = None
             nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
@@ -250,11 +250,8 @@ class App(Router):
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         async with self.lifespan_context():
-            self._server = server
-            try:
-                await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
-            finally:
-                self._server = None
+            self.responder.served_by(server)
+            await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
         """Serve the application in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM, then shut down gracefully.
@@ -314,10 +311,15 @@ class _AppResponder:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self.settings = app.settings
-        self.lifespan_context = app.lifespan_context
+        self.settings: Settings = app.settings
+        self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = app.lifespan_context
+
+    def served_by(self, server: Server) -> None:
+        """Hear which server runs the application."""
+        self._app._server = server
 
     async def page(self, request: Request) -> Response:
+        """Answer a request that is no handshake."""
         if request.url.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
             return self._health()
         answer = await self._app._pages.answer(request)
@@ -331,6 +333,7 @@ class _AppResponder:
         return Response(status=503 if draining else 200, headers={"Content-Type": "text/plain"}, body=body)
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
+        """Find the handler for a handshake, or say how it is refused."""
         matched = self._app.match(request.url.raw_path)
         if matched is None:
             return Response(status=self._app.not_found_status)

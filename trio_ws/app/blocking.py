@@ -1,10 +1,14 @@
-"""Blocking: plain `def` handlers, each in a worker thread, on a WebSocket whose methods wait by blocking the thread."""
+"""Blocking: plain `def` handlers, each in a worker thread, on a WebSocket whose methods wait by blocking the thread.
+
+A room has a form for them too, since they cannot await what `Room` offers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import trio
 
@@ -17,12 +21,16 @@ if TYPE_CHECKING:
     from trio_ws.headers import Headers
     from trio_ws.messages import WebSocketMessage
     from trio_ws.request import Request
+    from trio_ws.rooms import Member, Room
     from trio_ws.url import URL, QueryParameters
     from trio_ws.websocket import WebSocket
 
-__all__ = ["BlockingWebSocket", "in_thread"]
+__all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
 
 T = TypeVar("T")
+
+Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
+"""Whom a message is not for: one connection, or several; `member.websocket` is one too."""
 
 
 class BlockingWebSocket:
@@ -145,6 +153,25 @@ class BlockingWebSocket:
         """Send a ping, wait for its pong, and return the seconds between."""
         return self._run(self._websocket.ping, payload)
 
+    # --- rooms ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def join(self, room: Room, /, **info: Any) -> Iterator[BlockingRoom]:
+        """Be a member of a room for a block: `with ws.join(app.room("chat"), user="Ann") as room`.
+
+        It is what `Room.join` is for an `async def` handler, and raises the same errors.
+
+        Args:
+            room: to join.
+            info: anything about the member.
+        """
+        joining = room.join(self._websocket, **info)
+        self._run(joining.__aenter__)
+        try:
+            yield BlockingRoom(room, self._run)
+        finally:
+            self._run(joining.__aexit__, None, None, None)
+
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
@@ -154,6 +181,43 @@ class BlockingWebSocket:
     def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the connection if it is open."""
         self._run(self._websocket.ensure_closed, code, reason)
+
+
+class BlockingRoom:
+    """The `Room` that a plain `def` handler is in; it may only be used from the handler's own thread."""
+
+    __slots__ = ("_room", "_run")
+
+    def __init__(self, room: Room, run: Callable[..., Any]) -> None:
+        self._room = room
+        self._run = run
+
+    @property
+    def name(self) -> str:
+        """The room's name."""
+        return self._room.name
+
+    @property
+    def members(self) -> list[Member]:
+        """Who is in the room now, in the order in which they joined."""
+        return self._room.members
+
+    @property
+    def count(self) -> int:
+        """How many are in the room now."""
+        return self._room.count
+
+    def publish(self, message: Any, *, exclude: Excluded | None = None) -> str:
+        """Send a message to every member; it never waits for one. See `Room.publish`."""
+        entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude)))
+        return entry_id
+
+
+def _unwrapped(excluded: Any) -> Any:
+    """Return what `Room.publish` takes for `Excluded`."""
+    if isinstance(excluded, BlockingWebSocket):  # which can be iterated over, too
+        return excluded._websocket
+    return [_unwrapped(each) for each in excluded] if isinstance(excluded, Iterable) else excluded
 
 
 def expect_reading(websocket: WebSocket) -> None:

@@ -1,4 +1,7 @@
-"""Body: which parameter of a listener's function takes the message, and what the message is validated into."""
+"""Body: which parameter of a listener's function takes the message, and what the message is validated into.
+
+It also knows which parameter of `on_disconnect` takes the close code.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,13 @@ from trio_ws.app.problems import RegistrationError
 from trio_ws.request import Request
 from trio_ws.websocket import WebSocket
 
-__all__ = ["BodyParameter", "body_parameter"]
+__all__ = ["BodyParameter", "body_parameter", "code_parameter"]
 
 CONNECTION_NAMES = frozenset({"ws", "websocket"})
 """A parameter of that name without an annotation is the connection, not the message."""
+
+CODE_NAMES = frozenset({"code", "close_code"})
+"""A parameter of `on_disconnect` of that name is the close code, wherever it stands."""
 
 _MARKERS = (ValueMarker, DependsMarker, RefusedMarker)
 _FILLABLE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -74,6 +80,23 @@ def body_parameter(function: Callable[..., Any], path_names: Collection[str]) ->
     if isinstance(annotation, _Unresolved):
         raise RegistrationError(f"{where}: {unresolvable(annotation.annotation, annotation.error)}")
     return BodyParameter(name, adapter_for(annotation, where=where))
+
+
+def code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:
+    """Find the parameter of `on_disconnect` that takes the close code; None if there is none.
+
+    It is the one called `code` or `close_code`; else the second, if nothing but that it is an `int` is said about it.
+    """
+    scope = Scope(function)
+    parameters = list(inspect.signature(function).parameters.values())
+    for parameter in parameters:
+        if parameter.name in CODE_NAMES:
+            return parameter.name
+    for second in parameters[1:2]:
+        bare = second.default is Parameter.empty and _annotation(second, scope) in (Parameter.empty, int)
+        if bare and second.kind in _FILLABLE and second.name not in path_names:
+            return second.name
+    return None
 
 
 def _annotation(parameter: Parameter, scope: Scope) -> Any:

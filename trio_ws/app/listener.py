@@ -65,7 +65,7 @@ class Listener:
         self.options = options
         self.checks: list[Callable[[], object]] = []
         """Called when a callback was added; what they raise refuses it."""
-        self.__name__ = getattr(on_receive, "__name__", "listener")
+        self.__name__: str = getattr(on_receive, "__name__", "listener")
         self.__doc__ = on_receive.__doc__
         self.__wrapped__ = on_receive
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
-from trio_ws.app.body import BodyParameter, body_parameter
+from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan
 from trio_ws.app.listener import Listener
 from trio_ws.app.path import PathPattern
@@ -32,8 +32,6 @@ Target: TypeAlias = "Callable[..., Any] | Listener"
 
 BLOCKING_KEY = "blocking_websocket"
 """What a plan calls a parameter that is annotated `BlockingWebSocket`."""
-CODE_NAMES = frozenset({"code", "close_code"})
-"""What a callback may call the close code that it takes."""
 
 
 def _guards(guards: Iterable[Guard]) -> tuple[Guard, ...]:
@@ -90,12 +88,14 @@ class Call:
         plan: of its parameters.
         method: whether it is a controller's, and gets the instance first.
         body: the parameter that takes a message.
+        code: the parameter that takes the close code.
     """
 
     function: Callable[..., Any]
     plan: Plan
     method: bool
     body: BodyParameter | None = None
+    code: str | None = None
 
     @classmethod
     def of(
@@ -105,8 +105,8 @@ class Call:
         path_names: Mapping[str, type[Any] | None],
         method: bool,
         where: str,
-        provided: frozenset[str] = frozenset(),
         takes_body: bool = False,
+        takes_code: bool = False,
     ) -> Call:
         """Plan the call of `function`, which is registered for `where`.
 
@@ -116,10 +116,10 @@ class Call:
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
         body = body_parameter(shown, path_names) if takes_body else None
-        if body is not None:
-            provided |= {body.name}
+        code = code_parameter(shown, path_names) if takes_code else None
+        provided = {name for name in (None if body is None else body.name, code) if name is not None}
         plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
-        call = cls(function, plan, method, body)
+        call = cls(function, plan, method, body, code)
         if not call.blocking and any(parameter.key == BLOCKING_KEY for parameter in plan.parameters):
             raise RegistrationError(
                 f"{where}: {plan.label}: an async function takes a WebSocket; BlockingWebSocket is for plain functions"
@@ -176,7 +176,7 @@ class Route:
     def disconnect(self, listener: Listener) -> Call | None:
         """Return the call of a listener when a client has gone."""
         function = listener.disconnect_callback
-        return None if function is None else self._call(function, provided=CODE_NAMES)
+        return None if function is None else self._call(function, takes_code=True)
 
     def guard_plans(self) -> list[GuardPlan]:
         """Return how each guard is called.
@@ -203,8 +203,8 @@ class Route:
         self,
         function: Callable[..., Any],
         *,
-        provided: frozenset[str] = frozenset(),
         takes_body: bool = False,
+        takes_code: bool = False,
         method: bool = True,
     ) -> Call:
         call = self._calls.get(function)
@@ -214,8 +214,8 @@ class Route:
                 path_names=self.pattern.types,
                 where=f"route {self.path!r}",
                 method=method and self.controller is not None,
-                provided=provided,
                 takes_body=takes_body,
+                takes_code=takes_code,
             )
         return call
 

@@ -17,7 +17,7 @@ from trio_ws.app.dependencies import Resolver
 from trio_ws.app.guards import GuardContext, check_guards
 from trio_ws.app.listener import Callbacks, Listener, ListenerOptions, converse
 from trio_ws.app.problems import ParameterError
-from trio_ws.app.route import BLOCKING_KEY, CODE_NAMES, Call
+from trio_ws.app.route import BLOCKING_KEY, Call
 from trio_ws.codec import resolve_types, to_json
 from trio_ws.errors import Reject
 from trio_ws.service import Service
@@ -153,7 +153,7 @@ class Visit:
         treatment = ListenerOptions(**options)
         plan = partial(Call.of, path_names=names, method=False, where="accept_callback()")
         receive = plan(on_receive, takes_body=True)
-        disconnect = None if on_disconnect is None else plan(on_disconnect, provided=CODE_NAMES)
+        disconnect = None if on_disconnect is None else plan(on_disconnect, takes_code=True)
         connect = None if on_connect is None else plan(on_connect)
         if not websocket.accepted:
             await websocket.accept()
@@ -181,7 +181,7 @@ class Visit:
         function = self._bound(disconnect)
 
         async def farewell(_: WebSocket, code: int) -> None:
-            args, kwargs = arguments.fill(**dict.fromkeys(CODE_NAMES, code))
+            args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
             await _result(function(*args, **kwargs))
 
         return farewell

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TestClient", "TestConnection"]
 
-logger = logging.getLogger("trio_ws")
+logger: Final = logging.getLogger("trio_ws")
 
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that a test waits for one thing: short enough for a person, long enough for a busy machine."""
@@ -56,7 +56,7 @@ class TestClient:
 
     Args:
         responder: an `App`, or anything else that a `Server` takes. Its `lifespan_context()`, if it has one, is entered
-            before it is served.
+            before it is served, and its `served_by(server)` is called.
         settings: of the server; None for the `settings` of the responder, or the defaults.
         timeout: seconds that each wait of the test for the server may take, then `TestTimeout` is raised; `math.inf`
             for no bound.
@@ -133,6 +133,9 @@ class TestClient:
         try:
             async with nullcontext() if lifespan is None else lifespan(), trio.open_nursery() as nursery:
                 self._server = server = Server(observer, self._settings)
+                served_by = getattr(self._responder, "served_by", None)
+                if served_by is not None:
+                    served_by(server)
                 await nursery.start(server.serve, [listener])
                 try:
                     try:
