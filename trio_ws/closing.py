@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.channel import Channel
+from trio_ws.channel import Channel, Watcher
 from trio_ws.codes import CloseCode
 from trio_ws.errors import WebSocketDisconnect
 from trio_ws.protocol.states import State
@@ -71,7 +71,7 @@ class Closing(Channel):
         timeouts: Timeouts,
         timers: Timers,
     ) -> None:
-        self.watcher = None
+        self.watcher: Watcher | None = None
         self.reads = False
         self.callbacks = 0
         self._transport = transport

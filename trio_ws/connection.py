@@ -90,13 +90,14 @@ class Connection(Closing):
             timeouts=timeouts,
             timers=timers,
         )
-        self.received = 0
+        self.received: int = 0
         """Messages that arrived."""
-        self.sent = 0
+        self.sent: int = 0
         """Messages that were committed."""
-        self.paused = False
+        self.paused: bool = False
         """Whether reading stops until the inbox is empty."""
-        self.heard_time = self.message_time = trio.current_time()
+        self.heard_time: float = trio.current_time()
+        self.message_time: float = self.heard_time
         self._rest = memoryview(b"")  # read, and not parsed yet because the inbox was full
         self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out

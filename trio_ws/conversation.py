@@ -6,7 +6,7 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "Responder"]
 
-logger = logging.getLogger("trio_ws")
+logger: Final = logging.getLogger("trio_ws")
 
 _UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
@@ -93,9 +93,9 @@ class Conversation:
         self._paging: trio.CancelScope | None = None  # while a page is made
         self.gate: ServerGate | None = None
         """The upgrade's gate, once there is an upgrade."""
-        self.number = number
-        self.client = client
-        self.secure = secure
+        self.number: int = number
+        self.client: Address = client
+        self.secure: bool = secure
         self._opening = Opening(settings.limits)
 
     @property

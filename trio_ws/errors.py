@@ -106,7 +106,7 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
 
     def __init__(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         super().__init__(code, reason)
-        self.code = int(code)
+        self.code: int = int(code)
         self.reason = reason
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ class RemoteProtocolError(WebSocketError):
 
     def __init__(self, message: str, code: int = CloseCode.PROTOCOL_ERROR) -> None:
         super().__init__(message)
-        self.code = int(code)
+        self.code: int = int(code)
 
 
 class UnexpectedMessage(WebSocketError):  # noqa: N818 - what it is
@@ -179,5 +179,5 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
     def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
         super().__init__("handshake", f"the server answered with HTTP status {status}")
         self.status = status
-        self.headers = tuple(headers)
+        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
         self.body = body

@@ -41,10 +41,10 @@ class Inbox:
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.items: deque[Received] = deque()
-        self.size = 0
+        self.size: int = 0
         """Bytes that `items` hold, by `weight`."""
-        self.max_items = max_items
-        self.max_bytes = max_bytes
+        self.max_items: int = max_items
+        self.max_bytes: int = max_bytes
         self._reader: Task | None = None
 
     @property

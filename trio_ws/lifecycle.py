@@ -7,7 +7,7 @@ close frame; `on_disconnect`; end of the network connection.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifecycle"]
 
-logger = logging.getLogger("trio_ws")
+logger: Final = logging.getLogger("trio_ws")
 
 
 class Lifecycle:

@@ -31,7 +31,7 @@ __all__ = [
     "port_of",
 ]
 
-logger = logging.getLogger("trio_ws")
+logger: Final = logging.getLogger("trio_ws")
 
 Listener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
 """What a server accepts connections from: a listening plain socket, or any listener of Trio's."""

@@ -44,7 +44,7 @@ class WebSocketMessage:
     """The close code of a close message, else None."""
     reason: str
     """The close reason of a close message, else `""`."""
-    text = _TextAccess()
+    text: _TextAccess = _TextAccess()
     """On an instance: the text of a text message, else None. On the class: the factory of text messages."""
 
     def __init__(

@@ -57,9 +57,9 @@ class Opening:
     )
 
     def __init__(self, limits: Limits) -> None:
-        self.left = False
+        self.left: bool = False
         """Whether the client has gone."""
-        self.network_over = False
+        self.network_over: bool = False
         """Whether nothing more will arrive."""
         self._reader = HeadReader(limits)
         self._head: RequestHead | None = None
@@ -179,7 +179,7 @@ class ServerGate(Gate):
         self._upgrade = upgrade
         self._terms = terms
         self._timers = timers
-        self.answered = False
+        self.answered: bool = False
         """Whether an answer was given, by whomever."""
         self.connection: Connection | None = None
         """What a yes has made."""

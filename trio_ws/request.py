@@ -44,13 +44,13 @@ class Request:
         subprotocols: tuple[str, ...] = (),
         path_parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
+        self.method: str = method
+        self.target: str = target
+        self.headers: Headers = headers
         """Immutable and case-insensitive."""
-        self.client = client
-        self.secure = secure
-        self.subprotocols = subprotocols
+        self.client: Address = client
+        self.secure: bool = secure
+        self.subprotocols: tuple[str, ...] = subprotocols
         self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters or {}))
         """What the route took from the path."""
         self._url: URL | None = None

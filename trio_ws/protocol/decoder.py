@@ -112,8 +112,8 @@ class Decoder:
         max_fragments: int,
         inflater: Inflater | None = None,
     ) -> None:
-        self.failed = False
-        self.closed = False
+        self.failed: bool = False
+        self.closed: bool = False
         self._masked = 0 if client else MASKED
         self._max_message_size = max_message_size
         self._max_fragments = max_fragments

@@ -54,15 +54,15 @@ class Endpoint:
     __slots__ = ("close_info", "decoder", "encoder", "state")
 
     def __init__(self, *, client: bool, limits: Limits, deflate: DeflateSettings | None = None) -> None:
-        self.state = State.OPEN
+        self.state: State = State.OPEN
         self.close_info: CloseInfo | None = None
-        self.decoder = Decoder(
+        self.decoder: Decoder = Decoder(
             client=client,
             max_message_size=limits.max_message_size,
             max_fragments=limits.max_fragments,
             inflater=deflate.inflater() if deflate else None,
         )
-        self.encoder = Encoder(client=client, deflater=deflate.deflater() if deflate else None)
+        self.encoder: Encoder = Encoder(client=client, deflater=deflate.deflater() if deflate else None)
 
     def close(self, code: int, reason: str) -> bytes:
         """Begin the closing handshake: return our close frame.

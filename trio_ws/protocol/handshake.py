@@ -179,7 +179,7 @@ class Agreed(Extension):
 
     def __init__(self, value: str) -> None:
         name, _, parameters = value.partition(";")
-        self.name = name.strip()
+        self.name: str = name.strip()
         self._parameters = parameters.strip() or True
 
     def offer(self) -> bool | str:

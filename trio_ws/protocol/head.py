@@ -54,7 +54,7 @@ class HeadSplitter:
         self._line = 0  # where the current line begins
         self._searched = 0  # no line ends between self._line and here
         self._headers = -1  # complete header lines; -1 until the first line is complete
-        self.rest = b""
+        self.rest: bytes = b""
         """What came behind the head."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes | None:

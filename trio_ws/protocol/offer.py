@@ -85,7 +85,7 @@ class ClientHandshake:
         self._informational = 0
         self._refusal: h11.Response | None = None
         self._body = bytearray()
-        self.leftover = b""
+        self.leftover: bytes = b""
         """After `Accepted`: the bytes that came behind the answer. They belong to the frames."""
         self._http = _waiting_for_response()
         self._handshake = H11Handshake(ConnectionType.CLIENT)

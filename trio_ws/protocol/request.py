@@ -65,7 +65,7 @@ class HeadReader:
 
     def __init__(self, limits: Limits) -> None:
         self._splitter = HeadSplitter(_plausible, limits)
-        self.leftover = b""
+        self.leftover: bytes = b""
         """The bytes that came behind the head: they belong to the frames."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> RequestHead | None:

@@ -44,7 +44,7 @@ class BrokenRule(Exception):  # noqa: N818 - it says what it is, and never leave
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
-        self.code = int(code)
+        self.code: int = int(code)
         self.reason = reason
 
 

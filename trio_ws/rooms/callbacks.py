@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Callback", "Callbacks"]
 
-logger = logging.getLogger("trio_ws")
+logger: Final = logging.getLogger("trio_ws")
 
 Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
 """Is called with the member and the room's number of members right after it joined or left."""

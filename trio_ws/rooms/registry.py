@@ -33,7 +33,7 @@ class Rooms:
     """
 
     def __init__(self, backplane: Backplane | None = None, *, callback_timeout: float = 5.0) -> None:
-        self.backplane = MemoryBackplane() if backplane is None else backplane
+        self.backplane: Backplane = MemoryBackplane() if backplane is None else backplane
         self.callback_timeout = callback_timeout
         self.calling: trio.Nursery | None = None
         """Runs callbacks; None when the rooms do not run."""

@@ -60,9 +60,9 @@ class Seat:
     __slots__ = ("_limit", "_policy", "_size", "backlog", "channel", "depth", "member")
 
     def __init__(self, member: Member, channel: Channel, policy: Policy, backlog: int) -> None:
-        self.member = member
-        self.channel = channel
-        self.depth = 1
+        self.member: Member = member
+        self.channel: Channel = channel
+        self.depth: int = 1
         """How often it has joined and not left."""
         self.backlog: deque[Prepared] = deque()
         """What waits for room in the outbox, oldest first."""

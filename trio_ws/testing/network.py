@@ -29,13 +29,13 @@ class _Pipe:
     __slots__ = ("broken", "changed", "data", "ended", "room")
 
     def __init__(self, capacity: int) -> None:
-        self.room = capacity
-        self.data = bytearray()
-        self.ended = False
+        self.room: int = capacity
+        self.data: bytearray = bytearray()
+        self.ended: bool = False
         """The writer has said that nothing more comes."""
-        self.broken = False
+        self.broken: bool = False
         """The reader has left."""
-        self.changed = trio.lowlevel.ParkingLot()
+        self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
     def put(self, data: memoryview) -> int:
         """Take what there is room for and return how much that is."""

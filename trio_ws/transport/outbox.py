@@ -28,12 +28,12 @@ class Outbox:
     __slots__ = ("_chunks", "_waiters", "closed", "high_water", "progress_time", "size")
 
     def __init__(self, high_water: int) -> None:
-        self.high_water = high_water
-        self.size = 0
+        self.high_water: int = high_water
+        self.size: int = 0
         """Bytes that wait."""
-        self.progress_time = 0.0
+        self.progress_time: float = 0.0
         """When the network last took something that had waited here, by Trio's clock."""
-        self.closed = False
+        self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
         self._chunks: deque[Buffer] = deque()
         self._waiters: trio.lowlevel.ParkingLot | None = None

@@ -17,6 +17,7 @@ from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, ma
 
 if TYPE_CHECKING:
     from trio_ws.transport.outbox import Buffer
+    from trio_ws.transport.readiness import Readiness
 
 __all__ = ["Poller", "PollerTransport"]
 
@@ -52,8 +53,8 @@ class Poller:
     def __init__(self) -> None:
         if make_readiness is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
-        self.readiness = make_readiness()
-        self.buffer = _shared_buffer()
+        self.readiness: Readiness = make_readiness()
+        self.buffer: memoryview = _shared_buffer()
         self._transports: dict[int, PollerTransport] = {}
         self._corked: list[PollerTransport] = []
         self._flusher: trio.lowlevel.Task | None = None
@@ -137,7 +138,7 @@ class PollerTransport(Transport):
 
     def __init__(self, poller: Poller, sock: socket.socket, high_water: int) -> None:
         sock.setblocking(False)
-        self.outbox = Outbox(high_water)
+        self.outbox: Outbox = Outbox(high_water)
         self._poller = poller
         self._sock: socket.socket | None = sock
         self._fd = -1  # while nobody watches it

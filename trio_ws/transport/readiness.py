@@ -66,21 +66,27 @@ if sys.platform == "linux":
             self._epoll = select.epoll()
 
         def fileno(self) -> int:
+            """Return the descriptor of the epoll."""
             return self._epoll.fileno()
 
         def add(self, fd: int, wanted: int) -> None:
+            """Begin to watch `fd`."""
             self._epoll.register(fd, _EPOLL_MASKS[wanted])
 
         def change(self, fd: int, wanted: int) -> None:
+            """Watch `fd` for something else."""
             self._epoll.modify(fd, _EPOLL_MASKS[wanted])
 
         def remove(self, fd: int) -> None:
+            """Stop watching `fd`."""
             self._epoll.unregister(fd)
 
         def poll(self) -> list[tuple[int, int]]:
+            """Return what epoll reports of at most BATCH sockets."""
             return [(fd, _EPOLL_MEANINGS[mask]) for fd, mask in self._epoll.poll(0, BATCH)]
 
         def close(self) -> None:
+            """Close the epoll."""
             self._epoll.close()
 
     _EPOLL_BITS: Final = (

@@ -52,7 +52,7 @@ class StreamTransport(Transport):
     )
 
     def __init__(self, stream: trio.abc.Stream, high_water: int) -> None:
-        self.outbox = Outbox(high_water)
+        self.outbox: Outbox = Outbox(high_water)
         self._stream = stream
         # Goodbyes are said while what is around is cancelled already; `close` ends the tasks.
         self._scope = trio.CancelScope(shield=True)
