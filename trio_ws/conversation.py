@@ -146,8 +146,7 @@ class Conversation:
             check_http(head)
             if is_upgrade(head):
                 return self._route(head, read_upgrade(head))
-            with trio.CancelScope() as self._paging:
-                self._answer(await self._page(head), head_only=head.method == "HEAD")
+            await self._show_page(head, deadline)
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
         return None
@@ -167,6 +166,14 @@ class Conversation:
             ),
             head_only=head_only,
         )
+
+    async def _show_page(self, head: RequestHead, deadline: float) -> None:
+        """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
+        with trio.CancelScope(deadline=deadline) as self._paging:
+            self._opening.call_when_left(self._paging.cancel)
+            self._answer(await self._page(head), head_only=head.method == "HEAD")
+        if self._paging.cancelled_caught and trio.current_time() >= deadline:
+            raise BadRequest(503, "the page took longer than open_timeout")
 
     async def _page(self, head: RequestHead) -> Response:
         page = await self._responder.page(self._request(head))
