@@ -18,6 +18,7 @@ from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, ma
 if TYPE_CHECKING:
     from trio_ws.transport.outbox import Buffer
     from trio_ws.transport.readiness import Readiness
+    from trio_ws.transport.readiness import Readiness
 
 __all__ = ["Poller", "PollerTransport"]
 
