@@ -1,0 +1,170 @@
+"""Corking: replies that are held back leave together, and soon, whatever the handler does next."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from support.networks import Frame, RawPeer, SocketNetwork, close, serving, text
+
+from trio_ws import Limits, Timeouts, WebSocket
+from trio_ws.protocol.frames import BINARY, TEXT
+from trio_ws.transport.poller import CORK_BYTES, PollerTransport
+
+TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0)
+PATIENCE = 10
+
+
+@pytest.fixture(params=["stream", "poller"])
+def sockets(request):
+    network = SocketNetwork(poller=request.param == "poller")
+    yield network
+    network.close()
+
+
+class Calls:
+    """What was handed to the network: the size of each call, and the scheduler's turn it was in."""
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self.made: list[tuple[int, int]] = []
+
+    def note(self, size: int) -> None:
+        self.made.append((size, self.turns.count))
+
+    @property
+    def sizes(self) -> list[int]:
+        return [size for size, _ in self.made]
+
+
+class Turns(trio.abc.Instrument):
+    """Counts the scheduler's turns."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def calls(sockets, monkeypatch):
+    """The calls of the server; what the network refused is not in them."""
+    calls = Calls()
+    if sockets.poller:
+        send = PollerTransport._send
+
+        def noted_send(transport, data):
+            sent = send(transport, data)
+            if sent:
+                calls.note(sent)
+            return sent
+
+        monkeypatch.setattr(PollerTransport, "_send", noted_send)
+    else:
+        send_all = trio.SocketStream.send_all
+
+        async def noted_send_all(stream, data):
+            if stream.socket.getsockname() == sockets.listener.getsockname():
+                calls.note(len(data))
+            await send_all(stream, data)
+
+        monkeypatch.setattr(trio.SocketStream, "send_all", noted_send_all)
+    return calls
+
+
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+async def test_the_replies_to_one_packet_leave_in_one_system_call(sockets, calls):
+    with trio.fail_after(PATIENCE):
+        async with serving(sockets, echo, timeouts=TIMES):
+            peer = await RawPeer.dial(sockets)
+            calls.made.clear()
+            await peer.send(*(text(f"{number:02}") for number in range(20)))
+            assert [await peer.frame() for _ in range(20)] == [Frame(TEXT, b"%02d" % number) for number in range(20)]
+            assert calls.sizes == [20 * 4]
+            await peer.send(text("one"))
+            assert await peer.frame() == Frame(TEXT, b"one")
+            assert calls.sizes == [80, 5]
+            await peer.send(close(1000))
+            await peer.rest()
+            await peer.leave()
+
+
+async def test_replies_leave_when_16_kib_have_gathered(calls, sockets):
+    """Nothing waits for a large inbox to be worked off. (The stream transport gathers what comes until its turn.)"""
+    if not sockets.poller:
+        pytest.skip("the stream transport's writer decides by itself")
+    size, count = 1000, 60
+
+    async def handler(ws: WebSocket) -> None:
+        async for _ in ws:
+            await ws.send(bytes(size))
+
+    with trio.fail_after(PATIENCE):
+        async with serving(sockets, handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)):
+            peer = await RawPeer.dial(sockets)
+            calls.made.clear()
+            await peer.send(*[text("x")] * count)
+            assert [await peer.frame() for _ in range(count)] == [Frame(BINARY, bytes(size))] * count
+            await peer.leave()
+    assert sum(calls.sizes) == count * (size + 4)
+    assert CORK_BYTES <= calls.sizes[0] < CORK_BYTES + size + 4
+
+
+async def sleep_on(ws: WebSocket) -> None:
+    await trio.sleep_forever()
+
+
+async def wait_for_more(ws: WebSocket) -> None:
+    while True:
+        await ws.receive()
+
+
+async def spin(ws: WebSocket) -> None:
+    while True:
+        await trio.lowlevel.checkpoint()
+
+
+async def work_in_a_thread(ws: WebSocket) -> None:
+    await trio.to_thread.run_sync(lambda: None)
+    await trio.sleep_forever()
+
+
+async def stop(ws: WebSocket) -> None:
+    """Return: the handler is over."""
+
+
+async def fail(ws: WebSocket) -> None:
+    raise ExpectedError
+
+
+class ExpectedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("go_on", [sleep_on, wait_for_more, spin, work_in_a_thread, stop, fail])
+async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_next(sockets, calls, go_on):
+    """Three messages wait; the handler answers one of them and does something else."""
+    trio.lowlevel.add_instrument(calls.turns)
+    committed: list[int] = []
+
+    async def handler(ws: WebSocket) -> None:
+        while len(ws._channel._inbox.items) < 3:
+            await trio.sleep(0.001)
+        calls.made.clear()
+        assert await ws.receive() == "a"
+        await ws.send("reply")
+        committed.append(calls.turns.count)
+        await go_on(ws)
+
+    with trio.fail_after(PATIENCE):
+        async with serving(sockets, handler, timeouts=TIMES, strict=False):
+            peer = await RawPeer.dial(sockets)
+            await peer.send(text("a"), text("b"), text("c"))
+            assert await peer.frame() == Frame(TEXT, b"reply")
+            await peer.leave()
+    _, turn = calls.made[0]
+    assert turn - committed[0] <= 1
