@@ -68,10 +68,13 @@ lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-# pyright finds packages by reading the interpreter's path, where an editable installation is a hook it cannot run.
-types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
+# pyright finds packages by asking the `python` on PATH, and by reading the interpreter's path, where an editable
+# installation is a hook it cannot run.
+types: PYRIGHT = PATH="$(abspath $(VENV))/bin:$$PATH" PYTHONPATH="$(CURDIR)" $(RUN) -m pyright
+types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete, and users' code is checked with them
 	$(RUN) -m mypy
-	PYTHONPATH=$(CURDIR) $(RUN) -m pyright --verifytypes trio_ws --ignoreexternal
+	$(PYRIGHT) --verifytypes trio_ws --ignoreexternal
+	$(PYRIGHT) tests/typing
 
 docs: $(DOCS_INSTALLED) ## build the documentation into site/; a warning is an error
 	$(RUN) -m mkdocs build --strict --quiet
