@@ -253,7 +253,7 @@ def check_response(header: str, compression: Compression) -> DeflateSettings | N
         if not extensions:
             return None
         if [name for name, _ in extensions] != [_NAME]:
-            raise _BadTerms("it names an extension that was not offered, or one twice")  # noqa: TRY301
+            raise _BadTerms("it names an extension that was not offered, or one twice")
         answer = _Terms.parse(extensions[0][1], offer=False)
         _check_fit(_offer(compression), answer)
     except (ExtensionSyntaxError, _BadTerms) as error:

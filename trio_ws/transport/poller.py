@@ -13,12 +13,10 @@ import trio
 
 from trio_ws.transport.interface import Transport
 from trio_ws.transport.outbox import Outbox
-from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, make_readiness
+from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, Readiness, make_readiness
 
 if TYPE_CHECKING:
     from trio_ws.transport.outbox import Buffer
-    from trio_ws.transport.readiness import Readiness
-    from trio_ws.transport.readiness import Readiness
 
 __all__ = ["Poller", "PollerTransport"]
 
