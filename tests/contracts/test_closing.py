@@ -212,9 +212,11 @@ async def test_state_before_during_and_after(rig):
         assert websocket.connected
         assert websocket.close_info is websocket.close_code is websocket.close_reason is None
         assert "open" in repr(websocket)
+        await websocket.send("go on")
         await websocket.receive()
 
     async with rig.connect(body, caught_close_codes=all) as peer:
+        await peer.next()
         await peer.close(4000, "bye")
         await peer.rest()
     websocket = rig.websocket
