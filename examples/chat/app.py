@@ -1,7 +1,7 @@
 """A chat room with a page: open http://localhost:8000 in two windows.
 
-It is the chat room of Bocadillo's documents: messages are JSON objects, and newcomers see the last of them. User text is
-put into the page as text, never as HTML.
+It is the chat room of Bocadillo's documents: messages are JSON objects, and newcomers see the last of them. User text
+is put into the page as text, never as HTML.
 """
 
 from pathlib import Path

@@ -1,0 +1,246 @@
+"""The chat example: its page in a real browser, several of them, and its one command until Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from trio_ws import Server, WebSocketDisconnect, open_websocket
+
+from .browser import EXAMPLES, PATIENCE, load, new_page
+
+ATTACK = "<img src=x onerror=\"window.broken = true\"><b>bold</b> & '\u20ac'"
+ITEMS = "#messages li"
+
+
+class House:
+    """Serves the chat on one port of 127.0.0.1, and can begin anew there, like a server that is restarted."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._server: Server | None = None
+        self._ended = trio.Event()
+        self.port = 0
+
+    async def open(self) -> None:
+        self._server = await self._nursery.start(self._serve)
+        self.port = self._server.port
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.shutdown()
+        await self._ended.wait()
+
+    async def _serve(self, task_status: Any) -> None:
+        self._ended = trio.Event()
+        await load("chat").app.serve("127.0.0.1", self.port, strict=True, task_status=task_status)
+        self._ended.set()
+
+
+@attrs.define
+class Seen:
+    """What the pages showed."""
+
+    requests: list[str] = attrs.Factory(list)
+    complaints: list[list[str]] = attrs.Factory(list)
+    shown: list[list[tuple[str, str]]] = attrs.Factory(list)
+    elements: list[int] = attrs.Factory(list)
+    broken: list[bool] = attrs.Factory(list)
+    left_in_field: str = "something"
+    newcomer: list[tuple[str, str]] = attrs.Factory(list)
+    down: list[tuple[str, bool]] = attrs.Factory(list)
+    up_again: list[tuple[str, bool]] = attrs.Factory(list)
+    after_restart: list[list[tuple[str, str]]] = attrs.Factory(list)
+
+
+def say(page: Any, user: str, text: str) -> None:
+    page.fill("#user", user)
+    page.fill("#text", text)
+    page.click("#submit")
+
+
+def messages_on(page: Any, count: int) -> list[tuple[str, str]]:
+    """Return the users and texts on a page, once there are so many."""
+    page.wait_for_function(f"() => document.querySelectorAll('{ITEMS}').length >= {count}")
+    pairs = page.evaluate(f"() => [...document.querySelectorAll('{ITEMS}')].map(li => [...li.childNodes].map(textOf))")
+    return [tuple(pair) for pair in pairs]
+
+
+def state_of(page: Any, word: str) -> tuple[str, bool]:
+    """Return what a page says of its connection, once it says `word`, and whether one may send."""
+    page.locator("#state", has_text=word).wait_for()
+    return page.text_content("#state"), page.is_enabled("#submit")
+
+
+def visit(browser: Any, url: str, close: Callable[[], None], reopen: Callable[[], None], seen: Seen) -> None:
+    def open_page() -> Any:
+        page, complaints = new_page(browser)
+        seen.complaints.append(complaints)
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.add_init_script("window.textOf = (node) => node.textContent")
+        page.clock.install()
+        page.goto(url)
+        state_of(page, "connected")
+        return page
+
+    ada, bob = open_page(), open_page()
+    say(ada, "Ada <i>", ATTACK)
+    messages_on(bob, 1)
+    seen.left_in_field = ada.input_value("#text")
+    say(bob, "", "  Hello  ")
+    messages_on(ada, 2)
+    say(ada, "Ada", "   ")
+    say(ada, "Ada", "the last")
+    seen.shown = [messages_on(page, 3) for page in (ada, bob)]
+    seen.elements = [page.locator(f"{ITEMS} *").count() for page in (ada, bob)]
+    seen.broken = [page.evaluate("() => Boolean(window.broken)") for page in (ada, bob)]
+    seen.newcomer = messages_on(open_page(), 3)
+
+    close()
+    seen.down = [state_of(page, "disconnected") for page in (ada, bob)]
+    reopen()
+    for page in (ada, bob):
+        page.clock.run_for(2000)  # what the page waits before it tries again
+    seen.up_again = [state_of(page, "connected") for page in (ada, bob)]
+    say(bob, "Bob", "Hello again")
+    seen.after_restart = [messages_on(page, 1) for page in (ada, bob)]
+
+
+async def observe(seen: Seen) -> None:
+    from support.chromium import browser  # where there is none, the tests are skipped that asked for it
+
+    def work() -> None:
+        with browser() as running:
+            close = partial(trio.from_thread.run, house.close)
+            reopen = partial(trio.from_thread.run, house.open)
+            visit(running, f"http://127.0.0.1:{house.port}", close, reopen, seen)
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            house = House(nursery)
+            await house.open()
+            await trio.to_thread.run_sync(work)
+            await house.close()
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    noted = Seen()
+    trio.run(observe, noted)
+    return noted
+
+
+def test_everyone_sees_what_is_said(seen: Seen) -> None:
+    conversation = [("Ada <i>", ATTACK), ("Anonymous", "Hello"), ("Ada", "the last")]
+    assert seen.shown == [conversation, conversation]
+
+
+def test_nothing_of_a_message_becomes_html(seen: Seen) -> None:
+    assert seen.elements == [3, 3]  # the names, which the page itself makes
+    assert seen.broken == [False, False]
+
+
+def test_the_field_is_empty_after_sending(seen: Seen) -> None:
+    assert seen.left_in_field == ""
+
+
+def test_a_newcomer_sees_what_was_said_before(seen: Seen) -> None:
+    assert seen.newcomer == seen.shown[0]
+
+
+def test_a_page_says_that_the_server_is_gone_and_lets_nobody_send(seen: Seen) -> None:
+    assert seen.down == [("disconnected (1001), trying again\u2026", False)] * 2
+
+
+def test_a_page_is_connected_again_after_the_server_was_restarted(seen: Seen) -> None:
+    assert seen.up_again == [("connected", True)] * 2
+    assert seen.after_restart == [[("Bob", "Hello again")]] * 2
+
+
+def test_the_page_asks_no_other_host_and_makes_no_errors(seen: Seen) -> None:
+    assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in seen.requests)
+    assert seen.complaints == [[], [], []]
+
+
+def test_a_newcomer_gets_the_last_fifty_messages_in_a_plain_test() -> None:
+    with load("chat").app.test_client() as client, client.websocket_connect("/chat") as ada:
+        for number in range(60):
+            ada.send_json({"type": "message", "user": "Ada", "text": str(number)})
+            assert ada.receive_json() == {"type": "message", "user": "Ada", "text": str(number)}
+        with client.websocket_connect("/chat") as bob:
+            assert [bob.receive_json()["text"] for _ in range(50)] == [str(number) for number in range(10, 60)]
+
+
+@pytest.mark.parametrize("nonsense", [[], {}, "text", None, {"user": "Ada"}, {"text": ""}], ids=str)
+def test_what_is_no_message_is_told_to_nobody(nonsense: Any) -> None:
+    with load("chat").app.test_client() as client, client.websocket_connect("/chat") as ada:
+        ada.send_json(nonsense)
+        ada.send_json({"text": 1})
+        assert ada.receive_json() == {"type": "message", "user": "Anonymous", "text": "1"}
+
+
+PROGRAM = """
+import runpy, sys
+from functools import partialmethod
+from trio_ws import App
+App.run = partialmethod(App.run, port=0)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+"""Runs an example as its one command does, but for the port: it is a free one."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot be sent Ctrl-C alone")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_one_command_runs_it_until_a_signal_says_goodbye_to_everyone(number: signal.Signals) -> None:
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(EXAMPLES / "chat" / "app.py")]
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        lines = _Lines(process.stderr)
+        url = (await lines.next()).removeprefix("listening on ")
+        async with (
+            open_websocket(f"{url}/chat", when_peer_leaves="finish") as one,
+            open_websocket(f"{url}/chat", when_peer_leaves="finish") as two,
+        ):
+            await one.send_json({"text": "Hello"})
+            assert await two.receive_json() == {"type": "message", "user": "Anonymous", "text": "Hello"}
+            assert await one.receive_json()
+            process.send_signal(number)
+            for ws in (one, two):
+                with pytest.raises(WebSocketDisconnect) as caught:
+                    await ws.receive()
+                assert caught.value.code == 1001
+        assert await process.wait() == 0
+        rest = [line for line in (await lines.rest()) if not line.startswith("listening on ")]
+        assert rest == ["shutting down: 2 connections"]
+        assert process.stdout is not None
+        assert await process.stdout.receive_some() == b""
+
+
+class _Lines:
+    """The lines of what a process says."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream | None) -> None:
+        assert stream is not None
+        self._stream = stream
+        self._text = ""
+
+    async def next(self) -> str:
+        while "\n" not in self._text:
+            more = await self._stream.receive_some()
+            assert more, f"it has ended, and said: {self._text}"
+            self._text += more.decode()
+        line, _, self._text = self._text.partition("\n")
+        return line
+
+    async def rest(self) -> list[str]:
+        async for more in self._stream:
+            self._text += more.decode()
+        return self._text.splitlines()
