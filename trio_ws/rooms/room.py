@@ -133,7 +133,7 @@ class Room:
         self._rooms.keep(self)
         try:
             await trio.lowlevel.checkpoint()
-            while self._session is None:
+            while self._session is None or self._session.ended:
                 await self._open()
             self._sit_down(websocket, info, self._session)
         finally:
@@ -212,7 +212,7 @@ class Room:
         Raises:
             LocalProtocolError: the room has no members.
         """
-        if self._session is None:
+        if self._session is None or self._session.ended:
             raise LocalProtocolError(f"{self!r} has a nursery only while it has members")
         return self._session.nursery
 
@@ -226,20 +226,18 @@ class Room:
             await self._opening.wait()
             return
         self._opening = trio.Event()
+        session = Session(repr(self), self._deliver)
+        rooms, history = self._rooms, self.options.history
         try:
-            subscription = self._rooms.backplane.subscribe(self.name, self._deliver, history=self.options.history)
-            session = Session(repr(self), subscription, self._opened, self._closed)
-            await self._rooms.nursery.start(session.run, name=f"{self!r}")
+            self._session = await rooms.nursery.start(
+                session.listen, rooms.backplane, self.name, history, rooms.nursery, name=repr(self)
+            )
+        except BaseException:
+            session.end()
+            raise
         finally:
             self._opening.set()
             self._opening = None
-
-    def _opened(self, session: Session) -> None:
-        self._session = session
-
-    def _closed(self, session: Session) -> None:
-        if self._session is session:
-            self._session = None
 
     def _close_if_empty(self) -> None:
         if not self._seats and not self._joiners:

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-
-    from trio_ws.rooms.backplane import Log
+    from trio_ws.rooms.backplane import Backplane, Entry, Log, Subscriber
 
 __all__ = ["Session"]
 
@@ -21,60 +18,80 @@ logger: Final = logging.getLogger("trio_ws")
 class Session:
     """Holds a subscription and a nursery until `end`.
 
+    The two end apart: a task that is slow to end keeps no subscription, and no member from joining again meanwhile.
+
     Args:
         where: the room, for the log.
-        subscription: the room's stream, not subscribed to yet.
-        opened: called with this session when both are there.
-        closed: called with it when neither is there any more.
+        deliver: called with each entry of the room's stream until `end`.
     """
 
-    __slots__ = ("_closed", "_opened", "_scope", "_subscription", "_where", "log", "nursery")
+    __slots__ = ("_deliver", "_listening", "_where", "_working", "ended", "log", "nursery")
 
+    ended: bool
+    """Whether `end` was called."""
     log: Log
     """What was said lately."""
     nursery: trio.Nursery
     """For tasks that run while there are members."""
 
-    def __init__(
-        self,
-        where: str,
-        subscription: AbstractAsyncContextManager[Log],
-        opened: Callable[[Session], None],
-        closed: Callable[[Session], None],
-    ) -> None:
+    def __init__(self, where: str, deliver: Subscriber) -> None:
         self._where = where
-        self._subscription = subscription
-        self._opened = opened
-        self._closed = closed
-        self._scope = trio.CancelScope()
+        self._deliver = deliver
+        self.ended = False
+        self._listening = trio.CancelScope()
+        self._working = trio.CancelScope()
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Hold the session; `started` means that it is open.
+    async def listen(
+        self,
+        backplane: Backplane,
+        room: str,
+        history: int,
+        nursery: trio.Nursery,
+        *,
+        task_status: trio.TaskStatus[Session],
+    ) -> None:
+        """Hold the session; `started` returns it when it is open.
+
+        Args:
+            backplane: where to subscribe.
+            room: the room's name.
+            history: the size of the log.
+            nursery: runs the task that holds the session's own nursery.
+            task_status: for `nursery.start`.
 
         Raises:
             Exception: the backplane could not be subscribed to.
         """
         try:
-            with self._scope:
-                async with self._subscription as self.log:
-                    await self._hold_nursery(task_status)
+            with self._listening:
+                async with backplane.subscribe(room, self._hear, history=history) as self.log:
+                    await nursery.start(self._work, name=f"tasks of {self._where}")
+                    task_status.started(self)
+                    await trio.sleep_forever()
         finally:
-            self._closed(self)
+            self.end()
+
+    def _hear(self, entry: Entry) -> None:
+        if not self.ended:
+            self._deliver(entry)
+
+    async def _work(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Keep a nursery open; when an error has ended one, another takes its place."""
+        with self._working:
+            await self._hold_nursery(task_status)
+            while True:
+                await self._hold_nursery(trio.TASK_STATUS_IGNORED)
 
     async def _hold_nursery(self, task_status: trio.TaskStatus[None]) -> None:
-        """Keep a nursery open; when an error has ended one, another takes its place."""
-        first = True
-        while True:
-            try:
-                async with trio.open_nursery() as self.nursery:
-                    if first:
-                        first = False
-                        self._opened(self)
-                        task_status.started()
-                    await trio.sleep_forever()
-            except* Exception:
-                logger.exception("error in a task of %s", self._where)
+        try:
+            async with trio.open_nursery() as self.nursery:
+                task_status.started()
+                await trio.sleep_forever()
+        except* Exception:
+            logger.exception("error in a task of %s", self._where)
 
     def end(self) -> None:
-        """Cancel the tasks, and give up the subscription when they have ended."""
-        self._scope.cancel(reason="the last member has left the room")
+        """Hear nothing more, and cancel the tasks."""
+        self.ended = True
+        self._listening.cancel(reason="the last member has left the room")
+        self._working.cancel(reason="the last member has left the room")

@@ -1,0 +1,176 @@
+"""on_join and on_leave: run by the room, in order, exactly once each, whatever becomes of the member."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_ws.rooms import Member, Rooms
+
+from .hall import open_hall, seated
+
+
+async def test_callbacks_get_the_member_and_the_count_of_that_step_in_order(autojump_clock) -> None:
+    """However long one takes, and however much happens meanwhile."""
+    async with open_hall() as hall:
+        guests = await hall.guests(3)
+        room = hall.room("r")
+        events: list[tuple[str, object, int]] = []
+
+        @room.on_join
+        async def greet(member: Member, count: int) -> None:
+            await trio.sleep(1)
+            events.append(("join", member.info["n"], count))
+
+        @room.on_leave
+        def miss(member: Member, count: int) -> None:
+            events.append(("leave", member.info["n"], count))
+
+        async with room.join(guests[0].websocket, n=0):
+            async with room.join(guests[1].websocket, n=1):
+                pass
+            async with room.join(guests[2].websocket, n=2):
+                assert room.count == 2
+        assert (room.count, events) == (0, [])
+        await trio.sleep(4)
+        assert events == [
+            ("join", 0, 1),
+            ("join", 1, 2),
+            ("leave", 1, 1),
+            ("join", 2, 2),
+            ("leave", 2, 1),
+            ("leave", 0, 0),
+        ]
+
+
+async def test_on_leave_runs_when_the_members_task_is_cancelled(autojump_clock) -> None:
+    """The callback is not: it may wait."""
+    async with open_hall() as hall:
+        guests = await hall.guests(2)
+        room = hall.room("r")
+        left: list[object] = []
+
+        @room.on_leave
+        async def goodbye(member: Member, count: int) -> None:
+            await trio.sleep(1)
+            await room.publish(f"one left, {count} here")
+            left.append(member.websocket)
+
+        async with room.join(guests[0].websocket):
+            with trio.CancelScope() as scope:
+                async with room.join(guests[1].websocket):
+                    scope.cancel()
+                    await trio.sleep_forever()
+            assert await guests[0].heard(1) == ["one left, 1 here"]
+            assert left == [guests[1].websocket]
+
+
+async def test_callbacks_run_also_when_everything_around_is_cancelled(autojump_clock) -> None:
+    """The members' tasks, the server and what runs the rooms: at once."""
+    left: list[int] = []
+    with trio.CancelScope() as scope:
+        async with open_hall() as hall:
+            guests = await hall.guests(5)
+            room = hall.room("r")
+
+            @room.on_leave
+            async def goodbye(member: Member, count: int) -> None:
+                await trio.sleep(0.5)
+                left.append(count)
+
+            async with seated(room, guests):
+                scope.cancel()
+                await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert left == [4, 3, 2, 1, 0]
+
+
+async def test_an_error_in_a_callback_is_logged_and_the_others_run(autojump_clock, caplog) -> None:
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        called = []
+
+        @room.on_join
+        async def fail(member: Member, count: int) -> None:
+            raise ZeroDivisionError
+
+        @room.on_join
+        def also_fail(member: Member, count: int) -> None:
+            raise KeyError
+
+        room.on_join(lambda member, count: called.append(count))
+        async with room.join(ann.websocket):
+            await wait_all_tasks_blocked()
+            assert called == [1]
+        assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError, KeyError]  # type: ignore[index]
+        assert "error in a callback of <Room 'r'>" in caplog.text
+
+
+async def test_a_callback_that_hangs_is_cancelled_and_the_next_runs(autojump_clock, caplog) -> None:
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        left = []
+
+        @room.on_join
+        async def hang(member: Member, count: int) -> None:
+            await trio.sleep_forever()
+
+        room.on_leave(lambda member, count: left.append(trio.current_time()))
+        start = trio.current_time()
+        async with room.join(ann.websocket):
+            pass
+        await trio.sleep(6)
+        assert left == [start + 5]
+        assert "took longer than 5 s" in caplog.text
+
+
+async def test_the_end_of_the_rooms_waits_for_callbacks_but_not_for_ever(autojump_clock, caplog) -> None:
+    async with open_hall() as hall:
+        guests = await hall.guests(4)
+        rooms, done = Rooms(callback_timeout=2), []
+        room = rooms.room("r")
+
+        @room.on_leave
+        async def slow(member: Member, count: int) -> None:
+            await trio.sleep(0.9)
+            done.append(count)
+
+        async with rooms.running():
+            start = trio.current_time()
+            async with seated(room, guests):
+                pass
+            for guest in guests:
+                await guest.peer.leave()
+        assert trio.current_time() == start + 2
+        assert done == [3, 2]
+        assert "the rooms ended before 1 callbacks of <Room 'r'> could run" in caplog.text
+
+
+async def test_a_callback_is_registered_once_and_stays_what_it_was() -> None:
+    """So that a handler may register it for each of its connections."""
+    calls = []
+
+    def note(member: Member, count: int) -> None:
+        calls.append(count)
+
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        for _ in range(3):
+            assert room.on_join(note) is note
+        async with room.join(ann.websocket):
+            await wait_all_tasks_blocked()
+        assert calls == [1]
+        await ann.peer.leave()
+
+
+@pytest.mark.parametrize("bad", [lambda: None, lambda member: None, lambda member, count, more: None])
+async def test_a_callback_that_takes_other_arguments_is_refused_at_once(bad) -> None:
+    room = Rooms().room("r")
+    with pytest.raises(TypeError, match="two arguments, the member and the count"):
+        room.on_join(bad)
+    with pytest.raises(TypeError, match="two arguments, the member and the count"):
+        room.on_leave(bad)

@@ -1,0 +1,157 @@
+"""The room's own nursery: its tasks run while the room has members."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_ws import LocalProtocolError
+
+from .hall import open_hall
+
+
+async def test_tasks_run_while_there_are_members_and_are_cancelled_when_the_last_leaves(autojump_clock) -> None:
+    async with open_hall() as hall:
+        ann, ben = await hall.guests(2)
+        room = hall.room("r")
+        ended = []
+
+        async def clock() -> None:
+            try:
+                while True:
+                    await trio.sleep(1)
+                    await room.publish("tick")
+            finally:
+                ended.append(room.count)
+
+        async with room.join(ben.websocket):
+            async with room.join(ann.websocket):
+                room.start_soon(clock, name="a clock")
+                assert await ann.heard(2) == ["tick", "tick"]
+            assert await ben.heard(3) == ["tick"] * 3
+            assert ended == []
+        await wait_all_tasks_blocked()
+        assert ended == [0]
+        async with room.join(ann.websocket):
+            assert await ann.silent()
+
+
+async def test_a_room_without_members_has_no_nursery(autojump_clock) -> None:
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        with pytest.raises(LocalProtocolError, match="<Room 'r'> has a nursery only while it has members"):
+            room.start_soon(trio.sleep_forever)
+        async with room.join(ann.websocket):
+            assert isinstance(room.nursery, trio.Nursery)
+        with pytest.raises(LocalProtocolError):
+            room.nursery  # noqa: B018
+
+
+async def test_an_error_in_a_task_is_logged_ends_the_others_and_nothing_else(autojump_clock, caplog) -> None:
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        ended = trio.Event()
+
+        async def wait() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.set()
+
+        async def fail() -> None:
+            raise ZeroDivisionError
+
+        async with room.join(ann.websocket):
+            first = room.nursery
+            room.start_soon(wait)
+            room.start_soon(fail)
+            await ended.wait()
+            await wait_all_tasks_blocked()
+            assert "error in a task of <Room 'r'>" in caplog.text
+            assert room.nursery is not first
+            room.start_soon(room.publish, "the room goes on")
+            assert await ann.heard(1) == ["the room goes on"]
+
+
+async def test_an_error_while_the_tasks_are_cancelled_is_logged_too(autojump_clock, caplog) -> None:
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+
+        async def fail_at_the_end() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ZeroDivisionError
+
+        async with room.join(ann.websocket):
+            room.start_soon(fail_at_the_end)
+            await wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
+        assert "error in a task of <Room 'r'>" in caplog.text
+        assert (room.count, hall.rooms._open) == (0, {})
+
+
+async def test_tasks_that_are_slow_to_end_keep_nobody_from_joining(autojump_clock) -> None:
+    async with open_hall() as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+
+        async def linger() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(100)
+
+        async with room.join(ann.websocket):
+            room.start_soon(linger)
+            await wait_all_tasks_blocked()
+        start = trio.current_time()
+        async with room.join(ann.websocket):
+            await room.publish("once")
+            assert await ann.heard(1) == ["once"]
+            assert trio.current_time() == start
+            assert await ann.silent()
+
+
+async def test_a_backplane_that_cannot_be_subscribed_to_is_every_joiners_error(autojump_clock) -> None:
+    """And the next joiner tries again."""
+    from contextlib import asynccontextmanager
+
+    from trio_ws.rooms import MemoryBackplane
+
+    class Failing(MemoryBackplane):
+        works = False
+
+        @asynccontextmanager
+        async def subscribe(self, room, deliver, *, history):
+            await trio.sleep(1)
+            if not self.works:
+                raise ConnectionError("the backplane is away")
+            async with super().subscribe(room, deliver, history=history) as log:
+                yield log
+
+    backplane = Failing()
+    async with open_hall(backplane=backplane) as hall:
+        guests = await hall.guests(3)
+        room, failed = hall.room("r"), []
+
+        async def join(guest) -> None:
+            try:
+                async with room.join(guest.websocket):
+                    pass
+            except ConnectionError as error:
+                failed.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            for guest in guests:
+                nursery.start_soon(join, guest)
+        assert failed == ["the backplane is away"] * 3
+        assert hall.rooms._open == {}
+        backplane.works = True
+        async with room.join(guests[0].websocket):
+            assert room.count == 1
