@@ -408,10 +408,11 @@ async def test_a_handler_that_ends_in_time_is_no_leak(autojump_clock) -> None:
     assert client.server.statistics().accepted == 1
 
 
-async def test_a_page_that_never_comes_is_a_leak(autojump_clock) -> None:
+async def test_a_page_that_never_comes_and_cannot_be_cancelled_is_a_leak(autojump_clock) -> None:
     class Slow(Routes):
         async def page(self, request):
-            await trio.sleep(60)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
 
     with pytest.raises(ExceptionGroup) as caught:
         async with TestClient(Slow()) as client:
