@@ -1,0 +1,147 @@
+"""Offering a message without waiting, and being told when there is room: on sockets with the poller, step by step."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.lowlevel
+from trio.testing import wait_all_tasks_blocked
+
+from trio_ws import Limits, Timeouts
+from trio_ws.connection import Connection
+from trio_ws.engine import Engine
+from trio_ws.prepared import Prepared
+
+SIZE = 8 * 1024
+
+
+@asynccontextmanager
+async def open_connection(**limits: int) -> AsyncIterator[tuple[Connection, socket.socket]]:
+    """Open a connection on a socket pair with small buffers; the other end is not read by anybody."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SIZE)
+    theirs.setblocking(False)
+    engine = Engine()
+    async with trio.open_nursery() as nursery:
+        engine.start(nursery)
+        transport = engine.socket_transport(ours, Limits(**limits).outbox_bytes)
+        connection = Connection(
+            transport,
+            client=False,
+            limits=Limits(**limits),
+            timeouts=Timeouts(ping_interval=None),
+            timers=engine.timers,
+        )
+        transport.start(nursery)
+        try:
+            yield connection, theirs
+        finally:
+            connection.abort(1013, "")
+            transport.close()
+            theirs.close()
+            engine.stop()
+
+
+def fill(connection: Connection) -> int:
+    """Offer until there is no room; return how many messages that took."""
+    count = 0
+    while connection.offer(Prepared("x" * SIZE)):
+        count += 1
+    return count
+
+
+def drain(sock: socket.socket) -> int:
+    """Read all that is there; return how many bytes."""
+    size = 0
+    try:
+        while data := sock.recv(1 << 20):
+            size += len(data)
+    except BlockingIOError:
+        pass
+    return size
+
+
+async def test_an_offer_is_taken_while_the_outbox_is_below_its_mark() -> None:
+    async with open_connection(outbox_bytes=4 * SIZE) as (connection, peer):
+        count = fill(connection)
+        assert connection._transport.outbox.size >= 4 * SIZE
+        told = []
+        connection.when_writable(lambda: told.append(fill(connection)))
+        size = 0
+        with trio.fail_after(5):
+            while not told:
+                size += drain(peer)
+                await trio.lowlevel.checkpoint()
+            while connection._transport.outbox.size:
+                size += drain(peer)
+                await trio.lowlevel.checkpoint()
+        size += drain(peer)
+        assert size == (count + told[0]) * (SIZE + 4)
+
+
+async def test_who_is_forgotten_is_not_told_and_the_others_are_told_once() -> None:
+    async with open_connection(outbox_bytes=SIZE) as (connection, peer):
+        fill(connection)
+        told: list[str] = []
+
+        def one() -> None:
+            told.append("one")
+
+        def two() -> None:
+            told.append("two")
+
+        connection.forget_writable(one)
+        connection.when_writable(one)
+        connection.when_writable(two)
+        connection.when_writable(two)
+        connection.forget_writable(one)
+        with trio.fail_after(5):
+            while connection._transport.outbox.size:
+                drain(peer)
+                await trio.lowlevel.checkpoint()
+        assert told == ["two"]
+
+
+async def test_a_flush_by_anyone_tells_those_who_wait() -> None:
+    """Not only the poller's own: a handler that calls receive() flushes too, and then the poller has nothing to do."""
+    async with open_connection(outbox_bytes=SIZE) as (connection, peer):
+        fill(connection)
+        told: list[bool] = []
+        connection.when_writable(lambda: told.append(True))
+        while connection._transport.outbox.size:
+            drain(peer)
+            connection._transport.flush()
+        assert told == [True]
+
+
+async def test_what_is_held_leaves_in_one_piece_at_the_end_of_the_turn() -> None:
+    async with open_connection() as (connection, peer):
+        for text in ("a", "b", "c"):
+            assert connection.offer(Prepared(text), hold=True)
+        assert drain(peer) == 0
+        await wait_all_tasks_blocked()
+        assert peer.recv(100) == b"\x81\x01a\x81\x01b\x81\x01c"
+
+
+async def test_an_ended_connection_takes_everything_and_drops_it() -> None:
+    async with open_connection() as (connection, peer):
+        connection.begin_close(1000, "")
+        assert connection.offer(Prepared("too late"))
+        await wait_all_tasks_blocked()
+        assert peer.recv(100) == b"\x88\x02\x03\xe8"
+        connection.abort(1013, "it has said goodbye already")
+        assert connection.close_info is not None
+        assert connection.close_info.code == 1000
+
+
+async def test_abort_tells_the_peer_why_if_it_can_and_ends_the_connection_at_once() -> None:
+    async with open_connection() as (connection, peer):
+        connection.abort(1013, "slow")
+        assert peer.recv(100) == b"\x88\x06\x03\xf5slow"
+        assert peer.recv(100) == b""
+        assert str(connection.close_info) == "closed by us: 1013 slow"
+        assert connection.offer(Prepared("dropped"))

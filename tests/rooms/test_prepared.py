@@ -1,0 +1,87 @@
+"""A prepared message is encoded once for all encoders that make the same of it, and rightly for the others."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_ws.config import Limits
+from trio_ws.prepared import Prepared
+from trio_ws.protocol.decoder import Decoder
+from trio_ws.protocol.encoder import Encoder
+from trio_ws.protocol.extensions import DeflateSettings
+
+
+def deflate(*, context: bool = False, level: int = 6, window: int = 12) -> DeflateSettings:
+    return DeflateSettings(
+        send_window_bits=window,
+        send_context=context,
+        receive_window_bits=window,
+        receive_context=context,
+        level=level,
+        threshold=16,
+    )
+
+
+class Connection:
+    """An encoder, and the decoder of its peer."""
+
+    def __init__(self, *, client: bool = False, settings: DeflateSettings | None = None) -> None:
+        self.encoder = Encoder(client=client, deflater=settings.deflater() if settings else None)
+        limits = Limits()
+        self.decoder = Decoder(
+            client=not client,
+            max_message_size=limits.max_message_size,
+            max_fragments=limits.max_fragments,
+            inflater=settings.inflater() if settings else None,
+        )
+
+    def receives(self, prepared: Prepared) -> object:
+        items: list[object] = []
+        frame = prepared.frame(self.encoder)
+        assert self.decoder.decode(memoryview(frame), items, 10, 10**6) == len(frame)  # type: ignore[arg-type]
+        (item,) = items
+        return item
+
+
+def one_of_each() -> list[Connection]:
+    return [
+        Connection(),
+        Connection(client=True),
+        Connection(settings=deflate()),
+        Connection(settings=deflate(level=1)),
+        Connection(settings=deflate(window=15)),
+        Connection(settings=deflate(context=True)),
+        Connection(client=True, settings=deflate()),
+    ]
+
+
+@given(st.lists(st.text() | st.binary() | st.just("again and again " * 5), max_size=6))
+def test_every_peer_reads_what_was_published_whatever_its_settings(messages: list[str | bytes]) -> None:
+    connections = one_of_each() + one_of_each()
+    for message in messages:
+        prepared = Prepared(message)
+        for connection in connections:
+            assert connection.receives(prepared) == message
+
+
+@pytest.mark.parametrize("text", ["short", "long enough to be compressed"])
+def test_servers_with_the_same_settings_share_one_frame(text: str) -> None:
+    prepared = Prepared(text)
+    for settings in (None, deflate()):
+        one, two = Connection(settings=settings), Connection(settings=settings)
+        assert prepared.frame(one.encoder) is prepared.frame(two.encoder)
+    shared = prepared.frame(Connection(settings=deflate()).encoder) is prepared.frame(Connection().encoder)
+    assert shared == (text == "short"), "what is not compressed is the same for those who compress"
+
+
+def test_masked_frames_and_frames_in_a_context_are_never_shared() -> None:
+    prepared = Prepared("long enough to be compressed")
+    for connection in (Connection(client=True), Connection(settings=deflate(context=True))):
+        first, second = prepared.frame(connection.encoder), prepared.frame(connection.encoder)
+        assert first != second
+
+
+def test_the_size_is_that_of_the_encoded_message() -> None:
+    assert (Prepared("äöü").size, Prepared(b"abc").size, Prepared([1]).size) == (6, 3, 3)
