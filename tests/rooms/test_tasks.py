@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import LocalProtocolError
+from trio_ws.rooms import MemoryBackplane
 
 from .hall import open_hall
 
@@ -118,11 +121,32 @@ async def test_tasks_that_are_slow_to_end_keep_nobody_from_joining(autojump_cloc
             assert await ann.silent()
 
 
+async def test_a_backplane_that_is_slow_to_unsubscribe_doubles_nothing(autojump_clock) -> None:
+    """Who joins meanwhile hears each message once, over the new subscription."""
+
+    class Slow(MemoryBackplane):
+        @asynccontextmanager
+        async def subscribe(self, room, deliver, *, history):
+            async with super().subscribe(room, deliver, history=history) as log:
+                try:
+                    yield log
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await trio.sleep(10)
+
+    async with open_hall(backplane=Slow()) as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        async with room.join(ann.websocket):
+            pass
+        async with room.join(ann.websocket):
+            await room.publish("once")
+            assert await ann.heard(1) == ["once"]
+            assert await ann.silent()
+
+
 async def test_a_backplane_that_cannot_be_subscribed_to_is_every_joiners_error(autojump_clock) -> None:
     """And the next joiner tries again."""
-    from contextlib import asynccontextmanager
-
-    from trio_ws.rooms import MemoryBackplane
 
     class Failing(MemoryBackplane):
         works = False

@@ -68,7 +68,7 @@ class Seat:
         """What waits for room in the outbox, oldest first."""
         self._size = 0
         self._limit = backlog
-        self._policy = policy
+        self._policy: Policy = policy
 
     def hand(self, history: Iterable[Entry]) -> None:
         """Hand the newcomer what was said before. It is no fault of its own if that is more than may wait."""
