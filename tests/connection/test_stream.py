@@ -194,10 +194,19 @@ async def test_after_close_the_receiver_hears_nothing_more(start, autojump_clock
     transport.close()
     transport.close()
     transport.write(b"too late")
-    await theirs.send_all(b"data")
     await trio.sleep(10)
+    with pytest.raises(trio.BrokenResourceError):
+        await theirs.send_all(b"data")
     assert (receiver.data, receiver.ended, receiver.moved) == (b"", 0, 0)
     await transport.aclose()
+
+
+async def test_close_ends_the_network_connection_though_nobody_waits_for_it(start, autojump_clock):
+    ours, theirs = memory_stream_pair()
+    transport, _ = start(ours)
+    await trio.sleep(1)
+    transport.close()
+    assert await theirs.receive_some(1) == b""
 
 
 async def test_one_that_was_never_started_can_be_closed(autojump_clock):

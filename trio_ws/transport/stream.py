@@ -77,7 +77,7 @@ class StreamTransport(Transport):
                         nursery.start_soon(self._read)
                         nursery.start_soon(self._write)
         finally:
-            self._stopped.set()
+            await self._close_stream()
 
     async def _shake_hands(self) -> bool:
         """Do what is left of a TLS handshake; return whether it worked.
@@ -169,23 +169,28 @@ class StreamTransport(Transport):
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the tasks; `aclose` closes the stream."""
+        """Stop the tasks; what is left of them closes the stream in the next turn."""
         if not self._closed:
             self._closed = True
             self._scope.cancel(reason="connection closed")
             self.outbox.close()
 
     async def aclose(self) -> None:
-        """Stop the tasks and close the stream, with TLS's close_notify if the peer still reads."""
+        """Stop the tasks and wait until the stream is closed."""
         self.close()
+        if not self._started:
+            await self._close_stream()
         with trio.CancelScope(shield=True):
-            if self._started:
-                await self._stopped.wait()
-            with trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT):
-                try:
-                    await self._stream.aclose()
-                except _GONE:
-                    pass
+            await self._stopped.wait()
+
+    async def _close_stream(self) -> None:
+        """Close the stream, with TLS's close_notify if the peer still reads."""
+        with trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
+            try:
+                await self._stream.aclose()
+            except _GONE:
+                pass
+        self._stopped.set()
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
