@@ -1,0 +1,104 @@
+"""Programs that run as a user runs them: each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = Path(__file__).with_name("launch.py")
+PATIENCE = 20.0
+"""Seconds that a program may take for one thing; it takes less than one."""
+_ADDRESS = re.compile(r"listening on wss?://(\S+)")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a user who has installed the library: its commands are on the path."""
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": paths, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+class Program:
+    """A program that runs, and what it has written.
+
+    Args:
+        process: its standard output and error are one pipe.
+    """
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self.output = ""
+
+    async def address(self) -> str:
+        """Wait until it listens; return host and port."""
+        while (found := _ADDRESS.search(self.output)) is None or not self.output.endswith("\n"):
+            await self._read()
+        return found[1]
+
+    async def until(self, text: str) -> None:
+        """Wait until it has written `text`."""
+        while text not in self.output:
+            await self._read()
+
+    async def interrupt(self) -> int:
+        """Press Ctrl-C, wait for the end, and return the exit status."""
+        self._process.send_signal(signal.SIGINT)
+        with trio.fail_after(PATIENCE):
+            async for data in self._process.stdout:
+                self.output += data.decode()
+            return await self._process.wait()
+
+    async def _read(self) -> None:
+        with trio.fail_after(PATIENCE):
+            data = await self._process.stdout.receive_some()
+        assert data, f"the program ended: {self.output}"
+        self.output += data.decode()
+
+
+@asynccontextmanager
+async def running(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, None]:
+    """Run a command for as long as the block runs."""
+    process = await trio.lowlevel.open_process(
+        command,
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield Program(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdout.aclose()
+
+
+def launched(program: Path) -> list[str]:
+    """Return the command that runs a program as `python PROGRAM` does, its application on a free port."""
+    return [sys.executable, str(LAUNCH), str(program)]
+
+
+async def output_of(command: Sequence[str] | str, cwd: Path) -> str:
+    """Run a command, or a line of a shell, to its end, which must be a success; return what it wrote."""
+    with trio.fail_after(PATIENCE):
+        done = await trio.run_process(
+            command,
+            cwd=cwd,
+            env=environment(),
+            shell=isinstance(command, str),
+            stdin=subprocess.DEVNULL,
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+        )
+    return done.stdout.decode()

@@ -1,0 +1,106 @@
+"""The dashboard example: figures of the server, pushed through a room and drawn by its page in a real browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from trio_ws import WebSocket
+
+from .browser import EXAMPLES, browse, load, new_page
+from .process import launched, running
+
+DIRECTORY = EXAMPLES / "dashboard"
+
+
+@attrs.define
+class Seen:
+    """What the page showed."""
+
+    complaints: list[str] = attrs.Factory(list)
+    requests: list[str] = attrs.Factory(list)
+    state: str = ""
+    idle: dict[str, str] = attrs.Factory(dict)
+    busy: dict[str, str] = attrs.Factory(dict)
+    lines: list[int] = attrs.Factory(list)
+
+
+def figures(page: Any) -> dict[str, str]:
+    return page.evaluate(
+        "() => Object.fromEntries([...document.querySelectorAll('dd')].map((e) => [e.id, e.textContent]))"
+    )
+
+
+def visit(browser: Any, url: str, seen: Seen) -> None:
+    page, seen.complaints = new_page(browser)
+    page.on("request", lambda request: seen.requests.append(request.url))
+    page.goto(url)
+    page.wait_for_function("() => samples.length > 2")
+    seen.state = page.text_content("#state")
+    seen.idle = figures(page)
+    page.click("#traffic")
+    page.wait_for_function("() => samples.at(-1).messages_received > 20 && samples.at(-1).websockets > 3")
+    seen.busy = figures(page)
+    count = "(lines) => lines.map((line) => line.getAttribute('points').split(' ').length)"
+    seen.lines = page.locator("polyline").evaluate_all(count)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    noted, example = Seen(), load("dashboard")
+    example.app.state.interval = 0.05
+    browse(example.app, lambda browser, url: visit(browser, url, noted))
+    return noted
+
+
+def test_the_page_shows_the_figures_of_the_server(seen: Seen) -> None:
+    assert seen.state == "live"
+    assert seen.idle["websockets"] == "1"
+    assert seen.idle["messages_received"] == "0"
+    assert seen.idle["handler_errors"] == "0"
+
+
+def test_traffic_that_the_page_makes_shows_in_its_figures(seen: Seen) -> None:
+    assert int(seen.busy["websockets"]) > 3
+    assert int(seen.busy["messages_received"]) > 20
+    assert int(seen.busy["messages_sent"].replace(",", "")) > int(seen.busy["messages_received"])
+
+
+def test_the_page_draws_a_line_for_each_figure_over_time(seen: Seen) -> None:
+    websockets, received, sent = seen.lines
+    assert websockets > 3
+    assert received == sent == websockets - 1
+
+
+def test_the_page_asks_no_other_host_and_makes_no_errors(seen: Seen) -> None:
+    assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in seen.requests)
+    assert seen.complaints == []
+
+
+async def times(ws: WebSocket, count: int) -> list[float]:
+    return [(await ws.receive_json())["time"] for _ in range(count)]
+
+
+async def test_a_second_visitor_is_handed_what_the_first_has_seen(autojump_clock) -> None:
+    async with load("dashboard").app.test_client() as client, client.websocket_connect("/statistics") as one:
+        assert await times(one, 4) == [0, 1, 2, 3]
+        async with client.websocket_connect("/statistics") as other:
+            assert await times(other, 5) == [0, 1, 2, 3, 4]
+            assert await times(one, 1) == [4]
+
+
+async def test_samples_are_taken_only_while_somebody_watches(autojump_clock) -> None:
+    async with load("dashboard").app.test_client() as client:
+        for _ in range(2):
+            async with client.websocket_connect("/statistics") as ws:
+                assert await times(ws, 3) == [0, 1, 2]
+            await trio.sleep(10)
+
+
+async def test_one_command_runs_it() -> None:
+    async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as server:
+        await server.address()
+        assert await server.interrupt() == 0
