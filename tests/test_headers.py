@@ -86,9 +86,7 @@ def test_sent_headers_become_bytes_without_surrounding_spaces():
     assert validate_headers(Headers([("a", "1"), ("a", "2")])) == [(b"a", b"1"), (b"a", b"2")]
 
 
-@pytest.mark.parametrize(
-    "value", ["a\r\nb: c", "a\n", "a\r", "a\0", "\x01", "\x7f", "€", "\ud800", b"bytes", 7, None]
-)
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\n", "a\r", "a\0", "\x01", "\x7f", "€", "\ud800", b"bytes", 7, None])
 def test_a_value_that_could_break_the_message_is_refused_with_the_name(value):
     with pytest.raises(ValueError, match="X-Bad"):
         validate_headers([("X-Bad", value)])
@@ -106,12 +104,8 @@ def test_what_passes_is_sent_by_h11_and_read_back_unchanged(pairs):
         checked = validate_headers(pairs)
     except ValueError:
         return
-    free = [
-        pair for pair in checked if pair[0].lower() not in (b"content-length", b"transfer-encoding", b"host")
-    ]
-    data = h11.Connection(h11.CLIENT).send(
-        h11.Request(method="GET", target="/", headers=[("Host", "x"), *free])
-    )
+    free = [pair for pair in checked if pair[0].lower() not in (b"content-length", b"transfer-encoding", b"host")]
+    data = h11.Connection(h11.CLIENT).send(h11.Request(method="GET", target="/", headers=[("Host", "x"), *free]))
     server = h11.Connection(h11.SERVER)
     server.receive_data(data)
     read = server.next_event().headers

@@ -132,9 +132,7 @@ def test_the_default_port_of_a_request_depends_on_tls():
     assert URL.of_request("[::1]:7", "/", secure=False).hostname == "::1"
 
 
-@pytest.mark.parametrize(
-    "host", ["", "a b", "u@h", "h:x", "a,b", "a/b", "h\n", "x" * 300, "[::g]", "[]", "é"]
-)
+@pytest.mark.parametrize("host", ["", "a b", "u@h", "h:x", "a,b", "a/b", "h\n", "x" * 300, "[::g]", "[]", "é"])
 def test_a_malformed_host_is_a_value_error(host):
     with pytest.raises(ValueError, match="host"):
         split_host(host)

@@ -283,7 +283,7 @@ async def test_the_body_of_a_client_is_cancelled_by_the_same_rule(autojump_clock
         await ws.close(4001, "enough")
 
     async with serving(network, handler, timeouts=TIMES):
-        with pytest.raises(WebSocketDisconnect, match="4001: enough"):  # noqa: PT012
+        with pytest.raises(WebSocketDisconnect, match="4001: enough"):
             async with open_websocket("ws://localhost/", stream=await network.connect()):
                 began = trio.current_time()
                 with fate.watch():

@@ -182,9 +182,7 @@ def test_subprotocol_extension_and_headers_are_in_the_answer():
         )
     )
     parameters = "permessage-deflate; server_no_context_takeover; client_max_window_bits=12"
-    answer = answer_of(
-        accept(upgrade, subprotocol="b", extensions=parameters, headers={"Set-Cookie": "a=\xe9"})
-    )
+    answer = answer_of(accept(upgrade, subprotocol="b", extensions=parameters, headers={"Set-Cookie": "a=\xe9"}))
     assert answer[b"sec-websocket-protocol"] == b"b"
     assert answer[b"sec-websocket-extensions"] == parameters.encode()
     assert answer[b"set-cookie"] == b"a=\xe9"
@@ -242,15 +240,11 @@ VALUES = st.sampled_from(
         "0" * 300,
     ]
 ) | st.text(st.characters(max_codepoint=255, blacklist_characters="\r\n\0\t\v\f "), max_size=8)
-NAMES = st.sampled_from(
-    [*GOOD, "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Origin", "Cookie", "X"]
-)
+NAMES = st.sampled_from([*GOOD, "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Origin", "Cookie", "X"])
 CHANGES = st.lists(st.tuples(NAMES, VALUES), max_size=4)
 
 
-@given(
-    CHANGES, st.sampled_from(["GET", "HEAD", "POST", "\xff"]), st.sampled_from(["1.1", "1.1", "1.0", "9.9"])
-)
+@given(CHANGES, st.sampled_from(["GET", "HEAD", "POST", "\xff"]), st.sampled_from(["1.1", "1.1", "1.0", "9.9"]))
 def test_any_headers_give_an_upgrade_or_a_bad_request(changes, method, version):
     try:
         upgrade = read_upgrade(head_of(*changes, method=method, version=version))

@@ -185,9 +185,7 @@ def test_folded_headers_are_400_as_soon_as_the_line_is_there():
 
 
 def test_the_message_of_an_error_is_short_printable_ascii():
-    _, message = outcome(
-        b"GET / HTTP/1.1\r\nHost: h\r\n\xff\x1b[31m" + b"x" * 5000 + b"\r\n\r\n", limits=Limits()
-    )
+    _, message = outcome(b"GET / HTTP/1.1\r\nHost: h\r\n\xff\x1b[31m" + b"x" * 5000 + b"\r\n\r\n", limits=Limits())
     assert message.isascii()
     assert message.isprintable()
     assert len(message) < 200
@@ -277,9 +275,7 @@ def test_any_bytes_give_a_head_or_a_bad_request_wherever_they_are_cut(data, cuts
 @given(HEADS)
 def test_what_we_read_is_what_h11_reads_and_what_h11_refuses_we_refuse(data):
     connection = h11.Connection(h11.SERVER)
-    connection.receive_data(
-        data.removeprefix(b"\r\n") if data.startswith(b"\r\n") else data.removeprefix(b"\n")
-    )
+    connection.receive_data(data.removeprefix(b"\r\n") if data.startswith(b"\r\n") else data.removeprefix(b"\n"))
     result = outcome(data, limits=Limits())
     try:
         event = connection.next_event()

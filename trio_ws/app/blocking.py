@@ -34,7 +34,7 @@ Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocke
 
 
 class BlockingWebSocket:
-    """The `WebSocket` of a plain `def` handler. It may only be used from the handler's own thread.
+    """The `WebSocket` of a plain `def` handler. It may be used from any worker thread of Trio's.
 
     Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
     the handler is cancelled, the method that waits raises `trio.Cancelled`: let it pass.
