@@ -51,7 +51,8 @@ if TYPE_CHECKING:
         Sessions,
         WsBody,
     )
-    from trio_ws.rooms import Room, broadcast
+    from trio_ws.rooms import Room
+    from trio_ws.rooms.broadcast import broadcast
 
 __version__ = "0.1.0"
 
