@@ -322,7 +322,8 @@ class Connection(Closing):
         if self._network_over or self._endpoint.state is not State.OPEN:
             return True
         transport = self._transport
-        if self._streaming_out or transport.outbox.full:
+        outbox = transport.outbox
+        if self._streaming_out or (outbox.size and outbox.full):
             return False
         transport.write(message.frame(self._endpoint.encoder), hold=hold or bool(self._inbox.items))
         self._committed()
@@ -409,7 +410,8 @@ class Connection(Closing):
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()
-        self._watch_outbox()
+        if self._transport.outbox.size:
+            self._watch_outbox()
 
     def _watch_outbox(self) -> None:
         """While the outbox is full, look after `send_timeout` whether it moves."""
