@@ -89,8 +89,8 @@ def launched(program: Path) -> list[str]:
     return [sys.executable, str(LAUNCH), str(program)]
 
 
-async def output_of(command: Sequence[str] | str, cwd: Path) -> str:
-    """Run a command, or a line of a shell, to its end, which must be a success; return what it wrote."""
+async def output_of(command: Sequence[str] | str, cwd: Path, *, check: bool = True) -> str:
+    """Run a command, or a line of a shell, to its end, which must `check` as a success; return what it wrote."""
     with trio.fail_after(PATIENCE):
         done = await trio.run_process(
             command,
@@ -100,5 +100,6 @@ async def output_of(command: Sequence[str] | str, cwd: Path) -> str:
             stdin=subprocess.DEVNULL,
             capture_stdout=True,
             stderr=subprocess.STDOUT,
+            check=check,
         )
     return done.stdout.decode()
