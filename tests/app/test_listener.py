@@ -349,6 +349,7 @@ async def test_a_callback_at_work_when_its_peer_leaves_has_the_cleanup_timeout(
                 async with client.websocket_connect(path) as ws:
                     await ws.send_json(seconds)
                     await trio.sleep(0.1)
+        await trio.sleep(6)  # the test client, too, waits for five seconds
     assert done == [4.0, 4.0]
 
 
