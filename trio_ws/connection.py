@@ -255,7 +255,7 @@ class Connection(Closing):
         if not first and not self._in_stream:
             await self._step()
             return b"", True
-        if first and not self._in_stream and not self._inbox.items and not self._parts:
+        if first and self.open and not self._in_stream and not self._inbox.items and not self._parts:
             begun = self._endpoint.decoder.stream_next()
             if begun is not None:
                 self._inbox.put(begun)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from support.networks import MemoryNetwork, RawPeer, SocketNetwork, Witness, binary, close, serving, text
+from support.networks import MemoryNetwork, RawPeer, SocketNetwork, Witness, binary, close, fragment, serving, text
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, WebSocketMessage, open_websocket
 
@@ -415,6 +415,25 @@ async def test_a_receive_that_is_cancelled_as_the_message_arrives_leaves_it_ther
         with trio.move_on_after(1):
             await peer.rest()
     assert got in (["a", "b"], ["a"])  # never "b" alone: what was cancelled took nothing
+
+
+async def test_after_our_own_close_no_stream_begins_in_the_middle_of_what_is_dropped(autojump_clock):
+    """What came before the close is received; of what is dropped nothing is, also not the beginning of a message."""
+    network, got = MemoryNetwork(), list[Any]()
+
+    async def handler(ws: WebSocket) -> None:
+        await trio.sleep(1)
+        ws.nursery.start_soon(ws.close, 4000)
+        await trio.sleep(1)
+        got.append(await ws.receive())
+        with pytest.raises(WebSocketDisconnect, match="4000"):
+            got.append(await anext(ws.receive_stream()))
+
+    async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=1)):
+        peer = await RawPeer.dial(network)
+        await peer.send(text("taken"), text("dropped"), fragment(b"begun", first=True))
+        await peer.rest()
+    assert got == ["taken"]
 
 
 async def test_two_readers_at_once_are_a_busy_resource_error(autojump_clock):
