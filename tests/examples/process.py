@@ -77,10 +77,14 @@ async def running(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, 
     try:
         yield Program(process)
     finally:
-        if process.returncode is None:
-            process.kill()
         with trio.CancelScope(shield=True):
-            await process.wait()
+            if process.returncode is None:
+                process.terminate()  # one that has children ends them, too
+            with trio.move_on_after(PATIENCE):
+                await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
             await process.stdout.aclose()
 
 
