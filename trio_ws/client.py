@@ -267,6 +267,7 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
         caught_close_codes=options.caught_close_codes,
     )
     websocket.subprotocol = dialled.accepted.subprotocol
+    websocket.response_headers = dialled.accepted.headers
     return websocket
 
 

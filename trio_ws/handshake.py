@@ -34,6 +34,7 @@ class Handshake:
         "_scope",
         "_session",
         "request",
+        "response_headers",
         "subprotocol",
     )
 
@@ -41,10 +42,13 @@ class Handshake:
     """What the client asked for."""
     subprotocol: str | None
     """The subprotocol that was agreed on; None before the answer, or if there is none."""
+    response_headers: Headers | None
+    """On a client the headers of the server's 101; on a server None."""
 
     def __init__(self, request: Request, *, subprotocols: Sequence[str] = ()) -> None:
         self.request = request
         self.subprotocol = None
+        self.response_headers = None
         self._offers = tuple(subprotocols)
         self._gate: Gate | None = None
         self._channel: Channel | None = None

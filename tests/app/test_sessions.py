@@ -110,3 +110,14 @@ async def test_without_sessions_to_ask_for_one_says_what_to_do() -> None:
 
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive() == "ok"
+
+
+async def test_the_cookie_of_a_changed_session_comes_with_the_yes() -> None:
+    app = counting(Sessions(secret_key="secret"))
+    async with app.test_client() as client:
+        async with client.websocket_connect("/count") as ws:
+            assert ws.response_headers is not None
+            cookies = cookie_of(ws.response_headers)
+        async with client.websocket_connect("/read", cookies=cookies) as ws:
+            assert await ws.receive_json() == {"visits": 1}
+            assert "set-cookie" not in (ws.response_headers or {})
