@@ -7,6 +7,7 @@ fires (keepalive), so that a message never touches the heap.
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Timer", "Timers"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 SWEEP_FROM: Final = 64
 """Entries of the heap from which on cancelled ones are looked for."""
@@ -62,6 +65,8 @@ class Timers:
         heapq.heapify(self._heap)
         self._sweep_at = max(SWEEP_FROM, 2 * len(self._heap))
 
+    # Ctrl-C strikes whatever code runs: not here, where the deadlines of all goodbyes would be lost.
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Call what is due, for ever. Cancel it to stop; deadlines that are left are never called."""
         while True:
@@ -77,4 +82,7 @@ class Timers:
             timer = heapq.heappop(heap)[2]
             if timer.callback is not None:
                 callback, timer.callback = timer.callback, None
-                callback()
+                try:
+                    callback()
+                except Exception:
+                    logger.exception("error at a deadline of a connection: others go on")

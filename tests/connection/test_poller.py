@@ -511,6 +511,34 @@ async def test_a_receiver_may_close_another_transport_that_is_ready_too(make, po
     assert sorted([bytes(one.receiver.data), bytes(two.receiver.data)]) == [b"", b"data"]
 
 
+def fail() -> None:
+    raise MemoryError
+
+
+async def test_a_receiver_that_raises_loses_its_own_connection_only(ends, make, caplog):
+    other = make()
+    ends.receiver.on_data = ends.receiver.on_ended = fail
+    await ends.peer.send_all(b"data")
+    await ends.receiver.until(lambda: ends.receiver.ended == 1)
+    await other.peer.send_all(b"data")
+    await other.receiver.until(lambda: other.receiver.data == b"data")
+    with trio.fail_after(5):
+        assert await ends.peer.receive_some(1) == b""
+    (record,) = caplog.records
+    assert record.exc_info[0] is MemoryError
+
+
+async def test_a_receiver_that_raises_at_the_end_of_the_turn_loses_its_own_connection_only(ends, make, caplog):
+    other = make()
+    ends.receiver.outbox_moved = fail
+    for each in (ends, other):
+        each.transport.write(b"held", hold=True)
+    await ends.receiver.until(lambda: ends.receiver.ended == 1)
+    assert await other.receive(4) == b"held"
+    (record,) = caplog.records
+    assert record.exc_info[0] is MemoryError
+
+
 async def test_a_descriptor_that_is_used_again_does_not_get_the_old_ones_events(make, poller, nursery):
     """A receiver closes two connections, one of them itself, and opens new ones with their numbers in one call."""
     one, two = make(), make()

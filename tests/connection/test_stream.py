@@ -209,6 +209,26 @@ async def test_close_ends_the_network_connection_though_nobody_waits_for_it(star
     assert await theirs.receive_some(1) == b""
 
 
+@pytest.mark.parametrize("when", ["reading", "writing"])
+async def test_a_receiver_that_raises_loses_its_own_connection_only(start, when, caplog, autojump_clock):
+    def fail() -> None:
+        raise MemoryError
+
+    ours, theirs = memory_stream_pair()
+    transport, receiver = start(ours)
+    if when == "reading":
+        receiver.on_data = receiver.on_ended = fail
+        await theirs.send_all(b"data")
+    else:
+        receiver.outbox_moved = fail
+        transport.write(b"data")
+        assert await received(theirs, 4) == b"data"
+    await receiver.until(lambda: receiver.ended == 1)
+    assert await theirs.receive_some(1) == b""
+    (record,) = caplog.records
+    assert [type(error) for error in record.exc_info[1].exceptions] == [MemoryError]
+
+
 async def test_one_that_was_never_started_can_be_closed(autojump_clock):
     ours, theirs = memory_stream_pair()
     await StreamTransport(ours, HIGH_WATER).aclose()

@@ -80,6 +80,19 @@ async def test_a_callback_may_arm_the_next_and_cancel_others(timers, autojump_cl
     assert called == [start + 1, start + 2, start + 3]
 
 
+async def test_a_callback_that_raises_does_not_end_the_others(timers, caplog, autojump_clock):
+    def fail() -> None:
+        raise MemoryError
+
+    later = trio.Event()
+    timers.after(1, fail)
+    timers.after(1, later.set)
+    with trio.fail_after(2):
+        await later.wait()
+    (record,) = caplog.records
+    assert record.exc_info[0] is MemoryError
+
+
 async def test_what_a_cancelled_deadline_held_is_let_go_at_once(timers, autojump_clock):
     class Thing:
         def call(self) -> None:

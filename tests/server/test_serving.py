@@ -31,8 +31,10 @@ from trio_ws import (
     open_websocket,
     serve_websocket,
 )
+from trio_ws.connection import Connection
 from trio_ws.conversation import Conversation
 from trio_ws.listening import bind_tcp
+from trio_ws.transport.poller import Poller
 
 
 async def sleep(ws: WebSocket) -> None:
@@ -572,6 +574,42 @@ async def test_a_keyboard_interrupt_in_a_handler_comes_out_as_itself_and_tells_e
         await nursery.start(client, "now")
         ready.set()
     assert codes == [1001, 1001]
+
+
+@pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
+@pytest.mark.parametrize("busy", ["data_received", "send_keepalive"])
+def test_ctrl_c_while_the_shared_tasks_are_busy_lets_them_live_for_the_goodbyes(busy, monkeypatch):
+    """The poller and the timers work for all connections: without them the goodbyes would never end."""
+    codes: list[int] = []
+    plain = getattr(Connection, busy)
+
+    def struck(connection: Connection, *args: object) -> None:
+        if not connection._client:
+            monkeypatch.setattr(Connection, busy, plain)
+            signal.raise_signal(signal.SIGINT)
+        plain(connection, *args)
+
+    async def client(server: Server) -> None:
+        async with open_websocket(server.urls[0], when_peer_leaves="finish") as ws:
+            await ws.send("hello")
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await ws.receive()
+            codes.append(caught.value.code)
+
+    async def main() -> None:
+        class Note:
+            def started(self, server: Server) -> None:
+                nursery.start_soon(client, server)
+
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                times = attrs.evolve(QUICK, ping_interval=0.01)
+                with pytest.raises(KeyboardInterrupt):
+                    await serve_websocket(sleep, "127.0.0.1", 0, timeouts=times, poller=True, task_status=Note())
+
+    monkeypatch.setattr(Connection, busy, struck)
+    trio.run(main)
+    assert codes == [1001]
 
 
 class Faulty(trio.abc.Listener[trio.abc.Stream]):

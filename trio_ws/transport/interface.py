@@ -6,8 +6,10 @@ Only `aclose`, which waits for the transport's own tasks, is asynchronous.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trio_ws.transport.outbox import Buffer, Outbox
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     import trio
 
 __all__ = ["Receiver", "Transport"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 
 class Receiver(Protocol):
@@ -81,3 +85,14 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the network connection now, dropping what was not sent. The receiver hears nothing more."""
+
+    def give_up(self) -> None:
+        """Log the error that is being handled, and end this one connection as if the network had ended.
+
+        What a transport's task calls must not raise; if it does all the same (memory is short, say), the task, and with
+        it every other connection, lives on.
+        """
+        logger.exception("error in a connection: it is ended, others go on")
+        with contextlib.suppress(Exception):  # it says no more than the first
+            self.receiver.network_ended()
+        self.close()

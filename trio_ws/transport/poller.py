@@ -80,6 +80,8 @@ class Poller:
             flusher, self._flusher = self._flusher, None
             trio.lowlevel.reschedule(flusher)
 
+    # Ctrl-C strikes whatever code runs: not here, where all connections would lose their way to the network.
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Read and write for all connections, for ever. Cancel it when the last connection has ended."""
         try:
@@ -97,8 +99,12 @@ class Poller:
             await trio.lowlevel.wait_readable(readiness.fileno())
             # Looked up before the first is called: that one may close others, whose descriptors are used again.
             for transport, matter in [(transports[fd], matter) for fd, matter in readiness.poll()]:
-                transport.ready(matter)
+                try:
+                    transport.ready(matter)
+                except Exception:
+                    transport.give_up()
 
+    @trio.lowlevel.enable_ki_protection
     async def _flush_corked(self) -> None:
         """Run once in each scheduler turn after one in which something was held back."""
         while True:
@@ -107,7 +113,10 @@ class Poller:
                 await trio.lowlevel.wait_task_rescheduled(self._forget_flusher)
             corked, self._corked = self._corked, []
             for transport in corked:
-                transport.uncork()
+                try:
+                    transport.uncork()
+                except Exception:
+                    transport.give_up()
 
     def _forget_flusher(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._flusher = None

@@ -76,6 +76,8 @@ class StreamTransport(Transport):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._read)
                         nursery.start_soon(self._write)
+        except Exception:
+            self.give_up()
         finally:
             await self._close_stream()
 
