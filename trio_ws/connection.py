@@ -282,10 +282,8 @@ class Connection(Closing):
                 await self._step()
                 if inbox.items:
                     return self._take()
-            elif self._rest:
-                self._read_on()
             elif self.close_info is not None:
-                await trio.lowlevel.checkpoint_if_cancelled()
+                await self._step()  # who asks again and again lets others run, the one who will cancel it among them
                 raise self._disconnected()
             else:
                 if self._transport.outbox.size:

@@ -83,7 +83,8 @@ class Lifecycle:
         own: Exception | None = None
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
+                # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     self._websocket._nursery = nursery
                     try:
                         await self._converse()

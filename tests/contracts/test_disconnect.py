@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from support.networks import MemoryNetwork, RawPeer, SocketNetwork, Witness, binary, close, fragment, serving, text
@@ -490,6 +492,25 @@ async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clo
     async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)):
         peer = await RawPeer.dial(network)
         await peer.send(*[binary(b"x")] * 300)
+        await peer.rest()
+    assert streaks[0].longest == 64
+
+
+async def test_receiving_after_the_end_yields_at_least_every_64_and_so_the_handler_can_be_cancelled(autojump_clock):
+    """A handler that catches every error and tries again must not stop the world."""
+    streaks: list[Streak] = []
+    network = MemoryNetwork()
+
+    async def handler(ws: WebSocket) -> None:
+        streaks.append(Streak())
+        while streaks[0].longest <= 64:
+            with suppress(WebSocketDisconnect):
+                await ws.receive()
+            streaks[0].step()
+
+    async with serving(network, handler, timeouts=attrs.evolve(TIMES, cleanup_timeout=0)):
+        peer = await RawPeer.dial(network)
+        await peer.send(close(1000))
         await peer.rest()
     assert streaks[0].longest == 64
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 import trio
 
-from contracts.rig import LONG, status_of
+from contracts.rig import LONG, Rig, status_of
 from trio_ws import (
     InvalidMessage,
     LocalProtocolError,
@@ -197,6 +197,20 @@ async def test_a_handlers_error_ends_its_own_connection_and_nothing_else(server)
         assert await peer.next() == ("text", "still here")
         await peer.close()
     assert server.codes == [1011, 1000]
+
+
+@pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
+def test_a_childs_error_stays_in_its_connection_where_trio_runs_without_strict_groups(caplog):
+    server = Rig("server", "memory")
+
+    async def main():
+        async with server.connect(fails_in_a_child_task) as peer:
+            assert await peer.rest() == [("close", (1011, ""))]
+
+    trio.run(main, strict_exception_groups=False)
+    assert server.codes == [1011]
+    (record,) = caplog.records
+    assert record.exc_info[0] is MappedError
 
 
 async def test_strict_lets_the_error_out_of_serve_and_tells_everyone_else(server):
