@@ -1,0 +1,187 @@
+"""Connection over a transport that only notes what it is told: what real networks rarely do, in any order."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from support.networks import binary, close, ping, text
+
+from trio_ws import Limits, Timeouts, WebSocketDisconnect
+from trio_ws.connection import CONTROL_RESERVE, Connection
+from trio_ws.timers import Timers
+from trio_ws.transport.interface import Transport
+from trio_ws.transport.outbox import Outbox
+
+TIMES = Timeouts(ping_interval=None, close_timeout=5.0)
+
+
+class FakeTransport(Transport):
+    """Keeps what is written in its outbox, until the test lets the network take it."""
+
+    def __init__(self, high_water: int) -> None:
+        self.outbox = Outbox(high_water)
+        self.resumed = 0
+        self.finished = self.closed = False
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """There is nothing to start."""
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def write(self, data, *, hold=False) -> None:
+        self.outbox.put(data)
+
+    def flush(self) -> None:
+        """The network takes nothing by itself."""
+
+    def resume(self) -> None:
+        self.resumed += 1
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def close(self) -> None:
+        self.closed = True
+        self.outbox.close()
+
+    def take_all(self) -> bytes:
+        """Let the network take everything."""
+        taken = b""
+        while self.outbox.size:
+            head = self.outbox.peek()
+            taken += head
+            self.outbox.advance(len(head))
+        self.receiver.outbox_moved()
+        return taken
+
+
+@pytest.fixture
+async def timers(nursery):
+    timers = Timers()
+    nursery.start_soon(timers.run)
+    return timers
+
+
+@pytest.fixture
+async def make(timers):
+    def make(**limits: int) -> tuple[Connection, FakeTransport]:
+        transport = FakeTransport(Limits(**limits).outbox_bytes)
+        connection = Connection(transport, client=False, limits=Limits(**limits), timeouts=TIMES, timers=timers)
+        return connection, transport
+
+    return make
+
+
+def feed(connection: Connection, *frames: bytes) -> None:
+    connection.data_received(memoryview(b"".join(frames)))
+
+
+async def test_what_was_kept_for_want_of_room_is_received_after_the_network_has_ended(make, autojump_clock):
+    connection, transport = make(inbox_messages=1)
+    feed(connection, text("a"), text("b"), text("c"))
+    assert not connection.wants_data()
+    connection.network_ended()
+    assert connection.open
+    assert [await connection.receive() for _ in range(3)] == ["a", "b", "c"]
+    assert transport.closed
+    with pytest.raises(WebSocketDisconnect, match="1006"):
+        await connection.receive()
+
+
+async def test_a_close_frame_behind_what_was_kept_says_how_it_ended(make, autojump_clock):
+    connection, transport = make(inbox_messages=1)
+    feed(connection, text("a"), text("b"), close(4001, "over"))
+    connection.network_ended()
+    assert [await connection.receive() for _ in range(2)] == ["a", "b"]
+    with pytest.raises(WebSocketDisconnect, match="4001: over"):
+        await connection.receive()
+    transport.take_all()
+    assert transport.closed
+
+
+async def test_reading_goes_on_when_the_inbox_is_empty_and_not_before(make, autojump_clock):
+    connection, transport = make(inbox_messages=2)
+    feed(connection, text("a"), text("b"))
+    assert not connection.wants_data()
+    await connection.receive()
+    assert transport.resumed == 0
+    await connection.receive()
+    assert transport.resumed == 1
+    assert connection.wants_data()
+
+
+async def test_a_message_that_another_task_took_leaves_the_first_reader_waiting(make, autojump_clock):
+    """The reader that a message woke finds it gone, and waits for the next one."""
+    connection, _ = make()
+    got: list[str | bytes] = []
+
+    async def read() -> None:
+        got.append(await connection.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        feed(connection, text("stolen"))
+        assert await connection.receive() == "stolen"
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == []
+        feed(connection, text("its own"))
+    assert got == ["its own"]
+
+
+async def test_a_keepalive_ping_does_not_add_to_an_outbox_that_nobody_empties(make, autojump_clock):
+    connection, transport = make(outbox_bytes=100)
+    connection.send_keepalive()
+    assert transport.take_all()
+    transport.write(bytes(100 + CONTROL_RESERVE))
+    connection.send_keepalive()
+    assert transport.outbox.size == 100 + CONTROL_RESERVE
+
+
+async def test_the_latest_of_many_pings_is_answered_when_there_is_room_again(make, autojump_clock):
+    connection, transport = make(outbox_bytes=100)
+    transport.write(bytes(100 + CONTROL_RESERVE))
+    feed(connection, *(ping(b"%d" % number) for number in range(500)))
+    assert transport.outbox.size == 100 + CONTROL_RESERVE
+    assert transport.take_all().endswith(bytes(100))
+    assert transport.take_all() == b"\x8a\x03499"
+
+
+async def test_pings_after_our_close_frame_are_not_answered_and_grow_nothing(make, autojump_clock):
+    connection, transport = make()
+    connection.begin_close(1000, "")
+    size = transport.outbox.size
+    feed(connection, *[ping(b"x")] * 1000)
+    assert transport.outbox.size == size
+
+
+async def test_flush_waits_until_all_is_out_at_most_close_timeout(make, autojump_clock):
+    connection, transport = make()
+    transport.write(b"stuck")
+    start = trio.current_time()
+    await connection.flush()
+    assert trio.current_time() - start == TIMES.close_timeout
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.flush)
+        await trio.testing.wait_all_tasks_blocked()
+        transport.take_all()
+    assert trio.current_time() - start == TIMES.close_timeout
+
+
+async def test_a_connection_that_has_ended_leaves_no_deadline(make, timers, autojump_clock):
+    connection, transport = make(outbox_bytes=10)
+    await connection.send(bytes(100))
+    feed(connection, ping(b""))
+    connection.network_ended()
+    assert transport.closed
+    assert all(timer.callback is None for _, _, timer in timers._heap)
+
+
+async def test_one_read_may_hold_any_number_of_messages_and_control_frames(make, autojump_clock):
+    """However few places the inbox has, everything comes out once and in order."""
+    connection, transport = make(inbox_messages=3, inbox_bytes=40)
+    frames = [frame for number in range(200) for frame in (binary(b"%03d" % number), ping(b""), ping(b"%d" % number))]
+    feed(connection, *frames)
+    assert [await connection.receive() for _ in range(200)] == [b"%03d" % number for number in range(200)]
+    assert transport.take_all().count(b"\x8a") == 400
