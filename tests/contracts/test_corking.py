@@ -93,10 +93,9 @@ async def test_the_replies_to_one_packet_leave_in_one_system_call(sockets, calls
             await peer.leave()
 
 
+@pytest.mark.parametrize("sockets", ["poller"], indirect=True)
 async def test_replies_leave_when_16_kib_have_gathered(calls, sockets):
     """Nothing waits for a large inbox to be worked off. (The stream transport gathers what comes until its turn.)"""
-    if not sockets.poller:
-        pytest.skip("the stream transport's writer decides by itself")
     size, count = 1000, 60
 
     async def handler(ws: WebSocket) -> None:
