@@ -401,6 +401,9 @@ class Connection(Closing):
         self._senders_waiting += 1
         try:
             await self._transport.outbox.wait()
+        except trio.Cancelled:
+            self._call_if_writable()  # there may be room since: those who offer waited for this sender to go first
+            raise
         finally:
             self._senders_waiting -= 1
 

@@ -118,6 +118,21 @@ async def test_a_flush_by_anyone_tells_those_who_wait() -> None:
         assert told == [True]
 
 
+async def test_a_sender_that_is_cancelled_as_room_comes_does_not_keep_those_who_wait_from_hearing_of_it() -> None:
+    async with open_connection(outbox_bytes=SIZE) as (connection, peer):
+        fill(connection)
+        told: list[bool] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.send, "goes first when there is room")
+            await wait_all_tasks_blocked()
+            connection.when_writable(lambda: told.append(True))
+            nursery.cancel_scope.cancel()
+            while connection._transport.outbox.size:  # all in the turn in which the sender is cancelled
+                drain(peer)
+                connection._transport.flush()
+        assert told == [True]
+
+
 async def test_what_is_held_leaves_in_one_piece_at_the_end_of_the_turn() -> None:
     async with open_connection() as (connection, peer):
         for text in ("a", "b", "c"):

@@ -77,6 +77,17 @@ async def test_progress_is_when_the_network_took_something(autojump_clock):
     assert outbox.progress_time == trio.current_time() - 3
 
 
+async def test_an_attempt_that_moves_nothing_is_no_progress(autojump_clock):
+    outbox = Outbox(10)
+    outbox.put(b"12345")
+    outbox.advance(1)
+    await trio.sleep(3)
+    outbox.peek()
+    outbox.advance(0)
+    assert outbox.progress_time == trio.current_time() - 3
+    assert outbox.peek() == b"2345"
+
+
 async def test_who_waits_is_woken_when_there_is_room_and_not_before():
     outbox = Outbox(10)
     outbox.put(bytes(15))

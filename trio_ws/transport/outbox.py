@@ -66,8 +66,8 @@ class Outbox:
 
     def advance(self, count: int) -> None:
         """Take `count` bytes, at most those that `peek` returned, off the front: the network has them."""
-        if not self._chunks:
-            return  # closed while they were under way
+        if not count or not self._chunks:
+            return  # nothing has moved, or it was closed while they were under way
         head = self._chunks.popleft()
         if count < len(head):
             self._chunks.appendleft(memoryview(head)[count:])
