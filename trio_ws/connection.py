@@ -462,10 +462,12 @@ class Connection(Closing):
         self._transport.write(self._endpoint.encoder.pong(payload))
         self._watch_outbox()
 
-    def send_keepalive(self) -> None:
-        """Send a ping that nobody waits for; not behind so much that it would only add to it."""
-        if not self._pongs_wait:
-            self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
+    def send_keepalive(self) -> bool:
+        """Send a ping that nobody waits for; not behind so much that it would only add to it: then return False."""
+        if self._pongs_wait:
+            return False
+        self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
+        return True
 
     def _hang_up(self) -> None:
         super()._hang_up()

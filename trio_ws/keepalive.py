@@ -33,8 +33,8 @@ class Kept(Protocol):
     def paused(self) -> bool:
         """Whether the socket is not being read because the inbox is full."""
 
-    def send_keepalive(self) -> None:
-        """Send a ping that nobody waits for."""
+    def send_keepalive(self) -> bool:
+        """Send a ping that nobody waits for, unless too much is before it on its way out; say whether it was sent."""
 
     def fail(self, code: int, reason: str) -> None:
         """Give the peer up."""
@@ -88,7 +88,10 @@ class Keepalive:
         if now < due:
             self._again(due - now)
             return
-        self._connection.send_keepalive()
+        if not self._connection.send_keepalive():
+            # Who takes long for what it was sent is not dead; who takes nothing at all is `send_timeout`'s.
+            self._again(self._timeouts.ping_interval)
+            return
         if self._timeouts.ping_timeout != math.inf:
             self._pinged = now
         self._again(min(self._timeouts.ping_timeout, self._timeouts.ping_interval))

@@ -18,15 +18,19 @@ class FakeConnection:
         self.open = True
         self.paused = False
         self.answers = False
+        self.clogged = False
         self.log: list[tuple[float, object]] = []
 
     def _note(self, what: object) -> None:
         self.log.append((trio.current_time() - self.start, what))
 
-    def send_keepalive(self) -> None:
+    def send_keepalive(self) -> bool:
+        if self.clogged:
+            return False
         self._note("ping")
         if self.answers:
             self.heard_time = trio.current_time()
+        return True
 
     def fail(self, code: int, reason: str) -> None:
         self._note((int(code), reason))
@@ -50,6 +54,16 @@ def watch(timers: Timers, **times: float | None) -> tuple[FakeConnection, Keepal
     connection = FakeConnection()
     timeouts = Timeouts(**{"ping_interval": None, **times})  # type: ignore[arg-type]
     return connection, Keepalive(connection, timeouts, timers)
+
+
+async def test_a_peer_is_not_blamed_for_a_ping_that_could_not_be_sent(timers, autojump_clock):
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    connection.clogged = True
+    await trio.sleep(990)
+    assert connection.log == []
+    connection.clogged = False
+    await trio.sleep(30)
+    assert connection.log == [(1000, "ping"), (1005, DEAD)]
 
 
 async def test_a_silent_peer_is_pinged_and_given_up_when_it_does_not_answer(timers, autojump_clock):

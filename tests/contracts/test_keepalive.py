@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import trio
-from support.networks import RawPeer, SocketNetwork, Witness, pong, serving
+from support.networks import Frame, MemoryNetwork, RawPeer, SocketNetwork, Witness, pong, serving
 
 from contracts.rig import Rig
-from trio_ws import Timeouts, WebSocket, WebSocketDisconnect
-from trio_ws.protocol.frames import CLOSE, PING
+from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
+from trio_ws.protocol.frames import BINARY, CLOSE, PING
+from trio_ws.transport.outbox import WRITE_BYTES
 
 DEAD = ("close", (1011, "keepalive ping timeout"))
 PROBE = ("ping", b"keepalive")
@@ -89,6 +90,23 @@ async def test_a_handler_that_stalls_still_answers_pings(rig, autojump_clock):
         await trio.sleep(5)
         await peer.ping(b"are you there?")
         assert await peer.next() == ("pong", b"are you there?")
+
+
+async def test_a_silent_peer_that_takes_long_for_a_large_message_is_kept(autojump_clock):
+    network, size = MemoryNetwork(bounded=True), 10 * WRITE_BYTES
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.send(bytes(size))
+        await trio.sleep_forever()
+
+    times = Timeouts(ping_interval=4.0, ping_timeout=3.0, send_timeout=5.0)
+    async with serving(network, handler, timeouts=times, limits=Limits(outbox_bytes=1000)):
+        peer = await RawPeer.dial(network)
+        for _ in range(9):  # what is left of it after this is behind no ping
+            await trio.sleep(4)
+            assert await peer._more()
+        assert await peer.frame() == Frame(BINARY, bytes(size))
+        await peer.leave()
 
 
 async def test_an_idle_connection_is_closed_with_1001(rig, autojump_clock):

@@ -583,11 +583,11 @@ def test_ctrl_c_while_the_shared_tasks_are_busy_lets_them_live_for_the_goodbyes(
     codes: list[int] = []
     plain = getattr(Connection, busy)
 
-    def struck(connection: Connection, *args: object) -> None:
+    def struck(connection: Connection, *args: object) -> object:
         if not connection._client:
             monkeypatch.setattr(Connection, busy, plain)
             signal.raise_signal(signal.SIGINT)
-        plain(connection, *args)
+        return plain(connection, *args)
 
     async def client(server: Server) -> None:
         async with open_websocket(server.urls[0], when_peer_leaves="finish") as ws:
