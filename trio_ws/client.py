@@ -194,10 +194,10 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
     failure: BaseException | None = None
     async with trio.open_nursery() as shared:
         engine.start(shared)
-        transport.start(shared)
-        if connected.dialled.leftover:
-            connection.data_received(memoryview(connected.dialled.leftover))
         try:
+            transport.start(shared)
+            if connected.dialled.leftover:
+                connection.data_received(memoryview(connected.dialled.leftover))
             try:
                 with scope:
                     async with trio.open_nursery() as nursery:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import ssl
 import sys
 from collections import Counter
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -35,7 +37,6 @@ if sys.platform != "win32":
     import resource
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
     from trio_ws.conversation import Responder
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Server", "Statistics"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 SPARE_DESCRIPTORS = 64
 """What is left of the descriptor limit for listeners, logs and the application when `max_connections` is None."""
@@ -78,6 +81,7 @@ class Server:
 
     Raises:
         RuntimeError: the poller is demanded where there is none.
+        ValueError: the TLS context is one for clients.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class Server:
         self._responder = responder
         self._settings = settings or Settings()
         self._ssl_context = ssl_context
+        if ssl_context is not None and ssl_context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError("ssl_context is a client's: give ssl.create_default_context() ssl.Purpose.CLIENT_AUTH")
         if poller and not Poller.available():
             raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
         self._poller = poller
@@ -101,6 +107,7 @@ class Server:
         self._per_address: Counter[str] = Counter()  # of the same, by address
         self._numbers = count(1)
         self._max_connections = self._settings.limits.max_connections or _descriptors_left()
+        self._served = False
         self._shutdown = trio.Event()
         self._farewell = (int(CloseCode.GOING_AWAY), "")
         self._grace = self._settings.timeouts.shutdown_grace
@@ -128,7 +135,11 @@ class Server:
             trio.Cancelled: after every client was told 1001, and had its time as `shutdown` describes.
             ExceptionGroup: a listener fails for good; with `strict`, a handler's error. Every client was told 1001.
             KeyboardInterrupt: likewise, wherever it struck.
+            RuntimeError: it was called before.
         """
+        if self._served:
+            raise RuntimeError("a server serves once: make another one")
+        self._served = True
         try:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._shut_down_when_cancelled)
@@ -186,8 +197,9 @@ class Server:
                     self.shutdown()
                 accepting.cancel_scope.cancel(reason="the server shuts down")
         finally:
-            for listener in listeners:
-                await close_listener(listener)
+            with trio.CancelScope(shield=True):  # else the first one would be the last
+                for listener in listeners:
+                    await close_listener(listener)
         return interrupted
 
     async def _accept_from(self, listener: Listener, engine: Engine, nursery: trio.Nursery) -> None:
@@ -197,8 +209,9 @@ class Server:
             self._take_socket(sock, engine, nursery)
 
         def take_stream(stream: trio.abc.Stream) -> None:
-            conversation = self._conversation(peer_of_stream(stream), engine, secure=isinstance(stream, trio.SSLStream))
-            self._begin(conversation, engine.stream_transport(stream, high_water), nursery)
+            client, secure = peer_of_stream(stream), isinstance(stream, trio.SSLStream)
+            transport = engine.stream_transport(stream, high_water)
+            self._begin(self._conversation(client, engine, secure=secure), transport, nursery)
 
         if isinstance(listener, socket.socket):
             await accept_sockets(listener, take_socket)
@@ -206,14 +219,15 @@ class Server:
             await accept_streams(listener, take_stream)
 
     def _take_socket(self, sock: socket.socket, engine: Engine, nursery: trio.Nursery) -> None:
-        conversation = self._conversation(peer_of(sock), engine, secure=self._ssl_context is not None)
+        client = peer_of(sock)
         high_water = self._settings.limits.outbox_bytes
         if self._ssl_context is None:
             transport = engine.socket_transport(sock, high_water)
         else:
             stream = trio.SSLStream(stream_of(sock), self._ssl_context, server_side=True, https_compatible=True)
             transport = engine.stream_transport(stream, high_water)
-        self._begin(conversation, transport, nursery)
+        secure = self._ssl_context is not None
+        self._begin(self._conversation(client, engine, secure=secure), transport, nursery)
 
     def _begin(self, conversation: Conversation, transport: Transport, nursery: trio.Nursery) -> None:
         conversation.attach(transport)
@@ -247,6 +261,9 @@ class Server:
         error = None
         try:
             error = await conversation.run(nursery)
+        except Exception as failure:  # not the handler's: the kernel has no room for it, say
+            logger.exception("error in the connection of %s: it is ended, others go on", conversation.client)
+            error = failure
         finally:
             self._conversations.discard(conversation)
             if conversation.admitted:

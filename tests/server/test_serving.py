@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from functools import partial
 
 import attrs
@@ -34,6 +36,8 @@ from trio_ws import (
 from trio_ws.connection import Connection
 from trio_ws.conversation import Conversation
 from trio_ws.listening import bind_tcp
+from trio_ws.service import Service
+from trio_ws.serving import _OneService
 from trio_ws.transport.poller import Poller
 
 
@@ -476,6 +480,21 @@ class TestTheEnd:
         assert caught.value.status == 503
 
 
+async def test_a_server_serves_once(autojump_clock):
+    server = Server(_OneService(Service(handler=echo)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, [MemoryListener()])
+        server.shutdown()
+    with pytest.raises(RuntimeError, match="serves once"):
+        await server.serve([MemoryListener()])
+
+
+async def test_a_tls_context_for_clients_is_refused():
+    """`ssl.create_default_context()` makes one: every client would be dropped without a word."""
+    with pytest.raises(ValueError, match="CLIENT_AUTH"):
+        await serve_websocket(echo, "127.0.0.1", 0, ssl_context=ssl.create_default_context())
+
+
 async def _shut_down_once_connected(server: Server) -> None:
     while not server.statistics().connections:
         await trio.sleep(0.001)
@@ -658,6 +677,39 @@ class TestAcceptErrors:
                 await trash.aclose()
         assert caught.value.code == 1001
         assert broken.closed
+
+    async def test_all_listeners_are_closed_also_when_an_error_ends_the_server(self, autojump_clock):
+        async def fail(ws: WebSocket) -> None:
+            raise ValueError
+
+        listeners = [Faulty(), Faulty()]
+        with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                await serve(nursery, fail, listeners=listeners, strict=True)
+                nursery.start_soon(_stay, listeners[1].inner)
+        assert [listener.closed for listener in listeners] == [True, True]
+
+    @pytest.mark.parametrize("strict", [False, True])
+    async def test_a_connection_that_the_kernel_has_no_room_to_watch_is_lost_and_no_other(
+        self, strict, monkeypatch, caplog
+    ):
+        add = Poller.add
+
+        def refuse(*_: object) -> None:
+            monkeypatch.setattr(Poller, "add", add)
+            raise OSError(errno.ENOSPC, "too many are watched")
+
+        expected = pytest.RaisesGroup(OSError, flatten_subgroups=True) if strict else nullcontext()
+        with expected:
+            async with trio.open_nursery() as nursery:
+                server = await serve(nursery, poller=True, strict=strict)
+                monkeypatch.setattr(Poller, "add", refuse)
+                with pytest.raises(ConnectError):
+                    await works(server.urls[0], poller=False)
+                assert await works(server.urls[0], poller=False)
+                server.shutdown()
+        (record,) = caplog.records
+        assert record.exc_info[0] is OSError
 
     @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
     async def test_a_socket_that_fails_for_one_connection_goes_on(self, nursery, poller, monkeypatch):

@@ -65,8 +65,8 @@ class Poller:
 
     def add(self, transport: PollerTransport, fd: int, wanted: int) -> None:
         """Begin to watch a transport's socket."""
-        self._transports[fd] = transport
         self.readiness.add(fd, wanted)
+        self._transports[fd] = transport
 
     def remove(self, fd: int) -> None:
         """Stop watching a socket that is about to be closed."""
@@ -160,8 +160,9 @@ class PollerTransport(Transport):
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read; the poller's task does the work."""
         if self._sock is not None:
-            self._fd = self._sock.fileno()
-            self._poller.add(self, self._fd, self._wanted)
+            fd = self._sock.fileno()
+            self._poller.add(self, fd, self._wanted)
+            self._fd = fd
 
     # --- writing -------------------------------------------------------------------------------------------------
 
