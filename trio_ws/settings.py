@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
 
-__all__ = ["Origins", "Settings", "compression_of", "origins_of"]
+__all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
 
 Origins: TypeAlias = "Iterable[str] | Literal['*'] | None"
 """Who may connect from a browser: None for pages of the same origin, "*" for all, or those origins beside it."""
 
 
 def compression_of(value: Compression | bool | None) -> Compression | None:
-    """Return what `compression=` means: True for the defaults, False and None for no compression."""
-    if isinstance(value, Compression):
+    """Return what `compression=` means: True for the defaults, False and None for no compression.
+
+    Raises:
+        TypeError: it is nothing of these.
+    """
+    if value is None or isinstance(value, Compression):
         return value
+    if not isinstance(value, bool):
+        raise TypeError(f"compression takes a Compression, True or False, not {value!r}")
     return Compression() if value else None
+
+
+def of_kind(kind: type[Any], *, optional: bool = False) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    """Return a validator of attrs: a value is a `kind`, or None if it is optional, else it is a `TypeError`."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not (isinstance(value, kind) or (optional and value is None)):
+            raise TypeError(f"{attribute.name} takes {kind.__name__}(...), not {value!r}")
+
+    return check
 
 
 def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
@@ -39,7 +55,7 @@ def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
 class Settings:
     """The settings of a server or a client."""
 
-    limits: Limits = attrs.field(factory=Limits)
-    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    limits: Limits = attrs.field(factory=Limits, validator=of_kind(Limits))
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)

@@ -42,7 +42,7 @@ def judge(
         error: what left the handler, None if nothing did.
         connected: whether the connection is open: if not, a disconnect says only what is known.
         is_good: whether a disconnect with this code is no error.
-        close_code_of: the application's own map, None for a code that it does not know.
+        close_code_of: the application's own map, which is asked first; None for an error that it does not know.
     """
 
     def of_leaf(leaf: BaseException) -> Verdict | None:
@@ -51,14 +51,8 @@ def judge(
                 return None
             case WebSocketDisconnect() if is_good(leaf.code):
                 return WELL
-            case WebSocketException():
-                return Verdict(leaf.code, leaf.reason)
-            case UnexpectedMessage():
-                return Verdict(CloseCode.UNSUPPORTED_DATA, str(leaf))
-            case InvalidMessage():
-                return Verdict(CloseCode.INVALID_PAYLOAD, "invalid message")
         code = None if close_code_of is None else close_code_of(leaf)
-        return UNFORESEEN if code is None or not is_wire_code(code) else Verdict(code)
+        return _by_type(leaf) if code is None or not is_wire_code(code) else Verdict(code)
 
     verdicts = {verdict for leaf in leaves(error) if (verdict := of_leaf(leaf)) is not None}
     if not verdicts:
@@ -66,6 +60,18 @@ def judge(
     if len({verdict.code for verdict in verdicts}) > 1 or UNFORESEEN in verdicts:
         return UNFORESEEN
     return min(verdicts, key=lambda verdict: verdict.reason)
+
+
+def _by_type(error: BaseException) -> Verdict:
+    match error:
+        case WebSocketException():
+            return Verdict(error.code, error.reason)
+        case UnexpectedMessage():
+            return Verdict(CloseCode.UNSUPPORTED_DATA, str(error))
+        case InvalidMessage():
+            return Verdict(CloseCode.INVALID_PAYLOAD, "invalid message")
+        case _:
+            return UNFORESEEN
 
 
 def leaves(error: BaseException | None) -> Iterator[BaseException]:

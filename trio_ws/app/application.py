@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
@@ -18,6 +18,7 @@ from trio_ws.app.router import Router
 from trio_ws.app.visit import Visit
 from trio_ws.codes import check_close
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -41,7 +42,10 @@ __all__ = ["App"]
 
 E = TypeVar("E", bound=Callable[..., Any])
 
-Lifespan = Callable[["App"], AbstractAsyncContextManager[object]]
+Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[object] | AsyncIterator[object]]"
+
+_CODED: Final = (WebSocketException, UnexpectedMessage, InvalidMessage)
+"""Errors that close with a code of their own: a code for `Exception` is not for them."""
 
 
 class App(Router):
@@ -51,7 +55,7 @@ class App(Router):
         controllers: classes to register, as `add_controller` does.
         guards: stand before the guards of every route.
         lifespan: an asynchronous context manager that is entered before the first connection and left after the last;
-            tasks started in `app.nursery` run meanwhile.
+            tasks started in `app.nursery` run meanwhile. `@asynccontextmanager` may be left out.
         limits: what one peer may cost.
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
@@ -94,7 +98,9 @@ class App(Router):
         self.max_threads = max_threads
         self.responder: _AppResponder = _AppResponder(self)
         """What a `Server` serves the application with."""
-        self._lifespan = lifespan
+        self._lifespan: Callable[[App], Any] | None = (
+            asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
+        )
         self._pages = Pages()
         self._rooms = Rooms()
         self._close_codes: dict[type[BaseException], int] = {}
@@ -102,7 +108,7 @@ class App(Router):
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
         self._server: Server | None = None
-        self._table: list[Route] | None = None
+        self._table: list[Route] = []
         for controller in controllers:
             self.add_controller(controller)
 
@@ -133,14 +139,21 @@ class App(Router):
         """
         self._pages.add_folder(prefix, Path(folder))
 
-    def close_on(self, error: type[BaseException], code: int) -> None:
+    def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` when an error of that type leaves a handler; the most derived type counts.
 
+        It holds for the whole application. It may stand above a function as `@app.close_on(...)`, which it leaves as
+        it is.
+
         Raises:
+            TypeError: that is no type of error.
             ValueError: the code may not be sent.
         """
+        if not (inspect.isclass(error) and issubclass(error, Exception)):
+            raise TypeError(f"close_on() takes a type of error and a code, not {error!r}")
         check_close(code, "")
         self._close_codes[error] = code
+        return lambda function: function
 
     def on_error(self, function: E) -> E:
         """Call `function(ws, error)` after an error that nobody foresaw was logged; it may be `async`."""
@@ -199,22 +212,22 @@ class App(Router):
         """Enter what surrounds all connections: the nursery, the rooms, and the application's `lifespan`.
 
         Raises:
-            RegistrationError: a method was decorated whose class is no controller.
+            RegistrationError: a method was decorated whose class is no controller, or a route cannot work.
             RuntimeError: the application runs already.
         """
-        self.check_pending()
         if self._nursery is not None:
             raise RuntimeError("the application runs already")
+        self.check_pending()
+        self._table = self.checked_routes()
         lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
-            self._table = list(self.routes())
             try:
                 async with self._rooms.running(), lifespan:
                     yield
             finally:
-                self._nursery = self._limiter = self._table = self._server = None
+                self._nursery = self._limiter = self._server = None
             nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
@@ -245,7 +258,7 @@ class App(Router):
 
         Raises:
             OSError: an address cannot be listened on.
-            RegistrationError: a method was decorated whose class is no controller.
+            RegistrationError: as `lifespan_context` raises it.
             trio.Cancelled: after every client was told 1001.
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
@@ -280,7 +293,9 @@ class App(Router):
 
     def match(self, raw_path: str) -> tuple[Route, dict[str, Any]] | None:
         """Return the first route that a path matches, with the values of its parameters."""
-        for route in self._table if self._table is not None else self.routes():
+        if len(self._table) != self.route_count():  # some were registered while the application runs
+            self._table = self.checked_routes()
+        for route in self._table:
             values = route.pattern.match(raw_path)
             if values is not None:
                 return route, values
@@ -295,8 +310,11 @@ class App(Router):
             websocket._on_answer = lambda: sessions.header(session)
 
     def close_code_of(self, error: BaseException) -> int | None:
-        """Return what `close_on` says of an error."""
-        return next((self._close_codes[kind] for kind in type(error).__mro__ if kind in self._close_codes), None)
+        """Return what `close_on` says of an error; of one that has a code anyhow only if it names that type."""
+        for kind in type(error).__mro__:
+            if kind in self._close_codes or kind in _CODED:
+                return self._close_codes.get(kind)
+        return None
 
     async def report(self, websocket: WebSocket, error: BaseException) -> None:
         """Call `on_error`, if there is one."""

@@ -5,13 +5,15 @@ A room has a form for them too, since they cannot await what `Room` offers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
+from trio_ws.app.hints import underlying
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
 
 T = TypeVar("T")
+
+_END: Final = object()
+"""What a generator that has ended yields for us."""
 
 Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
 """Whom a message is not for: one connection, or several; `member.websocket` is one too."""
@@ -231,7 +236,7 @@ def expect_reading(websocket: WebSocket) -> None:
 
 def in_thread(
     function: Callable[..., Any], websocket: WebSocket, limiter: trio.CapacityLimiter
-) -> Callable[..., Awaitable[Any]]:
+) -> Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]:
     """Return an asynchronous form of a plain function: it runs in a worker thread, on a blocking `websocket`.
 
     Args:
@@ -239,15 +244,32 @@ def in_thread(
         websocket: the connection it is for.
         limiter: bounds the threads.
 
+    Of a generator function it is an asynchronous generator, each step of which is made in a thread.
+
     Cancellation reaches the thread in whatever method of the connection it waits; the thread is waited for.
     """
     blocking = BlockingWebSocket(websocket)
 
-    @wraps(function)
-    async def run(*args: Any, **kwargs: Any) -> Any:
+    def filled(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         expect_reading(websocket)
         swapped = [blocking if value is websocket else value for value in args]
         named = {name: blocking if value is websocket else value for name, value in kwargs.items()}
-        return await trio.to_thread.run_sync(partial(function, *swapped, **named), limiter=limiter)
+        return partial(function, *swapped, **named)
 
-    return run
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        return await trio.to_thread.run_sync(filled(*args, **kwargs), limiter=limiter)
+
+    def run_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        return _in_steps(filled(*args, **kwargs)(), limiter)
+
+    return run_generator if inspect.isgeneratorfunction(underlying(function)) else run
+
+
+async def _in_steps(generator: Generator[Any, Any, Any], limiter: trio.CapacityLimiter) -> AsyncGenerator[Any, None]:
+    """Yield what a plain generator does; it is closed with this one."""
+    try:
+        while (value := await trio.to_thread.run_sync(next, generator, _END, limiter=limiter)) is not _END:
+            yield value
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(generator.close, limiter=limiter)

@@ -17,13 +17,11 @@ from trio_ws.app.conversion import Validator, adapter_for
 from trio_ws.app.hints import Scope, label_of, unresolvable
 from trio_ws.app.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
 from trio_ws.app.problems import RegistrationError
+from trio_ws.app.signature import CONNECTION_NAMES
 from trio_ws.request import Request
 from trio_ws.websocket import WebSocket
 
 __all__ = ["BodyParameter", "body_parameter", "code_parameter"]
-
-CONNECTION_NAMES = frozenset({"ws", "websocket"})
-"""A parameter of that name without an annotation is the connection, not the message."""
 
 CODE_NAMES = frozenset({"code", "close_code"})
 """A parameter of `on_disconnect` of that name is the close code, wherever it stands."""
@@ -103,7 +101,7 @@ def _annotation(parameter: Parameter, scope: Scope) -> Any:
     if parameter.annotation is Parameter.empty:
         return Parameter.empty
     try:
-        return scope.resolve(parameter.annotation)
+        return scope.resolve(parameter.name, parameter.annotation)
     except Exception as error:  # an annotation is code; `signature` complains of those that are not the body's
         return _Unresolved(parameter.annotation, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -48,7 +49,12 @@ class Mark:
 def in_class_body(function: Callable[..., Any]) -> bool:
     """Say whether `function` is being defined in the body of a class, and so will be a method."""
     parent = getattr(function, "__qualname__", "").rpartition(".")[0]
-    return bool(parent) and not parent.endswith("<locals>")
+    if not parent or parent.endswith("<locals>"):
+        return False
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_qualname != parent:
+        frame = frame.f_back
+    return frame is not None
 
 
 def mark(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
@@ -60,16 +66,29 @@ def marks_of(controller: type) -> list[Mark]:
     """Return the routes of a class, its bases' first, overridden methods' not.
 
     Raises:
-        RegistrationError: there are none.
+        RegistrationError: there are none, or one cannot be called on an instance.
     """
     found: dict[str, list[Mark]] = {}
     for owner in reversed(controller.__mro__):
         for name, member in vars(owner).items():
-            function = getattr(member, "__wrapped__", member)
-            found[name] = list(getattr(function, _MARKS, ()))
+            found[name] = _marks_on(member)
+            if found[name] and isinstance(member, staticmethod | classmethod):
+                raise RegistrationError(
+                    f"{owner.__qualname__}.{name} is a {type(member).__name__}: a controller's routes are plain methods"
+                )
     marks = [each for listed in found.values() for each in listed]
     if not marks:
         raise RegistrationError(
             f"controller {controller.__qualname__} has no routes: decorate its methods with @websocket or @listener"
         )
+    if not controller.__dictoffset__:
+        raise RegistrationError(
+            f"controller {controller.__qualname__} has __slots__, none for the connection: derive it from Controller"
+        )
     return marks
+
+
+def _marks_on(member: object) -> list[Mark]:
+    """Return what was noted on a member of a class, or on the function that it was made of."""
+    marks: list[Mark] | None = getattr(member, "__dict__", {}).get(_MARKS)
+    return list(getattr(getattr(member, "__wrapped__", None), _MARKS, ()) if marks is None else marks)

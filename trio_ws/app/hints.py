@@ -17,8 +17,9 @@ from typing import Any, Self
 from trio_ws.request import Request
 from trio_ws.websocket import WebSocket
 
-__all__ = ["Scope", "label_of", "underlying", "unresolvable"]
+__all__ = ["Scope", "label_of", "layers", "underlying", "unresolvable"]
 
+_RESOLVED = "__trio_ws_resolved__"
 # What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
 _OURS = {"Request": Request, "WebSocket": WebSocket}
 
@@ -39,8 +40,9 @@ def unresolvable(annotation: object, error: Exception) -> str:
     )
 
 
-def underlying(function: Any) -> Any:
-    """Return what was written with `def`, below partials, methods, decorators and callable objects; or the class."""
+def layers(function: Any) -> Iterator[Any]:
+    """Go from a callable through partials, methods, decorators and callable objects to what was written with `def`."""
+    yield function
     while not inspect.isclass(function):
         if isinstance(function, functools.partial):
             function = function.func
@@ -51,18 +53,27 @@ def underlying(function: Any) -> Any:
         elif not isinstance(function, FunctionType) and isinstance(type(function).__call__, FunctionType):
             function = type(function).__call__
         else:
-            break
-    return function
+            return
+        yield function
+
+
+def underlying(function: Any) -> Any:
+    """Return what was written with `def`, below everything that `layers` goes through; or the class."""
+    *_, written = layers(function)
+    return written
 
 
 class Scope:
     """The names that annotations may use in one place.
 
+    What an annotation means is remembered with the function or class that it was written for: a function is looked at
+    again when its router is included, and by then the names around it may be gone.
+
     Args:
         function: any callable, whose annotations they are; of a class those of its constructor.
     """
 
-    __slots__ = ("_globals", "_locals")
+    __slots__ = ("_globals", "_known", "_locals")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         target = underlying(function)
@@ -72,10 +83,12 @@ class Scope:
                 (base for base in target.__mro__ if not {"__init__", "__new__"}.isdisjoint(vars(base))), target
             )
             self._look(_module_names(owner), f"{owner.__qualname__}.__init__")
+            self._known = _known_of(vars(owner).get("__init__"))
         else:
             module = getattr(target, "__globals__", None)
             self._look(_module_names(target) if module is None else module, getattr(target, "__qualname__", ""))
             self._add(_closure(target))
+            self._known = _known_of(target)
         self._add({parameter.__name__: parameter for parameter in getattr(target, "__type_params__", ())})
 
     @classmethod
@@ -83,6 +96,7 @@ class Scope:
         """Return the scope of the annotations in the body of a class."""
         scope = cls.__new__(cls)
         scope._look(_module_names(kind), f"{kind.__qualname__}.field")
+        scope._known = _known_of(kind)
         return scope
 
     def _look(self, module: dict[str, Any], qualname: str) -> None:
@@ -97,14 +111,32 @@ class Scope:
             self._globals = {**self._globals, **names}
             self._locals.update(names)
 
-    def resolve(self, annotation: Any) -> Any:
+    def resolve(self, name: str, annotation: Any) -> Any:
         """Return what an annotation means, with its metadata.
+
+        Args:
+            name: of the parameter, or the field, that is annotated.
+            annotation: as it was written.
 
         Raises:
             Exception: whatever it raises: a NameError, if a name of it is not known here.
         """
-        holder = SimpleNamespace(__annotations__={"it": annotation})
-        return typing.get_type_hints(holder, self._globals, self._locals, include_extras=True)["it"]
+        known = self._known.get(name)
+        if known is None or known[0] is not annotation:
+            holder = SimpleNamespace(__annotations__={"it": annotation})
+            hints = typing.get_type_hints(holder, self._globals, self._locals, include_extras=True)
+            known = self._known[name] = annotation, hints["it"]
+        return known[1]
+
+
+def _known_of(holder: Any) -> dict[str, tuple[Any, Any]]:
+    """Return where it is remembered what the annotations of a function, or of a class body, mean."""
+    if not isinstance(holder, FunctionType | type):
+        return {}
+    if _RESOLVED not in vars(holder):
+        setattr(holder, _RESOLVED, {})
+    known: dict[str, tuple[Any, Any]] = vars(holder)[_RESOLVED]
+    return known
 
 
 def _module_names(target: object) -> dict[str, Any]:

@@ -41,11 +41,13 @@ class ListenerOptions:
         ValueError: an option makes no sense.
     """
 
-    encoding: ValueType = attrs.field(default="json", validator=attrs.validators.in_(("json", "text", "bytes")))
+    encoding: ValueType = "json"
     on_invalid: OnInvalid = "reply"
     concurrency: int = attrs.field(default=1, validator=attrs.validators.ge(1))
 
     def __attrs_post_init__(self) -> None:
+        if self.encoding not in ("json", "text", "bytes"):
+            raise ValueError(f'encoding is "json", "text" or "bytes", not {self.encoding!r}')
         if not callable(self.on_invalid) and self.on_invalid not in ("reply", "close"):
             raise ValueError(f'on_invalid is "reply", "close" or a function, not {self.on_invalid!r}')
 
@@ -135,7 +137,8 @@ async def converse(websocket: WebSocket, callbacks: Callbacks) -> None:
         WebSocketDisconnect: it ended with a code that is not caught.
         UnexpectedMessage: a message of the wrong kind; it closes with 1003.
         InvalidMessage: after the reply, under `on_invalid="close"`; it closes with 1007.
-        NotAReply: a callback returned something that cannot be sent; it closes with 1011.
+        NotAReply: a callback returned something that cannot be sent, half of a surrogate pair included; it closes with
+            1011.
     """
     channel = websocket._open_channel()
     try:
@@ -190,10 +193,9 @@ async def _answer_in_turn(
     except WebSocketDisconnect:
         if channel.close_info is None:
             raise  # of another connection
-    finally:
-        slots.release()
     await turn.before.wait()
     turn.done.set()
+    slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
 
 
 async def _answer(channel: Channel, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
@@ -256,7 +258,6 @@ async def _send_reply(reply: Any, callbacks: Callbacks, send: Send) -> None:
     if reply is None:
         return
     try:
-        payload = encode_reply(reply, callbacks.options.encoding)
-    except NotAReply as error:
+        await send(encode_reply(reply, callbacks.options.encoding))
+    except (NotAReply, UnicodeEncodeError) as error:
         raise NotAReply(f"{callbacks.name}: {error}") from None
-    await send(payload)

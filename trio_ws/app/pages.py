@@ -135,8 +135,12 @@ def _response(content: Any) -> Response:
 
 async def _file(path: Path, *, within: Path) -> Response | None:
     def read() -> bytes | None:
-        real = path.resolve()
-        return real.read_bytes() if real.is_file() and real.is_relative_to(within.resolve()) else None
+        try:
+            real = path.resolve()
+            found = real.is_file() and real.is_relative_to(within.resolve())
+        except (OSError, RuntimeError):  # a name too long, links in a circle: who asks so shall not fill the log
+            return None
+        return real.read_bytes() if found else None
 
     body = await trio.to_thread.run_sync(read)
     if body is None:

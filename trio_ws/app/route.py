@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,17 +13,20 @@ import attrs
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan
+from trio_ws.app.hints import layers, underlying
 from trio_ws.app.listener import Listener
-from trio_ws.app.path import PathPattern
+from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
 from trio_ws.codec import ValueType, resolve_types
+from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.disconnect import WhenPeerLeaves, check_policy
+from trio_ws.settings import compression_of, of_kind
 from trio_ws.websocket import GOOD_CODES, CaughtCodes
 
 if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
-    from trio_ws.config import Compression, Limits, Timeouts
-    from trio_ws.disconnect import WhenPeerLeaves
+    from trio_ws.app.path import Converter
 
 __all__ = ["Call", "Route", "RouteOptions", "Target"]
 
@@ -38,6 +41,12 @@ def _guards(guards: Iterable[Guard]) -> tuple[Guard, ...]:
     return tuple(guards)
 
 
+def _caught(codes: CaughtCodes) -> CaughtCodes:
+    if codes is not all and (isinstance(codes, str) or not isinstance(codes, Collection)):
+        raise TypeError(f"caught_close_codes takes a list of codes, or the built-in all, not {codes!r}")
+    return codes
+
+
 def _names(names: Iterable[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise TypeError(f"subprotocols takes a list of names: write subprotocols=[{names!r}]")
@@ -49,6 +58,7 @@ class RouteOptions:
     """The options of one route, as `Router.websocket` describes them.
 
     Raises:
+        TypeError: an option is of another kind.
         ValueError: a type is unknown, or `value_type` differs from another one.
     """
 
@@ -56,19 +66,18 @@ class RouteOptions:
     send_type: ValueType | None = None
     value_type: ValueType | None = None
     auto_accept: bool = True
-    caught_close_codes: CaughtCodes = GOOD_CODES
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=_caught)
     guards: tuple[Guard, ...] = attrs.field(default=(), converter=_guards)
-    when_peer_leaves: WhenPeerLeaves = attrs.field(
-        default="drain", validator=attrs.validators.in_(("drain", "cancel", "finish"))
-    )
+    when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    limits: Limits | None = None
-    timeouts: Timeouts | None = None
+    limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
+    timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
     name: str | None = None
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, self.value_type)
+        compression_of(self.compression)
 
 
 @cache
@@ -87,6 +96,7 @@ class Call:
         function: for a controller's method the function of the class, not bound.
         plan: of its parameters.
         method: whether it is a controller's, and gets the instance first.
+        blocking: whether it is a plain function, which runs in a thread.
         body: the parameter that takes a message.
         code: the parameter that takes the close code.
     """
@@ -94,6 +104,7 @@ class Call:
     function: Callable[..., Any]
     plan: Plan
     method: bool
+    blocking: bool
     body: BodyParameter | None = None
     code: str | None = None
 
@@ -111,7 +122,7 @@ class Call:
         """Plan the call of `function`, which is registered for `where`.
 
         Raises:
-            RegistrationError: there is a parameter that nobody provides.
+            RegistrationError: there is a parameter that nobody provides, or none can be provided in time.
         """
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
@@ -119,22 +130,30 @@ class Call:
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
-        call = cls(function, plan, method, body, code)
-        if not call.blocking and any(parameter.key == BLOCKING_KEY for parameter in plan.parameters):
-            raise RegistrationError(
-                f"{where}: {plan.label}: an async function takes a WebSocket; BlockingWebSocket is for plain functions"
-            )
+        call = cls(function, plan, method, _blocks(function), body, code)
+        why = call._unfit(takes_body=takes_body, takes_code=takes_code)
+        if why:
+            raise RegistrationError(f"{where}: {plan.label}: {why}")
         return call
 
-    @property
-    def blocking(self) -> bool:
-        """Whether it is a plain function, which runs in a thread."""
-        function = inspect.unwrap(self.function)
-        return not (
-            inspect.iscoroutinefunction(function)
-            or inspect.isasyncgenfunction(function)
-            or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - an object with one
-        )
+    def _unfit(self, *, takes_body: bool, takes_code: bool) -> str:
+        """Say why the function cannot be called for what it is registered, with the fix; "" if it can."""
+        written = underlying(self.function)
+        if not takes_body and (inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)):
+            return "it yields: only a listener's function for messages may; what is to be left again is for Depends()"
+        own = self.plan.parameters if self.blocking else ()
+        if any(each.key == BLOCKING_KEY and each not in own for each in self.plan.flat()):
+            return "async functions and dependencies take a WebSocket; BlockingWebSocket is for plain functions"
+        if takes_code and any(each.dependency is not None and each.dependency.entered for each in self.plan.flat()):
+            return "what it depends on is left before on_disconnect is called: enter it in the function itself"
+        return ""
+
+
+def _blocks(function: Callable[..., Any]) -> bool:
+    """Say whether nothing about a function is asynchronous, the decorators above it included."""
+    return not any(
+        inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer) for layer in layers(function)
+    )
 
 
 @attrs.frozen(eq=False)
@@ -148,8 +167,10 @@ class Route:
     guards: tuple[Guard, ...]
     """The application's, then the routers', the controller's, the route's own."""
     controller: type | None = None
+    converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
+    """What the pattern was made with: a router that includes the route makes it anew."""
     _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
-    _calls: dict[Callable[..., Any], Call] = attrs.field(factory=dict, init=False, repr=False)
+    _calls: dict[tuple[int, bool, bool], Call] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -185,8 +206,9 @@ class Route:
             RegistrationError: one of them cannot be a guard.
         """
         if not self._guard_plans:
+            types = {kind: key for kind, key in given_types().items() if kind is not BlockingWebSocket}
             self._guard_plans.extend(
-                GuardPlan.of(guard, path_names=self.pattern.types, types=given_types(), where=f"route {self.path!r}")
+                GuardPlan.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
                 for guard in self.guards
             )
         return self._guard_plans
@@ -207,9 +229,10 @@ class Route:
         takes_code: bool = False,
         method: bool = True,
     ) -> Call:
-        call = self._calls.get(function)
+        key = (id(function), takes_body, takes_code)  # it need not have a hash, and the call keeps it
+        call = self._calls.get(key)
         if call is None:
-            call = self._calls[function] = Call.of(
+            call = self._calls[key] = Call.of(
                 function,
                 path_names=self.pattern.types,
                 where=f"route {self.path!r}",
@@ -221,6 +244,8 @@ class Route:
 
     def check(self) -> None:
         """Raise `RegistrationError` if one of the route's functions cannot be called."""
+        if inspect.isclass(self.target):
+            raise RegistrationError(f"route {self.path!r}: {self.name} is a class: decorate it with @app.controller()")
         if isinstance(self.target, Listener):
             self.receive(self.target)
             self.connect(self.target)

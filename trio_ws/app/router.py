@@ -29,6 +29,7 @@ C = TypeVar("C", bound=type)
 
 def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
     """Mark a controller's method as a view; see `Router.websocket`."""
+    _check_text(path, "websocket")
     chosen = RouteOptions(**options)
 
     def decorate(function: F) -> F:
@@ -47,6 +48,7 @@ def listener(
     **options: Unpack[RouteKeywords],
 ) -> Callable[[Callable[..., Any]], Listener]:
     """Mark a controller's method as a listener; see `Router.listener`."""
+    _check_text(path, "listener")
     chosen = RouteOptions(**options)
     treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
 
@@ -58,15 +60,14 @@ def listener(
     return decorate
 
 
-@attrs.frozen
-class _Entry:
-    """A route as it was registered, before prefixes and outer guards."""
+def _check_text(path: object, decorator: str) -> None:
+    if not isinstance(path, str):
+        raise RegistrationError(f'@{decorator} takes a path: write @{decorator}("/path"), not {path!r}')
 
-    path: str
-    target: Target
-    options: RouteOptions
-    guards: tuple[Guard, ...] = ()
-    controller: type | None = None
+
+def _check_prefix(prefix: str) -> None:
+    if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+        raise ValueError(f"a prefix begins with a slash and does not end with one, unlike {prefix!r}")
 
 
 class Router:
@@ -88,12 +89,11 @@ class Router:
         guards: Iterable[Guard] = (),
         converters: Mapping[str, Converter] | None = None,
     ) -> None:
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise ValueError(f"a prefix begins with a slash and does not end with one, unlike {prefix!r}")
+        _check_prefix(prefix)
         self._prefix = prefix
         self._guards = tuple(guards)
         self._converters = {**DEFAULT_CONVERTERS, **(converters or {})}
-        self._entries: list[_Entry] = []
+        self._routes: list[Route] = []
         self._included: list[tuple[str, Router]] = []
         self._pending: list[Callable[..., Any]] = []
 
@@ -124,7 +124,7 @@ class Router:
             if in_class_body(function):
                 self._pending.append(decorate(function))
             else:
-                self._add(_Entry(path, function, RouteOptions(**options)))
+                self._add(path, function, RouteOptions(**options))
             return function
 
         return register
@@ -164,7 +164,7 @@ class Router:
             if in_class_body(function):
                 self._pending.append(function)
             else:
-                self._add(_Entry(path, made, RouteOptions(**options)))
+                self._add(path, made, RouteOptions(**options))
             return made
 
         return register
@@ -178,7 +178,9 @@ class Router:
 
         Raises:
             RegistrationError: it has no routes, or one of them cannot work.
+            ValueError: the prefix does not begin with a slash, or ends with one.
         """
+        _check_text(prefix, "controller")
 
         def register(controller: C) -> C:
             self.add_controller(controller, prefix, guards=guards)
@@ -188,10 +190,11 @@ class Router:
 
     def add_controller(self, controller: type, prefix: str = "", *, guards: Iterable[Guard] = ()) -> None:
         """Register a controller that was not decorated; see `controller`."""
+        _check_prefix(prefix)
         for each in marks_of(controller):
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]
-            self._add(_Entry(prefix + each.path, each.target, each.options, tuple(guards), controller))
+            self._add(prefix + each.path, each.target, each.options, tuple(guards), controller)
 
     def include(self, router: Router, prefix: str = "") -> None:
         """Include the routes of another router, also those that it gets later.
@@ -201,48 +204,75 @@ class Router:
             prefix: put before the other's own.
 
         Raises:
-            RegistrationError: a path is taken.
+            RegistrationError: a path is taken, a route cannot work below the prefix, or the routers include each other.
+            ValueError: the prefix does not begin with a slash, or ends with one.
         """
+        _check_prefix(prefix)
+        if self in router._with_included():
+            raise RegistrationError("a router cannot be included in itself, nor in one that it includes")
         self._included.append((prefix, router))
         try:
-            self._check_paths()
+            self.checked_routes()
         except RegistrationError:
             self._included.pop()
             raise
 
-    def _add(self, entry: _Entry) -> None:
-        self._entries.append(entry)
+    def _add(
+        self,
+        path: str,
+        target: Target,
+        options: RouteOptions,
+        guards: tuple[Guard, ...] = (),
+        controller: type | None = None,
+    ) -> None:
+        path = self._prefix + path
+        guards = (*self._guards, *guards, *options.guards)
+        route = Route(path, PathPattern(path, self._converters), target, options, guards, controller, self._converters)
+        route.check()
+        self._routes.append(route)
         try:
-            route = self._route(entry)
-            route.check()
             self._check_paths()
-        except BaseException:
-            self._entries.pop()
+        except RegistrationError:
+            self._routes.pop()
             raise
-        if isinstance(entry.target, Listener):
-            entry.target.checks.append(route.check)
+        if isinstance(target, Listener):
+            target.checks.append(route.check)
 
     # --- what is registered --------------------------------------------------------------------------------------
 
     def routes(self) -> Iterator[Route]:
         """Return all routes, the included routers' too, with their full paths and guards, in the order they came."""
-        for entry in self._entries:
-            yield self._route(entry)
+        yield from self._routes
         for prefix, router in self._included:
             for route in router.routes():
                 yield self._within(route, prefix)
 
-    def _route(self, entry: _Entry) -> Route:
-        path = self._prefix + entry.path
-        guards = (*self._guards, *entry.guards, *entry.options.guards)
-        return Route(path, self._pattern(path), entry.target, entry.options, guards, entry.controller)
-
     def _within(self, route: Route, prefix: str) -> Route:
         path = self._prefix + prefix + route.path
-        return attrs.evolve(route, path=path, pattern=self._pattern(path), guards=(*self._guards, *route.guards))
+        converters = {**self._converters, **route.converters}
+        pattern, guards = PathPattern(path, converters), (*self._guards, *route.guards)
+        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters)
 
-    def _pattern(self, path: str) -> PathPattern:
-        return PathPattern(path, self._converters)
+    def _with_included(self) -> Iterator[Router]:
+        yield self
+        for _, router in self._included:
+            yield from router._with_included()
+
+    def route_count(self) -> int:
+        """Return how many `routes` there are."""
+        return sum(len(router._routes) for router in self._with_included())
+
+    def checked_routes(self) -> list[Route]:
+        """Return all routes; what a connection needs of them is prepared.
+
+        Raises:
+            RegistrationError: one cannot work where its router is included, or two match the same paths.
+        """
+        self._check_paths()
+        routes = list(self.routes())
+        for route in routes:
+            route.check()
+        return routes
 
     def _check_paths(self) -> None:
         seen: dict[object, Route] = {}
@@ -255,7 +285,7 @@ class Router:
 
     def check_pending(self) -> None:
         """Raise `RegistrationError` if a method was decorated whose class never became a controller."""
-        pending = [method for _, router in self._included for method in router._pending] + self._pending
+        pending = [method for router in self._with_included() for method in router._pending]
         if pending:
             names = ", ".join(sorted(method.__qualname__ for method in pending))
             raise RegistrationError(f"{names}: decorate the class with @app.controller() to make its methods routes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,23 +18,23 @@ __all__ = ["Session", "Sessions"]
 
 TWO_WEEKS = 14 * 24 * 60 * 60
 MAX_COOKIE_BYTES = 4096
-"""What browsers keep of a cookie (RFC 6265 6.1)."""
+"""What browsers keep of a cookie, its name and its value (RFC 6265 6.1)."""
 
 
 class Session(MutableMapping[str, Any]):
     """The session of one client: a dictionary that can be changed until the handshake is answered."""
 
-    __slots__ = ("_changed", "_data", "_frozen")
+    __slots__ = ("_before", "_data", "_frozen")
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
-        self._changed = False
+        self._before = copy.deepcopy(data)
         self._frozen = False
 
     @property
     def changed(self) -> bool:
-        """Whether the client has to be told."""
-        return self._changed
+        """Whether the client has to be told: something in it, however deep, is not as it came."""
+        return self._data != self._before
 
     def freeze(self) -> None:
         """Refuse changes from now on: the answer, which carries the cookie, is on its way."""
@@ -43,11 +44,11 @@ class Session(MutableMapping[str, Any]):
         return self._data[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._change()
+        self._check_open()
         self._data[key] = value
 
     def __delitem__(self, key: str) -> None:
-        self._change()
+        self._check_open()
         del self._data[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -59,13 +60,12 @@ class Session(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"<Session with {sorted(self._data)}>"
 
-    def _change(self) -> None:
+    def _check_open(self) -> None:
         if self._frozen:
             raise LocalProtocolError(
                 "the session is read-only once the handshake is answered: the cookie is in the answer. "
                 "Change it in a guard, a dependency, or before accept() on a route with auto_accept=False"
             )
-        self._changed = True
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +73,7 @@ class Sessions:
     """How sessions are kept.
 
     Raises:
-        ValueError: the secret is empty.
+        ValueError: the secret is empty, or no browser would keep such a cookie.
         ImportError: itsdangerous is not installed.
     """
 
@@ -89,6 +89,10 @@ class Sessions:
     def __attrs_post_init__(self) -> None:
         if not self.secret_key:
             raise ValueError("sessions need a secret_key: secrets.token_urlsafe(32) makes one")
+        if self.same_site not in ("lax", "strict", "none"):
+            raise ValueError(f'same_site is "lax", "strict" or "none", not {self.same_site!r}')
+        if self.same_site == "none" and not self.https_only:
+            raise ValueError('same_site="none" goes with https_only=True: browsers refuse such a cookie otherwise')
         self._signer()
 
     def load(self, request: Request) -> Session:
@@ -115,7 +119,7 @@ class Sessions:
         if not session.changed:
             return []
         value = self._signer().dumps(dict(session))
-        if len(value) > MAX_COOKIE_BYTES:
+        if len(self.cookie) + len(value) > MAX_COOKIE_BYTES:
             raise ValueError(f"the session takes {len(value)} bytes, a cookie holds at most {MAX_COOKIE_BYTES}")
         parts = [
             f"{self.cookie}={value}",

@@ -216,7 +216,7 @@ class _BodyShapes:
         scope = Scope.of_body(kind)
         fields = {}
         for name, annotation in kind.__annotations__.items():
-            hint = scope.resolve(annotation)
+            hint = scope.resolve(name, annotation)
             qualified = {Required, NotRequired} & {get_origin(hint), *map(get_origin, get_args(hint))}
             fields[name] = self.of(hint) if qualified else _qualified(self.of(hint), name in kind.__required_keys__)
         shape.__annotations__ = fields
@@ -229,7 +229,8 @@ class _BodyShapes:
         fields = {}
         for field in attrs.fields(kind):
             if field.init:
-                hint = _scope_of(kind, field.name).resolve(converted.get(field.alias, field.type or Any))
+                annotation = converted.get(field.alias, field.type or Any)
+                hint = _scope_of(kind, field.name).resolve(field.name, annotation)
                 fields[field.alias] = _qualified(self.of(hint), field.default is attrs.NOTHING)
         fields_of_kind.__annotations__ = fields
         return shape

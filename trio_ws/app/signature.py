@@ -48,6 +48,9 @@ class Source(Enum):
     COOKIE = "cookie"
 
 
+CONNECTION_NAMES: Final = frozenset({"ws", "websocket"})
+"""A parameter of that name is the connection, wherever it stands, if nothing else is said about it."""
+
 _BY_TYPE: Final = {WebSocket: Source.CONNECTION, Request: Source.REQUEST}
 
 
@@ -101,7 +104,8 @@ class Plan:
 
         In this order: `provided`; a marker (`Query`, `Header`, `Cookie`, `Path`, `Depends`) as default or in
         `Annotated`; the connection and the request, and `types`, by annotation; the path, by name; the connection and
-        the request, for a first and a second parameter without annotation and default; else the query, by name.
+        the request, for a first and a second parameter without annotation and default, and for one called `ws` or
+        `websocket` wherever it stands; else the query, by name.
 
         Args:
             function: any callable; of a class the parameters of its constructor are meant.
@@ -208,6 +212,8 @@ class _Planner:
         if chosen.name in ("self", "cls") and not before:
             self._refuse("it is a method: make its class a controller, or give the method of an instance", chosen.name)
         first = not before
+        if chosen.name in CONNECTION_NAMES:
+            return chosen.of(Source.CONNECTION)
         second = len(before) == 1 and before[0].source is Source.CONNECTION
         if not chosen.by_position or not (first or second):
             self._refuse(
@@ -222,7 +228,7 @@ class _Planner:
         if declared.annotation is Declared.empty:
             return _BARE, None
         try:
-            annotation = scope.resolve(declared.annotation)
+            annotation = scope.resolve(declared.name, declared.annotation)
         except Exception as error:  # an annotation is code
             if declared.name in self.provided:
                 return _BARE, None  # whatever it means, the caller provides it

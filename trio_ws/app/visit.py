@@ -96,7 +96,8 @@ class Visit:
         route = self._route
         guards = route.guard_plans()
         plans = [call.plan for call in self._calls()]
-        parameters = self._resolver.convert(*plans, *(plan for guard in guards for plan in guard.plans))
+        made = [] if route.controller is None else [route.construction(route.controller)]
+        parameters = self._resolver.convert(*plans, *made, *(plan for guard in guards for plan in guard.plans))
         context = GuardContext(
             request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._app
         )
@@ -117,7 +118,7 @@ class Visit:
     async def _made(self, controller: type[Any], context: GuardContext) -> Any:
         """Make the controller of this connection."""
         args, kwargs = await self._resolver.arguments(self._route.construction(controller))
-        made = object.__new__(controller)
+        made = controller.__new__(controller, *args, **kwargs)
         # Before the constructor runs, so that it may use them.
         made.websocket, made.request, made.context = self._websocket, self._request, context
         made.__init__(*args, **kwargs)
