@@ -58,7 +58,12 @@ def in_class_body(function: Callable[..., Any]) -> bool:
 
 
 def mark(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
-    """Note on a method that it is a route of its class."""
+    """Note on a method that it is a route of its class.
+
+    Raises:
+        RegistrationError: it cannot be called on an instance.
+    """
+    _check_method(function)
     function.__dict__.setdefault(_MARKS, []).append(Mark(path, target, options))
 
 
@@ -71,11 +76,10 @@ def marks_of(controller: type) -> list[Mark]:
     found: dict[str, list[Mark]] = {}
     for owner in reversed(controller.__mro__):
         for name, member in vars(owner).items():
-            found[name] = _marks_on(member)
-            if found[name] and isinstance(member, staticmethod | classmethod):
-                raise RegistrationError(
-                    f"{owner.__qualname__}.{name} is a {type(member).__name__}: a controller's routes are plain methods"
-                )
+            function = getattr(member, "__wrapped__", member)
+            found[name] = list(getattr(function, _MARKS, ()))
+            if found[name]:
+                _check_method(member)
     marks = [each for listed in found.values() for each in listed]
     if not marks:
         raise RegistrationError(
@@ -88,7 +92,8 @@ def marks_of(controller: type) -> list[Mark]:
     return marks
 
 
-def _marks_on(member: object) -> list[Mark]:
-    """Return what was noted on a member of a class, or on the function that it was made of."""
-    marks: list[Mark] | None = getattr(member, "__dict__", {}).get(_MARKS)
-    return list(getattr(getattr(member, "__wrapped__", None), _MARKS, ()) if marks is None else marks)
+def _check_method(member: object) -> None:
+    if isinstance(member, staticmethod | classmethod):
+        raise RegistrationError(
+            f"{member.__qualname__} is a {type(member).__name__}: a controller's routes are plain methods"
+        )
