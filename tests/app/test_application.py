@@ -46,6 +46,23 @@ async def test_lifespan_surrounds_all_connections_and_has_a_nursery() -> None:
         _ = app.limiter
 
 
+async def test_a_lifespan_may_be_a_bare_generator_and_may_register_routes() -> None:
+    events: list[str] = []
+
+    async def lifespan(app: App):
+        @app.websocket("/a")
+        async def view(ws: WebSocket) -> None:
+            await ws.send("here")
+
+        yield
+        events.append("left")
+
+    app = App(lifespan=lifespan)
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        assert await ws.receive() == "here"
+    assert events == ["left"]
+
+
 async def test_an_application_runs_once_at_a_time() -> None:
     app = App()
     async with app.lifespan_context():

@@ -1,11 +1,13 @@
-"""Rooms for plain `def` handlers: joining and publishing from a thread."""
+"""Plain `def` handlers: what the blocking connection offers, generators, and rooms, each from a thread."""
 
 from __future__ import annotations
+
+import threading
 
 import pytest
 import trio
 
-from trio_ws import App, BlockingWebSocket, WebSocketDisconnect
+from trio_ws import App, BlockingWebSocket, WebSocketDisconnect, WebSocketException
 from trio_ws.app import BlockingRoom
 
 
@@ -31,6 +33,74 @@ def chat(seen: list[object]) -> App:
         seen.append(app.room("chat").count)
 
     return app
+
+
+async def test_what_is_known_of_the_connection_is_known_in_a_plain_function_too() -> None:
+    app = App()
+
+    @app.websocket("/a", subprotocols=["chat"], auto_accept=False)
+    def view(ws: BlockingWebSocket) -> None:
+        assert (ws.accepted, ws.subprotocol, ws.close_reason) == (False, None, None)
+        with ws as same:
+            assert same is ws
+            ws.send_json([ws.cookies, ws.client, ws.accepted, ws.subprotocol])
+        assert (ws.close_code, ws.close_reason) == (1000, "")
+
+    async with app.test_client() as client:
+        async with client.websocket_connect("/a", subprotocols=["chat"], cookies={"c": "1"}) as ws:
+            assert await ws.receive_json() == [{"c": "1"}, None, True, "chat"]
+            assert [message async for message in ws] == []
+
+
+async def test_a_block_of_a_plain_function_closes_as_its_error_demands() -> None:
+    app = App()
+
+    @app.websocket("/a")
+    def view(ws: BlockingWebSocket) -> None:
+        with pytest.raises(WebSocketException), ws:
+            raise WebSocketException(4003, "why")
+        codes.append(ws.close_code)
+
+    @app.websocket("/caught")
+    def caught(ws: BlockingWebSocket) -> None:
+        with ws:  # the disconnect of a client that leaves with 1000 does not leave it
+            ws.receive()
+        ended.set()
+
+    codes: list[int | None] = []
+
+    ended = threading.Event()
+    async with app.test_client(raise_server_errors=False) as client:
+        with pytest.raises(WebSocketDisconnect, match="4003: why"):
+            async with client.websocket_connect("/a") as ws:
+                await ws.receive()
+        async with client.websocket_connect("/caught"):
+            pass
+    assert ended.is_set()
+    assert codes == [4003]
+
+
+async def test_a_plain_generator_runs_in_a_thread_and_may_use_the_connection() -> None:
+    app = App()
+    left = threading.Event()
+
+    @app.listener("/a")
+    def count(data: int, ws: BlockingWebSocket):
+        try:
+            ws.send(f"from {threading.current_thread() is threading.main_thread()}")
+            yield from range(data)
+        finally:
+            left.set()
+
+    async with app.test_client(raise_server_errors=False) as client:
+        async with client.websocket_connect("/a") as ws:
+            await ws.send("2")
+            assert [await ws.receive() for _ in range(3)] == ["from False", "0", "1"]
+        left.clear()
+        async with client.websocket_connect("/a") as ws:
+            await ws.send("1000000000")
+            assert await ws.receive() == "from False"
+        await trio.to_thread.run_sync(left.wait)  # it is closed when the client leaves
 
 
 async def test_a_plain_function_joins_a_room_and_publishes() -> None:

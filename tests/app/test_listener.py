@@ -12,6 +12,7 @@ import trio
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+import trio_ws.app
 from trio_ws import App, Controller, Ok, Reply, WebSocket, WebSocketDisconnect, WsBody
 from trio_ws.app import ParameterError, RegistrationError, listener, websocket
 
@@ -202,6 +203,109 @@ async def test_what_is_no_reply_closes_with_1011_and_a_log_line_that_names_it(
                 await ws.receive()
     assert caught.value.code == 1011
     assert "receive: a callback returned object, which is no reply" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["json", "text"])
+async def test_half_of_a_surrogate_pair_is_no_reply(encoding: Any, caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+
+    @app.listener("/a", encoding=encoding)
+    async def receive(data: Any) -> str:
+        return "\ud800"
+
+    async with app.test_client(raise_server_errors=False) as client:
+        with pytest.raises(WebSocketDisconnect, match="1011"), caplog.at_level(logging.ERROR):
+            async with client.websocket_connect("/a") as ws:
+                await ws.send("1")
+                await ws.receive()
+    assert "NotAReply" in caplog.text
+    assert "receive: 'utf-8' codec can't encode" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("Ok", 200),
+        ("Created", 201),
+        ("Accepted", 202),
+        ("BadRequest", 400),
+        ("Unauthorized", 401),
+        ("Forbidden", 403),
+        ("NotFound", 404),
+        ("Conflict", 409),
+        ("UnprocessableEntity", 422),
+        ("InternalServerError", 500),
+        ("ModelWSResponse", 200),
+    ],
+)
+async def test_the_family_of_replies_has_the_status_codes_of_http(name: str, code: int) -> None:
+    app = App()
+
+    @app.listener("/a")
+    async def receive(data: int) -> Reply:
+        return getattr(trio_ws.app, name)(data)
+
+    assert await answers(app, "/a", 7) == [{"statusCode": code, "body": 7}]
+    assert getattr(trio_ws.app, name)() == Reply(code, None)
+
+
+async def test_on_invalid_may_be_asynchronous_and_may_yield() -> None:
+    app = App()
+
+    async def later(error: ParameterError) -> str:
+        return error.problems[0].type
+
+    def several(error: ParameterError):
+        yield "no"
+        yield len(error.problems)
+
+    @app.listener("/later", on_invalid=later)
+    async def receive(data: int) -> None: ...
+
+    app.listener("/several", on_invalid=several)(receive.receive_callback)
+    async with app.test_client() as client:
+        async with client.websocket_connect("/later") as ws:
+            await ws.send('"x"')
+            assert await ws.receive_json() == "int_parsing"
+        async with client.websocket_connect("/several") as ws:
+            await ws.send('"x"')
+            assert [await ws.receive_json(), await ws.receive_json()] == ["no", 1]
+
+
+async def test_one_function_may_be_several_callbacks() -> None:
+    heard: list[Any] = []
+    app = App()
+
+    @app.listener("/a")
+    async def receive(data: int) -> None: ...
+
+    @receive.on_connect
+    @receive.on_disconnect
+    async def note(ws: WebSocket, code: int | None = None) -> None:
+        heard.append(code)
+
+    async with app.test_client() as client, client.websocket_connect("/a"):
+        pass
+    assert heard == [None, 1000]
+
+
+async def test_what_has_no_reply_does_not_pile_up_behind_what_takes_long() -> None:
+    app, ready = App(), trio.Event()
+
+    @app.listener("/a", concurrency=3)
+    async def work(first: bool) -> None:
+        if first:
+            await ready.wait()
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        before = trio.lowlevel.current_statistics().tasks_living
+        await ws.send("true")
+        for _ in range(200):
+            await ws.send("false")
+        with trio.move_on_after(0.05):
+            await trio.sleep_forever()
+        assert trio.lowlevel.current_statistics().tasks_living - before < 10
+        ready.set()
 
 
 async def test_callbacks_take_nothing_or_the_connection_code_and_route_parameters() -> None:

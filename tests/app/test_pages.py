@@ -139,6 +139,32 @@ async def test_health_is_ok_then_503_while_draining() -> None:
         _ = app.server
 
 
+async def test_a_load_balancer_whose_connection_is_open_when_the_server_drains_is_told_503() -> None:
+    app = App()
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(app.serve, "127.0.0.1", 0)
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        async with stream:
+            await stream.send_all(b"GET /healthz HTTP/1.1\r\n")
+            while server.statistics().connections < 1:
+                await trio.sleep(0.001)
+            server.shutdown()
+            answer = b"".join([chunk async for chunk in stream])
+    assert answer.startswith(b"HTTP/1.1 503 ")
+
+
+async def test_a_request_for_a_file_that_no_name_can_be_of_is_a_404_and_no_line_in_the_log(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    app.static("/s", folder / "static")
+    (folder / "static" / "circle").symlink_to(folder / "static" / "circle")
+    async with app.test_client() as client:
+        for name in ("x" * 3000, "circle", "%00", "%ff", "a b.txt/b"):
+            assert (await client.get(f"/s/{name.replace(' ', '%20')}")).status == 404
+    assert not caplog.records
+
+
 class _Healthz:
     class url:  # noqa: N801 - stands in for a request's
         raw_path = "/healthz"

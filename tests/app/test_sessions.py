@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from http.cookies import SimpleCookie
 
 import pytest
@@ -48,6 +49,43 @@ async def test_a_session_comes_back_with_the_cookie() -> None:
             assert await ws.receive_json() == {"visits": 2}
         async with client.websocket_connect("/read", cookies=cookies) as ws:
             assert await ws.receive_json() == {"visits": 1}
+
+
+async def test_a_change_deep_inside_a_session_is_kept_and_without_one_no_cookie_is_set() -> None:
+    app = App(sessions=Sessions(secret_key="secret"))
+
+    @app.websocket("/add", auto_accept=False)
+    async def add(ws: WebSocket, item: str | None = None) -> None:
+        items = ws.session.setdefault("cart", [])
+        if item is not None:
+            items.append(item)
+        await ws.accept()
+        await ws.send_json(items)
+
+    cookies: dict[str, str] = {}
+    async with app.test_client() as client:
+        for item, cart in (("a", ["a"]), ("b", ["a", "b"]), (None, ["a", "b"])):
+            path = "/add" if item is None else f"/add?item={item}"
+            async with client.websocket_connect(path, cookies=cookies) as ws:
+                assert await ws.receive_json() == cart
+            assert ("set-cookie" in ws.response_headers) is (item is not None)
+            if item is not None:
+                cookies = cookie_of(ws.response_headers.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [({"same_site": "some"}, '"lax", "strict" or "none"'), ({"same_site": "none"}, "https_only=True")],
+)
+def test_a_cookie_that_no_browser_would_keep_is_refused(options: dict[str, str], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Sessions(secret_key="secret", **options)
+
+
+def test_without_itsdangerous_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "itsdangerous", None)
+    with pytest.raises(ImportError, match=r"pip install trio-ws\[sessions\]"):
+        Sessions(secret_key="secret")
 
 
 @pytest.mark.parametrize("cookie", ["forged", "WyJsaXN0Il0.aaaa.bbbb", ""])

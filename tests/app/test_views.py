@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import trio
 
-from trio_ws import App, ConnectionRejected, Depends, Reject, Router, WebSocket, WebSocketDisconnect, WebSocketException
+from trio_ws import (
+    App,
+    ConnectionRejected,
+    Depends,
+    InvalidMessage,
+    Reject,
+    Router,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+)
 from trio_ws.app import RegistrationError
 from trio_ws.app.blocking import BlockingWebSocket
 
@@ -214,6 +225,37 @@ async def test_an_error_that_close_on_maps_closes_with_its_code_the_most_derived
             assert caught.value.code == code
     with pytest.raises(ValueError, match="may not be sent"):
         app.close_on(ValueError, 1006)
+
+
+async def test_close_on_may_stand_above_a_view_and_may_name_an_error_that_has_a_code_anyhow() -> None:
+    app = App()
+
+    @app.close_on(Exception, 4000)
+    @app.close_on(InvalidMessage, 4007)
+    @app.websocket("/a/{kind}", value_type="json")
+    async def view(ws: WebSocket, kind: str) -> None:
+        if kind == "mine":
+            raise WebSocketException(4003)
+        if kind == "any":
+            raise LookupError
+        await ws.receive()
+
+    codes = []
+    async with app.test_client(raise_server_errors=False) as client:
+        for kind in ("mine", "any", "json"):
+            async with client.websocket_connect(f"/a/{kind}", caught_close_codes=all) as ws:
+                if kind == "json":
+                    await ws.send("{")
+                async for _ in ws:
+                    pass
+            codes.append(ws.close_code)
+    assert codes == [4003, 4000, 4007]
+
+
+@pytest.mark.parametrize("error", ["x", int, KeyboardInterrupt, ValueError("x")])
+def test_close_on_takes_types_of_errors(error: Any) -> None:
+    with pytest.raises(TypeError, match="close_on"):
+        App().close_on(error, 4000)
 
 
 async def test_on_error_hears_of_errors_that_nobody_foresaw() -> None:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 import trio
 
@@ -19,10 +19,11 @@ from trio_ws.errors import HeaderSource, WebSocketDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
+    from types import TracebackType
 
     from trio_ws.headers import Headers
     from trio_ws.messages import WebSocketMessage
-    from trio_ws.request import Request
+    from trio_ws.request import Address, Request
     from trio_ws.rooms import Member, Room
     from trio_ws.url import URL, QueryParameters
     from trio_ws.websocket import WebSocket
@@ -81,9 +82,29 @@ class BlockingWebSocket:
         return self._websocket.path_parameters
 
     @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of the request."""
+        return self._websocket.cookies
+
+    @property
+    def client(self) -> Address:
+        """The address of the peer."""
+        return self._websocket.client
+
+    @property
     def session(self) -> MutableMapping[str, Any]:
         """The client's session."""
         return self._websocket.session
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the handshake was answered with yes."""
+        return self._websocket.accepted
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on."""
+        return self._websocket.subprotocol
 
     @property
     def connected(self) -> bool:
@@ -94,6 +115,11 @@ class BlockingWebSocket:
     def close_code(self) -> int | None:
         """The code of the first close frame; None while the connection is open."""
         return self._websocket.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason in the first close frame; None while the connection is open."""
+        return self._websocket.close_reason
 
     def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
         """Answer the handshake with yes."""
@@ -186,6 +212,16 @@ class BlockingWebSocket:
     def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the connection if it is open."""
         self._run(self._websocket.ensure_closed, code, reason)
+
+    def __enter__(self) -> Self:
+        if not self.accepted:
+            self.accept()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return self._run(self._websocket.__aexit__, kind, error, trace)
 
 
 class BlockingRoom:
