@@ -222,8 +222,11 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
                 await connection.flush()
             await transport.aclose()
             engine.stop()
-    if failure is not None:
-        raise failure
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure  # its traceback knows this frame
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -108,7 +108,7 @@ class Connection(Closing):
         self._pong_due: Ping | None = None
         self._send_timer: Timer | None = None
         self._clocked = timeouts.idle_timeout != math.inf
-        self._keepalive = Keepalive(self, timeouts, timers)
+        self._keepalive: Keepalive | None = Keepalive(self, timeouts, timers)
         transport.receiver = self
 
     # --- what the transport calls --------------------------------------------------------------------------------
@@ -471,6 +471,8 @@ class Connection(Closing):
 
     def _hang_up(self) -> None:
         super()._hang_up()
-        self._keepalive.stop()
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None  # which knows this connection
         if self._send_timer is not None:
             self._send_timer.cancel()

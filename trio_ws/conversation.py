@@ -246,6 +246,7 @@ class Conversation:
             return await lifecycle.run()
         finally:
             late.cancel()
+            self._opening.call_when_left(None)
 
     def _answer_too_late(self) -> None:
         """The client has waited `open_timeout` for an answer that guards or handler did not give."""

@@ -62,6 +62,18 @@ class Lifecycle:
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
         try:
+            return await self._run()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
+        websocket = self._websocket
+        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
+        websocket._farewells = []
+
+    async def _run(self) -> Exception | None:
+        try:
             error = await self._run_handler()
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -95,11 +107,13 @@ class Lifecycle:
             if own is None:
                 return _unwrapped(group)
             return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
+        else:
+            return own
         finally:
             self._websocket._nursery = None
             if self._rule is not None:
                 self._rule.stop()
-        return own
+            del own  # its traceback knows this frame
 
     async def _converse(self) -> None:
         around = self._service.around

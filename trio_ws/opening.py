@@ -139,6 +139,7 @@ class Opening:
             return
         self._answered = True
         self._early = b""
+        self._problem = None  # its traceback knows this object
         transport.write(answer)
         transport.finish()
         transport.resume()

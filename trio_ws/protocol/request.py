@@ -96,6 +96,7 @@ def _read(head: bytes) -> RequestHead:
         # A whole head is a request or an error.
         request = cast("h11.Request", connection.next_event())
     except h11.RemoteProtocolError as error:
+        error.__traceback__ = None  # a frame of h11's in it knows the error: a cycle that holds all who called
         raise BadRequest(400, f"malformed request: {excerpt(str(error))}") from None
     headers = Headers(request.headers)
     return RequestHead(

@@ -40,6 +40,28 @@ class Receiver(Protocol):
         """The network took bytes that had waited in the outbox, or takes nothing any more: the outbox is closed."""
 
 
+class _Nobody:
+    """Who hears of a transport that is closed: its receiver is let go of, so that memory does not wait for a cycle."""
+
+    def wants_data(self) -> bool:
+        return False
+
+    def data_received(self, data: memoryview) -> None:
+        pass
+
+    def peer_departed(self) -> None:
+        pass
+
+    def network_ended(self) -> None:
+        pass
+
+    def outbox_moved(self) -> None:
+        pass
+
+
+NOBODY: Final[Receiver] = _Nobody()
+
+
 class Transport(ABC):
     """One network connection.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.transport.interface import Transport
+from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, Readiness, make_readiness
 
@@ -318,6 +318,7 @@ class PollerTransport(Transport):
         sock, self._sock = self._sock, None
         sock.close()
         self.outbox.close()
+        self.receiver = NOBODY
 
     async def aclose(self) -> None:
         """Close the socket; there is nothing to wait for."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.transport.interface import Transport
+from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ class StreamTransport(Transport):
             self._closed = True
             self._scope.cancel(reason="connection closed")
             self.outbox.close()
+            self.receiver = NOBODY
 
     async def aclose(self) -> None:
         """Stop the tasks and wait until the stream is closed."""
