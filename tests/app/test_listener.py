@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 import trio_ws.app
 from trio_ws import App, Controller, Ok, Reply, WebSocket, WebSocketDisconnect, WsBody
-from trio_ws.app import ParameterError, RegistrationError, listener, websocket
+from trio_ws.app import GuardContext, ParameterError, RegistrationError, listener, websocket
 
 
 class Question(BaseModel):
@@ -326,6 +326,17 @@ async def test_callbacks_take_nothing_or_the_connection_code_and_route_parameter
 
     assert await answers(app, "/a/x", '"hi"') == ["x: hi x"]
     assert heard == ["come", False, 1000, "x"]
+
+
+async def test_what_the_application_has_is_not_the_body() -> None:
+    app = App()
+
+    @app.listener("/a")
+    async def receive(application: App, context: GuardContext, data: int) -> int:
+        assert application is app
+        return data + len(context.parameters)
+
+    assert await answers(app, "/a", 4) == [4]
 
 
 async def test_a_marked_parameter_is_the_body_wherever_it_stands() -> None:

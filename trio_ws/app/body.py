@@ -12,7 +12,6 @@ from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 
-from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.conversion import Validator, adapter_for
 from trio_ws.app.hints import Scope, label_of, unresolvable
 from trio_ws.app.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
@@ -47,16 +46,24 @@ class _Unresolved:
     error: Exception
 
 
-def body_parameter(function: Callable[..., Any], path_names: Collection[str]) -> BodyParameter | None:
+def body_parameter(
+    function: Callable[..., Any], path_names: Collection[str], given: Collection[type[Any]] = ()
+) -> BodyParameter | None:
     """Find the parameter of a listener's function that takes the message: the one marked `WsBody()`, else the first.
 
     Parameters that something else fills do not count: the connection, the request, path parameters, and those with
     another marker. None: the function takes no message.
 
+    Args:
+        function: of the listener.
+        path_names: the parameters of the route's path.
+        given: further classes whose instances the caller has.
+
     Raises:
         RegistrationError: two parameters are marked, or the annotation cannot be validated into.
     """
     scope = Scope(function)
+    filled = (WebSocket, Request, *given)
     marked: list[tuple[str, Any]] = []
     eligible: list[tuple[str, Any]] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -64,7 +71,7 @@ def body_parameter(function: Callable[..., Any], path_names: Collection[str]) ->
         markers = [*_metadata(annotation), parameter.default]
         if any(isinstance(marker, BodyMarker) for marker in markers):
             marked.append((parameter.name, annotation))
-        elif _is_eligible(parameter, annotation, markers, path_names):
+        elif parameter.name not in path_names and _is_eligible(parameter, annotation, markers, filled):
             eligible.append((parameter.name, annotation))
     if len(marked) > 1:
         names = ", ".join(name for name, _ in marked)
@@ -110,12 +117,12 @@ def _metadata(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
 
 
-def _is_eligible(parameter: Parameter, annotation: Any, markers: list[Any], path_names: Collection[str]) -> bool:
+def _is_eligible(parameter: Parameter, annotation: Any, markers: list[Any], filled: tuple[type[Any], ...]) -> bool:
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    if parameter.kind not in _FILLABLE or parameter.name in path_names:
+    if parameter.kind not in _FILLABLE:
         return False
     if plain is Parameter.empty and parameter.name in CONNECTION_NAMES:
         return False
-    if inspect.isclass(plain) and issubclass(plain, (WebSocket, BlockingWebSocket, Request)):
+    if inspect.isclass(plain) and issubclass(plain, filled):
         return False
     return not any(isinstance(marker, _MARKERS) for marker in markers)

@@ -126,7 +126,7 @@ class Call:
         """
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
-        body = body_parameter(shown, path_names) if takes_body else None
+        body = body_parameter(shown, path_names, given_types()) if takes_body else None
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
