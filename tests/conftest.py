@@ -1,8 +1,9 @@
-"""What all tests share: how hard Hypothesis searches."""
+"""What all tests share: how hard Hypothesis searches, and that programs which tests start can be interrupted."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("trio_ws")
+
+# A shell's background jobs ignore SIGINT, and so does all that they start: programs of the tests must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

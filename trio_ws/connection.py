@@ -123,6 +123,10 @@ class Connection(Closing):
     def data_received(self, data: memoryview) -> None:
         """Parse `data` as far as the inbox has room, and keep the rest of it."""
         self.heard_time = trio.current_time()
+        if self._rest:
+            # A read that was under way when the inbox filled up: its turn comes after what is kept.
+            self._rest = memoryview(b"".join((self._rest, data)))
+            return
         consumed = self._parse(data)
         if consumed < len(data):
             self._rest = memoryview(bytes(data[consumed:]))

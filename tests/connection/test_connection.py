@@ -100,6 +100,16 @@ async def test_a_close_frame_behind_what_was_kept_says_how_it_ended(make, autoju
     assert transport.closed
 
 
+async def test_a_read_that_was_under_way_when_the_inbox_filled_up_comes_after_what_is_kept(make, autojump_clock):
+    connection, _ = make(inbox_messages=1)
+    feed(connection, text("a"), text("b"))
+    assert await connection.receive() == "a"
+    feed(connection, text("c"), close(4001, "over"))
+    assert [await connection.receive() for _ in range(2)] == ["b", "c"]
+    with pytest.raises(WebSocketDisconnect, match="4001: over"):
+        await connection.receive()
+
+
 async def test_reading_goes_on_when_the_inbox_is_empty_and_not_before(make, autojump_clock):
     connection, transport = make(inbox_messages=2)
     feed(connection, text("a"), text("b"))
