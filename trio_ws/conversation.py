@@ -58,6 +58,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "_leaving",
         "_lifecycle",
         "_opening",
         "_paging",
@@ -91,6 +92,7 @@ class Conversation:
         self._refusal = refusal
         self._lifecycle: Lifecycle | None = None
         self._paging: trio.CancelScope | None = None  # while a page is made
+        self._leaving: trio.CancelScope | None = None  # while the last answer is on its way
         self.gate: ServerGate | None = None
         """The upgrade's gate, once there is an upgrade."""
         self.number: int = number
@@ -119,12 +121,10 @@ class Conversation:
         try:
             self._transport.start(nursery)
             websocket = await self._open(deadline)
-            if websocket is None:
-                await self._opening.linger()
-                return None
-            error = await self._live(*websocket, deadline)
+            error = None if websocket is None else await self._live(*websocket, deadline)
             if self.connection is None:
-                await self._opening.linger()
+                with trio.CancelScope() as self._leaving:
+                    await self._opening.linger(self._transport.outbox, self._settings.timeouts.close_timeout)
             return error
         finally:
             await self._transport.aclose()
@@ -261,7 +261,7 @@ class Conversation:
         """Tell the client that the server goes away: with a close frame, or with a 503 before the answer."""
         if self.connection is not None:
             self.connection.begin_close(code, reason)
-        else:
+        elif self._leaving is None:
             self._refuse_now(503, "the server is shutting down")
 
     def _refuse_now(self, status: int, message: str) -> None:
@@ -271,8 +271,10 @@ class Conversation:
         self.cancel(message)
 
     def cancel(self, why: str) -> None:
-        """Cancel the handler, or the making of a page."""
-        if self._lifecycle is not None:
+        """Cancel the handler, or the making of a page, or its sending."""
+        if self._leaving is not None:
+            self._leaving.cancel(reason=why)
+        elif self._lifecycle is not None:
             self._lifecycle.cancel(why)
         elif self._paging is not None:
             self._paging.cancel(reason=why)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trio_ws.protocol.handshake import Upgrade
     from trio_ws.timers import Timers
     from trio_ws.transport.interface import Transport
+    from trio_ws.transport.outbox import Outbox
 
 __all__ = ["Opening", "ServerGate", "Terms"]
 
@@ -104,7 +105,8 @@ class Opening:
         self.peer_departed()
 
     def outbox_moved(self) -> None:
-        """Nothing waits for room here."""
+        """The client takes the last answer, which was more than the network takes at once."""
+        self._changed.unpark_all()
 
     # --- what the server calls -----------------------------------------------------------------------------------
 
@@ -145,11 +147,18 @@ class Opening:
         transport.resume()
         self._changed.unpark_all()
 
-    async def linger(self) -> None:
-        """Give the client time to read the last answer: a reset would take it away."""
-        with trio.move_on_after(LINGER):
-            while not self.network_over:
+    async def linger(self, outbox: Outbox, patience: float) -> None:
+        """Give the client time to take the last answer, and to read it: a reset would take it away.
+
+        Args:
+            outbox: what of the answer waits for the network.
+            patience: seconds that it may wait there and not move.
+        """
+        while not self.network_over:
+            with trio.move_on_after(patience if outbox.size else LINGER) as scope:
                 await self._changed.park()
+            if scope.cancelled_caught:
+                break
 
 
 @attrs.frozen

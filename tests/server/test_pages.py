@@ -1,15 +1,18 @@
-"""Pages beside the WebSockets, when the server shuts down."""
+"""Pages beside the WebSockets: those that are long in the making or on their way, and those that a shutdown meets."""
 
 from __future__ import annotations
 
 import pytest
 import trio
+from support.networks import MemoryNetwork
 
 from tests.testing.responders import Routes
 from trio_ws import Server, Timeouts
+from trio_ws.service import Response
 from trio_ws.settings import Settings
 from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.page import fetch
+from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.url import URL
 
 
@@ -72,3 +75,65 @@ async def test_a_page_whose_client_has_left_is_cancelled(autojump_clock) -> None
         with trio.fail_after(1):
             await cancelled.wait()
         server.shutdown()
+
+
+LARGE = 10 * WRITE_BYTES
+
+
+class Large(Routes):
+    async def page(self, request):
+        return Response(body=bytes(LARGE))
+
+
+async def ask(network: MemoryNetwork) -> trio.abc.Stream:
+    stream = await network.connect()
+    await stream.send_all(b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n")
+    return stream
+
+
+async def take(stream: trio.abc.Stream, pause: float) -> int:
+    """Read to the end, slowly; return how much it was."""
+    size = 0
+    while data := await stream.receive_some(WRITE_BYTES):
+        size += len(data)
+        await trio.sleep(pause)
+    return size
+
+
+async def test_a_large_page_is_sent_whole_however_slowly_it_is_taken(autojump_clock) -> None:
+    server, network = Server(Large()), MemoryNetwork(bounded=True)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, [network])
+        assert await take(await ask(network), pause=4) > LARGE
+        server.shutdown()
+
+
+async def test_who_takes_nothing_more_of_a_page_is_cut_off_after_close_timeout(autojump_clock) -> None:
+    server, network = Server(Large(), Settings(timeouts=Timeouts(close_timeout=5))), MemoryNetwork(bounded=True)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, [network])
+        stream = await ask(network)
+        await stream.receive_some(WRITE_BYTES)
+        began = trio.current_time()
+        while server.statistics().connections:
+            await trio.sleep(0.1)
+        assert trio.current_time() - began == pytest.approx(5, abs=1.2)  # and a second for a goodbye
+        server.shutdown()
+
+
+async def test_a_page_on_its_way_has_the_grace_of_a_shutdown(autojump_clock) -> None:
+    server, network = Server(Large()), MemoryNetwork(bounded=True)
+    sizes: list[int] = []
+
+    async def get(pause: float) -> None:
+        sizes.append(await take(await ask(network), pause))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, [network])
+        nursery.start_soon(get, 0.5)
+        nursery.start_soon(get, 4)
+        await trio.sleep(1)
+        server.shutdown(grace=10)
+        began = trio.current_time()
+    assert sizes[0] > LARGE > sizes[1]
+    assert trio.current_time() - began == pytest.approx(10, abs=5)
