@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from trio_ws.lifecycle import Lifecycle
-from trio_ws.opening import Opening, ServerGate, Terms
+from trio_ws.opening import LINGER, Opening, ServerGate, Terms
 from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
 from trio_ws.protocol.handshake import read_upgrade
 from trio_ws.protocol.origin import origin_allowed
@@ -271,9 +271,9 @@ class Conversation:
         self.cancel(message)
 
     def cancel(self, why: str) -> None:
-        """Cancel the handler, or the making of a page, or its sending."""
+        """Cancel the handler, or the making of a page; an answer that is on its way has little time left."""
         if self._leaving is not None:
-            self._leaving.cancel(reason=why)
+            self._leaving.deadline = min(self._leaving.deadline, trio.current_time() + LINGER)
         elif self._lifecycle is not None:
             self._lifecycle.cancel(why)
         elif self._paging is not None:

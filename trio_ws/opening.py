@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trio_ws.transport.interface import Transport
     from trio_ws.transport.outbox import Outbox
 
-__all__ = ["Opening", "ServerGate", "Terms"]
+__all__ = ["LINGER", "Opening", "ServerGate", "Terms"]
 
 EARLY_BYTES: Final = 64 * 1024
 """What a client may send behind its request before it is answered; then it is not read on until the answer."""

@@ -512,7 +512,7 @@ async def test_receiving_after_the_end_yields_at_least_every_64_and_so_the_handl
         peer = await RawPeer.dial(network)
         await peer.send(close(1000))
         await peer.rest()
-    assert streaks[0].longest == 64
+    assert streaks[0].longest <= 64
 
 
 async def test_sending_yields_at_least_every_64(autojump_clock):
