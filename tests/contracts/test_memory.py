@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import trio
@@ -23,22 +23,30 @@ TIMES = Timeouts(ping_interval=None, drain_timeout=0.01)
 OURS = (Conversation, Connection, Lifecycle, Opening, WebSocket)
 
 
-@pytest.fixture(autouse=True)
-def no_collector():
-    """What is alive is what is referred to, or in a cycle; the records of a log would refer to tracebacks."""
+Count = Callable[[], list[str]]
+
+
+@pytest.fixture
+def alive() -> Iterator[Count]:
+    """Name what is alive of ours and was not before the test: an earlier one's failure may hold on to its own.
+
+    What is alive is what is referred to, or in a cycle; the records of a log would refer to tracebacks.
+    """
     logging.disable()
     gc.collect()
     gc.disable()
-    yield
+    before = [each for each in gc.get_objects() if type(each) in OURS]
+
+    def count() -> list[str]:
+        ours = [each for each in gc.get_objects() if type(each) in OURS]
+        return [type(each).__name__ for each in ours if not any(each is old for old in before)]
+
+    yield count
     gc.enable()
     logging.disable(logging.NOTSET)
 
 
-def alive() -> list[str]:
-    return [type(each).__name__ for each in gc.get_objects() if type(each) in OURS]
-
-
-async def none_alive() -> None:
+async def none_left(alive: Count) -> None:
     """Wait until nothing is left, which may take a turn or two."""
     with trio.move_on_after(1):
         while alive():
@@ -83,18 +91,22 @@ async def breaks_the_protocol(peer: Peer) -> None:
 @pytest.mark.parametrize("body", [echoes, is_told, fails, waits])
 @pytest.mark.parametrize("leave", [says_goodbye, drops, breaks_the_protocol])
 async def test_nothing_is_left_of_a_connection_that_has_ended(
-    rig: Rig, body: Callable[[WebSocket], Awaitable[None]], leave: Callable[[Peer], Awaitable[None]], clock
+    alive: Count,
+    rig: Rig,
+    body: Callable[[WebSocket], Awaitable[None]],
+    leave: Callable[[Peer], Awaitable[None]],
+    clock,
 ):
     async with rig.connect(body, timeouts=TIMES) as peer:
         await peer.message("hello")
         await leave(peer)
     rig.error = None
     del rig.websocket
-    await none_alive()
+    await none_left(alive)
 
 
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-async def test_nothing_is_left_of_a_connection_that_was_refused(server: Rig, head: bytes, clock):
+async def test_nothing_is_left_of_a_connection_that_was_refused(alive: Count, server: Rig, head: bytes, clock):
     async with trio.open_nursery() as nursery:
         await server.serve(nursery, echoes)
         stream = await server.stream()
@@ -102,5 +114,5 @@ async def test_nothing_is_left_of_a_connection_that_was_refused(server: Rig, hea
         assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 4")
         await stream.aclose()
         await server.all_gone()
-        await none_alive()
+        await none_left(alive)
         nursery.cancel_scope.cancel()
