@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 COVERAGE ?= yes
+SECONDS ?= 60
 ARGS ?=
 
 ifndef VENV
@@ -15,10 +16,12 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+SPEEDUPS := trio_ws/protocol/_speedups.c
+SANITIZED := build/sanitized
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz codec lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,7 +36,7 @@ python:
 		echo "make: $(PYTHON) has no venv module or no ensurepip. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 # Order-only on `python`: the check runs, but a passing check does not make the environment stale.
-$(INSTALLED): pyproject.toml $(wildcard setup.py) | python
+$(INSTALLED): pyproject.toml setup.py $(SPEEDUPS) | python
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q -e '.[dev]'
 	@touch $@
@@ -63,6 +66,27 @@ else
 	@$(RUN) -m coverage combine -q
 	$(RUN) -m coverage report
 endif
+
+# A copy of the package with an extension of its own. Leaks are not looked for here, as the interpreter itself has
+# some; tests/protocol/test_speedups.py counts ours.
+sanitize: $(INSTALLED) ## the compiled codec's tests under the sanitizers for addresses and undefined behaviour (gcc, Linux)
+	rm -rf $(SANITIZED)
+	mkdir -p $(SANITIZED)
+	cp -R trio_ws $(SANITIZED)/
+	$(CC) -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-Wall -Wextra -Werror -shared -fPIC -I"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
+		$(SPEEDUPS) -o $(SANITIZED)/trio_ws/protocol/_speedups.abi3.so
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED) \
+		$(RUN) -P -m pytest -p no:cacheprovider --capture=sys -k 'compiled or differential or speedups' tests/protocol $(ARGS)
+
+fuzz: $(INSTALLED) ## the compiled codec against the pure one, guided by coverage, for a minute: make fuzz SECONDS=3600
+	$(PIP) install -q 'atheris>=3'
+	$(RUN) tests/fuzz/codec.py -max_total_time=$(SECONDS)
+
+codec: $(INSTALLED) ## measure both codecs, in nanoseconds
+	$(RUN) benchmarks/codec.py
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .

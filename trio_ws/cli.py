@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.codes import CloseCode
+from trio_ws.protocol.choice import CODEC
 from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def codec_name() -> str:
     """Say which frame codec is in use."""
-    return "pure Python codec"
+    return CODEC.name
 
 
 def _version() -> str:

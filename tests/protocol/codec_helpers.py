@@ -14,6 +14,11 @@ from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.frames import encode_frame
 
+try:
+    from trio_ws.protocol import compiled
+except ImportError:
+    compiled = None  # type: ignore[assignment]
+
 KEY = b"\x11\xa2\x73\xf4"
 PLENTY = 1 << 40
 MAX_SIZE = 1 << 20
@@ -41,6 +46,8 @@ class Codec:
 
 
 PURE = Codec("pure", Encoder, Decoder)
+COMPILED = Codec("compiled", compiled.CompiledEncoder, compiled.CompiledDecoder) if compiled else None
+"""None if it was not built."""
 
 
 def masked(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:

@@ -14,7 +14,6 @@ import pytest
 from codec_helpers import (
     KEY,
     PLENTY,
-    PURE,
     Codec,
     deflater,
     feed,
@@ -29,7 +28,6 @@ from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.protocol import assembly
-from trio_ws.protocol import decoder as decoder_module
 from trio_ws.protocol.decoder import Violation
 from trio_ws.protocol.deflate import deflated_bound
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, MASKED, PING, PONG, TEXT, encode_header
@@ -664,10 +662,10 @@ class TestCost:
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     @pytest.mark.parametrize("make", [bytewise_message, tiny_fragments])
     def test_each_byte_is_unmasked_once_decoded_once_and_gathered_once(
-        self, monkeypatch: pytest.MonkeyPatch, make: Any, opcode: int
+        self, codec: Codec, monkeypatch: pytest.MonkeyPatch, make: Any, opcode: int
     ) -> None:
         given = {"unmasked": 0, "decoded": 0, "gathered": 0, "taken": 0}
-        unmask, decode = decoder_module.apply_mask, assembly.utf_8_decode
+        unmask, decode = codec.decoder._apply_mask, assembly.utf_8_decode
 
         def count_unmask(payload: bytes, key: bytes) -> bytes:
             given["unmasked"] += len(payload)
@@ -695,11 +693,11 @@ class TestCost:
                 given["taken"] += 1
                 return bytes(memoryview(self))
 
-        monkeypatch.setattr(decoder_module, "apply_mask", count_unmask)
+        monkeypatch.setattr(codec.decoder, "_apply_mask", staticmethod(count_unmask))
         monkeypatch.setattr(assembly, "utf_8_decode", count_decode)
         monkeypatch.setattr(assembly, "StringIO", CountingText)
         monkeypatch.setattr(assembly, "bytearray", CountingBytes, raising=False)
-        (message,) = feed(PURE.server(max_fragments=65_536), *make(opcode, 20_000))
+        (message,) = feed(codec.server(max_fragments=65_536), *make(opcode, 20_000))
         assert len(message) == 20_000
         assert given.pop("decoded") <= (20_000 if opcode == TEXT else 0)
         assert given == {"unmasked": 20_000, "gathered": 20_000, "taken": 1}

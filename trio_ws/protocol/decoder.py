@@ -104,6 +104,8 @@ class Decoder:
         "failed",
     )
 
+    _apply_mask = staticmethod(apply_mask)
+
     def __init__(
         self,
         *,
@@ -185,7 +187,7 @@ class Decoder:
         while position < end and not self.closed:
             before, count = position, len(out)
             if not (self._head or self._in_payload or self._message or self._armed):
-                position += self._whole_messages(bytes(data[position : position + _WINDOW]), out, stop)
+                position = self._whole_messages(data, position, out, stop)
             if position == before:
                 position = self._step(data, position, out)
             if len(out) > count and (len(out) >= stop or self._budget <= 0):
@@ -194,22 +196,23 @@ class Decoder:
 
     # --- whole messages in one frame: the hot path ---
 
-    def _whole_messages(self, data: bytes, out: list[Item], stop: int) -> int:
-        """Decode messages in one frame of at most 64 KiB; return where the first other thing begins.
+    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+        """Decode messages in one frame, from `position` on; return where they end.
 
-        Whatever is wrong, cut or of another kind is left to `_step`.
+        Whatever is wrong, cut, long or of another kind is left to `_step`. The compiled decoder has this in C.
         """
-        position, end = 0, len(data)
+        window, begin = bytes(data[position : position + _WINDOW]), position
+        position, end = 0, len(window)
         masked, largest, budget = self._masked, self._max_message_size, self._budget
         header = START_SIZE + KEY_SIZE if masked else START_SIZE
         while position + header <= end:
-            first = data[position]
-            size = data[position + 1] ^ masked
+            first = window[position]
+            size = window[position + 1] ^ masked
             start = position + header
             if size > MAX_CONTROL_SIZE:
                 if size != EXTENDED_16:
                     break
-                size = int.from_bytes(data[position + START_SIZE : position + START_SIZE + 2])
+                size = int.from_bytes(window[position + START_SIZE : position + START_SIZE + 2])
                 start += 2
                 if size <= MAX_CONTROL_SIZE:
                     break
@@ -217,21 +220,21 @@ class Decoder:
             if after > end or size > largest or first not in _WHOLE_MESSAGE:
                 break
             if not masked:
-                payload = data[start:after]
+                payload = window[start:after]
             elif size <= MAX_CONTROL_SIZE:
                 # Key and payload as one number: XORed with the key in a row its first four bytes are zero.
-                number = int.from_bytes(data[start - KEY_SIZE : after], "little")
+                number = int.from_bytes(window[start - KEY_SIZE : after], "little")
                 number ^= (number & 0xFFFFFFFF) * WORDS[(size + 7) >> 2]
                 payload = number.to_bytes(size + 7, "little")[KEY_SIZE : KEY_SIZE + size]
             else:
-                payload = apply_mask(data[start:after], data[start - KEY_SIZE : start])
+                payload = self._apply_mask(window[start:after], window[start - KEY_SIZE : start])
             out.append(str(payload, "utf-8") if first == _WHOLE_TEXT else payload)
             position = after
             budget -= size
             if len(out) >= stop or budget <= 0:
                 break
         self._budget = budget
-        return position
+        return begin + position
 
     # --- everything, in any parts ---
 
@@ -257,7 +260,7 @@ class Decoder:
             return bytes(part)
         key = self._key
         self._key = rotate(key, len(part))
-        return apply_mask(part, key)
+        return self._apply_mask(part, key)
 
     def _read_header(self, data: bytes | bytearray | memoryview, position: int) -> int:
         """Gather the header's parts (start, length, key), each judged when it is there; return the end."""

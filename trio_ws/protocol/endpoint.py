@@ -13,6 +13,7 @@ from wsproto.events import CloseConnection, Ping
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
+from trio_ws.protocol.choice import CODEC
 from trio_ws.protocol.decoder import Decoder, Violation
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.states import TRANSITIONS, Happening, State
@@ -56,13 +57,13 @@ class Endpoint:
     def __init__(self, *, client: bool, limits: Limits, deflate: DeflateSettings | None = None) -> None:
         self.state: State = State.OPEN
         self.close_info: CloseInfo | None = None
-        self.decoder: Decoder = Decoder(
+        self.decoder: Decoder = CODEC.decoder(
             client=client,
             max_message_size=limits.max_message_size,
             max_fragments=limits.max_fragments,
             inflater=deflate.inflater() if deflate else None,
         )
-        self.encoder: Encoder = Encoder(client=client, deflater=deflate.deflater() if deflate else None)
+        self.encoder: Encoder = CODEC.encoder(client=client, deflater=deflate.deflater() if deflate else None)
 
     def close(self, code: int, reason: str) -> bytes:
         """Begin the closing handshake: return our close frame.

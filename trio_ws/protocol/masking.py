@@ -26,7 +26,7 @@ with."""
 _XOR_WITH = tuple(bytes(value ^ key for value in range(256)) for key in range(256))
 
 
-def apply_mask(payload: bytes | bytearray | memoryview, key: bytes) -> bytes:
+def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, /) -> bytes:
     """Return `payload` XORed with `key`, which masks and unmasks (RFC 6455 5.3).
 
     Args:

@@ -1,0 +1,52 @@
+"""The one part of the build that pyproject.toml cannot say: the compiled codec, which may be missing.
+
+With `TRIO_WS_REQUIRE_SPEEDUPS=1` in the environment, as release wheels are built, it may not.
+"""
+
+import os
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+REQUIRED = os.environ.get("TRIO_WS_REQUIRE_SPEEDUPS", "0") not in ("", "0")
+ABI = "cp311"  # whose stable ABI is used: Py_LIMITED_API in the source, and requires-python
+
+
+class BuildExt(build_ext):
+    """Builds the extension with what the compiler at hand understands."""
+
+    def build_extensions(self) -> None:
+        """Ask for the loops over words that the source is written for; MSVC makes them with its /O2."""
+        if self.compiler.compiler_type != "msvc":
+            for extension in self.extensions:
+                extension.extra_compile_args += ["-std=c11", "-O3"]
+        super().build_extensions()
+
+
+class Wheel(bdist_wheel):
+    """Tags a wheel by what is in it: without the extension it is one for every platform."""
+
+    def run(self) -> None:
+        """Build the extension before anything depends on it."""
+        build = self.get_finalized_command("build_ext")
+        self.run_command("build_ext")
+        if not all(map(os.path.exists, build.get_outputs())):
+            self.distribution.ext_modules = []
+            self.root_is_pure = True
+            self.py_limited_api = False
+        super().run()
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "trio_ws.protocol._speedups",
+            ["trio_ws/protocol/_speedups.c"],
+            py_limited_api=True,
+            optional=not REQUIRED,
+        )
+    ],
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": Wheel},
+    options={"bdist_wheel": {"py_limited_api": ABI}},
+)

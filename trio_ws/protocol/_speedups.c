@@ -1,0 +1,313 @@
+/* The hot parts of the frame codec in C: whole, uncompressed messages in one frame, and the XOR of masking.
+
+   Nothing else is here. Whatever is cut, fragmented, compressed, a control frame or wrong is left to the Python code
+   that calls this (see `compiled.py`), which knows all the rules and names them. No I/O, no state, no threads: every
+   function reads the buffers that it is given and returns new objects. C11 and the stable ABI of CPython 3.11. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* RFC 6455 5.2; the names are those of `frames.py` and `masking.py`. */
+enum {
+    WHOLE_TEXT = 0x80 | 0x1,
+    WHOLE_BINARY = 0x80 | 0x2,
+    MASKED = 0x80,
+    START_SIZE = 2,
+    KEY_SIZE = 4,
+    MAX_CONTROL_SIZE = 125,
+    EXTENDED_16 = 126,
+    EXTENDED_64 = 127,
+    LARGEST_16 = 0xFFFF,
+    LARGEST_HEADER = START_SIZE + 8,
+};
+
+enum { SCRATCH = 4096 }; /* Text up to this size is unmasked on the stack. */
+
+/* XOR `size` bytes with the key. The loop over words is one that compilers make wider words of. */
+static void
+xor_with_key(unsigned char *restrict out, const unsigned char *restrict in, Py_ssize_t size, const unsigned char *key)
+{
+    unsigned char twice[8];
+    uint64_t pattern, word;
+    Py_ssize_t at = 0;
+    memcpy(twice, key, KEY_SIZE);
+    memcpy(twice + KEY_SIZE, key, KEY_SIZE);
+    memcpy(&pattern, twice, sizeof pattern);
+    for (; size - at >= 8; at += 8) {
+        memcpy(&word, in + at, sizeof word);
+        word ^= pattern;
+        memcpy(out + at, &word, sizeof word);
+    }
+    for (; at < size; at++)
+        out[at] = in[at] ^ twice[at & 3];
+}
+
+static bool
+argument_count_is(Py_ssize_t count, Py_ssize_t expected)
+{
+    if (count != expected)
+        PyErr_Format(PyExc_TypeError, "%zd arguments expected, not %zd", expected, count);
+    return count == expected;
+}
+
+/* Take hold of a key for as long as `view` is not released. */
+static bool
+get_key(PyObject *object, Py_buffer *view)
+{
+    if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) < 0)
+        return false;
+    if (view->len == KEY_SIZE)
+        return true;
+    PyBuffer_Release(view);
+    PyErr_SetString(PyExc_ValueError, "a masking key has four bytes");
+    return false;
+}
+
+/* --- bytes to messages --- */
+
+/* Return a message as bytes; `key` is NULL if it is not masked. */
+static PyObject *
+binary_message(const unsigned char *payload, Py_ssize_t size, const unsigned char *key)
+{
+    if (key == NULL)
+        return PyBytes_FromStringAndSize((const char *)payload, size);
+    PyObject *message = PyBytes_FromStringAndSize(NULL, size);
+    if (message != NULL)
+        xor_with_key((unsigned char *)PyBytes_AsString(message), payload, size, key);
+    return message;
+}
+
+PyDoc_STRVAR(apply_mask_doc, "apply_mask(payload, key, /)\n--\n\nAs `masking.apply_mask`.");
+
+static PyObject *
+apply_mask(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    Py_buffer payload, key;
+    PyObject *result = NULL;
+    if (!argument_count_is(count, 2) || PyObject_GetBuffer(args[0], &payload, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (get_key(args[1], &key)) {
+        result = binary_message(payload.buf, payload.len, key.buf);
+        PyBuffer_Release(&key);
+    }
+    PyBuffer_Release(&payload);
+    return result;
+}
+
+/* Return a message as str, or NULL with UnicodeDecodeError; `key` is NULL if it is not masked. */
+static PyObject *
+text_message(const unsigned char *payload, Py_ssize_t size, const unsigned char *key)
+{
+    unsigned char scratch[SCRATCH];
+    if (key == NULL)
+        return PyUnicode_DecodeUTF8((const char *)payload, size, NULL);
+    unsigned char *plain = size <= SCRATCH ? scratch : PyMem_Malloc((size_t)size);
+    if (plain == NULL)
+        return PyErr_NoMemory();
+    xor_with_key(plain, payload, size, key);
+    PyObject *message = PyUnicode_DecodeUTF8((const char *)plain, size, NULL);
+    if (plain != scratch)
+        PyMem_Free(plain);
+    return message;
+}
+
+/* A frame that is a whole message: where its payload is. */
+struct frame {
+    int first;
+    const unsigned char *key; /* NULL if it is not masked */
+    const unsigned char *payload;
+    Py_ssize_t size;
+};
+
+/* Read the frame at the start of `data`. Return false if it is not there to its last byte, is not a whole message, has
+   more than `largest` bytes or breaks a rule: who calls does not ask which. */
+static bool
+read_frame(const unsigned char *data, Py_ssize_t there, int masked, Py_ssize_t largest, struct frame *frame)
+{
+    Py_ssize_t key_size = masked ? KEY_SIZE : 0;
+    if (there < START_SIZE + key_size || (data[0] != WHOLE_TEXT && data[0] != WHOLE_BINARY))
+        return false;
+    unsigned int form = data[1] ^ (unsigned int)masked;
+    uint64_t size = form;
+    Py_ssize_t start = START_SIZE;
+    if (form > MAX_CONTROL_SIZE) {
+        Py_ssize_t extended = form == EXTENDED_16 ? 2 : 8;
+        if (form > EXTENDED_64 || there < START_SIZE + extended + key_size)
+            return false;
+        size = 0;
+        for (start = START_SIZE; start < START_SIZE + extended; start++)
+            size = size << 8 | data[start];
+        if (size <= (form == EXTENDED_16 ? MAX_CONTROL_SIZE : LARGEST_16))
+            return false;
+    }
+    frame->first = data[0];
+    frame->key = masked ? data + start : NULL;
+    start += key_size;
+    if (size > (uint64_t)(there - start) || (Py_ssize_t)size > largest)
+        return false;
+    frame->payload = data + start;
+    frame->size = (Py_ssize_t)size;
+    return true;
+}
+
+/* Append the messages that `data` holds from `*position` on; move `*position` and `*budget`. */
+static bool
+append_messages(const Py_buffer *data, Py_ssize_t *position, PyObject *out, Py_ssize_t stop, Py_ssize_t *budget,
+                int masked, Py_ssize_t largest)
+{
+    const unsigned char *bytes = data->buf;
+    struct frame frame;
+    while (read_frame(bytes + *position, data->len - *position, masked, largest, &frame)) {
+        PyObject *message = (frame.first == WHOLE_TEXT ? text_message : binary_message)(frame.payload, frame.size,
+                                                                                        frame.key);
+        if (message == NULL)
+            return false;
+        int failed = PyList_Append(out, message);
+        Py_DECREF(message);
+        if (failed)
+            return false;
+        *position = frame.payload + frame.size - bytes;
+        *budget -= frame.size;
+        if (*budget <= 0 || PyList_Size(out) >= stop)
+            break;
+    }
+    return true;
+}
+
+PyDoc_STRVAR(parse_doc,
+             "parse(data, position, out, stop, budget, masked, largest, /)\n--\n\n"
+             "Append the whole messages in `data` to `out`, up to the first frame that is something else, or until\n"
+             "`out` has `stop` items or messages of `budget` bytes were appended; return position and budget then.\n"
+             "Integers that are out of range are taken as the nearest ones that are not.");
+
+static PyObject *
+parse(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (!argument_count_is(count, 7))
+        return NULL;
+    Py_ssize_t position = PyNumber_AsSsize_t(args[1], NULL), stop = PyNumber_AsSsize_t(args[3], NULL);
+    Py_ssize_t budget = PyNumber_AsSsize_t(args[4], NULL), largest = PyNumber_AsSsize_t(args[6], NULL);
+    int masked = PyObject_IsTrue(args[5]);
+    if (masked < 0 || PyErr_Occurred())
+        return NULL;
+    if (!PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "messages are appended to a list");
+        return NULL;
+    }
+    Py_buffer data;
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    bool done = false;
+    if (position < 0 || position > data.len)
+        PyErr_SetString(PyExc_ValueError, "the position is outside the data");
+    else
+        done = append_messages(&data, &position, args[2], stop, &budget, masked ? MASKED : 0, largest);
+    PyBuffer_Release(&data);
+    return done ? Py_BuildValue("nn", position, budget) : NULL;
+}
+
+/* --- messages to bytes --- */
+
+/* Write a header up to its masking key; return its size. */
+static Py_ssize_t
+write_header(unsigned char *header, int first, Py_ssize_t size, int masked)
+{
+    int extended = size <= MAX_CONTROL_SIZE ? 0 : size <= LARGEST_16 ? 2 : 8;
+    header[0] = (unsigned char)first;
+    header[1] = (unsigned char)(masked | (extended == 0 ? (int)size : extended == 2 ? EXTENDED_16 : EXTENDED_64));
+    for (int left = extended; left > 0; left--)
+        header[START_SIZE + extended - left] = (unsigned char)((uint64_t)size >> 8 * (left - 1));
+    return START_SIZE + extended;
+}
+
+/* Return a frame; `key` is NULL if it is not masked. */
+static PyObject *
+make_frame(int first, const char *payload, Py_ssize_t size, const unsigned char *key)
+{
+    unsigned char header[LARGEST_HEADER];
+    Py_ssize_t header_size = write_header(header, first, size, key == NULL ? 0 : MASKED);
+    Py_ssize_t key_size = key == NULL ? 0 : KEY_SIZE;
+    if (size > PY_SSIZE_T_MAX - header_size - key_size)
+        return PyErr_NoMemory();
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, header_size + key_size + size);
+    if (frame == NULL)
+        return NULL;
+    unsigned char *out = (unsigned char *)PyBytes_AsString(frame);
+    memcpy(out, header, (size_t)header_size);
+    out += header_size;
+    if (key == NULL) {
+        memcpy(out, payload, (size_t)size);
+    } else {
+        memcpy(out, key, KEY_SIZE);
+        xor_with_key(out + KEY_SIZE, (const unsigned char *)payload, size, key);
+    }
+    return frame;
+}
+
+PyDoc_STRVAR(encode_doc,
+             "encode(first, payload, take_key, /)\n--\n\n"
+             "Return a frame with this first byte, whose payload is `bytes`, or `str` as UTF-8. `take_key` is called\n"
+             "for a masking key when nothing but memory can be wanting any more; None: the frame is not masked.");
+
+static PyObject *
+encode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (!argument_count_is(count, 3))
+        return NULL;
+    Py_ssize_t first = PyNumber_AsSsize_t(args[0], NULL), size;
+    if (first == -1 && PyErr_Occurred())
+        return NULL;
+    const char *payload;
+    if (PyUnicode_Check(args[1])) {
+        payload = PyUnicode_AsUTF8AndSize(args[1], &size);
+        if (payload == NULL)
+            return NULL;
+    } else if (PyBytes_Check(args[1])) {
+        payload = PyBytes_AsString(args[1]);
+        size = PyBytes_Size(args[1]);
+    } else {
+        PyErr_SetString(PyExc_TypeError, "a payload is str or bytes");
+        return NULL;
+    }
+    if (args[2] == Py_None)
+        return make_frame((int)first, payload, size, NULL);
+    PyObject *taken = PyObject_CallNoArgs(args[2]);
+    if (taken == NULL)
+        return NULL;
+    PyObject *frame = NULL;
+    Py_buffer key;
+    if (get_key(taken, &key)) {
+        frame = make_frame((int)first, payload, size, key.buf);
+        PyBuffer_Release(&key);
+    }
+    Py_DECREF(taken);
+    return frame;
+}
+
+static PyMethodDef functions[] = {
+    {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL, apply_mask_doc},
+    {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, encode_doc},
+    {"parse", (PyCFunction)(void (*)(void))parse, METH_FASTCALL, parse_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "trio_ws.protocol._speedups",
+    .m_doc = "The hot parts of the frame codec; see compiled.py.",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__speedups(void)
+{
+    return PyModuleDef_Init(&definition);
+}

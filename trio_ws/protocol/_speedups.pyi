@@ -1,0 +1,16 @@
+from collections.abc import Callable
+
+from trio_ws.protocol.decoder import Item
+
+def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, /) -> bytes: ...
+def encode(first: int, payload: str | bytes, take_key: Callable[[], bytes] | None, /) -> bytes: ...
+def parse(
+    data: bytes | bytearray | memoryview,
+    position: int,
+    out: list[Item],
+    stop: int,
+    budget: int,
+    masked: int,
+    largest: int,
+    /,
+) -> tuple[int, int]: ...

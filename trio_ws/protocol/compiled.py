@@ -1,0 +1,53 @@
+"""The compiled codec: decoder and encoder whose hot parts are in C.
+
+It can be imported if the extension was built. What the C code does not do, the classes above these do; which of the two
+codecs runs is decided in `choice`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trio_ws.protocol._speedups import apply_mask, encode, parse
+from trio_ws.protocol.decoder import Decoder, Item
+from trio_ws.protocol.encoder import Encoder
+from trio_ws.protocol.frames import BINARY, FIN, RSV1, TEXT
+
+if TYPE_CHECKING:
+    from trio_ws.protocol.deflate import Deflater
+
+__all__ = ["CompiledDecoder", "CompiledEncoder"]
+
+
+class CompiledDecoder(Decoder):
+    """A decoder that reads whole messages in C, and unmasks in C."""
+
+    __slots__ = ()
+
+    _apply_mask = staticmethod(apply_mask)
+
+    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+        position, self._budget = parse(data, position, out, stop, self._budget, self._masked, self._max_message_size)
+        return position
+
+
+class CompiledEncoder(Encoder):
+    """An encoder that writes frames in C."""
+
+    __slots__ = ("_take_key",)
+
+    def __init__(self, *, client: bool, deflater: Deflater | None = None) -> None:
+        super().__init__(client=client, deflater=deflater)
+        self._take_key = None if self._masks is None else self._masks.take
+
+    def message(self, data: str | bytes | bytearray | memoryview) -> bytes:
+        """Do as `Encoder.message`."""
+        if not self._opcode and self._deflater is None:
+            if isinstance(data, str):
+                return encode(FIN | TEXT, data, self._take_key)
+            if isinstance(data, bytes):
+                return encode(FIN | BINARY, data, self._take_key)
+        return super().message(data)
+
+    def _frame(self, opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
+        return encode((FIN if fin else 0) | (RSV1 if rsv1 else 0) | opcode, payload, self._take_key)
