@@ -1,8 +1,8 @@
-"""The compiled codec against the pure one, fuzzed: the plans of `tests/protocol/test_differential.py`, chosen by coverage.
+"""The compiled codec against the pure one, fuzzed: the tests of `tests/protocol/test_differential.py`, led by coverage.
 
-`make fuzz` runs it. The arguments are libFuzzer's, a folder of inputs among them: what is found there is read first, and
-what reaches new code is kept. The coverage is that of the Python code, which has all the rules and whose every branch
-hands over to C or takes over from it.
+`make fuzz` runs it. The arguments are libFuzzer's, a folder of inputs among them: what is found there is read first,
+and what reaches new code is kept. The coverage is that of the Python code, which has all the rules; what the C code
+does is compared with it.
 """
 
 from __future__ import annotations

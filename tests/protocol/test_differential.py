@@ -13,6 +13,7 @@ import pytest
 from codec_helpers import (
     BINARIES,
     COMPILED,
+    EDGES,
     PLENTY,
     PURE,
     SIZES,
@@ -31,7 +32,7 @@ from trio_ws.protocol.frames import BINARY, CONTINUATION, PING, TEXT, encode_fra
 
 pytestmark = pytest.mark.skipif(COMPILED is None, reason="the compiled codec was not built")
 
-LIMITS = st.one_of(st.integers(1, 70_000), st.just(1 << 70))
+LIMITS = st.one_of(st.integers(1, 70_000), EDGES, st.just(1 << 70))
 ITEM_BOUNDS = st.one_of(st.integers(1, 4), st.just(1 << 70))
 BYTE_BOUNDS = st.one_of(st.integers(0, 300), st.just(1 << 70))
 KINDS = st.sampled_from([bytes, bytearray, memoryview])

@@ -191,9 +191,9 @@ parse(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     if (!argument_count_is(count, 7))
         return NULL;
     Py_ssize_t position = PyNumber_AsSsize_t(args[1], NULL), stop = PyNumber_AsSsize_t(args[3], NULL);
-    Py_ssize_t budget = PyNumber_AsSsize_t(args[4], NULL), largest = PyNumber_AsSsize_t(args[6], NULL);
-    int masked = PyObject_IsTrue(args[5]);
-    if (masked < 0 || PyErr_Occurred())
+    Py_ssize_t budget = PyNumber_AsSsize_t(args[4], NULL), masked = PyNumber_AsSsize_t(args[5], NULL);
+    Py_ssize_t largest = PyNumber_AsSsize_t(args[6], NULL);
+    if (PyErr_Occurred())
         return NULL;
     if (!PyList_Check(args[2])) {
         PyErr_SetString(PyExc_TypeError, "messages are appended to a list");
@@ -232,8 +232,7 @@ make_frame(int first, const char *payload, Py_ssize_t size, const unsigned char 
     unsigned char header[LARGEST_HEADER];
     Py_ssize_t header_size = write_header(header, first, size, key == NULL ? 0 : MASKED);
     Py_ssize_t key_size = key == NULL ? 0 : KEY_SIZE;
-    if (size > PY_SSIZE_T_MAX - header_size - key_size)
-        return PyErr_NoMemory();
+    /* No overflow: what an object can hold is less than PY_SSIZE_T_MAX by the object's own header, which is longer. */
     PyObject *frame = PyBytes_FromStringAndSize(NULL, header_size + key_size + size);
     if (frame == NULL)
         return NULL;
