@@ -6,7 +6,6 @@
 
 PYTHON ?= python3
 COVERAGE ?= yes
-SECONDS ?= 60
 ARGS ?=
 
 ifndef VENV
@@ -69,7 +68,7 @@ endif
 
 # A copy of the package with an extension of its own. Leaks are not looked for here, as the interpreter itself has
 # some; tests/protocol/test_speedups.py counts ours.
-sanitize: $(INSTALLED) ## the compiled codec's tests under the sanitizers for addresses and undefined behaviour (gcc, Linux)
+sanitize: $(INSTALLED) ## the compiled codec's tests under sanitizers (addresses, undefined behaviour); gcc
 	rm -rf $(SANITIZED)
 	mkdir -p $(SANITIZED)
 	cp -R trio_ws $(SANITIZED)/
@@ -81,9 +80,9 @@ sanitize: $(INSTALLED) ## the compiled codec's tests under the sanitizers for ad
 		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED) \
 		$(RUN) -P -m pytest -p no:cacheprovider --capture=sys -k 'compiled or differential or speedups' tests/protocol $(ARGS)
 
-fuzz: $(INSTALLED) ## the compiled codec against the pure one, guided by coverage, for a minute: make fuzz SECONDS=3600
+fuzz: $(INSTALLED) ## fuzz the compiled codec against the pure one, for a minute; ARGS are libFuzzer's
 	$(PIP) install -q 'atheris>=3'
-	$(RUN) tests/fuzz/codec.py -max_total_time=$(SECONDS)
+	$(RUN) tests/fuzz/codec.py -max_total_time=60 $(ARGS)
 
 codec: $(INSTALLED) ## measure both codecs, in nanoseconds
 	$(RUN) benchmarks/codec.py
