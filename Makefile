@@ -80,9 +80,11 @@ sanitize: $(INSTALLED) ## the compiled codec's tests under sanitizers (addresses
 		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED) \
 		$(RUN) -P -m pytest -p no:cacheprovider --capture=sys -k 'compiled or differential or speedups' tests/protocol $(ARGS)
 
+# What reaches new code is kept in build/fuzz, and so is what fails.
 fuzz: $(INSTALLED) ## fuzz the compiled codec against the pure one, for a minute; ARGS are libFuzzer's
 	$(PIP) install -q 'atheris>=3'
-	$(RUN) tests/fuzz/codec.py -max_total_time=60 $(ARGS)
+	mkdir -p build/fuzz
+	$(RUN) tests/fuzz/codec.py -max_total_time=60 -artifact_prefix=build/fuzz/ $(ARGS) build/fuzz
 
 codec: $(INSTALLED) ## measure both codecs, in nanoseconds
 	$(RUN) benchmarks/codec.py

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from codec_helpers import KEY, PLENTY, masked, plain
 
+import trio_ws
 from trio_ws.protocol.frames import BINARY, FIN, MASKED, PING, TEXT, encode_header
 
 speedups: Any = pytest.importorskip("trio_ws.protocol._speedups", reason="the compiled codec was not built")
@@ -195,7 +197,7 @@ def test_without_memory_each_function_raises_memory_error() -> None:
     pytest.importorskip("_testcapi")
     done = subprocess.run(
         [sys.executable, "-P", "-c", NO_MEMORY],
-        env={**os.environ, "PYTHONMALLOC": "pymalloc"},
+        env={**os.environ, "PYTHONMALLOC": "pymalloc", "PYTHONPATH": str(Path(trio_ws.__file__).parents[1])},
         capture_output=True,
         text=True,
         check=False,
