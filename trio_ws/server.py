@@ -253,8 +253,11 @@ class Server:
 
     def _full(self, host: str) -> bool:
         # Those who are being refused take no room: a crowd that tries again and again would keep everyone out.
+        if self._admitted >= self._max_connections:
+            return True
         per_ip = self._settings.limits.max_connections_per_ip
-        return self._admitted >= self._max_connections or (per_ip is not None and self._per_address[host] >= per_ip)
+        # The clients of a Unix socket have no address, which does not make them one.
+        return per_ip is not None and host != "" and self._per_address[host] >= per_ip
 
     async def _hold(self, conversation: Conversation, nursery: trio.Nursery) -> None:
         """Hold one conversation to its end."""

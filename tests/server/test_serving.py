@@ -744,6 +744,13 @@ class TestRoom:
                 await trio.sleep(0.001)
             assert await works(server.urls[0])
 
+    async def test_clients_without_an_address_are_not_taken_for_one(self, autojump_clock, nursery):
+        """Those of a Unix socket, say, behind a proxy."""
+        listener = MemoryListener()
+        await serve(nursery, listeners=[listener], limits=Limits(max_connections_per_ip=1))
+        async with open_websocket("ws://example.org/", stream=listener.connect()):
+            assert await works("ws://example.org/", stream=listener.connect())
+
     async def test_the_poller_can_be_demanded_only_where_there_is_one(self, monkeypatch):
         monkeypatch.setattr("trio_ws.transport.poller.make_readiness", None)
         with pytest.raises(RuntimeError, match="poller=True"):
