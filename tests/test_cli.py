@@ -206,6 +206,19 @@ async def test_run_serves_until_a_signal_and_then_says_goodbye(shop, number) -> 
         assert running.process.returncode == 0
 
 
+@pytest.mark.parametrize(("level", "said"), [("info", True), ("warning", False)])
+async def test_the_log_level_says_what_of_the_log_is_written(shop, level, said) -> None:
+    options = ("--host", "127.0.0.1", "--port", "0", "--log-level", level)
+    async with command("run", "shop:app", *options, cwd=shop) as running:
+        address = url_in(await running.until("listening on ws://")).removeprefix("ws://")
+        host, _, port = address.partition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(b"no HTTP\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+        running.process.terminate()
+        assert ("INFO trio_ws: " in await running.rest()) is said
+
+
 async def test_run_listens_on_a_unix_socket_alone_and_removes_it(shop) -> None:
     path = shop / "s"
     async with command("run", "shop:app", "--uds", str(path), cwd=shop) as running:

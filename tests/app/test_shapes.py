@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from trio_ws import (
     Depends,
     InvalidMessage,
     Reject,
+    Timeouts,
     UnexpectedMessage,
     WebSocket,
     WebSocketDisconnect,
@@ -314,6 +316,117 @@ async def test_when_the_peer_leaves_each_shape_has_the_time_of_the_rule(
         assert "peer closed: 1000" in waits.outcome
     # It had begun half a second before the peer left.
     assert waits.seconds == pytest.approx(0.5 + (WAITING[shape] if policy == "drain" else 0.0), abs=0.1)
+
+
+async def until_told(ws: WebSocket) -> None:
+    with pytest.raises(WebSocketDisconnect):
+        while True:
+            await ws.send("still here")
+            await trio.sleep(0.05)
+
+
+def told_view(app: App, waits: Waits, **options: Any) -> None:
+    @app.websocket("/x", **options)
+    async def handler(ws: WebSocket) -> None:
+        await ws.receive()
+        assert (await ws.recv()).is_close()
+        await waits.here()
+
+
+def told_listener(app: App, waits: Waits, **options: Any) -> None:
+    @app.listener("/x", encoding="text", **options)
+    async def handler(data: str, ws: WebSocket) -> None:
+        await until_told(ws)
+        await waits.here()
+
+
+def told_generator(app: App, waits: Waits, **options: Any) -> None:
+    @app.listener("/x", encoding="text", **options)
+    async def handler(data: str, ws: WebSocket):
+        await until_told(ws)
+        await waits.here()
+        yield None
+
+
+def told_dependency(app: App, waits: Waits, **options: Any) -> None:
+    async def unwound():
+        yield
+        await waits.here()
+
+    @app.websocket("/x", **options)
+    async def handler(ws: WebSocket, _: None = Depends(unwound)) -> None:
+        await ws.receive()
+        assert (await ws.recv()).is_close()
+
+
+def told_child(app: App, waits: Waits, **options: Any) -> None:
+    @app.websocket("/x", **options)
+    async def handler(ws: WebSocket) -> None:
+        async def child() -> None:
+            await ws.receive()
+            assert (await ws.recv()).is_close()
+            await waits.here()
+
+        ws.nursery.start_soon(child)
+        await trio.sleep(30)
+
+
+@pytest.mark.parametrize("policy", ["drain", "cancel", "finish"])
+@pytest.mark.parametrize("shape", [told_view, told_listener, told_generator, told_dependency, told_child])
+async def test_who_was_told_has_the_time_to_say_goodbye_in_each_shape(
+    shape: Callable[..., None], policy: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    app, waits = App(), Waits()
+    shape(app, waits, when_peer_leaves=policy)
+    async with app.test_client(timeout=100) as client:
+        async with client.websocket_connect("/x") as ws:
+            await ws.send("go")
+            await trio.sleep(0.5)
+        await trio.sleep(100)
+    match policy:
+        case "drain":
+            assert waits.outcome.startswith("cancelled")
+            assert waits.seconds == pytest.approx(5.0, abs=0.1)  # cleanup_timeout
+        case "cancel":
+            assert waits.outcome.startswith("cancelled") or not waits.outcome
+            assert waits.seconds == pytest.approx(0.0, abs=0.1)
+        case "finish":
+            assert waits.outcome.startswith("cancelled: the handler" if shape is told_child else "finished")
+
+
+@pytest.mark.parametrize("policy", ["drain", "cancel", "finish"])
+async def test_a_blocking_handler_that_waits_elsewhere_has_the_time_of_the_rule(policy: Any) -> None:
+    app = App(timeouts=Timeouts(drain_timeout=0.3, cleanup_timeout=60))
+    outcomes: list[str] = []
+    left: list[float] = []
+    release = trio.Event()
+
+    @app.websocket("/x", when_peer_leaves=policy)
+    def handler(ws: BlockingWebSocket) -> None:
+        ws.send("in")
+        ws.receive()
+        try:
+            trio.from_thread.run(release.wait)
+            outcomes.append("finished")
+        except trio.Cancelled:
+            outcomes.append("at once" if time.monotonic() - left[0] < 0.3 else "after drain_timeout")
+            raise
+
+    async with app.test_client() as client:
+        async with client.websocket_connect("/x") as ws:
+            await ws.receive()
+            await ws.send("go")
+            with trio.move_on_after(0.2):
+                await trio.sleep_forever()
+            left.append(time.monotonic())
+        if policy == "finish":
+            with trio.move_on_after(0.6):
+                await trio.sleep_forever()
+            release.set()
+        with trio.fail_after(5):
+            while not outcomes:
+                await trio.sleep(0.001)
+    assert outcomes == [{"drain": "after drain_timeout", "cancel": "at once", "finish": "finished"}[policy]]
 
 
 async def test_a_handler_that_never_reads_is_cancelled_at_once_in_each_async_shape(
