@@ -46,6 +46,7 @@ LAYERS = {
     "prepared": 2,
     "reconnect": 2,
     "running": 2,
+    "sending": 2,
     "server": 2,
     "service": 2,
     "serving": 2,

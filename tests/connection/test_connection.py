@@ -7,7 +7,8 @@ import trio
 from support.networks import binary, close, ping, text
 
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
-from trio_ws.connection import CONTROL_RESERVE, Connection
+from trio_ws.connection import Connection
+from trio_ws.sending import CONTROL_RESERVE
 from trio_ws.timers import Timers
 from trio_ws.transport.interface import Transport
 from trio_ws.transport.outbox import Outbox
