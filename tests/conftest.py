@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "trio_ws",
     deadline=None,
-    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "200")),
+    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "100")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("trio_ws")

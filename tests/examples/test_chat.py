@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def messages_on(page: Any, count: int) -> list[tuple[str, str]]:
 
 def state_of(page: Any, word: str) -> tuple[str, bool]:
     """Return what a page says of its connection, once it says `word`, and whether one may send."""
-    page.locator("#state", has_text=word).wait_for()
+    page.locator("#state", has_text=re.compile(f"^{word}")).wait_for()
     return page.text_content("#state"), page.is_enabled("#submit")
 
 
