@@ -56,6 +56,8 @@ class Connection(Sending):
         "received",
     )
 
+    message_time: float
+
     def __init__(
         self,
         transport: Transport,
