@@ -254,6 +254,17 @@ async def test_rooms_run_once_at_a_time_and_again(autojump_clock) -> None:
                     pass
 
 
+async def test_rooms_that_are_cancelled_as_they_begin_end_at_once(autojump_clock) -> None:
+    rooms = Rooms()
+    with trio.fail_after(1), trio.CancelScope() as scope:
+        scope.cancel()
+        async with rooms.running():
+            pytest.fail("it did not begin")
+    assert scope.cancelled_caught
+    async with rooms.running():
+        pass
+
+
 async def test_an_error_leaves_running_as_it_is(autojump_clock) -> None:
     with pytest.raises(ZeroDivisionError):
         async with Rooms().running():

@@ -93,11 +93,12 @@ class Rooms:
         """
         if self.calling is not None:
             raise LocalProtocolError("the rooms are running already")
-        over = trio.Event()
+        ready, over = trio.Event(), trio.Event()
         failure: BaseException | None = None
         async with self.backplane.running(), trio.open_nursery() as outer:
-            await outer.start(self._run, over)
+            outer.start_soon(self._run, ready, over)
             try:
+                await ready.wait()
                 yield
             except BaseException as error:
                 failure = error  # raised as it is, not in the nursery's group
@@ -105,12 +106,12 @@ class Rooms:
         if failure is not None:
             raise failure
 
-    async def _run(self, over: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, ready: trio.Event, over: trio.Event) -> None:
         try:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as self.calling:
                     async with trio.open_nursery() as self._nursery:
-                        task_status.started()
+                        ready.set()
                         await over.wait()
                         self._nursery.cancel_scope.cancel(reason="the rooms have ended")
                     self._nursery = None
