@@ -222,11 +222,8 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
                 await connection.flush()
             await transport.aclose()
             engine.stop()
-    try:
-        if failure is not None:
-            raise failure
-    finally:
-        del failure  # its traceback knows this frame
+    if failure is not None:
+        raise failure
 
 
 def _unwrapped(error: BaseException) -> BaseException:

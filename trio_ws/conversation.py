@@ -121,13 +121,16 @@ class Conversation:
         try:
             self._transport.start(nursery)
             websocket = await self._open(deadline)
-            error = None if websocket is None else await self._live(*websocket, deadline)
-            if self.connection is None:
-                with trio.CancelScope() as self._leaving:
-                    await self._opening.linger(self._transport.outbox, self._settings.timeouts.close_timeout)
-            return error
+            return await self._see_off(None if websocket is None else await self._live(*websocket, deadline))
         finally:
             await self._transport.aclose()
+
+    async def _see_off(self, error: Exception | None) -> Exception | None:
+        """Let the client take the last answer, if it got one; return `error`, which has no name above (`Lifecycle`)."""
+        if self.connection is None:
+            with trio.CancelScope() as self._leaving:
+                await self._opening.linger(self._transport.outbox, self._settings.timeouts.close_timeout)
+        return error
 
     # --- the request ---------------------------------------------------------------------------------------------
 

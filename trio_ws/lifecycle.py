@@ -62,7 +62,8 @@ class Lifecycle:
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
         try:
-            return await self._run()
+            # No name for it: the frames above a traceback belong to it, and would make a cycle of it.
+            return await self._conclude(await self._outcome())
         finally:
             self._let_go()
 
@@ -72,13 +73,17 @@ class Lifecycle:
         websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
         websocket._farewells = []
 
-    async def _run(self) -> Exception | None:
+    async def _outcome(self) -> Exception | None:
+        """Return the handler's error; close the connection if what it ends with is not to be judged."""
         try:
-            error = await self._run_handler()
+            return await self._run_handler()
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self._end(CloseCode.GOING_AWAY, "")
             raise
+
+    async def _conclude(self, error: Exception | None) -> Exception | None:
+        """End the connection as the handler's error demands; return the error if nobody foresaw it."""
         if not self._websocket.accepted:
             return await self._answer(error)
         verdict = self._judge(error)

@@ -274,6 +274,7 @@ class Server:
             self._count(conversation, error)
         if error is not None and self._strict:
             raise error
+        del error  # the frames above a traceback belong to it, and would make a cycle of it
 
     def _forget(self, host: str) -> None:
         self._admitted -= 1

@@ -1,6 +1,7 @@
-"""What is left of a connection that has ended: nothing, and at once, without a search for reference cycles.
+"""What is left of a server's connection that has ended: nothing, and at once, without a search for reference cycles.
 
-A connection may hold megabytes that nobody received, and a full search for cycles may be long in coming.
+A connection may hold megabytes that nobody received, and a full search for cycles may be long in coming. (A client's
+ends in the frames of Python's own context managers, which may be cycles.)
 """
 
 from __future__ import annotations
@@ -92,16 +93,16 @@ async def breaks_the_protocol(peer: Peer) -> None:
 @pytest.mark.parametrize("leave", [says_goodbye, drops, breaks_the_protocol])
 async def test_nothing_is_left_of_a_connection_that_has_ended(
     alive: Count,
-    rig: Rig,
+    server: Rig,
     body: Callable[[WebSocket], Awaitable[None]],
     leave: Callable[[Peer], Awaitable[None]],
     clock,
 ):
-    async with rig.connect(body, timeouts=TIMES) as peer:
+    async with server.connect(body, timeouts=TIMES) as peer:
         await peer.message("hello")
         await leave(peer)
-    rig.error = None
-    del rig.websocket
+    server.error = None
+    del server.websocket
     await none_left(alive)
 
 
