@@ -260,9 +260,9 @@ class TestPlainHTTP:
     async def test_nothing_is_kept_of_those_who_were_refused(self, nursery, limits):
         """An exception that is raised twice would keep the tracebacks of both, and all that is in their frames."""
 
-        def alive() -> set[int]:
+        def alive() -> dict[int, Conversation]:
             gc.collect()
-            return {id(each) for each in gc.get_objects() if isinstance(each, Conversation)}
+            return {id(each): each for each in gc.get_objects() if isinstance(each, Conversation)}
 
         before = alive()  # what an earlier test's log still refers to, say
         server = await serve(nursery, limits=limits)
@@ -271,7 +271,7 @@ class TestPlainHTTP:
                 await ask(server.port, "GET / HTTP/1.1", "Host: localhost")
             while server.statistics().connections > 1:
                 await trio.sleep(0.001)
-            assert len(alive() - before) == server.statistics().connections
+            assert len(alive().keys() - before.keys()) == server.statistics().connections
 
 
 class TestOrigins:
