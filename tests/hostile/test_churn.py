@@ -114,7 +114,7 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
         await churn(arena, BATCH * 10, arenas.poller)  # what is made once, and the allocator's own bookkeeping
         await _settled()
         begin = arena.server.statistics()
-        tasks, connections = _tasks(), _alive(Connection)
+        tasks, connections, conversations = _tasks(), _alive(Connection), _alive(Conversation)
         descriptors = len(os.listdir("/proc/self/fd")) if PROC.exists() else 0
         resident = resident_memory() if PROC.exists() else 0
         blocks = sys.getallocatedblocks()
@@ -125,7 +125,7 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
         assert sys.getallocatedblocks() - blocks < MOST_BLOCKS
         assert _tasks() == tasks
         assert _alive(Connection) == connections
-        assert _alive(Conversation) == 1
+        assert _alive(Conversation) == conversations
         if PROC.exists():
             assert len(os.listdir("/proc/self/fd")) == descriptors
             assert resident_memory() - resident < MOST_RESIDENT
