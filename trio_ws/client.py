@@ -197,7 +197,7 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
         try:
             transport.start(shared)
             if connected.dialled.leftover:
-                connection.data_received(memoryview(connected.dialled.leftover))
+                connection.data_received(memoryview(connected.dialled.leftover), trio.current_time())
             try:
                 with scope:
                     async with trio.open_nursery() as nursery:

@@ -76,7 +76,7 @@ class Opening:
         """Say whether to read on: not while more waits than is kept of a client without an answer."""
         return len(self._early) < EARLY_BYTES
 
-    def data_received(self, data: memoryview) -> None:
+    def data_received(self, data: memoryview, _: float) -> None:
         """Take a part of the request, or keep what comes behind it."""
         if self._answered or self._problem is not None:
             return
@@ -219,7 +219,7 @@ class ServerGate(Gate):
         )
         early = self._opening.take_early()
         if early:
-            connection.data_received(memoryview(early))
+            connection.data_received(memoryview(early), trio.current_time())
         self._transport.resume()
         return connection
 

@@ -27,8 +27,8 @@ class Receiver(Protocol):
     def wants_data(self) -> bool:
         """Say whether more bytes may be read now. After a False, call `Transport.resume` when that has changed."""
 
-    def data_received(self, data: memoryview) -> None:
-        """Take `data`, whose memory is used again as soon as this returns."""
+    def data_received(self, data: memoryview, now: float, /) -> None:
+        """Take `data`, whose memory is used again as soon as this returns; `now` is when it was read, by Trio's clock."""
 
     def peer_departed(self) -> None:
         """The peer will send no more, though bytes that it has sent are still unread because nobody wants them."""
@@ -46,7 +46,7 @@ class _Nobody:
     def wants_data(self) -> bool:
         return False
 
-    def data_received(self, data: memoryview) -> None:
+    def data_received(self, data: memoryview, now: float, /) -> None:
         pass
 
     def peer_departed(self) -> None:

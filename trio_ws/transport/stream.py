@@ -148,7 +148,7 @@ class StreamTransport(Transport):
                 data = await self._stream.receive_some(READ_BYTES)
                 if not data:
                     break
-                self.receiver.data_received(memoryview(data))
+                self.receiver.data_received(memoryview(data), trio.current_time())
         except _GONE:
             pass
         self.receiver.network_ended()
