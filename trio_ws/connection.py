@@ -171,8 +171,7 @@ class Connection(Sending):
         if wanted:
             inbox.size += size
         for item in items:
-            kind = type(item)
-            if kind is str or kind is bytes or kind is TextMessage or kind is BytesMessage:
+            if isinstance(item, (str, bytes, TextMessage, BytesMessage)):
                 if wanted:
                     inbox.items.append(item)
                     self.received += 1
@@ -233,8 +232,7 @@ class Connection(Sending):
             self._parts.clear()  # they belong to the message that was begun as a stream and abandoned
         while True:
             item = await self._next()
-            kind = type(item)
-            if kind is str or kind is bytes:
+            if isinstance(item, (str, bytes)):
                 return item
             if not self._in_stream:
                 self._parts.append(item)

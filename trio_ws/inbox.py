@@ -29,8 +29,8 @@ class Inbox:
 
     Attributes:
         items: what waits, the oldest first. Who appends adds to `size`, and calls `wake` if there is a `reader`.
-        size: bytes that came in since it was last empty, text as UTF-8: no less than it holds. Counted like this, taking
-            an item costs nothing; and nobody reads on before it is empty again anyway.
+        size: bytes that came in since it was last empty, text as UTF-8: no less than it holds. Counted like this,
+            taking an item costs nothing; and once it was full, nobody reads on before it is empty anyway.
         reader: the task that waits, None if there is none.
     """
 
@@ -76,7 +76,7 @@ class Inbox:
             raise trio.BusyResourceError("another task is receiving from this connection")
         self.reader = trio.lowlevel.current_task()
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
-        return trio.lowlevel.wait_task_rescheduled(self._abort)
+        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105
 
     def _abort(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
         self.reader = None

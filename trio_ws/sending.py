@@ -6,7 +6,7 @@ It is the middle of `Connection`: how it ends is in `closing`, what arrives is i
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -16,7 +16,7 @@ from trio_ws.pings import Pings
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import AsyncIterable, Callable, Coroutine
 
     from trio_ws.config import Timeouts
     from trio_ws.inbox import Inbox
@@ -85,14 +85,14 @@ class Sending(Closing):
         outbox = self._transport.outbox
         return outbox.size >= outbox.high_water + CONTROL_RESERVE
 
-    async def _step(self) -> None:
-        """Be a checkpoint, and now and then let others run."""
+    def _step(self) -> Coroutine[Any, Any, None]:
+        """Be a checkpoint, and now and then let others run; to be awaited at once."""
+        # Returned and not awaited: a coroutine of its own would only be passed through at each message.
         self._streak += 1
         if self._streak < YIELD_EVERY:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._streak = 0
-            await trio.lowlevel.checkpoint()
+            return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105
+        self._streak = 0
+        return trio.lowlevel.checkpoint()  # noqa: ASYNC105
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""

@@ -28,7 +28,7 @@ class Receiver(Protocol):
         """Say whether more bytes may be read now. After a False, call `Transport.resume` when that has changed."""
 
     def data_received(self, data: memoryview, now: float, /) -> None:
-        """Take `data`, whose memory is used again as soon as this returns; `now` is when it was read, by Trio's clock."""
+        """Take `data`, read at the time `now` of Trio's clock. Its memory is used again as soon as this returns."""
 
     def peer_departed(self) -> None:
         """The peer will send no more, though bytes that it has sent are still unread because nobody wants them."""
