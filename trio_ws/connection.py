@@ -7,7 +7,7 @@ waits, waits for room, for a message or for the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -20,6 +20,8 @@ from trio_ws.protocol.states import State
 from trio_ws.sending import Sending
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
     from trio_ws.protocol.decoder import Item, Violation
@@ -93,11 +95,7 @@ class Connection(Sending):
 
     def wants_data(self) -> bool:
         """Say whether to read on: not while messages wait that nobody takes, and always once they are dropped."""
-        inbox = self._inbox
-        if (self._rest or len(inbox.items) >= inbox.max_items or inbox.size >= inbox.max_bytes) and self._wanted:
-            self.paused = True
-            return False
-        return True
+        return not self.paused or not self._wanted
 
     def data_received(self, data: memoryview, now: float) -> None:
         """Parse `data` as far as the inbox has room, and keep the rest of it."""
@@ -109,7 +107,6 @@ class Connection(Sending):
         consumed = self._parse(data)
         if consumed < len(data):
             self._rest = memoryview(bytes(data[consumed:]))
-            self.paused = True
 
     def peer_departed(self) -> None:
         """The peer has closed its side behind data that we do not read now."""
@@ -142,7 +139,10 @@ class Connection(Sending):
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
     def _parse(self, data: memoryview) -> int:
-        """Parse `data` until it or the inbox's room is used up; return how much was parsed."""
+        """Parse `data` until it or the inbox's room is used up; return how much was parsed.
+
+        It pauses reading when the room is used up.
+        """
         inbox = self._inbox
         endpoint = self._endpoint
         decoder = endpoint.decoder
@@ -152,6 +152,7 @@ class Connection(Sending):
                 items_room = inbox.max_items - len(inbox.items)
                 bytes_room = inbox.max_bytes - inbox.size
                 if items_room <= 0 or bytes_room <= 0:
+                    self.paused = True
                     return consumed
             else:
                 items_room = bytes_room = DISCARD_ITEMS
@@ -161,6 +162,8 @@ class Connection(Sending):
             if items:
                 self._dispatch(items, bytes_room - decoder.budget)
             if used == len(data):
+                if (decoder.budget <= 0 or len(items) >= items_room) and self._wanted:
+                    self.paused = True
                 return consumed
             data = data[used:]
 
@@ -214,10 +217,10 @@ class Connection(Sending):
     def _read_on(self) -> None:
         """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""
         rest, self._rest = self._rest, memoryview(b"")
+        self.paused = False
         self._rest = rest[self._parse(rest) :]
         if self._rest:
             return
-        self.paused = False
         if self._network_over:
             self._lose()
         else:
@@ -228,18 +231,28 @@ class Connection(Sending):
 
     async def receive(self) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+        self.reads = True
+        items = self._inbox.items
+        while True:
+            if items:
+                await self._step()
+            while not items:
+                await self._arrival()
+            item = self._take()
+            message = item if isinstance(item, (str, bytes)) else self._add_part(item)
+            if message is not None:
+                return message
+
+    def _add_part(self, part: Chunk) -> str | bytes | None:
+        """Add a part to the message that is received whole, and return that once it is complete."""
         if self._in_stream:
             self._parts.clear()  # they belong to the message that was begun as a stream and abandoned
-        while True:
-            item = await self._next()
-            if isinstance(item, (str, bytes)):
-                return item
-            if not self._in_stream:
-                self._parts.append(item)
-            if item.message_finished:
-                self._in_stream = False
-                if self._parts:
-                    return self._join_parts()
+        else:
+            self._parts.append(part)
+        if not part.message_finished:
+            return None
+        self._in_stream = False
+        return self._join_parts() if self._parts else None
 
     def _join_parts(self) -> str | bytes:
         parts, self._parts = self._parts, []
@@ -278,20 +291,30 @@ class Connection(Sending):
 
     async def _next(self) -> Received:
         self.reads = True
-        inbox = self._inbox
-        items = inbox.items
+        items = self._inbox.items
         if items:
             await self._step()
         while not items:
-            if self._endpoint.close_info is not None:
-                await self._step()  # who asks again and again lets others run, the one who will cancel it among them
-                raise self._disconnected()
-            if self._transport.outbox.size:
-                self._transport.flush()
-            await inbox.wait()
-            self._streak = 0  # others have run
-        item = items.popleft()
-        if not items:
+            await self._arrival()
+        return self._take()
+
+    def _arrival(self) -> Coroutine[Any, Any, Any]:
+        """Return what is to be awaited at once until something may have come; it raises when nothing will."""
+        if self._endpoint.close_info is not None:
+            return self._tell_the_end()
+        if self._transport.outbox.size:
+            self._transport.flush()
+        self._streak = 0  # others will run
+        return self._inbox.wait()
+
+    async def _tell_the_end(self) -> NoReturn:
+        await self._step()  # who asks again and again lets others run, the one who will cancel it among them
+        raise self._disconnected()
+
+    def _take(self) -> Received:
+        inbox = self._inbox
+        item = inbox.items.popleft()
+        if not inbox.items:
             inbox.size = 0
             if self.paused:
                 self._read_on()

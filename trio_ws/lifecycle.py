@@ -104,7 +104,11 @@ class Lifecycle:
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     self._websocket._nursery = nursery
                     try:
-                        await self._converse()
+                        if self._service.around is None:  # one coroutine less is one less for each message
+                            await self._answer_and_handle()
+                        else:
+                            async with self._service.around(self._websocket):
+                                await self._answer_and_handle()
                     except Exception as error:
                         own = error
                     nursery.cancel_scope.cancel(reason="the handler has ended")
@@ -119,14 +123,6 @@ class Lifecycle:
             if self._rule is not None:
                 self._rule.stop()
             del own  # its traceback knows this frame
-
-    async def _converse(self) -> None:
-        around = self._service.around
-        if around is None:
-            await self._answer_and_handle()
-        else:
-            async with around(self._websocket):
-                await self._answer_and_handle()
 
     async def _answer_and_handle(self) -> None:
         websocket, service = self._websocket, self._service

@@ -258,10 +258,10 @@ class PollerTransport(Transport):
             return
         if self._reading_over:
             self._break_off()  # nothing else is asked for then
-        elif self.receiver.wants_data():
-            self._read(sock, now)
-        else:
+        elif not self.receiver.wants_data():
             self._leave_unread(matter)
+        else:
+            self._read(sock, now)
 
     def _read(self, sock: socket.socket, now: float) -> None:
         buffer = self._poller.buffer
