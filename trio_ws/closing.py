@@ -104,6 +104,16 @@ class Closing(Channel):
         """Whether messages wait that nobody has received."""
         return bool(self._inbox.items)
 
+    @property
+    def inbox_messages(self) -> int:
+        """Messages that wait, for statistics."""
+        return len(self._inbox.items)
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that wait for the network, for statistics."""
+        return self._transport.outbox.size
+
     @abstractmethod
     def _read_on(self) -> None:
         """Parse what was kept for want of room, then read on; at the end of the network, lose the connection."""

@@ -19,6 +19,7 @@ from trio_ws.app.visit import Visit
 from trio_ws.codes import check_close
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.instruments import Instrument, Instruments, instruments_of
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -60,6 +61,9 @@ class App(Router):
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
+            `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
+        instruments: are told what happens on connections, for tracing; see `Instrument`.
         sessions: keep a session for each client in a signed cookie.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
@@ -80,6 +84,8 @@ class App(Router):
         timeouts: Timeouts | None = None,
         compression: Compression | bool | None = None,
         origins: Origins = None,
+        trusted_proxies: Iterable[str] = (),
+        instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
         converters: Mapping[str, Converter] | None = None,
         not_found_status: int = 403,
@@ -91,8 +97,13 @@ class App(Router):
         self.state: SimpleNamespace = SimpleNamespace()
         """Yours: whatever the application's functions share."""
         self.settings: Settings = Settings(
-            limits=limits or Limits(), timeouts=timeouts or Timeouts(), compression=compression, origins=origins
+            limits=limits or Limits(),
+            timeouts=timeouts or Timeouts(),
+            compression=compression,
+            origins=origins,
+            trusted_proxies=trusted_proxies,
         )
+        self.instruments: Instruments | None = instruments_of(instruments)
         self.sessions = sessions
         self.not_found_status = not_found_status
         self.max_threads = max_threads
