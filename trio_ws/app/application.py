@@ -30,6 +30,8 @@ from trio_ws.settings import Origins, Settings
 if TYPE_CHECKING:
     import ssl
 
+    from prometheus_client import CollectorRegistry
+
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
@@ -149,6 +151,29 @@ class App(Router):
             NotADirectoryError: there is no such folder.
         """
         self._pages.add_folder(prefix, Path(folder))
+
+    def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
+        """Answer a plain GET for `path` with the server's statistics, in the Prometheus text format (extra `metrics`).
+
+        Whoever may ask for pages may ask for this one: a proxy in front is the place to say who may.
+
+        Args:
+            path: begins with a slash.
+            registry: one of prometheus-client's, to show these figures with others; None for one of its own.
+
+        Returns:
+            The registry, for metrics of yours.
+
+        Raises:
+            ImportError: prometheus-client is not installed.
+            ValueError: the path is taken, or the registry has the metrics of another application.
+        """
+        from trio_ws.app.metrics import Metrics  # noqa: PLC0415 - few need it
+
+        metrics = Metrics(lambda: self._server, registry)
+        self._pages.add(path, metrics.page)
+        metrics.register()
+        return metrics.registry
 
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` when an error of that type leaves a handler; the most derived type counts.
