@@ -57,7 +57,6 @@ def test_if_all_are_proxies_of_ours_the_first_that_has_a_name_is_the_client(valu
         "[",
         "[::1",
         "[::1]x",
-        "1.2.3.4:",
         "1.2.3.4:x",
         "1.2.3.4:99999",
         "1.2.3.4:²",
