@@ -14,6 +14,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.disconnect import DisconnectRule
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
 from trio_ws.log import escaped
+from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.verdict import Verdict, leaves
 
 if TYPE_CHECKING:
@@ -262,9 +263,8 @@ class Lifecycle:
         self._tell("connection_closed", websocket.close_info)
 
     def _log_close(self, channel: Channel) -> None:
-        info, seconds = channel.close_info, trio.current_time() - self._open_time
-        if info is None:  # it was cut short
-            return
+        info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
+        seconds = trio.current_time() - self._open_time
         reason = escaped(info.reason)
         self._log.debug(
             "%s closed after %.3f s with %d, reason '%s', by %s",

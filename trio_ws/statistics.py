@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trio_ws.codes import CloseCode
+
 if TYPE_CHECKING:
     from trio_ws.connection import Connection
 
@@ -73,8 +75,8 @@ class Tally:
         totals["accepted"] += 1
         totals["received"] += connection.received
         totals["sent"] += connection.sent
-        if connection.close_info is not None:
-            self._closed[int(connection.close_info.code)] += 1
+        end = connection.close_info
+        self._closed[int(CloseCode.ABNORMAL_CLOSURE if end is None else end.code)] += 1
 
     def statistics(self, connections: int, websockets: Collection[Connection]) -> Statistics:
         """Return the totals together with what is there now: network connections, and the accepted ones of them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.channel import Channel, Watcher
+    from trio_ws.channel import Channel
     from trio_ws.prepared import Prepared
 
 __all__ = ["Tap"]
@@ -29,15 +29,6 @@ class Tap:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.channel, name)
-
-    @property
-    def watcher(self) -> Watcher | None:
-        """Told of the end of the connection."""
-        return self.channel.watcher
-
-    @watcher.setter
-    def watcher(self, watcher: Watcher | None) -> None:
-        self.channel.watcher = watcher
 
     @property
     def reads(self) -> bool:

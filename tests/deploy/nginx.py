@@ -55,7 +55,9 @@ def substituted(text: str, changes: dict[str, str]) -> str:
     return text
 
 
-def write_files(folder: Path, port: int, upstreams: tuple[int, int], authority: trustme.CA, read_timeout: str) -> None:
+def write_files(
+    folder: Path, port: int, upstreams: tuple[int | str, int | str], authority: trustme.CA, read_timeout: str
+) -> None:
     """Write what nginx reads."""
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(folder / "fullchain.pem")
@@ -63,8 +65,8 @@ def write_files(folder: Path, port: int, upstreams: tuple[int, int], authority: 
     changes = {
         "listen 443": f"listen 127.0.0.1:{port}",
         "/etc/ssl/chat": str(folder),
-        "127.0.0.1:8001": f"127.0.0.1:{upstreams[0]}",
-        "127.0.0.1:8002": f"127.0.0.1:{upstreams[1]}",
+        "127.0.0.1:8001": _address(upstreams[0]),
+        "127.0.0.1:8002": _address(upstreams[1]),
         "proxy_read_timeout 60s": f"proxy_read_timeout {read_timeout}",
     }
     text = substituted((DEPLOY / "nginx.conf").read_text(encoding="utf-8"), changes)
@@ -72,9 +74,13 @@ def write_files(folder: Path, port: int, upstreams: tuple[int, int], authority: 
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder), encoding="utf-8")
 
 
+def _address(upstream: int | str) -> str:
+    return upstream if isinstance(upstream, str) else f"127.0.0.1:{upstream}"
+
+
 @asynccontextmanager
 async def nginx(
-    folder: Path, authority: trustme.CA, *upstreams: int, read_timeout: str = "60s"
+    folder: Path, authority: trustme.CA, *upstreams: int | str, read_timeout: str = "60s"
 ) -> AsyncGenerator[int, None]:
     """Run nginx in front of one or two servers for as long as the block runs; return its port, which is TLS's."""
     assert NGINX is not None

@@ -16,7 +16,6 @@ from trio_ws import (
     App,
     ConnectionRejected,
     Limits,
-    Request,
     Server,
     Timeouts,
     WebSocket,
@@ -205,5 +204,17 @@ async def test_a_process_that_answers_503_is_passed_over_and_so_is_one_that_is_g
                 assert (await ws.receive_json())["path"] == "x"
 
 
-def told(request: Request) -> str:
-    return str(request.url)
+async def test_a_unix_socket_does_instead_of_a_port(
+    tmp_path: Path, authority: trustme.CA, client_tls: ssl.SSLContext, nursery: trio.Nursery
+) -> None:
+    app = chat(trusted_proxies=["unix"])
+    path = tmp_path / "chat.sock"
+    server = await nursery.start(lambda task_status: app.serve(None, None, uds=path, task_status=task_status))
+    with trio.fail_after(PATIENCE):
+        async with nginx(tmp_path, authority, f"unix:{path}") as port:
+            async with Site(port, client_tls, [server]).connect("/echo/x") as ws:
+                assert await ws.receive_json() == {
+                    "url": f"wss://127.0.0.1:{port}/echo/x",
+                    "client": ["127.0.0.1", 0],
+                    "path": "x",
+                }

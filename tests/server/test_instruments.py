@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -294,6 +295,14 @@ class TestWhatTheyCost:
             def connection_closed(self, websocket: WebSocket, close_info: CloseInfo | None) -> None: ...
 
         assert type(await self.channel_with(Ends())) is Connection
+
+    async def test_what_others_note_on_a_connection_arrives_there(self):
+        """`def` handlers and listeners do so."""
+        channel = SimpleNamespace(reads=False, callbacks=0)
+        tap = Tap(channel, print)  # type: ignore[arg-type]
+        tap.reads = True
+        tap.callbacks += 1
+        assert (tap.reads, channel.reads, channel.callbacks) == (True, True, 1)
 
     async def test_an_ended_connection_is_free_without_a_search_for_cycles(self, nursery):
         def alive() -> list[str]:
