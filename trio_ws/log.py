@@ -45,10 +45,10 @@ class ConnectionLog:
     __slots__ = ("client", "number", "path")
 
     def __init__(self, number: int, client: Address) -> None:
-        self.number = number
+        self.number: int = number
         self.client: Address = client
         """Who is at the other end; behind a trusted proxy known only with the request."""
-        self.path = ""
+        self.path: str = ""
         """The path of the request, escaped, without the query, which may hold secrets; "" before there is one."""
 
     def know(self, target: str, client: Address) -> None:

@@ -191,7 +191,7 @@ class ServerGate(Gate):
         self._timers = timers
         self.answered: bool = False
         """Whether an answer was given, by whomever."""
-        self.status = 0
+        self.status: int = 0
         self.connection: Connection | None = None
         """What a yes has made."""
 

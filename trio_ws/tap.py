@@ -24,7 +24,7 @@ class Tap:
     __slots__ = ("_tell", "channel")
 
     def __init__(self, channel: Channel, tell: Callable[[str, Any], None]) -> None:
-        self.channel = channel
+        self.channel: Channel = channel
         self._tell = tell
 
     def __getattr__(self, name: str) -> Any:
