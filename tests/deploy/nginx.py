@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,21 +55,12 @@ def substituted(text: str, changes: dict[str, str]) -> str:
     return text
 
 
-def write_files(
-    folder: Path, port: int, upstreams: tuple[int | str, int | str], authority: trustme.CA, read_timeout: str
-) -> None:
+def write_files(folder: Path, authority: trustme.CA, changes: dict[str, str]) -> None:
     """Write what nginx reads."""
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(folder / "fullchain.pem")
     certificate.private_key_pem.write_to_path(folder / "privkey.pem")
-    changes = {
-        "listen 443": f"listen 127.0.0.1:{port}",
-        "/etc/ssl/chat": str(folder),
-        "127.0.0.1:8001": _address(upstreams[0]),
-        "127.0.0.1:8002": _address(upstreams[1]),
-        "proxy_read_timeout 60s": f"proxy_read_timeout {read_timeout}",
-    }
-    text = substituted((DEPLOY / "nginx.conf").read_text(encoding="utf-8"), changes)
+    text = substituted((DEPLOY / "nginx.conf").read_text(encoding="utf-8"), {"/etc/ssl/chat": str(folder), **changes})
     (folder / "chat.conf").write_text(text, encoding="utf-8")
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder), encoding="utf-8")
 
@@ -80,13 +71,27 @@ def _address(upstream: int | str) -> str:
 
 @asynccontextmanager
 async def nginx(
-    folder: Path, authority: trustme.CA, *upstreams: int | str, read_timeout: str = "60s"
+    folder: Path, authority: trustme.CA, *upstreams: int | str, read_timeout: str = "60s", without: Iterable[str] = ()
 ) -> AsyncGenerator[int, None]:
-    """Run nginx in front of one or two servers for as long as the block runs; return its port, which is TLS's."""
+    """Run nginx in front of one or two servers for as long as the block runs; return its port, which is TLS's.
+
+    Args:
+        folder: for its files.
+        authority: signs its certificate.
+        upstreams: ports of servers, or Unix sockets as nginx writes them.
+        read_timeout: another `proxy_read_timeout`.
+        without: text that is taken out of the configuration, to see what it is there for.
+    """
     assert NGINX is not None
     for attempt in range(ATTEMPTS):
         port = free_port()
-        write_files(folder, port, (upstreams[0], upstreams[-1]), authority, read_timeout)
+        changes = {
+            "listen 443": f"listen 127.0.0.1:{port}",
+            "127.0.0.1:8001": _address(upstreams[0]),
+            "127.0.0.1:8002": _address(upstreams[-1]),
+            "proxy_read_timeout 60s": f"proxy_read_timeout {read_timeout}",
+        }
+        write_files(folder, authority, changes | dict.fromkeys(without, ""))
         command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL)
         try:

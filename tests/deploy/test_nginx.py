@@ -204,6 +204,61 @@ async def test_a_process_that_answers_503_is_passed_over_and_so_is_one_that_is_g
                 assert (await ws.receive_json())["path"] == "x"
 
 
+class TestWhatTheLinesAreFor:
+    """What the documentation says of each line, shown by its absence."""
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "proxy_set_header Upgrade $http_upgrade;",
+            "proxy_set_header Connection $chat_connection;",
+            "proxy_http_version 1.1;",
+        ],
+    )
+    async def test_without_those_of_the_upgrade_no_handshake_passes(self, site: Any, line: str) -> None:
+        async with site(chat(), without=[line]) as here:
+            with pytest.raises(ConnectionRejected) as caught:
+                async with here.connect("/echo/x"):
+                    pass
+        assert caught.value.status == 400
+
+    async def test_without_host_pages_are_refused(self, site: Any) -> None:
+        async with site(chat(), without=["proxy_set_header Host $http_host;"]) as here:
+            with pytest.raises(ConnectionRejected) as caught:
+                async with here.connect("/echo/x", origin=f"https://127.0.0.1:{here.port}"):
+                    pass
+        assert caught.value.status == 403
+
+    async def test_without_x_forwarded_nobody_knows_the_client(self, site: Any) -> None:
+        lines = [
+            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+            "proxy_set_header X-Forwarded-Proto $scheme;",
+        ]
+        async with site(chat(trusted_proxies=["127.0.0.1"]), without=lines) as here:
+            async with here.connect("/echo/x") as ws:
+                seen = await ws.receive_json()
+        assert seen["url"].startswith("ws:")
+        assert seen["client"][1] != 0, "it is nginx, whose port we know"
+
+    async def test_without_proxy_next_upstream_a_process_that_is_full_turns_clients_away(self, site: Any) -> None:
+        full = App(limits=Limits(max_connections=1))
+
+        @full.websocket("/x")
+        async def hold(ws: WebSocket) -> None:
+            await ws.receive()
+
+        async with site(full, without=["proxy_next_upstream error timeout http_503;"]) as here:
+            async with open_websocket(f"ws://127.0.0.1:{here.servers[0].port}/x"):
+                with pytest.raises(ConnectionRejected) as caught:
+                    async with here.connect("/x"):
+                        pass
+        assert caught.value.status == 503
+
+    async def test_without_its_location_everyone_may_read_the_figures(self, site: Any) -> None:
+        async with site(chat(), without=["location = /metrics {\n        return 404;\n    }"]) as here:
+            assert "trio_ws_websockets 0.0" in await here.get("/metrics")
+
+
 async def test_a_unix_socket_does_instead_of_a_port(
     tmp_path: Path, authority: trustme.CA, client_tls: ssl.SSLContext, nursery: trio.Nursery
 ) -> None:

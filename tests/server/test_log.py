@@ -19,11 +19,13 @@ from trio_ws import (
     ConnectionRejected,
     Instrument,
     Server,
+    Timeouts,
     WebSocket,
     WebSocketDisconnect,
     open_websocket,
 )
 from trio_ws.connection import Connection
+from trio_ws.keepalive import Keepalive
 from trio_ws.log import MOST_SHOWN, ConnectionLog, escaped, shown_address
 from trio_ws.testing import TestClient
 
@@ -298,6 +300,27 @@ class TestEveryRecord:
             await gone(server)
         (record,) = [each for each in records if each.levelname == "ERROR"]
         assert fields(record) == {"connection_id": 0, "path": "/x", "peer": f"127.0.0.1:{server.port}"}
+
+    @pytest.mark.parametrize("watch", [Keepalive, Connection])
+    async def test_an_error_at_a_deadline(self, nursery, records, watch, monkeypatch):
+        def broken(self: object) -> None:
+            raise ZeroDivisionError
+
+        async def greet(ws: WebSocket) -> None:
+            await ws.send("hello")
+            if watch is Connection:
+                ws._channel._timers.after(0, ws._channel._look_at_outbox)
+            await ws.receive()
+
+        monkeypatch.setattr(watch, "_look" if watch is Keepalive else "_look_at_outbox", broken)
+        server = await serve(nursery, greet, timeouts=Timeouts(ping_interval=0.01))
+        silent = Timeouts(ping_interval=None)
+        async with open_websocket(f"{server.urls[0]}/x?token=secret", timeouts=silent, caught_close_codes=all) as ws:
+            await ws.receive()
+            with trio.fail_after(PATIENCE):
+                while not any(record.levelname == "ERROR" for record in records):
+                    await trio.sleep(0.001)
+        await self.told(records, "ERROR", "error at a deadline of the connection %s: others go on")
 
     async def test_an_instrument_that_fails(self, nursery, records):
         class Bad(Instrument):
