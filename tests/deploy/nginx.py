@@ -92,8 +92,9 @@ async def nginx(
             "proxy_read_timeout 60s": f"proxy_read_timeout {read_timeout}",
         }
         write_files(folder, authority, changes | dict.fromkeys(without, ""))
-        command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
-        process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL)
+        command = [NGINX, "-p", str(folder), "-c", f"{folder}/nginx.conf"]
+        with open(folder / "stderr", "wb") as said:
+            process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stderr=said)
         try:
             if await listens(process, port):
                 yield port
@@ -102,7 +103,7 @@ async def nginx(
             with trio.CancelScope(shield=True):
                 process.kill()
                 await process.wait()
-        assert attempt < ATTEMPTS - 1, (folder / "error.log").read_text(encoding="utf-8")
+        assert attempt < ATTEMPTS - 1, (folder / "stderr").read_text(encoding="utf-8")
 
 
 async def listens(process: trio.Process, port: int) -> bool:

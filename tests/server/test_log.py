@@ -271,7 +271,7 @@ class TestEveryRecord:
 
     @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
     async def test_an_error_in_the_library(self, nursery, records, poller, monkeypatch):
-        def broken(self: Connection, items: object) -> None:
+        def broken(self: Connection, items: object, size: int) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, poller=poller)
@@ -291,7 +291,7 @@ class TestEveryRecord:
                 with pytest.raises(WebSocketDisconnect):
                     await client.receive()
 
-        def fail_at_once(self: Connection, items: object) -> None:
+        def fail_at_once(self: Connection, items: object, size: int) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, greet)
