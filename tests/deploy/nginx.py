@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import trio
@@ -65,6 +66,11 @@ def write_files(folder: Path, authority: trustme.CA, changes: dict[str, str]) ->
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder), encoding="utf-8")
 
 
+def complaints_of(folder: Path) -> BinaryIO:
+    """Open what nginx writes to until it has read its configuration."""
+    return (folder / "stderr").open("wb")
+
+
 def _address(upstream: int | str) -> str:
     return upstream if isinstance(upstream, str) else f"127.0.0.1:{upstream}"
 
@@ -93,7 +99,7 @@ async def nginx(
         }
         write_files(folder, authority, changes | dict.fromkeys(without, ""))
         command = [NGINX, "-p", str(folder), "-c", f"{folder}/nginx.conf"]
-        with open(folder / "stderr", "wb") as said:
+        with complaints_of(folder) as said:
             process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stderr=said)
         try:
             if await listens(process, port):
