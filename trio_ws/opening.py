@@ -181,7 +181,7 @@ class ServerGate(Gate):
         timers: of that connection.
     """
 
-    __slots__ = ("_opening", "_terms", "_timers", "_transport", "_upgrade", "answered", "connection")
+    __slots__ = ("_opening", "_terms", "_timers", "_transport", "_upgrade", "answered", "connection", "status")
 
     def __init__(self, opening: Opening, transport: Transport, upgrade: Upgrade, terms: Terms, timers: Timers) -> None:
         self._opening = opening
@@ -191,6 +191,7 @@ class ServerGate(Gate):
         self._timers = timers
         self.answered: bool = False
         """Whether an answer was given, by whomever."""
+        self.status: int = 0
         self.connection: Connection | None = None
         """What a yes has made."""
 
@@ -207,6 +208,7 @@ class ServerGate(Gate):
             raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
         self._opening.call_when_left(None)
         self.answered = True
+        self.status = 101
         self._transport.write(answer)
         self._transport.outbox.high_water = self._terms.limits.outbox_bytes
         self.connection = connection = Connection(
@@ -230,4 +232,5 @@ class ServerGate(Gate):
         self._opening.call_when_left(None)
         if not self.answered:
             self.answered = True
+            self.status = status
             self._opening.refuse(self._transport, answer)

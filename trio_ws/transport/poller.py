@@ -16,6 +16,7 @@ from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, Readiness, make_readiness
 
 if TYPE_CHECKING:
+    from trio_ws.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["Poller", "PollerTransport"]
@@ -150,6 +151,7 @@ class PollerTransport(Transport):
 
     def __init__(self, poller: Poller, sock: socket.socket, high_water: int) -> None:
         sock.setblocking(False)
+        self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
         self._poller = poller
         self._sock: socket.socket | None = sock
