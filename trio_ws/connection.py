@@ -60,6 +60,7 @@ class Connection(Sending):
     )
 
     message_time: float
+    reads: bool
 
     def __init__(
         self,

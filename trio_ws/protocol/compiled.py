@@ -24,6 +24,8 @@ class CompiledDecoder(Decoder):
 
     __slots__ = ()
 
+    budget: int
+
     _apply_mask = staticmethod(apply_mask)
 
     def decode(self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int) -> int:
