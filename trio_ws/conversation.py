@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trio_ws.connection import Connection
     from trio_ws.protocol.handshake import Upgrade
     from trio_ws.request import Address
-    from trio_ws.timers import Timers
+    from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Conversation", "Responder"]
@@ -57,6 +57,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "_late",
         "_leaving",
         "_lifecycle",
         "_opening",
@@ -73,6 +74,7 @@ class Conversation:
         "secure",
     )
 
+    _late: Timer
     _transport: Transport
 
     def __init__(
@@ -125,11 +127,13 @@ class Conversation:
     async def run(self, nursery: trio.Nursery) -> Exception | None:
         """Hold the whole conversation; return an error of the handler's that nobody foresaw."""
         deadline = trio.current_time() + self._settings.timeouts.open_timeout
+        self._late = self._timers.after(self._settings.timeouts.open_timeout, self._too_late)
         try:
             self._transport.start(nursery)
             websocket = await self._open(deadline)
-            return await self._see_off(None if websocket is None else await self._live(*websocket, deadline))
+            return await self._see_off(None if websocket is None else await self._live(*websocket))
         finally:
+            self._late.cancel()
             await self._transport.aclose()
 
     async def _see_off(self, error: Exception | None) -> Exception | None:
@@ -145,10 +149,7 @@ class Conversation:
         """Read the request; return what it opens, or answer it."""
         head: RequestHead | None = None
         try:
-            with trio.move_on_at(deadline) as scope:
-                head = await self._opening.read_head()
-            if scope.cancelled_caught:
-                raise BadRequest(408, "the request took longer than open_timeout")
+            head = await self._opening.read_head()
             if head is None:
                 return None
             self._know(head)
@@ -262,21 +263,21 @@ class Conversation:
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
 
-    async def _live(self, websocket: WebSocket, service: Service, deadline: float) -> Exception | None:
+    async def _live(self, websocket: WebSocket, service: Service) -> Exception | None:
         timeouts = service.timeouts or self._settings.timeouts
         self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._timers)
         self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
-        late = self._timers.after(deadline - trio.current_time(), self._answer_too_late)
         try:
             return await lifecycle.run()
         finally:
-            late.cancel()
             self._opening.call_when_left(None)
 
-    def _answer_too_late(self) -> None:
-        """The client has waited `open_timeout` for an answer that guards or handler did not give."""
+    def _too_late(self) -> None:
+        """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
         gate = self.gate
-        if gate is not None and not gate.answered and self._lifecycle is not None:
+        if self._lifecycle is None:
+            self._opening.expire()
+        elif gate is not None and not gate.answered:
             self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)
             self._refuse_now(503, "no answer within open_timeout")
 
