@@ -1,0 +1,179 @@
+"""Measure: one scenario, with everybody who takes part, round by round."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from build import Load
+from peers import Peer
+from process import Cores, Running, finish, holding, options, running, script
+from scenarios import Scenario
+
+OFFER: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12"
+"""Without contexts, and with the window that most peers choose: nobody can compress less well, or cheaper, than others."""
+SETTLE: Final = 0.5
+"""Seconds until the memory of new connections is looked at."""
+
+Figures = dict[str, Any]
+Round = dict[str, Figures]
+"""The figures of each participant by name; {"error": ...} if it failed."""
+Report = Callable[[str], None]
+
+
+@attrs.frozen
+class Bench:
+    """What all measurements share."""
+
+    load: Load
+    cores: Cores
+    seconds: float
+    directory: Path
+    """For the certificate and the compressed message."""
+    report: Report
+    warmup: float = 0.2
+
+    def measure(self, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> list[Round]:
+        """Return the figures of each round."""
+        rounds = min(rounds, scenario.rounds or rounds)
+        able = [peer for peer in peers if self.takes_part(peer, scenario)]
+        if scenario.mode == "idle":
+            return self._rounds(able, rounds, lambda peer: self._memory(scenario, peer))
+        if scenario.mode == "client":
+            with running([str(self.load.path), "serve"], self.cores.server) as server:
+                return self._rounds(able, rounds, lambda peer: self._client(scenario, peer, server))
+        with contextlib.ExitStack() as stack:
+            servers = {peer.name: self._try(lambda peer=peer: stack.enter_context(self._serving(scenario, peer))) for peer in able}
+            return self._rounds(able, rounds, lambda peer: self._loaded(scenario, servers[peer.name]))
+
+    def takes_part(self, peer: Peer, scenario: Scenario) -> bool:
+        if scenario.deflate and not peer.deflate:
+            return False
+        if scenario.mode == "client":
+            return peer.client is not None
+        return peer.server is not None and (scenario.variants or not peer.variant)
+
+    def _rounds(self, peers: Sequence[Peer], rounds: int, figures: Callable[[Peer], Figures]) -> list[Round]:
+        result: list[Round] = []
+        for number in range(rounds):
+            # Each round begins with another one, so that nobody always has the same neighbour.
+            shift = number * len(peers) // rounds
+            result.append({})
+            for peer in [*peers[shift:], *peers[:shift]]:
+                result[-1][peer.name] = self._try(lambda peer=peer: figures(peer))
+                self.report(f"{peer.name}: {result[-1][peer.name].get('error', 'ok')}")
+        return result
+
+    def _serving(self, scenario: Scenario, peer: Peer) -> contextlib.AbstractContextManager[Running]:
+        arguments = []
+        if scenario.mode == "broadcast":
+            arguments.append("--broadcast")
+        if scenario.deflate:
+            arguments.append("--deflate")
+        if scenario.tls:
+            arguments += ["--certificate", str(self.directory / "certificate.pem")]
+        assert peer.server is not None
+        return running(script("servers", peer.server, *arguments), self.cores.server, peer.environment)
+
+    def _loaded(self, scenario: Scenario, server: Running | Figures) -> Figures:
+        """Return what the load generator found out about a server that runs."""
+        if not isinstance(server, Running):
+            return server
+        extra: dict[str, str | int | float] = {"port": server.port, "pid": server.pid}
+        extra |= {"seconds": self.seconds, "warmup": self.warmup, "limit": int(self._limit)}
+        if scenario.tls:
+            extra["tls"] = "yes"
+        if scenario.deflate:
+            extra |= {"extensions": OFFER, "payload": str(self._compressed())}
+        command = [str(self.load.path), scenario.mode, *options({**scenario.load, **extra})]
+        figures = finish(command, self.cores.load, self._limit + 5)
+        if scenario.deflate:
+            check_sample(figures.pop("sample"))
+        if not figures["messages"]:
+            raise RuntimeError("not one message came back in time")
+        return figures
+
+    def _memory(self, scenario: Scenario, peer: Peer) -> Figures:
+        """Return what idle connections cost a server that was started for them."""
+        with self._serving(scenario, peer) as server:
+            where = {"port": server.port, "limit": int(self._limit)}
+            with holding([str(self.load.path), "idle", *options(where)], self.cores.load, self._limit):
+                pass  # what the first connection imports is no cost of the others
+            time.sleep(SETTLE)
+            before = resident(server.pid)
+            with holding(
+                [str(self.load.path), "idle", *options({**where, **scenario.load})], self.cores.load, self._limit
+            ):
+                time.sleep(SETTLE)
+                after = resident(server.pid)
+        count = int(scenario.load["connections"])
+        return {"kib_before": before, "kib_after": after, "kib_per_connection": (after - before) / count}
+
+    def _client(self, scenario: Scenario, peer: Peer, server: Running) -> Figures:
+        assert peer.client is not None
+        arguments = options({"port": server.port, "seconds": self.seconds, "warmup": self.warmup, **scenario.load})
+        command = script("clients", peer.client, *arguments)
+        return finish(command, self.cores.load, self._limit, peer.environment)
+
+    @property
+    def _limit(self) -> float:
+        """Seconds after which something is wrong: ten thousand slow handshakes, and the time that was asked for."""
+        return 30 + 2 * (self.seconds + self.warmup)
+
+    def _compressed(self) -> Path:
+        path = self.directory / "message.deflate"
+        if not path.exists():
+            path.write_bytes(deflated(MESSAGE))
+        return path
+
+    @staticmethod
+    def _try(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except (RuntimeError, OSError) as error:
+            return {"error": str(error)}
+
+
+def resident(pid: int) -> float:
+    """Return the resident memory of a process, in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return float(line.split()[1])
+    raise RuntimeError("this platform does not say how much memory a process has")
+
+
+MESSAGE: Final = json.dumps(
+    [{"id": 1000 + number * 37, "user": f"user-{number * 7919 % 1000}", "text": "what was said"} for number in range(18)]
+).encode()
+"""About a kilobyte of JSON, as applications send it."""
+
+
+def deflated(data: bytes) -> bytes:
+    """Return the payload of a compressed message (RFC 7692, section 7.2.1)."""
+    squeeze = zlib.compressobj(wbits=-12)
+    return (squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+
+
+def check_sample(sample: str) -> None:
+    """Check the first answer of a compressed echo, which the load generator cannot read.
+
+    Raises:
+        RuntimeError: it is not what was sent.
+    """
+    payload = bytes.fromhex(sample)
+    if payload != MESSAGE and zlib.decompressobj(wbits=-15).decompress(payload + b"\x00\x00\xff\xff") != MESSAGE:
+        raise RuntimeError("what came back is not what was sent")
+
+
+def make_certificate(path: Path) -> None:
+    """Write a key and a certificate for the loopback interface."""
+    import trustme  # noqa: PLC0415 - only who measures TLS needs it
+
+    certificate = trustme.CA().issue_cert("localhost", "127.0.0.1")
+    path.write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
