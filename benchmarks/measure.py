@@ -6,20 +6,24 @@ import contextlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from build import Load
+from load import Load
+from machine import file_limit
 from peers import Peer
 from process import Cores, Running, finish, holding, options, running, script
 from scenarios import Scenario
 
 OFFER: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12"
-"""Without contexts, and with the window that most peers choose: nobody can compress less well, or cheaper, than others."""
+"""Without contexts, and with the window that most peers choose, so that all have the same work."""
 SETTLE: Final = 0.5
 """Seconds until the memory of new connections is looked at."""
+
+OWN_SERVER_LIMIT: Final = 900
+"""Seconds after which the load generator's server ends itself, should nobody else end it."""
 
 Figures = dict[str, Any]
 Round = dict[str, Figures]
@@ -40,24 +44,42 @@ class Bench:
     warmup: float = 0.2
 
     def measure(self, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> list[Round]:
-        """Return the figures of each round."""
+        """Return the figures of each round.
+
+        Raises:
+            RuntimeError: it cannot be measured here; the message says why.
+        """
+        self._check(scenario)
         rounds = min(rounds, scenario.rounds or rounds)
         able = [peer for peer in peers if self.takes_part(peer, scenario)]
         if scenario.mode == "idle":
             return self._rounds(able, rounds, lambda peer: self._memory(scenario, peer))
         if scenario.mode == "client":
-            with running([str(self.load.path), "serve"], self.cores.server) as server:
+            with self._own_server() as server:
                 return self._rounds(able, rounds, lambda peer: self._client(scenario, peer, server))
         with contextlib.ExitStack() as stack:
-            servers = {peer.name: self._try(lambda peer=peer: stack.enter_context(self._serving(scenario, peer))) for peer in able}
+            servers = {
+                peer.name: self._try(lambda peer=peer: stack.enter_context(self._serving(scenario, peer)))
+                for peer in able
+            }
             return self._rounds(able, rounds, lambda peer: self._loaded(scenario, servers[peer.name]))
 
+    def _check(self, scenario: Scenario) -> None:
+        if scenario.tls and not self.load.tls:
+            raise RuntimeError("the load generator was built without TLS: OpenSSL's headers are not installed")
+        limit = file_limit()
+        if limit < scenario.descriptors:
+            raise RuntimeError(f"it needs {scenario.descriptors} open files and the limit is {limit}: ulimit -Hn")
+
     def takes_part(self, peer: Peer, scenario: Scenario) -> bool:
-        if scenario.deflate and not peer.deflate:
+        """Say whether a peer is measured in a scenario."""
+        if peer.ceiling:
+            return scenario.plain
+        if scenario.only and peer.name not in scenario.only:
             return False
         if scenario.mode == "client":
             return peer.client is not None
-        return peer.server is not None and (scenario.variants or not peer.variant)
+        return (peer.deflate or not scenario.deflate) and (scenario.variants or not peer.variant)
 
     def _rounds(self, peers: Sequence[Peer], rounds: int, figures: Callable[[Peer], Figures]) -> list[Round]:
         result: list[Round] = []
@@ -71,6 +93,8 @@ class Bench:
         return result
 
     def _serving(self, scenario: Scenario, peer: Peer) -> contextlib.AbstractContextManager[Running]:
+        if peer.server is None:
+            return self._own_server()
         arguments = []
         if scenario.mode == "broadcast":
             arguments.append("--broadcast")
@@ -78,8 +102,10 @@ class Bench:
             arguments.append("--deflate")
         if scenario.tls:
             arguments += ["--certificate", str(self.directory / "certificate.pem")]
-        assert peer.server is not None
         return running(script("servers", peer.server, *arguments), self.cores.server, peer.environment)
+
+    def _own_server(self) -> contextlib.AbstractContextManager[Running]:
+        return running([str(self.load.path), "serve", *options({"limit": OWN_SERVER_LIMIT})], self.cores.server)
 
     def _loaded(self, scenario: Scenario, server: Running | Figures) -> Figures:
         """Return what the load generator found out about a server that runs."""
@@ -149,7 +175,10 @@ def resident(pid: int) -> float:
 
 
 MESSAGE: Final = json.dumps(
-    [{"id": 1000 + number * 37, "user": f"user-{number * 7919 % 1000}", "text": "what was said"} for number in range(18)]
+    [
+        {"id": 1000 + number * 37, "user": f"user-{number * 7919 % 1000}", "text": "what was said"}
+        for number in range(18)
+    ]
 ).encode()
 """About a kilobyte of JSON, as applications send it."""
 

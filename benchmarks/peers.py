@@ -16,7 +16,7 @@ class Peer:
 
     name: str
     server: str | None
-    """The script in `servers`."""
+    """The script in `servers`; None is the load generator itself."""
     client: str | None = None
     """The script in `clients`."""
     deflate: bool = True
@@ -26,8 +26,14 @@ class Peer:
     """It is ours too, with other settings; it takes part in few scenarios."""
     note: str = ""
 
+    @property
+    def ceiling(self) -> bool:
+        """It is no peer: the load generator serves itself, so that one sees what it could measure at most."""
+        return self.server is None
+
 
 OURS: Final = "ours"
+CEILING: Final = "ceiling"
 
 PEERS: Final = (
     Peer(OURS, "ours", "ours", note="trio_ws, default settings, compiled codec"),
@@ -55,4 +61,5 @@ PEERS: Final = (
         deflate=False,
         note="on uvloop, its documentation's echo server: the frame's callback answers, the payload is not decoded",
     ),
+    Peer(CEILING, None, note="the load generator's own echo server in C: what could be measured at most"),
 )

@@ -44,17 +44,29 @@ class Running:
 
 
 def _start(command: Sequence[str], core: int | None, environment: Mapping[str, str] = {}) -> subprocess.Popen[str]:
-    # The affinity is set in the child before the program starts, so that its threads inherit it.
-    pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=pin,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1", **environment},
-    )
+    with _pinned(core):
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        )
+
+
+@contextlib.contextmanager
+def _pinned(core: int | None) -> Generator[None, None, None]:
+    """Run the block on one core: what starts meanwhile stays there, with all its threads."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _end(process: subprocess.Popen[str]) -> str:
@@ -102,7 +114,10 @@ def finish(
         _end(process)
     if process.returncode:
         raise RuntimeError(complaints.strip()[-500:] or f"it ended with {process.returncode}")
-    result: dict[str, Any] = json.loads(output)
+    try:
+        result: dict[str, Any] = json.loads(output)
+    except ValueError:
+        raise RuntimeError(f"this is no result: {output[:200]!r} {complaints.strip()[-300:]}") from None
     return result
 
 

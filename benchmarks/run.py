@@ -7,73 +7,120 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import table
-from build import BUILD, build
+import page
+from figures import Round
+from load import BUILD, build
 from machine import describe
-from measure import Bench, Round, make_certificate
-from peers import PEERS, Peer
+from measure import Bench, make_certificate
+from peers import OURS, PEERS, Peer
 from process import Cores
 from scenarios import SCENARIOS, Scenario
-from targets import judge
 
-QUICK = {"seconds": 0.2, "rounds": 1}
-"""What --quick means, with fewer connections in the memory scenarios besides."""
+QUICK_SECONDS = 0.15
+SLOW = ("memory-10000", "crowd")
+"""What --quick leaves out unless it is asked for: ten thousand handshakes take their time."""
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
-    parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS], help="only this; may be repeated")
-    parser.add_argument("--peer", action="append", choices=[each.name for each in PEERS], help="only this and ours; may be repeated")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="one round, 0.2 s each, no memory of 10,000 connections")
-    parser.add_argument("--docs", action="store_true", help="write table and chart into docs/ too")
-    parser.add_argument("--output", type=Path, default=BUILD, help="where to write to (default: build/bench)")
-    return parser.parse_args(words)
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=(__doc__ or "").splitlines()[0])
+    names, scenarios = [each.name for each in PEERS], [each.name for each in SCENARIOS]
+    parser.add_argument("--scenario", action="append", choices=scenarios, metavar="NAME", help=", ".join(scenarios))
+    parser.add_argument(
+        "--peer", action="append", choices=names, metavar="NAME", help=f"beside ours: {', '.join(names)}"
+    )
+    parser.add_argument(
+        "--rounds", type=_positive(int), default=3, help="how often everything is measured (default: 3)"
+    )
+    parser.add_argument("--seconds", type=_positive(float), default=1.0, help="of each measurement (default: 1)")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one round of {QUICK_SECONDS} s, without {', '.join(SLOW)}"
+    )
+    parser.add_argument("--docs", action="store_true", help="put tables and chart into docs/ too")
+    parser.add_argument("--output", type=Path, default=BUILD, help="directory for the results (default: build/bench)")
+    parser.add_argument(
+        "--render", type=Path, metavar="JSON", help="measure nothing, show these results of an earlier run"
+    )
+    options = parser.parse_args(words)
+    if options.quick:
+        options.seconds, options.rounds = QUICK_SECONDS, 1
+    return options
+
+
+def _positive(kind: type[int] | type[float]) -> Any:
+    def parse(text: str) -> float:
+        number = kind(text)
+        if not 0 < number <= 60:
+            raise argparse.ArgumentTypeError(f"{text} is not between 0 and 60")
+        return number
+
+    return parse
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Measure, print, write. Return the status: 1 if something could not be measured."""
     options = arguments(words)
-    if options.quick:
-        options.seconds, options.rounds = QUICK["seconds"], int(QUICK["rounds"])
-    options.output.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    results = measure_all(options)
-    text = report(results)
-    print(text)
-    return 0
+    if options.render:
+        record = json.loads(options.render.read_text())
+    else:
+        record = measure(options)
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "figures.json").write_text(json.dumps(record, indent=1))
+    page.write(record, options.output)
+    if options.docs:
+        page.publish(record)
+    print(page.markdown(record))
+    failed = any(
+        "error" in figures for rounds in record["results"].values() for each in rounds for figures in each.values()
+    )
+    return int(failed)
 
 
 def chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[Peer]]:
-    scenarios = [each for each in SCENARIOS if not options.scenario or each.name in options.scenario]
-    if options.quick and not options.scenario:
-        scenarios = [each for each in scenarios if each.name != "memory-10000"]
-    peers = [each for each in PEERS if not options.peer or each.name in options.peer or each.name == "ours"]
-    return scenarios, peers
+    """Return which scenarios are measured, and who takes part; ours always does."""
+    wanted = options.scenario or [each.name for each in SCENARIOS if not (options.quick and each.name in SLOW)]
+    peers = [each for each in PEERS if not options.peer or each.name in [OURS, *options.peer]]
+    return [each for each in SCENARIOS if each.name in wanted], peers
 
 
-def measure_all(options: argparse.Namespace) -> dict[str, list[Round]]:
-    load = build(BUILD)
-    bench = Bench(load, Cores.of_this_machine(), options.seconds, options.output, report=lambda line: print(f"  {line}", file=sys.stderr))
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure all that was chosen. The result is what `figures.json` holds."""
+    words = shlex.join(sys.argv[1:])
+    record: dict[str, Any] = {
+        "command": f"make bench ARGS={shlex.quote(words)}" if words else "make bench",
+        "machine": describe(),
+        "results": {},
+        "skipped": [],
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    bench = Bench(build(BUILD), Cores.of_this_machine(), options.seconds, options.output, _tell)
     scenarios, peers = chosen(options)
-    results = {}
+    started = time.monotonic()
     for scenario in scenarios:
-        print(scenario.title, file=sys.stderr)
-        if scenario.tls:
-            make_certificate(options.output / "certificate.pem")
-        results[scenario.name] = bench.measure(scenario, peers, options.rounds)
-    return results
+        _tell(f"{time.monotonic() - started:4.0f} s  {scenario.title}")
+        try:
+            record["results"][scenario.name] = _rounds(bench, scenario, peers, options.rounds)
+        except RuntimeError as error:
+            record["skipped"].append(f"{scenario.name}: {error}")
+    record["machine"]["duration"] = f"{time.monotonic() - started:.0f} s"
+    return record
 
 
-def report(results: dict[str, list[Round]]) -> str:
-    return "\n\n".join(filter(None, [table.ratios(results), table.absolutes(results), table.variants(results), table.targets(judge(results)), *table.failures(results)]))
+def _rounds(bench: Bench, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> list[Round]:
+    if scenario.tls:
+        make_certificate(bench.directory / "certificate.pem")
+    return bench.measure(scenario, peers, rounds)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,20 @@ class Scenario:
     """Our variants take part too."""
     deflate: bool = False
     tls: bool = False
+    only: tuple[str, ...] = ()
+    """Who takes part, if not all."""
     rounds: int | None = None
     """At most so many rounds, where one is as good as many."""
+
+    @property
+    def plain(self) -> bool:
+        """It is what the load generator's own server can do too."""
+        return self.mode in ("echo", "churn") and not self.deflate and not self.tls and not self.only
+
+    @property
+    def descriptors(self) -> int:
+        """Open files that server and load need, each."""
+        return int(self.load.get("connections", 1)) + 100
 
 
 def _echo(name: str, title: str, load: Mapping[str, str | int], *metrics: Metric, **more: Any) -> Scenario:
@@ -74,12 +86,8 @@ SCENARIOS: Final = (
         USER,
         variants=True,
     ),
-    _echo(
-        "large-64k", "8 connections, 1 in flight, 64 KiB", {"connections": 8, "size": 64 * 1024, "kind": "binary"}
-    ),
-    _echo(
-        "large-1m", "2 connections, 1 in flight, 1 MiB", {"connections": 2, "size": 1024 * 1024, "kind": "binary"}
-    ),
+    _echo("large-64k", "8 connections, 1 in flight, 64 KiB", {"connections": 8, "size": 64 * 1024, "kind": "binary"}),
+    _echo("large-1m", "2 connections, 1 in flight, 1 MiB", {"connections": 2, "size": 1024 * 1024, "kind": "binary"}),
     Scenario(
         "broadcast",
         "broadcast of 128 B to 1,000 members",
@@ -87,6 +95,13 @@ SCENARIOS: Final = (
         {"connections": 1000, "size": 128},
         (RATE, LATENCY),
         variants=True,
+    ),
+    _echo(
+        "crowd",
+        "10,000 connections of which 100 talk, 32 B",
+        {"connections": 10_000, "talking": 100},
+        only=("ours", "picows+uvloop"),
+        rounds=1,
     ),
     Scenario("churn", "connect, echo, close; 32 at a time", "churn", {"connections": 32}, (RATE, CPU)),
     _echo("deflate", "100 connections, 1 in flight, 1 KiB, compressed", {"connections": 100}, deflate=True),

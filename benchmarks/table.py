@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from figures import Round, middle, ratio
-from peers import OURS, PEERS
-from scenarios import SCENARIOS, Metric, Scenario
+from peers import CEILING, OURS, PEERS
+from scenarios import SCENARIOS, Figures, Metric, Scenario
 from targets import Verdict
 
 Results = Mapping[str, Sequence[Round]]
+BUSY: Final = 0.9
+"""A process that has a core for less than this share of the time waits for somebody else."""
 SHORT: Final = {"rate": "", "latency": ", latency", "cpu": ", CPU", "user": ", user CPU", "memory": ""}
 
 
@@ -26,11 +28,13 @@ def figure(number: float | None) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first row is its head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rule = [("-" if column == 0 else "-" * (width - 1) + ":").ljust(width, "-") for column, width in enumerate(widths)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
     def line(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+        padded = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
         return f"| {' | '.join(padded)} |"
 
     return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
@@ -42,7 +46,11 @@ def _measured(results: Results) -> list[tuple[Scenario, Metric]]:
 
 def _present(results: Results, variant: bool) -> list[str]:
     seen = {name for rounds in results.values() for each in rounds for name in each}
-    return [peer.name for peer in PEERS if peer.name in seen and peer.variant == variant and peer.name != OURS]
+    return [
+        peer.name
+        for peer in PEERS
+        if peer.name in seen and peer.variant == variant and peer.name != OURS and not peer.ceiling
+    ]
 
 
 def ratios(results: Results) -> str:
@@ -58,7 +66,7 @@ def ratios(results: Results) -> str:
 
 def absolutes(results: Results) -> str:
     """Return the table of the figures themselves, the median of the rounds."""
-    names = [OURS, *_present(results, variant=True), *_present(results, variant=False)]
+    names = [OURS, *_present(results, variant=True), *_present(results, variant=False), CEILING]
     rows = [["median of the rounds", "", *names]]
     for scenario, metric in _measured(results):
         row = [scenario.title + SHORT[metric.name], metric.unit]
@@ -88,9 +96,37 @@ def targets(verdicts: Sequence[Verdict]) -> str:
         if target.ours != OURS:
             name += f" ({target.ours})"
         rows.append(
-            [name, who, figure(target.least), figure(verdict.reached), _word(verdict.met), figure(target.stretch), _word(verdict.stretch_met)]
+            [
+                name,
+                who,
+                figure(target.least),
+                figure(verdict.reached),
+                _word(verdict.met),
+                figure(target.stretch),
+                _word(verdict.stretch_met),
+            ]
         )
     return aligned(rows)
+
+
+def doubts(results: Results) -> list[str]:
+    """Return a line for each measurement that was limited by something else than the server, or had errors."""
+    found = set()
+    for scenario, rounds in results.items():
+        for each in rounds:
+            found |= {
+                f"{scenario}, {name}: {doubt}" for name, figures in each.items() if (doubt := _doubt(name, figures))
+            }
+    return sorted(found)
+
+
+def _doubt(name: str, figures: Figures) -> str:
+    if figures.get("errors"):
+        return f"{figures['errors']} connections ended in another way than they should"
+    if name == CEILING or "load_cpu" not in figures or "server_cpu" not in figures:
+        return ""
+    load, server = figures["load_cpu"] / figures["seconds"], figures["server_cpu"] / figures["seconds"]
+    return "the load generator was busy all the time, and the server was not" if load > BUSY > server else ""
 
 
 def _word(met: bool | None) -> str:

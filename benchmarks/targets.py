@@ -94,7 +94,9 @@ TARGETS: Final = (
 
 def judge(results: Mapping[str, Sequence[Round]]) -> list[Verdict]:
     """Return a verdict for each target whose scenario was measured."""
-    return [Verdict(target, _reached(target, results[target.scenario])) for target in TARGETS if target.scenario in results]
+    return [
+        Verdict(target, _reached(target, results[target.scenario])) for target in TARGETS if target.scenario in results
+    ]
 
 
 def _reached(target: Target, rounds: Sequence[Round]) -> float | None:

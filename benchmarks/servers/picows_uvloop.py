@@ -1,7 +1,5 @@
 """picows on uvloop, as its documentation's echo server does it."""
 
-
-
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 from place import BACKLOG, Place, place
@@ -38,7 +36,6 @@ async def main(here: Place) -> None:
 
     server = await ws_create_server(listener, sock=here.sock, ssl=here.ssl_context, backlog=BACKLOG)
     await server.serve_forever()
-
 
 
 uvloop.run(main(place()))

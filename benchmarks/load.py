@@ -1,4 +1,4 @@
-"""Build: the load generator is compiled when it is needed, into `build/bench`."""
+"""Load: the load generator, compiled from `load.c` when it is needed, into `build/bench`."""
 
 from __future__ import annotations
 
@@ -50,5 +50,7 @@ def build(directory: Path = BUILD) -> Load:
 
 
 def _compile(cc: str, path: Path, *options: str) -> str | None:
-    done = subprocess.run([cc, *FLAGS, str(SOURCE), "-o", str(path), *options], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [cc, *FLAGS, str(SOURCE), "-o", str(path), *options], capture_output=True, text=True, check=False
+    )
     return done.stderr if done.returncode else None
