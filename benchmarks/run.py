@@ -40,6 +40,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--rounds", type=_positive(int), default=3, help="how often everything is measured (default: 3)"
     )
     parser.add_argument("--seconds", type=_positive(float), default=1.0, help="of each measurement (default: 1)")
+    parser.add_argument("--connections", type=int, metavar="N", help="at most so many, for a small machine")
     parser.add_argument(
         "--quick", action="store_true", help=f"one round of {QUICK_SECONDS} s, without {', '.join(SLOW)}"
     )
@@ -87,7 +88,8 @@ def chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[Peer]]:
     """Return which scenarios are measured, and who takes part; ours always does."""
     wanted = options.scenario or [each.name for each in SCENARIOS if not (options.quick and each.name in SLOW)]
     peers = [each for each in PEERS if not options.peer or each.name in [OURS, *options.peer]]
-    return [each for each in SCENARIOS if each.name in wanted], peers
+    scenarios = [each for each in SCENARIOS if each.name in wanted]
+    return [each.with_at_most(options.connections or each.descriptors) for each in scenarios], peers
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "skipped": [],
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    bench = Bench(build(BUILD), Cores.of_this_machine(), options.seconds, options.output, _tell)
+    bench = Bench(build(options.output), Cores.of_this_machine(), options.seconds, options.output, _tell)
     scenarios, peers = chosen(options)
     started = time.monotonic()
     for scenario in scenarios:

@@ -67,6 +67,12 @@ class Scenario:
         """Open files that server and load need, each."""
         return int(self.load.get("connections", 1)) + 100
 
+    def with_at_most(self, connections: int) -> Scenario:
+        """Return the scenario with fewer connections, if it has more."""
+        if int(self.load.get("connections", 1)) <= connections:
+            return self
+        return attrs.evolve(self, load={**self.load, "connections": connections})
+
 
 def _echo(name: str, title: str, load: Mapping[str, str | int], *metrics: Metric, **more: Any) -> Scenario:
     return Scenario(name, title, "echo", load, metrics or (RATE,), **more)

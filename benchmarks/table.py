@@ -27,7 +27,7 @@ def figure(number: float | None) -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first row is its head."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
     def line(cells: Sequence[str]) -> str:
