@@ -14,7 +14,7 @@ import attrs
 from load import Load
 from machine import file_limit
 from peers import Peer
-from process import Cores, Running, finish, holding, options, running, script
+from process import Cores, Process, Running, finish, holding, options, running, script, started, wait_until_quiet
 from scenarios import Scenario
 
 OFFER: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12"
@@ -41,7 +41,11 @@ class Bench:
     directory: Path
     """For the certificate and the compressed message."""
     report: Report
-    warmup: float = 0.2
+
+    @property
+    def warmup(self) -> float:
+        """Seconds that do not count yet, before those that do."""
+        return min(0.2, self.seconds)
 
     def measure(self, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> list[Round]:
         """Return the figures of each round.
@@ -55,12 +59,14 @@ class Bench:
         if scenario.mode == "idle":
             return self._rounds(able, rounds, lambda peer: self._memory(scenario, peer))
         if scenario.mode == "client":
-            with self._own_server() as server:
+            with running(self._own_server(), self.cores.server) as server:
                 return self._rounds(able, rounds, lambda peer: self._client(scenario, peer, server))
         with contextlib.ExitStack() as stack:
+            # All start at once, while both cores are free.
+            starting = [(peer, stack.enter_context(self._started(scenario, peer))) for peer in able]
             servers = {
-                peer.name: self._try(lambda peer=peer: stack.enter_context(self._serving(scenario, peer)))
-                for peer in able
+                peer.name: self._try(lambda process=process: process.listening(self.cores.server))
+                for peer, process in starting
             }
             return self._rounds(able, rounds, lambda peer: self._loaded(scenario, servers[peer.name]))
 
@@ -92,7 +98,11 @@ class Bench:
                 self.report(f"{peer.name}: {result[-1][peer.name].get('error', 'ok')}")
         return result
 
-    def _serving(self, scenario: Scenario, peer: Peer) -> contextlib.AbstractContextManager[Running]:
+    def _started(self, scenario: Scenario, peer: Peer) -> contextlib.AbstractContextManager[Process]:
+        return started(self._command(scenario, peer), environment=peer.environment)
+
+    def _command(self, scenario: Scenario, peer: Peer) -> list[str]:
+        """Return what serves a scenario."""
         if peer.server is None:
             return self._own_server()
         arguments = []
@@ -102,10 +112,10 @@ class Bench:
             arguments.append("--deflate")
         if scenario.tls:
             arguments += ["--certificate", str(self.directory / "certificate.pem")]
-        return running(script("servers", peer.server, *arguments), self.cores.server, peer.environment)
+        return script("servers", peer.server, *arguments)
 
-    def _own_server(self) -> contextlib.AbstractContextManager[Running]:
-        return running([str(self.load.path), "serve", *options({"limit": OWN_SERVER_LIMIT})], self.cores.server)
+    def _own_server(self) -> list[str]:
+        return [str(self.load.path), "serve", *options({"limit": OWN_SERVER_LIMIT})]
 
     def _loaded(self, scenario: Scenario, server: Running | Figures) -> Figures:
         """Return what the load generator found out about a server that runs."""
@@ -119,6 +129,7 @@ class Bench:
             extra |= {"extensions": OFFER, "payload": str(self._compressed())}
         command = [str(self.load.path), scenario.mode, *options({**scenario.load, **extra})]
         figures = finish(command, self.cores.load, self._limit + 5)
+        wait_until_quiet(server.pid)
         if scenario.deflate:
             check_sample(figures.pop("sample"))
         if not figures["messages"]:
@@ -127,7 +138,7 @@ class Bench:
 
     def _memory(self, scenario: Scenario, peer: Peer) -> Figures:
         """Return what idle connections cost a server that was started for them."""
-        with self._serving(scenario, peer) as server:
+        with running(self._command(scenario, peer), self.cores.server, peer.environment) as server:
             where = {"port": server.port, "limit": int(self._limit)}
             with holding([str(self.load.path), "idle", *options(where)], self.cores.load, self._limit):
                 pass  # what the first connection imports is no cost of the others

@@ -8,15 +8,20 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import attrs
 
 HERE: Final = Path(__file__).parent
 START_TIMEOUT: Final = 20.0
 """Seconds until a server has said its port."""
+QUIET: Final = 0.05
+"""Seconds without CPU time that make a server quiet."""
+QUIET_TIMEOUT: Final = 5.0
 
 
 @attrs.frozen
@@ -43,16 +48,67 @@ class Running:
     port: int
 
 
-def _start(command: Sequence[str], core: int | None, environment: Mapping[str, str] = {}) -> subprocess.Popen[str]:
-    with _pinned(core):
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        )
+@attrs.frozen
+class Process:
+    """A program that was started."""
+
+    popen: subprocess.Popen[str]
+    errors: IO[str]
+    """What it wrote to its standard error: a file, as a pipe that nobody reads would stop it when it is full."""
+
+    def listening(self, core: int | None) -> Running:
+        """Wait until a server has said its port, then bind it to its core.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        line = self.line(START_TIMEOUT)
+        if not line.strip().isdigit():
+            raise RuntimeError(f"{self.name} does not start: {self.complaints()}")
+        if core is not None:
+            for thread in os.listdir(f"/proc/{self.popen.pid}/task"):
+                os.sched_setaffinity(int(thread), {core})
+        return Running(self.popen.pid, int(line))
+
+    @property
+    def name(self) -> str:
+        assert isinstance(self.popen.args, list)
+        return " ".join(Path(word).name for word in self.popen.args[:2])
+
+    def line(self, timeout: float) -> str:
+        """Return the next line of its output, or nothing if there is none in `timeout` seconds."""
+        assert self.popen.stdout is not None
+        ready, _, _ = select.select([self.popen.stdout], [], [], timeout)
+        return self.popen.stdout.readline() if ready else ""
+
+    def complaints(self) -> str:
+        """End it, and return the last of what it wrote to its standard error."""
+        self.popen.kill()
+        self.popen.wait()
+        self.errors.seek(0)
+        return self.errors.read().strip()[-500:] or f"it ended with {self.popen.returncode}"
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], core: int | None = None, environment: Mapping[str, str] = {}
+) -> Generator[Process, None, None]:
+    """Start a program; it is killed at the end of the block."""
+    with tempfile.TemporaryFile("w+") as errors:
+        with _pinned(core):
+            popen = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            )
+        try:
+            yield Process(popen, errors)
+        finally:
+            popen.kill()
+            popen.communicate()
 
 
 @contextlib.contextmanager
@@ -69,13 +125,6 @@ def _pinned(core: int | None) -> Generator[None, None, None]:
         os.sched_setaffinity(0, before)
 
 
-def _end(process: subprocess.Popen[str]) -> str:
-    """End a process at once, and return what it complained of."""
-    process.kill()
-    _, complaints = process.communicate()
-    return complaints
-
-
 @contextlib.contextmanager
 def running(
     command: Sequence[str], core: int | None, environment: Mapping[str, str] = {}
@@ -85,16 +134,8 @@ def running(
     Raises:
         RuntimeError: it did not start.
     """
-    process = _start(command, core, environment)
-    try:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
-        line = process.stdout.readline() if ready else ""
-        if not line.strip().isdigit():
-            raise RuntimeError(f"{Path(command[-1]).name} does not start: {_end(process)[-2000:]}")
-        yield Running(process.pid, int(line))
-    finally:
-        _end(process)
+    with started(command, environment=environment) as process:
+        yield process.listening(core)
 
 
 def finish(
@@ -105,20 +146,18 @@ def finish(
     Raises:
         RuntimeError: it failed, or took longer than `timeout` seconds.
     """
-    process = _start(command, core, environment)
-    try:
-        output, complaints = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{command[0]} took longer than {timeout:.0f} s") from None
-    finally:
-        _end(process)
-    if process.returncode:
-        raise RuntimeError(complaints.strip()[-500:] or f"it ended with {process.returncode}")
-    try:
-        result: dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise RuntimeError(f"this is no result: {output[:200]!r} {complaints.strip()[-300:]}") from None
-    return result
+    with started(command, core, environment) as process:
+        try:
+            output, _ = process.popen.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{process.name} took longer than {timeout:.0f} s") from None
+        if process.popen.returncode:
+            raise RuntimeError(process.complaints())
+        try:
+            result: dict[str, Any] = json.loads(output)
+        except ValueError:
+            raise RuntimeError(f"this is no result: {output[:200]!r}; {process.complaints()}") from None
+        return result
 
 
 @contextlib.contextmanager
@@ -128,15 +167,28 @@ def holding(command: Sequence[str], core: int | None, timeout: float) -> Generat
     Raises:
         RuntimeError: they could not be made within `timeout` seconds.
     """
-    process = _start(command, core)
-    try:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], timeout)
-        if not ready or process.stdout.readline() != "ready\n":
-            raise RuntimeError(_end(process).strip()[-500:] or "the connections were not made in time")
+    with started(command, core) as process:
+        if process.line(timeout) != "ready\n":
+            raise RuntimeError(process.complaints())
         yield
-    finally:
-        _end(process)
+
+
+def wait_until_quiet(pid: int) -> None:
+    """Wait until a server has done what the end of its connections made it do: the next one needs the core."""
+    until = time.monotonic() + QUIET_TIMEOUT
+    before = -1
+    while before != (now := _ticks(pid)) and time.monotonic() < until:
+        before = now
+        time.sleep(QUIET)
+
+
+def _ticks(pid: int) -> int:
+    """Return the CPU time of a process, in ticks of the kernel; proc(5) counts its fields from the closing bracket."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return int(fields[11]) + int(fields[12])
 
 
 def script(directory: str, name: str, *arguments: str) -> list[str]:

@@ -39,7 +39,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=_positive(int), default=3, help="how often everything is measured (default: 3)"
     )
-    parser.add_argument("--seconds", type=_positive(float), default=1.0, help="of each measurement (default: 1)")
+    parser.add_argument("--seconds", type=_positive(float), default=0.8, help="of each measurement (default: 0.8)")
     parser.add_argument("--connections", type=int, metavar="N", help="at most so many, for a small machine")
     parser.add_argument(
         "--quick", action="store_true", help=f"one round of {QUICK_SECONDS} s, without {', '.join(SLOW)}"
