@@ -662,14 +662,16 @@ static void run_for(double time)
 
 static void print_result(double taken, struct cost before, struct cost after)
 {
-    printf("{\"connections\": %u, \"messages\": %llu, \"seconds\": %.6f, \"bytes\": %llu, \"errors\": %llu, ", connections,
+    putchar('{');
+    if (*sample)
+        printf("\"sample\": \"%s\", ", sample);
+    printf("\"connections\": %u, \"messages\": %llu, \"seconds\": %.6f, \"bytes\": %llu, \"errors\": %llu, ", connections,
            (unsigned long long)messages, taken, (unsigned long long)bytes, (unsigned long long)errors);
     printf("\"latency\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"max\": %.1f}, ", percentile(0.5),
            percentile(0.9), percentile(0.99), (double)slowest / 1e3);
-    printf("\"load_cpu\": %.6f, \"server_cpu\": %.6f, \"server_user\": %.2f, \"server_system\": %.2f, ",
+    printf("\"load_cpu\": %.6f, \"server_cpu\": %.6f, \"server_user\": %.2f, \"server_system\": %.2f}\n",
            (double)(after.load - before.load) / 1e9, (double)(after.server - before.server) / 1e9,
            after.user - before.user, after.system - before.system);
-    printf("\"sample\": \"%s\"}\n", sample);
 }
 
 static void measure(void)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +35,10 @@ def build(directory: Path = BUILD) -> Load:
     """Compile the load generator, with TLS where OpenSSL's headers are.
 
     Raises:
-        RuntimeError: there is no compiler, or the source does not compile.
+        RuntimeError: this is not Linux, there is no compiler, or the source does not compile.
     """
+    if sys.platform != "linux":
+        raise RuntimeError("the load generator needs Linux: it waits with epoll, and reads CPU times from /proc")
     cc = compiler()
     if cc is None:
         raise RuntimeError("the load generator needs a C compiler: install gcc, or name one in CC")

@@ -37,7 +37,7 @@ def describe() -> dict[str, str]:
     """Return what a reader needs to know about machine and software."""
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores used of {os.cpu_count()}",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release()}, TCP congestion control {_congestion_control()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}, {CODEC.name}",
         "packages": ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))),
         "load before": f"{os.getloadavg()[0]:.2f}",
@@ -52,6 +52,13 @@ def _processor() -> str:
         return platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _congestion_control() -> str:
+    try:
+        return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 def _version(name: str) -> str | None:

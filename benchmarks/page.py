@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import table
 from chart import draw, panels
-from peers import PEERS
 from table import Results
 from targets import judge
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
+RAW: Final = "All figures of all rounds: [figures.json](performance/figures.json)."
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
 
@@ -42,9 +43,14 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return [title, "\n".join(f"* {line}" for line in lines)] if lines else []
 
 
-def participants() -> str:
-    """Return the list of who takes part."""
-    return "\n".join(f"* {peer.name}: {peer.note}" for peer in PEERS)
+def lines(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON, with a line for each round: short, and still something that a diff can show."""
+    head = json.dumps({**record, "results": {}}, indent=1)
+    scenarios = [
+        f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(each)}" for each in rounds) + "\n  ]"
+        for name, rounds in record["results"].items()
+    ]
+    return head.replace('"results": {}', '"results": {\n' + ",\n".join(scenarios) + "\n }") + "\n"
 
 
 def write(record: Mapping[str, Any], directory: Path) -> None:
@@ -55,7 +61,7 @@ def write(record: Mapping[str, Any], directory: Path) -> None:
 
 
 def publish(record: Mapping[str, Any], docs: Path = DOCS) -> None:
-    """Put the tables into `performance.md`, between their marks, and the chart beside it.
+    """Put the tables into `performance.md`, between their marks, and chart and figures beside it.
 
     Raises:
         RuntimeError: the page has lost its marks.
@@ -65,6 +71,8 @@ def publish(record: Mapping[str, Any], docs: Path = DOCS) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise RuntimeError(f"{page} has no place for the figures: it needs {BEGIN!r} and {END!r}")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(record)}\n{END}{after}")
+    image = "![The headline figures as bars](performance/chart.svg)"
+    page.write_text(f"{before}{BEGIN}\n\n{image}\n\n{markdown(record)}\n{RAW}\n\n{END}{after}")
     (docs / "performance").mkdir(exist_ok=True)
     (docs / "performance" / "chart.svg").write_text(draw(panels(record["results"])))
+    (docs / "performance" / "figures.json").write_text(lines(record))

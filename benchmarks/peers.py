@@ -1,4 +1,4 @@
-"""Peers: who takes part, and by which script."""
+"""Peers: who takes part, and by which script; docs/performance.md says in words what each is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class Peer:
     environment: dict[str, str] = attrs.field(factory=dict)
     variant: bool = False
     """It is ours too, with other settings; it takes part in few scenarios."""
-    note: str = ""
 
     @property
     def ceiling(self) -> bool:
@@ -36,30 +35,17 @@ OURS: Final = "ours"
 CEILING: Final = "ceiling"
 
 PEERS: Final = (
-    Peer(OURS, "ours", "ours", note="trio_ws, default settings, compiled codec"),
-    Peer(
-        "ours-pure",
-        "ours",
-        "ours",
-        environment={"TRIO_WS_PURE_PYTHON": "1"},
-        variant=True,
-        note="trio_ws, default settings, pure Python codec",
-    ),
-    Peer("ours-tuned", "tuned", variant=True, note="trio_ws, inbox 256 messages, outbox 1 MiB, no keepalive"),
-    Peer("ours-app", "app", variant=True, note="trio_ws, a route of an App"),
-    Peer("trio-websocket", "triowebsocket", "triowebsocket", deflate=False, note="default settings"),
-    Peer("websockets.trio", "websockets_trio", note="default settings"),
-    Peer("hypercorn", "hypercorn_trio", note="on Trio, a bare ASGI application"),
-    Peer("websockets", "websockets_asyncio", note="on asyncio's own loop"),
-    Peer("websockets+uvloop", "websockets_uvloop", "websockets_uvloop", note="on uvloop"),
-    Peer("uvicorn", "uvicorn_uvloop", note="on uvloop with httptools, a bare ASGI application"),
-    Peer("aiohttp+uvloop", "aiohttp_uvloop", "aiohttp_uvloop", note="on uvloop"),
-    Peer(
-        "picows+uvloop",
-        "picows_uvloop",
-        "picows_uvloop",
-        deflate=False,
-        note="on uvloop, its documentation's echo server: the frame's callback answers, the payload is not decoded",
-    ),
-    Peer(CEILING, None, note="the load generator's own echo server in C: what could be measured at most"),
+    Peer(OURS, "ours", "ours"),
+    Peer("ours-pure", "ours", "ours", environment={"TRIO_WS_PURE_PYTHON": "1"}, variant=True),
+    Peer("ours-tuned", "tuned", variant=True),
+    Peer("ours-app", "app", variant=True),
+    Peer("trio-websocket", "triowebsocket", "triowebsocket", deflate=False),
+    Peer("websockets.trio", "websockets_trio"),
+    Peer("hypercorn", "hypercorn_trio"),
+    Peer("websockets", "websockets_asyncio"),
+    Peer("websockets+uvloop", "websockets_uvloop", "websockets_uvloop"),
+    Peer("uvicorn", "uvicorn_uvloop"),
+    Peer("aiohttp+uvloop", "aiohttp_uvloop", "aiohttp_uvloop"),
+    Peer("picows+uvloop", "picows_uvloop", "picows_uvloop", deflate=False),
+    Peer(CEILING, None),
 )

@@ -73,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         record = measure(options)
         options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "figures.json").write_text(json.dumps(record, indent=1))
+        (options.output / "figures.json").write_text(page.lines(record))
     page.write(record, options.output)
     if options.docs:
         page.publish(record)
@@ -93,16 +93,20 @@ def chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[Peer]]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure all that was chosen. The result is what `figures.json` holds."""
+    """Measure all that was chosen. The result is what `figures.json` holds.
+
+    Raises:
+        RuntimeError: nothing can be measured here; the message says why.
+    """
     words = shlex.join(sys.argv[1:])
+    options.output.mkdir(parents=True, exist_ok=True)
+    bench = Bench(build(options.output), Cores.of_this_machine(), options.seconds, options.output, _tell)
     record: dict[str, Any] = {
         "command": f"make bench ARGS={shlex.quote(words)}" if words else "make bench",
         "machine": describe(),
         "results": {},
         "skipped": [],
     }
-    options.output.mkdir(parents=True, exist_ok=True)
-    bench = Bench(build(options.output), Cores.of_this_machine(), options.seconds, options.output, _tell)
     scenarios, peers = chosen(options)
     started = time.monotonic()
     for scenario in scenarios:
@@ -126,4 +130,7 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except RuntimeError as problem:
+        sys.exit(f"make bench: {problem}")

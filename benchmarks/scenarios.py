@@ -35,6 +35,9 @@ RATE: Final = Metric("rate", "messages/s", lambda figures: figures["messages"] /
 LATENCY: Final = Metric("latency", "us, median", lambda figures: figures["latency"]["p50"], less_is_better=True)
 CPU: Final = Metric("cpu", "us of server CPU/message", _per_message("server_cpu"), less_is_better=True)
 USER: Final = Metric("user", "us of it outside the kernel", _per_message("server_user"), less_is_better=True)
+DELIVERIES: Final = attrs.evolve(RATE, unit="deliveries/s")
+CYCLES: Final = attrs.evolve(RATE, unit="connections/s")
+CYCLE_CPU: Final = attrs.evolve(CPU, unit="us of server CPU each")
 MEMORY: Final = Metric("memory", "KiB/connection", lambda figures: figures["kib_per_connection"], less_is_better=True)
 CLIENT_CPU: Final = Metric("cpu", "us of client CPU/message", _per_message("client_cpu"), less_is_better=True)
 
@@ -99,7 +102,7 @@ SCENARIOS: Final = (
         "broadcast of 128 B to 1,000 members",
         "broadcast",
         {"connections": 1000, "size": 128},
-        (RATE, LATENCY),
+        (DELIVERIES, LATENCY),
         variants=True,
     ),
     _echo(
@@ -109,7 +112,7 @@ SCENARIOS: Final = (
         only=("ours", "picows+uvloop"),
         rounds=1,
     ),
-    Scenario("churn", "connect, echo, close; 32 at a time", "churn", {"connections": 32}, (RATE, CPU)),
+    Scenario("churn", "connect, echo, close; 32 at a time", "churn", {"connections": 32}, (CYCLES, CYCLE_CPU)),
     _echo("deflate", "100 connections, 1 in flight, 1 KiB, compressed", {"connections": 100}, deflate=True),
     _echo("tls", "100 connections, 1 in flight, 32 B, TLS", {"connections": 100}, RATE, CPU, tls=True),
     Scenario("memory-2000", "memory, 2,000 idle connections", "idle", {"connections": 2000}, (MEMORY,), True, rounds=1),

@@ -149,6 +149,15 @@ def test_targets_are_judged_from_the_rounds(module):
     assert not [key for key in reached if key[0] == "churn"]
 
 
+def test_the_answer_to_a_compressed_message_is_read(module):
+    measure = module("measure")
+    measure.check_sample(measure.deflated(measure.MESSAGE).hex())
+    measure.check_sample(measure.MESSAGE.hex())  # a server may send it as it is
+    for wrong in (measure.deflated(b"something else").hex(), ""):
+        with pytest.raises(RuntimeError, match="not what was sent"):
+            measure.check_sample(wrong)
+
+
 def test_a_table_is_aligned_markdown(module):
     table = module("table")
     assert table.aligned([["a", "b"], ["long", "1"]]) == "| a    |   b |\n| ---- | --: |\n| long |   1 |"
@@ -189,6 +198,7 @@ def test_figures_go_into_the_page_between_their_marks_and_nothing_else_changes(m
     assert "* tls: no headers" in text
     assert "0.80" in text
     assert (tmp_path / "performance" / "chart.svg").exists()
+    assert json.loads((tmp_path / "performance" / "figures.json").read_text()) == record
     place.write_text("no marks")
     with pytest.raises(RuntimeError, match="no place for the figures"):
         page.publish(record, tmp_path)
