@@ -16,12 +16,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -957,6 +959,7 @@ int main(int count, char **arguments)
     if (!talking || talking > connections)
         talking = connections;
     alarm(limit);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* who started us may be killed before it can end us */
 #ifdef WITH_TLS
     if (secure)
         prepare_tls();

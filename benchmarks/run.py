@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -72,7 +73,6 @@ def main(words: Sequence[str] | None = None) -> int:
         record = json.loads(options.render.read_text())
     else:
         record = measure(options)
-        options.output.mkdir(parents=True, exist_ok=True)
         (options.output / "figures.json").write_text(page.lines(record))
     page.write(record, options.output)
     if options.docs:
@@ -115,6 +115,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             record["results"][scenario.name] = _rounds(bench, scenario, peers, options.rounds)
         except RuntimeError as error:
             record["skipped"].append(f"{scenario.name}: {error}")
+        # What was measured so far is kept, whatever happens next.
+        (options.output / "figures.json").write_text(page.lines(record))
     record["machine"]["duration"] = f"{time.monotonic() - started:.0f} s"
     return record
 
@@ -130,6 +132,7 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception ends the servers, a signal would not
     try:
         sys.exit(main())
     except RuntimeError as problem:

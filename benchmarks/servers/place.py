@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
+import signal
 import socket
 import ssl
 
 import attrs
 
 BACKLOG = 4096
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @attrs.frozen
@@ -35,6 +38,7 @@ def place() -> Place:
     if arguments.certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(arguments.certificate)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # who started us may be killed before it can end us
     sock = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     sock.setblocking(False)
     print(sock.getsockname()[1], flush=True)
