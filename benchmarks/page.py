@@ -13,6 +13,8 @@ from table import Results
 from targets import judge
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
+BUSY: Final = 0.5
+"""A load average that is higher says that the cores were not ours alone."""
 RAW: Final = "All figures of all rounds: [figures.json](performance/figures.json)."
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
@@ -32,11 +34,16 @@ def markdown(record: Mapping[str, Any]) -> str:
         table.targets(judge(results)),
         "### Figures",
         table.absolutes(results),
-        *_section(
-            "### What failed or is in doubt", [*record["skipped"], *table.failures(results), *table.doubts(results)]
-        ),
+        *_section("### What failed or is in doubt", problems(record)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def problems(record: Mapping[str, Any]) -> list[str]:
+    """Return a line for everything that speaks against a run, or a part of it."""
+    results, load = record["results"], float(record["machine"].get("load before", 0))
+    busy = f"the machine was busy with other work: its load average was {load:.2f} before the run"
+    return [*([busy] if load > BUSY else []), *record["skipped"], *table.failures(results), *table.doubts(results)]
 
 
 def _section(title: str, lines: list[str]) -> list[str]:
