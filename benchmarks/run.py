@@ -25,7 +25,8 @@ from process import Cores
 from scenarios import SCENARIOS, Scenario
 
 QUICK_SECONDS = 0.15
-SLOW = ("memory-10000", "crowd")
+QUICK_CONNECTIONS = 1000
+SLOW = ("memory-10000", "crowd", "large-1m")
 """What --quick leaves out unless it is asked for: ten thousand handshakes take their time."""
 
 
@@ -43,7 +44,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=_positive(float), default=0.8, help="of each measurement (default: 0.8)")
     parser.add_argument("--connections", type=int, metavar="N", help="at most so many, for a small machine")
     parser.add_argument(
-        "--quick", action="store_true", help=f"one round of {QUICK_SECONDS} s, without {', '.join(SLOW)}"
+        "--quick",
+        action="store_true",
+        help=f"one round of {QUICK_SECONDS} s, at most {QUICK_CONNECTIONS} connections, without {', '.join(SLOW)}",
     )
     parser.add_argument("--docs", action="store_true", help="put tables and chart into docs/ too")
     parser.add_argument("--output", type=Path, default=BUILD, help="directory for the results (default: build/bench)")
@@ -53,6 +56,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if options.quick:
         options.seconds, options.rounds = QUICK_SECONDS, 1
+        options.connections = options.connections or QUICK_CONNECTIONS
     return options
 
 

@@ -36,6 +36,7 @@ LATENCY: Final = Metric("latency", "us, median", lambda figures: figures["latenc
 CPU: Final = Metric("cpu", "us of server CPU/message", _per_message("server_cpu"), less_is_better=True)
 USER: Final = Metric("user", "us of it outside the kernel", _per_message("server_user"), less_is_better=True)
 DELIVERIES: Final = attrs.evolve(RATE, unit="deliveries/s")
+DELIVERY_CPU: Final = attrs.evolve(CPU, unit="us of server CPU/delivery")
 CYCLES: Final = attrs.evolve(RATE, unit="connections/s")
 CYCLE_CPU: Final = attrs.evolve(CPU, unit="us of server CPU each")
 MEMORY: Final = Metric("memory", "KiB/connection", lambda figures: figures["kib_per_connection"], less_is_better=True)
@@ -84,7 +85,7 @@ def _echo(name: str, title: str, load: Mapping[str, str | int], *metrics: Metric
 SCENARIOS: Final = (
     _echo("echo-1", "1 connection, 1 in flight, 32 B", {}, RATE, LATENCY, variants=True),
     _echo("echo-100", "100 connections, 1 in flight, 32 B", {"connections": 100}, RATE, CPU, USER, variants=True),
-    _echo("echo-1000", "1,000 connections, 1 in flight, 32 B", {"connections": 1000}),
+    _echo("echo-1000", "1,000 connections, 1 in flight, 32 B", {"connections": 1000}, RATE, CPU),
     _echo("pipelined-1", "1 connection, 64 in flight, 32 B", {"inflight": 64}, RATE, CPU, USER, variants=True),
     _echo(
         "pipelined-100",
@@ -95,14 +96,20 @@ SCENARIOS: Final = (
         USER,
         variants=True,
     ),
-    _echo("large-64k", "8 connections, 1 in flight, 64 KiB", {"connections": 8, "size": 64 * 1024, "kind": "binary"}),
+    _echo(
+        "large-64k",
+        "8 connections, 1 in flight, 64 KiB",
+        {"connections": 8, "size": 64 * 1024, "kind": "binary"},
+        RATE,
+        CPU,
+    ),
     _echo("large-1m", "2 connections, 1 in flight, 1 MiB", {"connections": 2, "size": 1024 * 1024, "kind": "binary"}),
     Scenario(
         "broadcast",
         "broadcast of 128 B to 1,000 members",
         "broadcast",
         {"connections": 1000, "size": 128},
-        (DELIVERIES, LATENCY),
+        (DELIVERIES, LATENCY, DELIVERY_CPU),
         variants=True,
     ),
     _echo(
@@ -113,7 +120,7 @@ SCENARIOS: Final = (
         rounds=1,
     ),
     Scenario("churn", "connect, echo, close; 32 at a time", "churn", {"connections": 32}, (CYCLES, CYCLE_CPU)),
-    _echo("deflate", "100 connections, 1 in flight, 1 KiB, compressed", {"connections": 100}, deflate=True),
+    _echo("deflate", "100 connections, 1 in flight, 1 KiB, compressed", {"connections": 100}, RATE, CPU, deflate=True),
     _echo("tls", "100 connections, 1 in flight, 32 B, TLS", {"connections": 100}, RATE, CPU, tls=True),
     Scenario("memory-2000", "memory, 2,000 idle connections", "idle", {"connections": 2000}, (MEMORY,), True, rounds=1),
     Scenario("memory-10000", "memory, 10,000 idle connections", "idle", {"connections": 10_000}, (MEMORY,), rounds=1),
