@@ -19,7 +19,7 @@ from scenarios import Scenario
 
 OFFER: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12"
 """Without contexts, and with the window that most peers choose, so that all have the same work."""
-SETTLE: Final = 0.5
+SETTLE: Final = 0.3
 """Seconds until the memory of new connections is looked at."""
 
 OWN_SERVER_LIMIT: Final = 900
@@ -56,8 +56,6 @@ class Bench:
         self._check(scenario)
         rounds = min(rounds, scenario.rounds or rounds)
         able = [peer for peer in peers if self.takes_part(peer, scenario)]
-        if scenario.mode == "idle":
-            return self._rounds(able, rounds, lambda peer: self._memory(scenario, peer))
         if scenario.mode == "client":
             with running(self._own_server(), self.cores.server) as server:
                 return self._rounds(able, rounds, lambda peer: self._client(scenario, peer, server))
@@ -68,7 +66,8 @@ class Bench:
                 peer.name: self._try(lambda process=process: process.listening(self.cores.server))
                 for peer, process in starting
             }
-            return self._rounds(able, rounds, lambda peer: self._loaded(scenario, servers[peer.name]))
+            work = self._memory if scenario.mode == "idle" else self._loaded
+            return self._rounds(able, rounds, lambda peer: work(scenario, servers[peer.name]))
 
     def _check(self, scenario: Scenario) -> None:
         if scenario.tls and not self.load.tls:
@@ -136,19 +135,18 @@ class Bench:
             raise RuntimeError("not one message came back in time")
         return figures
 
-    def _memory(self, scenario: Scenario, peer: Peer) -> Figures:
-        """Return what idle connections cost a server that was started for them."""
-        with running(self._command(scenario, peer), self.cores.server, peer.environment) as server:
-            where = {"port": server.port, "limit": int(self._limit)}
-            with holding([str(self.load.path), "idle", *options(where)], self.cores.load, self._limit):
-                pass  # what the first connection imports is no cost of the others
+    def _memory(self, scenario: Scenario, server: Running | Figures) -> Figures:
+        """Return what idle connections cost a server that has done nothing yet: there is one round."""
+        if not isinstance(server, Running):
+            return server
+        idle = [str(self.load.path), "idle", *options({"port": server.port, "limit": int(self._limit)})]
+        with holding(idle, self.cores.load, self._limit):
+            pass  # what the first connection imports is no cost of the others
+        time.sleep(SETTLE)
+        before = resident(server.pid)
+        with holding([*idle, *options(scenario.load)], self.cores.load, self._limit):
             time.sleep(SETTLE)
-            before = resident(server.pid)
-            with holding(
-                [str(self.load.path), "idle", *options({**where, **scenario.load})], self.cores.load, self._limit
-            ):
-                time.sleep(SETTLE)
-                after = resident(server.pid)
+            after = resident(server.pid)
         count = int(scenario.load["connections"])
         return {"kib_before": before, "kib_after": after, "kib_per_connection": (after - before) / count}
 
