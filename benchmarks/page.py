@@ -43,7 +43,9 @@ def problems(record: Mapping[str, Any]) -> list[str]:
     """Return a line for everything that speaks against a run, or a part of it."""
     results, load = record["results"], float(record["machine"].get("load before", 0))
     busy = f"the machine was busy with other work: its load average was {load:.2f} before the run"
-    return [*([busy] if load > BUSY else []), *record["skipped"], *table.failures(results), *table.doubts(results)]
+    pure = "`ours` ran with the pure Python codec: the compiled one is not built, or not asked for"
+    general = [*([busy] if load > BUSY else []), *([pure] if "pure" in record["machine"].get("python", "") else [])]
+    return [*general, *record["skipped"], *table.failures(results), *table.doubts(results)]
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -186,7 +186,11 @@ def test_the_chart_is_an_image_whose_bars_are_as_long_as_the_figures(module):
 
 def test_figures_go_into_the_page_between_their_marks_and_nothing_else_changes(module, tmp_path):
     page = module("page")
-    record = {"command": "make bench", "machine": {"load before": "4.00"}, "results": {"echo-100": rounds((80, 100))}}
+    record = {
+        "command": "make bench",
+        "machine": {"load before": "4.00", "python": "3, pure Python codec"},
+        "results": {"echo-100": rounds((80, 100))},
+    }
     record["skipped"] = ["tls: no headers"]
     place = tmp_path / "performance.md"
     place.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
@@ -197,6 +201,7 @@ def test_figures_go_into_the_page_between_their_marks_and_nothing_else_changes(m
     assert "old" not in text
     assert "* tls: no headers" in text
     assert "busy with other work: its load average was 4.00" in text
+    assert "`ours` ran with the pure Python codec" in text
     assert "0.80" in text
     assert (tmp_path / "performance" / "chart.svg").exists()
     assert json.loads((tmp_path / "performance" / "figures.json").read_text()) == record
