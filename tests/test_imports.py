@@ -34,6 +34,7 @@ LAYERS = {
     "conversation": 2,
     "dial": 2,
     "disconnect": 2,
+    "draining": 2,
     "engine": 2,
     "events": 2,
     "handshake": 2,
