@@ -29,7 +29,7 @@ from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
 from trio_ws.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.terminal import INTERRUPTED, talk
-from trio_ws.worker import Assignment, serve_as_worker
+from trio_ws.worker import BEAT_SECONDS, Assignment, serve_as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,10 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(%(default)s)")
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
-    run.add_argument("--workers", type=_positive, metavar="N", help="serve in so many processes; SIGHUP replaces them")
+    run.add_argument("--workers", type=_count, metavar="N", help="serve in so many processes; SIGHUP replaces them")
     run.add_argument(
         "--worker-timeout",
-        type=float,
+        type=_worker_timeout,
         default=Patience().alive,
         metavar="SECONDS",
         help="replace a worker that has not reported for so long (%(default)g)",
@@ -120,11 +120,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"give a number, 1 or more, not {text!r}")
+    return int(text)
+
+
+def _worker_timeout(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 2 * BEAT_SECONDS:
+        raise argparse.ArgumentTypeError(f"workers report every {BEAT_SECONDS:g} s: give twice that, or more")
+    return seconds
 
 
 # --- version ----------------------------------------------------------------------------------------------------------

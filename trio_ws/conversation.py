@@ -24,10 +24,9 @@ from trio_ws.settings import Settings, compression_of
 from trio_ws.websocket import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trio_ws.config import Compression
     from trio_ws.connection import Connection
+    from trio_ws.draining import Draining
     from trio_ws.errors import HeaderSource
     from trio_ws.protocol.handshake import Upgrade
     from trio_ws.request import Address
@@ -59,7 +58,7 @@ class Conversation:
         number: tells connections apart, in logs and task names.
         client: the address of the peer, which may be a proxy.
         secure: whether it is TLS.
-        draining: says whether the server shuts down, and takes no more WebSockets.
+        draining: the end of the server, which takes no more WebSockets once it has begun.
         refusal: answer every request with this, because the server has no room.
     """
 
@@ -92,7 +91,7 @@ class Conversation:
         number: int,
         client: Address,
         secure: bool,
-        draining: Callable[[], bool],
+        draining: Draining,
         refusal: BadRequest | None = None,
     ) -> None:
         self._responder = responder
@@ -166,7 +165,7 @@ class Conversation:
                 raise self._refusal
             check_http(head)
             if is_upgrade(head):
-                if self._draining():
+                if self._draining.begun:
                     raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
                 return self._route(head, read_upgrade(head))
             await self._show_page(head, deadline)

@@ -220,7 +220,7 @@ class Server:
             number=next(self._numbers),
             client=client,
             secure=secure,
-            draining=lambda: self.draining,
+            draining=self._draining,
             refusal=BadRequest(503, "the server has no room for another connection") if full else None,
         )
         self._conversations.add(conversation)

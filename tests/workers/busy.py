@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 from functools import partial
 
 import trio
@@ -36,7 +35,7 @@ if __name__ == "__main__":
         serve_websocket,
         busy,
         listeners=[listener],
-        limits=Limits(outbox_bytes=16 * 1024, drain_rate=float(sys.argv[1]) if len(sys.argv) > 1 else None),
+        limits=Limits(outbox_bytes=16 * 1024),
         timeouts=Timeouts(open_timeout=60, close_timeout=20, shutdown_grace=20, ping_interval=None),
     )
     trio.run(serve_until_signalled, serve)

@@ -19,7 +19,7 @@ from tests.conformance.wire import CLOSE, TEXT, Frame, Reader, encode
 CONNECTIONS = 1000
 DESCRIPTORS = CONNECTIONS + 100
 ROOT = Path(__file__).parents[2]
-BOUND = 60 + 20 + 5 + 20 + 1
+BOUND = 20 + 5 + 20 + 1
 """Seconds; what `shutdown_bound` is with the settings of `busy`, of which it takes a few."""
 RECEIVE_BYTES = 8 * 1024
 """What the kernel keeps for a client that does not read: the rest stays with the server."""
@@ -113,17 +113,16 @@ class Crowd:
 
 
 @pytest.mark.usefixtures("descriptors")
-@pytest.mark.parametrize("rate", [[], ["2000"]], ids=["at once", "at a rate"])
-async def test_sigterm_with_a_thousand_connections_at_work_loses_nothing_that_send_accepted(rate) -> None:
+async def test_sigterm_with_a_thousand_connections_at_work_loses_nothing_that_send_accepted() -> None:
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.workers.busy", *rate],
+        [sys.executable, "-m", "tests.workers.busy"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     try:
-        with trio.fail_after(2 * BOUND):
+        with trio.fail_after(4 * BOUND):
             line = await process.stderr.receive_some()
             host, _, port = line.decode().removeprefix("listening on ws://").strip().partition(":")
             crowd = Crowd((host, int(port)))
