@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_worker_timeout,
         default=Patience().alive,
         metavar="SECONDS",
-        help="replace a worker that has not reported for so long (%(default)g)",
+        help="replace a worker that has not reported for so long (%(default)g); who needs longer than 60 to start, too",
     )
     run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
     run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
@@ -219,7 +219,7 @@ async def _supervise(options: argparse.Namespace, secure: bool) -> int:
         listeners,
         workers=options.workers,
         urls=[describe(listener, secure=secure) for listener in listeners],
-        patience=Patience(alive=options.worker_timeout),
+        patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
     )
 
 

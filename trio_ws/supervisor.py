@@ -20,6 +20,7 @@ from trio_ws.listening import owned_path
 from trio_ws.process import Patience, WorkerProcess
 from trio_ws.reload import RESTART_SIGNAL
 from trio_ws.running import print_line
+from trio_ws.worker import HURRY_SIGNAL
 
 __all__ = ["WorkersUnavailable", "check_available", "run_workers"]
 
@@ -123,7 +124,7 @@ class _Supervisor:
                 self._serving.cancel(reason=signal.Signals(number).name)
             else:
                 for worker in self._live:
-                    worker.end(signal.SIGTERM)
+                    worker.end(HURRY_SIGNAL)
 
     # --- running -------------------------------------------------------------------------------------------------
 

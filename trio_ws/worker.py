@@ -24,10 +24,12 @@ from trio_ws.running import END_SIGNALS, print_line, serve_until_signalled
 if TYPE_CHECKING:
     from trio_ws.server import Server
 
-__all__ = ["ALIVE", "BEAT_SECONDS", "NUMBER_VARIABLE", "READY", "Assignment", "serve_as_worker"]
+__all__ = ["ALIVE", "BEAT_SECONDS", "HURRY_SIGNAL", "NUMBER_VARIABLE", "READY", "Assignment", "serve_as_worker"]
 
 NUMBER_VARIABLE: Final = "TRIO_WS_WORKER"
 """The environment variable with the worker's number, from 1; who replaces it has the same."""
+HURRY_SIGNAL: Final = signal.SIGINT
+"""What a worker is told that shuts down already, and shall not give its handlers any more time."""
 BEAT_SECONDS: Final = 1.0
 """Between two reports that it is alive."""
 READY: Final = "ready"
@@ -62,7 +64,8 @@ class Assignment:
 async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) -> None:
     """Serve until a signal comes, or the supervisor is gone, then shut down gracefully.
 
-    SIGTERM and SIGINT mean 1001, `RESTART_SIGNAL` 1012; the end of the supervisor means what SIGTERM means.
+    SIGTERM and SIGINT mean 1001, `RESTART_SIGNAL` 1012; the end of the supervisor means what SIGTERM means. Once it
+    shuts down, only `HURRY_SIGNAL` counts: a process manager may tell all processes what the supervisor passes on.
 
     Args:
         serve: as for `serve_until_signalled`.
@@ -71,8 +74,7 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
     Raises:
         Exception: what `serve` raises.
     """
-    faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and says where it hung
-    os.set_inheritable(link, False)
+    _prepare(link)
     farewells = {**END_SIGNALS, RESTART_SIGNAL: CloseCode.SERVICE_RESTART}
     failure: Exception | None = None
     with trio.socket.from_stdlib_socket(socket.socket(fileno=link)) as end:
@@ -81,12 +83,20 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
             nursery.start_soon(worker.end_when_orphaned)
             nursery.start_soon(worker.beat)
             try:
-                await serve_until_signalled(serve, farewells=farewells, say=worker.say, started=worker.started)
+                await serve_until_signalled(
+                    serve, farewells=farewells, say=worker.say, started=worker.started, hurried_by={HURRY_SIGNAL}
+                )
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel(reason="the server has ended")
     if failure is not None:
         raise failure
+
+
+def _prepare(link: int) -> None:
+    os.set_inheritable(link, False)  # a program that the application starts must not hold it open
+    faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and says where it hung
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's, whoever else is told
 
 
 class _Worker:

@@ -52,7 +52,7 @@ class Link:
 
 @pytest.fixture
 def link(monkeypatch):
-    monkeypatch.setattr("faulthandler.enable", lambda: None)  # it is pytest's here
+    monkeypatch.setattr("trio_ws.worker._prepare", lambda link: None)  # the process is pytest's here
     monkeypatch.setattr("trio_ws.worker.BEAT_SECONDS", 0.05)
     monkeypatch.setenv(NUMBER_VARIABLE, "7")
     made = Link()
@@ -78,6 +78,29 @@ async def test_signals_mean_close_codes(link, number, code, capsys) -> None:
             with pytest.raises(WebSocketDisconnect, match=code):
                 await ws.receive()
     assert capsys.readouterr().err == f"worker 7 (pid {os.getpid()}): shutting down: 1 connection\n"
+
+
+async def test_once_it_shuts_down_only_one_signal_hurries_it(link, capsys) -> None:
+    """A process manager may tell every process what the supervisor passes on, too."""
+    began = trio.Event()
+
+    async def stubborn(ws) -> None:
+        began.set()
+        await trio.sleep_forever()
+
+    link.server = Server(Routes({"/": stubborn}, when_peer_leaves="finish"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        async with link.connect() as ws:
+            await began.wait()
+            for number in (signal.SIGTERM, signal.SIGTERM, RESTART_SIGNAL):
+                signal.raise_signal(number)
+            with pytest.raises(WebSocketDisconnect, match="1001"):
+                await ws.receive()
+            await trio.sleep(0.1)
+            assert link.server.statistics().connections == 1
+            signal.raise_signal(signal.SIGINT)
+    assert capsys.readouterr().err.endswith(": ended by SIGINT\n")
 
 
 async def test_the_end_of_the_supervisor_is_a_graceful_shutdown(link, capsys) -> None:
