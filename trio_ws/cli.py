@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_worker_timeout,
         default=Patience().alive,
         metavar="SECONDS",
-        help="replace a worker that has not reported for so long (%(default)g); who needs longer than 60 to start, too",
+        help="replace a worker that has not reported for so long (%(default)g)",
     )
     run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
     run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
