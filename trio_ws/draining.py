@@ -88,14 +88,14 @@ class Draining:
         """Say goodbye to every client; return when all are told."""
         self._timers = timers
         crowd = [each for each in self._conversations if each.connection is not None]
-        self._say_goodbye([each for each in self._conversations if each.connection is None])
+        self._say_goodbye([each for each in self._conversations if each.connection is None], timers)
         random.shuffle(crowd)
         rate = self._rate_for(len(crowd))
         began, told = trio.current_time(), 0
         while crowd:
             now = trio.current_time()
             due = len(crowd) if rate == math.inf or self._hurried.is_set() else int((now - began) * rate) + 1 - told
-            self._say_goodbye(crowd[:due])
+            self._say_goodbye(crowd[:due], timers)
             told += due
             crowd = [each for each in crowd[due:] if each in self._conversations]
             if crowd:
@@ -108,11 +108,10 @@ class Draining:
             return math.inf
         return max(self._rate, count / spread)
 
-    def _say_goodbye(self, batch: Iterable[Conversation]) -> None:
+    def _say_goodbye(self, batch: Iterable[Conversation], timers: Timers) -> None:
         for conversation in batch:
             conversation.drain(*self._farewell, self._grace)
-        if self._timers is not None:
-            self._timers.after(self._grace, partial(self._cancel, batch))
+        timers.after(self._grace, partial(self._cancel, batch))
 
     def _cancel_all(self) -> None:
         self._cancel(self._conversations)

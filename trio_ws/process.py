@@ -56,9 +56,9 @@ class WorkerProcess:
         self.number = number
         self.ready: bool = False
         """Whether it accepts, or did before it ended."""
-        self.settled = trio.Event()
+        self.settled: trio.Event = trio.Event()
         """It is ready, or has ended before it was."""
-        self.ended = trio.Event()
+        self.ended: trio.Event = trio.Event()
         """There is no such process any more."""
         self.outcome: str = ""
         """How it ended, for people."""

@@ -387,6 +387,14 @@ async def test_what_was_inherited_is_others_to_remove(kept) -> None:
     theirs.close()
 
 
+async def test_one_that_could_not_be_started_may_be_told_to_end() -> None:
+    worker = WorkerProcess(3, ["/nowhere/python"], [], Patience(), print)
+    await worker.run()
+    worker.end(signal.SIGTERM)
+    assert worker.told
+    assert (worker.name, worker.ready, worker.ended.is_set()) == ("worker 3", False, True)
+
+
 def test_an_assignment_is_read_as_it_is_written() -> None:
     assignment = Assignment(7, (3, 4))
     assert str(assignment) == "7:3,4"
