@@ -7,6 +7,7 @@ is in `protocol.states`; messages are in `connection`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -253,15 +254,18 @@ class Closing(Channel):
         if self._patient_until is not None:
             left = self._patient_until + self._timeouts.close_timeout - trio.current_time()
             seconds = max(min(seconds, left), 0.0)
-        self._close_timer = self._timers.after(seconds, self._time_is_up)
+        self._close_timer = self._timers.after(seconds, partial(self._time_is_up, self._transport.outbox.size))
 
-    def _time_is_up(self) -> None:
-        """End the network connection, unless the server drains and the peer is still taking what was committed."""
-        outbox, now = self._transport.outbox, trio.current_time()
-        if outbox.size and self._patient_until is not None and now < self._patient_until:
-            silent = now - outbox.progress_time
-            if silent < self._timeouts.close_timeout:
-                self._replace_close_timer(min(self._timeouts.close_timeout, self._patient_until - now))
+    def _time_is_up(self, waited: int) -> None:
+        """End the network connection, unless the server drains and the peer is still taking what was committed.
+
+        Args:
+            waited: bytes in the outbox when the time began.
+        """
+        if self._patient_until is not None and 0 < self._transport.outbox.size < waited:
+            left = self._patient_until - trio.current_time()
+            if left > 0:
+                self._replace_close_timer(min(self._timeouts.close_timeout, left))
                 return
         self._hang_up()
 
