@@ -117,17 +117,21 @@ class Lifecycle:
 
     async def _run_handler(self) -> Exception | None:
         """Run the handler in the connection's nursery; return its error, and its child tasks', as one."""
+        websocket, service = self._websocket, self._service
         own: Exception | None = None
         try:
             # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 self._begin(nursery)
                 try:
-                    if self._service.around is None:  # one coroutine less is one less for each message
-                        await self._answer_and_handle()
+                    # The handler is awaited here, as each message passes through all coroutines that wait for it.
+                    if service.around is None:
+                        await self._greet()
+                        await service.handler(websocket)
                     else:
-                        async with self._service.around(self._websocket):
-                            await self._answer_and_handle()
+                        async with service.around(websocket):
+                            await self._greet()
+                            await service.handler(websocket)
                 except Exception as error:
                     own = error
                 nursery.cancel_scope.cancel(reason="the handler has ended")
@@ -138,7 +142,7 @@ class Lifecycle:
         else:
             return own
         finally:
-            self._websocket._nursery = None
+            websocket._nursery = None
             if self._rule is not None:
                 self._rule.stop()
             del own  # its traceback knows this frame
@@ -149,13 +153,12 @@ class Lifecycle:
         if self._cancelled:
             self._scope.cancel(reason=self._cancelled)
 
-    async def _answer_and_handle(self) -> None:
+    async def _greet(self) -> None:
         websocket, service = self._websocket, self._service
         if service.auto_accept:
             await websocket.accept()
         if service.on_connect is not None:
             await service.on_connect(websocket)
-        await service.handler(websocket)
 
     def _begin_rule(self) -> None:
         """The handshake was answered with yes: the disconnect rule begins to hold."""
