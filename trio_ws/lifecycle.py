@@ -234,7 +234,7 @@ class Lifecycle:
 
     def _judge(self, error: Exception | None) -> Verdict:
         for leaf in leaves(error):
-            if isinstance(leaf, WebSocketDisconnect) and not self._websocket.connected:
+            if isinstance(leaf, WebSocketDisconnect) and self._websocket._departed:
                 self._note_end(leaf)
         return self._websocket._judge(error)
 
