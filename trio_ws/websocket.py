@@ -16,7 +16,7 @@ from trio_ws.messages import WebSocketMessage
 from trio_ws.verdict import Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Coroutine, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from trio_ws.codec import ValueType
@@ -197,7 +197,7 @@ class WebSocket(Handshake):
 
     # --- sending -------------------------------------------------------------------------------------------------
 
-    async def send(self, data: Any) -> None:
+    def send(self, data: Any) -> Coroutine[Any, Any, None]:
         """Send a message: a `WebSocketMessage`, or a value of the route's `send_type`, or plain text or bytes.
 
         Raises:
@@ -210,9 +210,8 @@ class WebSocket(Handshake):
         if channel is None:
             channel = self._open_channel()
         if isinstance(data, WebSocketMessage):
-            await self._send_message(data)
-        else:
-            await channel.send(data if self._encode is None else self._encode(data))
+            return self._send_message(data)
+        return channel.send(data if self._encode is None else self._encode(data))
 
     async def _send_message(self, message: WebSocketMessage) -> None:
         match message.msg_type:
