@@ -17,6 +17,8 @@ import trio
 from wsproto.utilities import generate_accept_token
 
 READ_BYTES = 65536
+CLOSE = 0x88
+"""The first byte of a close frame (RFC 6455 5.2)."""
 CONNECTION_HEADERS = (b"connection", b"upgrade", b"host", b"sec-websocket-key", b"keep-alive")
 """What is said in another way in HTTP/2 (RFC 9113 8.2.2, RFC 8441 5)."""
 
@@ -46,6 +48,9 @@ class Tunnel(trio.abc.HalfCloseableStream):
         self._pumping = trio.Lock()
         self._writing = trio.Lock()
         self._turn = 0
+        self._unparsed = bytearray()
+        self.ends_with_close = True
+        """Whether the server's close frame counts as the end of the stream."""
 
     @classmethod
     async def open(cls, network: trio.abc.Stream, *, secure: bool = False) -> Tunnel:
@@ -173,6 +178,7 @@ class Tunnel(trio.abc.HalfCloseableStream):
                 self._incoming += self._head(event.headers)
             case h2.events.DataReceived():
                 self._incoming += event.data
+                self._ended |= self._closed_by(event.data)
                 self.http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case h2.events.StreamEnded():
                 self._ended = True
@@ -182,9 +188,29 @@ class Tunnel(trio.abc.HalfCloseableStream):
             case h2.events.ConnectionTerminated():
                 self._network_over = True
 
+    def _closed_by(self, data: bytes) -> bool:
+        """Say whether a close frame has come whole: the last one, but hypercorn does not always end the stream then."""
+        if not self._key:
+            return False
+        frames = self._unparsed
+        frames += data
+        while len(frames) >= 2:
+            size, start = frames[1], 2
+            if size >= 126:
+                start = 4 if size == 126 else 10
+                size = int.from_bytes(frames[2:start])
+            if len(frames) < start + size:
+                return False
+            if frames[0] == CLOSE:
+                return self.ends_with_close
+            del frames[: start + size]
+        return False
+
     def _head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         (_, status), *fields = headers
-        if status == b"200" and self._key:
+        if status != b"200":
+            self._key = b""  # what follows is a page
+        if self._key:
             status = b"101"
             fields.append((b"upgrade", b"websocket"))
             fields.append((b"connection", b"upgrade"))

@@ -66,7 +66,7 @@ class ServedChannel(End):
 
     @property
     def wants_messages(self) -> bool:
-        """Whether the next message is taken in: not while those wait that nobody takes, always once they are dropped."""
+        """Whether the next message is taken in: not while too many wait, always once they are dropped."""
         if self._inbox.full and self.open:
             self._paused = True
         return not self._paused

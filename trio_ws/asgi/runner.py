@@ -9,7 +9,7 @@ import copy
 import math
 import signal
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -60,7 +60,8 @@ async def serve(
         raise ImportError("hypercorn is not installed: pip install trio-ws[asgi]") from None
     check_close(code, "")
     bridge = app if isinstance(app, Bridge) else Bridge(app)
-    hypercorn = partial(serve_asgi, bridge, _configured(config, bridge), shutdown_trigger=bridge.shut_down)
+    application: Any = bridge  # hypercorn declares its events one by one, ASGI does not
+    hypercorn = partial(serve_asgi, application, _configured(config, bridge), shutdown_trigger=bridge.shut_down)
     async with trio.open_nursery() as outer:
         outer.start_soon(_shut_down_when_cancelled, bridge, code)
         with trio.CancelScope(shield=True):
