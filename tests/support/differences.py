@@ -1,0 +1,2 @@
+"""stub"""
+def mark_differences(items): pass
