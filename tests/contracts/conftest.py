@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.differences import mark_differences
 from trio.testing import MockClock
 
 from contracts.rig import Rig
@@ -29,11 +28,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "network" in names:
         further = UNDER_HYPERCORN if "server" in names else ()
         metafunc.parametrize("network", (*NETWORKS, *further), indirect=True)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is known to be different under hypercorn."""
-    mark_differences(items)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class Bridge:
         self._totals: Counter[str] = Counter()
         self._changed = trio.lowlevel.ParkingLot()
         self._draining = False
-        self._farewell = (int(CloseCode.GOING_AWAY), "")
+        self._grace = 0.0
         self.urls: tuple[str, ...] = ()
         """Where hypercorn listens, if `trio_ws.asgi.serve` has started it."""
 
@@ -189,6 +189,8 @@ class Bridge:
     def shutdown(self, code: int = CloseCode.GOING_AWAY, grace: float | None = None, *, reason: str = "") -> None:
         """Begin to shut down: refuse everyone who comes, send `code` to everyone, cancel handlers after `grace`.
 
+        Called again, it can only shorten the grace.
+
         It ends the WebSockets. The ASGI server goes on, and answers 503, unless `trio_ws.asgi.serve` runs it.
 
         Args:
@@ -200,10 +202,11 @@ class Bridge:
             ValueError: code or reason cannot be sent.
         """
         check_close(code, reason)
-        self._draining = True
         seconds = self.settings.timeouts.shutdown_grace if grace is None else grace
-        for conversation in tuple(self._conversations):
-            conversation.drain(int(code), reason, seconds)
+        if not self._draining or (grace is not None and grace < self._grace):
+            self._draining, self._grace = True, seconds
+            for conversation in tuple(self._conversations):
+                conversation.drain(int(code), reason, seconds)
         self._changed.unpark_all()
 
     async def shut_down(self) -> None:

@@ -6,6 +6,7 @@ more than a code. How it ends is in `end`.
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -170,6 +171,8 @@ class ServedChannel(End):
 
     async def _refuse_ping(self, payload: bytes | None) -> NoReturn:
         await self._wait_for_room(within_message=True)
+        if not isinstance(payload, bytes | bytearray | memoryview | NoneType):
+            raise TypeError(f"the payload of a ping is bytes, not {type(payload).__name__}")
         if payload is not None and len(payload) > MAX_PING:
             raise ValueError(f"a ping carries at most {MAX_PING} bytes, not {len(payload)}")
         raise LocalProtocolError(
