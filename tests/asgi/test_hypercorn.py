@@ -252,7 +252,9 @@ async def test_bytes_outside_ascii_in_these_headers_end_the_server(version: Vers
 async def test_a_bad_window_of_permessage_deflate_ends_the_server(version: Version) -> None:
     with trio.fail_after(LONG), server_ends_with(AttributeError):
         async with plain_hypercorn(application(Recorder())) as port:
-            _, peer = await dial(port, version, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=zz")
+            _, peer = await dial(
+                port, version, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=zz"
+            )
             async with given_up(peer.stream):
                 await trio.sleep_forever()
 

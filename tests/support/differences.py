@@ -102,6 +102,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         "test_a_pong_is_sent_unasked",
         run=False,
     ),
+    *_all(
+        "pings",
+        "contracts/test_checkpoints.py",
+        "test_a_cancelled_ping_was_sent_whole_or_not_at_all_and_the_next_is_answered",
+        run=False,
+    ),
     Difference(
         "close-code",
         "contracts/test_sending.py::test_a_send_after_the_end_raises_in_the_caller_whoever_it_is",
@@ -145,15 +151,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         "test_a_peer_without_a_pong_is_given_up_with_1011_and_may_answer_that_late",
         run=False,
     ),
-    Difference(
-        "early-frames",
-        "contracts/test_opening.py::test_what_came_behind_the_request_is_received",
-        versions=("http1",),
-        run=False,
-    ),
     *_all(
         "early-frames",
         "contracts/test_opening.py",
+        "test_what_came_behind_the_request_is_received",
         "test_what_came_behind_the_request_is_received_also_if_it_ends_with_a_close",
         run=False,
     ),
@@ -189,7 +190,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         run=False,
     ),
     *_all(
-        "transport", "contracts/test_checkpoints.py", "test_serve_cancelled_at_each_checkpoint_tells_everyone", run=False
+        "transport",
+        "contracts/test_checkpoints.py",
+        "test_serve_cancelled_at_each_checkpoint_tells_everyone",
+        run=False,
     ),
 )
 
