@@ -693,6 +693,7 @@ async def test_shutdown_tells_those_who_are_open_and_refuses_the_others(autojump
         bridge.shutdown(1012, grace=1, reason="new version")
         assert bridge.draining
         fresh.put("websocket.connect")
+        await opened.next(2)
         opened.leave(1000)
         with trio.fail_after(3):
             await bridge.shut_down()

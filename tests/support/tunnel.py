@@ -39,6 +39,7 @@ class Tunnel(trio.abc.HalfCloseableStream):
         self._request = bytearray()
         self._stream_id: int | None = None
         self._key = b""
+        self._body_left = 0  # bytes of a request's body
         self._incoming = bytearray()
         self._ended = False
         self._network_over = False
@@ -93,7 +94,8 @@ class Tunnel(trio.abc.HalfCloseableStream):
         pseudo += [(b":scheme", self._scheme), (b":path", target), (b":authority", given.get(b"host", b""))]
         self._key = given.get(b"sec-websocket-key", b"")
         self._stream_id = self.http.get_next_available_stream_id()
-        has_body = upgrade or int(given.get(b"content-length", b"0")) > 0
+        self._body_left = int(given.get(b"content-length", b"0"))
+        has_body = upgrade or self._body_left > 0
         headers = pseudo + [field for field in fields if field[0] not in CONNECTION_HEADERS]
         self.http.send_headers(self._stream_id, headers, end_stream=not has_body)
         await self._flush()
@@ -109,7 +111,9 @@ class Tunnel(trio.abc.HalfCloseableStream):
                 if room <= 0:
                     await self._pump()
                     continue
-                self.http.send_data(stream_id, bytes(left[:room]))
+                ends = 0 < self._body_left <= min(room, len(left))
+                self.http.send_data(stream_id, bytes(left[:room]), end_stream=ends)
+                self._body_left = max(0, self._body_left - room)
             except h2.exceptions.ProtocolError as error:
                 raise trio.BrokenResourceError("the stream has ended") from error
             left = left[room:]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from trio_ws.verdict import leaves
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, MutableMapping
 
@@ -40,7 +42,8 @@ async def answer(context: AbstractAsyncContextManager[object], receive: Receive,
             await receive()
     except Exception as error:
         logger.exception("the application failed at its %s", stage)
-        await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
+        reasons = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
+        await send({"type": f"lifespan.{stage}.failed", "message": reasons})
     else:
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -53,10 +56,11 @@ class _Companion:
     """The lifespan of another application, with us as its server."""
 
     def __init__(self) -> None:
-        self._events, self._queue = trio.open_memory_channel[Event](1)
+        self._events, self._queue = trio.open_memory_channel[Any](1)
         self._done = trio.Event()
         self._failure: str | None = None
         self._supported = True
+        self._stage = "startup"
 
     async def run(self, application: Application, scope: Scope) -> None:
         """Run the application; one that knows no lifespan raises, and is served without."""
@@ -64,7 +68,7 @@ class _Companion:
             await application(scope, self._queue.receive, self._take)
         except Exception as error:
             self._supported = False
-            if not self._done.is_set():
+            if self._stage == "startup":
                 logger.info("the application beside runs without a lifespan: %r", error)
             else:
                 logger.exception("error in the lifespan of the application beside")
@@ -80,6 +84,7 @@ class _Companion:
         """Say that the application begins or ends, and wait until it has."""
         if not self._supported:
             return
+        self._stage = stage
         self._done = trio.Event()
         await self._events.send({"type": f"lifespan.{stage}"})
         await self._done.wait()
