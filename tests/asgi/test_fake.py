@@ -495,6 +495,42 @@ async def test_both_loops_let_others_run() -> None:
     assert len(turns) >= 3
 
 
+async def test_what_ends_a_connection_ends_it_once(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.close(4000)  # its age comes while it waits
+        channel = ws._open_channel()
+        channel.abort(1013, "too late")
+        channel.begin_close(1011, "too late")
+        assert ws.close_code == 4000
+
+    times = Timeouts(ping_interval=None, close_timeout=2, max_lifetime=1)
+    async with calling(bridge_of(handler, settings={"timeouts": times})) as call:
+        assert await call.ended() == [("accept", None), ("close", 4000)]
+
+
+async def test_two_readers_of_one_message_and_the_later_one_waits_for_the_next(autojump_clock: MockClock) -> None:
+    got = []
+
+    async def handler(ws: WebSocket) -> None:
+        async def read() -> None:
+            got.append(await ws.receive())
+
+        await trio.sleep(1)
+        for _ in range(63):  # the next step lets others run
+            await ws.send("x")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(read)
+
+    async with calling(bridge_of(handler)) as call:
+        call.say("one")
+        await call.next(64)
+        call.say("two")
+        await call.next(65)
+        call.leave(1000)
+    assert got == ["one", "two"]
+
+
 # --- before the answer -----------------------------------------------------------------------------------------------
 
 

@@ -170,6 +170,29 @@ async def test_the_shutdown_sends_no_close_frame(version: Version) -> None:
         assert peer.seen == []
 
 
+async def test_over_http2_the_close_frame_of_a_cancelled_call_does_not_leave() -> None:
+    """The task that sends for all streams was cancelled with it."""
+    trigger = trio.Event()
+
+    async def says_goodbye(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            await receive()
+        finally:
+            with trio.move_on_after(0.2, shield=True):
+                await send({"type": "websocket.close", "code": 1001})
+
+    with trio.fail_after(LONG), unchanged():
+        async with plain_hypercorn(
+            application(says_goodbye), shutdown_trigger=trigger.wait, graceful_timeout=0.05
+        ) as port:
+            _, peer = await dial(port, "http2")
+            trigger.set()
+            assert await peer.next() is None
+            await peer.leave()
+
+
 @pytest.mark.parametrize("frame", [b"\x83\x80abcd", b"\x81\x81\0\0\0\0\xff"], ids=["opcode", "utf-8"])
 async def test_a_breach_of_the_protocol_is_answered_with_no_close_frame(version: Version, frame: bytes) -> None:
     app = Recorder()

@@ -181,6 +181,69 @@ def test_run_ends_with_a_signal(app: App) -> None:
     assert sorted(map(str, seen)) == ["1012", "ended"]
 
 
+async def test_under_hypercorns_own_shutdown_everyone_is_told_1001(app: App) -> None:
+    """Over HTTP/1.1; over HTTP/2 hypercorn does not send it on (the row http2-shutdown)."""
+    trigger = trio.Event()
+    with trio.fail_after(LONG):
+        async with plain_hypercorn(app, shutdown_trigger=trigger.wait, graceful_timeout=0.05) as port:
+            peer = await dial(port, "http1", "/listener")
+            trigger.set()
+            assert await peer.rest() == [("close", (1001, ""))]
+    assert app.state.codes == [1001]
+
+
+async def test_under_hypercorns_own_shutdown_over_http2_the_farewells_run_and_the_end_is_bounded(app: App) -> None:
+    trigger = trio.Event()
+    with trio.fail_after(LONG):
+        async with plain_hypercorn(app, shutdown_trigger=trigger.wait, graceful_timeout=0.05) as port:
+            peer = await dial(port, "http2", "/listener")
+            trigger.set()
+            assert await peer.rest() == []
+    assert app.state.codes == [1001]
+
+
+# --- what would end hypercorn ----------------------------------------------------------------------------------------
+
+
+async def test_a_bad_window_of_permessage_deflate_is_refused_and_others_go_on(app: App, version: Version) -> None:
+    with trio.fail_after(LONG):
+        async with serving(Bridge(app)) as bridge:
+            peer = await dial(bridge.port, version)
+            stream = await open_network(bridge.port, version)
+            async with stream:
+                offer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=zz"
+                await stream.send_all(request("/echo", offer))
+                assert status_of((await read_head(stream))[0]) == 400
+            await peer.message("x")
+            assert await peer.next() == ("text", "x")
+            await peer.leave()
+
+
+async def test_an_answer_to_our_close_frame_that_comes_late_harms_nobody(version: Version) -> None:
+    app = App(timeouts=Timeouts(ping_interval=None, close_timeout=0.05))
+
+    @app.websocket("/echo")
+    async def closes(ws: WebSocket) -> None:
+        if "stay" not in ws.query_parameters:
+            await ws.close(4000)
+        await ws.receive()
+
+    with trio.fail_after(LONG):
+        async with serving(Bridge(app)) as bridge:
+            other = await dial(bridge.port, version, "/echo?stay=1")
+            peer = await dial(bridge.port, version)
+            assert await peer.next() == ("close", (4000, ""))
+            while bridge.statistics().connections > 1:
+                await trio.sleep(0.005)
+            if version == "http2":  # over HTTP/1.1 the connection has ended
+                await peer.close(4000)
+            await peer.leave()
+            await trio.sleep(0.05)
+            await other.message("goes on")
+            assert await other.next() == ("close", (1000, ""))
+            await other.leave()
+
+
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 

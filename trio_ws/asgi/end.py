@@ -6,7 +6,7 @@ It is the lower half of `ServedChannel`, as `closing` is of a connection over a 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trio_ws.timers import Timer, Timers
 
 __all__ = ["End"]
+
+_LOST: Final = CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
 
 
 class End(Channel):
@@ -99,9 +101,8 @@ class End(Channel):
             self._hang_up()
 
     async def wait_ended(self) -> None:
-        """Wait until `close_info` says how the connection ended."""
-        while self.open:
-            await self._wait_changed()
+        """Be a checkpoint: after `begin_close`, `close_info` says at once how the connection ended."""
+        await trio.lowlevel.checkpoint_if_cancelled()
 
     async def wait_gone(self) -> None:
         """Wait until the peer has ended its side, or had its time to."""
@@ -124,7 +125,7 @@ class End(Channel):
 
     def lose(self) -> None:
         """The server takes nothing any more."""
-        self.disconnected(CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network"))
+        self.disconnected(_LOST)
 
     def deaf(self) -> None:
         """The server has cancelled the call: whatever the peer does from now on, we will not hear of it."""
@@ -154,9 +155,8 @@ class End(Channel):
         """Make the exception that tells a caller of the end."""
         if self.watcher is not None:
             self.watcher.told()
-        if self._info is None:
-            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
-        return WebSocketDisconnect(self._info.code, self._info.reason)
+        info = self._info or _LOST
+        return WebSocketDisconnect(info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 
