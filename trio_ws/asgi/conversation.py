@@ -66,7 +66,7 @@ class Conversation:
         self._number = number
         self.refusal: BadRequest | None = None
         """Answer with this whatever is asked for, because there is no room."""
-        self.over: Callable[[], None] = lambda: None
+        self.over: Callable[[], None] = _nothing
         """Called, maybe more than once, when there is nothing more to say."""
         self.error: Exception | None = None
         """What went wrong in the handler that nobody foresaw."""
@@ -83,6 +83,7 @@ class Conversation:
                 await self._converse()
         finally:
             self.over()
+            self.over = _nothing  # which knew this conversation
 
     async def _converse(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -201,3 +202,7 @@ class Conversation:
         """Cancel the handler."""
         if self._lifecycle is not None:
             self._lifecycle.cancel(why)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
