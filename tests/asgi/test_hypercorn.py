@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from contracts.rig import Peer, read_head, request, status_of
 from support.asgi import VERSIONS, Version, open_network, plain_hypercorn
 from support.tunnel import Tunnel
@@ -289,18 +290,17 @@ async def test_frames_that_come_before_the_answer_are_refused_or_end_the_server(
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         await receive()
-        await answered.wait()
+        await trio.testing.wait_all_tasks_blocked(0.02)  # hypercorn has answered
         await send({"type": "websocket.accept"})
         accepted.set()
         told.append(await receive())
 
-    answered, accepted = trio.Event(), trio.Event()
+    accepted = trio.Event()
 
     with trio.fail_after(LONG), unchanged():
         async with plain_hypercorn(application(slow)) as port:
             head, peer = await dial(port, "http1", behind=encode_frame(1, b"early", mask=KEY))
             assert status_of(head) == 400
-            answered.set()
             await accepted.wait()  # without an error
             await peer.leave()
             await trio.sleep(0.1)
