@@ -743,6 +743,8 @@ async def test_shutdown_tells_those_who_are_open_and_refuses_the_others(autojump
 
 async def test_handlers_have_their_grace_and_a_second_shutdown_can_only_shorten_it(autojump_clock: MockClock) -> None:
     async def handler(ws: WebSocket) -> None:
+        with pytest.raises(WebSocketDisconnect, match="1001"):
+            await ws.receive()
         await trio.sleep_forever()
 
     bridge = bridge_of(handler, settings={"timeouts": TIMES})
@@ -756,6 +758,49 @@ async def test_handlers_have_their_grace_and_a_second_shutdown_can_only_shorten_
         bridge.shutdown(grace=3)
         await call.ended()
     assert trio.current_time() == 23
+
+
+async def test_a_handler_that_never_reads_is_cancelled_when_its_client_has_answered(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    bridge = bridge_of(handler, settings={"timeouts": TIMES})
+    async with calling(bridge) as call:
+        await call.next(1)
+        bridge.shutdown(grace=50)
+        await call.next(2)
+        await trio.sleep(1)
+        call.leave(1000)
+    assert trio.current_time() == 1
+    assert dict(bridge.statistics().closed) == {1001: 1}
+
+
+async def test_before_the_delay_is_over_nobody_is_told_but_new_ones_are_refused(autojump_clock: MockClock) -> None:
+    bridge = bridge_of(echo, settings={"timeouts": Timeouts(ping_interval=None, drain_delay=7)})
+    async with calling(bridge) as call:
+        await call.next(1)
+        bridge.shutdown()
+        async with calling(bridge) as late:
+            await late.next(2)
+        assert seen_as(late.sent[0]) == ("status", 503)
+        await call.next(2)
+        assert trio.current_time() == 7
+        call.leave(1000)
+    assert dict(bridge.statistics().answered) == {503: 1}
+
+
+async def test_a_trusted_proxy_says_who_the_client_is() -> None:
+    clients = []
+
+    async def handler(ws: WebSocket) -> None:
+        clients.append((ws.client, ws.url.scheme))
+
+    headers = [(b"host", b"a"), (b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-proto", b"https")]
+    for trusted in ((), ("127.0.0.1",)):
+        async with calling(bridge_of(handler, settings={"trusted_proxies": trusted}), headers=headers) as call:
+            await call.next(2)
+            call.leave(1000)
+    assert clients == [(("127.0.0.1", 1234), "ws"), (("192.0.2.1", 0), "wss")]
 
 
 async def test_a_server_that_cancels_the_call_lets_it_say_goodbye(autojump_clock: MockClock) -> None:

@@ -19,8 +19,8 @@ from trio_ws.asgi.page import PageCall
 from trio_ws.asgi.scope import read_request
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.protocol.request import BadRequest
-from trio_ws.server import Statistics
 from trio_ws.settings import Settings
+from trio_ws.statistics import Statistics, Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -65,7 +65,7 @@ class Bridge:
         self._conversations: set[Conversation] = set()
         self._per_address: Counter[str] = Counter()
         self._numbers = count(1)
-        self._totals: Counter[str] = Counter()
+        self._tally = Tally()
         self._changed = trio.lowlevel.ParkingLot()
         self._draining = False
         self._grace = 0.0
@@ -93,7 +93,7 @@ class Bridge:
     def _knows(self, scope: Scope) -> bool:
         """Whether the request is for the responder: one that is malformed is, so that it is refused."""
         try:
-            request = read_request({**scope, "method": "GET"})
+            request = read_request({**scope, "method": "GET"}, self.settings)
         except BadRequest:
             return True
         knows = getattr(self._responder, "knows", None)
@@ -169,14 +169,7 @@ class Bridge:
         self._per_address[host] -= admitted
         if not self._per_address[host]:
             del self._per_address[host]
-        self._totals["handler_errors"] += conversation.error is not None
-        connection = conversation.connection
-        if connection is None:
-            self._totals["refused"] += 1
-        else:
-            self._totals["accepted"] += 1
-            self._totals["received"] += connection.received
-            self._totals["sent"] += connection.sent
+        self._tally.add(conversation.connection, conversation.status, conversation.error)
         self._changed.unpark_all()
 
     async def all_over(self) -> None:
@@ -186,7 +179,14 @@ class Bridge:
 
     # --- what a server is ----------------------------------------------------------------------------------------
 
-    def shutdown(self, code: int = CloseCode.GOING_AWAY, grace: float | None = None, *, reason: str = "") -> None:
+    def shutdown(
+        self,
+        code: int = CloseCode.GOING_AWAY,
+        grace: float | None = None,
+        *,
+        reason: str = "",
+        delay: float | None = None,
+    ) -> None:
         """Begin to shut down: refuse everyone who comes, send `code` to everyone, cancel handlers after `grace`.
 
         Called again, it can only shorten the grace.
@@ -197,16 +197,19 @@ class Bridge:
             code: the close code for everyone, 1001 by default; 1012 says that the service restarts.
             grace: seconds that handlers may go on, None for `Timeouts.shutdown_grace`.
             reason: the close reason for everyone.
+            delay: seconds until everyone is told, None for `Timeouts.drain_delay`; `/healthz` says 503 at once.
 
         Raises:
             ValueError: code or reason cannot be sent.
         """
         check_close(code, reason)
+        delay = self.settings.timeouts.drain_delay if delay is None else delay
         seconds = self.settings.timeouts.shutdown_grace if grace is None else grace
         if not self._draining or (grace is not None and grace < self._grace):
+            wait = 0.0 if self._draining else delay
             self._draining, self._grace = True, seconds
             for conversation in tuple(self._conversations):
-                conversation.drain(int(code), reason, seconds)
+                conversation.drain(int(code), reason, seconds, wait)
         self._changed.unpark_all()
 
     async def shut_down(self) -> None:
@@ -218,15 +221,7 @@ class Bridge:
     def statistics(self) -> Statistics:
         """Return what was done so far; a connection here is a WebSocket, be it accepted or not."""
         open_now = [held.connection for held in self._conversations if held.connection is not None]
-        return Statistics(
-            connections=len(self._conversations),
-            websockets=len(open_now),
-            accepted=self._totals["accepted"] + len(open_now),
-            refused=self._totals["refused"],
-            messages_received=self._totals["received"] + sum(each.received for each in open_now),
-            messages_sent=self._totals["sent"] + sum(each.sent for each in open_now),
-            handler_errors=self._totals["handler_errors"],
-        )
+        return self._tally.statistics(len(self._conversations), open_now)
 
     @property
     def draining(self) -> bool:

@@ -82,7 +82,17 @@ class ServedChannel(End):
             return
         self.received += 1
         self._message_time = trio.current_time()
-        self._inbox.put(content)
+        self._inbox.put(content, size)
+
+    @property
+    def inbox_messages(self) -> int:
+        """Messages that wait, for statistics."""
+        return len(self._inbox.items)
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that wait for the server, for statistics."""
+        return self._writer.size
 
     async def receive(self) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none."""

@@ -16,6 +16,7 @@ from trio_ws.asgi.scope import check_offers, check_origin, read_request
 from trio_ws.asgi.writer import Writer
 from trio_ws.engine import Engine
 from trio_ws.lifecycle import Lifecycle
+from trio_ws.log import ConnectionLog
 from trio_ws.protocol.request import BadRequest
 from trio_ws.service import Response
 from trio_ws.websocket import WebSocket
@@ -76,6 +77,11 @@ class Conversation:
         """The WebSocket's connection; None before it is accepted."""
         return None if self._gate is None else self._gate.connection
 
+    @property
+    def status(self) -> int:
+        """The HTTP status that was answered, 0 if nothing was."""
+        return 0 if self._gate is None else self._gate.status
+
     async def run(self) -> None:
         """Hold the whole conversation; the call may take longer than until it is `over`."""
         try:
@@ -130,7 +136,7 @@ class Conversation:
         """Return what the request opens, or refuse it."""
         if self.refusal is not None:
             raise self.refusal
-        request = read_request(self._scope)
+        request = read_request(self._scope, self._settings)
         check_offers(request)
         check_origin(request, self._settings)
         routed = self._responder.route(request)
@@ -158,7 +164,9 @@ class Conversation:
     # --- the WebSocket -------------------------------------------------------------------------------------------
 
     async def _live(self, request: Request, service: Service) -> None:
-        trio.lowlevel.current_task().name = f"{request.target} #{self._number}"
+        log = ConnectionLog(self._number, request.client)
+        log.know(request.target, request.client)
+        trio.lowlevel.current_task().name = log.task_name
         websocket = WebSocket(
             request,
             receive_type=service.receive_type,
@@ -166,6 +174,7 @@ class Conversation:
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
         )
+        websocket._log = log
         websocket._gate = self._gate_of(request.subprotocols, service)
         self._lifecycle = lifecycle = Lifecycle(websocket, service, self._timeouts, self._engine.timers)
         self._pump.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
@@ -184,10 +193,12 @@ class Conversation:
 
     # --- the end of the server -----------------------------------------------------------------------------------
 
-    def drain(self, code: int, reason: str, grace: float) -> None:
-        """Tell the client that the server goes away; cancel the handler after `grace` seconds."""
-        if self.connection is not None:
-            self.connection.begin_close(code, reason)
+    def drain(self, code: int, reason: str, grace: float, delay: float = 0.0) -> None:
+        """Tell the client in `delay` seconds that the server goes away; cancel the handler `grace` seconds later."""
+        if delay:
+            self._engine.timers.after(delay, lambda: self.drain(code, reason, grace))
+        elif self.connection is not None:
+            self.connection.drain(code, reason)
             self._engine.timers.after(grace, lambda: self.cancel("the server shuts down"))
         elif self._gate is not None:
             self._refuse_now("the server is shutting down")

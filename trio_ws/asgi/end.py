@@ -53,6 +53,7 @@ class End(Channel):
         self._notified = False
         self._gone = False
         self._deaf = False
+        self._draining = False  # until the peer that was said goodbye to is gone
         self._close_timer: Timer | None = None
 
     @property
@@ -93,6 +94,12 @@ class End(Channel):
         self._close_timer = self._timers.after(self._timeouts.close_timeout, self._hang_up)
         self._resume()
         self._announce_end()
+
+    def drain(self, code: int, reason: str) -> None:
+        """End the connection unless it has ended, because the server ends: its users have a grace."""
+        if self.open:
+            self._draining = True
+            self.retire(code, reason)
 
     def abort(self, code: int, reason: str) -> None:
         """Give an open connection's peer up: the close frame is left to the server, and nobody waits for an answer."""
@@ -142,13 +149,18 @@ class End(Channel):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._announce_end()
+        if self._draining and self.watcher is not None:
+            self._draining = False
+            self.watcher.left(str(self._info))
 
     def _announce_end(self) -> None:
         """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
         waited_for = self._wake()
         if not self._notified:
             self._notified = True
-            if self.watcher is not None:
+            if self.watcher is not None and self._draining:
+                self.watcher.draining(waited_for=waited_for)
+            elif self.watcher is not None:
                 self.watcher.ended(str(self._info), waited_for=waited_for)
 
     def _disconnected(self) -> WebSocketDisconnect:

@@ -78,6 +78,7 @@ class ServedGate(Gate):
         """Whether an answer was given, by whomever."""
         self.connection: ServedChannel | None = None
         """What a yes has made."""
+        self.status: int = 0
 
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> ServedChannel:
         """Answer yes, and return the connection."""
@@ -109,7 +110,9 @@ class ServedGate(Gate):
         if self.answered:
             return
         self.answered = True
-        if DENIAL in (self._scope.get("extensions") or {}):
+        can_say = DENIAL in (self._scope.get("extensions") or {})
+        self.status = status if can_say else 403
+        if can_say:
             self._writer.put({"type": f"{DENIAL}.start", "status": status, "headers": fields})
             self._writer.put({"type": f"{DENIAL}.body", "body": body}, len(body))
             return

@@ -67,7 +67,7 @@ class PageCall:
 
     async def _answer(self) -> Response:
         try:
-            request = read_request(self._scope)
+            request = read_request(self._scope, self._settings)
             with trio.move_on_after(self._settings.timeouts.open_timeout):
                 page = await self._responder.page(request)
                 if page is None:

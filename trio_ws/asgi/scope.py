@@ -14,6 +14,7 @@ from wsproto.handshake import server_extensions_handshake
 
 from trio_ws.headers import Headers, is_token
 from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
+from trio_ws.protocol.forwarded import forwarded
 from trio_ws.protocol.origin import origin_allowed
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http
 from trio_ws.request import Request
@@ -35,8 +36,10 @@ _SAFE: Final = "/:@!$&'()*+,;=~-._"
 """What stands in a path as it is (RFC 3986 3.3)."""
 
 
-def read_request(scope: Scope) -> Request:
+def read_request(scope: Scope, settings: Settings) -> Request:
     """Return the request that an `http` or `websocket` scope describes, its path relative to the `root_path`.
+
+    Who the client is, `trusted_proxies` may say.
 
     Raises:
         BadRequest: its Host, its path or its method is none that we answer.
@@ -50,12 +53,14 @@ def read_request(scope: Scope) -> Request:
     # The server has read the body's framing, or there is none: what is refused of the rest is the same everywhere.
     plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
     check_http(RequestHead(method=method, target=target, http_version="1.1", headers=plain))
+    secure = scope.get("scheme") in ("https", "wss")
+    client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
     return Request(
         method=method,
         target=target,
         headers=headers,
-        client=_client(scope),
-        secure=scope.get("scheme") in ("https", "wss"),
+        client=client,
+        secure=secure,
         subprotocols=tuple(scope.get("subprotocols", ())),
     )
 
