@@ -386,6 +386,19 @@ async def test_a_server_that_makes_progress_is_kept(autojump_clock: MockClock) -
         call.leave(1000)
 
 
+async def test_a_server_that_has_taken_everything_is_left_alone(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("x" * 1000)
+        await trio.sleep(2 * TIMES.send_timeout)
+        await ws.send("y")
+
+    limits = Limits(outbox_bytes=100)
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES, "limits": limits})) as call:
+        await call.next(4)
+        call.leave(1000)
+    assert seen_as(call.sent[-1]) == ("close", 1000)
+
+
 @pytest.mark.parametrize(("error", "logged"), [(OSError("gone"), False), (RuntimeError("broken"), True)], ids=str)
 async def test_a_server_whose_send_fails_is_the_end(
     error: Exception, logged: bool, caplog: pytest.LogCaptureFixture

@@ -62,10 +62,8 @@ class Pump:
         return self.over.is_set()
 
     def call_when_left(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` when the client leaves before the answer, at once if it has."""
+        """Call `callback` when the client leaves before the answer."""
         self._on_left = callback
-        if self.left and callback is not None:
-            callback()
 
     def tell(self, receiver: Receiver) -> None:
         """Tell `receiver` from now on."""
