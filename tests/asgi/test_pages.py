@@ -189,6 +189,16 @@ async def test_health_says_that_the_server_drains(app: App) -> None:
         assert (await ask(app, "/healthz"))[0] == 503
 
 
+async def test_metrics_are_those_of_the_bridge(app: App) -> None:
+    app.metrics()
+    async with living(app):
+        async with calling(app, path="/echo", raw_path=b"/echo") as call:
+            await call.next(1)
+            _, _, body = await ask(app, "/metrics")
+            assert b"trio_ws_websockets 1.0" in body
+            call.leave()
+
+
 # --- lifespan --------------------------------------------------------------------------------------------------------
 
 
