@@ -1,11 +1,15 @@
-"""What all tests share: how hard Hypothesis searches, and that programs which tests start can be interrupted."""
+"""What all tests share: how hard Hypothesis searches, that programs which tests start can be interrupted, and what is
+known to be different under hypercorn.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
+from support.differences import mark_differences
 
 # A deadline or a complaint about slow generation would measure the machine, not the library.
 settings.register_profile(
@@ -19,3 +23,8 @@ settings.load_profile("trio_ws")
 # A shell's background jobs ignore SIGINT, and so does all that they start: programs of the tests must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect to fail what is known to be different under hypercorn."""
+    mark_differences(items)

@@ -115,8 +115,9 @@ FACES_OF_L2 = {
     "websocket",
 }
 
-# `app.test_client()` is a short way up that users expect; it is imported when it is called.
-UPWARD = {("app.application", f"{PACKAGE}.testing.TestClient")}
+# `app.test_client()` is a short way up that users expect, and so is the application as one of ASGI; both are imported
+# when they are called.
+UPWARD = {("app.application", f"{PACKAGE}.testing.TestClient"), ("app.application", f"{PACKAGE}.asgi.Bridge")}
 
 
 def layer_of(name: str) -> int | None:

@@ -7,16 +7,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from trio_ws.codes import CloseCode
 
 if TYPE_CHECKING:
-    from trio_ws.connection import Connection
+    from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["Statistics", "Tally"]
+__all__ = ["Counted", "Statistics", "Tally"]
+
+
+class Counted(Protocol):
+    """What of an accepted WebSocket is counted, whoever reads and writes its frames."""
+
+    received: int
+    sent: int
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How it ended."""
+
+    @property
+    def inbox_messages(self) -> int:
+        """Messages that wait."""
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that wait for the network."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +76,7 @@ class Tally:
         self._closed: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
 
-    def add(self, connection: Connection | None, status: int, error: Exception | None) -> None:
+    def add(self, connection: Counted | None, status: int, error: Exception | None) -> None:
         """Count a network connection that is over.
 
         Args:
@@ -78,7 +97,7 @@ class Tally:
         end = connection.close_info
         self._closed[int(CloseCode.ABNORMAL_CLOSURE if end is None else end.code)] += 1
 
-    def statistics(self, connections: int, websockets: Collection[Connection]) -> Statistics:
+    def statistics(self, connections: int, websockets: Collection[Counted]) -> Statistics:
         """Return the totals together with what is there now: network connections, and the accepted ones of them."""
         totals = self._totals
         return Statistics(

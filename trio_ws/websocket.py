@@ -377,7 +377,12 @@ class WebSocket(Handshake):
         return self._channel is None or self._channel.departed
 
     def _is_good(self, code: int) -> bool:
-        return self._caught is all or (isinstance(self._caught, Collection) and code in self._caught)
+        if self._caught is all or not isinstance(self._caught, Collection):
+            return self._caught is all
+        if self.close_info is not None and self.close_info.by == "unknown":
+            # It may have been a good end: who catches those is not to hear of an error whenever a client leaves.
+            return any(each in self._caught for each in (code, *GOOD_CODES))
+        return code in self._caught
 
     def __repr__(self) -> str:
         state = "open" if self.connected else str(self.close_info or "not accepted")

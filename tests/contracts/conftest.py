@@ -1,4 +1,4 @@
-"""Both sides and all transports: every contract test's body runs on each of them."""
+"""Both sides and all transports: every contract test's body runs on each of them, and our server's under hypercorn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,36 @@ from contracts.rig import Rig
 
 NETWORKS = ("poller", "stream", "memory")
 """Loopback sockets with the poller and through Trio's streams, and in-memory streams."""
+UNDER_HYPERCORN = ("http1", "http2")
+"""The server's side under hypercorn, with what the peer speaks; see support/differences.py."""
 
 
-@pytest.fixture(params=NETWORKS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what needs a rig on each side and network that it can have."""
+    names = metafunc.fixturenames
+    own = any("network" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if own and "side" in names:  # the test says over what
+        metafunc.parametrize("side", ("server", "client"), indirect=True)
+    elif own:
+        pass
+    elif "side" in names:
+        pairs = [(side, network) for side in ("server", "client") for network in NETWORKS]
+        pairs += [("server", network) for network in UNDER_HYPERCORN]
+        metafunc.parametrize(("side", "network"), pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
+    elif "network" in names:
+        further = UNDER_HYPERCORN if "server" in names else ()
+        metafunc.parametrize("network", (*NETWORKS, *further), indirect=True)
+
+
+@pytest.fixture
+def side(request):
+    """Which side is ours."""
+    return request.param
+
+
+@pytest.fixture
 def network(request):
+    """Over what."""
     return request.param
 
 
@@ -28,10 +54,10 @@ def client(network):
     return Rig("client", network)
 
 
-@pytest.fixture(params=["server", "client"])
-def rig(request, network):
+@pytest.fixture
+def rig(side, network):
     """A rig with our side as either."""
-    return Rig(request.param, network)
+    return Rig(side, network)
 
 
 @pytest.fixture

@@ -14,16 +14,20 @@ from typing import Any, Literal
 
 import attrs
 import trio
+from support.asgi import config_of, open_network
 from support.memory import MemoryListener
 from trio.testing import memory_stream_pair
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 from wsproto.utilities import generate_accept_token
 
-from trio_ws import Server, Timeouts, WebSocket, open_websocket, serve_websocket
+from trio_ws import CloseCode, Server, Service, Timeouts, WebSocket, asgi, open_websocket, serve_websocket
 from trio_ws.listening import bind_tcp
+from trio_ws.serving import _OneService
+from trio_ws.settings import Settings
 
 Side = Literal["server", "client"]
-Network = Literal["poller", "stream", "memory"]
+Network = Literal["poller", "stream", "memory", "http1", "http2"]
+"""Our transports, and hypercorn with what the peer speaks to it; a client is never under hypercorn."""
 Body = Callable[[WebSocket], Awaitable[object]]
 Seen = tuple[str, Any]
 """What a peer saw: "text", "binary", "ping", "pong" or "close", and its content; for "close" code and reason."""
@@ -232,11 +236,22 @@ class Rig:
         if self.network == "memory":
             self._listener = MemoryListener()
             await serve_websocket(self._noted(body), listeners=[self._listener], **options)
+        elif self.network in ("http1", "http2"):
+            await self._serve_under_hypercorn(self._noted(body), options)
         else:
             poller = self.network == "poller"
             (sock,) = await bind_tcp("127.0.0.1", 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
             await serve_websocket(self._noted(body), listeners=[sock], poller=poller, **options)
+
+    async def _serve_under_hypercorn(self, handler: Body, options: dict[str, Any]) -> None:
+        started = options.pop("task_status", trio.TASK_STATUS_IGNORED)
+        settings = Settings(
+            **{name: options.pop(name) for name in ("limits", "timeouts", "compression", "origins") if name in options}
+        )
+        bridge = asgi.Bridge(_OneService(Service(handler=handler, **options)), settings=settings)
+        # What our own server tells when it is cancelled; the runner's default is 1012.
+        await asgi.serve(bridge, config_of([]), code=CloseCode.GOING_AWAY, task_status=started)
 
     def _noted(self, body: Body) -> Body:
         async def run(websocket: WebSocket) -> None:
@@ -253,6 +268,8 @@ class Rig:
         """Open a network connection to the server."""
         if self._listener is not None:
             return self._listener.connect()
+        if self.network in ("http1", "http2"):
+            return await open_network(self.server.port, self.network)
         return await trio.open_tcp_stream("127.0.0.1", self.server.port)
 
     async def dial(self, *extra: str, target: str = "/", behind: bytes = b"") -> tuple[bytes, Peer]:

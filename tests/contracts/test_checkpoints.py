@@ -146,7 +146,7 @@ async def test_a_cancelled_accept_has_sent_nothing_or_everything(server):
             await server.serve(nursery, body, auto_accept=False)
             head, peer = await server.dial()
             assert status_of(head) == 101
-            assert head.count(b"X-Attempt") == 1
+            assert head.lower().count(b"x-attempt") == 1
             assert await peer.rest() == [("text", "open"), ("close", (1000, ""))]
             await server.all_gone()
             nursery.cancel_scope.cancel()
@@ -165,7 +165,8 @@ async def test_a_cancelled_reject_is_a_refusal_all_the_same(server):
             await server.serve(nursery, body, auto_accept=False)
             head, peer = await server.dial()
             assert status_of(head) in (403, 404)
-            assert (await peer.stream.receive_some()) == b""
+            while await peer.stream.receive_some():  # the body, which hypercorn sends behind the head
+                pass
             await peer.leave()
             await server.all_gone()
             nursery.cancel_scope.cancel()

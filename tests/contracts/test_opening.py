@@ -11,6 +11,7 @@ from support.checkpoints import leaks_nothing
 
 from contracts.rig import PATIENT, request, status_of
 from trio_ws import LocalProtocolError, Reject, Timeouts, WebSocketDisconnect, WebSocketException
+from trio_ws.asgi.gate import ServedGate
 
 
 def around(prepare):
@@ -313,7 +314,8 @@ async def test_accept_after_the_client_has_left_is_a_disconnect_and_silent(serve
     async def body(websocket):
         began.set()
         with trio.CancelScope(shield=True):
-            while not websocket._gate._opening.left:
+            gate = websocket._gate
+            while not (gate._pump if isinstance(gate, ServedGate) else gate._opening).left:
                 await trio.lowlevel.checkpoint()
             await websocket.accept()
 

@@ -1,4 +1,4 @@
-"""Ways to reach an application: over sockets, served by either transport, and through the test client.
+"""Ways to reach an application: over sockets, served by either transport or by hypercorn, and through the test client.
 
 A documented example has to behave in the same way on all of them, so its test is written once, for a `Way`.
 """
@@ -12,9 +12,13 @@ from typing import Any, Literal, Protocol
 
 import attrs
 import trio
+from support.asgi import Version, open_network
+from support.asgi import serving as under_hypercorn
 
 from trio_ws import URL, App, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.asgi import Bridge
 from trio_ws.testing import TestResponse
+from trio_ws.testing.observer import Observer
 from trio_ws.testing.page import fetch
 
 PATIENCE = 10.0
@@ -44,10 +48,11 @@ class Way:
     """One way to reach an application.
 
     Args:
-        name: "memory" for the test client, else the transport of a server on a socket.
+        name: "memory" for the test client, "http1" and "http2" for what a client of hypercorn's speaks, else the
+            transport of a server on a socket.
     """
 
-    name: Literal["poller", "stream", "memory"]
+    name: Literal["poller", "stream", "memory", "http1", "http2"]
 
     @asynccontextmanager
     async def visit(self, app: App, *, strict: bool = True) -> AsyncGenerator[Visitor, None]:
@@ -61,12 +66,25 @@ class Way:
             if self.name == "memory":
                 async with app.test_client(raise_server_errors=strict) as client:
                     yield _TestVisitor(client)
+            elif self.name in ("http1", "http2"):
+                observed = Observed(app.responder)
+                async with under_hypercorn(Bridge(observed)) as bridge:
+                    yield _SocketVisitor(bridge, self.name)
+                if strict and observed.errors:
+                    raise BaseExceptionGroup("errors of handlers", observed.errors)
             else:
                 async with trio.open_nursery() as nursery:
                     serve = partial(app.serve, "127.0.0.1", 0, poller=self.name == "poller", strict=strict)
                     server = await nursery.start(serve)
                     yield _SocketVisitor(server)
                     server.shutdown()
+
+
+class Observed(Observer):
+    """An application's responder, whose errors are seen."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._responder, name)
 
 
 @attrs.frozen
@@ -93,13 +111,16 @@ class _TestVisitor:
 
 @attrs.frozen
 class _SocketVisitor:
-    server: Server
+    server: Any
+    version: Version = "http1"
 
     @asynccontextmanager
     async def connect(self, path: str, **options: Any) -> AsyncIterator[WebSocket]:
         """Connect, with the test client's semantics: the block is never cancelled, and no disconnect is swallowed."""
         end: WebSocketDisconnect | None = None
         url = f"ws://127.0.0.1:{self.server.port}{path}"
+        if self.version == "http2":
+            options["stream"] = await self.open_stream()
         async with open_websocket(url, when_peer_leaves="finish", timeouts=QUICK, **options) as websocket:
             try:
                 yield websocket
@@ -112,7 +133,7 @@ class _SocketVisitor:
         return await fetch(await self.open_stream(), URL.parse(f"ws://127.0.0.1:{self.server.port}{path}"), ())
 
     async def open_stream(self) -> trio.abc.Stream:
-        return await trio.open_tcp_stream("127.0.0.1", self.server.port)
+        return await open_network(self.server.port, self.version)
 
 
 async def ending_of(websocket: WebSocket) -> int:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
+    from trio_ws.asgi import Bridge
     from trio_ws.request import Request
     from trio_ws.service import Service
     from trio_ws.testing import TestClient
@@ -121,6 +122,7 @@ class App(Router):
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
         self._server: Server | None = None
+        self._bridge: Bridge | None = None
         self._table: list[Route] = []
         for controller in controllers:
             self.add_controller(controller)
@@ -236,6 +238,8 @@ class App(Router):
     def server(self) -> Server:
         """The server that runs the application, for its `statistics` and `shutdown`.
 
+        Under an ASGI server it is a `trio_ws.asgi.Bridge`, which has these two and `draining`.
+
         Raises:
             RuntimeError: the application is not being served.
         """
@@ -318,6 +322,14 @@ class App(Router):
 
         return TestClient(self.responder, **options)
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer an ASGI server: `hypercorn -k trio module:app` serves the application; see `trio_ws.asgi`."""
+        if self._bridge is None:
+            from trio_ws.asgi import Bridge  # noqa: PLC0415 - under an ASGI server only
+
+            self._bridge = Bridge(self)
+        await self._bridge(scope, receive, send)
+
     # --- what a visit needs --------------------------------------------------------------------------------------
 
     @property
@@ -371,6 +383,28 @@ class _AppResponder:
     def served_by(self, server: Server) -> None:
         """Hear which server runs the application."""
         self._app._server = server
+
+    @property
+    def running(self) -> bool:
+        """Whether the application runs."""
+        return self._app._nursery is not None
+
+    @property
+    def state(self) -> SimpleNamespace:
+        """What the application's functions share."""
+        return self._app.state
+
+    def knows(self, request: Request, *, upgrade: bool) -> bool:
+        """Say whether a request is for the application, and for nobody beside it.
+
+        Args:
+            request: its path counts.
+            upgrade: whether it is a handshake.
+        """
+        path = request.url.raw_path
+        if self._app.match(path) is not None:
+            return True
+        return not upgrade and (path == "/healthz" or self._app._pages.knows(path))
 
     async def page(self, request: Request) -> Response:
         """Answer a request that is no handshake."""

@@ -89,6 +89,12 @@ class Pages:
         """Say whether there is a page at `path`."""
         return path in self._pages
 
+    def knows(self, path: str) -> bool:
+        """Say whether a path is a page's, but for a trailing slash, or below a folder."""
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        below = any(path.startswith(folder.prefix) for folder in self._folders)
+        return below or path in self._pages or other in self._pages
+
     async def answer(self, request: Request) -> Response:
         """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many."""
         path = request.url.raw_path

@@ -6,7 +6,7 @@ every other item than a message is answered by `answer`. Bytes to send are retur
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
 from wsproto.events import CloseConnection, Ping
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseInfo", "Closer", "Endpoint"]
 
-Closer: TypeAlias = Literal["local", "peer", "network"]
+Closer: TypeAlias = Literal["local", "peer", "network", "unknown"]
+
+_WHO: Final = {
+    "local": "closed by us",
+    "peer": "peer closed",
+    "network": "connection lost",
+    "unknown": "client gone",
+}
 
 
 @attrs.frozen
@@ -36,11 +43,10 @@ class CloseInfo:
     reason: str
     """The reason in it, `""` if none."""
     by: Closer
-    """Who sent it: "local" is this side; "network" means that nobody did."""
+    """Who sent it: "local" is this side, "network" nobody; "unknown" is what an ASGI server does not say."""
 
     def __str__(self) -> str:
-        who = {"local": "closed by us", "peer": "peer closed", "network": "connection lost"}[self.by]
-        return f"{who}: {self.code}{f' {self.reason}' if self.reason else ''}"
+        return f"{_WHO[self.by]}: {self.code}{f' {self.reason}' if self.reason else ''}"
 
 
 class Endpoint:

@@ -1,0 +1,875 @@
+"""The bridge on an ASGI server that does what the test says: what it tells, and what becomes of the handler."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from support.checkpoints import cancelled_at_each_checkpoint
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_ws import (
+    Limits,
+    LocalProtocolError,
+    Reject,
+    Response,
+    Timeouts,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+)
+from trio_ws.asgi import Bridge
+from trio_ws.prepared import Prepared
+
+from .server import bridge_of, calling, seen_as
+
+TIMES = Timeouts(
+    ping_interval=None, close_timeout=2, drain_timeout=1, cleanup_timeout=5, send_timeout=3, open_timeout=4
+)
+
+
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"text": "a", "bytes": None}, "a"),
+        ({"text": "", "bytes": None}, ""),
+        ({"text": "a"}, "a"),
+        ({"bytes": b"\0", "text": None}, b"\0"),
+        ({"bytes": b"", "text": None}, b""),
+        ({"bytes": b""}, b""),
+    ],
+    ids=str,
+)
+async def test_each_form_of_a_message_is_one_and_an_empty_one_too(event: dict[str, Any], message: Any) -> None:
+    got = []
+
+    async def handler(ws: WebSocket) -> None:
+        got.append(await ws.receive())
+
+    async with calling(bridge_of(handler)) as call:
+        call.put("websocket.receive", **event)
+        await call.next(2)
+        call.leave(1000)
+    assert got == [message]
+
+
+Message = st.text(max_size=5) | st.binary(max_size=5)
+
+
+@given(
+    messages=st.lists(Message, max_size=40),
+    end=st.sampled_from([None, 1000, 1001, 1005, 1006, 4000]),
+    bounds=st.tuples(st.integers(1, 5), st.integers(1, 40)),
+    close_first=st.booleans(),
+)
+def test_any_events_that_are_legal_are_received_in_order_and_the_call_returns(
+    messages: list[str | bytes], end: int | None, bounds: tuple[int, int], close_first: bool
+) -> None:
+    got: list[str | bytes] = []
+    ends: list[int] = []
+
+    async def handler(ws: WebSocket) -> None:
+        try:
+            while True:
+                got.append(await ws.receive())
+                await ws.send(got[-1])
+        except WebSocketDisconnect as error:
+            ends.append(error.code)
+
+    async def leave(ws: WebSocket, code: int) -> None:
+        ends.append(code)
+
+    async def main() -> None:
+        limits = Limits(inbox_messages=bounds[0], inbox_bytes=bounds[1], outbox_bytes=bounds[1])
+        bridge = bridge_of(handler, settings={"limits": limits, "timeouts": TIMES}, on_disconnect=leave)
+        async with calling(bridge) as call:
+            for message in messages:
+                call.say(message)
+            await call.next(1 + len(messages))
+            if close_first:
+                bridge.shutdown(1012)
+                await call.next(2 + len(messages))
+            call.leave(1005 if end is None else end)
+        sent = [seen_as(event) for event in call.sent]
+        expected = [("accept", None), *(("send", message) for message in messages)]
+        code = 1012 if close_first else (1005 if end is None else end)
+        assert sent == expected + ([("close", 1012)] if close_first else [])
+        assert got == messages
+        assert ends == [code, code]
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_message_that_is_too_large_ends_with_1009(autojump_clock: MockClock) -> None:
+    fate = []
+
+    async def handler(ws: WebSocket) -> None:
+        with pytest.raises(WebSocketDisconnect) as caught:
+            await ws.receive()
+        fate.append(caught.value.code)
+
+    limits = Limits(max_message_size=5)
+    async with calling(bridge_of(handler, settings={"limits": limits})) as call:
+        call.say("\N{SNOWMAN}\N{SNOWMAN}")  # six bytes
+        assert seen_as((await call.next(2))[-1]) == ("close", 1009)
+        call.leave(1000)
+    assert fate == [1009]
+
+
+async def test_a_full_inbox_stops_receiving_until_it_is_empty(autojump_clock: MockClock) -> None:
+    go = trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        await go.wait()
+        for _ in range(10):
+            await ws.receive()
+
+    async with calling(bridge_of(handler, settings={"limits": Limits(inbox_messages=4)})) as call:
+        for _ in range(10):
+            call.say("x")
+        await wait_all_tasks_blocked()
+        assert call._queue.statistics().current_buffer_used == 6
+        go.set()
+        await call.next(2)
+        call.leave(1000)
+    assert [seen_as(event) for event in call.sent] == [("accept", None), ("close", 1000)]
+
+
+async def test_events_that_are_none_of_ours_are_passed_over() -> None:
+    async with calling(bridge_of(echo)) as call:
+        call.put("websocket.novelty")
+        call.say("after")
+        await call.next(2)
+        call.leave()
+
+
+async def test_a_receive_that_fails_is_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    ends = []
+
+    async def note(ws: WebSocket, code: int) -> None:
+        ends.append((code, ws.close_info and ws.close_info.by))
+
+    async with calling(bridge_of(echo, on_disconnect=note)) as call:
+        await call.next(1)
+        call._events.close()
+    assert ends == [(1006, "network")]
+    assert "failed at receiving" in caplog.text
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "seen", "by"), [(1006, 1006, "unknown"), (1001, 1001, "peer"), (None, 1005, "peer"), (4000, 4000, "peer")]
+)
+async def test_the_code_of_the_disconnect_and_1006_is_unknown(code: int | None, seen: int, by: str) -> None:
+    infos = []
+
+    async def note(ws: WebSocket, code: int) -> None:
+        infos.append(ws.close_info)
+
+    async with calling(bridge_of(echo, on_disconnect=note)) as call:
+        call.leave(code, reason="bye")
+    (info,) = infos
+    assert info is not None
+    assert (info.code, info.reason, info.by) == (seen, "bye", by)
+
+
+@pytest.mark.parametrize(
+    ("caught", "silent"), [((1000, 1001), True), (all, True), ((1006,), True), ((), False), ((4000,), False)], ids=str
+)
+async def test_who_catches_good_ends_catches_an_unknown_one(
+    caught: Any, silent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    after = []
+
+    async def handler(ws: WebSocket) -> None:
+        async for _ in ws:
+            pass
+        after.append("the line behind the loop")
+
+    async with calling(bridge_of(handler, caught_close_codes=caught)) as call:
+        call.leave(1006)
+    assert bool(after) == silent
+    assert bool(caplog.records) != silent
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(None, 1000), (WebSocketException(4003, "why"), 4003), (ValueError("oops"), 1011)], ids=str
+)
+async def test_each_outcome_has_its_close_code(error: Exception | None, code: int) -> None:
+    async def handler(ws: WebSocket) -> None:
+        if error is not None:
+            raise error
+
+    bridge = bridge_of(handler)
+    async with calling(bridge) as call:
+        await call.next(2)
+        call.leave(1000)
+    assert [seen_as(event) for event in call.sent] == [("accept", None), ("close", code)]
+    assert bridge.statistics().handler_errors == (code == 1011)
+
+
+async def test_the_disconnect_rule_cancels_who_does_not_read_at_once(autojump_clock: MockClock) -> None:
+    fate = []
+
+    async def handler(ws: WebSocket) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            fate.append((trio.current_time(), cancelled.reason))
+            raise
+
+    async with calling(bridge_of(handler)) as call:
+        await trio.sleep(5)
+        start = trio.current_time()
+        call.leave(1006)
+    assert fate == [(start, "client gone: 1006")]
+
+
+async def test_who_reads_has_drain_timeout_and_who_was_told_cleanup_timeout(autojump_clock: MockClock) -> None:
+    fate = []
+
+    def handler_of(told: bool) -> Any:
+        async def handler(ws: WebSocket) -> None:
+            await ws.receive()
+            if told:
+                with pytest.raises(WebSocketDisconnect):
+                    await ws.receive()
+            else:
+                await ws.send("read")
+            start = trio.current_time()
+            try:
+                await trio.sleep_forever()
+            finally:
+                fate.append(trio.current_time() - start)
+
+        return handler
+
+    for told in (False, True):
+        async with calling(bridge_of(handler_of(told), settings={"timeouts": TIMES})) as call:
+            call.say("x")
+            if not told:
+                await call.next(2)
+            call.leave(1006)
+    assert fate == [1.0, 5.0]
+
+
+async def test_a_send_after_the_disconnect_raises_our_own_error(autojump_clock: MockClock) -> None:
+    told: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        while ws.connected:
+            await trio.sleep(0.1)
+        for use in (ws.send("x"), ws.send_stream(["x"]), ws.ping(), ws.pong(b"x")):
+            with pytest.raises(WebSocketDisconnect, match="1006"):
+                await use
+            told.append("told")
+        assert ws._open_channel().offer(Prepared("dropped"))
+        await ws.close(4000)  # no complaint
+
+    async with calling(bridge_of(handler, when_peer_leaves="finish")) as call:
+        call.leave(1006)
+    assert len(told) == 4
+    assert [seen_as(event) for event in call.sent] == [("accept", None)]
+
+
+async def test_close_waits_for_the_disconnect_at_most_close_timeout(autojump_clock: MockClock) -> None:
+    waited = []
+
+    async def handler(ws: WebSocket) -> None:
+        start = trio.current_time()
+        await ws.close(4000)
+        waited.append(trio.current_time() - start)
+
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES})) as call:
+        assert await call.ended() == [("accept", None), ("close", 4000)]
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES})) as call:
+        await call.next(2)
+        call.say("dropped")
+        call.leave(1000)
+    assert waited == [2.0, 0.0]
+
+
+async def test_a_call_over_http2_stays_until_the_client_has_ended_its_side(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        pass
+
+    bridge = bridge_of(handler, settings={"timeouts": TIMES})
+    for leaves in (True, False):
+        async with calling(bridge, http_version="2") as call:
+            start = trio.current_time()
+            await call.next(2)
+            await trio.sleep(10)
+            assert not call.returned.is_set()
+            assert bridge.statistics().connections == 0  # it is over, but for the call
+            if leaves:
+                call.leave(1000)
+        assert trio.current_time() - start == (10 if leaves else 62)
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
+
+
+async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock: MockClock) -> None:
+    steps: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        channel = ws._open_channel()
+        await ws.send("x" * 100)
+        assert not channel.offer(Prepared("no room"))
+        channel.when_writable(lambda: steps.append("writable"))
+        unwanted = lambda: steps.append("forgotten")  # noqa: E731 - it is compared by identity
+        channel.when_writable(unwanted)
+        channel.forget_writable(unwanted)
+        with trio.move_on_after(1) as scope:
+            await ws.send("never sent")
+        steps.append(scope.cancelled_caught)
+        call.make_room()
+        await ws.send("second")
+        while "writable" not in steps:
+            await trio.sleep(0.01)
+        assert channel.offer(Prepared(b"offered"))
+
+    async with calling(bridge_of(handler, settings={"limits": Limits(outbox_bytes=100)})) as call:
+        call.room = 1
+        await call.next(5)
+        call.leave(1000)
+    assert steps == [True, "writable"]
+    contents = ["x" * 100, "second", b"offered"]
+    assert [seen_as(event)[1] for event in call.sent] == [None, *contents, 1000]
+
+
+async def test_a_server_that_takes_nothing_is_given_up_after_send_timeout(autojump_clock: MockClock) -> None:
+    fate = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("x" * 1000)
+        start = trio.current_time()
+        with pytest.raises(WebSocketDisconnect, match="1013"):
+            await ws.send("y")
+        fate.append(trio.current_time() - start)
+
+    limits = Limits(outbox_bytes=100)
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES, "limits": limits})) as call:
+        call.room = 1
+        await call.ended()
+    assert fate == [3.0]
+
+
+async def test_a_server_that_makes_progress_is_kept(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        for _ in range(4):
+            await ws.send("x" * 1000)
+
+    limits = Limits(outbox_bytes=1500)
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES, "limits": limits})) as call:
+        for room in range(1, 5):
+            call.room = room
+            call._changed.unpark_all()
+            await trio.sleep(2)
+        call.make_room()
+        await call.next(6)
+        call.leave(1000)
+
+
+async def test_a_server_that_has_taken_everything_is_left_alone(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("x" * 1000)
+        await trio.sleep(2 * TIMES.send_timeout)
+        await ws.send("y")
+
+    limits = Limits(outbox_bytes=100)
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES, "limits": limits})) as call:
+        await call.next(4)
+        call.leave(1000)
+    assert seen_as(call.sent[-1]) == ("close", 1000)
+
+
+@pytest.mark.parametrize(("error", "logged"), [(OSError("gone"), False), (RuntimeError("broken"), True)], ids=str)
+async def test_a_server_whose_send_fails_is_the_end(
+    error: Exception, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ASGI 2.4: OSError says that the client has left."""
+    async with calling(bridge_of(echo)) as call:
+        await call.next(1)
+        call.failing = error
+        call.say("x")
+        assert await call.ended() == [("accept", None)]
+    assert ("failed at sending" in caplog.text) == logged
+
+
+async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        async def parts() -> Any:
+            yield "a"
+            await trio.sleep(1)
+            assert not ws._open_channel().offer(Prepared("between"))
+            yield "b"
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send_stream, parts())
+            await trio.sleep(0.5)
+            await ws.send("behind")
+        await ws.send_stream([])
+        await ws.send_stream([b"x", b"y"])
+        for wrong in (["a", b"b"], [1]):
+            with pytest.raises(TypeError):
+                await ws.send_stream(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            await ws._open_channel().send(5)  # type: ignore[arg-type]
+
+    async with calling(bridge_of(handler)) as call:
+        await call.next(6)
+        call.leave(1000)
+    contents = [seen_as(event)[1] for event in call.sent[1:-1]]
+    assert sorted(map(str, contents[:2])) == ["ab", "behind"]
+    assert contents[2:] == [b"", b"xy"]
+
+
+async def test_receive_stream_gives_a_message_as_one_part() -> None:
+    got = []
+
+    async def handler(ws: WebSocket) -> None:
+        got.append([part async for part in ws.receive_stream()])
+        assert await ws._open_channel().receive_chunk(first=False) == (b"", True)
+        got.append([part async for part in ws.receive_stream()])
+
+    async with calling(bridge_of(handler)) as call:
+        call.say("whole")
+        call.say(b"")
+        await call.next(2)
+        call.leave(1000)
+    assert got == [["whole"], []]
+
+
+@pytest.mark.parametrize(("payload", "error"), [(b"x" * 126, ValueError), ("text", TypeError), (b"x", RuntimeError)])
+async def test_pings_are_refused_and_it_is_said_what_to_do(payload: Any, error: type[Exception]) -> None:
+    raised = []
+
+    async def handler(ws: WebSocket) -> None:
+        for use in (ws.ping(payload), ws.pong(payload)):
+            with pytest.raises(error) as caught:
+                await use
+            raised.append(caught.value)
+
+    async with calling(bridge_of(handler)) as call:
+        await call.next(2)
+        call.leave(1000)
+    if error is RuntimeError:
+        assert isinstance(raised[0], LocalProtocolError)
+        assert "websocket_ping_interval" in str(raised[0])
+
+
+async def test_idle_and_old_connections_end_with_1001(autojump_clock: MockClock) -> None:
+    for times in ({"idle_timeout": 3}, {"max_lifetime": 3}):
+        bridge = bridge_of(echo, settings={"timeouts": Timeouts(ping_interval=None, **times)})
+        async with calling(bridge) as call:
+            start = trio.current_time()
+            await trio.sleep(2)
+            call.say("x")
+            assert seen_as((await call.next(3))[-1]) == ("close", 1001)
+            assert trio.current_time() - start == (5 if "idle_timeout" in times else 3)
+            call.leave(1000)
+
+
+async def test_both_loops_let_others_run() -> None:
+    turns = []
+
+    async def handler(ws: WebSocket) -> None:
+        async def other() -> None:
+            while True:
+                turns.append(1)
+                await trio.lowlevel.checkpoint()
+
+        ws.nursery.start_soon(other)
+        for _ in range(200):
+            assert await ws.receive() == "x"
+
+    limits = Limits(inbox_messages=1000)
+    async with calling(bridge_of(handler, settings={"limits": limits})) as call:
+        for _ in range(200):
+            call.say("x")
+        await call.next(2)
+        call.leave(1000)
+    assert len(turns) >= 3
+
+
+async def test_what_ends_a_connection_ends_it_once(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.close(4000)  # its age comes while it waits
+        channel = ws._open_channel()
+        channel.abort(1013, "too late")
+        channel.begin_close(1011, "too late")
+        assert ws.close_code == 4000
+
+    times = Timeouts(ping_interval=None, close_timeout=2, max_lifetime=1)
+    async with calling(bridge_of(handler, settings={"timeouts": times})) as call:
+        assert await call.ended() == [("accept", None), ("close", 4000)]
+
+
+async def test_two_readers_of_one_message_and_the_later_one_waits_for_the_next(autojump_clock: MockClock) -> None:
+    got = []
+
+    async def handler(ws: WebSocket) -> None:
+        async def read() -> None:
+            got.append(await ws.receive())
+
+        await trio.sleep(1)
+        for _ in range(63):  # the next step lets others run
+            await ws.send("x")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(read)
+
+    async with calling(bridge_of(handler)) as call:
+        call.say("one")
+        await call.next(64)
+        call.say("two")
+        await call.next(65)
+        call.leave(1000)
+    assert got == ["one", "two"]
+
+
+# --- before the answer -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scope", "status"),
+    [
+        ({"headers": [(b"host", b"a"), (b"origin", b"http://b")]}, 403),
+        ({"headers": [(b"host", b"a"), (b"origin", b"http://a"), (b"origin", b"http://a")]}, 400),
+        ({"headers": [(b"host", b"a b")]}, 400),
+        ({"headers": [(b"host", b"a"), (b"sec-websocket-extensions", b"permessage-deflate; ;")]}, 400),
+        (
+            {
+                "headers": [
+                    (b"host", b"a"),
+                    (b"sec-websocket-extensions", b"permessage-deflate; server_max_window_bits=z"),
+                ]
+            },
+            400,
+        ),
+        ({"subprotocols": ["a", "a"]}, 400),
+        ({"subprotocols": ["a b"]}, 400),
+        ({"path": "x", "raw_path": b"x"}, 400),
+    ],
+    ids=str,
+)
+async def test_a_handshake_that_cannot_be_answered_is_refused(scope: dict[str, Any], status: int) -> None:
+    async with calling(bridge_of(echo), **scope) as call:
+        assert ("status", status) in [seen_as(event) for event in await call.next(2)]
+
+
+async def test_a_denial_has_its_status_headers_and_body() -> None:
+    async def refuses(ws: WebSocket) -> None:
+        raise Reject(401, {"WWW-Authenticate": "Basic"}, b"who are you?")
+
+    async with calling(bridge_of(refuses, auto_accept=False)) as call:
+        await call.next(2)
+    start, body = call.sent
+    assert start["type"] == "websocket.http.response.start"
+    assert start["status"] == 401
+    assert start["headers"] == [(b"www-authenticate", b"Basic"), (b"content-length", b"12")]
+    assert body == {"type": "websocket.http.response.body", "body": b"who are you?"}
+
+
+@pytest.mark.parametrize("extensions", [None, {}], ids=["none", "others"])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_without_the_extension_a_denial_is_a_403(
+    extensions: Any, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def refuses(ws: WebSocket) -> None:
+        await ws.reject(status)
+
+    async with calling(bridge_of(refuses, auto_accept=False), extensions=extensions) as call:
+        await call.next(1)
+    assert call.sent == [{"type": "websocket.close"}]
+    assert ("not 401" in caplog.text) == (status == 401)
+
+
+async def test_only_an_offered_subprotocol_is_accepted() -> None:
+    errors = []
+
+    async def handler(ws: WebSocket) -> None:
+        with pytest.raises(LocalProtocolError, match="was not offered") as caught:
+            await ws.accept("never")
+        errors.append(caught.value)
+        await ws.accept("b", {"X-Extra": "1"})
+
+    async with calling(bridge_of(handler, auto_accept=False), subprotocols=["a", "b"]) as call:
+        await call.next(2)
+        call.leave(1000)
+    assert call.sent[0] == {"type": "websocket.accept", "subprotocol": "b", "headers": [(b"x-extra", b"1")]}
+    assert len(errors) == 1
+
+
+async def test_a_client_that_leaves_before_the_answer_cancels_the_handler() -> None:
+    reasons = []
+
+    async def handler(ws: WebSocket) -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            reasons.append(cancelled.reason)
+            raise
+
+    async with calling(bridge_of(handler, auto_accept=False)) as call:
+        await wait_all_tasks_blocked()
+        call.leave(1006)
+    assert reasons == ["client left before the answer"]
+    assert call.sent == []
+
+
+async def test_an_accept_after_the_client_has_left_is_a_disconnect() -> None:
+    raised = []
+
+    async def handler(ws: WebSocket) -> None:
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await ws.accept()
+            raised.append(caught.value.code)
+
+    async with calling(bridge_of(handler, auto_accept=False)) as call:
+        call.leave(1006)
+    assert raised == [1006]
+
+
+async def test_a_call_that_begins_with_the_end_calls_nobody() -> None:
+    async with calling(bridge_of(echo), connect=False) as call:
+        call.leave(1006)
+    assert call.sent == []
+
+
+async def test_no_answer_within_open_timeout_is_a_503(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    bridge = bridge_of(handler, settings={"timeouts": TIMES}, auto_accept=False)
+    async with calling(bridge) as call:
+        await call.next(2)
+        assert trio.current_time() == 4
+    assert ("status", 503) in [seen_as(event) for event in call.sent]
+    assert "no answer within open_timeout" in caplog.text
+
+
+class Odd:
+    """A responder that says what it was told to."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def page(self, request: Any) -> Any:
+        return self._answer()
+
+    def route(self, request: Any) -> Any:
+        return self._answer()
+
+    def _answer(self) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Response(status=404, body=b"no"), 404),
+        (Response(status=404, headers={"Content-Length": "3"}), 500),
+        (ValueError("broken"), 500),
+    ],
+    ids=["refusal", "one that cannot be sent", "error"],
+)
+async def test_the_responder_may_refuse_or_fail(answer: Any, status: int) -> None:
+    async with calling(Bridge(Odd(answer))) as call:
+        await call.next(2)
+    assert ("status", status) in [seen_as(event) for event in call.sent]
+
+
+@pytest.mark.parametrize("limits", [Limits(max_connections=1), Limits(max_connections_per_ip=1)], ids=["all", "ip"])
+async def test_who_has_no_room_is_refused_with_503(limits: Limits) -> None:
+    bridge = bridge_of(echo, settings={"limits": limits})
+    async with calling(bridge) as first:
+        await first.next(1)
+        async with calling(bridge) as second:
+            await second.next(2)
+        assert ("status", 503) in [seen_as(event) for event in second.sent]
+        assert bridge.statistics().websockets == 1
+        first.leave(1000)
+    async with calling(bridge) as third:
+        assert seen_as((await third.next(1))[0]) == ("accept", None)
+        third.leave(1000)
+    statistics = bridge.statistics()
+    assert (statistics.connections, statistics.accepted, statistics.refused) == (0, 2, 1)
+
+
+# --- the end of the server -------------------------------------------------------------------------------------------
+
+
+async def test_shutdown_tells_those_who_are_open_and_refuses_the_others(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        if ws.request.path == "/undecided":
+            await trio.sleep_forever()
+        await ws.accept()
+        await trio.sleep_forever()
+
+    bridge = bridge_of(handler, auto_accept=False, settings={"timeouts": TIMES})
+    async with (
+        calling(bridge) as opened,
+        calling(bridge, path="/undecided", raw_path=b"/undecided") as undecided,
+        calling(bridge, connect=False) as fresh,
+    ):
+        await opened.next(1)
+        await wait_all_tasks_blocked()
+        bridge.shutdown(1012, grace=1, reason="new version")
+        assert bridge.draining
+        fresh.put("websocket.connect")
+        await opened.next(2)
+        opened.leave(1000)
+        with trio.fail_after(3):
+            await bridge.shut_down()
+    assert opened.sent[-1] == {"type": "websocket.close", "code": 1012, "reason": "new version"}
+    for call in (undecided, fresh):
+        assert ("status", 503) in [seen_as(event) for event in call.sent]
+    async with calling(bridge) as late:
+        await late.next(2)
+    assert ("status", 503) in [seen_as(event) for event in late.sent]
+
+
+async def test_handlers_have_their_grace_and_a_second_shutdown_can_only_shorten_it(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        with pytest.raises(WebSocketDisconnect, match="1001"):
+            await ws.receive()
+        await trio.sleep_forever()
+
+    bridge = bridge_of(handler, settings={"timeouts": TIMES})
+    async with calling(bridge) as call:
+        await call.next(1)
+        bridge.shutdown(grace=50)
+        bridge.shutdown(grace=100)
+        bridge.shutdown()
+        await trio.sleep(20)
+        assert not call.returned.is_set()
+        bridge.shutdown(grace=3)
+        await call.ended()
+    assert trio.current_time() == 23
+
+
+async def test_a_handler_that_never_reads_is_cancelled_when_its_client_has_answered(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    bridge = bridge_of(handler, settings={"timeouts": TIMES})
+    async with calling(bridge) as call:
+        await call.next(1)
+        bridge.shutdown(grace=50)
+        await call.next(2)
+        await trio.sleep(1)
+        call.leave(1000)
+    assert trio.current_time() == 1
+    assert dict(bridge.statistics().closed) == {1001: 1}
+
+
+async def test_before_the_delay_is_over_nobody_is_told_but_new_ones_are_refused(autojump_clock: MockClock) -> None:
+    bridge = bridge_of(echo, settings={"timeouts": Timeouts(ping_interval=None, drain_delay=7)})
+    async with calling(bridge) as call:
+        await call.next(1)
+        bridge.shutdown()
+        async with calling(bridge) as late:
+            await late.next(2)
+        assert seen_as(late.sent[0]) == ("status", 503)
+        await call.next(2)
+        assert trio.current_time() == 7
+        call.leave(1000)
+    assert dict(bridge.statistics().answered) == {503: 1}
+
+
+async def test_a_trusted_proxy_says_who_the_client_is() -> None:
+    clients = []
+
+    async def handler(ws: WebSocket) -> None:
+        clients.append((ws.client, ws.url.scheme))
+
+    headers = [(b"host", b"a"), (b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-proto", b"https")]
+    for trusted in ((), ("127.0.0.1",)):
+        async with calling(bridge_of(handler, settings={"trusted_proxies": trusted}), headers=headers) as call:
+            await call.next(2)
+            call.leave(1000)
+    assert clients == [(("127.0.0.1", 1234), "ws"), (("192.0.2.1", 0), "wss")]
+
+
+async def test_a_server_that_cancels_the_call_lets_it_say_goodbye(autojump_clock: MockClock) -> None:
+    codes = []
+
+    async def handler(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    async def farewell(ws: WebSocket, code: int) -> None:
+        await trio.sleep(1)
+        codes.append(code)
+
+    async with calling(bridge_of(handler, on_disconnect=farewell)) as call:
+        await call.next(1)
+        start = trio.current_time()
+        call.scope.cancel()
+        assert await call.ended() == [("accept", None), ("close", 1001)]
+    assert codes == [1001]
+    assert trio.current_time() - start == 1  # it hears of no answer, and waits for none
+
+
+async def test_that_goodbye_is_bounded_if_the_server_takes_nothing(autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("x")
+        await trio.sleep_forever()
+
+    async with calling(bridge_of(handler, settings={"timeouts": TIMES})) as call:
+        call.room = 1
+        await wait_all_tasks_blocked()
+        call.scope.cancel()
+        assert await call.ended() == [("accept", None)]
+    assert trio.current_time() <= 2 * TIMES.close_timeout
+
+
+async def test_cancelled_at_each_checkpoint_a_call_sends_one_close_frame_or_no_answer() -> None:
+    async def scenario(cut: Any) -> None:
+        ends: list[int] = []
+
+        async def note(ws: WebSocket, code: int) -> None:
+            ends.append(code)
+
+        bridge = bridge_of(echo, on_disconnect=note, settings={"timeouts": Timeouts(close_timeout=0.01)})
+
+        async def application(*arguments: Any) -> None:
+            with cut():
+                await bridge(*arguments)
+
+        async with calling(application) as call:
+            call.say("one")
+            call.say("two")
+            call.leave(1000)
+            seen = await call.ended()
+        answered = [kind for kind, _ in seen].count("accept")
+        closed = [code for kind, code in seen if kind == "close"]
+        assert len(ends) <= answered <= 1 or not seen
+        assert closed in ([], [1001])
+        assert bridge.statistics().connections == 0
+
+    assert await cancelled_at_each_checkpoint(scenario) >= 10

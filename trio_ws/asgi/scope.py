@@ -1,0 +1,114 @@
+"""Scope: what an ASGI server says of a request, as the `Request` that the application sees, and what is refused of it.
+
+The names of ASGI's types are here too (ASGI 3.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import quote
+
+from wsproto.extensions import PerMessageDeflate
+from wsproto.handshake import server_extensions_handshake
+
+from trio_ws.headers import Headers, is_token
+from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
+from trio_ws.protocol.forwarded import forwarded
+from trio_ws.protocol.origin import origin_allowed
+from trio_ws.protocol.request import BadRequest, RequestHead, check_http
+from trio_ws.request import Request
+
+if TYPE_CHECKING:
+    from trio_ws.request import Address
+    from trio_ws.settings import Settings
+
+__all__ = ["Application", "Event", "Receive", "Scope", "Send", "check_offers", "check_origin", "read_request"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Event: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Event]]
+Send: TypeAlias = Callable[[Event], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI 3 application, which may expect more of its dictionaries than is said here."""
+
+_SAFE: Final = "/:@!$&'()*+,;=~-._"
+"""What stands in a path as it is (RFC 3986 3.3)."""
+
+
+def read_request(scope: Scope, settings: Settings) -> Request:
+    """Return the request that an `http` or `websocket` scope describes, its path relative to the `root_path`.
+
+    Who the client is, `trusted_proxies` may say.
+
+    Raises:
+        BadRequest: its Host, its path or its method is none that we answer.
+    """
+    target = _path(scope)
+    query = scope.get("query_string", b"")
+    if query:
+        target = f"{target}?{query.decode('latin-1')}"
+    headers = Headers(scope["headers"])
+    method = scope.get("method", "GET")
+    # The server has read the body's framing, or there is none: what is refused of the rest is the same everywhere.
+    plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
+    check_http(RequestHead(method=method, target=target, http_version="1.1", headers=plain))
+    secure = scope.get("scheme") in ("https", "wss")
+    client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
+    return Request(
+        method=method,
+        target=target,
+        headers=headers,
+        client=client,
+        secure=secure,
+        subprotocols=tuple(scope.get("subprotocols", ())),
+    )
+
+
+_FRAMING: Final = ("content-length", "transfer-encoding")
+
+
+def _path(scope: Scope) -> str:
+    raw = scope.get("raw_path")
+    path: str = quote(scope["path"], _SAFE) if raw is None else raw.decode("latin-1")
+    root = quote(scope.get("root_path", "").rstrip("/"), _SAFE)
+    if root and f"{path}/".startswith(f"{root}/"):
+        return path[len(root) :] or "/"
+    return path
+
+
+def _client(scope: Scope) -> Address:
+    client = scope.get("client")
+    return None if client is None else (str(client[0]), int(client[1]))
+
+
+def check_origin(request: Request, settings: Settings) -> None:
+    """Refuse browsers on pages of others, as the server's own policy has it.
+
+    Raises:
+        BadRequest: 403 for an origin that is not allowed, 400 for more than one.
+    """
+    origins = request.headers.get_list("origin")
+    if len(origins) > 1:
+        raise BadRequest(400, "header 'origin' occurs more than once")
+    host = request.headers.get("host", "")
+    if origins and not origin_allowed(origins[0], host, request.secure, settings.origins):
+        raise BadRequest(403, f"origin {origins[0][:200]!a} is not the origin of host {host[:200]!a}, nor in origins=")
+
+
+def check_offers(request: Request) -> None:
+    """Refuse offers of a handshake that a server built on wsproto could not survive accepting.
+
+    Raises:
+        BadRequest: 400 for subprotocols that are no tokens or named twice, and for malformed extensions.
+    """
+    offered = request.subprotocols
+    if not all(map(is_token, offered)) or len(set(offered)) < len(offered):
+        raise BadRequest(400, "Sec-WebSocket-Protocol must name tokens, each once")
+    extensions = request.headers.get_list("sec-websocket-extensions")
+    try:
+        for value in extensions:
+            parse_extensions(value)
+            server_extensions_handshake(value.split(","), [PerMessageDeflate()])
+    except (ExtensionSyntaxError, ValueError, IndexError) as error:
+        raise BadRequest(400, f"bad Sec-WebSocket-Extensions: {str(error)!a}") from None
