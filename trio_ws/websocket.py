@@ -16,7 +16,7 @@ from trio_ws.messages import WebSocketMessage
 from trio_ws.verdict import Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
 
     from trio_ws.codec import ValueType
