@@ -16,9 +16,9 @@ import trio
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED, Page, Pages
 from trio_ws.app.router import Router
 from trio_ws.app.visit import Visit
-from trio_ws.codes import check_close
+from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
     from trio_ws.request import Request
+    from trio_ws.rooms import Backplane
     from trio_ws.service import Service
     from trio_ws.testing import TestClient
     from trio_ws.websocket import WebSocket
@@ -61,11 +62,14 @@ class App(Router):
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
         sessions: keep a session for each client in a signed cookie.
+        backplane: what carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`,
+            which names the forms of URLs and has options. None for rooms within this process.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
         max_threads: plain `def` functions that run at once, each in a thread.
 
     Raises:
+        ImportError: the backplane needs a package that is not installed.
         RegistrationError: a controller cannot work.
         ValueError: an option makes no sense.
     """
@@ -81,6 +85,7 @@ class App(Router):
         compression: Compression | bool | None = None,
         origins: Origins = None,
         sessions: Sessions | None = None,
+        backplane: Backplane | str | None = None,
         converters: Mapping[str, Converter] | None = None,
         not_found_status: int = 403,
         max_threads: int = 500,
@@ -102,8 +107,8 @@ class App(Router):
             asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
         )
         self._pages = Pages()
-        self._rooms = Rooms()
-        self._close_codes: dict[type[BaseException], int] = {}
+        self._rooms = Rooms(backplane)
+        self._close_codes: dict[type[BaseException], int] = {BackplaneUnavailable: CloseCode.TRY_AGAIN_LATER}
         self._on_error: Callable[[WebSocket, BaseException], Any] | None = None
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
@@ -213,6 +218,7 @@ class App(Router):
 
         Raises:
             RegistrationError: a method was decorated whose class is no controller, or a route cannot work.
+            BackplaneError: the backplane is not there, or will not have us, and its options do not say to wait.
             RuntimeError: the application runs already.
         """
         if self._nursery is not None:

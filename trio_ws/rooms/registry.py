@@ -28,12 +28,12 @@ class Rooms:
     Rooms can be named at any time, joined only within `running`.
 
     Args:
-        backplane: carries the messages; None for one within this process.
+        backplane: carries the messages; None for one within this process, a URL for one on Redis.
         callback_timeout: seconds that one `on_join` or `on_leave` may take, and all that are due at the end.
     """
 
-    def __init__(self, backplane: Backplane | None = None, *, callback_timeout: float = 5.0) -> None:
-        self.backplane: Backplane = MemoryBackplane() if backplane is None else backplane
+    def __init__(self, backplane: Backplane | str | None = None, *, callback_timeout: float = 5.0) -> None:
+        self.backplane: Backplane = _backplane(backplane)
         self.callback_timeout = callback_timeout
         self.calling: trio.Nursery | None = None
         """Runs callbacks; None when the rooms do not run."""
@@ -161,3 +161,13 @@ class Rooms:
     def next_member_id(self) -> str:
         """Return an id that no other member has, in any process."""
         return f"{self._process}-{next(self._numbers)}"
+
+
+def _backplane(given: Backplane | str | None) -> Backplane:
+    if given is None:
+        return MemoryBackplane()
+    if isinstance(given, str):
+        from trio_ws.rooms.redis import RedisBackplane  # noqa: PLC0415 - an extra
+
+        return RedisBackplane(given)
+    return given

@@ -105,7 +105,7 @@ class Room:
 
     @property
     def count(self) -> int:
-        """How many are in the room now, in this process. It changes in the step in which a join or leave takes effect."""
+        """How many are in the room now, in this process. It changes in the step in which a join or leave does."""
         return len(self._seats)
 
     async def presence(self) -> tuple[Present, ...]:
