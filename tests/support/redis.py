@@ -37,16 +37,26 @@ class RedisServer:
         self.folder = Path(tempfile.mkdtemp(prefix="trio-ws-redis-"))
         self.socket = self.folder / "socket"
         self.url = f"unix://{self.socket}"
-        self._options = options
+        self.options: list[str] = [*options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         assert PROGRAM is not None
-        always = ("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "")
+        always = [
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.socket),
+            "--dir",
+            str(self.folder),
+            "--save",
+            "",
+            *self.options,
+        ]
         log = (self.folder / "log").open("ab")
         with log:
-            self._process = subprocess.Popen([PROGRAM, *always, *self._options], stdout=log, stderr=log)
+            self._process = subprocess.Popen([PROGRAM, *always], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -104,6 +114,8 @@ class Line:
         self._flows.set()
         self.cut = False
         self.delay = 0.0
+        self.deaf = False
+        """Whether what Redis says is dropped, while it hears everything."""
 
     def cut_off(self) -> None:
         """End all connections, and let no other be made."""
@@ -144,15 +156,18 @@ class Line:
             return
         async with near, far:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._copy, near, far, nursery.cancel_scope)
-                nursery.start_soon(self._copy, far, near, nursery.cancel_scope)
+                nursery.start_soon(self._copy, near, far, nursery.cancel_scope, False)
+                nursery.start_soon(self._copy, far, near, nursery.cancel_scope, True)
 
-    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream, over: trio.CancelScope) -> None:
+    async def _copy(
+        self, source: trio.SocketStream, sink: trio.SocketStream, over: trio.CancelScope, answers: bool
+    ) -> None:
         try:
             async for data in source:
                 await trio.sleep(self.delay)
                 await self._flows.wait()
-                await sink.send_all(data)
+                if not (answers and self.deaf):
+                    await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         over.cancel()

@@ -250,7 +250,7 @@ def meaning(error: BaseException, where: str, prefix: str) -> BackplaneError:
                 "redis://name:password@host (no name for the default user; special characters as %40 for @), or the "
                 "user in Redis (ACL LIST)"
             )
-        if isinstance(cause, exceptions.AuthorizationError):
+        if isinstance(cause, exceptions.ResponseError) and not is_link_error(cause):
             return BackplaneRefused(
                 f"Redis at {where} does not let us do what a backplane does: {cause} Allow the user of the URL: "
                 f"ACL SETUSER name ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous"

@@ -12,10 +12,10 @@ import trio
 from trio_ws.errors import LocalProtocolError, MessageTooLarge
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Present
 from trio_ws.rooms.redis.attendance import Attendance
-from trio_ws.rooms.redis.calls import Call, Calls
+from trio_ws.rooms.redis.calls import Call, Calls, execute
 from trio_ws.rooms.redis.client import Client, Opener, Source
 from trio_ws.rooms.redis.feeds import Feeds, content
-from trio_ws.rooms.redis.keys import PUBLISH
+from trio_ws.rooms.redis.keys import CHECK, PUBLISH
 from trio_ws.rooms.redis.link import Link
 from trio_ws.rooms.redis.options import Options
 
@@ -85,7 +85,7 @@ class RedisBackplane(Backplane):
         self._calls = Calls(self.options)
         self._feeds = Feeds(self.options)
         self._attendance = Attendance(self.options, self._process)
-        link = Link(self._source, self._serve, self.options)
+        link = Link(self._source, self._check, self._serve, self.options)
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -102,7 +102,15 @@ class RedisBackplane(Backplane):
         if failure is not None:
             raise failure
 
+    async def _check(self, client: Client) -> None:
+        """See that Redis lets us do what we have to do."""
+        call = Call("", CHECK, (self._keys.stream(""),), (self._keys.news(""),))
+        (outcome,) = await execute(client, [call], self.options.command_timeout)
+        if isinstance(outcome, Exception):
+            raise outcome
+
     async def _serve(self, client: Client, pubsub: Any) -> None:
+        """Do over one link what there is to do, until it breaks."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._feeds.listen, pubsub, name="backplane: news")
             nursery.start_soon(self._feeds.run, client, pubsub, name="backplane: reading")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ATTEND", "PRESENCE", "PUBLISH", "Keys"]
+__all__ = ["ATTEND", "CHECK", "PRESENCE", "PUBLISH", "Keys"]
 
 
 class Keys:
@@ -51,6 +51,9 @@ class Keys:
         """The members of a room in one process."""
         return f"{self._of(room)}:members:{process}"
 
+
+CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
+"""See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
 
 PUBLISH: Final = """\
 local accepted = redis.call('GET', KEYS[2])

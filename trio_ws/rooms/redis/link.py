@@ -32,12 +32,20 @@ class Link:
 
     Args:
         source: makes clients.
+        check: is called with a client first, and fails if it is of no use.
         serve: is called with a client and its pub/sub, and runs until the link breaks.
         options: the backplane's.
     """
 
-    def __init__(self, source: Source, serve: Callable[[Client, Any], Awaitable[None]], options: Options) -> None:
+    def __init__(
+        self,
+        source: Source,
+        check: Callable[[Client], Awaitable[None]],
+        serve: Callable[[Client, Any], Awaitable[None]],
+        options: Options,
+    ) -> None:
         self._source = source
+        self._check = check
         self._serve = serve
         self._options = options
         self._pause = _FIRST_PAUSE
@@ -73,7 +81,7 @@ class Link:
         timeout = self._options.command_timeout
         async with self._source.open() as client:
             with trio.fail_after(2 * timeout):
-                await client.ping()
+                await self._check(client)
             async with unretried(client, timeout) as pubsub:
                 logger.info("linked to Redis at %s", self._source.where)
                 self._pause = _FIRST_PAUSE
