@@ -31,9 +31,11 @@ class RedisServer:
 
     Args:
         options: of the command line, beside those that are always given; `--port 0` among the latter.
+        configuration: a file to read, which a Sentinel needs.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, configuration: Path | None = None) -> None:
+        self._configuration = [] if configuration is None else [str(configuration)]
         self.folder = Path(tempfile.mkdtemp(prefix="trio-ws-redis-"))
         self.socket = self.folder / "socket"
         self.url = f"unix://{self.socket}"
@@ -56,7 +58,7 @@ class RedisServer:
         ]
         log = (self.folder / "log").open("ab")
         with log:
-            self._process = subprocess.Popen([PROGRAM, *always], stdout=log, stderr=log)
+            self._process = subprocess.Popen([PROGRAM, *self._configuration, *always], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -91,9 +93,9 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str) -> Iterator[RedisServer]:
+def redis_server(*options: str, configuration: Path | None = None) -> Iterator[RedisServer]:
     """Run a Redis for a block."""
-    server = RedisServer(*options)
+    server = RedisServer(*options, configuration=configuration)
     try:
         server.start()
         yield server

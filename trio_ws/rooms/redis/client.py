@@ -192,6 +192,12 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def only(error: BaseException) -> BaseException:
+    """Return the one error that a group has, or the group if it has several."""
+    found = list(leaves(error))
+    return found[0] if len(found) == 1 else error
+
+
 def is_link_error(outcome: object) -> bool:
     """Say whether what a command came to is the link's fault, or that of a Redis that is not ready: try it again."""
     exceptions = _coredis().exceptions

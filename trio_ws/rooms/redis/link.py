@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneRefused
-from trio_ws.rooms.redis.client import is_expected, meaning, unretried
+from trio_ws.rooms.redis.client import is_expected, meaning, only, unretried
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client, Source
@@ -96,7 +96,7 @@ class Link:
             return
         if not is_expected(error):
             if not self._started:
-                raise error
+                raise only(error)
             logger.error("error in the backplane: it goes on over a new link", exc_info=error)
             return
         problem = meaning(error, self._source.where, self._options.prefix)
