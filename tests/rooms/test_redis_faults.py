@@ -455,3 +455,40 @@ async def test_info_that_is_no_json_cannot_travel(redis) -> None:
         with pytest.raises(TypeError):
             near.enter("room", Present("a-1", {"socket": object()}))
         assert await near.presence("room") == ()
+
+
+async def test_a_message_that_was_refused_while_a_later_one_was_accepted_gets_a_new_number(redis) -> None:
+    """And the answers to both were lost: to be told that it is there would be wrong, and readers drop old numbers."""
+    async with two_processes(redis) as (line, near, far):
+        await say(far, "so that there is a connection for it")
+        ear, ids = Ear(), []
+        async with near.subscribe("room", ear, history=0):
+            line.deaf = True
+            redis.ask("CONFIG SET maxmemory 1mb")
+            async with trio.open_nursery() as nursery:
+
+                async def publish() -> None:
+                    ids.append(await far.publish("room", Prepared("refused at first"), NOBODY))
+
+                nursery.start_soon(publish)
+                await until(lambda: any(call.sent for call in far._running_calls._under_way))
+                await trio.sleep(0.1)
+                redis.ask("CONFIG SET maxmemory 0")
+                (call,) = far._running_calls._under_way
+                redis.ask(f"HSET {call.keys[1]} last {call.number + 5}")
+                line.cut_off()
+                line.deaf = False
+                line.mend()
+                far._running_calls._numbers = iter(range(call.number + 6, 10_000))
+            await ear.hears(1)
+        assert ear.data == ["refused at first"]
+        assert ids == ear.ids
+
+
+async def test_what_redis_knows_of_a_publisher_stays_small(redis) -> None:
+    async with two_processes(redis) as (_line, near, _far):
+        async with trio.open_nursery() as nursery:
+            for number in range(1000):
+                nursery.start_soon(say, near, number)
+        known = int(redis.ask(f"HLEN {near._keys.accepted('room', near._process)}")[1:])
+        assert 1 < known <= 256 + 64 + 1

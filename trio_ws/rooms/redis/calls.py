@@ -27,6 +27,8 @@ __all__ = ["Call", "Calls", "execute"]
 _BATCH: Final = 64
 """Calls that are sent in one go, at most; enough that the network's delay is shared by many."""
 _BATCH_BYTES: Final = 1024 * 1024
+_OVERTAKEN: Final = b""
+"""A script's answer if it was not run, and has to have a new number for that."""
 
 
 @attrs.define(eq=False)
@@ -39,7 +41,7 @@ class Call:
     keys: tuple[str, ...]
     arguments: tuple[str | bytes | int, ...]
     number: int = 0
-    """The script's last argument: greater with each call."""
+    """The script's last argument but one: greater with each call. The last one is the least of those sent with it."""
     sent: bool = False
     """Whether it may have been run."""
     wanted: bool = True
@@ -90,13 +92,16 @@ class Calls:
         return call.outcome
 
     async def _settled(self, call: Call) -> None:
-        call.number = next(self._numbers)
-        self._waiting.append(call)
-        self._bell.ring()
+        self._enqueue(call)
         try:
             await call.settled.wait()
         finally:
             call.wanted = False
+
+    def _enqueue(self, call: Call) -> None:
+        call.number, call.sent = next(self._numbers), False
+        self._waiting.append(call)
+        self._bell.ring()
 
     async def run(self, client: Client) -> None:
         """Run what waits, over one link, until it breaks.
@@ -117,9 +122,11 @@ class Calls:
             for call, outcome in zip(self._under_way, outcomes, strict=True):
                 if is_link_error(outcome):
                     broken = outcome
+                elif outcome == _OVERTAKEN:
+                    self._enqueue(call)
                 else:
                     call.settle(outcome)
-            self._under_way = [call for call in self._under_way if not call.settled.is_set()]
+            self._under_way = [call for call in self._under_way if not call.settled.is_set() and call.sent]
             if broken is not None:
                 raise broken
 
@@ -147,7 +154,7 @@ async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequ
             return await _execute_in_cluster(client, calls)
         async with client.pipeline(transaction=False, raise_on_error=False) as pipe:
             for call in calls:
-                pipe.eval(call.script, keys=call.keys, args=(*call.arguments, call.number))
+                pipe.eval(call.script, keys=call.keys, args=(*call.arguments, call.number, calls[0].number))
         results: Sequence[Any] = pipe.results
         return results
 
@@ -160,7 +167,9 @@ async def _execute_in_cluster(client: Client, calls: Sequence[Call]) -> Sequence
         for call in calls:
             if call.room == room:
                 try:
-                    outcomes[call] = await client.eval(call.script, keys=call.keys, args=(*call.arguments, call.number))
+                    outcomes[call] = await client.eval(
+                        call.script, keys=call.keys, args=(*call.arguments, call.number, calls[0].number)
+                    )
                 except Exception as error:
                     outcomes[call] = error
                     if is_link_error(error):

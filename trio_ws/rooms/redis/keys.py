@@ -40,7 +40,7 @@ class Keys:
         return f"{self._of(room)}:news"
 
     def accepted(self, room: str, publisher: str) -> str:
-        """What the stream has last accepted from a process."""
+        """The numbers of what the stream has lately accepted from a process, and the ids of these messages."""
         return f"{self._of(room)}:accepted:{publisher}"
 
     def processes(self, room: str) -> str:
@@ -56,32 +56,38 @@ CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[
 """See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
 
 PUBLISH: Final = """\
-local accepted = redis.call('GET', KEYS[2])
-if accepted then
-  local number, id = string.match(accepted, '^(%d+) (.+)$')
-  if tonumber(number) >= tonumber(ARGV[8]) then return id end
-end
+local known = redis.call('HGET', KEYS[2], ARGV[8])
+if known then return known end
+if tonumber(ARGV[8]) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
 local count = 1
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then count = tonumber(last[2][2]) + 1 end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
   'n', string.format('%.0f', count), 'p', ARGV[5], 's', ARGV[8], 'd', ARGV[6], 'x', ARGV[7])
+redis.call('HSET', KEYS[2], ARGV[8], id, 'last', ARGV[8])
+if redis.call('HLEN', KEYS[2]) > 256 then
+  for _, number in ipairs(redis.call('HKEYS', KEYS[2])) do
+    if number ~= 'last' and tonumber(number) < tonumber(ARGV[9]) then redis.call('HDEL', KEYS[2], number) end
+  end
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('SET', KEYS[2], ARGV[8] .. ' ' .. id, 'PX', ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('PUBLISH', ARGV[3], '')
 return id
 """
-"""Append a message: once, however often it is asked to.
+"""Append a message: once, however often it is asked to. Answer its id; '' if it is not there, and one with a greater
+number is, so that readers would take it for an old one: it wants a new number.
 
 Keys: stream, accepted. Arguments: the stream's length, its lifetime in ms, the channel, how long in ms to know the
-message again, the publishing process, the message, whom it is not for, the process's number of the message. An entry
-has its place in the stream as `n`, by which readers see that something is missing."""
+message again, the publishing process, the message, whom it is not for, the process's number of the message, and its
+least number of those under way. An entry has its place in the stream as `n`, by which readers see that something is
+missing."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[3] == 'anew' then redis.call('DEL', KEYS[2]) end
-for i = 4, #ARGV - 1, 2 do
+for i = 4, #ARGV - 2, 2 do
   if ARGV[i + 1] == '' then
     redis.call('HDEL', KEYS[2], ARGV[i])
   else
