@@ -20,7 +20,7 @@ SANITIZED := build/sanitized
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz codec lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz codec scaling lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ fuzz: $(INSTALLED) ## fuzz the compiled codec against the pure one, for a minute
 
 codec: $(INSTALLED) ## measure both codecs, in nanoseconds
 	$(RUN) benchmarks/codec.py
+
+scaling: $(INSTALLED) ## measure rooms: one worker in memory, two workers with a Redis of their own
+	$(RUN) benchmarks/scaling.py $(ARGS)
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .

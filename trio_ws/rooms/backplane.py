@@ -32,6 +32,8 @@ class Entry:
     message: Prepared
     exclude: frozenset[str]
     """The ids of the members that it is not for."""
+    more: bool = False
+    """Whether another one is delivered in the same scheduler turn, right after it."""
 
 
 Subscriber: TypeAlias = Callable[[Entry], None]

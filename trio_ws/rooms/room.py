@@ -275,7 +275,7 @@ class Room:
         message, exclude = self._stamp(entry), entry.exclude
         if message is None:
             return
-        hold = self._publishers > 1  # what many say at once leaves in few system calls
+        hold = entry.more or self._publishers > 1  # what many say at once leaves in few system calls
         for seat in self._seats.values():
             if exclude and seat.member.id in exclude:
                 continue

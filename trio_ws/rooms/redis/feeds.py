@@ -57,10 +57,10 @@ class _Record(NamedTuple):
     entry: Entry
 
 
-def _record(identifier: bytes, fields: dict[bytes, bytes]) -> _Record:
+def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> _Record:
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
     message = Prepared(data.decode() if kind == b"t" else data)
-    entry = Entry(identifier.decode(), message, frozenset(fields[b"x"].decode().split()))
+    entry = Entry(identifier.decode(), message, frozenset(fields[b"x"].decode().split()), more)
     return _Record(int(fields[b"n"]), fields[b"p"].decode(), int(fields[b"s"]), entry)
 
 
@@ -262,7 +262,7 @@ class Feeds:
                 await self._catch_up(client, feed)  # what was said before is not for who comes now
             end = feed.position or "+"
             found = await client.xrevrange(self._keys.stream(feed.room), end, "-", count=subscription.size + 1)
-            records = list(self._records(feed.room, reversed(found)))
+            records = list(self._records(feed.room, found[::-1]))
             if feed.position is None:
                 feed.begin(records)
             if self._opening.pop(subscription, None) is not None:  # else it was cancelled meanwhile
@@ -326,10 +326,10 @@ class Feeds:
         milliseconds = int(self._options.retention * 1000)
         await together(client, [methodcaller("pexpire", key, milliseconds) for key in keys])
 
-    def _records(self, room: str, entries: Iterable[Any]) -> Iterable[_Record]:
-        for entry in entries:
+    def _records(self, room: str, entries: Sequence[Any]) -> Iterable[_Record]:
+        for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
             try:
-                yield _record(entry.identifier, entry.field_values)
+                yield _record(entry.identifier, entry.field_values, more=left > 0)
             except (KeyError, ValueError):
                 logger.exception("the stream of the room %r has an entry that is not ours: %r", room, entry.identifier)
 
