@@ -6,14 +6,17 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import coredis
 import pytest
 import trio
 from support.redis import Line, RedisServer, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, LocalProtocolError, MessageTooLarge
 from trio_ws.prepared import Prepared
-from trio_ws.rooms import Present
+from trio_ws.rooms import Entry, Present
 from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.rooms.redis.calls import Call, execute
+from trio_ws.rooms.redis.feeds import _Feed, _Record
 
 from .conformance import NOBODY, Ear
 
@@ -199,7 +202,7 @@ async def test_publishing_while_redis_is_away_waits_and_then_succeeds(redis) -> 
 async def test_publishing_while_redis_is_away_for_too_long_is_an_error_and_publishes_nothing(redis) -> None:
     async with two_processes(redis, publish_timeout=0.3) as (line, near, far):
         ear = Ear()
-        async with near.subscribe("room", ear, history=0):
+        async with near.subscribe("room", ear, history=0), far.subscribe("far", Ear(), history=0):
             line.cut_off()
             await trio.sleep(0.05)  # so that the link is known to be broken
             with pytest.raises(BackplaneUnavailable, match="publish_timeout") as caught:
@@ -212,6 +215,8 @@ async def test_publishing_while_redis_is_away_for_too_long_is_an_error_and_publi
                     pytest.fail("it is open")
             async with near.subscribe("near", Ear(), history=0):
                 pass
+            with pytest.raises(BackplaneUnavailable, match="'far' could not be read"):
+                await far.sync("far")
             line.mend()
             await linked(far)
             async with far.subscribe("new", Ear(), history=0):
@@ -492,3 +497,156 @@ async def test_what_redis_knows_of_a_publisher_stays_small(redis) -> None:
                 nursery.start_soon(say, near, number)
         known = int(redis.ask(f"HLEN {near._keys.accepted('room', near._process)}")[1:])
         assert 1 < known <= 256 + 64 + 1
+
+
+async def test_a_command_that_redis_refuses_is_the_publishers_error(redis) -> None:
+    redis.ask("SET trio_ws:{=room}:messages text")
+    async with two_processes(redis) as (_line, near, _far):
+        with pytest.raises(BackplaneRefused, match="wrong kind of value"):
+            await say(near, "?")
+
+
+async def test_publishing_waits_for_the_end_of_a_failover(redis) -> None:
+    """A primary that has become a replica takes nothing; in a moment there is another, or it is one again."""
+    async with two_processes(redis) as (_line, near, far):
+        ear = Ear()
+        near.enter("room", Present("a-1", {}))
+        async with far.subscribe("room", ear, history=0):
+            await say(near, "before")
+            redis.ask("REPLICAOF 127.0.0.1 1")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, near, "meanwhile")
+                await trio.sleep(0.3)
+                assert "before" in ear.data
+                assert "meanwhile" not in ear.data
+                redis.ask("REPLICAOF NO ONE")
+            await ear.hears(2)
+            assert ear.data == ["before", "meanwhile"]
+
+
+async def test_who_leaves_at_the_end_is_gone_at_once(redis) -> None:
+    async with two_processes(redis, presence_timeout=30) as (_line, near, _far):
+        last = RedisBackplane(redis.url)
+        async with last.running():
+            last.enter("room", Present("a-1", {}))
+            await until_present(near, "room", 1)
+            last.leave("room", "a-1")
+        assert await near.presence("room") == ()
+
+
+async def test_an_end_without_a_link_is_an_end_all_the_same(redis) -> None:
+    async with line_to(redis) as line:
+        for pause in (0, 0.02):
+            backplane = RedisBackplane(line.url, **QUICK)
+            async with backplane.running():
+                await say(backplane, "said")
+                backplane.enter("room", Present("a-1", {}))
+                line.cut_off()
+                await trio.sleep(pause)
+            line.mend()
+
+
+async def test_subscriptions_come_and_go_while_others_are_being_opened(redis) -> None:
+    async with two_processes(redis, command_timeout=5) as (line, near, far):
+        line.delay = 0.02
+        ears, opened = [Ear() for _ in range(30)], set()
+
+        async def listen(number: int) -> None:
+            await trio.sleep(0.004 * number)
+            with trio.CancelScope() as scope:
+                if number % 3 == 0:
+                    scope.deadline = trio.current_time() + 0.01 * (number % 5 + 1)
+                async with far.subscribe(f"room {number % 10}", ears[number], history=2):
+                    scope.deadline = trio.current_time() + 20
+                    opened.add(number)
+                    await ears[number].hears(1)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                nursery.start_soon(listen, number)
+            await until(lambda: len([number for number in opened if number % 3]) == 20)
+            for number in range(10):
+                await near.publish(f"room {number}", Prepared("said"), NOBODY)
+        heard = [ear.data for number, ear in enumerate(ears) if number % 3]
+        assert heard == [["said"]] * 20
+        await until(lambda: not far._feeds._channels)
+        assert far._feeds._feeds == {}
+
+
+async def test_who_comes_while_a_process_is_behind_hears_nothing_from_before(redis) -> None:
+    async with two_processes(redis, command_timeout=5) as (line, near, far):
+        early, late = Ear(), Ear()
+        async with far.subscribe("room", early, history=50):
+            line.hold()
+            await say(near, *range(40))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep, 0.05)
+                nursery.start_soon(far.sync, "room")
+                line.let_go()
+                async with far.subscribe("room", late, history=50) as log:
+                    assert [entry.message.data for entry in log] == [str(number) for number in range(40)]
+                    await say(near, "now")
+                    await late.hears(1)
+            assert late.data == ["now"]
+            assert early.data == [*[str(number) for number in range(40)], "now"]
+
+
+async def test_a_message_that_is_in_the_stream_twice_is_in_the_history_once(redis) -> None:
+    for place in (1, 2):
+        redis.ask(f"XADD trio_ws:{{=room}}:messages * n {place} p abc s 1 d tsaid x ''")
+    async with two_processes(redis) as (_line, near, _far):
+        async with near.subscribe("room", Ear(), history=5) as log:
+            assert [entry.message.data for entry in log] == ["said"]
+
+
+async def test_an_error_in_a_subscriber_is_logged_and_the_next_entry_is_delivered(redis, caplog) -> None:
+    async with two_processes(redis) as (_line, near, far):
+        ear = Ear()
+
+        def deliver(entry) -> None:
+            if entry.message.data == "wrong":
+                raise ZeroDivisionError
+            ear(entry)
+
+        async with far.subscribe("room", deliver, history=0):
+            await say(near, "wrong", "right")
+            await ear.hears(1)
+        assert ear.data == ["right"]
+        assert "error in the backplane" in caplog.text
+
+
+def test_a_feed_knows_only_so_many_publishers() -> None:
+    feed = _Feed("room")
+    for number in range(3000):
+        assert feed.is_new(_Record(number, f"process {number}", 1, Entry("1-1", Prepared(""), NOBODY)))
+    assert len(feed._publishers) == 1024
+    assert not feed.is_new(_Record(1, "process 2999", 1, Entry("1-1", Prepared(""), NOBODY)))
+
+
+async def test_in_a_cluster_one_rooms_trouble_is_not_anothers_and_no_later_call_overtakes() -> None:
+    """A fake, as no cluster can be told to fail at a certain command."""
+    made: list[str] = []
+
+    class Cluster(coredis.RedisCluster):
+        def __init__(self) -> None:
+            pass
+
+        async def eval(self, script: str, keys: object, args: tuple[str, ...]) -> bytes:
+            await trio.lowlevel.checkpoint()
+            made.append(args[0])
+            if args[0] == "slow":
+                raise TimeoutError
+            if args[0] == "full":
+                raise coredis.exceptions.ResponseError("OOM command not allowed")
+            return args[0].encode()
+
+    calls = [
+        Call(room, "", (), (text,), number)
+        for number, (room, text) in enumerate([("a", "slow"), ("a", "after"), ("b", "full"), ("b", "well")], 1)
+    ]
+    slow, after, full, well = await execute(Cluster(), calls, 5)
+    assert isinstance(slow, TimeoutError)
+    assert isinstance(after, TimeoutError)
+    assert isinstance(full, coredis.exceptions.ResponseError)
+    assert well == b"well"
+    assert "after" not in made

@@ -183,8 +183,7 @@ class Feeds:
         try:
             await self._within_timeout(done, f"the messages of the room {room!r} could not be read")
         finally:
-            if done in feed.syncs:
-                feed.syncs.remove(done)
+            feed.syncs.remove(done)
 
     async def _within_timeout(self, event: trio.Event, problem: str) -> None:
         timeout = self._options.publish_timeout
@@ -255,23 +254,28 @@ class Feeds:
 
     async def _open(self, client: Client) -> None:
         """Open subscriptions: the log begins with what is there when nothing that comes can be missed any more."""
-        for subscription, feed in list(self._opening.items())[:_AT_ONCE]:
-            if self._keys.news(feed.room).encode() not in self._channels:
-                continue
+        due: dict[_Feed, _Subscription] = {}
+        for subscription, feed in self._opening.items():
+            if len(due) < _AT_ONCE and self._keys.news(feed.room).encode() in self._channels:
+                due.setdefault(feed, subscription)  # one at a time for each: the first one decides where it begins
+        for feed in due:
             if feed.position is not None:
                 await self._catch_up(client, feed)  # what was said before is not for who comes now
-            end = feed.position or "+"
-            found = await client.xrevrange(self._keys.stream(feed.room), end, "-", count=subscription.size + 1)
+        commands = [
+            methodcaller("xrevrange", self._keys.stream(feed.room), feed.position or "+", "-", count=each.size + 1)
+            for feed, each in due.items()
+        ]
+        answers = await together(client, commands)
+        for (feed, subscription), found in zip(due.items(), answers, strict=True):
             records = list(self._records(feed.room, found[::-1]))
             if feed.position is None:
                 feed.begin(records)
-            if self._opening.pop(subscription, None) is not None:  # else it was cancelled meanwhile
-                seen = _Feed(feed.room)
-                for record in records:
-                    if seen.is_new(record):
-                        subscription.log.append(record.entry)
-                subscription.opened.set()
-                self._news[feed.room] = None
+            seen = _Feed(feed.room)
+            for record in filter(seen.is_new, records):
+                subscription.log.append(record.entry)
+            subscription.opened.set()
+            self._opening.pop(subscription, None)  # it may be gone, if it was cancelled meanwhile
+            self._news[feed.room] = None
 
     async def _read(self, client: Client) -> None:
         rooms = [room for room in self._news if room in self._feeds][:_AT_ONCE]

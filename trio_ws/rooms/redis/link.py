@@ -23,6 +23,8 @@ logger: Final = logging.getLogger("trio_ws")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 """Seconds; a Redis that is restarted is back in less, and a process that asks every other second disturbs nobody."""
+_LASTING: Final = 5.0
+"""Seconds after which a link was a good one: the next pause is short again."""
 _CLOSING: Final = 1.0
 """Seconds to close it."""
 
@@ -62,12 +64,14 @@ class Link:
         """
         with self._scope:
             while True:
+                begun = trio.current_time()
                 try:
                     await self._hold(task_status)
                 except Exception as error:
                     self._explain(error)
                 if self._ended:
                     break
+                self._pause = self._pause if trio.current_time() < begun + _LASTING else _FIRST_PAUSE
                 await trio.sleep(self._pause * random.uniform(0.8, 1.2))
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
@@ -84,7 +88,6 @@ class Link:
                 await self._check(client)
             async with unretried(client, timeout) as pubsub:
                 logger.info("linked to Redis at %s", self._source.where)
-                self._pause = _FIRST_PAUSE
                 if not self._started:
                     self._started = self._scope.shield = True
                     task_status.started()
