@@ -27,17 +27,22 @@ PATIENCE = 60.0
 
 
 class Worker:
-    """A process of `worker.py`."""
+    """A process of `worker.py`, as a visitor of one room sees it."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, room: str = "r") -> None:
         self.process = process
         self.url = f"ws://127.0.0.1:{port}"
+        self.room = room
+        self._port = port
+
+    def for_room(self, room: str) -> Worker:
+        return Worker(self.process, self._port, room)
 
     @asynccontextmanager
     async def in_room(self, user: str, **query: str) -> AsyncIterator[tuple[WebSocket, dict[str, Any]]]:
         """Be in the room, after hearing whether nothing was missed; what comes before that is history."""
         text = "&".join(f"{name}={value}" for name, value in {"user": user, **query}.items())
-        async with open_websocket(f"{self.url}/room/r?{text}") as ws:
+        async with open_websocket(f"{self.url}/room/{self.room}?{text}") as ws:
             history = []
             with trio.fail_after(PATIENCE):
                 while "recovered" not in (message := await ws.receive_json()):
@@ -76,10 +81,27 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[list[Worker]]:
+    """Two workers for several tests."""
+    with redis_server() as redis:
+        processes = [begin(redis.url, {}, name) for name in ("one", "two")]
+        try:
+            yield [Worker(process, int(process.stdout.readline())) for process in processes]
+        finally:
+            for process in processes:
+                process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture
+def pair(lasting: list[Worker], request: pytest.FixtureRequest) -> list[Worker]:
+    return [worker.for_room(request.node.name) for worker in lasting]
+
+
 async def present(worker: Worker, users: list[str]) -> float:
     """Wait until exactly these are present, as a worker sees it; return how many seconds that took."""
     start = time.monotonic()
-    async with open_websocket(f"{worker.url}/present/r") as ws:
+    async with open_websocket(f"{worker.url}/present/{worker.room}") as ws:
         with trio.fail_after(PATIENCE):
             while True:
                 await ws.send("?")
@@ -99,62 +121,63 @@ async def data(ws: WebSocket, count: int) -> list[Any]:
     return said
 
 
-async def test_members_of_one_room_hear_and_see_each_other_in_two_processes(redis) -> None:
-    async with workers(redis.url, "one", "two") as (one, two):
-        async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
-            await ann.send_json("from Ann")
-            assert await data(bob, 1) == ["from Ann"]
-            await bob.send_json("from Bob")
-            assert await data(ann, 2) == ["from Ann", "from Bob"]
-            for worker in (one, two):
-                await present(worker, ["Ann", "Bob"])
-        await present(one, [])
+async def test_members_of_one_room_hear_and_see_each_other_in_two_processes(pair) -> None:
+    one, two = pair
+    async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
+        await ann.send_json("from Ann")
+        assert await data(bob, 1) == ["from Ann"]
+        await bob.send_json("from Bob")
+        assert await data(ann, 2) == ["from Ann", "from Bob"]
+        for worker in (one, two):
+            await present(worker, ["Ann", "Bob"])
+    await present(one, [])
 
 
-async def test_who_comes_back_to_another_process_gets_what_it_missed_once(redis) -> None:
+async def test_who_comes_back_to_another_process_gets_what_it_missed_once(pair) -> None:
     """Also when it comes at once, and that process has not read what it has seen."""
-    async with workers(redis.url, "one", "two") as (one, two):
-        async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
-            seen = ""
-            for turn in range(10):
-                worker = (one, two)[turn % 2]
-                async with worker.in_room("Cid", since=seen) as (cid, greeting):
-                    assert greeting["recovered"] is bool(turn)
-                    await ann.send_json(f"said {turn}")
-                    said = greeting["history"]
-                    with trio.fail_after(PATIENCE):
-                        while not said or said[-1]["data"] != f"said {turn}":
-                            said.append(await cid.receive_json())
-                    expected = [f"missed {turn}", f"said {turn}"] if turn else [f"said {turn}"]
-                    assert [each["data"] for each in said] == expected
-                    seen = said[-1]["id"]
-                await bob.send_json(f"missed {turn + 1}")
+    one, two = pair
+    async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
+        seen = ""
+        for turn in range(10):
+            worker = (one, two)[turn % 2]
+            async with worker.in_room("Cid", since=seen) as (cid, greeting):
+                assert greeting["recovered"] is bool(turn)
+                await ann.send_json(f"said {turn}")
+                said = greeting["history"]
                 with trio.fail_after(PATIENCE):
-                    while "published" not in await bob.receive_json():
-                        pass
+                    while not said or said[-1]["data"] != f"said {turn}":
+                        said.append(await cid.receive_json())
+                expected = [f"missed {turn}", f"said {turn}"] if turn else [f"said {turn}"]
+                assert [each["data"] for each in said] == expected
+                seen = said[-1]["id"]
+            await bob.send_json(f"missed {turn + 1}")
+            with trio.fail_after(PATIENCE):
+                while "published" not in await bob.receive_json():
+                    pass
 
 
-async def test_who_comes_back_after_too_long_or_from_nowhere_is_told_so(redis) -> None:
-    async with workers(redis.url, "one") as (one,):
-        async with one.in_room("Ann", since="1-1") as (ann, greeting):
-            assert greeting["recovered"] is False
-            for number in range(5):
-                await ann.send_json(number)
-            assert await data(ann, 5) == list(range(5))
-            async with one.in_room("Bob") as (_, new):
-                assert new["recovered"] is None
-                assert [each["data"] for each in new["history"]] == [2, 3, 4]
-            async with one.in_room("Bob", since="whatever") as (_, lost):
-                assert lost["recovered"] is False
+async def test_who_comes_back_after_too_long_or_from_nowhere_is_told_so(pair) -> None:
+    one, _ = pair
+    async with one.in_room("Ann", since="1-1") as (ann, greeting):
+        assert greeting["recovered"] is False
+        for number in range(5):
+            await ann.send_json(number)
+        assert await data(ann, 5) == list(range(5))
+        async with one.in_room("Bob") as (_, new):
+            assert new["recovered"] is None
+            assert [each["data"] for each in new["history"]] == [2, 3, 4]
+        async with one.in_room("Bob", since="whatever") as (_, lost):
+            assert lost["recovered"] is False
 
 
-async def test_history_is_there_after_the_last_member_has_left_and_the_process_has_ended(redis) -> None:
-    async with workers(redis.url, "one") as (one,):
-        async with one.in_room("Ann") as (ann, _):
-            for number in range(5):
-                await ann.send_json(number)
-            await data(ann, 5)
-    async with workers(redis.url, "two") as (two,), two.in_room("Bob") as (_, greeting):
+async def test_history_is_there_after_the_last_member_has_left_also_in_another_process(pair) -> None:
+    one, two = pair
+    async with one.in_room("Ann") as (ann, _):
+        for number in range(5):
+            await ann.send_json(number)
+        await data(ann, 5)
+    await present(two, [])
+    async with two.in_room("Bob") as (_, greeting):
         assert [each["data"] for each in greeting["history"]] == [2, 3, 4]
 
 
@@ -206,7 +229,7 @@ async def publish_and_kill(count: int, kills: int) -> dict[str, Any]:
         async with workers(redis.url, "one", "two", **options) as both:
 
             async def publish(worker: Worker) -> None:
-                async with open_websocket(f"{worker.url}/publish/r?count={count // 2}&tasks=5") as ws:
+                async with open_websocket(f"{worker.url}/publish/{worker.room}?count={count // 2}&tasks=5") as ws:
                     async for identifier in ws:
                         acknowledged.append(json.loads(identifier))
 
