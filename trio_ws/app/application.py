@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
+from trio_ws.app.everyone import Everyone
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED, Page, Pages
 from trio_ws.app.router import Router
 from trio_ws.app.visit import Visit
@@ -108,6 +109,8 @@ class App(Router):
         )
         self._pages = Pages()
         self._rooms = Rooms(backplane)
+        self.everyone: Everyone = Everyone(self._rooms.backplane)
+        """The application's connections in this process."""
         self._close_codes: dict[type[BaseException], int] = {BackplaneUnavailable: CloseCode.TRY_AGAIN_LATER}
         self._on_error: Callable[[WebSocket, BaseException], Any] | None = None
         self._nursery: trio.Nursery | None = None
@@ -172,6 +175,21 @@ class App(Router):
         """
         return self._rooms.room(name, **options)
 
+    async def broadcast(self, message: Any) -> None:
+        """Send one message to all connections of the application, in all processes. It waits for none of them.
+
+        They get all that is said in this way in one order. One whose outbox is full is closed with 1013.
+
+        Args:
+            message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
+
+        Raises:
+            BackplaneError: as `Room.publish` raises it.
+            TypeError: it cannot be encoded; likewise ValueError.
+            trio.Cancelled: nobody got it; with Redis, unless it was on its way.
+        """
+        await self.everyone.tell(message)
+
     def url_for(self, name: str, /, **parameters: Any) -> str:
         """Return the path of a route, with its parameters filled in.
 
@@ -230,7 +248,7 @@ class App(Router):
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
-                async with self._rooms.running(), lifespan:
+                async with self._rooms.running(), self.everyone.hearing(), lifespan:
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None
