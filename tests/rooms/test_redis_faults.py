@@ -326,6 +326,22 @@ async def test_a_cancelled_publisher_disturbs_no_other(redis) -> None:
             assert len(set(ear.ids)) == len(set(ear.data)) == len(ear.data)
 
 
+async def test_publishers_who_gave_up_while_redis_was_away_leave_nothing_behind(redis) -> None:
+    async with two_processes(redis, publish_timeout=0.1) as (line, _near, far):
+        line.cut_off()
+        await trio.sleep(0.05)
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                for number in range(20):
+
+                    @nursery.start_soon
+                    async def publish(number: int = number) -> None:
+                        with pytest.raises(BackplaneUnavailable):
+                            await say(far, number)
+
+        assert not far._running_calls._waiting
+
+
 async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
     async with two_processes(redis, max_waiting=5) as (line, near, far):
         ear = Ear()
@@ -363,6 +379,25 @@ async def test_a_redis_that_comes_back_empty_is_a_gap_of_unknown_size(redis, cap
             with trio.fail_after(10):
                 while len(await far.presence("room")) != 1:
                     await trio.sleep(0.01)
+
+
+async def test_a_redis_that_comes_back_with_an_older_state_doubles_nothing(redis) -> None:
+    """As after a failover: what was said before this process came is not said to it now."""
+    async with two_processes(redis) as (line, near, far):
+        await say(near, *range(5))
+        redis.ask("COPY trio_ws:{=room}:messages kept")
+        ear, lost = Ear(), []
+        async with far.subscribe("room", ear, history=0, gap=lost.append):
+            await say(near, "gone with the primary")
+            await ear.hears(1)
+            line.cut_off()
+            redis.ask("COPY kept trio_ws:{=room}:messages REPLACE")
+            line.mend()
+            await until(lambda: lost == [None])
+            await say(near, "anew")
+            await ear.hears(2)
+        assert ear.data == ["gone with the primary", "anew"]
+        assert lost == [None]
 
 
 async def test_a_room_that_is_deleted_in_redis_is_a_gap(redis) -> None:

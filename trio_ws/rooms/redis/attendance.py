@@ -70,8 +70,12 @@ class Attendance:
     def _change(self, room: str, member: str, info: str) -> None:
         if self._linked:
             self._changes.setdefault(room, {})[member] = info
-            self._quiet = trio.Event()
+            self._unsettle()
             self._bell.ring()
+
+    def _unsettle(self) -> None:
+        if self._quiet.is_set():
+            self._quiet = trio.Event()
 
     def question(self, room: str) -> Call:
         """Return the call that asks who is in a room."""
@@ -98,6 +102,7 @@ class Attendance:
         self._changes = {}
         self._anew = {*self._told, *self._present}
         self._linked = True
+        self._unsettle()
         beat = self._options.presence_timeout / 3
         try:
             while True:
@@ -114,7 +119,7 @@ class Attendance:
 
     async def settled(self) -> None:
         """Wait until Redis knows what it should, or the link has broken."""
-        while self._linked and self._changes:
+        if self._linked:
             await self._quiet.wait()
 
     async def _tell(self, client: Client, rooms: list[str]) -> None:

@@ -97,6 +97,8 @@ class Calls:
             await call.settled.wait()
         finally:
             call.wanted = False
+            if call in self._waiting:
+                self._waiting.remove(call)
 
     def _enqueue(self, call: Call) -> None:
         call.number, call.sent = next(self._numbers), False
@@ -135,10 +137,9 @@ class Calls:
         size = 0
         while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
             call = self._waiting.popleft()
-            if call.wanted:
-                call.sent = True
-                size += call.size
-                batch.append(call)
+            call.sent = True
+            size += call.size
+            batch.append(call)
         return batch
 
 

@@ -115,9 +115,9 @@ class _Feed:
         """Return the subscriptions that have begun."""
         return [each for each in self.subscriptions if each.opened.is_set()]
 
-    def restart(self) -> None:
-        """The stream does not hold what was read last: Redis has lost it. Read what it has from its beginning."""
-        self.position, self._place = _BEGINNING, None
+    def begin_again(self, records: Sequence[_Record]) -> None:
+        """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""
+        self.begin(records)
         self.lose(None)
 
     def _check(self, place: int) -> None:
@@ -218,12 +218,11 @@ class Feeds:
             feed.verified = False
         self._poll()
         while True:
-            with trio.fail_after(self._options.command_timeout):
-                await self._tune(pubsub)
-                await self._open(client)
-                await self._read(client)
-                if trio.current_time() >= self._touch_due:
-                    await self._touch(client)
+            await self._tune(pubsub)
+            await self._open(client)
+            await self._read(client)
+            if trio.current_time() >= self._touch_due:
+                await self._touch(client)
             if trio.current_time() >= self._poll_due:
                 self._poll()
             if not self._news and not self._opening:
@@ -242,10 +241,11 @@ class Feeds:
         wanted = {self._keys.news(room).encode(): room for room in self._feeds}
         new = [channel for channel in wanted if channel not in self._channels]
         old = [channel for channel in self._channels if channel not in wanted]
-        if new:
-            await pubsub.subscribe(*new)
-        if old:
-            await pubsub.unsubscribe(*old)
+        with trio.fail_after(self._options.command_timeout):
+            if new:
+                await pubsub.subscribe(*new)
+            if old:
+                await pubsub.unsubscribe(*old)
         for channel in old:
             del self._channels[channel]
         for channel in new:
@@ -265,7 +265,7 @@ class Feeds:
             methodcaller("xrevrange", self._keys.stream(feed.room), feed.position or "+", "-", count=each.size + 1)
             for feed, each in due.items()
         ]
-        answers = await together(client, commands)
+        answers = await self._ask(client, commands)
         for (feed, subscription), found in zip(due.items(), answers, strict=True):
             records = list(self._records(feed.room, found[::-1]))
             if feed.position is None:
@@ -300,7 +300,7 @@ class Feeds:
             self._news.pop(feed.room, None)
         syncs = [feed.syncs[:] for feed in feeds]
         streams = [{self._keys.stream(feed.room): feed.position} for feed in feeds]
-        answers = await together(client, [methodcaller("xread", stream, count=_COUNT) for stream in streams])
+        answers = await self._ask(client, [methodcaller("xread", stream, count=_COUNT) for stream in streams])
         more = False
         for feed, answer, done in zip(feeds, answers, syncs, strict=True):
             entries = [entry for found in (answer or {}).values() for entry in found]
@@ -316,11 +316,11 @@ class Feeds:
     async def _verify(self, client: Client, feeds: Sequence[_Feed]) -> None:
         """Over a new link: see that the stream is the one that was read before."""
         keys = [self._keys.stream(feed.room) for feed in feeds]
-        answers = await together(client, [methodcaller("xrevrange", key, "+", "-", count=1) for key in keys])
+        answers = await self._ask(client, [methodcaller("xrevrange", key, "+", "-", count=1) for key in keys])
         for feed, answer in zip(feeds, answers, strict=True):
             newest = answer[0].identifier.decode() if answer else _BEGINNING
             if _order(newest) < _order(feed.position or _BEGINNING):
-                feed.restart()
+                feed.begin_again(list(self._records(feed.room, answer)))
             feed.verified = True
 
     async def _touch(self, client: Client) -> None:
@@ -328,7 +328,11 @@ class Feeds:
         self._touch_due = trio.current_time() + self._options.retention / 4
         keys = [self._keys.stream(room) for room in self._feeds]
         milliseconds = int(self._options.retention * 1000)
-        await together(client, [methodcaller("pexpire", key, milliseconds) for key in keys])
+        await self._ask(client, [methodcaller("pexpire", key, milliseconds) for key in keys])
+
+    async def _ask(self, client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
+        with trio.fail_after(self._options.command_timeout):
+            return await together(client, commands)
 
     def _records(self, room: str, entries: Sequence[Any]) -> Iterable[_Record]:
         for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):

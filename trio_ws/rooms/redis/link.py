@@ -52,7 +52,7 @@ class Link:
         self._options = options
         self._pause = _FIRST_PAUSE
         self._scope = trio.CancelScope()
-        self._serving = trio.CancelScope()
+        self._serving: trio.CancelScope | None = None
         self._started = self._ended = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -69,6 +69,7 @@ class Link:
                     await self._hold(task_status)
                 except Exception as error:
                     self._explain(error)
+                self._serving = None
                 if self._ended:
                     break
                 self._pause = self._pause if trio.current_time() < begun + _LASTING else _FIRST_PAUSE
@@ -78,8 +79,11 @@ class Link:
     def end(self) -> None:
         """Give up the link: first what is done over it, then the link itself, which coredis wants to close in order."""
         self._ended = True
-        self._serving.cancel(reason="the backplane ends")
-        self._scope.deadline = trio.current_time() + _CLOSING
+        if self._serving is None:
+            self._scope.cancel(reason="the backplane ends")
+        else:
+            self._serving.cancel(reason="the backplane ends")
+            self._scope.deadline = trio.current_time() + _CLOSING
 
     async def _hold(self, task_status: trio.TaskStatus[None]) -> None:
         timeout = self._options.command_timeout
@@ -91,7 +95,8 @@ class Link:
                 if not self._started:
                     self._started = self._scope.shield = True
                     task_status.started()
-                with trio.CancelScope() as self._serving:
+                self._serving = trio.CancelScope()
+                with self._serving:
                     await self._serve(client, pubsub)
 
     def _explain(self, error: Exception) -> None:
