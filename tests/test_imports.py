@@ -38,9 +38,11 @@ LAYERS = {
     "events": 2,
     "handshake": 2,
     "inbox": 2,
+    "instruments": 2,
     "keepalive": 2,
     "lifecycle": 2,
     "listening": 2,
+    "log": 2,
     "opening": 2,
     "pings": 2,
     "prepared": 2,
@@ -51,6 +53,8 @@ LAYERS = {
     "service": 2,
     "serving": 2,
     "settings": 2,
+    "statistics": 2,
+    "tap": 2,
     "timers": 2,
     "transport": 2,
     "verdict": 2,
@@ -79,7 +83,7 @@ SOCKETS = {"asyncio", "select", "selectors", "socket", "trio.socket"}
 CLOCKS_AND_IO = SOCKETS | {"datetime", "logging", "ssl", "threading", "time"}
 VALUES = {"attrs", "typing_extensions"}
 WIRE = {"h11", "wsproto"}
-APPLICATION = {"anyio", "coredis", "itsdangerous", "pydantic", "pydantic_core"}
+APPLICATION = {"anyio", "coredis", "itsdangerous", "prometheus_client", "pydantic", "pydantic_core"}
 
 RULES = {
     0: Rule(set(), VALUES, CLOCKS_AND_IO),
@@ -96,12 +100,14 @@ FACES_OF_L2 = {
     "channel",  # an interface
     "codec",
     "disconnect",
+    "instruments",
     "prepared",
     "running",
     "server",
     "service",
     "serving",
     "settings",
+    "statistics",
     "websocket",
 }
 

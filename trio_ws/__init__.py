@@ -29,6 +29,7 @@ from trio_ws.errors import (
     WebSocketException,
 )
 from trio_ws.headers import Headers
+from trio_ws.instruments import Instrument
 from trio_ws.messages import WebSocketMessage
 from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.reconnect import reconnect
@@ -109,6 +110,7 @@ __all__ = [
     "Depends",
     "Header",
     "Headers",
+    "Instrument",
     "InvalidMessage",
     "Limits",
     "LocalProtocolError",

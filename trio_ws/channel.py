@@ -43,6 +43,8 @@ class Channel(ABC):
         watcher: told of the end of the connection.
         reads: whether somebody has called a receiving method so far.
         callbacks: how many callbacks of a listener's are at work on a message.
+        received: messages that arrived so far, 0 where nobody counts.
+        sent: messages that were committed so far, likewise.
     """
 
     __slots__ = ("callbacks", "reads", "watcher")
@@ -50,6 +52,8 @@ class Channel(ABC):
     watcher: Watcher | None
     reads: bool
     callbacks: int
+    received: int = 0
+    sent: int = 0
 
     @property
     @abstractmethod
@@ -132,6 +136,9 @@ class Gate(ABC):
     """A handshake that waits for its answer."""
 
     __slots__ = ()
+
+    status: int = 0
+    """The HTTP status that was answered, whoever did it; 0 before, or where nobody takes note."""
 
     @abstractmethod
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:

@@ -189,6 +189,8 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
     )
     websocket = _websocket(connected.dialled, options)
     websocket._channel = connection
+    websocket._log.know(connected.dialled.url.target, connected.dialled.url.netloc)
+    transport.log = websocket._log
     scope = trio.CancelScope()
     rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers)
     failure: BaseException | None = None
@@ -197,7 +199,7 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
         try:
             transport.start(shared)
             if connected.dialled.leftover:
-                connection.data_received(memoryview(connected.dialled.leftover))
+                connection.data_received(memoryview(connected.dialled.leftover), trio.current_time())
             try:
                 with scope:
                     async with trio.open_nursery() as nursery:

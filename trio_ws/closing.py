@@ -19,6 +19,7 @@ from trio_ws.protocol.states import State
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
     from trio_ws.inbox import Inbox
+    from trio_ws.log import ConnectionLog
     from trio_ws.pings import Pings
     from trio_ws.protocol.endpoint import CloseInfo, Endpoint
     from trio_ws.timers import Timer, Timers
@@ -103,6 +104,21 @@ class Closing(Channel):
     def pending(self) -> bool:
         """Whether messages wait that nobody has received."""
         return bool(self._inbox.items)
+
+    @property
+    def log(self) -> ConnectionLog | None:
+        """Says in records which connection it is."""
+        return self._transport.log
+
+    @property
+    def inbox_messages(self) -> int:
+        """Messages that wait, for statistics."""
+        return len(self._inbox.items)
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that wait for the network, for statistics."""
+        return self._transport.outbox.size
 
     @abstractmethod
     def _read_on(self) -> None:

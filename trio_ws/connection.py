@@ -7,10 +7,10 @@ waits, waits for room, for a message or for the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
-from wsproto.events import BytesMessage, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.closing import LINGER
 from trio_ws.inbox import Inbox
@@ -20,15 +20,18 @@ from trio_ws.protocol.states import State
 from trio_ws.sending import Sending
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
-    from trio_ws.protocol.decoder import Item
+    from trio_ws.protocol.decoder import Item, Violation
     from trio_ws.protocol.extensions import DeflateSettings
     from trio_ws.timers import Timers
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Connection"]
 
+_OPEN = State.OPEN  # each look into the class would cost more than the comparison
 DISCARD_ITEMS = 64
 """Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
 
@@ -57,6 +60,7 @@ class Connection(Sending):
     )
 
     message_time: float
+    reads: bool
 
     def __init__(
         self,
@@ -92,14 +96,11 @@ class Connection(Sending):
 
     def wants_data(self) -> bool:
         """Say whether to read on: not while messages wait that nobody takes, and always once they are dropped."""
-        if self._wanted and (self._rest or self._inbox.full):
-            self.paused = True
-            return False
-        return True
+        return not self.paused or not self._wanted
 
-    def data_received(self, data: memoryview) -> None:
+    def data_received(self, data: memoryview, now: float) -> None:
         """Parse `data` as far as the inbox has room, and keep the rest of it."""
-        self.heard_time = trio.current_time()
+        self.heard_time = now
         if self._rest:
             # A read that was under way when the inbox filled up: its turn comes after what is kept.
             self._rest = memoryview(b"".join((self._rest, data)))
@@ -107,7 +108,6 @@ class Connection(Sending):
         consumed = self._parse(data)
         if consumed < len(data):
             self._rest = memoryview(bytes(data[consumed:]))
-            self.paused = True
 
     def peer_departed(self) -> None:
         """The peer has closed its side behind data that we do not read now."""
@@ -124,6 +124,8 @@ class Connection(Sending):
 
     def outbox_moved(self) -> None:
         """There is room again, for the latest pong at least; or the network takes nothing any more."""
+        if self._untroubled:
+            return
         if self._transport.outbox.closed and not self._notified:
             # Reading is to say how it ended, since it may meet a close frame; but nobody waits for it for ever.
             self._timers.after(LINGER, self._announce_end)
@@ -138,59 +140,88 @@ class Connection(Sending):
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
     def _parse(self, data: memoryview) -> int:
-        """Parse `data` until it or the inbox's room is used up; return how much was parsed."""
+        """Parse `data` until it or the inbox's room is used up; return how much was parsed.
+
+        It pauses reading when the room is used up.
+        """
         inbox = self._inbox
+        endpoint = self._endpoint
+        decoder = endpoint.decoder
         consumed = 0
         while True:
-            if self._wanted:
+            if endpoint.state is _OPEN and not self._dropping:
                 items_room = inbox.max_items - len(inbox.items)
                 bytes_room = inbox.max_bytes - inbox.size
                 if items_room <= 0 or bytes_room <= 0:
+                    self.paused = True
                     return consumed
             else:
                 items_room = bytes_room = DISCARD_ITEMS
             items: list[Item] = []
-            used = self._endpoint.decoder.decode(data, items, items_room, bytes_room)
+            used = decoder.decode(data, items, items_room, bytes_room)
             consumed += used
             if items:
-                self._dispatch(items)
+                self._dispatch(items, bytes_room - decoder.budget)
             if used == len(data):
+                if (decoder.budget <= 0 or len(items) >= items_room) and self._wanted:
+                    self.paused = True
                 return consumed
             data = data[used:]
 
-    def _dispatch(self, items: list[Item]) -> None:
+    def _dispatch(self, items: list[Item], size: int) -> None:
+        """Hand out what was parsed: messages of `size` bytes in all, and everything else."""
+        inbox = self._inbox
         wanted = self._wanted  # what comes after our own close frame is dropped
+        if wanted:
+            inbox.size += size
         for item in items:
             if isinstance(item, (str, bytes, TextMessage, BytesMessage)):
                 if wanted:
-                    self._inbox.put(item)
+                    inbox.items.append(item)
                     self.received += 1
                     self.message_time = self.heard_time
-            elif isinstance(item, Pong):
-                if self._pings is not None:
-                    self._pings.answer(item.payload)
-            elif isinstance(item, Ping) and self._pongs_wait:
-                self._pong_due = item
-            elif isinstance(item, Ping):
-                self._transport.write(self._endpoint.answer(item), hold=bool(self._inbox.items))
-                self._watch_outbox()
+                    if inbox.reader is not None:
+                        inbox.wake()
             else:
-                # The end is not held back: nobody would hear when what was held back has left.
-                self._transport.write(self._endpoint.answer(item))
-                self._settle()
+                self._dispatch_control(item)
+
+    def _dispatch_control(self, item: Ping | Pong | CloseConnection | Violation) -> None:
+        if isinstance(item, Pong):
+            if self._pings is not None:
+                self._pings.answer(item.payload)
+        elif isinstance(item, Ping) and self._pongs_wait:
+            self._pong_due = item
+        elif isinstance(item, Ping):
+            self._transport.write(self._endpoint.answer(item), hold=bool(self._inbox.items))
+            self._watch_outbox()
+        else:
+            # The end is not held back: nobody would hear when what was held back has left.
+            self._transport.write(self._endpoint.answer(item))
+            self._settle()
+
+    @property
+    def _untroubled(self) -> bool:
+        """Whether nobody waits for the outbox to move, nor would do anything if it does: as it nearly always is."""
+        return (
+            self._changed is None
+            and self._pong_due is None
+            and not self._writable_callbacks
+            and self._endpoint.state is _OPEN
+            and not self._transport.outbox.closed
+        )
 
     @property
     def _wanted(self) -> bool:
         """Whether messages are taken in."""
-        return self._endpoint.state is State.OPEN and not self._dropping
+        return self._endpoint.state is _OPEN and not self._dropping
 
     def _read_on(self) -> None:
         """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""
         rest, self._rest = self._rest, memoryview(b"")
+        self.paused = False
         self._rest = rest[self._parse(rest) :]
         if self._rest:
             return
-        self.paused = False
         if self._network_over:
             self._lose()
         else:
@@ -201,18 +232,28 @@ class Connection(Sending):
 
     async def receive(self) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+        self.reads = True
+        items = self._inbox.items
+        while True:
+            if items:
+                await self._step()
+            while not items:
+                await self._arrival()
+            item = self._take()
+            message = item if isinstance(item, (str, bytes)) else self._add_part(item)
+            if message is not None:
+                return message
+
+    def _add_part(self, part: Chunk) -> str | bytes | None:
+        """Add a part to the message that is received whole, and return that once it is complete."""
         if self._in_stream:
             self._parts.clear()  # they belong to the message that was begun as a stream and abandoned
-        while True:
-            item = await self._next()
-            if isinstance(item, (str, bytes)):
-                return item
-            if not self._in_stream:
-                self._parts.append(item)
-            if item.message_finished:
-                self._in_stream = False
-                if self._parts:
-                    return self._join_parts()
+        else:
+            self._parts.append(part)
+        if not part.message_finished:
+            return None
+        self._in_stream = False
+        return self._join_parts() if self._parts else None
 
     def _join_parts(self) -> str | bytes:
         parts, self._parts = self._parts, []
@@ -233,7 +274,7 @@ class Connection(Sending):
         if first and self.open and not self._in_stream and not self._inbox.items and not self._parts:
             begun = self._endpoint.decoder.stream_next()
             if begun is not None:
-                self._inbox.put(begun)
+                self._inbox.put(begun, 0)  # it is taken at once, below
         while True:
             if self._parts:
                 item: Received = self._parts.pop(0)
@@ -251,24 +292,33 @@ class Connection(Sending):
 
     async def _next(self) -> Received:
         self.reads = True
-        inbox = self._inbox
-        while True:
-            if inbox.items:
-                await self._step()
-                if inbox.items:
-                    return self._take()
-            elif self.close_info is not None:
-                await self._step()  # who asks again and again lets others run, the one who will cancel it among them
-                raise self._disconnected()
-            else:
-                if self._transport.outbox.size:
-                    self._transport.flush()
-                await inbox.wait()
+        items = self._inbox.items
+        if items:
+            await self._step()
+        while not items:
+            await self._arrival()
+        return self._take()
+
+    def _arrival(self) -> Coroutine[Any, Any, Any]:
+        """Return what is to be awaited at once until something may have come; it raises when nothing will."""
+        if self._endpoint.close_info is not None:
+            return self._tell_the_end()
+        if self._transport.outbox.size:
+            self._transport.flush()
+        self._streak = 0  # others will run
+        return self._inbox.wait()
+
+    async def _tell_the_end(self) -> NoReturn:
+        await self._step()  # who asks again and again lets others run, the one who will cancel it among them
+        raise self._disconnected()
 
     def _take(self) -> Received:
-        item = self._inbox.take()
-        if self.paused and not self._inbox.items:
-            self._read_on()
+        inbox = self._inbox
+        item = inbox.items.popleft()
+        if not inbox.items:
+            inbox.size = 0
+            if self.paused:
+                self._read_on()
         if self._notified and self.watcher is not None:
             self.watcher.reading()
         return item

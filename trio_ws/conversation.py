@@ -5,14 +5,15 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from trio_ws.lifecycle import Lifecycle
+from trio_ws.log import ConnectionLog
 from trio_ws.opening import LINGER, Opening, ServerGate, Terms
 from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
+from trio_ws.protocol.forwarded import forwarded
 from trio_ws.protocol.handshake import read_upgrade
 from trio_ws.protocol.origin import origin_allowed
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http, is_upgrade
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "Responder"]
 
-logger: Final = logging.getLogger("trio_ws")
-
 _UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
 
@@ -52,7 +51,7 @@ class Conversation:
 
     Args:
         number: tells connections apart, in logs and task names.
-        client: the address of the peer.
+        client: the address of the peer, which may be a proxy.
         secure: whether it is TLS.
         refusal: answer every request with this, because the server has no room.
     """
@@ -65,11 +64,12 @@ class Conversation:
         "_refusal",
         "_responder",
         "_settings",
+        "_status",
         "_timers",
         "_transport",
         "client",
         "gate",
-        "number",
+        "log",
         "secure",
     )
 
@@ -95,7 +95,8 @@ class Conversation:
         self._leaving: trio.CancelScope | None = None  # while the last answer is on its way
         self.gate: ServerGate | None = None
         """The upgrade's gate, once there is an upgrade."""
-        self.number: int = number
+        self.log: ConnectionLog = ConnectionLog(number, client)
+        self._status = 0  # of an answer before there was a gate
         self.client: Address = client
         self.secure: bool = secure
         self._opening = Opening(settings.limits)
@@ -106,6 +107,11 @@ class Conversation:
         return self._refusal is None
 
     @property
+    def status(self) -> int:
+        """The HTTP status that was answered, 0 if nothing was."""
+        return self._status if self.gate is None else self.gate.status
+
+    @property
     def connection(self) -> Connection | None:
         """The WebSocket's connection; None before it is accepted."""
         return None if self.gate is None else self.gate.connection
@@ -114,6 +120,7 @@ class Conversation:
         """Say over which transport the conversation is held, before it is."""
         self._transport = transport
         transport.receiver = self._opening
+        transport.log = self.log
 
     async def run(self, nursery: trio.Nursery) -> Exception | None:
         """Hold the whole conversation; return an error of the handler's that nobody foresaw."""
@@ -144,6 +151,7 @@ class Conversation:
                 raise BadRequest(408, "the request took longer than open_timeout")
             if head is None:
                 return None
+            self._know(head)
             if self._refusal is not None:
                 raise self._refusal
             check_http(head)
@@ -154,14 +162,21 @@ class Conversation:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
         return None
 
+    def _know(self, head: RequestHead) -> None:
+        """Take note of whose request it is, and what for."""
+        trusted = self._settings.trusted_proxies
+        client, self.secure = forwarded(head.headers, self.client, self.secure, trusted)
+        self.log.know(head.target, client)
+        trio.lowlevel.current_task().name = self.log.task_name
+
     def _refuse(self, problem: Exception, *, head_only: bool) -> None:
         """Answer a request that is wrong, or one that the responder fails at."""
         if not isinstance(problem, BadRequest):
-            logger.error("error in the responder for %s", self.client, exc_info=problem)
+            self.log.error("error in the responder for %s", error=problem)
             problem = BadRequest(500, "internal error")
         else:
-            logger.info("%s refused with %d: %s", self.client, problem.status, problem.message)
-        self._answer(
+            self.log.info("%s refused with %d: %s", problem.status, problem.message, status=problem.status)
+        self._send(
             Response(
                 status=problem.status,
                 headers=(*problem.headers, ("Content-Type", "text/plain; charset=utf-8")),
@@ -202,6 +217,7 @@ class Conversation:
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
         )
+        websocket._log = self.log
         terms = Terms(
             limits=service.limits or self._settings.limits,
             timeouts=service.timeouts or self._settings.timeouts,
@@ -229,18 +245,24 @@ class Conversation:
             method=head.method,
             target=head.target,
             headers=head.headers,
-            client=self.client,
+            client=self.log.client,
             secure=self.secure,
             subprotocols=subprotocols,
         )
 
     def _answer(self, answer: Response, *, head_only: bool = False) -> None:
+        self._send(answer, head_only=head_only)
+        if self.gate is None:  # else it is told with the end of the handler
+            self.log.debug("%s answered with %d", answer.status, status=answer.status)
+
+    def _send(self, answer: Response, *, head_only: bool = False) -> None:
+        if self.gate is None and not self._status:
+            self._status = answer.status
         self._opening.refuse(self._transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
 
     async def _live(self, websocket: WebSocket, service: Service, deadline: float) -> Exception | None:
-        trio.lowlevel.current_task().name = f"{websocket.request.target} #{self.number}"
         timeouts = service.timeouts or self._settings.timeouts
         self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._timers)
         self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
@@ -255,7 +277,7 @@ class Conversation:
         """The client has waited `open_timeout` for an answer that guards or handler did not give."""
         gate = self.gate
         if gate is not None and not gate.answered and self._lifecycle is not None:
-            logger.warning("%s got no answer within open_timeout: refused with 503", self.client)
+            self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)
             self._refuse_now(503, "no answer within open_timeout")
 
     # --- the end of the server -----------------------------------------------------------------------------------
@@ -268,8 +290,9 @@ class Conversation:
             self._refuse_now(503, "the server is shutting down")
 
     def _refuse_now(self, status: int, message: str) -> None:
-        if self.gate is not None:
+        if self.gate is not None and not self.gate.answered:
             self.gate.answered = True
+            self.gate.status = status
         self._answer(Response(status=status, body=f"{message}\n".encode()))
         self.cancel(message)
 

@@ -9,6 +9,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
+from trio_ws.log import ConnectionLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping, Sequence
@@ -27,6 +28,7 @@ class Handshake:
     __slots__ = (
         "_channel",
         "_gate",
+        "_log",
         "_offers",
         "_on_accept",
         "_on_answer",
@@ -50,6 +52,7 @@ class Handshake:
         self.subprotocol = None
         self.response_headers = None
         self._offers = tuple(subprotocols)
+        self._log = ConnectionLog(0, request.client)
         self._gate: Gate | None = None
         self._channel: Channel | None = None
         self._on_accept: Callable[[], None] | None = None
@@ -87,6 +90,11 @@ class Handshake:
     def client(self) -> Address:
         """The address of the peer: host and port, the path of a Unix socket, or None."""
         return self.request.client
+
+    @property
+    def number(self) -> int:
+        """The number of the connection within its server, as it stands in log records and task names; else 0."""
+        return self._log.number
 
     @property
     def accepted(self) -> bool:

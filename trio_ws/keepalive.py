@@ -14,6 +14,7 @@ from trio_ws.codes import CloseCode
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
+    from trio_ws.log import ConnectionLog
     from trio_ws.timers import Timers
 
 __all__ = ["Keepalive", "Kept"]
@@ -24,6 +25,10 @@ class Kept(Protocol):
 
     heard_time: float
     message_time: float
+
+    @property
+    def log(self) -> ConnectionLog | None:
+        """Says in records which connection it is."""
 
     @property
     def open(self) -> bool:
@@ -62,6 +67,11 @@ class Keepalive:
         self._ping_timer = timers.after(timeouts.ping_interval, self._look)
         self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
         self._life_timer = timers.after(timeouts.max_lifetime, self._retire)
+
+    @property
+    def log(self) -> ConnectionLog | None:
+        """Says in records which connection it is."""
+        return self._connection.log
 
     def stop(self) -> None:
         """The connection has ended: let go of it now, not when the last deadline would have come."""

@@ -6,25 +6,26 @@ close frame; `on_disconnect`; end of the network connection.
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.disconnect import DisconnectRule
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
+from trio_ws.log import escaped
+from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.verdict import Verdict, leaves
 
 if TYPE_CHECKING:
+    from trio_ws.channel import Channel
     from trio_ws.config import Timeouts
     from trio_ws.service import Service
+    from trio_ws.tap import Tap
     from trio_ws.timers import Timers
     from trio_ws.websocket import Farewell, WebSocket
 
 __all__ = ["Lifecycle"]
-
-logger: Final = logging.getLogger("trio_ws")
 
 
 class Lifecycle:
@@ -37,13 +38,18 @@ class Lifecycle:
         timers: calls their deadlines.
     """
 
-    __slots__ = ("_rule", "_scope", "_service", "_timeouts", "_timers", "_websocket")
+    __slots__ = ("_log", "_open_time", "_rule", "_scope", "_service", "_tap", "_timeouts", "_timers", "_websocket")
 
     def __init__(self, websocket: WebSocket, service: Service, timeouts: Timeouts, timers: Timers) -> None:
         self._websocket = websocket
         self._service = service
         self._timeouts = timeouts
         self._timers = timers
+        self._log = websocket._log
+        if not self._log.path:  # under a server of somebody else's
+            self._log.know(websocket.request.target, websocket.client)
+        self._open_time = 0.0
+        self._tap: Tap | None = None
         self._scope = trio.CancelScope()
         self._rule: DisconnectRule | None = None
         websocket._scope = self._scope
@@ -61,10 +67,12 @@ class Lifecycle:
 
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
+        self._tell("connection_opened")
         try:
             # No name for it: the frames above a traceback belong to it, and would make a cycle of it.
             return await self._conclude(await self._outcome())
         finally:
+            self._note_how_it_ended()
             self._let_go()
 
     def _let_go(self) -> None:
@@ -72,6 +80,8 @@ class Lifecycle:
         websocket = self._websocket
         websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
         websocket._farewells = []
+        if self._tap is not None:
+            websocket._channel = self._tap.channel
 
     async def _outcome(self) -> Exception | None:
         """Return the handler's error; close the connection if what it ends with is not to be judged."""
@@ -104,7 +114,11 @@ class Lifecycle:
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     self._websocket._nursery = nursery
                     try:
-                        await self._converse()
+                        if self._service.around is None:  # one coroutine less is one less for each message
+                            await self._answer_and_handle()
+                        else:
+                            async with self._service.around(self._websocket):
+                                await self._answer_and_handle()
                     except Exception as error:
                         own = error
                     nursery.cancel_scope.cancel(reason="the handler has ended")
@@ -120,14 +134,6 @@ class Lifecycle:
                 self._rule.stop()
             del own  # its traceback knows this frame
 
-    async def _converse(self) -> None:
-        around = self._service.around
-        if around is None:
-            await self._answer_and_handle()
-        else:
-            async with around(self._websocket):
-                await self._answer_and_handle()
-
     async def _answer_and_handle(self) -> None:
         websocket, service = self._websocket, self._service
         if service.auto_accept:
@@ -142,6 +148,13 @@ class Lifecycle:
         self._rule = DisconnectRule(channel, self._scope, self._service.when_peer_leaves, self._timeouts, self._timers)
         if channel.close_info is not None:  # all that came early ended with a close frame
             self._rule.ended(str(channel.close_info), waited_for=False)
+        self._open_time = trio.current_time()
+        self._log.debug("%s is open")
+        if self._service.instruments is not None:
+            self._tell("handshake_answered", 101)
+            self._tap = self._service.instruments.tap(self._websocket)
+            if self._tap is not None:
+                self._websocket._channel = cast("Channel", self._tap)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -167,11 +180,8 @@ class Lifecycle:
             except Exception as error:
                 await self._report(error)
         if scope.cancelled_caught:
-            logger.warning(
-                "on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled",
-                self._where,
-                self._timeouts.cleanup_timeout,
-            )
+            seconds = self._timeouts.cleanup_timeout
+            self._log.warning("on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
     async def _answer(self, error: Exception | None) -> Exception | None:
         """The handler has ended without a yes: answer no, unless it has."""
@@ -187,7 +197,7 @@ class Lifecycle:
             case None if self._scope.cancelled_caught:
                 pass  # the client left
             case None:
-                logger.warning("handler of %s returned without accept() or reject(): rejected with 403", self._where)
+                self._log.warning("handler of %s returned without accept() or reject(): rejected with 403", status=403)
                 await gate.reject(403, (), b"")
             case Reject(status=status, headers=headers, body=body):
                 try:
@@ -212,7 +222,8 @@ class Lifecycle:
 
     def _note_end(self, end: WebSocketDisconnect) -> None:
         if not self._websocket._is_good(end.code):
-            logger.info("%s: closed with %d, reason %a", self._where, end.code, end.reason)
+            reason = escaped(end.reason)
+            self._log.info("%s: closed with %d, reason '%s'", end.code, reason, code=int(end.code), reason=reason)
 
     def _close_code_of(self, error: BaseException) -> int | None:
         """Ask the application's map, whose own errors are no reason to end the server."""
@@ -221,22 +232,53 @@ class Lifecycle:
         try:
             return self._service.close_code_of(error)
         except Exception:
-            logger.exception("error in close_code_of for %s", self._where)
+            self._log.exception("error in close_code_of for %s")
             return None
 
     async def _report(self, error: BaseException) -> None:
         """Log one record, then call `on_error`."""
-        logger.error("error in the handler of %s", self._where, exc_info=error)
+        self._log.error("error in the handler of %s", error=error)
+        self._tell("handler_failed", error)
         if self._service.on_error is not None:
             try:
                 await self._service.on_error(self._websocket, error)
             except Exception:
-                logger.exception("error in on_error of %s", self._where)
+                self._log.exception("error in on_error of %s")
 
-    @property
-    def _where(self) -> str:
-        """The connection, for the log: peer text escaped."""
-        return f"{self._websocket.request.target!a} from {self._websocket.client}"
+    # --- what others are told ------------------------------------------------------------------------------------
+
+    def _tell(self, hook: str, *arguments: Any) -> None:
+        if self._service.instruments is not None:
+            self._service.instruments.tell(hook, self._websocket, *arguments)
+
+    def _note_how_it_ended(self) -> None:
+        """Log it, and tell the instruments."""
+        websocket = self._websocket
+        if websocket.accepted:
+            self._log_close(websocket._open_channel())
+        elif websocket._gate is not None and websocket._gate.status:
+            status = websocket._gate.status
+            self._log.debug("%s answered with %d", status, status=status)
+            self._tell("handshake_answered", status)
+        self._tell("connection_closed", websocket.close_info)
+
+    def _log_close(self, channel: Channel) -> None:
+        info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
+        seconds = trio.current_time() - self._open_time
+        reason = escaped(info.reason)
+        self._log.debug(
+            "%s closed after %.3f s with %d, reason '%s', by %s",
+            seconds,
+            info.code,
+            reason,
+            info.by,
+            code=int(info.code),
+            reason=reason,
+            closed_by=info.by,
+            seconds=seconds,
+            messages_received=channel.received,
+            messages_sent=channel.sent,
+        )
 
 
 _REFUSALS = (Reject, WebSocketException, WebSocketDisconnect)

@@ -76,7 +76,7 @@ class Opening:
         """Say whether to read on: not while more waits than is kept of a client without an answer."""
         return len(self._early) < EARLY_BYTES
 
-    def data_received(self, data: memoryview) -> None:
+    def data_received(self, data: memoryview, _: float) -> None:
         """Take a part of the request, or keep what comes behind it."""
         if self._answered or self._problem is not None:
             return
@@ -181,7 +181,7 @@ class ServerGate(Gate):
         timers: of that connection.
     """
 
-    __slots__ = ("_opening", "_terms", "_timers", "_transport", "_upgrade", "answered", "connection")
+    __slots__ = ("_opening", "_terms", "_timers", "_transport", "_upgrade", "answered", "connection", "status")
 
     def __init__(self, opening: Opening, transport: Transport, upgrade: Upgrade, terms: Terms, timers: Timers) -> None:
         self._opening = opening
@@ -191,6 +191,7 @@ class ServerGate(Gate):
         self._timers = timers
         self.answered: bool = False
         """Whether an answer was given, by whomever."""
+        self.status: int = 0
         self.connection: Connection | None = None
         """What a yes has made."""
 
@@ -207,6 +208,7 @@ class ServerGate(Gate):
             raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
         self._opening.call_when_left(None)
         self.answered = True
+        self.status = 101
         self._transport.write(answer)
         self._transport.outbox.high_water = self._terms.limits.outbox_bytes
         self.connection = connection = Connection(
@@ -219,7 +221,7 @@ class ServerGate(Gate):
         )
         early = self._opening.take_early()
         if early:
-            connection.data_received(memoryview(early))
+            connection.data_received(memoryview(early), trio.current_time())
         self._transport.resume()
         return connection
 
@@ -230,4 +232,5 @@ class ServerGate(Gate):
         self._opening.call_when_left(None)
         if not self.answered:
             self.answered = True
+            self.status = status
             self._opening.refuse(self._transport, answer)

@@ -6,7 +6,7 @@ It is the middle of `Connection`: how it ends is in `closing`, what arrives is i
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -16,7 +16,7 @@ from trio_ws.pings import Pings
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import AsyncIterable, Callable, Coroutine
 
     from trio_ws.config import Timeouts
     from trio_ws.inbox import Inbox
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sending"]
 
+_OPEN = State.OPEN  # each look into the class would cost more than the comparison
 CONTROL_RESERVE = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
 YIELD_EVERY = 64
@@ -84,20 +85,34 @@ class Sending(Closing):
         outbox = self._transport.outbox
         return outbox.size >= outbox.high_water + CONTROL_RESERVE
 
-    async def _step(self) -> None:
-        """Be a checkpoint, and now and then let others run."""
+    def _step(self) -> Coroutine[Any, Any, None]:
+        """Be a checkpoint, and now and then let others run; to be awaited at once."""
+        # Returned and not awaited: a coroutine of its own would only be passed through at each message.
         self._streak += 1
         if self._streak < YIELD_EVERY:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._streak = 0
-            await trio.lowlevel.checkpoint()
+            return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105
+        self._streak = 0
+        return trio.lowlevel.checkpoint()  # noqa: ASYNC105
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""
-        await self._room()
-        self._transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
-        self._committed()
+        await self._step()
+        transport = self._transport
+        outbox = transport.outbox
+        if (
+            outbox.size >= outbox.high_water
+            or outbox.closed
+            or self._streaming_out
+            or self._network_over
+            or self._endpoint.state is not _OPEN
+        ):
+            await self._wait_for_room()
+        transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
+        self.sent += 1
+        if self._clocked:
+            self.message_time = trio.current_time()
+        if outbox.size >= outbox.high_water:
+            self._watch_outbox()
 
     def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
@@ -162,6 +177,9 @@ class Sending(Closing):
     async def _room(self, *, within_message: bool = False) -> None:
         """Be a checkpoint and wait until a message may be committed, or what may stand within one (RFC 6455 5.4)."""
         await self._step()
+        await self._wait_for_room(within_message=within_message)
+
+    async def _wait_for_room(self, *, within_message: bool = False) -> None:
         waited = False
         while True:
             if self._network_over or not self.open:
@@ -195,13 +213,13 @@ class Sending(Closing):
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()
-        if self._transport.outbox.size:
-            self._watch_outbox()
+        self._watch_outbox()
 
     def _watch_outbox(self) -> None:
         """While the outbox is full, look after `send_timeout` whether it moves."""
         outbox = self._transport.outbox
-        if outbox.full and self._send_timer is None:
+        if outbox.size >= outbox.high_water and outbox.full and self._send_timer is None:
+            outbox.timed = True
             outbox.progress_time = trio.current_time()
             self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_outbox)
 
@@ -209,6 +227,7 @@ class Sending(Closing):
         self._send_timer = None
         outbox = self._transport.outbox
         if not outbox.full:
+            outbox.timed = False
             return
         left = outbox.progress_time + self._timeouts.send_timeout - trio.current_time()
         if left > 0:

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
 import sys
 from collections import Counter
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from trio_ws.codes import CloseCode, check_close
@@ -31,6 +29,7 @@ from trio_ws.listening import (
 )
 from trio_ws.protocol.request import BadRequest
 from trio_ws.settings import Settings
+from trio_ws.statistics import Statistics, Tally
 from trio_ws.transport.poller import Poller
 
 if sys.platform != "win32":
@@ -45,28 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "Statistics"]
 
-logger: Final = logging.getLogger("trio_ws")
-
 SPARE_DESCRIPTORS = 64
 """What is left of the descriptor limit for listeners, logs and the application when `max_connections` is None."""
-
-
-@attrs.frozen(kw_only=True)
-class Statistics:
-    """What a server has done so far, and does now."""
-
-    connections: int
-    """Network connections now."""
-    websockets: int
-    """Accepted WebSockets that are not over."""
-    accepted: int
-    """WebSockets accepted so far."""
-    refused: int
-    """Network connections that ended without a WebSocket."""
-    messages_received: int
-    messages_sent: int
-    handler_errors: int
-    """Handlers that ended with an error nobody foresaw."""
 
 
 class Server:
@@ -113,7 +92,7 @@ class Server:
         self._grace = self._settings.timeouts.shutdown_grace
         self._engine: Engine | None = None
         self._ports: list[int] = []
-        self._totals: Counter[str] = Counter()
+        self._tally = Tally()
         self.urls: tuple[str, ...] = ()
         """Where the server listens, e.g. `ws://127.0.0.1:8000`; empty before `serve` has started."""
 
@@ -231,7 +210,7 @@ class Server:
 
     def _begin(self, conversation: Conversation, transport: Transport, nursery: trio.Nursery) -> None:
         conversation.attach(transport)
-        nursery.start_soon(self._hold, conversation, nursery)
+        nursery.start_soon(self._hold, conversation, nursery, name=conversation.log.task_name)
 
     def _conversation(self, client: Address, engine: Engine, *, secure: bool) -> Conversation:
         host = _host(client)
@@ -265,13 +244,13 @@ class Server:
         try:
             error = await conversation.run(nursery)
         except Exception as failure:  # not the handler's: the kernel has no room for it, say
-            logger.exception("error in the connection of %s: it is ended, others go on", conversation.client)
+            conversation.log.exception("error in the connection %s: it is ended, others go on")
             error = failure
         finally:
             self._conversations.discard(conversation)
             if conversation.admitted:
                 self._forget(_host(conversation.client))
-            self._count(conversation, error)
+            self._tally.add(conversation.connection, conversation.status, error)
         if error is not None and self._strict:
             raise error
         del error  # the frames above a traceback belong to it, and would make a cycle of it
@@ -281,16 +260,6 @@ class Server:
         self._per_address[host] -= 1
         if not self._per_address[host]:
             del self._per_address[host]
-
-    def _count(self, conversation: Conversation, error: Exception | None) -> None:
-        self._totals["handler_errors"] += error is not None
-        connection = conversation.connection
-        if connection is None:
-            self._totals["refused"] += 1
-        else:
-            self._totals["accepted"] += 1
-            self._totals["received"] += connection.received
-            self._totals["sent"] += connection.sent
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -334,15 +303,7 @@ class Server:
     def statistics(self) -> Statistics:
         """Return what the server has done so far."""
         open_now = [held.connection for held in self._conversations if held.connection is not None]
-        return Statistics(
-            connections=len(self._conversations),
-            websockets=len(open_now),
-            accepted=self._totals["accepted"] + len(open_now),
-            refused=self._totals["refused"],
-            messages_received=self._totals["received"] + sum(each.received for each in open_now),
-            messages_sent=self._totals["sent"] + sum(each.sent for each in open_now),
-            handler_errors=self._totals["handler_errors"],
-        )
+        return self._tally.statistics(len(self._conversations), open_now)
 
     @property
     def draining(self) -> bool:

@@ -10,6 +10,7 @@ import attrs
 
 from trio_ws.codec import resolve_types
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
+from trio_ws.instruments import Instruments, instruments_of
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Service:
     """None: the server's."""
     compression: Compression | bool | None = None
     """None: the server's; True for the defaults, False for none."""
+    instruments: Instruments | None = attrs.field(default=None, converter=instruments_of)
+    """Are told what happens; give them as a list of `Instrument`."""
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -73,6 +73,7 @@ async def serve_websocket(
     timeouts: Timeouts | None = None,
     compression: Compression | bool | None = None,
     origins: Origins = None,
+    trusted_proxies: Iterable[str] = (),
     poller: bool | None = None,
     strict: bool = False,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
@@ -93,10 +94,13 @@ async def serve_websocket(
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
+            `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         poller: False turns the shared poller off.
         strict: let a handler's error end the server, for tests.
         task_status: for `nursery.start`.
-        service: the options of `Service`: `on_connect`, `on_disconnect`, `subprotocols`, `auto_accept`, ...
+        service: the options of `Service`: `on_connect`, `on_disconnect`, `subprotocols`, `auto_accept`,
+            `instruments`, ...
 
     Raises:
         OSError: an address cannot be listened on.
@@ -110,6 +114,7 @@ async def serve_websocket(
             timeouts=timeouts or Timeouts(),
             compression=compression,
             origins=origins,
+            trusted_proxies=trusted_proxies,
         ),
         ssl_context=ssl_context,
         poller=poller,

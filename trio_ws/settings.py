@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
 
 __all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
 
@@ -59,3 +60,5 @@ class Settings:
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)
+    trusted_proxies: TrustedProxies = attrs.field(default=(), converter=proxies_of)
+    """Who is believed what it says of the client in `X-Forwarded-For` and `X-Forwarded-Proto`."""

@@ -7,19 +7,18 @@ fires (keepalive), so that a message never touches the heap.
 from __future__ import annotations
 
 import heapq
-import logging
 import math
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trio_ws.log import ConnectionLog
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Timer", "Timers"]
-
-logger: Final = logging.getLogger("trio_ws")
 
 SWEEP_FROM: Final = 64
 """Entries of the heap from which on cancelled ones are looked for."""
@@ -48,7 +47,10 @@ class Timers:
         self._sleeper: trio.CancelScope | None = None
 
     def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback`, which must neither wait nor raise, in `seconds`; never if they are infinite."""
+        """Call `callback`, which must neither wait nor raise, in `seconds`; never if they are infinite.
+
+        If it raises all the same, the `log` of the object whose method it is says which connection it was.
+        """
         timer = Timer(callback)
         if seconds != math.inf:
             when = trio.current_time() + seconds
@@ -85,4 +87,5 @@ class Timers:
                 try:
                     callback()
                 except Exception:
-                    logger.exception("error at a deadline of a connection: others go on")
+                    log = getattr(getattr(callback, "__self__", None), "log", None) or ConnectionLog(0, None)
+                    log.exception("error at a deadline of the connection %s: others go on")

@@ -125,7 +125,10 @@ class WebSocket(Handshake):
             trio.BusyResourceError: another task is receiving.
             trio.Cancelled: nothing is lost; the message is still there for the next call.
         """
-        message = await self._open_channel().receive()
+        channel = self._channel
+        if channel is None:
+            channel = self._open_channel()
+        message = await channel.receive()
         return message if self._decode is None else self._decode(message)
 
     async def receive_text(self) -> str:
@@ -181,12 +184,16 @@ class WebSocket(Handshake):
         return self
 
     async def __anext__(self) -> Any:
+        channel = self._channel
+        if channel is None:
+            channel = self._open_channel()
         try:
-            return await self.receive()
+            message = await channel.receive()
         except WebSocketDisconnect as end:
             if self._is_good(end.code):
                 raise StopAsyncIteration from None
             raise
+        return message if self._decode is None else self._decode(message)
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -199,10 +206,13 @@ class WebSocket(Handshake):
             ValueError: it cannot be encoded.
             trio.Cancelled: nothing was sent.
         """
+        channel = self._channel
+        if channel is None:
+            channel = self._open_channel()
         if isinstance(data, WebSocketMessage):
             await self._send_message(data)
         else:
-            await self._open_channel().send(data if self._encode is None else self._encode(data))
+            await channel.send(data if self._encode is None else self._encode(data))
 
     async def _send_message(self, message: WebSocketMessage) -> None:
         match message.msg_type:

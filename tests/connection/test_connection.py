@@ -75,7 +75,7 @@ async def make(timers):
 
 
 def feed(connection: Connection, *frames: bytes) -> None:
-    connection.data_received(memoryview(b"".join(frames)))
+    connection.data_received(memoryview(b"".join(frames)), trio.current_time())
 
 
 async def test_what_was_kept_for_want_of_room_is_received_after_the_network_has_ended(make, autojump_clock):

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import pytest
 import trio
-from wsproto.events import BytesMessage, TextMessage
 
-from trio_ws.inbox import Inbox, weight
+from trio_ws.inbox import Inbox
+
+
+async def wait(inbox: Inbox) -> None:
+    await inbox.wait()
 
 
 async def test_messages_come_out_in_order():
     inbox = Inbox(10, 1000)
     for message in ("one", b"two", "three"):
-        inbox.put(message)
+        inbox.put(message, len(message))
     assert [inbox.take() for _ in range(3)] == ["one", b"two", "three"]
     assert inbox.size == 0
 
 
-@pytest.mark.parametrize(
-    ("item", "size"),
-    [
-        ("", 0),
-        (b"", 0),
-        ("ascii", 5),
-        (b"\xff\xfe", 2),
-        ("\u00e9\u20ac", 8),  # five bytes of UTF-8: other text is counted by the most that it may be
-        (TextMessage("part"), 4),
-        (BytesMessage(b"part"), 4),
-    ],
-)
-def test_an_items_weight_is_its_bytes_at_least(item, size):
-    assert weight(item) == size
-
-
 async def test_it_is_full_by_number():
     inbox = Inbox(2, 1000)
-    inbox.put("")
+    inbox.put("", 0)
     assert not inbox.full
-    inbox.put("")
+    inbox.put("", 0)
     assert inbox.full
     inbox.take()
     assert not inbox.full
@@ -45,9 +32,17 @@ async def test_it_is_full_by_number():
 
 async def test_it_is_full_by_bytes():
     inbox = Inbox(100, 10)
-    inbox.put(bytes(9))
+    inbox.put(bytes(9), 9)
     assert not inbox.full
-    inbox.put("x")
+    inbox.put("x", 1)
+    assert inbox.full
+
+
+async def test_what_came_in_counts_until_it_is_empty():
+    inbox = Inbox(100, 10)
+    inbox.put(bytes(9), 9)
+    inbox.put("x", 1)
+    inbox.take()
     assert inbox.full
     inbox.take()
     assert not inbox.full
@@ -55,7 +50,7 @@ async def test_it_is_full_by_bytes():
 
 async def test_clear_drops_everything():
     inbox = Inbox(2, 10)
-    inbox.put(bytes(20))
+    inbox.put(bytes(20), 20)
     inbox.clear()
     assert (len(inbox.items), inbox.size, inbox.full) == (0, 0, False)
 
@@ -63,17 +58,17 @@ async def test_clear_drops_everything():
 async def test_a_message_wakes_the_reader():
     inbox = Inbox(2, 10)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inbox.wait)
+        nursery.start_soon(wait, inbox)
         await trio.testing.wait_all_tasks_blocked()
-        inbox.put("message")
-        inbox.put("another before it runs")
+        inbox.put("message", 7)
+        inbox.put("another before it runs", 22)
     assert len(inbox.items) == 2
 
 
 async def test_a_second_reader_is_told_that_there_is_one():
     inbox = Inbox(2, 10)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(inbox.wait)
+        nursery.start_soon(wait, inbox)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(trio.BusyResourceError, match="another task is receiving"):
             await inbox.wait()

@@ -115,9 +115,9 @@ async def test_what_arrives_is_given_to_the_receiver_in_one_shared_buffer(ends, 
     seen = []
 
     class Looking(Recorder):
-        def data_received(self, data: memoryview) -> None:
+        def data_received(self, data: memoryview, now: float) -> None:
             seen.append(data.obj)
-            super().data_received(data)
+            super().data_received(data, now)
 
     other = make()
     for each in (ends, other):
@@ -254,7 +254,7 @@ async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(poller,
     ours, theirs = socket.socketpair()
     ends = Ends(poller, ours, theirs, nursery)
     ends.receiver.wanted = False
-    ends.transport.ready(module.BROKEN)  # while the socket is well, and empty
+    ends.transport.ready(module.BROKEN, trio.current_time())  # while the socket is well, and empty
     assert ends.receiver.departed == 1
     ends.receiver.wanted = True
     ends.transport.resume()
@@ -274,7 +274,7 @@ async def test_a_receiver_may_close_when_it_hears_that_the_peer_has_left(ends):
 
 async def test_a_report_without_data_behind_it_is_no_end(ends):
     """The kernel may say that a socket is readable, and have nothing (a bad checksum, say)."""
-    ends.transport.ready(module.READABLE)
+    ends.transport.ready(module.READABLE, trio.current_time())
     assert ends.receiver.ended == 0
     await ends.peer.send_all(b"data")
     await ends.receiver.until(lambda: ends.receiver.data == b"data")

@@ -102,6 +102,7 @@ async def test_a_large_message_is_seen_to_progress(start, autojump_clock):
     """A peer that takes 64 KiB in ten seconds is slow, not stuck."""
     ours, theirs = lockstep_stream_pair()
     transport, _ = start(ours)
+    transport.outbox.timed = True
     transport.write(bytes(3 * WRITE_BYTES))
     last = 0.0
     for _ in range(2):

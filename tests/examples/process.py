@@ -48,9 +48,17 @@ class Program:
         while text not in self.output:
             await self._read()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, and wait for nothing."""
+        self._process.send_signal(number)
+
     async def interrupt(self) -> int:
         """Press Ctrl-C, wait for the end, and return the exit status."""
-        self._process.send_signal(signal.SIGINT)
+        self.signal(signal.SIGINT)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for the end, and return the exit status."""
         with trio.fail_after(PATIENCE):
             async for data in self._process.stdout:
                 self.output += data.decode()

@@ -347,7 +347,14 @@ class TestStatistics:
         while server.statistics().connections:
             await trio.sleep(0.001)
         assert server.statistics() == attrs.evolve(
-            nothing, accepted=2, refused=1, messages_received=4, messages_sent=3, handler_errors=1
+            nothing,
+            accepted=2,
+            refused=1,
+            messages_received=4,
+            messages_sent=3,
+            handler_errors=1,
+            closed={1000: 1, 1011: 1},
+            answered={426: 1},
         )
 
 

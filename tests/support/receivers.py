@@ -30,7 +30,7 @@ class Recorder:
         self._changed.unpark_all()
         return self.wanted
 
-    def data_received(self, data: memoryview) -> None:
+    def data_received(self, data: memoryview, now: float) -> None:
         self.data += data
         self._changed.unpark_all()
         if self.on_data is not None:

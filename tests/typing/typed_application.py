@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, assert_type
 
 import trio
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from trio_ws import (
@@ -16,6 +17,7 @@ from trio_ws import (
     Cookie,
     Depends,
     Header,
+    Instrument,
     Ok,
     Query,
     Reply,
@@ -41,7 +43,23 @@ async def lifespan(app: App) -> AsyncGenerator[None, None]:
     yield
 
 
-app = App(lifespan=lifespan, timeouts=Timeouts(close_timeout=1), origins="*", max_threads=10)
+class Errors(Instrument):
+    """Hears of errors."""
+
+    def handler_failed(self, websocket: WebSocket, error: BaseException) -> None:
+        """Note which connection it was."""
+        assert_type(websocket.number, int)
+
+
+app = App(
+    lifespan=lifespan,
+    timeouts=Timeouts(close_timeout=1),
+    origins="*",
+    trusted_proxies=["127.0.0.1", "unix"],
+    instruments=[Errors()],
+    max_threads=10,
+)
+assert_type(app.metrics(), CollectorRegistry)
 
 
 class Said(BaseModel):

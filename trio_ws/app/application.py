@@ -20,6 +20,7 @@ from trio_ws.app.visit import Visit
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.instruments import Instrument, Instruments, instruments_of
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -29,6 +30,8 @@ from trio_ws.settings import Origins, Settings
 
 if TYPE_CHECKING:
     import ssl
+
+    from prometheus_client import CollectorRegistry
 
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
@@ -62,6 +65,9 @@ class App(Router):
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
+            `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
+        instruments: are told what happens on connections, for tracing; see `Instrument`.
         sessions: keep a session for each client in a signed cookie.
         backplane: what carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`,
             which names the forms of URLs and has options. None for rooms within this process.
@@ -85,6 +91,8 @@ class App(Router):
         timeouts: Timeouts | None = None,
         compression: Compression | bool | None = None,
         origins: Origins = None,
+        trusted_proxies: Iterable[str] = (),
+        instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
         backplane: Backplane | str | None = None,
         converters: Mapping[str, Converter] | None = None,
@@ -97,8 +105,13 @@ class App(Router):
         self.state: SimpleNamespace = SimpleNamespace()
         """Yours: whatever the application's functions share."""
         self.settings: Settings = Settings(
-            limits=limits or Limits(), timeouts=timeouts or Timeouts(), compression=compression, origins=origins
+            limits=limits or Limits(),
+            timeouts=timeouts or Timeouts(),
+            compression=compression,
+            origins=origins,
+            trusted_proxies=trusted_proxies,
         )
+        self.instruments: Instruments | None = instruments_of(instruments)
         self.sessions = sessions
         self.not_found_status = not_found_status
         self.max_threads = max_threads
@@ -146,6 +159,29 @@ class App(Router):
             NotADirectoryError: there is no such folder.
         """
         self._pages.add_folder(prefix, Path(folder))
+
+    def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
+        """Answer a plain GET for `path` with the server's statistics, in the Prometheus text format (extra `metrics`).
+
+        Whoever may ask for pages may ask for this one: a proxy in front is the place to say who may.
+
+        Args:
+            path: begins with a slash.
+            registry: one of prometheus-client's, to show these figures with others; None for one of its own.
+
+        Returns:
+            The registry, for metrics of yours.
+
+        Raises:
+            ImportError: prometheus-client is not installed.
+            ValueError: the path is taken, or the registry has the metrics of another application.
+        """
+        from trio_ws.app.metrics import Metrics  # noqa: PLC0415 - few need it
+
+        metrics = Metrics(lambda: self._server, registry)
+        self._pages.add(path, metrics.page)
+        metrics.register()
+        return metrics.registry
 
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` when an error of that type leaves a handler; the most derived type counts.

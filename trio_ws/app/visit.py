@@ -73,6 +73,7 @@ class Visit:
             compression=options.compression,
             close_code_of=self._app.close_code_of,
             on_error=self._app.report,
+            instruments=self._app.instruments,
         )
 
     # --- before the function -------------------------------------------------------------------------------------

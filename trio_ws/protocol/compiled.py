@@ -24,10 +24,27 @@ class CompiledDecoder(Decoder):
 
     __slots__ = ()
 
+    budget: int
+
     _apply_mask = staticmethod(apply_mask)
 
+    def decode(self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int) -> int:
+        """Do as `Decoder.decode`: nearly always `data` is whole messages to its end, and one call is all."""
+        self.budget = max_bytes
+        stop = len(out) + max_items
+        if not self._between:
+            return self._decode_from(data, 0, out, stop)
+        try:
+            position, self.budget = parse(data, 0, out, stop, max_bytes, self._masked, self._max_message_size)
+        except UnicodeDecodeError as error:
+            self._fail(error, out)
+            return len(data)
+        if position == len(data) or (position and (self.budget <= 0 or len(out) >= stop)):
+            return position
+        return self._decode_from(data, position, out, stop)
+
     def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
-        position, self._budget = parse(data, position, out, stop, self._budget, self._masked, self._max_message_size)
+        position, self.budget = parse(data, position, out, stop, self.budget, self._masked, self._max_message_size)
         return position
 
 

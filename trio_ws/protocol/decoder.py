@@ -75,13 +75,14 @@ class Decoder:
         inflater: inflates compressed messages; None if no compression was negotiated.
 
     Attributes:
+        budget: what the last `decode` has left of its `max_bytes`; less than 0 if the last message had more.
         failed: whether a `Violation` was given; what comes later is discarded.
         closed: whether the peer's close frame was given; what comes later is discarded (RFC 6455 5.5.1).
     """
 
     __slots__ = (
         "_armed",
-        "_budget",
+        "_between",
         "_control",
         "_fin",
         "_fragments",
@@ -100,6 +101,7 @@ class Decoder:
         "_opcode",
         "_target",
         "_wire_size",
+        "budget",
         "closed",
         "failed",
     )
@@ -120,7 +122,8 @@ class Decoder:
         self._max_message_size = max_message_size
         self._max_fragments = max_fragments
         self._inflater = inflater
-        self._budget = 0
+        self.budget: int = 0
+        self._between = True  # between two messages, none of them to be streamed, and not over
         # The frame that is being read: its header as far as it came, then what is known of its payload.
         self._head = bytearray()
         self._need = START_SIZE
@@ -155,17 +158,27 @@ class Decoder:
             How many bytes were consumed: less than all only after a pause, and then the caller comes again
             with the rest. After a violation or a close frame there is no pause: the rest is discarded.
         """
+        self.budget = max_bytes
+        return self._decode_from(data, 0, out, len(out) + max_items)
+
+    def _decode_from(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         end = len(data)
         if self.failed or self.closed:
             return end
-        self._budget = max_bytes
         try:
-            position = self._decode(data, out, len(out) + max_items)
+            position = self._decode(data, position, out, stop)
         except (BrokenRule, UnicodeDecodeError, InflateTooBig, InflateError) as error:
-            self.failed = True
-            self._forget()
-            out.append(_violation(error, self._max_message_size))
+            self._fail(error, out)
+        self._between = not (
+            self._head or self._in_payload or self._message or self._armed or self.failed or self.closed
+        )
         return end if self.failed or self.closed else position
+
+    def _fail(self, error: Exception, out: list[Item]) -> None:
+        self.failed = True
+        self._between = False
+        self._forget()
+        out.append(_violation(error, self._max_message_size))
 
     def stream_next(self) -> TextMessage | BytesMessage | None:
         """Give one data message in chunks, as its bytes come: the one that is being gathered, else the next.
@@ -180,17 +193,18 @@ class Decoder:
         if self.failed or self.closed:
             return None
         self._armed = True
+        self._between = False
         return None if self._message is None else self._message.take_chunk()[0]
 
-    def _decode(self, data: bytes | bytearray | memoryview, out: list[Item], stop: int) -> int:
-        position, end = 0, len(data)
+    def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+        end = len(data)
         while position < end and not self.closed:
             before, count = position, len(out)
             if not (self._head or self._in_payload or self._message or self._armed):
                 position = self._whole_messages(data, position, out, stop)
             if position == before:
                 position = self._step(data, position, out)
-            if len(out) > count and (len(out) >= stop or self._budget <= 0):
+            if len(out) > count and (len(out) >= stop or self.budget <= 0):
                 break
         return position
 
@@ -203,7 +217,7 @@ class Decoder:
         """
         window, begin = bytes(data[position : position + _WINDOW]), position
         position, end = 0, len(window)
-        masked, largest, budget = self._masked, self._max_message_size, self._budget
+        masked, largest, budget = self._masked, self._max_message_size, self.budget
         header = START_SIZE + KEY_SIZE if masked else START_SIZE
         while position + header <= end:
             first = window[position]
@@ -233,7 +247,7 @@ class Decoder:
             budget -= size
             if len(out) >= stop or budget <= 0:
                 break
-        self._budget = budget
+        self.budget = budget
         return begin + position
 
     # --- everything, in any parts ---
@@ -335,7 +349,7 @@ class Decoder:
                 item, size = message.take_chunk()
         if item is not None:
             out.append(item)
-            self._budget -= size
+            self.budget -= size
 
     def _inflate(self, inflater: Inflater, part: bytes, final: bool) -> bytes:
         inflated = inflater.inflate(part, final=final, limit=self._max_message_size - self._inflated)

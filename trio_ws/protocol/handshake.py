@@ -1,7 +1,8 @@
 """The server's side of the opening handshake (RFC 6455 4.2): `read_upgrade` checks, `accept` answers.
 
-The client's side is in `offer`. wsproto writes the 101; it is fed with what was checked here, because its own
-reading of headers fails on bytes outside ASCII, keeps the last of repeated headers and ignores a bad key.
+The client's side is in `offer`. wsproto writes the 101, but for the plain one, which is nearly all of them; it is fed
+with what was checked here, because its own reading of headers fails on bytes outside ASCII, keeps the last of repeated
+headers and ignores a bad key.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import wsproto.events
 from wsproto.connection import ConnectionType
 from wsproto.extensions import Extension
 from wsproto.handshake import H11Handshake
+from wsproto.utilities import generate_accept_token
 
 from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.headers import Headers, is_token
@@ -38,6 +40,10 @@ OWNED_HEADERS = frozenset(
 """The headers that the handshake sets itself, on both sides."""
 
 _VERSION = "13"
+_PLAIN_ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
+)
+"""What wsproto would write, in a hundredth of the time; a test compares the two."""
 # 16 bytes in canonical base64: of the last character's six bits two are used, the others are zero.
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 # What a request says once. Two Origins, say, leave open which of them the policy is about.
@@ -147,6 +153,8 @@ def accept(
         raise LocalProtocolError(
             f"subprotocol {subprotocol!r} was not offered: the client offered {list(upgrade.subprotocols)}"
         )
+    if subprotocol is None and extensions is None and not extra:
+        return _PLAIN_ANSWER % generate_accept_token(upgrade.key)
     agreed = [] if extensions is None else [Agreed(extensions)]
     handshake = H11Handshake(ConnectionType.SERVER)
     handshake.initiate_upgrade_connection(_plain_request(upgrade, agreed), "/")

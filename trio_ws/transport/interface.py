@@ -7,18 +7,16 @@ Only `aclose`, which waits for the transport's own tasks, is asynchronous.
 from __future__ import annotations
 
 import contextlib
-import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
+from trio_ws.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
 
 if TYPE_CHECKING:
     import trio
 
 __all__ = ["Receiver", "Transport"]
-
-logger: Final = logging.getLogger("trio_ws")
 
 
 class Receiver(Protocol):
@@ -27,8 +25,8 @@ class Receiver(Protocol):
     def wants_data(self) -> bool:
         """Say whether more bytes may be read now. After a False, call `Transport.resume` when that has changed."""
 
-    def data_received(self, data: memoryview) -> None:
-        """Take `data`, whose memory is used again as soon as this returns."""
+    def data_received(self, data: memoryview, now: float, /) -> None:
+        """Take `data`, read at the time `now` of Trio's clock. Its memory is used again as soon as this returns."""
 
     def peer_departed(self) -> None:
         """The peer will send no more, though bytes that it has sent are still unread because nobody wants them."""
@@ -46,7 +44,7 @@ class _Nobody:
     def wants_data(self) -> bool:
         return False
 
-    def data_received(self, data: memoryview) -> None:
+    def data_received(self, data: memoryview, now: float, /) -> None:
         pass
 
     def peer_departed(self) -> None:
@@ -68,10 +66,12 @@ class Transport(ABC):
     Attributes:
         outbox: what waits to be written.
         receiver: who is told of what arrives. Set it before `start`; it may be exchanged between two calls.
+        log: says in the records about it which connection it is; None until somebody knows.
     """
 
-    __slots__ = ("outbox", "receiver")
+    __slots__ = ("log", "outbox", "receiver")
 
+    log: ConnectionLog | None
     outbox: Outbox
     receiver: Receiver
 
@@ -114,7 +114,7 @@ class Transport(ABC):
         What a transport's task calls must not raise; if it does all the same (memory is short, say), the task, and with
         it every other connection, lives on.
         """
-        logger.exception("error in a connection: it is ended, others go on")
+        (self.log or ConnectionLog(0, None)).exception("error in the connection %s: it is ended, others go on")
         with contextlib.suppress(Exception):  # it says no more than the first
             self.receiver.network_ended()
         self.close()

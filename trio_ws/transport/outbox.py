@@ -25,14 +25,16 @@ class Outbox:
         high_water: bytes from which on it is `full`.
     """
 
-    __slots__ = ("_chunks", "_waiters", "closed", "high_water", "progress_time", "size")
+    __slots__ = ("_chunks", "_waiters", "closed", "high_water", "progress_time", "size", "timed")
 
     def __init__(self, high_water: int) -> None:
         self.high_water: int = high_water
         self.size: int = 0
         """Bytes that wait."""
         self.progress_time: float = 0.0
-        """When the network last took something that had waited here, by Trio's clock."""
+        """When the network last took something that had waited here, by Trio's clock, while it is `timed`."""
+        self.timed: bool = False
+        """Whether somebody wants to know `progress_time`: to look at the clock at each write is not free."""
         self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
         self._chunks: deque[Buffer] = deque()
@@ -72,7 +74,8 @@ class Outbox:
         if count < len(head):
             self._chunks.appendleft(memoryview(head)[count:])
         self.size -= count
-        self.progress_time = trio.current_time()
+        if self.timed:
+            self.progress_time = trio.current_time()
         if self._waiters is not None and not self.full:
             self._waiters.unpark_all()
 

@@ -16,6 +16,7 @@ from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, Readiness, make_readiness
 
 if TYPE_CHECKING:
+    from trio_ws.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["Poller", "PollerTransport"]
@@ -25,6 +26,8 @@ BUFFER_BYTES: Final = 256 * 1024
 CORK_BYTES: Final = 16 * 1024
 """Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
 
+
+_ABOUT_READING: Final = READABLE | DEPARTED | BROKEN
 
 _buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read buffer")
 
@@ -98,9 +101,11 @@ class Poller:
         while True:
             await trio.lowlevel.wait_readable(readiness.fileno())
             # Looked up before the first is called: that one may close others, whose descriptors are used again.
-            for transport, matter in [(transports[fd], matter) for fd, matter in readiness.poll()]:
+            found = [(transports[fd], matter) for fd, matter in readiness.poll()]
+            now = trio.current_time()
+            for transport, matter in found:
                 try:
-                    transport.ready(matter)
+                    transport.ready(matter, now)
                 except Exception:
                     transport.give_up()
 
@@ -146,6 +151,7 @@ class PollerTransport(Transport):
 
     def __init__(self, poller: Poller, sock: socket.socket, high_water: int) -> None:
         sock.setblocking(False)
+        self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
         self._poller = poller
         self._sock: socket.socket | None = sock
@@ -174,7 +180,8 @@ class PollerTransport(Transport):
             if self._wanted & WRITABLE:
                 return
             if hold and outbox.size < CORK_BYTES:
-                self._cork()
+                if not self._corked:
+                    self._cork()
             else:
                 self.flush()
             return
@@ -194,7 +201,8 @@ class PollerTransport(Transport):
                 self._want(self._wanted | WRITABLE)
                 break
         else:
-            self._want(self._wanted & ~WRITABLE)
+            if self._wanted & WRITABLE:
+                self._want(self._wanted & ~WRITABLE)
             if self._finishing:
                 self._shut_down_writing()
         if self._sock is not None:
@@ -206,7 +214,7 @@ class PollerTransport(Transport):
         if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
             self.flush()
         while self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
-            self._read(self._sock)
+            self._read(self._sock, trio.current_time())
 
     def _cork(self) -> None:
         if not self._corked:
@@ -243,20 +251,21 @@ class PollerTransport(Transport):
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def ready(self, matter: int) -> None:
-        """The poller found something the matter with the socket."""
+    def ready(self, matter: int, now: float) -> None:
+        """The poller found something the matter with the socket, at the time `now`."""
         if matter & WRITABLE:
             self.flush()
-        if self._sock is None or not matter & (READABLE | DEPARTED | BROKEN):
+        sock = self._sock
+        if sock is None or not matter & _ABOUT_READING:
             return
         if self._reading_over:
             self._break_off()  # nothing else is asked for then
-        elif self.receiver.wants_data():
-            self._read(self._sock)
-        else:
+        elif not self.receiver.wants_data():
             self._leave_unread(matter)
+        else:
+            self._read(sock, now)
 
-    def _read(self, sock: socket.socket) -> None:
+    def _read(self, sock: socket.socket, now: float) -> None:
         buffer = self._poller.buffer
         try:
             size = sock.recv_into(buffer)
@@ -267,7 +276,7 @@ class PollerTransport(Transport):
         except OSError:
             size = 0
         if size:
-            self.receiver.data_received(buffer[:size])
+            self.receiver.data_received(buffer[:size], now)
         else:
             self._reading_over = True
             self._want(self._wanted & WRITABLE)

@@ -15,6 +15,7 @@ from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
 
 if TYPE_CHECKING:
+    from trio_ws.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["StreamTransport"]
@@ -52,6 +53,7 @@ class StreamTransport(Transport):
     )
 
     def __init__(self, stream: trio.abc.Stream, high_water: int) -> None:
+        self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
         self._stream = stream
         # Goodbyes are said while what is around is cancelled already; `close` ends the tasks.
@@ -67,15 +69,20 @@ class StreamTransport(Transport):
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer."""
         self._started = True
-        nursery.start_soon(self._work)
+        nursery.start_soon(self._work, name=f"{self._name} transport")
+
+    @property
+    def _name(self) -> str:
+        """What the connection is called in the names of tasks: there is no request yet."""
+        return "connection" if self.log is None else self.log.task_name
 
     async def _work(self) -> None:
         try:
             with self._scope:
                 if await self._shake_hands():
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._read)
-                        nursery.start_soon(self._write)
+                        nursery.start_soon(self._read, name=f"{self._name} reader")
+                        nursery.start_soon(self._write, name=f"{self._name} writer")
         except Exception:
             self.give_up()
         finally:
@@ -148,7 +155,7 @@ class StreamTransport(Transport):
                 data = await self._stream.receive_some(READ_BYTES)
                 if not data:
                     break
-                self.receiver.data_received(memoryview(data))
+                self.receiver.data_received(memoryview(data), trio.current_time())
         except _GONE:
             pass
         self.receiver.network_ended()

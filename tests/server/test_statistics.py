@@ -1,0 +1,174 @@
+"""Statistics: how connections ended, what was answered, and what waits; nothing of it costs a message anything."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+import trio
+from support.handlers import serve
+
+from trio_ws import App, ConnectionRejected, Limits, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+
+PATIENCE = 5.0
+
+
+async def gone(server: Server) -> None:
+    with trio.fail_after(PATIENCE):
+        while server.statistics().connections:
+            await trio.sleep(0.001)
+
+
+@pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
+async def test_closes_are_counted_by_the_code_of_the_first_close_frame(nursery, poller):
+    async def close(ws: WebSocket) -> None:
+        await ws.close(await ws.receive_json())
+
+    server = await serve(nursery, close, poller=poller, caught_close_codes=all)
+    for code in ("1000", "4000", "4000"):
+        async with open_websocket(server.urls[0], caught_close_codes=all) as ws:
+            await ws.send(code)
+            await ws.receive()
+    async with open_websocket(server.urls[0]) as ws:
+        await ws.close(4001)
+    async with open_websocket(server.urls[0], caught_close_codes=all) as ws:
+        await ws.send(b"\xff")  # no JSON
+        await ws.receive()
+    async with open_websocket(server.urls[0], timeouts=Timeouts(close_timeout=0.01)) as ws:
+        ws._channel._transport.close()  # it vanishes
+    await gone(server)
+    assert server.statistics().closed == {1000: 1, 4000: 2, 4001: 1, 1007: 1, 1006: 1}
+    assert sum(server.statistics().closed.values()) == server.statistics().accepted
+
+
+async def test_answers_are_counted_by_status_and_nothing_is_for_those_who_say_nothing():
+    app = App(guards=[lambda name="": name != "mallory"])
+    app.page("/page", lambda request: "hello")
+
+    @app.websocket("/open")
+    async def opened(ws: WebSocket) -> None:
+        await ws.receive()
+
+    @app.websocket("/teapot", auto_accept=False)
+    async def teapot(ws: WebSocket) -> None:
+        await ws.reject(418)
+
+    async with app.test_client() as client:
+        for path in ("/page", "/page", "/nothing", "/open"):
+            await client.get(path)
+        for path in ("/nowhere", "/open?name=mallory", "/teapot"):
+            with pytest.raises(ConnectionRejected):
+                async with client.websocket_connect(path):
+                    pass
+        with pytest.raises(ConnectionRejected):
+            async with client.websocket_connect("/open", origin="https://example.org"):
+                pass
+        async with client.websocket_connect("/open") as ws:
+            await ws.send("enough")
+        await client._listener.connect().aclose()
+        with trio.fail_after(PATIENCE):
+            while client.server.statistics().refused < 9:
+                await trio.sleep(0.001)
+        await gone(client.server)
+        statistics = client.server.statistics()
+    assert statistics.answered == {200: 2, 404: 1, 426: 1, 403: 3, 418: 1}
+    assert (statistics.accepted, statistics.closed) == (1, {1000: 1})
+    assert statistics.refused == sum(statistics.answered.values()) + 1
+
+
+async def test_a_client_that_hears_of_the_shutdown_instead_of_an_answer_is_counted_once(nursery):
+    answering = trio.Event()
+
+    async def hesitate(ws: WebSocket) -> None:
+        answering.set()
+        await trio.sleep_forever()
+
+    server = await serve(nursery, hesitate, auto_accept=False)
+
+    async def knock() -> None:
+        with pytest.raises(ConnectionRejected):
+            async with open_websocket(server.urls[0]):
+                pass
+
+    async with trio.open_nursery() as knocking:
+        knocking.start_soon(knock)
+        await answering.wait()
+        server.shutdown(grace=0)
+    await gone(server)
+    assert server.statistics().answered == {503: 1}
+
+
+async def test_an_answer_that_was_given_is_what_counts_though_the_server_shuts_down_meanwhile(nursery):
+    refused = trio.Event()
+
+    async def refuse(ws: WebSocket) -> None:
+        try:
+            await ws.reject(418)
+        finally:
+            refused.set()
+            with trio.CancelScope(shield=True):
+                await ended.wait()
+
+    ended = trio.Event()
+    server = await serve(nursery, refuse, auto_accept=False)
+    with pytest.raises(ConnectionRejected):
+        async with open_websocket(server.urls[0]):
+            pass
+    await refused.wait()
+    server.shutdown(grace=0)
+    await trio.testing.wait_all_tasks_blocked()
+    ended.set()
+    await gone(server)
+    assert server.statistics().answered == {418: 1}
+
+
+async def test_what_waits_in_both_directions_is_summed_when_somebody_asks(nursery):
+    release = trio.Event()
+
+    async def slow(ws: WebSocket) -> None:
+        await release.wait()
+        async for _ in ws:
+            pass
+
+    async def flood(ws: WebSocket) -> None:
+        with trio.move_on_after(PATIENCE):
+            while not server.statistics().outbox_bytes:
+                await ws.send(bytes(64 * 1024))
+        await release.wait()
+
+    async def both(ws: WebSocket) -> None:
+        await (slow if ws.url.path == "/slow" else flood)(ws)
+
+    server = await serve(nursery, both, limits=Limits(), timeouts=Timeouts(ping_interval=None, close_timeout=0.1))
+    async with open_websocket(f"{server.urls[0]}/slow") as one, open_websocket(f"{server.urls[0]}/slow") as other:
+        for ws in (one, other, other):
+            await ws.send("waits")
+        with trio.fail_after(PATIENCE):
+            while server.statistics().inbox_messages < 3:
+                await trio.sleep(0.001)
+        reader = await trio.open_tcp_stream("127.0.0.1", server.port)
+        lines = ["GET /flood HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade"]
+        lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]
+        await reader.send_all("\r\n".join(lines).encode())  # and reads nothing
+        with trio.fail_after(PATIENCE):
+            while not server.statistics().outbox_bytes:
+                await trio.sleep(0.001)
+        release.set()
+        await reader.aclose()
+    await gone(server)
+    assert (server.statistics().inbox_messages, server.statistics().outbox_bytes) == (0, 0)
+
+
+async def test_they_are_values_that_do_not_change_and_can_be_written_as_json(nursery):
+    async def close(ws: WebSocket) -> None:
+        await ws.close(4000)
+
+    server = await serve(nursery, close)
+    before = server.statistics()
+    with pytest.raises(WebSocketDisconnect):
+        async with open_websocket(server.urls[0]) as ws:
+            await ws.receive()
+    await gone(server)
+    assert before.closed == {}
+    assert json.loads(json.dumps(attrs.asdict(server.statistics())))["closed"] == {"4000": 1}
