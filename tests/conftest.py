@@ -6,6 +6,9 @@ import os
 import signal
 
 from hypothesis import HealthCheck, settings
+from support.redis import coredis_is_collected
+
+__all__ = ["coredis_is_collected"]
 
 # A deadline or a complaint about slow generation would measure the machine, not the library.
 settings.register_profile(

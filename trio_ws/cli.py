@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.codes import CloseCode
+from trio_ws.errors import BackplaneError
+from trio_ws.listening import close_listener
 from trio_ws.protocol.choice import CODEC
 from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.running import END_SIGNALS, serve_until_signalled
@@ -176,7 +178,12 @@ async def _serve(
     app: App, options: argparse.Namespace, context: ssl.SSLContext | None, *, task_status: trio.TaskStatus[Any]
 ) -> None:
     listeners = await _listeners(options)
-    await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+    try:
+        await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+    except BackplaneError as error:
+        for listener in listeners:  # the server has not got so far as to close them
+            await close_listener(listener)
+        raise _UsageError(str(error)) from None
 
 
 async def _listeners(options: argparse.Namespace) -> list[Listener]:

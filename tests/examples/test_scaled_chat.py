@@ -8,14 +8,14 @@ from typing import Any
 
 import attrs
 import trio
-from support.redis import forgives_coredis, needs_redis, redis_server
+from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import Server, open_websocket
 
 from .browser import EXAMPLES, PATIENCE, load, new_page
 from .process import launched, running
 
-pytestmark = [needs_redis, forgives_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
 ITEMS = "() => [...document.querySelectorAll('#messages li')].map((item) => item.textContent)"
 

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 import pytest
-from support.redis import RedisServer, forgives_coredis, needs_redis, redis_server
+from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws.rooms import Backplane
 from trio_ws.rooms.redis import RedisBackplane
 
 from .conformance import BackplaneContract
 
-pytestmark = [needs_redis, forgives_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
 _runs = count(1)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import coredis
 import pytest
 import trio
-from support.redis import Line, RedisServer, forgives_coredis, line_to, needs_redis, redis_server
+from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, LocalProtocolError, MessageTooLarge
 from trio_ws.prepared import Prepared
@@ -20,7 +20,7 @@ from trio_ws.rooms.redis.feeds import _Feed, _Record
 
 from .conformance import NOBODY, Ear
 
-pytestmark = [needs_redis, forgives_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
 QUICK = {"command_timeout": 0.5, "poll_interval": 0.2, "presence_timeout": 0.6}
 

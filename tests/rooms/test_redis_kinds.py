@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 import trio
 import trustme
-from support.redis import RedisServer, forgives_coredis, needs_redis, redis_server
+from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneRefused, BackplaneUnavailable
 from trio_ws.prepared import Prepared
@@ -26,7 +26,7 @@ from trio_ws.rooms.redis.keys import Keys
 
 from .conformance import NOBODY, BackplaneContract, Ear
 
-pytestmark = [needs_redis, forgives_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
 _runs = count(1)
 

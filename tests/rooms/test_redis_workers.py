@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import trio
-from support.redis import RedisServer, forgives_coredis, line_to, needs_redis, redis_server
+from support.redis import RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 
-pytestmark = [needs_redis, forgives_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
 PROGRAM = Path(__file__).with_name("worker.py")
 PATIENCE = 60.0

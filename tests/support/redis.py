@@ -18,12 +18,21 @@ import trio
 PROGRAM = shutil.which("redis-server")
 needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
 
-# A connection that coredis could not establish is left to the garbage collector with its memory streams open, and
-# under `-W error` that is an error in whatever test runs then. Nothing of ours is among them.
+# A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
+# `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So tests in which connections
+# fail let these warnings pass, and see that they come now and not in the next test.
 forgives_coredis = pytest.mark.filterwarnings(
     "ignore:Unclosed <MemoryObject:ResourceWarning",
     "ignore:Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning",
 )
+collects_coredis = pytest.mark.usefixtures("coredis_is_collected")
+
+
+@pytest.fixture
+def coredis_is_collected() -> Iterator[None]:
+    """Collect garbage when the test, and all that it holds, is over."""
+    yield
+    gc.collect()
 
 
 class RedisServer:
@@ -101,7 +110,6 @@ def redis_server(*options: str, configuration: Path | None = None) -> Iterator[R
         yield server
     finally:
         server.close()
-        gc.collect()  # see forgives_coredis: in this test, not in the next
 
 
 class Line:

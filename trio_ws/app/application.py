@@ -280,11 +280,11 @@ class App(Router):
         self.check_pending()
         self._table = self.checked_routes()
         lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
-        async with trio.open_nursery() as nursery:
+        async with self._rooms.running(), trio.open_nursery() as nursery:
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
-                async with self._rooms.running(), self.everyone.hearing(), lifespan:
+                async with self.everyone.hearing(), lifespan:
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None
