@@ -305,6 +305,8 @@ class Feeds:
         for feed, answer, done in zip(feeds, answers, syncs, strict=True):
             entries = [entry for found in (answer or {}).values() for entry in found]
             feed.take(self._records(feed.room, entries))
+            if entries:
+                feed.position = entries[-1].identifier.decode()  # also if the last one is not ours
             if len(entries) == _COUNT:
                 self._news[feed.room] = None
                 more = True

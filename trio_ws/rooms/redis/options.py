@@ -48,7 +48,7 @@ class Bell:
 
     async def wait(self, seconds: float = math.inf) -> bool:
         """Wait until somebody has rung since the last time, or so many seconds; say whether somebody has."""
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(max(0, seconds)):  # the time may have come meanwhile
             await self._event.wait()
         rung = self._event.is_set()
         self._event = trio.Event()
