@@ -18,9 +18,11 @@ INSTALLED := $(VENV)/.installed
 SPEEDUPS := trio_ws/protocol/_speedups.c
 SANITIZED := build/sanitized
 DOCS_INSTALLED := $(VENV)/.installed-docs
+BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
+BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz codec scaling lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz codec scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +93,15 @@ codec: $(INSTALLED) ## measure both codecs, in nanoseconds
 
 scaling: $(INSTALLED) ## measure rooms: one worker in memory, two workers with a Redis of their own
 	$(RUN) benchmarks/scaling.py $(ARGS)
+
+# The peers have an environment of their own: nothing of this library needs them.
+$(BENCH_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) benchmarks/requirements.txt | python
+	@$(BENCH)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/python -m pip --disable-pip-version-check install -q -e . -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH_INSTALLED) ## measure us and our peers, in a quarter of an hour; ARGS='--quick', '--help', ...
+	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from support.redis import collects_coredis, forgives_coredis
@@ -260,6 +261,12 @@ def trio_ws_client_context(authority):
         (["--ssl-certfile", "none.pem"], "cannot load the certificate none.pem: "),
         (["--port", "70000"], "cannot listen on localhost:70000: "),
         (["--uds", "shop.py"], "cannot listen on shop.py: "),
+        (["--fd", "99999"], "cannot listen on descriptor 99999: "),
+        (["--fd", "-1"], "cannot listen on descriptor -1: "),
+        (["--drain-delay", "-1"], "drain_delay must be a number of seconds, 0 or more, not -1.0"),
+        (["--drain-rate", "0"], "drain_rate must be more than 0 per second, or None for no bound, not 0.0"),
+        (["--workers", "2", "--reload"], "--reload is for one server: leave --workers out"),
+        (["--workers", "2", "--ssl-certfile", "none.pem"], "cannot load the certificate none.pem: "),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(shop, capsys, options, complaint) -> None:
@@ -301,6 +308,46 @@ def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> 
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert asked == [("localhost", 8000, None, ())]
+
+
+def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) -> None:
+    async def serve(*args, **options) -> None:
+        pass
+
+    monkeypatch.setattr("trio_ws.cli.serve_until_signalled", serve)
+    main(["run", "shop:app"])
+    before = load("shop:app").settings
+    assert main(["run", "shop:app", "--grace", "3", "--drain-delay", "1.5", "--drain-rate", "200"]) == 0
+    after = load("shop:app").settings
+    assert (after.timeouts.shutdown_grace, after.timeouts.drain_delay, after.limits.drain_rate) == (3, 1.5, 200)
+    main(["run", "shop:app", "--drain-rate", "100"])
+    assert load("shop:app").settings.timeouts == after.timeouts
+    assert load("shop:app").settings.limits == attrs.evolve(before.limits, drain_rate=100)
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ("--workers=0", "give a number, 1 or more, not '0'"),
+        ("--workers=-1", "give a number, 1 or more, not '-1'"),
+        ("--workers=many", "give a number, 1 or more, not 'many'"),
+        ("--worker-timeout=1", "workers report every 1 s: give twice that, or more"),
+        ("--worker-timeout=nan", "workers report every 1 s: give twice that, or more"),
+    ],
+)
+def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "shop:app", option])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"argument {option.partition('=')[0]}: {complaint}\n")
+
+
+def test_where_there_can_be_no_workers_it_is_said_in_one_line(shop, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("trio_ws.supervisor.AVAILABLE", False)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "shop:app", "--workers", "2"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("trio-ws: workers need a POSIX system: ")
 
 
 # --- reload -----------------------------------------------------------------------------------------------------------

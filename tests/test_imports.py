@@ -34,6 +34,7 @@ LAYERS = {
     "conversation": 2,
     "dial": 2,
     "disconnect": 2,
+    "draining": 2,
     "engine": 2,
     "events": 2,
     "handshake": 2,
@@ -64,9 +65,12 @@ LAYERS = {
     "__main__": 4,
     "asgi": 4,
     "cli": 4,
+    "process": 4,
     "reload": 4,
+    "supervisor": 4,
     "terminal": 4,
     "testing": 4,
+    "worker": 4,
     "": 5,  # trio_ws/__init__.py, the face: it may name everything, and nothing of ours imports it
 }
 

@@ -29,6 +29,20 @@ class Watcher(Protocol):
             waited_for: some task was waiting for something of the connection, and is about to be told.
         """
 
+    def draining(self, *, waited_for: bool) -> None:
+        """The server says goodbye, and its users have their grace, whatever the peer does. Called instead of `ended`.
+
+        Args:
+            waited_for: as in `ended`.
+        """
+
+    def left(self, why: str) -> None:
+        """The peer that the server said goodbye to is gone: it has answered, or its time is over.
+
+        Args:
+            why: for people.
+        """
+
     def told(self) -> None:
         """A user was told of the end by an exception or a return value."""
 

@@ -1,6 +1,7 @@
 """The command `trio-ws`: what it is asked for, and the answers that fit a function. `python -m trio_ws` is the same.
 
-Serving until a signal is in `running`, restarting on changes in `reload`, the client at a terminal in `terminal`.
+Serving until a signal is in `running`, restarting on changes in `reload`, several processes in `supervisor`, the client
+at a terminal in `terminal`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ import importlib
 import logging
 import os
 import platform
+import socket
 import ssl
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
-from trio_ws.listening import close_listener
+from trio_ws.listening import close_listener, describe, inherit
+from trio_ws.process import Patience
 from trio_ws.protocol.choice import CODEC
 from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
+from trio_ws.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.terminal import INTERRUPTED, talk
+from trio_ws.worker import BEAT_SECONDS, Assignment, serve_as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,11 +81,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--host", default="localhost", help="a name or an address (%(default)s)")
     run.add_argument("--port", type=int, help=f"the TCP port, 0 for a free one ({DEFAULT_PORT}; none with --uds)")
     run.add_argument("--uds", metavar="PATH", help="listen on this Unix socket")
+    run.add_argument(
+        "--fd", type=int, action="append", default=[], metavar="N", help="accept from this inherited listening socket"
+    )
     run.add_argument("--ssl-certfile", metavar="FILE", help="serve TLS with this certificate chain")
     run.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
     run.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(%(default)s)")
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
+    run.add_argument("--workers", type=_count, metavar="N", help="serve in so many processes; SIGHUP replaces them")
+    run.add_argument(
+        "--worker-timeout",
+        type=_worker_timeout,
+        default=Patience().alive,
+        metavar="SECONDS",
+        help="replace a worker that has not reported for so long (%(default)g)",
+    )
+    run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
+    run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
+    run.add_argument("--drain-delay", type=float, metavar="SECONDS", help="at the end: fail health checks so long")
+    run.add_argument("--drain-rate", type=float, metavar="N", help="at the end: say goodbye to so many in a second")
 
     routes = commands.add_parser("routes", help="list an application's routes")
     routes.set_defaults(command=_routes)
@@ -98,6 +119,19 @@ def _parser() -> argparse.ArgumentParser:
         help=f"at the end of the input, close when nothing came for so long (0 at a terminal, else {QUIET_SECONDS})",
     )
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"give a number, 1 or more, not {text!r}")
+    return int(text)
+
+
+def _worker_timeout(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 2 * BEAT_SECONDS:
+        raise argparse.ArgumentTypeError(f"workers report every {BEAT_SECONDS:g} s: give twice that, or more")
+    return seconds
 
 
 # --- version ----------------------------------------------------------------------------------------------------------
@@ -147,6 +181,8 @@ def _is_application(found: object) -> bool:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.workers is not None and options.worker is None:
+        return _run_workers(options)
     if options.reload:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
@@ -154,11 +190,59 @@ def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     context = _ssl_context(options)
     app = load(options.app)
+    _adjust(app, options)
+    serve = partial(_serve, app, options, context)
+    if options.worker is not None:
+        trio.run(serve_as_worker, serve, options.worker.link)
+        return 0
     farewells = dict(END_SIGNALS)
     if options.restartable:
         farewells[RESTART_SIGNAL] = CloseCode.SERVICE_RESTART
-    trio.run(partial(serve_until_signalled, partial(_serve, app, options, context), farewells=farewells))
+    trio.run(partial(serve_until_signalled, serve, farewells=farewells))
     return 0
+
+
+def _run_workers(options: argparse.Namespace) -> int:
+    if options.reload:
+        raise _UsageError("--reload is for one server: leave --workers out")
+    try:
+        check_available()
+    except WorkersUnavailable as error:
+        raise _UsageError(str(error)) from None
+    secure = _ssl_context(options) is not None  # the workers load it again; what is wrong with it is better said once
+    return trio.run(_supervise, options, secure)
+
+
+async def _supervise(options: argparse.Namespace, secure: bool) -> int:
+    listeners = [each for each in await _listeners(options) if isinstance(each, socket.socket)]
+    return await run_workers(
+        [sys.executable, "-m", "trio_ws", *options.given],
+        listeners,
+        workers=options.workers,
+        urls=[describe(listener, secure=secure) for listener in listeners],
+        patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
+    )
+
+
+def _adjust(app: App, options: argparse.Namespace) -> None:
+    """Let the command line have the last word on how the application ends."""
+    times = _given(shutdown_grace=options.grace, drain_delay=options.drain_delay)
+    limits = _given(drain_rate=options.drain_rate)
+    if not (times or limits):
+        return
+    settings = app.settings
+    try:
+        app.settings = attrs.evolve(
+            settings,
+            timeouts=attrs.evolve(settings.timeouts, **times),
+            limits=attrs.evolve(settings.limits, **limits),
+        )
+    except ValueError as error:
+        raise _UsageError(str(error)) from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
@@ -188,14 +272,28 @@ async def _serve(
 
 async def _listeners(options: argparse.Namespace) -> list[Listener]:
     """Listen before the application starts: what goes wrong here is the command's, not the application's."""
+    assignment: Assignment | None = options.worker
+    if assignment is not None:
+        return assignment.sockets()
+    inherited = _inherited(options)
     port = options.port
-    if port is None and options.uds is None:
+    if port is None and options.uds is None and not inherited:
         port = DEFAULT_PORT
     try:
-        return await bind(options.host, port, options.uds, ())
+        return await bind(options.host, port, options.uds, inherited)
     except (OSError, OverflowError) as error:
         where = options.uds if port is None else f"{options.host}:{port}"
         raise _UsageError(f"cannot listen on {where}: {error}") from None
+
+
+def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:
+    listeners: list[Listener] = []
+    for descriptor in options.fd:
+        try:
+            listeners.append(inherit(descriptor))
+        except (OSError, ValueError) as error:
+            raise _UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
+    return tuple(listeners)
 
 
 def _routes(options: argparse.Namespace) -> int:

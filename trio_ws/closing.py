@@ -7,6 +7,7 @@ is in `protocol.states`; messages are in `connection`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -56,6 +57,7 @@ class Closing(Channel):
         "_inbox",
         "_network_over",
         "_notified",
+        "_patient_until",
         "_pings",
         "_timeouts",
         "_timers",
@@ -88,6 +90,7 @@ class Closing(Channel):
         self._dropping = False  # messages are read only to learn how it ended
         self._gone = False
         self._notified = False
+        self._patient_until: float | None = None  # while the server drains: until when the peer may take what waits
         self._close_timer: Timer | None = None
 
     @property
@@ -151,6 +154,26 @@ class Closing(Channel):
         self._read_on()
         self._announce_end()
 
+    def drain(self, code: int, reason: str, patience: float) -> None:
+        """End the connection unless it has ended, because the server ends: its users have a grace.
+
+        What stands in the outbox goes out before the close frame. A peer that takes it slowly has `patience` for it, as
+        long as it takes something within each `close_timeout`; then `close_timeout` for its answer.
+
+        Args:
+            code: the close code.
+            reason: the close reason.
+            patience: seconds.
+        """
+        if self.open:
+            self._patient_until = trio.current_time() + patience
+            self.retire(code, reason)
+
+    def hurry(self) -> None:
+        """After `drain`: the patience is over, at most `close_timeout` is left."""
+        if self._patient_until is not None:
+            self._patient_until = min(self._patient_until, trio.current_time())
+
     def fail(self, code: int, reason: str) -> None:
         """Give the peer up: tell it why, half-close, and abort soon."""
         self._transport.write(self._endpoint.fail(code, reason))
@@ -201,6 +224,8 @@ class Closing(Channel):
         self._hang_up_if_done()
         if self._endpoint.state in _OUR_PART_DONE and not self._gone:
             self._replace_close_timer(LINGER)
+        elif self._patient_until is not None and not self._gone:
+            self._replace_close_timer(self._timeouts.close_timeout)
         self._wake_changed()
 
     def _lose(self) -> None:
@@ -220,20 +245,44 @@ class Closing(Channel):
         self._endpoint.lose()
         self._transport.close()
         self._announce_end()
+        if self._patient_until is not None and self.watcher is not None:
+            self.watcher.left(self._why)
 
     def _replace_close_timer(self, seconds: float) -> None:
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._close_timer = self._timers.after(seconds, self._hang_up)
+        if self._patient_until is not None:
+            left = self._patient_until + self._timeouts.close_timeout - trio.current_time()
+            seconds = max(min(seconds, left), 0.0)
+        self._close_timer = self._timers.after(seconds, partial(self._time_is_up, self._transport.outbox.size))
+
+    def _time_is_up(self, waited: int) -> None:
+        """End the network connection, unless the server drains and the peer is still taking what was committed.
+
+        Args:
+            waited: bytes in the outbox when the time began.
+        """
+        if self._patient_until is not None and 0 < self._transport.outbox.size < waited:
+            left = self._patient_until - trio.current_time()
+            if left > 0:
+                self._replace_close_timer(min(self._timeouts.close_timeout, left))
+                return
+        self._hang_up()
 
     def _announce_end(self) -> None:
         """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
         waited_for = self._wake()
         if not self._notified:
             self._notified = True
-            if self.watcher is not None:
-                why = "peer left" if self.close_info is None else str(self.close_info)
-                self.watcher.ended(why, waited_for=waited_for)
+            if self.watcher is not None and self._patient_until is not None:
+                self.watcher.draining(waited_for=waited_for)
+            elif self.watcher is not None:
+                self.watcher.ended(self._why, waited_for=waited_for)
+
+    @property
+    def _why(self) -> str:
+        """How the connection ended, for people."""
+        return "peer left" if self.close_info is None else str(self.close_info)
 
     def _disconnected(self) -> WebSocketDisconnect:
         """Make the exception that tells a caller of the end."""

@@ -32,6 +32,11 @@ def _count(_: object, attribute: attrs.Attribute[int | None], value: int | None)
         raise ValueError(f"{attribute.name} must be at least 1, or None for no bound, not {value!r}")
 
 
+def _rate(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{attribute.name} must be more than 0 per second, or None for no bound, not {value!r}")
+
+
 def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not value >= 0:
         raise ValueError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
@@ -77,6 +82,9 @@ class Limits:
     """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
     max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
+    drain_rate: float | None = attrs.field(default=None, validator=_rate)
+    """WebSockets that a server which shuts down says goodbye to in a second, so that not all come back at once; the
+    rate is higher if `Timeouts.drain_spread` demands it. None: all at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +114,12 @@ class Timeouts:
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How old a connection may become, then it ends with 1001. None: no bound."""
     shutdown_grace: float = attrs.field(default=10.0, validator=_seconds)
-    """How long handlers may go on after a server began to shut down, before they are cancelled."""
+    """How long handlers may go on after a server that shuts down said goodbye, before they are cancelled."""
+    drain_delay: float = attrs.field(default=0.0, validator=_seconds)
+    """How long a server that shuts down still accepts, only to say so: 503 on `/healthz` and to upgrades. Some load
+    balancers need seconds to notice."""
+    drain_spread: float = attrs.field(default=60.0, validator=_seconds)
+    """How long a server that shuts down may take to say goodbye to everyone at `Limits.drain_rate`."""
 
 
 def _window_bits(_: object, attribute: attrs.Attribute[int], value: int) -> None:

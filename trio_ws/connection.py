@@ -163,7 +163,7 @@ class Connection(Sending):
             if items:
                 self._dispatch(items, bytes_room - decoder.budget)
             if used == len(data):
-                if (decoder.budget <= 0 or len(items) >= items_room) and self._wanted:
+                if (decoder.budget <= 0 or len(inbox.items) >= inbox.max_items) and self._wanted:
                     self.paused = True
                 return consumed
             data = data[used:]

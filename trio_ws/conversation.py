@@ -26,14 +26,19 @@ from trio_ws.websocket import WebSocket
 if TYPE_CHECKING:
     from trio_ws.config import Compression
     from trio_ws.connection import Connection
+    from trio_ws.draining import Draining
+    from trio_ws.errors import HeaderSource
     from trio_ws.protocol.handshake import Upgrade
     from trio_ws.request import Address
-    from trio_ws.timers import Timers
+    from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Conversation", "Responder"]
 
 _UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+_SHUTTING_DOWN = "the server is shutting down"
+_RETRY_AFTER = (("Retry-After", "1"),)
+"""Seconds. Another server, or this one's successor, may have the address already."""
 
 
 class Responder(Protocol):
@@ -53,10 +58,13 @@ class Conversation:
         number: tells connections apart, in logs and task names.
         client: the address of the peer, which may be a proxy.
         secure: whether it is TLS.
+        draining: the end of the server, which takes no more WebSockets once it has begun.
         refusal: answer every request with this, because the server has no room.
     """
 
     __slots__ = (
+        "_draining",
+        "_late",
         "_leaving",
         "_lifecycle",
         "_opening",
@@ -73,6 +81,7 @@ class Conversation:
         "secure",
     )
 
+    _late: Timer
     _transport: Transport
 
     def __init__(
@@ -84,11 +93,13 @@ class Conversation:
         number: int,
         client: Address,
         secure: bool,
+        draining: Draining,
         refusal: BadRequest | None = None,
     ) -> None:
         self._responder = responder
         self._settings = settings
         self._timers = timers
+        self._draining = draining
         self._refusal = refusal
         self._lifecycle: Lifecycle | None = None
         self._paging: trio.CancelScope | None = None  # while a page is made
@@ -125,11 +136,13 @@ class Conversation:
     async def run(self, nursery: trio.Nursery) -> Exception | None:
         """Hold the whole conversation; return an error of the handler's that nobody foresaw."""
         deadline = trio.current_time() + self._settings.timeouts.open_timeout
+        self._late = self._timers.after(self._settings.timeouts.open_timeout, self._too_late)
         try:
             self._transport.start(nursery)
             websocket = await self._open(deadline)
-            return await self._see_off(None if websocket is None else await self._live(*websocket, deadline))
+            return await self._see_off(None if websocket is None else await self._live(*websocket))
         finally:
+            self._late.cancel()
             await self._transport.aclose()
 
     async def _see_off(self, error: Exception | None) -> Exception | None:
@@ -145,10 +158,7 @@ class Conversation:
         """Read the request; return what it opens, or answer it."""
         head: RequestHead | None = None
         try:
-            with trio.move_on_at(deadline) as scope:
-                head = await self._opening.read_head()
-            if scope.cancelled_caught:
-                raise BadRequest(408, "the request took longer than open_timeout")
+            head = await self._opening.read_head()
             if head is None:
                 return None
             self._know(head)
@@ -156,6 +166,8 @@ class Conversation:
                 raise self._refusal
             check_http(head)
             if is_upgrade(head):
+                if self._draining.begun:
+                    raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
                 return self._route(head, read_upgrade(head))
             await self._show_page(head, deadline)
         except Exception as problem:
@@ -262,42 +274,50 @@ class Conversation:
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
 
-    async def _live(self, websocket: WebSocket, service: Service, deadline: float) -> Exception | None:
+    async def _live(self, websocket: WebSocket, service: Service) -> Exception | None:
         timeouts = service.timeouts or self._settings.timeouts
         self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._timers)
         self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
-        late = self._timers.after(deadline - trio.current_time(), self._answer_too_late)
         try:
             return await lifecycle.run()
         finally:
-            late.cancel()
             self._opening.call_when_left(None)
 
-    def _answer_too_late(self) -> None:
-        """The client has waited `open_timeout` for an answer that guards or handler did not give."""
+    def _too_late(self) -> None:
+        """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
         gate = self.gate
-        if gate is not None and not gate.answered and self._lifecycle is not None:
+        if self._lifecycle is None:
+            self._opening.expire()
+        elif gate is not None and not gate.answered:
             self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)
             self._refuse_now(503, "no answer within open_timeout")
 
     # --- the end of the server -----------------------------------------------------------------------------------
 
-    def drain(self, code: int, reason: str) -> None:
-        """Tell the client that the server goes away: with a close frame, or with a 503 before the answer."""
-        if self.connection is not None:
-            self.connection.begin_close(code, reason)
-        elif self._leaving is None:
-            self._refuse_now(503, "the server is shutting down")
+    def drain(self, code: int, reason: str, patience: float) -> None:
+        """Tell the client that the server goes away: with a close frame, or with a 503 before the answer.
 
-    def _refuse_now(self, status: int, message: str) -> None:
+        Args:
+            code: the close code.
+            reason: the close reason.
+            patience: seconds that the client has to take what was sent before.
+        """
+        if self.connection is not None:
+            self.connection.drain(code, reason, patience)
+        elif self._leaving is None:
+            self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
+
+    def _refuse_now(self, status: int, message: str, headers: HeaderSource = ()) -> None:
         if self.gate is not None and not self.gate.answered:
             self.gate.answered = True
             self.gate.status = status
-        self._answer(Response(status=status, body=f"{message}\n".encode()))
+        self._answer(Response(status=status, headers=headers, body=f"{message}\n".encode()))
         self.cancel(message)
 
     def cancel(self, why: str) -> None:
-        """Cancel the handler, or the making of a page; an answer that is on its way has little time left."""
+        """Cancel the handler, or the making of a page; what is on its way to the client has little time left."""
+        if self.connection is not None:
+            self.connection.hurry()
         if self._leaving is not None:
             self._leaving.deadline = min(self._leaving.deadline, trio.current_time() + LINGER)
         elif self._lifecycle is not None:

@@ -3,6 +3,9 @@
 A handler that was told, by an exception or a return value, has a time to say goodbye elsewhere. One that was not told
 is cancelled: at once if it never read and nothing waits to be read, else after it had time to finish its work on the
 last message. A callback at work on a message has as much time as a handler that was told.
+
+A server that shuts down gives handlers a grace instead, and cancels them itself. Only a handler that has nothing to do
+with it does not hold the server up: one that was not told and never read is cancelled once its peer is gone.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class DisconnectRule:
         timers: calls back.
     """
 
-    __slots__ = ("_channel", "_policy", "_scope", "_timeouts", "_timer", "_timers", "_told", "_why")
+    __slots__ = ("_channel", "_draining", "_policy", "_scope", "_timeouts", "_timer", "_timers", "_told", "_why")
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class DisconnectRule:
         self._timers = timers
         self._timer: Timer | None = None
         self._told = False
+        self._draining = False
         self._why = ""
         channel.watcher = self
 
@@ -79,16 +83,38 @@ class DisconnectRule:
             case _:
                 assert_never(self._policy)
 
+    def draining(self, *, waited_for: bool) -> None:
+        """The server says goodbye: the handler's time is the server's grace."""
+        self._draining = True
+        self._told = waited_for
+
+    def left(self, why: str) -> None:
+        """The peer that the server said goodbye to is gone."""
+        if not self._draining:  # it had left before
+            return
+        self._why = why
+        match self._policy:
+            case "finish":
+                pass
+            case "cancel":
+                self._cancel()
+            case "drain":
+                self._timer = self._timers.after(0, self._cancel_unless_busy)
+            case _:
+                assert_never(self._policy)
+
     def told(self) -> None:
         """Something in the handler was told: it may say goodbye and return."""
-        if self._why and not self._told:
+        if self._draining:
+            self._told = True
+        elif self._why and not self._told:
             self._told = True
             if self._policy != "finish":
                 self._cancel_after(self._timeouts.cleanup_timeout)
 
     def reading(self) -> None:
         """Something in the handler takes what had arrived before the end: its time begins anew."""
-        if self._why and self._policy == "drain" and not self._told:
+        if self._why and self._policy == "drain" and not self._told and not self._draining:
             self._cancel_after(self._timeouts.drain_timeout)
 
     def stop(self) -> None:
@@ -101,6 +127,10 @@ class DisconnectRule:
         if self._reads:
             self._cancel_after(self._timeouts.drain_timeout)
         else:
+            self._cancel()
+
+    def _cancel_unless_busy(self) -> None:
+        if not (self._told or self._reads or self._channel.callbacks):
             self._cancel()
 
     @property

@@ -166,11 +166,10 @@ class Lifecycle:
         channel = websocket._open_channel()
         channel.begin_close(code, reason)
         websocket._finished = True
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True):  # each of its parts is bounded
             await channel.wait_ended()
-        for farewell in websocket._farewells:
-            await self._clean_up(farewell, websocket.close_code or code)
-        with trio.CancelScope(shield=True):
+            for farewell in websocket._farewells:
+                await self._clean_up(farewell, websocket.close_code or code)
             await channel.wait_gone()
 
     async def _clean_up(self, farewell: Farewell, code: int) -> None:

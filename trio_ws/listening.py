@@ -26,6 +26,8 @@ __all__ = [
     "bind_unix",
     "close_listener",
     "describe",
+    "inherit",
+    "owned_path",
     "peer_of",
     "peer_of_stream",
     "port_of",
@@ -194,12 +196,41 @@ async def _wait_for_resources(error: OSError, complained: float) -> float:
     return complained
 
 
+class _Inherited(socket.socket):
+    """A listening socket that was made by another process, which may listen on it, too."""
+
+
+def inherit(descriptor: int) -> socket.socket:
+    """Return the listening socket of a descriptor that this process was started with.
+
+    Closing it ends nothing for others who have it, and leaves the path of a Unix socket to who made it. Programs that
+    this process starts do not inherit it.
+
+    Raises:
+        OSError: there is no such descriptor, or it is no listening stream socket.
+    """
+    sock = _Inherited(fileno=descriptor)
+    if sock.type is not socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()  # it is somebody's
+        raise OSError(errno.EINVAL, "it is no listening stream socket")
+    sock.set_inheritable(False)
+    return sock
+
+
+def owned_path(listener: socket.socket) -> str | None:
+    """Return the path of a Unix socket that this process has bound, which it is to remove; None if there is none."""
+    if _is_unix(listener) and not isinstance(listener, _Inherited):
+        name = listener.getsockname()
+        return name if isinstance(name, str) and name else None  # names in the abstract namespace are bytes
+    return None
+
+
 async def close_listener(listener: Listener) -> None:
-    """Stop listening; a Unix socket's path is removed."""
+    """Stop listening; the path of a Unix socket that was bound here is removed."""
     if isinstance(listener, socket.socket):
-        path = listener.getsockname() if _is_unix(listener) else None
+        path = owned_path(listener)
         listener.close()
-        if path:
+        if path is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
     else:

@@ -124,6 +124,12 @@ class Opening:
             raise self._problem
         return self._head
 
+    def expire(self) -> None:
+        """The client has had its time: what it did not ask by now is not answered."""
+        if self._head is None and self._problem is None:
+            self._problem = BadRequest(408, "the request took longer than open_timeout")
+            self._changed.unpark_all()
+
     def call_when_left(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` when the client leaves, at once if it has."""
         self._on_left = callback

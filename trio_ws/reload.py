@@ -15,7 +15,7 @@ import trio
 
 from trio_ws.running import print_line
 
-__all__ = ["RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
+__all__ = ["DETACHED", "RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
 
 RESTART_SIGNAL: Final[signal.Signals] = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """What the child is told when it will be back; Windows ends it at once, whatever the signal."""
@@ -28,7 +28,8 @@ KILL_SECONDS: Final = 10.0
 
 _NOT_OURS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 # A group of its own: Ctrl-C at the terminal is for the supervisor, which passes it on, once.
-_CHILD: Final[dict[str, Any]] = {"stdin": subprocess.DEVNULL} | ({"process_group": 0} if os.name == "posix" else {})
+DETACHED: Final[dict[str, Any]] = {"stdin": subprocess.DEVNULL} | ({"process_group": 0} if os.name == "posix" else {})
+"""How a process is started that a supervisor looks after."""
 
 
 def folders_of(module: str) -> list[Path]:
@@ -144,7 +145,7 @@ class _Supervisor:
                 again = await self._run_one()
 
     async def _run_one(self) -> bool:
-        self._process = process = await trio.lowlevel.open_process(self._command, **_CHILD)
+        self._process = process = await trio.lowlevel.open_process(self._command, **DETACHED)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._restart_on_change, process)

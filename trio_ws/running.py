@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -34,6 +34,8 @@ async def serve_until_signalled(
     *,
     farewells: Farewells = END_SIGNALS,
     say: Callable[[str], None] = print_line,
+    started: Callable[[Server], None] | None = None,
+    hurried_by: Collection[signal.Signals] | None = None,
 ) -> None:
     """Serve until a signal comes, then shut down gracefully; at a second signal, at once.
 
@@ -45,13 +47,15 @@ async def serve_until_signalled(
         serve: called with `task_status=`, which it tells its `Server` once that listens: `App.serve`, or a `partial`.
         farewells: which signals to hear, and the close codes they mean.
         say: called with each line for the person at the terminal.
+        started: called with the server once it listens; None to say where.
+        hurried_by: which of the signals count when the server shuts down already, None for all.
 
     Raises:
         OSError: an address cannot be listened on; what else `serve` raises is raised too.
         RuntimeError: this is not the main thread.
         trio.Cancelled: as `serve` has it.
     """
-    watch = _Watch(farewells, say)
+    watch = _Watch(farewells, say, started, farewells if hurried_by is None else hurried_by)
     failure: Exception | None = None
     with trio.open_signal_receiver(*farewells) as signals:
         async with trio.open_nursery() as nursery:
@@ -69,17 +73,28 @@ async def serve_until_signalled(
 class _Watch:
     """What is told when the server listens, and does what signals demand of it."""
 
-    def __init__(self, farewells: Farewells, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        farewells: Farewells,
+        say: Callable[[str], None],
+        on_start: Callable[[Server], None] | None,
+        hurried_by: Collection[signal.Signals],
+    ) -> None:
         self.scope = trio.CancelScope()
         """What the server runs in."""
         self._farewells = farewells
         self._say = say
+        self._on_start = on_start or self._say_where
+        self._hurried_by = hurried_by
         self._server: Server | None = None
         self._leaving = False
 
     def started(self, server: Server) -> None:
         """The server listens; it is what a `trio.TaskStatus` is told."""
         self._server = server
+        self._on_start(server)
+
+    def _say_where(self, server: Server) -> None:
         for url in server.urls:
             self._say(f"listening on {url}")
 
@@ -94,7 +109,11 @@ class _Watch:
             self._leaving = True
             open_now = server.statistics().connections
             self._say(f"shutting down: {open_now} connection{'' if open_now == 1 else 's'}")
-            server.shutdown(self._farewells[heard])
+            code = self._farewells[heard]
+            # After a restart the address is served on: load balancers need not hear of it.
+            server.shutdown(code, delay=0 if code is CloseCode.SERVICE_RESTART else None)
+            return
+        if self._leaving and heard not in self._hurried_by:
             return
         self._say(f"ended by {heard.name}")
         if server is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import Endpoint
     from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
+    from trio_ws.transport.outbox import Outbox
 
 __all__ = ["Sending"]
 
@@ -108,22 +109,19 @@ class Sending(Closing):
         ):
             await self._wait_for_room()
         transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
-        self.sent += 1
-        if self._clocked:
-            self.message_time = trio.current_time()
-        if outbox.size >= outbox.high_water:
-            self._watch_outbox()
+        self._committed(outbox)
 
     def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
-        if self._network_over or self._endpoint.state is not State.OPEN:
+        endpoint = self._endpoint
+        if self._network_over or endpoint.state is not _OPEN:
             return True
         transport = self._transport
         outbox = transport.outbox
         if self._streaming_out or (outbox.size and outbox.full):
             return False
-        transport.write(message.frame(self._endpoint.encoder), hold=hold or bool(self._inbox.items))
-        self._committed()
+        transport.write(message.frame(endpoint.encoder), hold=hold or bool(self._inbox.items))
+        self._committed(outbox)
         return True
 
     def when_writable(self, callback: Callable[[], None]) -> None:
@@ -167,7 +165,7 @@ class Sending(Closing):
                 self.fail(CloseCode.INTERNAL_ERROR, "message was not completed")
             self._wake_changed()
             self._call_if_writable()
-        self._committed()
+        self._committed(self._transport.outbox)
 
     async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
@@ -209,16 +207,17 @@ class Sending(Closing):
         finally:
             self._senders_waiting -= 1
 
-    def _committed(self) -> None:
+    def _committed(self, outbox: Outbox) -> None:
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()
-        self._watch_outbox()
+        if outbox.size >= outbox.high_water:
+            self._watch_outbox()
 
     def _watch_outbox(self) -> None:
         """While the outbox is full, look after `send_timeout` whether it moves."""
         outbox = self._transport.outbox
-        if outbox.size >= outbox.high_water and outbox.full and self._send_timer is None:
+        if outbox.full and self._send_timer is None:
             outbox.timed = True
             outbox.progress_time = trio.current_time()
             self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_outbox)

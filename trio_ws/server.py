@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_ws.codes import CloseCode, check_close
+from trio_ws.codes import CloseCode
 from trio_ws.conversation import Conversation
+from trio_ws.draining import Draining
 from trio_ws.engine import Engine, stream_of
 from trio_ws.listening import (
     Listener,
@@ -87,10 +88,7 @@ class Server:
         self._numbers = count(1)
         self._max_connections = self._settings.limits.max_connections or _descriptors_left()
         self._served = False
-        self._shutdown = trio.Event()
-        self._farewell = (int(CloseCode.GOING_AWAY), "")
-        self._grace = self._settings.timeouts.shutdown_grace
-        self._engine: Engine | None = None
+        self._draining = Draining(self._conversations, self._settings)
         self._ports: list[int] = []
         self._tally = Tally()
         self.urls: tuple[str, ...] = ()
@@ -147,7 +145,7 @@ class Server:
             try:
                 async with trio.open_nursery() as nursery:
                     interrupted = await self._accept(listeners, engine, nursery, task_status)
-                    self._drain(engine)
+                    await self._draining.run(engine.timers)
             finally:
                 engine.stop()
         return interrupted
@@ -170,7 +168,7 @@ class Server:
                 self._ports = [port for port in map(port_of, listeners) if port is not None]
                 task_status.started(self)
                 try:
-                    await self._shutdown.wait()
+                    await self._draining.wait()
                 except KeyboardInterrupt as error:
                     interrupted = error
                     self.shutdown()
@@ -222,6 +220,7 @@ class Server:
             number=next(self._numbers),
             client=client,
             secure=secure,
+            draining=self._draining,
             refusal=BadRequest(503, "the server has no room for another connection") if full else None,
         )
         self._conversations.add(conversation)
@@ -263,40 +262,44 @@ class Server:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def shutdown(self, code: int = CloseCode.GOING_AWAY, grace: float | None = None, *, reason: str = "") -> None:
+    def shutdown(
+        self,
+        code: int = CloseCode.GOING_AWAY,
+        grace: float | None = None,
+        *,
+        reason: str = "",
+        delay: float | None = None,
+    ) -> None:
         """Begin to shut down: accept no more, send `code` to everyone, cancel handlers after `grace`.
 
-        `serve` returns when the last connection has ended, at the latest `cleanup_timeout` and `close_timeout` after
-        the grace. Called again, it can only shorten the grace.
+        For `delay` seconds the server still accepts, answers `/healthz` and upgrades with 503, and serves those who are
+        there. Then it stops listening, and everyone is told, at `Limits.drain_rate` if there is one; what `send` had
+        accepted goes out before the close frame. A handler has its grace from when its client was told; one that never
+        reads has no use for it, and is cancelled as soon as its client has answered. `serve` returns when the last
+        connection has ended, at the latest after `shutdown_bound`.
+
+        Called again, it can only shorten the grace; then the delay is over, and everyone is told at once.
 
         Args:
             code: the close code for everyone, 1001 by default; 1012 says that the service restarts.
             grace: seconds that handlers may go on, None for `Timeouts.shutdown_grace`.
             reason: the close reason for everyone.
+            delay: seconds, None for `Timeouts.drain_delay`.
 
         Raises:
             ValueError: code or reason cannot be sent.
         """
-        check_close(code, reason)
-        if not self._shutdown.is_set():
-            self._farewell = (int(code), reason)
-            self._grace = self._settings.timeouts.shutdown_grace if grace is None else grace
-            self._shutdown.set()
-        elif grace is not None and grace < self._grace:
-            self._grace = grace
-            if self._engine is not None:
-                self._engine.timers.after(grace, self._cancel_handlers)
+        self._draining.begin(code, grace, reason, delay)
 
-    def _drain(self, engine: Engine) -> None:
-        """Say goodbye to every client; handlers that go on are cancelled when the grace is over."""
-        self._engine = engine
-        for conversation in tuple(self._conversations):
-            conversation.drain(*self._farewell)
-        engine.timers.after(self._grace, self._cancel_handlers)
+    @property
+    def shutdown_bound(self) -> float:
+        """Seconds that a shutdown takes at most, by the server's settings.
 
-    def _cancel_handlers(self) -> None:
-        for conversation in self._conversations:
-            conversation.cancel("the server shuts down")
+        It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`,
+        `close_timeout` and one second. A route with longer timeouts of its own, and a handler that shields itself from
+        cancellation, may take longer.
+        """
+        return self._draining.bound
 
     # --- what it tells -------------------------------------------------------------------------------------------
 
@@ -308,7 +311,7 @@ class Server:
     @property
     def draining(self) -> bool:
         """Whether the server has begun to shut down."""
-        return self._shutdown.is_set()
+        return self._draining.begun
 
     @property
     def port(self) -> int:

@@ -29,12 +29,16 @@ class Timer:
 
     __slots__ = ("callback",)
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None] | None) -> None:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
         """Make sure that the callback is not called any more."""
         self.callback = None
+
+
+NEVER: Final = Timer(None)
+"""Every deadline that never comes."""
 
 
 class Timers:
@@ -51,14 +55,15 @@ class Timers:
 
         If it raises all the same, the `log` of the object whose method it is says which connection it was.
         """
+        if seconds == math.inf:
+            return NEVER
         timer = Timer(callback)
-        if seconds != math.inf:
-            when = trio.current_time() + seconds
-            heapq.heappush(self._heap, (when, next(self._order), timer))
-            if len(self._heap) > self._sweep_at:
-                self._sweep()
-            if self._sleeper is not None and when < self._sleeper.deadline:
-                self._sleeper.deadline = when
+        when = trio.current_time() + seconds
+        heapq.heappush(self._heap, (when, next(self._order), timer))
+        if len(self._heap) > self._sweep_at:
+            self._sweep()
+        if self._sleeper is not None and when < self._sleeper.deadline:
+            self._sleeper.deadline = when
         return timer
 
     def _sweep(self) -> None:

@@ -61,6 +61,42 @@ async def test_it_watches_the_channel_until_it_is_stopped(case, autojump_clock):
     assert not case.scope.cancel_called
 
 
+@pytest.mark.parametrize("policy", ["drain", "cancel"])
+async def test_in_a_shutdown_who_has_nothing_to_do_with_it_is_cancelled_when_the_peer_is_gone(
+    make, policy, autojump_clock
+):
+    case = make(policy)
+    case.rule.draining(waited_for=False)
+    await trio.sleep(100)
+    assert not case.scope.cancel_called
+    case.rule.left("closed by us: 1001")
+    await trio.sleep(0.01)
+    assert case.scope.cancel_called
+
+
+@pytest.mark.parametrize("busy", ["reads", "pending", "callbacks", "waited for", "told", "finish"])
+async def test_in_a_shutdown_who_is_busy_has_the_servers_grace(make, busy, autojump_clock):
+    case = make("finish" if busy == "finish" else "drain")
+    case.rule.draining(waited_for=busy == "waited for")
+    if busy == "told":
+        case.rule.told()
+    elif hasattr(case.channel, busy):
+        setattr(case.channel, busy, 1)
+    case.rule.left("closed by us: 1001")
+    case.rule.reading()
+    case.rule.told()
+    await trio.sleep(100)
+    assert not case.scope.cancel_called
+
+
+async def test_a_shutdown_changes_nothing_for_whose_peer_has_left_before(case, autojump_clock):
+    case.channel.reads = True
+    case.rule.ended("why", waited_for=False)
+    await trio.sleep(0.5)
+    case.rule.left("closed by us: 1001")
+    assert await case.after(0.5)
+
+
 async def test_stopped_before_the_end_it_has_nothing_to_do(case, autojump_clock):
     case.rule.stop()
     await trio.sleep(100)

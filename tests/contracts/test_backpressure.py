@@ -115,6 +115,23 @@ async def test_pings_among_the_messages_are_answered_and_take_no_place_of_theirs
         go.set()
 
 
+async def test_as_many_pings_at_once_as_the_inbox_has_places_do_not_stop_the_reading(autojump_clock):
+    """They are answered at once and take no place, so nobody would take one, and nobody would read on."""
+    network, got = MemoryNetwork(), list[str]()
+
+    async def handler(ws: WebSocket) -> None:
+        await receive_all(ws, got)
+
+    async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=4)):
+        peer = await RawPeer.dial(network)
+        await peer.send(*(ping(b"%d" % number) for number in range(4)))
+        assert [await peer.frame() for _ in range(4)] == [Frame(PONG, b"%d" % number) for number in range(4)]
+        await peer.send(text("after"), close(1000))
+        with trio.fail_after(3):
+            assert (await peer.frame()).opcode == CLOSE
+    assert got == ["after"]
+
+
 async def test_keepalive_is_frozen_while_we_do_not_read(autojump_clock):
     """The peer's pong may sit behind what we do not read, so its silence says nothing."""
     network, got = MemoryNetwork(), list[str]()

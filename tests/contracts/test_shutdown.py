@@ -50,6 +50,12 @@ class Handlers:
     async def sleeps(self, websocket):
         await trio.sleep_forever()
 
+    async def stays(self, websocket):
+        """Was told of the end by nobody, and has read: whatever it does may be work on a message."""
+        with trio.move_on_after(0.01):
+            await websocket.receive()
+        await trio.sleep_forever()
+
     async def sends(self, websocket):
         while True:
             await websocket.send(BULK)
@@ -77,7 +83,7 @@ async def connect(server, path):
 
 async def test_cancelling_serve_tells_everyone_whatever_state_its_connection_is_in(server, clock):
     handlers = Handlers()
-    paths = ["echoes", "sleeps", "sends", "pings", "streams", "works"]
+    paths = ["echoes", "sleeps", "stays", "sends", "pings", "streams", "works"]
     peers: dict[str, Peer] = {}
     unanswered = []
 
@@ -123,8 +129,9 @@ async def test_cancelling_serve_tells_everyone_whatever_state_its_connection_is_
 
     assert handlers.ended["echoes"] == "returned"
     assert handlers.ended["works"] == "returned"
-    assert isinstance(handlers.ended["sleeps"], trio.Cancelled)
-    assert handlers.ended["sleeps"].reason == "the server shuts down"
+    for name, reason in {"stays": "the server shuts down", "sleeps": "closed by us: 1001"}.items():
+        assert isinstance(handlers.ended[name], trio.Cancelled)
+        assert handlers.ended[name].reason == reason
     for name in {"sends", "pings", "streams"} & set(peers):
         assert isinstance(handlers.ended[name], WebSocketDisconnect), name
 
@@ -143,8 +150,11 @@ async def _stay(peer):
 
 async def test_handlers_that_know_of_nothing_have_the_whole_grace(server, clock):
     lived = []
+    at_work = trio.Event()
 
     async def body(websocket):
+        await websocket.receive()
+        at_work.set()
         started = trio.current_time()
         try:
             await trio.sleep_forever()
@@ -155,8 +165,10 @@ async def test_handlers_that_know_of_nothing_have_the_whole_grace(server, clock)
 
     async with trio.open_nursery() as clients, trio.open_nursery() as nursery:
         await server.serve(nursery, body, timeouts=TIMES)
-        clients.start_soon(_stay, await connect(server, ""))
-        await wait_all_tasks_blocked()
+        peer = await connect(server, "")
+        await peer.message("work")
+        clients.start_soon(_stay, peer)
+        await at_work.wait()
         server.server.shutdown()
     assert lived[0] >= GRACE - 0.01
     if clock is not None:
@@ -215,7 +227,8 @@ async def test_the_first_shutdown_says_the_grace_also_a_longer_one_than_usual(se
             lived.append(trio.current_time() - started)
 
     async with trio.open_nursery() as clients, trio.open_nursery() as nursery:
-        await server.serve(nursery, body, timeouts=Timeouts(ping_interval=None, shutdown_grace=0))
+        times = Timeouts(ping_interval=None, shutdown_grace=0)
+        await server.serve(nursery, body, timeouts=times, when_peer_leaves="finish")
         clients.start_soon(_stay, await connect(server, ""))
         await wait_all_tasks_blocked()
         server.server.shutdown(grace=0.2)

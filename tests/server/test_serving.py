@@ -463,7 +463,7 @@ class TestTheEnd:
         listener = MemoryListener()
         async with trio.open_nursery() as nursery:
             timeouts = attrs.evolve(QUICK, shutdown_grace=7.0)
-            server = await serve(nursery, stubborn, listeners=[listener], timeouts=timeouts)
+            server = await serve(nursery, stubborn, listeners=[listener], timeouts=timeouts, when_peer_leaves="finish")
             nursery.start_soon(_stay, listener)
             await wait_all_tasks_blocked()
             server.shutdown()
@@ -474,7 +474,7 @@ class TestTheEnd:
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             timeouts = attrs.evolve(QUICK, shutdown_grace=1000.0)
-            server = await serve(nursery, sleep, listeners=[listener], timeouts=timeouts)
+            server = await serve(nursery, sleep, listeners=[listener], timeouts=timeouts, when_peer_leaves="finish")
             nursery.start_soon(_stay, listener)
             await wait_all_tasks_blocked()
             server.shutdown(grace=20)

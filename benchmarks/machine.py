@@ -1,0 +1,68 @@
+"""Machine: what the figures were measured on, and with what."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from trio_ws.protocol.choice import CODEC
+
+PACKAGES: Final = (
+    "trio-ws",
+    "trio",
+    "trio-websocket",
+    "websockets",
+    "hypercorn",
+    "uvicorn",
+    "aiohttp",
+    "picows",
+    "uvloop",
+    "wsproto",
+)
+
+
+def file_limit() -> int:
+    """Return how many files a process may open, after raising its limit as far as it goes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def describe() -> dict[str, str]:
+    """Return what a reader needs to know about machine and software."""
+    return {
+        "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores used of {os.cpu_count()}",
+        "system": f"{platform.system()} {platform.release()}, TCP congestion control {_congestion_control()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, {CODEC.name}",
+        "packages": ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))),
+        "load before": f"{os.getloadavg()[0]:.2f}",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _congestion_control() -> str:
+    try:
+        return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

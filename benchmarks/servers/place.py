@@ -1,0 +1,45 @@
+"""What every server here is told on its command line, and the socket it listens on."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import signal
+import socket
+import ssl
+
+import attrs
+
+BACKLOG = 4096
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+@attrs.frozen
+class Place:
+    """Where and how to serve."""
+
+    sock: socket.socket
+    ssl_context: ssl.SSLContext | None
+    certificate: str | None
+    """The file that the context was made from: key and certificate."""
+    deflate: bool
+    broadcast: bool
+    """Send what a connection says to all of them, instead of back to it."""
+
+
+def place() -> Place:
+    """Read the command line, listen on a free port of the loopback interface and print its number."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--certificate", help="a file with key and certificate: serve TLS")
+    parser.add_argument("--deflate", action="store_true", help="take permessage-deflate, without context takeover")
+    parser.add_argument("--broadcast", action="store_true", help="send every message to all connections")
+    arguments = parser.parse_args()
+    context = None
+    if arguments.certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(arguments.certificate)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # who started us may be killed before it can end us
+    sock = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    sock.setblocking(False)
+    print(sock.getsockname()[1], flush=True)
+    return Place(sock, context, arguments.certificate, arguments.deflate, arguments.broadcast)

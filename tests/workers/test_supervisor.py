@@ -1,0 +1,401 @@
+"""The supervisor alone, over workers that are scripts of a few lines: what it demands of them, and when it gives up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_ws.listening import bind_unix, inherit
+from trio_ws.process import Patience, WorkerProcess
+from trio_ws.supervisor import WorkersUnavailable, _Supervisor, run_workers
+from trio_ws.worker import Assignment
+
+BOUND = 20
+"""Seconds that one step may take on a busy machine; it takes some hundredths."""
+PROGRAM = """
+import os, signal, sys, time
+link = int(sys.argv[2].partition(":")[0])
+number = os.environ["TRIO_WS_WORKER"]
+
+def report(line):
+    os.write(link, line.encode() + b"\\n")
+
+def deaf(*numbers):
+    for each in numbers:
+        signal.signal(each, signal.SIG_IGN)
+
+exec(open({script!r}).read())
+"""
+SERVE = "report('ready 0')\nsignal.pause()\n"
+"""Serves until some signal ends it."""
+
+
+class Kept:
+    """Workers that run a script, and what is said about them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.script = folder / "script.py"
+        self.lines: list[str] = []
+        self.status: int | None = None
+        self.listeners = [socket.create_server(("127.0.0.1", 0))]
+        self._command = [sys.executable, "-S", "-c", PROGRAM.format(script=str(self.script))]
+
+    async def run(self, script: str, workers: int = 2, **patience: float) -> None:
+        self.script.write_text(script)
+        self.status = await run_workers(
+            self._command,
+            self.listeners,
+            workers=workers,
+            urls=["ws://here"],
+            patience=Patience(**{"abort": 0.1, **patience}),
+            say=self.lines.append,
+        )
+
+    def listen_on(self, listener: socket.socket) -> None:
+        self.listeners.pop().close()
+        self.listeners.append(listener)
+
+    def exists(self, name: str) -> bool:
+        return self._folder.joinpath(name).exists()
+
+    def read(self, name: str) -> str:
+        """What the workers have written into a file, nothing if there is none."""
+        return self._folder.joinpath(name).read_text() if self.exists(name) else ""
+
+    def touch(self, name: str) -> None:
+        self._folder.joinpath(name).touch()
+
+    def remove(self, name: str) -> None:
+        self._folder.joinpath(name).unlink()
+
+    async def said(self, text: str, times: int = 1) -> None:
+        """Wait until so many lines hold a text."""
+        with trio.fail_after(BOUND):
+            while sum(text in line for line in self.lines) < times:
+                await trio.sleep(0.005)
+
+    async def until(self, condition) -> None:
+        with trio.fail_after(BOUND):
+            while not condition():
+                await trio.sleep(0.005)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("trio_ws.process.BEAT_SECONDS", 0.05)
+    monkeypatch.chdir(tmp_path)
+    workers = Kept(tmp_path)
+    yield workers
+    for listener in workers.listeners:
+        listener.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_all_workers_and_the_sockets(kept, number) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, SERVE)
+        await kept.said("listening on ws://here")
+        signal.raise_signal(number)
+    assert kept.status == 0
+    assert kept.lines == ["listening on ws://here", "shutting down: 2 workers"]
+    assert kept.listeners[0].fileno() == -1
+
+
+async def test_a_signal_before_the_first_is_ready_ends_it(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, "open('began', 'w').close()\nsignal.pause()")
+        await kept.until(lambda: kept.exists("began"))
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.status == 0
+    assert kept.lines == ["shutting down: 1 worker"]
+
+
+async def test_cancelled_it_kills_the_workers(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        script = "deaf(signal.SIGTERM)\nopen(number, 'w').write(str(os.getpid()))\n" + SERVE
+        nursery.start_soon(kept.run, script)
+        await kept.until(lambda: kept.read("2"))
+        nursery.cancel_scope.cancel()
+    for number in "12":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(kept.read(number)), 0)
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        ("sys.exit(3)", "ended with status 3"),
+        ("sys.exit(0)", "ended with status 0"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL"),
+        ("os.kill(os.getpid(), signal.SIGRTMIN + 1)", f"was ended by signal {getattr(signal, 'SIGRTMIN', 34) + 1}"),
+    ],
+)
+async def test_a_first_worker_that_is_never_ready_is_the_end(kept, script, outcome) -> None:
+    with trio.fail_after(BOUND):
+        await kept.run(script)
+    assert kept.status == 1
+    (line,) = kept.lines
+    assert f"{outcome} before it was ready: nothing is served." in line
+
+
+async def test_a_first_worker_that_takes_too_long_is_the_end(kept) -> None:
+    with trio.fail_after(BOUND):
+        await kept.run("deaf(signal.SIGABRT)\nsignal.pause()", start=0.5)
+    assert kept.status == 1
+    assert "is killed: it was not ready within 0.5 s" in kept.lines[0]
+    assert "was ended by SIGKILL before it was ready" in kept.lines[1]
+
+
+async def test_a_worker_that_cannot_be_started_is_one_that_was_never_ready(kept) -> None:
+    kept._command[0] = "/nowhere/python"
+    with trio.fail_after(BOUND):
+        await kept.run("")
+    assert kept.status == 1
+    assert kept.lines[0].startswith("worker 1 cannot be started: [Errno 2] ")
+
+
+async def test_a_worker_that_ends_is_replaced_and_its_number_kept(kept) -> None:
+    script = (
+        "report('ready 0')\nif number == '2' and not os.path.exists('x'): open('x', 'w'); sys.exit(5)\nsignal.pause()"
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, script)
+        await kept.said(" ended with status 5: another one starts in 0.")
+        assert kept.lines[1].startswith("worker 2 (pid ")
+        await trio.sleep(0.6)
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.lines[-1] == "shutting down: 2 workers"
+
+
+async def test_one_that_ends_again_and_again_is_waited_with(kept, monkeypatch) -> None:
+    delays = []
+
+    class Recorded:
+        def __init__(self, settings) -> None:
+            self.settings = settings
+
+        def lived(self, seconds: float) -> None:
+            assert seconds < self.settings.stable_after
+
+        def next(self) -> float:
+            delays.append(0)
+            return 0.01
+
+    monkeypatch.setattr("trio_ws.supervisor.Backoff", Recorded)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, "report('ready 0')\nif number == '2': sys.exit(5)\nsignal.pause()")
+        await kept.said("worker 2 ", times=4)
+        signal.raise_signal(signal.SIGTERM)
+    assert len(delays) >= 4
+
+
+async def test_a_worker_that_does_not_report_is_killed_and_one_that_does_is_not(kept) -> None:
+    script = "report('ready 0')\nwhile number == '1': time.sleep(0.05); report('alive')\nsignal.pause()"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(kept.run, script, alive=2.0))
+        await kept.said("is killed: it has not reported for 2 s")
+        await kept.said("was ended by SIGABRT: another one starts")
+        signal.raise_signal(signal.SIGTERM)
+    assert not [line for line in kept.lines if line.startswith("worker 1")]
+
+
+async def test_a_worker_that_does_not_end_is_killed_which_is_a_failure(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        script = "deaf(signal.SIGTERM)\nreport('ready 0.25')\nsignal.pause()"
+        nursery.start_soon(partial(kept.run, script, workers=1, end=0.25))
+        await kept.said("listening on")
+        signal.raise_signal(signal.SIGTERM)
+        with trio.fail_after(BOUND):
+            await kept.until(lambda: kept.status is not None)
+    assert kept.status == 1
+    assert "is killed: it has not ended within 0.5 s" in kept.lines[-1]
+
+
+async def test_a_second_signal_is_passed_on(kept) -> None:
+    script = (
+        "report('ready 60')\nheard = []\n"
+        "for each in (signal.SIGTERM, signal.SIGINT): signal.signal(each, lambda *_: heard.append(1))\n"
+        "open('heard' + number, 'w')\nwhile len(heard) < 2: signal.pause(); open(f'{number}.{len(heard)}', 'w')\n"
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, script)
+        await kept.until(lambda: kept.exists("heard1") and kept.exists("heard2"))
+        signal.raise_signal(signal.SIGTERM)
+        await kept.until(lambda: kept.exists("1.1") and kept.exists("2.1"))
+        signal.raise_signal(signal.SIGINT)
+        await kept.until(lambda: kept.status is not None)
+    assert kept.status == 0
+    assert kept.lines[1:] == ["shutting down: 2 workers"]
+
+
+# --- replacing --------------------------------------------------------------------------------------------------------
+
+NOTE = "open('log', 'a').write(f'{number} began\\n')\nsignal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))\n"
+SERVE_AND_NOTE = (
+    f"import atexit\natexit.register(lambda: open('log', 'a').write(f'{{number}} ended\\n'))\n{NOTE}{SERVE}"
+)
+
+
+async def test_sighup_replaces_each_when_the_new_one_is_ready_one_after_another(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, SERVE_AND_NOTE)
+        await kept.until(lambda: kept.read("log").count("began") == 2)
+        signal.raise_signal(signal.SIGHUP)
+        await kept.said("restarted")
+        signal.raise_signal(signal.SIGTERM)
+    log = kept.read("log").splitlines()
+    assert log[2:6] == ["1 began", "1 ended", "2 began", "2 ended"]
+    assert kept.lines[1:3] == ["restarting the workers, one after another", "restarted"]
+
+
+async def test_if_a_new_one_is_never_ready_the_old_ones_go_on(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, SERVE_AND_NOTE)
+        await kept.until(lambda: kept.read("log").count("began") == 2)
+        kept.script.write_text("sys.exit(4)")
+        signal.raise_signal(signal.SIGHUP)
+        await kept.said("ended with status 4 before it was ready: the old ones go on.")
+        assert "ended" not in kept.read("log")
+        kept.script.write_text(SERVE_AND_NOTE)
+        signal.raise_signal(signal.SIGHUP)
+        await kept.said("restarted")
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.status == 0
+
+
+async def test_a_signal_while_workers_are_replaced_ends_them_all(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, "deaf(signal.SIGUSR1)\n" + NOTE.splitlines()[0] + "\n" + SERVE)
+        await kept.until(lambda: kept.read("log").count("began") == 2)
+        signal.raise_signal(signal.SIGHUP)
+        await kept.until(lambda: kept.read("log").count("began") == 3)
+        await trio.sleep(0.1)
+        signal.raise_signal(signal.SIGTERM)
+        await kept.said("shutting down: 3 workers")
+        signal.raise_signal(signal.SIGTERM)  # the one that was told to end before, too
+    assert kept.status == 0
+
+
+async def test_one_that_ends_while_its_replacement_starts_is_not_replaced_twice(kept, monkeypatch) -> None:
+    """Another one was being started when the replacement became ready: it is ended again."""
+    launch, numbers = _Supervisor._launch, count(1)
+    supervisors, reached, go_on = [], trio.Event(), trio.Event()
+
+    async def gated(self, number: int) -> WorkerProcess:
+        supervisors.append(self)
+        worker = await launch(self, number)
+        if next(numbers) == 3:
+            reached.set()
+            await go_on.wait()
+        return worker
+
+    monkeypatch.setattr(_Supervisor, "_launch", gated)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE, 1)
+        await kept.said("listening on")
+        kept.script.write_text("while not os.path.exists('go'): time.sleep(0.005)\n" + SERVE)
+        signal.raise_signal(signal.SIGHUP)
+        await kept.until(lambda: len(supervisors) == 2)
+        os.kill(int(kept.read("pid")), signal.SIGKILL)
+        await reached.wait()
+        kept.touch("go")
+        await kept.said("restarted")
+        go_on.set()
+        await kept.until(lambda: len(supervisors[0]._live) == 1)
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.lines[-1] == "shutting down: 1 worker"
+
+
+async def test_one_that_is_waited_with_when_it_is_replaced_is_not_started_again(kept, monkeypatch) -> None:
+    async with trio.open_nursery() as nursery:
+        monkeypatch.setattr("trio_ws.supervisor.Backoff", _Patient)
+        nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE_AND_NOTE, 1)
+        await kept.said("listening on")
+        os.kill(int(kept.read("pid")), signal.SIGKILL)
+        await kept.said("another one starts in")
+        signal.raise_signal(signal.SIGHUP)
+        await kept.said("restarted")
+        await trio.sleep(2 * _Patient.DELAY)
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.lines[-1] == "shutting down: 1 worker"
+    assert kept.read("log").count("began") == 2
+
+
+class _Patient:
+    """A backoff that is longer than a replacement takes."""
+
+    DELAY = 1.0
+
+    def __init__(self, settings) -> None:
+        pass
+
+    def lived(self, seconds: float) -> None:
+        pass
+
+    def next(self) -> float:
+        return self.DELAY
+
+
+# --- what it needs ----------------------------------------------------------------------------------------------------
+
+
+async def test_where_there_can_be_no_workers_that_is_said(monkeypatch) -> None:
+    monkeypatch.setattr("trio_ws.supervisor.AVAILABLE", False)
+    with pytest.raises(WorkersUnavailable, match="workers need a POSIX system"):
+        await run_workers([], [], workers=1)
+
+
+async def test_the_path_of_a_unix_socket_is_removed_at_the_end_once(kept) -> None:
+    kept.listen_on(bind_unix("s"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, SERVE)
+        await kept.said("listening on")
+        signal.raise_signal(signal.SIGHUP)
+        await kept.said("restarted")
+        assert kept.exists("s")
+        signal.raise_signal(signal.SIGTERM)
+    assert not kept.exists("s")
+
+
+async def test_a_path_that_is_gone_already_is_no_error(kept) -> None:
+    kept.listen_on(bind_unix("s"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, SERVE)
+        await kept.said("listening on")
+        kept.remove("s")
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.status == 0
+
+
+async def test_what_was_inherited_is_others_to_remove(kept) -> None:
+    theirs = bind_unix("s")
+    kept.listen_on(inherit(os.dup(theirs.fileno())))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, SERVE)
+        await kept.said("listening on")
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.exists("s")
+    theirs.close()
+
+
+async def test_one_that_could_not_be_started_may_be_told_to_end() -> None:
+    worker = WorkerProcess(3, ["/nowhere/python"], [], Patience(), print)
+    await worker.run()
+    worker.end(signal.SIGTERM)
+    assert worker.told
+    assert (worker.name, worker.ready, worker.ended.is_set()) == ("worker 3", False, True)
+
+
+def test_an_assignment_is_read_as_it_is_written() -> None:
+    assignment = Assignment(7, (3, 4))
+    assert str(assignment) == "7:3,4"
+    assert Assignment.parse("7:3,4") == assignment

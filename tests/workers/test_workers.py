@@ -1,0 +1,123 @@
+"""Workers as a user runs them: one port, restarts without a gap, and what becomes of those who are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack
+
+import trio
+
+from tests.workers.fleet import Fleet, eventually, guest, guests_of
+from trio_ws import ConnectionRejected
+
+
+async def test_workers_share_a_port_and_a_unix_socket_and_say_1001_together(fleet: Fleet) -> None:
+    path = fleet.folder / "s"
+    await fleet.start("--workers", "2", "--uds", str(path))
+    async with AsyncExitStack() as stack:
+        guests = await guests_of(fleet, stack, 2)
+        assert sorted(guests) == [1, 2]
+        assert len({each.pid for each in guests.values()} | {fleet.process.pid}) == 3
+        local = await guests_of(fleet, stack, 2, uds=path)
+        fleet.process.send_signal(signal.SIGTERM)
+        assert [await each.code() for each in (*guests.values(), *local.values())] == [1001] * 4
+    assert await fleet.rest() == 0
+    assert fleet.output.count("listening on ws://") == fleet.output.count("listening on ws+unix://") == 1
+    assert "\nshutting down: 2 workers\n" in fleet.output
+    assert not path.exists()
+
+
+async def test_sighup_brings_new_code_and_refuses_nobody(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2")
+    async with AsyncExitStack() as stack:
+        guests = await guests_of(fleet, stack, 2)
+        fleet.rewrite('"old"', '"new"')
+        comers = Comers(fleet)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(comers.come)
+            fleet.process.send_signal(signal.SIGHUP)
+            await fleet.said("restarted")
+            codes = [await each.code() for each in guests.values()]
+            comers.enough = True
+        assert codes == [1012, 1012]
+        assert comers.seen["old"]
+        assert not comers.failures
+        for _ in range(10):
+            async with guest(fleet) as someone:
+                assert someone.version == "new"
+                assert someone.pid not in {each.pid for each in guests.values()}
+    fleet.process.send_signal(signal.SIGINT)
+    assert await fleet.rest() == 0
+
+
+class Comers:
+    """Clients that come all the time, one after another."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.enough = False
+        self.seen = {"old": 0, "new": 0}
+        self.failures: list[Exception] = []
+
+    async def come(self) -> None:
+        while not self.enough:
+            try:
+                async with guest(self._fleet) as someone:
+                    self.seen[someone.version] += 1
+            except ConnectionRejected as error:
+                if error.status != 503:  # it had connected to a worker that has begun to end since
+                    self.failures.append(error)
+            except Exception as error:
+                self.failures.append(error)
+            await trio.sleep(0.005)
+
+
+async def test_a_worker_that_is_killed_or_hangs_is_replaced_and_others_see_nothing_of_it(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2", "--worker-timeout", "3")
+    async with AsyncExitStack() as stack:
+        guests = await guests_of(fleet, stack, 2)
+        os.kill(guests[2].pid, signal.SIGKILL)
+        assert await guests[2].code() == 1006
+        await fleet.said(rf"worker 2 \(pid {guests[2].pid}\) was ended by SIGKILL: another one starts in ")
+        another = await eventually(fleet, lambda each: each.number == 2)
+        assert another.pid != guests[2].pid
+        assert await guests[1].serves()
+        await guests[1].ws.send("hang")
+        await fleet.said(rf"worker 1 \(pid {guests[1].pid}\) is killed: it has not reported for 3 s")
+        await fleet.said("in sleep_for_ever")
+        assert await guests[1].code() == 1006
+        async with guest(fleet) as someone:
+            assert await someone.serves()
+
+
+async def test_workers_end_gracefully_when_their_supervisor_is_killed(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2")
+    async with AsyncExitStack() as stack:
+        guests = await guests_of(fleet, stack, 2)
+        fleet.process.kill()
+        assert [await each.code() for each in guests.values()] == [1001, 1001]
+        # All who could write have ended: the workers, too.
+        assert await fleet.rest() == -signal.SIGKILL
+    assert fleet.output.count("its supervisor is gone, it ends") == 2
+
+
+async def test_an_application_that_cannot_be_loaded_is_the_end_at_once(fleet: Fleet) -> None:
+    fleet.rewrite("app = App()", "application = App()")
+    await fleet.open("--workers", "2", "--port", "0")
+    assert await fleet.rest() == 1
+    assert "NameError" in fleet.output
+    assert "ended with status 1 before it was ready: nothing is served." in fleet.output
+    assert "listening on" not in fleet.output
+
+
+async def test_a_socket_may_come_from_who_starts_it(fleet: Fleet) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        descriptor = listener.fileno()
+        await fleet.start("--workers", "1", where=("--fd", str(descriptor)), pass_fds=[descriptor])
+        assert fleet.url == f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        async with guest(fleet) as someone:
+            assert await someone.serves()
+        fleet.process.send_signal(signal.SIGTERM)
+        assert await fleet.rest() == 0
