@@ -34,7 +34,7 @@ _FAREWELL: Final = 1.0
 
 
 class RedisBackplane(Backplane):
-    """Carries rooms between processes by a Redis, version 5 or newer: a bounded stream for each room.
+    """Carries rooms between processes by a Redis, version 6 or newer: a bounded stream for each room.
 
     `docs/scaling.md` says what is guaranteed, and what happens when Redis is away, slow or full.
 
