@@ -18,7 +18,6 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from support.redis import collects_coredis, forgives_coredis
 
 import trio_ws
 from tests.support.handlers import serve
@@ -284,17 +283,6 @@ def test_a_port_that_is_taken_is_said_in_one_line(shop, capsys) -> None:
         with pytest.raises(SystemExit):
             main(["run", "shop:app", "--host", "127.0.0.1", "--port", str(port)])
     assert capsys.readouterr().err.startswith(f"trio-ws: cannot listen on 127.0.0.1:{port}: ")
-
-
-@forgives_coredis
-@collects_coredis
-def test_a_backplane_that_is_not_there_is_said_in_one_line(shop, capsys, monkeypatch) -> None:
-    (shop / "far.py").write_text(f"from trio_ws import App\napp = App(backplane='unix://{shop}/none')\n")
-    with pytest.raises(SystemExit) as ended:
-        main(["run", "far:app", "--port", "0"])
-    assert ended.value.code == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"trio-ws: no Redis answers at unix://{shop}/none: ")
 
 
 def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> None:

@@ -18,6 +18,7 @@ import trustme
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneRefused, BackplaneUnavailable
+from trio_ws.cli import main
 from trio_ws.prepared import Prepared
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
 from trio_ws.rooms.redis import RedisBackplane
@@ -224,3 +225,15 @@ async def test_a_function_may_make_the_clients() -> None:
         with pytest.raises(BackplaneRefused, match="the given client"):
             server.ask("CONFIG SET requirepass sesame")
             await is_heard(lambda: coredis.Redis(unix_socket_path=str(server.socket)))
+
+
+def test_a_backplane_that_is_not_there_is_one_line_of_the_command_run(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "far.py").write_text(f"from trio_ws import App\napp = App(backplane='unix://{tmp_path}/none')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "far:app", "--port", "0"])
+    sys.modules.pop("far")
+    assert ended.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"trio-ws: no Redis answers at unix://{tmp_path}/none: ")

@@ -19,8 +19,8 @@ PROGRAM = shutil.which("redis-server")
 needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
 
 # A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
-# `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So tests in which connections
-# fail let these warnings pass, and see that they come now and not in the next test.
+# `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So modules in which connections
+# fail let these warnings pass, and see that they come before the tests of the next module.
 forgives_coredis = pytest.mark.filterwarnings(
     "ignore:Unclosed <MemoryObject:ResourceWarning",
     "ignore:Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning",
@@ -28,9 +28,9 @@ forgives_coredis = pytest.mark.filterwarnings(
 collects_coredis = pytest.mark.usefixtures("coredis_is_collected")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def coredis_is_collected() -> Iterator[None]:
-    """Collect garbage when the test, and all that it holds, is over."""
+    """Collect garbage when the module, and all that its tests hold, is over."""
     yield
     gc.collect()
 
