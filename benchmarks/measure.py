@@ -124,6 +124,8 @@ class Bench:
         extra |= {"seconds": self.seconds, "warmup": self.warmup, "limit": int(self._limit)}
         if scenario.tls:
             extra["tls"] = "yes"
+        if self.cores.load != self.cores.server:
+            extra["spin"] = "yes"
         if scenario.deflate:
             extra |= {"extensions": OFFER, "payload": str(self._compressed())}
         command = [str(self.load.path), scenario.mode, *options({**scenario.load, **extra})]

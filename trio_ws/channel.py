@@ -75,6 +75,11 @@ class Channel(ABC):
         """How the connection ended; None while messages may be sent."""
 
     @property
+    def departed(self) -> bool:
+        """Whether the peer has left, however much of what it sent is yet to be received."""
+        return self.close_info is not None
+
+    @property
     @abstractmethod
     def pending(self) -> bool:
         """Whether messages wait that nobody has received."""

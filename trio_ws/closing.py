@@ -104,6 +104,11 @@ class Closing(Channel):
         return self._endpoint.state is State.OPEN
 
     @property
+    def departed(self) -> bool:
+        """Whether the peer has left, however much of what it sent is yet to be received."""
+        return self._departed or self._endpoint.close_info is not None
+
+    @property
     def pending(self) -> bool:
         """Whether messages wait that nobody has received."""
         return bool(self._inbox.items)

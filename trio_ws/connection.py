@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
+_NOTHING = memoryview(b"")
 DISCARD_ITEMS = 64
 """Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
 
@@ -85,7 +86,7 @@ class Connection(Sending):
         self.paused: bool = False
         """Whether reading stops until the inbox is empty."""
         self.heard_time: float = trio.current_time()
-        self._rest = memoryview(b"")  # read, and not parsed yet because the inbox was full
+        self._rest = _NOTHING  # read, and not parsed yet because the inbox was full
         self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._pong_due: Ping | None = None
@@ -217,7 +218,7 @@ class Connection(Sending):
 
     def _read_on(self) -> None:
         """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""
-        rest, self._rest = self._rest, memoryview(b"")
+        rest, self._rest = self._rest, _NOTHING
         self.paused = False
         self._rest = rest[self._parse(rest) :]
         if self._rest:
@@ -314,7 +315,7 @@ class Connection(Sending):
 
     def _take(self) -> Received:
         inbox = self._inbox
-        item = inbox.items.popleft()
+        item = inbox.items.pop(0)
         if not inbox.items:
             inbox.size = 0
             if self.paused:

@@ -5,7 +5,7 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -24,6 +24,8 @@ from trio_ws.settings import Settings, compression_of
 from trio_ws.websocket import WebSocket
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from trio_ws.config import Compression
     from trio_ws.connection import Connection
     from trio_ws.draining import Draining
@@ -274,14 +276,11 @@ class Conversation:
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
 
-    async def _live(self, websocket: WebSocket, service: Service) -> Exception | None:
+    def _live(self, websocket: WebSocket, service: Service) -> Coroutine[Any, Any, Exception | None]:
         timeouts = service.timeouts or self._settings.timeouts
         self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._timers)
         self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
-        try:
-            return await lifecycle.run()
-        finally:
-            self._opening.call_when_left(None)
+        return lifecycle.run()
 
     def _too_late(self) -> None:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""

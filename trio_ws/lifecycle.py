@@ -38,7 +38,18 @@ class Lifecycle:
         timers: calls their deadlines.
     """
 
-    __slots__ = ("_log", "_open_time", "_rule", "_scope", "_service", "_tap", "_timeouts", "_timers", "_websocket")
+    __slots__ = (
+        "_cancelled",
+        "_log",
+        "_open_time",
+        "_rule",
+        "_scope",
+        "_service",
+        "_tap",
+        "_timeouts",
+        "_timers",
+        "_websocket",
+    )
 
     def __init__(self, websocket: WebSocket, service: Service, timeouts: Timeouts, timers: Timers) -> None:
         self._websocket = websocket
@@ -50,9 +61,9 @@ class Lifecycle:
             self._log.know(websocket.request.target, websocket.client)
         self._open_time = 0.0
         self._tap: Tap | None = None
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None  # the nursery's: one of our own would be a kilobyte for nothing
+        self._cancelled = ""  # why, if it was cancelled
         self._rule: DisconnectRule | None = None
-        websocket._scope = self._scope
         websocket._on_accept = self._begin_rule
         websocket._close_code_of = self._close_code_of
         if service.on_disconnect is not None:
@@ -60,7 +71,9 @@ class Lifecycle:
 
     def cancel(self, why: str) -> None:
         """Cancel the handler, and what belongs to it."""
-        self._scope.cancel(reason=why)
+        self._cancelled = why
+        if self._scope is not None:
+            self._scope.cancel(reason=why)
 
     async def run(self) -> Exception | None:
         """Run the connection to its end; return what went wrong in the handler, as far as nobody foresaw it.
@@ -68,9 +81,15 @@ class Lifecycle:
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
         self._tell("connection_opened")
+        outcome: list[Exception | None] = []  # no name for it: the frames above a traceback would make a cycle of it
         try:
-            # No name for it: the frames above a traceback belong to it, and would make a cycle of it.
-            return await self._conclude(await self._outcome())
+            try:
+                outcome.append(await self._run_handler())
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._end(CloseCode.GOING_AWAY, "")
+                raise
+            return await self._conclude(outcome.pop())
         finally:
             self._note_how_it_ended()
             self._let_go()
@@ -82,15 +101,6 @@ class Lifecycle:
         websocket._farewells = []
         if self._tap is not None:
             websocket._channel = self._tap.channel
-
-    async def _outcome(self) -> Exception | None:
-        """Return the handler's error; close the connection if what it ends with is not to be judged."""
-        try:
-            return await self._run_handler()
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._end(CloseCode.GOING_AWAY, "")
-            raise
 
     async def _conclude(self, error: Exception | None) -> Exception | None:
         """End the connection as the handler's error demands; return the error if nobody foresaw it."""
@@ -107,21 +117,24 @@ class Lifecycle:
 
     async def _run_handler(self) -> Exception | None:
         """Run the handler in the connection's nursery; return its error, and its child tasks', as one."""
+        websocket, service = self._websocket, self._service
         own: Exception | None = None
         try:
-            with self._scope:
-                # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
-                async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    self._websocket._nursery = nursery
-                    try:
-                        if self._service.around is None:  # one coroutine less is one less for each message
-                            await self._answer_and_handle()
-                        else:
-                            async with self._service.around(self._websocket):
-                                await self._answer_and_handle()
-                    except Exception as error:
-                        own = error
-                    nursery.cancel_scope.cancel(reason="the handler has ended")
+            # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                self._begin(nursery)
+                try:
+                    # The handler is awaited here, as each message passes through all coroutines that wait for it.
+                    if service.around is None:
+                        await self._greet()
+                        await service.handler(websocket)
+                    else:
+                        async with service.around(websocket):
+                            await self._greet()
+                            await service.handler(websocket)
+                except Exception as error:
+                    own = error
+                nursery.cancel_scope.cancel(reason="the handler has ended")
         except ExceptionGroup as group:
             if own is None:
                 return _unwrapped(group)
@@ -129,23 +142,29 @@ class Lifecycle:
         else:
             return own
         finally:
-            self._websocket._nursery = None
+            websocket._nursery = None
             if self._rule is not None:
                 self._rule.stop()
             del own  # its traceback knows this frame
 
-    async def _answer_and_handle(self) -> None:
+    def _begin(self, nursery: trio.Nursery) -> None:
+        self._websocket._nursery = nursery
+        self._websocket._scope = self._scope = nursery.cancel_scope
+        if self._cancelled:
+            self._scope.cancel(reason=self._cancelled)
+
+    async def _greet(self) -> None:
         websocket, service = self._websocket, self._service
         if service.auto_accept:
             await websocket.accept()
         if service.on_connect is not None:
             await service.on_connect(websocket)
-        await service.handler(websocket)
 
     def _begin_rule(self) -> None:
         """The handshake was answered with yes: the disconnect rule begins to hold."""
         channel = self._websocket._open_channel()
-        self._rule = DisconnectRule(channel, self._scope, self._service.when_peer_leaves, self._timeouts, self._timers)
+        scope = cast("trio.CancelScope", self._scope)  # a handshake is answered in the nursery
+        self._rule = DisconnectRule(channel, scope, self._service.when_peer_leaves, self._timeouts, self._timers)
         if channel.close_info is not None:  # all that came early ended with a close frame
             self._rule.ended(str(channel.close_info), waited_for=False)
         self._open_time = trio.current_time()
@@ -193,7 +212,7 @@ class Lifecycle:
                 return error
             return None
         match error:
-            case None if self._scope.cancelled_caught:
+            case None if self._cancelled:
                 pass  # the client left
             case None:
                 self._log.warning("handler of %s returned without accept() or reject(): rejected with 403", status=403)
@@ -215,7 +234,7 @@ class Lifecycle:
 
     def _judge(self, error: Exception | None) -> Verdict:
         for leaf in leaves(error):
-            if isinstance(leaf, WebSocketDisconnect) and not self._websocket.connected:
+            if isinstance(leaf, WebSocketDisconnect) and self._websocket._departed:
                 self._note_end(leaf)
         return self._websocket._judge(error)
 

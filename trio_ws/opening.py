@@ -89,6 +89,7 @@ class Opening:
             self._problem = problem
         if self._head is not None:
             self._early = self._reader.leftover
+            del self._reader  # an idle connection has no use for it
         if self._head is not None or self._problem is not None:
             self._changed.unpark_all()
 
@@ -136,9 +137,10 @@ class Opening:
         if self.left and callback is not None:
             callback()
 
-    def take_early(self) -> bytes:
-        """Return what came behind the request."""
+    def hand_over(self) -> bytes:
+        """Return what came behind the request: the connection is somebody else's from now on."""
         early, self._early = self._early, b""
+        del self._changed  # nobody waits here any more
         return early
 
     def refuse(self, transport: Transport, answer: bytes) -> None:
@@ -225,7 +227,7 @@ class ServerGate(Gate):
             timers=self._timers,
             deflate=agreed[1] if agreed else None,
         )
-        early = self._opening.take_early()
+        early = self._opening.hand_over()
         if early:
             connection.data_received(memoryview(early), trio.current_time())
         self._transport.resume()

@@ -371,7 +371,11 @@ class WebSocket(Handshake):
         return False
 
     def _judge(self, error: Exception | None) -> Verdict:
-        return judge(error, connected=self.connected, is_good=self._is_good, close_code_of=self._close_code_of)
+        return judge(error, connected=not self._departed, is_good=self._is_good, close_code_of=self._close_code_of)
+
+    @property
+    def _departed(self) -> bool:
+        return self._channel is None or self._channel.departed
 
     def _is_good(self, code: int) -> bool:
         return self._caught is all or (isinstance(self._caught, Collection) and code in self._caught)

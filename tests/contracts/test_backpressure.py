@@ -225,6 +225,30 @@ async def test_a_send_to_a_peer_that_was_reset_behind_unread_data_raises(sockets
     assert fate.cancelled is None
 
 
+async def test_to_be_told_so_behind_unread_data_is_no_error_of_the_handlers(sockets, caplog):
+    """Who echoes to a client that sends much and leaves has done nothing wrong."""
+    ended = trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        try:
+            while True:
+                await ws.send(b"x" * 1000)
+        finally:
+            ended.set()
+
+    with trio.fail_after(PATIENCE):
+        async with serving(sockets, handler, timeouts=TIMES, when_peer_leaves="finish") as server:
+            peer = await RawPeer.dial(sockets)
+            await peer.send(*[text("x")] * 100)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            await peer.reset()
+            await ended.wait()
+            while server.statistics().connections:
+                await trio.sleep(0.001)
+            assert server.statistics().handler_errors == 0
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_peer_that_a_write_finds_gone_ends_the_handler_that_does_not_read(autojump_clock):
     """In memory nobody can see a departure behind unread data, but a write can."""
     network, fate = MemoryNetwork(), Witness()
