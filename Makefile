@@ -22,7 +22,7 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz codec bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz codec scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -90,6 +90,9 @@ fuzz: $(INSTALLED) ## fuzz the compiled codec against the pure one, for a minute
 
 codec: $(INSTALLED) ## measure both codecs, in nanoseconds
 	$(RUN) benchmarks/codec.py
+
+scaling: $(INSTALLED) ## measure rooms: one worker in memory, two workers with a Redis of their own
+	$(RUN) benchmarks/scaling.py $(ARGS)
 
 # The peers have an environment of their own: nothing of this library needs them.
 $(BENCH_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) benchmarks/requirements.txt | python

@@ -10,6 +10,9 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 from support.differences import mark_differences
+from support.redis import coredis_is_collected
+
+__all__ = ["coredis_is_collected"]
 
 # A deadline or a complaint about slow generation would measure the machine, not the library.
 settings.register_profile(

@@ -87,7 +87,7 @@ SOCKETS = {"asyncio", "select", "selectors", "socket", "trio.socket"}
 CLOCKS_AND_IO = SOCKETS | {"datetime", "logging", "ssl", "threading", "time"}
 VALUES = {"attrs", "typing_extensions"}
 WIRE = {"h11", "wsproto"}
-APPLICATION = {"coredis", "itsdangerous", "prometheus_client", "pydantic", "pydantic_core"}
+APPLICATION = {"anyio", "coredis", "itsdangerous", "prometheus_client", "pydantic", "pydantic_core"}
 
 RULES = {
     0: Rule(set(), VALUES, CLOCKS_AND_IO),

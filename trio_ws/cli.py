@@ -21,7 +21,8 @@ import attrs
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.listening import describe, inherit
+from trio_ws.errors import BackplaneError
+from trio_ws.listening import close_listener, describe, inherit
 from trio_ws.process import Patience
 from trio_ws.protocol.choice import CODEC
 from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
@@ -261,7 +262,12 @@ async def _serve(
     app: App, options: argparse.Namespace, context: ssl.SSLContext | None, *, task_status: trio.TaskStatus[Any]
 ) -> None:
     listeners = await _listeners(options)
-    await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+    try:
+        await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+    except BackplaneError as error:
+        for listener in listeners:  # the server has not got so far as to close them
+            await close_listener(listener)
+        raise _UsageError(str(error)) from None
 
 
 async def _listeners(options: argparse.Namespace) -> list[Listener]:

@@ -11,6 +11,10 @@ from typing import Literal, TypeAlias
 from trio_ws.codes import CloseCode, check_close
 
 __all__ = [
+    "BackplaneError",
+    "BackplaneFull",
+    "BackplaneRefused",
+    "BackplaneUnavailable",
     "ConnectError",
     "ConnectPhase",
     "ConnectTimeout",
@@ -18,6 +22,7 @@ __all__ = [
     "HeaderSource",
     "InvalidMessage",
     "LocalProtocolError",
+    "MessageTooLarge",
     "Reject",
     "RemoteProtocolError",
     "UnexpectedMessage",
@@ -181,3 +186,48 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
         self.status = status
         self.headers: tuple[tuple[str, str], ...] = tuple(headers)
         self.body = body
+
+
+# --- the backplane -----------------------------------------------------------------------------------------------
+
+
+class BackplaneError(WebSocketError):
+    """What carries rooms between processes did not do what it was asked to."""
+
+
+class BackplaneUnavailable(BackplaneError):  # noqa: N818 - what it is
+    """The backplane is away, or too slow, and the time to wait for it is over.
+
+    Uncaught in a handler it closes the connection with 1013, try again later.
+
+    Attributes:
+        uncertain: whether the message may have been published all the same. To publish it again may double it.
+    """
+
+    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain
+
+
+class BackplaneFull(BackplaneError):  # noqa: N818 - what it is
+    """The backplane has no memory left: the message was not published. Nobody else is affected."""
+
+
+class BackplaneRefused(BackplaneError):  # noqa: N818 - what it is
+    """The backplane is there and will not have us: a wrong password, a missing permission. Waiting does not help."""
+
+
+class MessageTooLarge(BackplaneError, ValueError):  # noqa: N818 - what it is
+    """The message is larger than the backplane carries: it was not published.
+
+    Attributes:
+        size: bytes of the message.
+        limit: bytes that it may have.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"the message has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
+        )
+        self.size = size
+        self.limit = limit

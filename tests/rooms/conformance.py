@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from trio_ws.prepared import Prepared
-from trio_ws.rooms import Backplane, Entry
+from trio_ws.rooms import Backplane, Entry, Present
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -176,3 +176,56 @@ class BackplaneContract:
         async with self.open() as (here, _there):
             first = await here.publish(self.name("void"), Prepared("?"), NOBODY)
             assert first != await here.publish(self.name("void"), Prepared("?"), NOBODY)
+
+    async def test_what_was_published_before_sync_has_been_delivered_after_it(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("sync"), Ear()
+            async with there.subscribe(room, ear, history=0):
+                for number in range(40):
+                    await here.publish(room, Prepared(str(number)), NOBODY)
+                await there.sync(room)
+                assert len(ear.entries) == 40
+                await there.sync(room)
+            await there.sync(self.name("a room that nobody is in"))
+
+    async def test_nothing_is_reported_lost_that_is_not(self) -> None:
+        async with self.open() as (here, there):
+            room, ear, lost = self.name("no gap"), Ear(), []
+            async with there.subscribe(room, ear, history=2, gap=lost.append):
+                for number in range(40):
+                    await here.publish(room, Prepared(str(number)), NOBODY)
+                await ear.hears(40)
+            assert lost == []
+
+    async def test_who_is_present_is_seen_everywhere_until_it_leaves(self) -> None:
+        async with self.open() as (here, there):
+            room, other = self.name("presence"), self.name("another room")
+            here.enter(room, Present("a-1", {"user": "Ann"}))
+            there.enter(room, Present("b-1", {"user": "Bob", "rights": ["read"]}))
+            here.enter(room, Present("a-2", {}))
+            here.enter(other, Present("a-3", {}))
+            for backplane in (here, there):
+                found = await self.present(backplane, room, 3)
+                assert sorted(found, key=lambda each: each.id) == [
+                    Present("a-1", {"user": "Ann"}),
+                    Present("a-2", {}),
+                    Present("b-1", {"user": "Bob", "rights": ["read"]}),
+                ]
+                assert [each.id for each in found if each.id.startswith("a")] == ["a-1", "a-2"]
+            here.leave(room, "a-1")
+            assert {each.id for each in await self.present(there, room, 2)} == {"a-2", "b-1"}
+            here.leave(room, "a-2")
+            there.leave(room, "b-1")
+            here.leave(other, "a-3")
+            for backplane in (here, there):
+                assert await self.present(backplane, room, 0) == ()
+            assert await here.presence(self.name("nobody's")) == ()
+
+    async def present(self, backplane: Backplane, room: str, count: int) -> tuple[Present, ...]:
+        """Return who is present, once there are so many: others may see it a little later."""
+        with trio.fail_after(10):
+            while True:
+                found = await backplane.presence(room)
+                if len(found) == count:
+                    return found
+                await trio.sleep(0.01)

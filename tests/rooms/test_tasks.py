@@ -126,8 +126,8 @@ async def test_a_backplane_that_is_slow_to_unsubscribe_doubles_nothing(autojump_
 
     class Slow(MemoryBackplane):
         @asynccontextmanager
-        async def subscribe(self, room, deliver, *, history):
-            async with super().subscribe(room, deliver, history=history) as log:
+        async def subscribe(self, room, deliver, **options):
+            async with super().subscribe(room, deliver, **options) as log:
                 try:
                     yield log
                 finally:
@@ -152,11 +152,11 @@ async def test_a_backplane_that_cannot_be_subscribed_to_is_every_joiners_error(a
         works = False
 
         @asynccontextmanager
-        async def subscribe(self, room, deliver, *, history):
+        async def subscribe(self, room, deliver, **options):
             await trio.sleep(1)
             if not self.works:
                 raise ConnectionError("the backplane is away")
-            async with super().subscribe(room, deliver, history=history) as log:
+            async with super().subscribe(room, deliver, **options) as log:
                 yield log
 
     backplane = Failing()

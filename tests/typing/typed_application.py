@@ -32,7 +32,8 @@ from trio_ws import (
     broadcast,
 )
 from trio_ws.app import GuardContext, listener, websocket
-from trio_ws.rooms import Member
+from trio_ws.rooms import Member, Present
+from trio_ws.rooms.redis import RedisBackplane
 
 
 @asynccontextmanager
@@ -155,6 +156,31 @@ async def talk(ws: WebSocket, name: str) -> None:
 
 
 lobby = app.room("lobby", history=10)
+
+
+@lobby.on_gap
+async def lost(room: Room, missed: int | None) -> None:
+    """Hear that messages are lost."""
+    app.state.last = (room.name, missed)
+
+
+def stamp(identifier: str, message: str | bytes) -> dict[str, object]:
+    """Tell members the ids."""
+    return {"id": identifier, "message": message}
+
+
+async def resume(ws: WebSocket, since: str | None) -> None:
+    """Come back."""
+    joining = app.room("resumed", resume=100, stamp=stamp).join(ws, since=since)
+    async with joining as room:
+        assert_type(joining.recovered, bool | None)
+        assert_type(await room.presence(), tuple[Present, ...])
+        await app.broadcast({"user": "came"})
+
+
+def scaled() -> App:
+    """Make an application of several processes."""
+    return App(backplane=RedisBackplane("redis://localhost", stream_length=10))
 
 
 @lobby.on_join

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
+from trio_ws.app.everyone import Everyone
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED, Page, Pages
 from trio_ws.app.router import Router
 from trio_ws.app.visit import Visit
-from trio_ws.codes import check_close
+from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.instruments import Instrument, Instruments, instruments_of
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from trio_ws.app.sessions import Sessions
     from trio_ws.asgi import Bridge
     from trio_ws.request import Request
+    from trio_ws.rooms import Backplane
     from trio_ws.service import Service
     from trio_ws.testing import TestClient
     from trio_ws.websocket import WebSocket
@@ -68,11 +70,14 @@ class App(Router):
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         instruments: are told what happens on connections, for tracing; see `Instrument`.
         sessions: keep a session for each client in a signed cookie.
+        backplane: what carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`,
+            which names the forms of URLs and has options. None for rooms within this process.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
         max_threads: plain `def` functions that run at once, each in a thread.
 
     Raises:
+        ImportError: the backplane needs a package that is not installed.
         RegistrationError: a controller cannot work.
         ValueError: an option makes no sense.
     """
@@ -90,6 +95,7 @@ class App(Router):
         trusted_proxies: Iterable[str] = (),
         instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
+        backplane: Backplane | str | None = None,
         converters: Mapping[str, Converter] | None = None,
         not_found_status: int = 403,
         max_threads: int = 500,
@@ -116,8 +122,10 @@ class App(Router):
             asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
         )
         self._pages = Pages()
-        self._rooms = Rooms()
-        self._close_codes: dict[type[BaseException], int] = {}
+        self._rooms = Rooms(backplane)
+        self.everyone: Everyone = Everyone(self._rooms.backplane)
+        """The application's connections in this process."""
+        self._close_codes: dict[type[BaseException], int] = {BackplaneUnavailable: CloseCode.TRY_AGAIN_LATER}
         self._on_error: Callable[[WebSocket, BaseException], Any] | None = None
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
@@ -205,6 +213,21 @@ class App(Router):
         """
         return self._rooms.room(name, **options)
 
+    async def broadcast(self, message: Any) -> None:
+        """Send one message to all connections of the application, in all processes. It waits for none of them.
+
+        They get all that is said in this way in one order. One whose outbox is full is closed with 1013.
+
+        Args:
+            message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
+
+        Raises:
+            BackplaneError: as `Room.publish` raises it.
+            TypeError: it cannot be encoded; likewise ValueError.
+            trio.Cancelled: nobody got it; with Redis, unless it was on its way.
+        """
+        await self.everyone.tell(message)
+
     def url_for(self, name: str, /, **parameters: Any) -> str:
         """Return the path of a route, with its parameters filled in.
 
@@ -253,6 +276,7 @@ class App(Router):
 
         Raises:
             RegistrationError: a method was decorated whose class is no controller, or a route cannot work.
+            BackplaneError: the backplane is not there, or will not have us, and its options do not say to wait.
             RuntimeError: the application runs already.
         """
         if self._nursery is not None:
@@ -260,11 +284,11 @@ class App(Router):
         self.check_pending()
         self._table = self.checked_routes()
         lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
-        async with trio.open_nursery() as nursery:
+        async with self._rooms.running(), trio.open_nursery() as nursery:
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
-                async with self._rooms.running(), lifespan:
+                async with self.everyone.hearing(), lifespan:
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None

@@ -90,7 +90,11 @@ class Visit:
                 await self._prepare()
             except ParameterError as error:
                 raise _bad_request(error) from None
-            yield
+            self._app.everyone.connections.add(websocket)
+            try:
+                yield
+            finally:
+                self._app.everyone.connections.discard(websocket)
 
     async def _prepare(self) -> None:
         """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""

@@ -5,7 +5,7 @@ has while it has members, `callbacks` runs `on_join` and `on_leave`. `backplane`
 who have a room open, `memory` does it within a process. `broadcast` needs no room.
 """
 
-from trio_ws.rooms.backplane import Backplane, Entry, Log, Replay
+from trio_ws.rooms.backplane import Backplane, Entry, Log, Present, Replay
 from trio_ws.rooms.broadcast import broadcast
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.registry import Rooms
@@ -19,6 +19,7 @@ __all__ = [
     "Log",
     "Member",
     "MemoryBackplane",
+    "Present",
     "Replay",
     "Room",
     "Rooms",

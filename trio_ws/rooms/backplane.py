@@ -11,16 +11,16 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from trio_ws.prepared import Prepared
 
-__all__ = ["Backplane", "Entry", "Log", "Replay", "Subscriber"]
+__all__ = ["Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber"]
 
 
 @attrs.frozen(eq=False)
@@ -28,14 +28,29 @@ class Entry:
     """A message in a room's stream."""
 
     id: str
-    """Names it among all entries of all rooms; it has no other meaning outside of the backplane that made it."""
+    """Names it in its room's stream, for good; it has no other meaning outside of the backplane that made it."""
     message: Prepared
     exclude: frozenset[str]
     """The ids of the members that it is not for."""
+    more: bool = False
+    """Whether another one is delivered in the same scheduler turn, right after it."""
 
 
 Subscriber: TypeAlias = Callable[[Entry], None]
 """Is handed each entry once, in order. It neither waits nor raises."""
+
+GapHandler: TypeAlias = "Callable[[int | None], None]"
+"""Is told how many entries are lost before the next one, None if nobody knows. It neither waits nor raises."""
+
+
+@attrs.frozen
+class Present:
+    """A member of a room, in whatever process its connection is."""
+
+    id: str
+    """Names it among all members of all rooms, in all processes."""
+    info: Mapping[str, Any]
+    """What it was joined with."""
 
 
 @attrs.frozen
@@ -66,6 +81,11 @@ class Log:
         if len(self._entries) == self._entries.maxlen:
             self._forgotten = (self._entries[0] if self._entries else entry).id
         self._entries.append(entry)
+
+    def break_off(self) -> None:
+        """Forget everything: entries are lost between those that it holds and those to come."""
+        self._entries.clear()
+        self._forgotten = None
 
     def since(self, after: str) -> Replay:
         """Return what followed the entry with the id `after`, and whether that is all of it."""
@@ -109,18 +129,58 @@ class Backplane(ABC):
             exclude: the ids of the members that it is not for.
 
         Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+            BackplaneFull: the backplane has no memory left for it.
+            MessageTooLarge: it is larger than the backplane carries.
             trio.Cancelled: nothing was published; but where publishing takes time, it may have been.
         """
 
     @abstractmethod
-    def subscribe(self, room: str, deliver: Subscriber, *, history: int) -> AbstractAsyncContextManager[Log]:
+    def subscribe(
+        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
+    ) -> AbstractAsyncContextManager[Log]:
         """Subscribe to a room's stream; leaving the context ends it.
 
         Within the context each entry is put into the log, then handed to `deliver`: once, in the stream's order, with
-        none missing since those that the log began with.
+        none missing since those that the log began with. Entries that are lost after all are told of: the log is broken
+        off, then `gap` called, in the place in the order where they would have been.
 
         Args:
             room: the room's name.
             deliver: called with each new entry, not before the context is entered nor after it is left.
             history: how many entries the log holds at most. It begins with the newest of those that are still there.
+            gap: called when entries are lost.
+
+        Raises:
+            BackplaneUnavailable: on entering: the backplane is away, and a bounded time has passed.
+        """
+
+    @abstractmethod
+    async def sync(self, room: str) -> None:
+        """Wait until what is in a room's stream now has been handed to this object's subscribers of the room.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+        """
+
+    @abstractmethod
+    def enter(self, room: str, member: Present) -> None:
+        """Let a member be present in a room, for everyone. It does not wait: others may see it a little later.
+
+        A member whose process ends without a word is gone after a bounded time.
+
+        Raises:
+            TypeError: the member's info cannot travel; likewise ValueError.
+        """
+
+    @abstractmethod
+    def leave(self, room: str, member: str) -> None:
+        """Let the member with this id be present no more. It does not wait."""
+
+    @abstractmethod
+    async def presence(self, room: str) -> tuple[Present, ...]:
+        """Return who is present in a room, in all processes, those of one process in the order in which they came.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
         """

@@ -1,4 +1,7 @@
-"""Broadcast: one message to any connections, for applications that keep their own list of them."""
+"""Broadcast: one message to any connections, for applications that keep their own list of them.
+
+`App.broadcast` has the list of all of an application's connections, in all processes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from trio_ws.rooms.room import some_of
 from trio_ws.rooms.seat import TOO_SLOW
 from trio_ws.websocket import WebSocket
 
-__all__ = ["broadcast"]
+__all__ = ["broadcast", "offer_to_all"]
 
 _POLICIES: Final = ("disconnect", "drop_newest")
 
@@ -47,9 +50,14 @@ async def broadcast(
     prepared = Prepared(message)
     await trio.lowlevel.checkpoint()
     excluded = frozenset(some_of(exclude))
+    offer_to_all((websocket for websocket in connections if websocket not in excluded), prepared, policy)
+
+
+def offer_to_all(
+    connections: Iterable[WebSocket], prepared: Prepared, policy: Literal["disconnect", "drop_newest"]
+) -> None:
+    """Send one message to many connections, in one step; see `broadcast`."""
     for websocket in tuple(connections):
         channel = websocket._channel
-        if channel is None or websocket in excluded or channel.offer(prepared):
-            continue
-        if policy == "disconnect":
+        if channel is not None and not channel.offer(prepared) and policy == "disconnect":
             channel.abort(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

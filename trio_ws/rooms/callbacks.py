@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 if TYPE_CHECKING:
+    from trio_ws.rooms.room import Room
     from trio_ws.rooms.seat import Member
 
-__all__ = ["Callback", "Callbacks"]
+__all__ = ["Callback", "Callbacks", "GapCallback"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
 """Is called with the member and the room's number of members right after it joined or left."""
+
+GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | object]"
+"""Is called with the room and the number of messages that are lost, None if nobody knows."""
 
 
 class Callbacks:
@@ -35,18 +39,17 @@ class Callbacks:
     __slots__ = ("_due", "_timeout", "_where", "_working")
 
     def __init__(self, where: str, timeout: float) -> None:
-        self._due: deque[tuple[Callback, Member, int]] = deque()
+        self._due: deque[tuple[Callable[..., Any], tuple[object, ...]]] = deque()
         self._where = where
         self._timeout = timeout
         self._working = False
 
-    def add(self, callbacks: list[Callback], member: Member, count: int, nursery: trio.Nursery | None) -> None:
+    def add(self, callbacks: Sequence[Callable[..., Any]], nursery: trio.Nursery | None, *arguments: object) -> None:
         """Call each of `callbacks` in its turn.
 
         Args:
             callbacks: what to call.
-            member: who joined or left.
-            count: the number of members after that.
+            arguments: what to call them with: who joined or left, say, and the number of members after that.
             nursery: runs the calls; None if the rooms have ended, and nobody makes them any more.
         """
         if not callbacks:
@@ -54,7 +57,7 @@ class Callbacks:
         if nursery is None:
             logger.warning("a member of %s came or went after the rooms had ended: no callback runs", self._where)
             return
-        self._due.extend((callback, member, count) for callback in callbacks)
+        self._due.extend((callback, arguments) for callback in callbacks)
         if not self._working:
             self._working = True
             nursery.start_soon(self._work, name=f"callbacks of {self._where}")
@@ -69,11 +72,11 @@ class Callbacks:
                 logger.warning("the rooms ended before %d callbacks of %s could run", len(self._due), self._where)
                 self._due.clear()
 
-    async def _call(self, callback: Callback, member: Member, count: int) -> None:
+    async def _call(self, callback: Callable[..., Any], arguments: tuple[object, ...]) -> None:
         """Make one call; an error in it, or its taking too long, is a line in the log and nothing else."""
         with trio.move_on_after(self._timeout) as scope:
             try:
-                result = callback(member, count)
+                result = callback(*arguments)
                 if isawaitable(result):
                     await result
             except Exception:

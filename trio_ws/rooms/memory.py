@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trio_ws.rooms.backplane import Backplane, Entry, Log
+from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log
 
 if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
-    from trio_ws.rooms.backplane import Subscriber
+    from trio_ws.rooms.backplane import Present, Subscriber
 
 __all__ = ["MemoryBackplane"]
 
@@ -32,12 +32,13 @@ class MemoryBackplane(Backplane):
     It keeps nothing of a room that nobody subscribes to.
     """
 
-    __slots__ = ("_epoch", "_numbers", "_subscriptions")
+    __slots__ = ("_epoch", "_numbers", "_present", "_subscriptions")
 
     def __init__(self) -> None:
         self._epoch = secrets.token_hex(4)  # an id from before a restart is nobody's now
         self._numbers = count(1)
         self._subscriptions: dict[str, list[_Subscription]] = {}
+        self._present: dict[str, dict[str, Present]] = {}
 
     async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
         """Hand a message to the room's subscribers, after a checkpoint and without waiting."""
@@ -49,8 +50,13 @@ class MemoryBackplane(Backplane):
         return entry.id
 
     @asynccontextmanager
-    async def subscribe(self, room: str, deliver: Subscriber, *, history: int) -> AsyncGenerator[Log, None]:
-        """Subscribe to a room; the log begins with what the longest log of the other subscribers holds."""
+    async def subscribe(
+        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
+    ) -> AsyncGenerator[Log, None]:
+        """Subscribe to a room; the log begins with what the longest log of the other subscribers holds.
+
+        Nothing is ever lost here, so `gap` is never called.
+        """
         log = Log(history)
         subscriptions = self._subscriptions.setdefault(room, [])
         for entry in max((each.log for each in subscriptions), key=len, default=()):
@@ -63,3 +69,23 @@ class MemoryBackplane(Backplane):
             subscriptions.remove(subscription)
             if not subscriptions:
                 del self._subscriptions[room]
+
+    async def sync(self, room: str) -> None:
+        """Return after a checkpoint: whatever is published is handed on at once."""
+        await trio.lowlevel.checkpoint()
+
+    def enter(self, room: str, member: Present) -> None:
+        """Let a member be present."""
+        self._present.setdefault(room, {})[member.id] = member
+
+    def leave(self, room: str, member: str) -> None:
+        """Let a member be present no more."""
+        present = self._present[room]
+        del present[member]
+        if not present:
+            del self._present[room]
+
+    async def presence(self, room: str) -> tuple[Present, ...]:
+        """Return who is present, after a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        return tuple(self._present.get(room, {}).values())

@@ -13,7 +13,7 @@ import trio
 
 from trio_ws.errors import LocalProtocolError
 from trio_ws.rooms.memory import MemoryBackplane
-from trio_ws.rooms.room import Room, RoomOptions
+from trio_ws.rooms.room import Room, RoomOptions, Stamp
 
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Backplane
@@ -28,12 +28,12 @@ class Rooms:
     Rooms can be named at any time, joined only within `running`.
 
     Args:
-        backplane: carries the messages; None for one within this process.
+        backplane: carries the messages; None for one within this process, a URL for one on Redis.
         callback_timeout: seconds that one `on_join` or `on_leave` may take, and all that are due at the end.
     """
 
-    def __init__(self, backplane: Backplane | None = None, *, callback_timeout: float = 5.0) -> None:
-        self.backplane: Backplane = MemoryBackplane() if backplane is None else backplane
+    def __init__(self, backplane: Backplane | str | None = None, *, callback_timeout: float = 5.0) -> None:
+        self.backplane: Backplane = _backplane(backplane)
         self.callback_timeout = callback_timeout
         self.calling: trio.Nursery | None = None
         """Runs callbacks; None when the rooms do not run."""
@@ -44,7 +44,14 @@ class Rooms:
         self._numbers = count(1)
 
     def room(
-        self, name: str, *, history: int | None = None, policy: Policy | None = None, backlog: int | None = None
+        self,
+        name: str,
+        *,
+        history: int | None = None,
+        resume: int | None = None,
+        stamp: Stamp | None = None,
+        policy: Policy | None = None,
+        backlog: int | None = None,
     ) -> Room:
         """Return the room with that name: the same object for as long as it has members or somebody holds it.
 
@@ -52,7 +59,12 @@ class Rooms:
 
         Args:
             name: any text.
-            history: how many of the latest messages newcomers get; 0 if never given. It lasts while there are members.
+            history: how many of the latest messages newcomers get; 0 if never given. It lasts while there are members;
+                with Redis, longer.
+            resume: how many of the latest messages are held for those who come back with `join(since=id)`; as many as
+                `history` if never given, or less. Every process with members in the room holds them.
+            stamp: `stamp(id, message)` makes what members are sent, so that they have the ids to come back with. The
+                message is text or bytes, as it was encoded; what is returned is encoded as `publish` does it.
             policy: what becomes of a member for which too much waits: "disconnect" (with 1013), if never given,
                 "drop_oldest" or "drop_newest".
             backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
@@ -61,7 +73,13 @@ class Rooms:
         Raises:
             ValueError: the room exists with other options; or an option makes no sense.
         """
-        given: dict[str, Any] = {"history": history, "policy": policy, "backlog": backlog}
+        given: dict[str, Any] = {
+            "history": history,
+            "resume": resume,
+            "stamp": stamp,
+            "policy": policy,
+            "backlog": backlog,
+        }
         given = {option: value for option, value in given.items() if value is not None}
         room = self._known.get(name)
         if room is None:
@@ -143,3 +161,13 @@ class Rooms:
     def next_member_id(self) -> str:
         """Return an id that no other member has, in any process."""
         return f"{self._process}-{next(self._numbers)}"
+
+
+def _backplane(given: Backplane | str | None) -> Backplane:
+    if given is None:
+        return MemoryBackplane()
+    if isinstance(given, str):
+        from trio_ws.rooms.redis import RedisBackplane  # noqa: PLC0415 - an extra
+
+        return RedisBackplane(given)
+    return given

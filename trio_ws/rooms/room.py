@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
+from weakref import WeakKeyDictionary
 
 import attrs
 import trio
 
-from trio_ws.errors import LocalProtocolError
+from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.prepared import Prepared
-from trio_ws.rooms.callbacks import Callback, Callbacks
+from trio_ws.rooms.backplane import Present
+from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback
 from trio_ws.rooms.seat import Member, Policy, Seat
 from trio_ws.rooms.session import Session
 from trio_ws.websocket import WebSocket
@@ -24,9 +27,15 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Entry
     from trio_ws.rooms.registry import Rooms
 
-__all__ = ["Joining", "Room", "RoomOptions", "some_of"]
+__all__ = ["Joining", "Room", "RoomOptions", "Stamp", "some_of"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
+AnyGapCallback = TypeVar("AnyGapCallback", bound=GapCallback)
+
+Stamp: TypeAlias = Callable[[str, str | bytes], Any]
+"""Makes, of the id of a message in the room's stream and of the message, what members are sent."""
 
 
 def _policy(_: object, attribute: attrs.Attribute[Policy], value: Policy) -> None:
@@ -39,6 +48,8 @@ class RoomOptions:
     """How a room treats its members."""
 
     history: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    resume: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    stamp: Stamp | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.is_callable()))
     policy: Policy = attrs.field(default="disconnect", validator=_policy)
     backlog: int = attrs.field(default=1024 * 1024, validator=attrs.validators.ge(1))
 
@@ -54,6 +65,7 @@ class Room:
         "__weakref__",
         "_callbacks",
         "_joiners",
+        "_on_gap",
         "_on_join",
         "_on_leave",
         "_opening",
@@ -61,6 +73,7 @@ class Room:
         "_rooms",
         "_seats",
         "_session",
+        "_stamped",
         "name",
         "options",
     )
@@ -79,21 +92,35 @@ class Room:
         self._publishers = 0  # tasks within publish()
         self._on_join: list[Callback] = []
         self._on_leave: list[Callback] = []
+        self._on_gap: list[GapCallback] = []
+        self._stamped: WeakKeyDictionary[Entry, Prepared] = WeakKeyDictionary()
         self._callbacks = Callbacks(repr(self), rooms.callback_timeout)
 
     # --- who is there --------------------------------------------------------------------------------------------
 
     @property
     def members(self) -> list[Member]:
-        """Who is in the room now, in the order in which they joined."""
+        """Who is in the room now, in this process, in the order in which they joined. See `presence`."""
         return [seat.member for seat in self._seats.values()]
 
     @property
     def count(self) -> int:
-        """How many are in the room now. It changes in the same step as a join or leave takes effect."""
+        """How many are in the room now, in this process. It changes in the step in which a join or leave does."""
         return len(self._seats)
 
-    def join(self, websocket: WebSocket, /, **info: Any) -> Joining:
+    async def presence(self) -> tuple[Present, ...]:
+        """Return who is in the room, in all processes: one question to the backplane.
+
+        A join or leave in another process may show a moment later; members of a process that died, after the
+        backplane's `presence_timeout` only.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            trio.Cancelled: nothing has happened.
+        """
+        return await self._rooms.backplane.presence(self.name)
+
+    def join(self, websocket: WebSocket, /, *, since: str | None = None, **info: Any) -> Joining:
         """Be a member for a block: `async with room.join(ws, user="Ann") as room`.
 
         The newcomer is handed the room's history, then everything that is published, with nothing missing or doubled
@@ -101,16 +128,28 @@ class Room:
         member then is dropped. A connection that joins again within the block stays one member until the outermost
         block ends.
 
+        With `since`, the newcomer is handed what followed that message instead of the history, and the `Joining`, what
+        `join` returns, says in `recovered` whether that is all of it:
+
+            joining = room.join(ws, since=last_seen)
+            async with joining as room:
+                await ws.send_json({"recovered": joining.recovered})
+
         Args:
             websocket: an accepted connection.
-            info: anything about the member, for `members` and the callbacks.
+            since: the id of the last message that the peer has seen; None for one that begins. An id is what `publish`
+                returns, and what the room's `stamp` puts into messages. Any text will do: one that is no id has just
+                not recovered.
+            info: anything about the member, for `members`, `presence` and the callbacks.
 
         Raises:
+            BackplaneUnavailable: on entering: the room is not open in this process, and the backplane is away.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
+            TypeError: on entering: the info is not JSON, and other processes shall be told of it; likewise ValueError.
             ValueError: on entering: it is a member already, with other info.
             trio.Cancelled: on entering: it has not joined.
         """
-        return Joining(self, websocket, info)
+        return Joining(self, websocket, info, since)
 
     def on_join(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each join: a decorator.
@@ -128,30 +167,65 @@ class Room:
         """Call `callback(member, count)` after each leave, however it came about: a decorator. See `on_join`."""
         return _register(callback, self._on_leave)
 
-    async def _enter(self, websocket: WebSocket, info: Mapping[str, Any]) -> None:
+    def on_gap(self, callback: AnyGapCallback) -> AnyGapCallback:
+        """Call `callback(room, missed)` when messages are lost that this process should have had: a decorator.
+
+        It happens where a backplane connects processes: this one had lost its link for so long that what it missed is
+        not kept any more. `missed` is how many messages it was, None if nobody knows. What is said before the gap was
+        delivered, what is said after it will be. The log has a warning each time. Otherwise like `on_join`.
+
+        Raises:
+            TypeError: it cannot be called with two arguments.
+        """
+        return _register(callback, self._on_gap, "the room and the number of lost messages")
+
+    async def _enter(self, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> bool | None:
         self._joiners += 1
         self._rooms.keep(self)
         try:
             await trio.lowlevel.checkpoint()
-            while self._session is None or self._session.ended:
-                await self._open()
-            self._sit_down(websocket, info, self._session)
+            session = await self._opened()
+            if since is not None and not session.log.since(since).recovered:
+                await self._catch_up()
+                session = await self._opened()
+            return self._sit_down(websocket, info, since, session)
         finally:
             self._joiners -= 1
             self._close_if_empty()
 
-    def _sit_down(self, websocket: WebSocket, info: Mapping[str, Any], session: Session) -> None:
+    async def _opened(self) -> Session:
+        while self._session is None or self._session.ended:
+            await self._open()
+        return self._session
+
+    async def _catch_up(self) -> None:
+        """Wait for what other processes have: their member may have seen what is still on its way to this one."""
+        try:
+            await self._rooms.backplane.sync(self.name)
+        except BackplaneUnavailable as error:
+            logger.warning("%r cannot say what a member has missed: %s", self, error)
+
+    def _sit_down(
+        self, websocket: WebSocket, info: Mapping[str, Any], since: str | None, session: Session
+    ) -> bool | None:
         seat = self._seats.get(websocket)
         if seat is not None:
             if info and info != seat.member.info:
                 raise ValueError(f"the connection is in {self!r} already, with {dict(seat.member.info)!r}")
             seat.depth += 1
-            return
+            return None if since is None else False  # it is handed nothing, whatever it lacks
         channel = websocket._open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._rooms.next_member_id())
+        self._rooms.backplane.enter(self.name, Present(member.id, member.info))
         self._seats[websocket] = seat = Seat(member, channel, self.options.policy, self.options.backlog)
-        seat.hand(session.log)
-        self._callbacks.add(self._on_join, member, self.count, self._rooms.calling)
+        recovered = None
+        history = tuple(session.log)[max(0, len(session.log) - self.options.history) :]
+        if since is not None:
+            replay = session.log.since(since)
+            history, recovered = replay.entries, replay.recovered
+        seat.hand(message for entry in history if (message := self._stamp(entry)) is not None)
+        self._callbacks.add(self._on_join, self._rooms.calling, member, self.count)
+        return recovered
 
     def _leave(self, websocket: WebSocket) -> None:
         seat = self._seats[websocket]
@@ -159,15 +233,17 @@ class Room:
         if not seat.depth:
             del self._seats[websocket]
             seat.clear()
-            self._callbacks.add(self._on_leave, seat.member, self.count, self._rooms.calling)
+            self._rooms.backplane.leave(self.name, seat.member.id)
+            self._callbacks.add(self._on_leave, self._rooms.calling, seat.member, self.count)
             self._close_if_empty()
 
     # --- what is said --------------------------------------------------------------------------------------------
 
     async def publish(self, message: Any, *, exclude: WebSocket | Iterable[WebSocket] | None = None) -> str:
-        """Send a message to every member, from anywhere. It never waits for a member, but it is a checkpoint.
+        """Send a message to every member, in all processes. It never waits for a member, but it is a checkpoint.
 
-        All members get the messages of a room in one order. One whose connection has no room for a message gets it
+        It returns when the message is certain to be in the room's stream: with Redis, when Redis has said so. All
+        members get the messages of a room in one order. One whose connection has no room for a message gets it
         later; when more than the room's `backlog` waits for it, the room's `policy` decides. Nobody gets a message
         that is published while the room has no members.
 
@@ -180,8 +256,11 @@ class Room:
             The id of the message in the room's stream.
 
         Raises:
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            BackplaneFull: the backplane has no memory left.
+            MessageTooLarge: it is larger than the backplane carries.
             TypeError: it cannot be encoded; likewise ValueError.
-            trio.Cancelled: nobody got it.
+            trio.Cancelled: nobody got it; with Redis, unless it was on its way.
         """
         prepared = Prepared(message)
         seats = (self._seats.get(websocket) for websocket in some_of(exclude))
@@ -193,13 +272,32 @@ class Room:
             self._publishers -= 1
 
     def _deliver(self, entry: Entry) -> None:
-        message, exclude = entry.message, entry.exclude
-        hold = self._publishers > 1  # what many say at once leaves in few system calls
+        message, exclude = self._stamp(entry), entry.exclude
+        if message is None:
+            return
+        hold = entry.more or self._publishers > 1  # what many say at once leaves in few system calls
         for seat in self._seats.values():
             if exclude and seat.member.id in exclude:
                 continue
             if seat.backlog or not seat.channel.offer(message, hold=hold):
                 seat.keep(message)
+
+    def _stamp(self, entry: Entry) -> Prepared | None:
+        """Return what members are sent for an entry; None if the application's `stamp` fails, which is logged."""
+        stamp = self.options.stamp
+        if stamp is None:
+            return entry.message
+        message = self._stamped.get(entry)
+        if message is None:
+            try:
+                message = self._stamped[entry] = Prepared(stamp(entry.id, entry.message.data))
+            except Exception:
+                logger.exception("error in the stamp of %r: nobody is sent the message %s", self, entry.id)
+        return message
+
+    def _miss(self, missed: int | None) -> None:
+        logger.warning("%r has lost messages: %s", self, "nobody knows how many" if missed is None else missed)
+        self._callbacks.add(self._on_gap, self._rooms.calling, self, missed)
 
     # --- what runs in it -----------------------------------------------------------------------------------------
 
@@ -226,8 +324,8 @@ class Room:
             await self._opening.wait()
             return
         self._opening = trio.Event()
-        session = Session(repr(self), self._deliver)
-        rooms, history = self._rooms, self.options.history
+        session = Session(repr(self), self._deliver, self._miss)
+        rooms, history = self._rooms, max(self.options.history, self.options.resume)
         try:
             self._session = await rooms.nursery.start(
                 session.listen, rooms.backplane, self.name, history, rooms.nursery, name=repr(self)
@@ -253,15 +351,20 @@ class Room:
 class Joining:
     """`async with` it: joins a room for a block. Made by `Room.join`."""
 
-    __slots__ = ("_info", "_room", "_websocket")
+    __slots__ = ("_info", "_room", "_since", "_websocket", "recovered")
 
-    def __init__(self, room: Room, websocket: WebSocket, info: Mapping[str, Any]) -> None:
+    recovered: bool | None
+    """Within the block: whether the member has got all that followed `since`; None if it was not given."""
+
+    def __init__(self, room: Room, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> None:
         self._room = room
         self._websocket = websocket
         self._info = info
+        self._since = since
+        self.recovered = None
 
     async def __aenter__(self) -> Room:
-        await self._room._enter(self._websocket, self._info)
+        self.recovered = await self._room._enter(self._websocket, self._info, self._since)
         return self._room
 
     async def __aexit__(
@@ -277,11 +380,14 @@ def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Iterable[WebS
     return (websockets,) if isinstance(websockets, WebSocket) else websockets
 
 
-def _register(callback: AnyCallback, callbacks: list[Callback]) -> AnyCallback:
+Registered = TypeVar("Registered", bound=Callable[..., Any])
+
+
+def _register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
     try:
         signature(callback).bind(None, 0)
     except TypeError:
-        problem = f"a room calls {callback!r} with two arguments, the member and the count: make it take them"
+        problem = f"a room calls {callback!r} with two arguments, {what}: make it take them"
         raise TypeError(problem) from None
     if callback not in callbacks:
         callbacks.append(callback)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from trio_ws.channel import Channel
     from trio_ws.prepared import Prepared
-    from trio_ws.rooms.backplane import Entry
     from trio_ws.rooms.room import Room
     from trio_ws.websocket import WebSocket
 
@@ -70,11 +69,11 @@ class Seat:
         self._limit = backlog
         self._policy: Policy = policy
 
-    def hand(self, history: Iterable[Entry]) -> None:
+    def hand(self, history: Iterable[Prepared]) -> None:
         """Hand the newcomer what was said before. It is no fault of its own if that is more than may wait."""
-        for entry in history:
-            if self.backlog or not self.channel.offer(entry.message):
-                self._append(entry.message)
+        for message in history:
+            if self.backlog or not self.channel.offer(message):
+                self._append(message)
         self._limit += self._size
 
     def keep(self, message: Prepared) -> None:

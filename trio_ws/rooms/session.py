@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.backplane import Backplane, Entry, Log, Subscriber
+    from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, Subscriber
 
 __all__ = ["Session"]
 
@@ -23,9 +23,10 @@ class Session:
     Args:
         where: the room, for the log.
         deliver: called with each entry of the room's stream until `end`.
+        gap: called when entries are lost, until `end`.
     """
 
-    __slots__ = ("_deliver", "_listening", "_where", "_working", "ended", "log", "nursery")
+    __slots__ = ("_deliver", "_gap", "_listening", "_where", "_working", "ended", "log", "nursery")
 
     ended: bool
     """Whether `end` was called."""
@@ -34,9 +35,10 @@ class Session:
     nursery: trio.Nursery
     """For tasks that run while there are members."""
 
-    def __init__(self, where: str, deliver: Subscriber) -> None:
+    def __init__(self, where: str, deliver: Subscriber, gap: GapHandler) -> None:
         self._where = where
         self._deliver = deliver
+        self._gap = gap
         self.ended = False
         self._listening = trio.CancelScope()
         self._working = trio.CancelScope()
@@ -64,7 +66,7 @@ class Session:
         """
         try:
             with self._listening:
-                async with backplane.subscribe(room, self._hear, history=history) as self.log:
+                async with backplane.subscribe(room, self._hear, history=history, gap=self._miss) as self.log:
                     await nursery.start(self._work, name=f"tasks of {self._where}")
                     task_status.started(self)
                     await trio.sleep_forever()
@@ -74,6 +76,10 @@ class Session:
     def _hear(self, entry: Entry) -> None:
         if not self.ended:
             self._deliver(entry)
+
+    def _miss(self, missed: int | None) -> None:
+        if not self.ended:
+            self._gap(missed)
 
     async def _work(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep a nursery open; when an error has ended one, another takes its place."""

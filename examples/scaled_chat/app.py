@@ -1,0 +1,41 @@
+"""A chat room in as many processes as you like, on one Redis, whose members miss nothing when they reconnect.
+
+Start it several times, with a port for each, and open http://localhost:8000 and http://localhost:8001:
+
+    python examples/scaled_chat/app.py 8000
+    python examples/scaled_chat/app.py 8001
+
+REDIS_URL says where Redis is, redis://localhost:6379 if it does not.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from trio_ws import App, BackplaneUnavailable, Query, WebSocket
+
+app = App(backplane=os.environ.get("REDIS_URL", "redis://localhost:6379"))
+app.page("/", Path(__file__).with_name("index.html"))
+
+
+def stamp(identifier: str, message: str | bytes) -> str:
+    """Tell members the id of each message, so that they have one to come back with."""
+    return f'{{"id":"{identifier}","message":{message!s}}}'
+
+
+@app.websocket("/chat", value_type="json")
+async def chat(ws: WebSocket, user: str = "Anonymous", since: str | None = Query(default=None)) -> None:
+    joining = app.room("chat", history=50, resume=500, stamp=stamp).join(ws, since=since, user=user)
+    async with joining as room:
+        if joining.recovered is False:
+            await ws.send({"notice": "You were away for too long: some messages are missing."})
+        async for message in ws:
+            if isinstance(message, str) and message:
+                try:
+                    await room.publish({"user": user, "text": message[:1000]})
+                except BackplaneUnavailable:
+                    await ws.send({"notice": "The message could not be delivered. Try again in a moment."})
+
+
+if __name__ == "__main__":
+    app.run(port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000)

@@ -1,0 +1,288 @@
+"""Workers: several processes with one room on one Redis, and WebSocket clients that are with one or the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from support.redis import RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
+
+from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
+
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+
+PROGRAM = Path(__file__).with_name("worker.py")
+PATIENCE = 60.0
+"""Seconds that anything here may take on a busy machine; it takes a few at most."""
+
+
+class Worker:
+    """A process of `worker.py`, as a visitor of one room sees it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, room: str = "r") -> None:
+        self.process = process
+        self.url = f"ws://127.0.0.1:{port}"
+        self.room = room
+        self._port = port
+
+    def for_room(self, room: str) -> Worker:
+        return Worker(self.process, self._port, room)
+
+    @asynccontextmanager
+    async def in_room(self, user: str, **query: str) -> AsyncIterator[tuple[WebSocket, dict[str, Any]]]:
+        """Be in the room, after hearing whether nothing was missed; what comes before that is history."""
+        text = "&".join(f"{name}={value}" for name, value in {"user": user, **query}.items())
+        async with open_websocket(f"{self.url}/room/{self.room}?{text}") as ws:
+            history = []
+            with trio.fail_after(PATIENCE):
+                while "recovered" not in (message := await ws.receive_json()):
+                    history.append(message)
+            yield ws, {**message, "history": history}
+
+
+def begin(url: str, options: dict[str, Any], name: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROGRAM), url, json.dumps(options), name]
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@asynccontextmanager
+async def workers(url: str, *names: str, **options: Any) -> AsyncIterator[list[Worker]]:
+    """Run workers for a block, and end them."""
+    processes = [begin(url, options, name) for name in names]
+    try:
+        ports = [await trio.to_thread.run_sync(process.stdout.readline) for process in processes]
+        yield [Worker(process, int(port)) for process, port in zip(processes, ports, strict=True)]
+        for process in processes:
+            process.stdin.close()
+        for process in processes:
+            await trio.to_thread.run_sync(process.wait, PATIENCE)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[list[Worker]]:
+    """Two workers for several tests."""
+    with redis_server() as redis:
+        processes = [begin(redis.url, {}, name) for name in ("one", "two")]
+        try:
+            yield [Worker(process, int(process.stdout.readline())) for process in processes]
+        finally:
+            for process in processes:
+                process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture
+def pair(lasting: list[Worker], request: pytest.FixtureRequest) -> list[Worker]:
+    return [worker.for_room(request.node.name) for worker in lasting]
+
+
+async def present(worker: Worker, users: list[str]) -> float:
+    """Wait until exactly these are present, as a worker sees it; return how many seconds that took."""
+    start = time.monotonic()
+    async with open_websocket(f"{worker.url}/present/{worker.room}") as ws:
+        with trio.fail_after(PATIENCE):
+            while True:
+                await ws.send("?")
+                if await ws.receive_json() == users:
+                    return time.monotonic() - start
+                await trio.sleep(0.02)
+
+
+async def data(ws: WebSocket, count: int) -> list[Any]:
+    """Return what is said next, as often as that."""
+    said = []
+    with trio.fail_after(PATIENCE):
+        while len(said) < count:
+            message = await ws.receive_json()
+            if "data" in message:
+                said.append(message["data"])
+    return said
+
+
+async def test_members_of_one_room_hear_and_see_each_other_in_two_processes(pair) -> None:
+    one, two = pair
+    async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
+        await ann.send_json("from Ann")
+        assert await data(bob, 1) == ["from Ann"]
+        await bob.send_json("from Bob")
+        assert await data(ann, 2) == ["from Ann", "from Bob"]
+        for worker in (one, two):
+            await present(worker, ["Ann", "Bob"])
+    await present(one, [])
+
+
+async def test_who_comes_back_to_another_process_gets_what_it_missed_once(pair) -> None:
+    """Also when it comes at once, and that process has not read what it has seen."""
+    one, two = pair
+    async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
+        seen = ""
+        for turn in range(10):
+            worker = (one, two)[turn % 2]
+            async with worker.in_room("Cid", since=seen) as (cid, greeting):
+                assert greeting["recovered"] is bool(turn)
+                await ann.send_json(f"said {turn}")
+                said = greeting["history"]
+                with trio.fail_after(PATIENCE):
+                    while not said or said[-1]["data"] != f"said {turn}":
+                        said.append(await cid.receive_json())
+                expected = [f"missed {turn}", f"said {turn}"] if turn else [f"said {turn}"]
+                assert [each["data"] for each in said] == expected
+                seen = said[-1]["id"]
+            await bob.send_json(f"missed {turn + 1}")
+            with trio.fail_after(PATIENCE):
+                while "published" not in await bob.receive_json():
+                    pass
+
+
+async def test_who_comes_back_after_too_long_or_from_nowhere_is_told_so(pair) -> None:
+    one, _ = pair
+    async with one.in_room("Ann", since="1-1") as (ann, greeting):
+        assert greeting["recovered"] is False
+        for number in range(5):
+            await ann.send_json(number)
+        assert await data(ann, 5) == list(range(5))
+        async with one.in_room("Bob") as (_, new):
+            assert new["recovered"] is None
+            assert [each["data"] for each in new["history"]] == [2, 3, 4]
+        async with one.in_room("Bob", since="whatever") as (_, lost):
+            assert lost["recovered"] is False
+
+
+async def test_history_is_there_after_the_last_member_has_left_also_in_another_process(pair) -> None:
+    one, two = pair
+    async with one.in_room("Ann") as (ann, _):
+        for number in range(5):
+            await ann.send_json(number)
+        await data(ann, 5)
+    await present(two, [])
+    async with two.in_room("Bob") as (_, greeting):
+        assert [each["data"] for each in greeting["history"]] == [2, 3, 4]
+
+
+async def test_the_members_of_a_killed_process_are_gone_after_a_while(redis) -> None:
+    async with workers(redis.url, "one", "two", presence_timeout=1) as (one, two):
+        async with one.in_room("Ann"):
+            with pytest.raises(WebSocketDisconnect):
+                async with two.in_room("Bob") as (bob, _):
+                    await present(one, ["Ann", "Bob"])
+                    two.process.kill()
+                    await bob.receive()
+            assert await present(one, ["Ann"]) < 30
+
+
+@pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.soak)])
+async def test_a_process_that_loses_its_link_serves_on_and_catches_up(redis, seconds) -> None:
+    """The link is away for a second here; what decides is how much is published meanwhile, not for how long."""
+    options = {"command_timeout": 1, "publish_timeout": PATIENCE}
+    async with line_to(redis) as line:
+        async with workers(redis.url, "one") as (one,), workers(line.url, "two", **options) as (two,):
+            async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
+                await ann.send_json("before")
+                assert await data(bob, 1) == ["before"]
+                line.cut_off()
+                for number in range(200):
+                    await ann.send_json(number)
+                await data(ann, 201)
+                async with two.in_room("Cid") as (cid, _):  # the room is open there: it needs no Redis
+                    await cid.send_json("from Cid")
+                    await trio.sleep(seconds)
+                    line.mend()
+                    assert (await data(bob, 201))[:200] == list(range(200))
+                    assert (await data(ann, 1)) == ["from Cid"]
+                await present(one, ["Ann", "Bob"])
+
+
+# --- kill -9 ------------------------------------------------------------------------------------------------------
+
+
+async def publish_and_kill(count: int, kills: int) -> dict[str, Any]:
+    """Publish from two processes, kill Redis meanwhile, and return what was acknowledged and what each client heard.
+
+    Redis writes every command to the disk before it answers: with `appendfsync everysec`, its default, what it had
+    acknowledged in the last second may be gone.
+    """
+    durable = ("--appendonly", "yes", "--appendfsync", "always")
+    options = {"publish_timeout": PATIENCE, "stream_length": 2 * count, "command_timeout": 5}
+    acknowledged: list[str] = []
+    heard: dict[str, list[dict[str, Any]]] = {"one": [], "two": []}
+    with redis_server(*durable) as redis:
+        async with workers(redis.url, "one", "two", **options) as both:
+
+            async def publish(worker: Worker) -> None:
+                async with open_websocket(f"{worker.url}/publish/{worker.room}?count={count // 2}&tasks=5") as ws:
+                    async for identifier in ws:
+                        acknowledged.append(json.loads(identifier))
+
+            async def hear(name: str, worker: Worker, *, task_status: trio.TaskStatus[None]) -> None:
+                async with worker.in_room(name) as (ws, _):
+                    task_status.started()
+                    async for message in ws:
+                        heard[name].append(json.loads(message))
+
+            start = time.monotonic()
+            async with trio.open_nursery() as listeners:
+                for name, worker in zip(heard, both, strict=True):
+                    await listeners.start(hear, name, worker)
+                with trio.fail_after(4 * PATIENCE):
+                    async with trio.open_nursery() as nursery:
+                        for worker in both:
+                            nursery.start_soon(publish, worker)
+                        for kill in range(1, kills + 1):
+                            while len(acknowledged) < kill * count // (kills + 1):
+                                await trio.sleep(0.005)
+                            redis.kill()
+                            await trio.to_thread.run_sync(redis.start)
+                    while min(map(len, heard.values())) < len(acknowledged):
+                        await trio.sleep(0.01)
+                await trio.sleep(0.3)  # for what comes twice
+                listeners.cancel_scope.cancel()
+    return {"acknowledged": acknowledged, "heard": heard, "seconds": time.monotonic() - start}
+
+
+def check(result: dict[str, Any], count: int) -> None:
+    """None lost, none doubled, one order."""
+    acknowledged, (one, two) = result["acknowledged"], result["heard"].values()
+    assert len(set(acknowledged)) == len(acknowledged) == count
+    assert one == two, "both clients heard the same in the same order"
+    assert Counter(message["id"] for message in one) == Counter(acknowledged)
+    for task in {message["data"]["task"] for message in one}:
+        numbers = [message["data"]["number"] for message in one if message["data"]["task"] == task]
+        assert numbers == list(range(count // 10))
+
+
+async def test_nothing_acknowledged_is_lost_or_doubled_when_redis_is_killed_three_times() -> None:
+    await figures(3000, kills=3)
+
+
+@pytest.mark.soak
+async def test_nothing_is_lost_or_doubled_when_redis_is_killed_thirty_times() -> None:
+    await figures(30_000, kills=30)
+
+
+async def figures(count: int, kills: int) -> None:
+    """Check, and print what `docs/scaling.md` says (`-s` shows it)."""
+    result = await publish_and_kill(count, kills)
+    check(result, count)
+    print(f"\n{count:,} messages from two processes, {kills} kills: none lost, none doubled, {result['seconds']:.1f} s")

@@ -1,0 +1,193 @@
+"""A Redis of a test's own: on a Unix socket, with whatever it is to keep in a folder of its own, killed at the end."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+PROGRAM = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
+
+# A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
+# `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So modules in which connections
+# fail let these warnings pass, and see that they come before the tests of the next module.
+forgives_coredis = pytest.mark.filterwarnings(
+    "ignore:Unclosed <MemoryObject:ResourceWarning",
+    "ignore:Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning",
+)
+collects_coredis = pytest.mark.usefixtures("coredis_is_collected")
+
+
+@pytest.fixture(scope="module")
+def coredis_is_collected() -> Iterator[None]:
+    """Collect garbage when the module, and all that its tests hold, is over."""
+    yield
+    gc.collect()
+
+
+class RedisServer:
+    """Start it with `start`.
+
+    Args:
+        options: of the command line, beside those that are always given; `--port 0` among the latter.
+        configuration: a file to read, which a Sentinel needs.
+    """
+
+    def __init__(self, *options: str, configuration: Path | None = None) -> None:
+        self._configuration = [] if configuration is None else [str(configuration)]
+        self.folder = Path(tempfile.mkdtemp(prefix="trio-ws-redis-"))
+        self.socket = self.folder / "socket"
+        self.url = f"unix://{self.socket}"
+        self.options: list[str] = [*options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        assert PROGRAM is not None
+        always = [
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.socket),
+            "--dir",
+            str(self.folder),
+            "--save",
+            "",
+            *self.options,
+        ]
+        log = (self.folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen([PROGRAM, *self._configuration, *always], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                answer = self.ask("PING")
+            except OSError:
+                answer = ""
+            if answer.startswith(("+PONG", "-NOAUTH")):
+                return
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"redis-server did not start: {(self.folder / 'log').read_text()}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self.socket.unlink(missing_ok=True)
+
+    def ask(self, command: str) -> str:
+        """Send one command in its inline form, and return what comes first."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(self.socket))
+            connection.sendall(command.encode() + b"\r\n")
+            return connection.recv(65536).decode()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def redis_server(*options: str, configuration: Path | None = None) -> Iterator[RedisServer]:
+    """Run a Redis for a block."""
+    server = RedisServer(*options, configuration=configuration)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+class Line:
+    """A line to a Redis, which can be cut: connections end, and further ones are refused, or are silent."""
+
+    def __init__(self, server: RedisServer, path: Path) -> None:
+        self._server = server
+        self._path = path
+        self.url = f"unix://{path}"
+        self._connections = trio.CancelScope()
+        self._flows = trio.Event()
+        self._flows.set()
+        self.cut = False
+        self.delay = 0.0
+        self.deaf = False
+        """Whether what Redis says is dropped, while it hears everything."""
+
+    def cut_off(self) -> None:
+        """End all connections, and let no other be made."""
+        self.cut = True
+        self._connections.cancel()
+
+    def mend(self) -> None:
+        self.cut = False
+
+    def hold(self) -> None:
+        """Let nothing through, without a word."""
+        self._flows = trio.Event()
+
+    def let_go(self) -> None:
+        self._flows.set()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        listener = trio.socket.socket(trio.socket.AF_UNIX)
+        with listener:
+            await listener.bind(str(self._path))
+            listener.listen(100)
+            task_status.started()
+            while True:
+                with trio.CancelScope() as self._connections:
+                    async with trio.open_nursery() as nursery:
+                        while True:
+                            connection, _ = await listener.accept()
+                            if self.cut:
+                                connection.close()
+                            else:
+                                nursery.start_soon(self._carry, trio.SocketStream(connection))
+
+    async def _carry(self, near: trio.SocketStream) -> None:
+        try:
+            far = await trio.open_unix_socket(str(self._server.socket))
+        except OSError:
+            await trio.aclose_forcefully(near)
+            return
+        async with near, far:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._copy, near, far, nursery.cancel_scope, False)
+                nursery.start_soon(self._copy, far, near, nursery.cancel_scope, True)
+
+    async def _copy(
+        self, source: trio.SocketStream, sink: trio.SocketStream, over: trio.CancelScope, answers: bool
+    ) -> None:
+        try:
+            async for data in source:
+                await trio.sleep(self.delay)
+                await self._flows.wait()
+                if not (answers and self.deaf):
+                    await sink.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        over.cancel()
+
+
+@asynccontextmanager
+async def line_to(server: RedisServer) -> AsyncIterator[Line]:
+    """Lay a line for a block."""
+    line = Line(server, server.folder / f"line-{time.monotonic_ns()}")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(line.serve)
+        yield line
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,156 @@
+"""Attendance: tells Redis who is in the rooms of this process, again and again: without that, they are gone.
+
+What is here is what counts. Over a new link everything is told anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from trio_ws.codec import from_json, to_json
+from trio_ws.rooms.backplane import Present
+from trio_ws.rooms.redis.calls import Call, execute
+from trio_ws.rooms.redis.client import is_link_error
+from trio_ws.rooms.redis.keys import ATTEND, PRESENCE
+from trio_ws.rooms.redis.options import Bell
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.options import Options
+
+__all__ = ["Attendance"]
+
+logger: Final = logging.getLogger("trio_ws")
+
+_BATCH: Final = 64
+"""Rooms that are told of in one go."""
+
+
+class Attendance:
+    """Who is in the rooms of this process.
+
+    Args:
+        options: the backplane's.
+        process: names this process among all.
+    """
+
+    def __init__(self, options: Options, process: str) -> None:
+        self._options = options
+        self._keys = options.keys
+        self._process = process
+        self._present: dict[str, dict[str, str]] = {}
+        self._changes: dict[str, dict[str, str]] = {}  # to tell; an empty text for one that left
+        self._anew: set[str] = set()  # rooms to tell of from the beginning
+        self._told: set[str] = set()  # rooms of which Redis may know members
+        self._linked = False
+        self._quiet = trio.Event()
+        self._numbers = count(1)
+        self._bell = Bell()
+
+    # --- for rooms -----------------------------------------------------------------------------------------------
+
+    def enter(self, room: str, member: Present) -> None:
+        """See `Backplane.enter`."""
+        info = f"{next(self._numbers)} {to_json(dict(member.info))}"
+        self._present.setdefault(room, {})[member.id] = info
+        self._change(room, member.id, info)
+
+    def leave(self, room: str, member: str) -> None:
+        """See `Backplane.leave`."""
+        present = self._present[room]
+        del present[member]
+        if not present:
+            del self._present[room]
+        self._change(room, member, "")
+
+    def _change(self, room: str, member: str, info: str) -> None:
+        if self._linked:
+            self._changes.setdefault(room, {})[member] = info
+            self._unsettle()
+            self._bell.ring()
+
+    def _unsettle(self) -> None:
+        if self._quiet.is_set():
+            self._quiet = trio.Event()
+
+    def question(self, room: str) -> Call:
+        """Return the call that asks who is in a room."""
+        return Call(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),))
+
+    @staticmethod
+    def answer(texts: list[bytes]) -> tuple[Present, ...]:
+        """Return what the call has come to."""
+        found: list[tuple[str, int, Present]] = []
+        for member, text in zip(texts[::2], texts[1::2], strict=True):
+            number, _, info = text.decode().partition(" ")
+            process = member.decode().partition("-")[0]
+            found.append((process, int(number), Present(member.decode(), from_json(info))))
+        return tuple(present for _, _, present in sorted(found, key=lambda each: each[:2]))
+
+    # --- over one link -------------------------------------------------------------------------------------------
+
+    async def run(self, client: Client) -> None:
+        """Tell Redis, until the link breaks.
+
+        Raises:
+            Exception: the link broke.
+        """
+        self._changes = {}
+        self._anew = {*self._told, *self._present}
+        self._linked = True
+        self._unsettle()
+        beat = self._options.presence_timeout / 3
+        try:
+            while True:
+                due = trio.current_time() + beat
+                await self._tell(client, [*self._present, *(self._anew - self._present.keys())])
+                while trio.current_time() < due:
+                    await self._tell(client, list(self._changes))
+                    if not self._changes:
+                        self._quiet.set()
+                    await self._bell.wait(due - trio.current_time())
+        finally:
+            self._linked = False
+            self._quiet.set()
+
+    async def settled(self) -> None:
+        """Wait until Redis knows what it should, or the link has broken."""
+        if self._linked:
+            await self._quiet.wait()
+
+    async def _tell(self, client: Client, rooms: list[str]) -> None:
+        for start in range(0, len(rooms), _BATCH):
+            batch = rooms[start : start + _BATCH]
+            calls = [self._call(room) for room in batch]
+            outcomes = await execute(client, calls, self._options.command_timeout)
+            for room, outcome in zip(batch, outcomes, strict=True):
+                self._check(room, outcome)
+
+    def _call(self, room: str) -> Call:
+        anew = room in self._anew
+        self._anew.discard(room)
+        self._told.add(room)
+        changes = self._changes.pop(room, {})
+        if anew:
+            changes = self._present.get(room, {})
+        milliseconds = int(self._options.presence_timeout * 1000)
+        arguments: list[Any] = [self._process, milliseconds, "anew" if anew else ""]
+        arguments += [text for pair in changes.items() for text in pair]
+        keys = (self._keys.processes(room), self._keys.members(room, self._process))
+        return Call(room, ATTEND, keys, tuple(arguments))
+
+    def _check(self, room: str, outcome: Any) -> None:
+        """See that Redis has as many members as there are; if not, it has lost some, and hears of all again."""
+        if is_link_error(outcome):
+            raise outcome
+        if isinstance(outcome, Exception):
+            logger.warning("Redis was not told who is in the room %r: %s", room, outcome)
+            self._anew.add(room)
+        elif outcome == 0 and room not in self._present:
+            self._told.discard(room)
+        elif room not in self._changes and outcome != len(self._present.get(room, ())):
+            self._anew.add(room)

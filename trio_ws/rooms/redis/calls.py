@@ -1,0 +1,182 @@
+"""Calls: scripts that wait for the link, and the one task that runs them in order.
+
+Whoever asks waits for an event, never for the client: cancelled, it leaves nothing half done there. A call that was
+under way when the link broke is made again over the next one; the script for publishing knows it by its number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from trio_ws.errors import BackplaneUnavailable
+from trio_ws.rooms.redis.client import is_cluster, is_link_error, refusal
+from trio_ws.rooms.redis.options import Bell
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.options import Options
+
+__all__ = ["Call", "Calls", "execute"]
+
+_BATCH: Final = 64
+"""Calls that are sent in one go, at most; enough that the network's delay is shared by many."""
+_BATCH_BYTES: Final = 1024 * 1024
+_OVERTAKEN: Final = b""
+"""A script's answer if it was not run, and has to have a new number for that."""
+
+
+@attrs.define(eq=False)
+class Call:
+    """A script that Redis shall run."""
+
+    room: str
+    """Calls for one room run in the order in which they were asked for."""
+    script: str
+    keys: tuple[str, ...]
+    arguments: tuple[str | bytes | int, ...]
+    number: int = 0
+    """The script's last argument but one: greater with each call. The last one is the least of those sent with it."""
+    sent: bool = False
+    """Whether it may have been run."""
+    wanted: bool = True
+    """Whether somebody waits for what comes of it."""
+    outcome: Any = None
+    settled: trio.Event = attrs.field(factory=trio.Event)
+
+    def settle(self, outcome: Any) -> None:
+        """Tell the one that waits."""
+        self.outcome = outcome
+        self.settled.set()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it is."""
+        return sum(len(argument) for argument in self.arguments if isinstance(argument, str | bytes))
+
+
+class Calls:
+    """What waits to be run; see the module."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._places = trio.Semaphore(options.max_waiting)
+        self._waiting: deque[Call] = deque()
+        self._under_way: list[Call] = []
+        self._numbers = count(1)
+        self._bell = Bell()
+
+    async def ask(self, call: Call) -> Any:
+        """Have a script run, and return its answer.
+
+        Raises:
+            BackplaneUnavailable: it was not run for certain within `publish_timeout`.
+            BackplaneFull: Redis has no memory left.
+            BackplaneRefused: Redis refused it.
+            trio.Cancelled: it was not run, if it was not sent yet.
+        """
+        timeout = self._options.publish_timeout
+        with trio.move_on_after(timeout):
+            async with self._places:
+                await self._settled(call)
+        if not call.settled.is_set():
+            problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
+            raise BackplaneUnavailable(problem, uncertain=call.sent)
+        if isinstance(call.outcome, Exception):
+            raise refusal(call.outcome) from call.outcome
+        return call.outcome
+
+    async def _settled(self, call: Call) -> None:
+        self._enqueue(call)
+        try:
+            await call.settled.wait()
+        finally:
+            call.wanted = False
+            if call in self._waiting:
+                self._waiting.remove(call)
+
+    def _enqueue(self, call: Call) -> None:
+        call.number, call.sent = next(self._numbers), False
+        self._waiting.append(call)
+        self._bell.ring()
+
+    async def run(self, client: Client) -> None:
+        """Run what waits, over one link, until it breaks.
+
+        Raises:
+            Exception: the link broke. What is not settled will be run again.
+        """
+        again = [call for call in self._under_way if call.wanted]
+        self._under_way = []
+        self._waiting.extendleft(reversed(again))
+        while True:
+            self._under_way = self._batch()
+            if not self._under_way:
+                await self._bell.wait()
+                continue
+            outcomes = await execute(client, self._under_way, self._options.command_timeout)
+            broken = None
+            for call, outcome in zip(self._under_way, outcomes, strict=True):
+                if is_link_error(outcome):
+                    broken = outcome
+                elif outcome == _OVERTAKEN:
+                    self._enqueue(call)
+                else:
+                    call.settle(outcome)
+            self._under_way = [call for call in self._under_way if not call.settled.is_set() and call.sent]
+            if broken is not None:
+                raise broken
+
+    def _batch(self) -> list[Call]:
+        batch: list[Call] = []
+        size = 0
+        while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
+            call = self._waiting.popleft()
+            call.sent = True
+            size += call.size
+            batch.append(call)
+        return batch
+
+
+async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequence[Any]:
+    """Run scripts, those of one room in order, and return what comes of each: an answer, or an error of Redis.
+
+    Raises:
+        trio.TooSlowError: it took longer than so many seconds.
+        Exception: the link broke.
+    """
+    with trio.fail_after(seconds):
+        if is_cluster(client):
+            return await _execute_in_cluster(client, calls)
+        async with client.pipeline(transaction=False, raise_on_error=False) as pipe:
+            for call in calls:
+                pipe.eval(call.script, keys=call.keys, args=(*call.arguments, call.number, calls[0].number))
+        results: Sequence[Any] = pipe.results
+        return results
+
+
+async def _execute_in_cluster(client: Client, calls: Sequence[Call]) -> Sequence[Any]:
+    """Rooms beside each other: the cluster's own pipeline may change the order within one."""
+    outcomes: dict[Call, Any] = {}
+
+    async def in_order(room: str) -> None:
+        for call in calls:
+            if call.room == room:
+                try:
+                    outcomes[call] = await client.eval(
+                        call.script, keys=call.keys, args=(*call.arguments, call.number, calls[0].number)
+                    )
+                except Exception as error:
+                    outcomes[call] = error
+                    if is_link_error(error):
+                        return
+
+    async with trio.open_nursery() as nursery:
+        for room in {call.room for call in calls}:
+            nursery.start_soon(in_order, room)
+    return [outcomes.get(call, TimeoutError("not sent: an earlier call for the room failed")) for call in calls]

@@ -1,0 +1,265 @@
+"""Client: makes coredis clients from URLs, and says what their errors mean.
+
+coredis is imported when a backplane is made. A client is used for one link only, and given up with it: then nothing
+that broke stays in a pool.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, Final, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+import attrs
+import trio
+
+from trio_ws.errors import BackplaneError, BackplaneFull, BackplaneRefused, BackplaneUnavailable
+
+__all__ = [
+    "Client",
+    "Opener",
+    "Source",
+    "is_cluster",
+    "is_expected",
+    "is_link_error",
+    "meaning",
+    "refusal",
+    "unretried",
+]
+
+Client: TypeAlias = Any
+"""A client of coredis; `Any`, as it is an extra."""
+
+Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
+
+_SCHEMES: Final = ("redis", "rediss", "unix")
+_PLAIN_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379  # https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
+
+
+def _coredis() -> Any:
+    try:
+        import coredis.connection  # noqa: PLC0415 - an extra
+        import coredis.exceptions  # noqa: PLC0415
+        import coredis.retry  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("the backplane on Redis needs coredis: pip install 'trio-ws[redis]'") from error
+    return coredis
+
+
+@attrs.frozen
+class Source:
+    """Where clients come from."""
+
+    open: Opener
+    """Makes one."""
+    where: str
+    """What to call it in messages: no password is in it."""
+
+    @classmethod
+    def of(cls, redis: str | Opener, timeout: float, context: ssl.SSLContext | None) -> Source:
+        """Return the source for a URL, or for a function that makes clients.
+
+        Args:
+            redis: see `RedisBackplane`.
+            timeout: seconds to connect, and to wait for an answer.
+            context: of TLS.
+
+        Raises:
+            ImportError: coredis is not installed.
+            ValueError: the URL makes no sense.
+        """
+        coredis = _coredis()
+        if not isinstance(redis, str):
+            return cls(redis, "the given client")
+        url = urlsplit(redis)
+        base, _, kind = url.scheme.partition("+")
+        if base not in _SCHEMES or kind not in ("", "sentinel", "cluster") or (base == "unix" and kind):
+            raise ValueError(
+                f"a URL of Redis begins with redis://, rediss:// (TLS) or unix://, or with redis+sentinel:// or "
+                f"redis+cluster:// (rediss+... with TLS), not with {url.scheme!r}:"
+            )
+        where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+        pool = _parsed(coredis, base, url, timeout, context)
+        match kind:
+            case "sentinel":
+                return cls(_sentinel(coredis, url, pool), where)
+            case "cluster":
+                return cls(_cluster(coredis, url, pool), where)
+            case _:
+                return cls(_single(coredis, pool), where)
+
+
+def _parsed(coredis: Any, base: str, url: SplitResult, timeout: float, context: ssl.SSLContext | None) -> Any:
+    """Return a pool that is never opened: it holds what coredis reads from a URL, with the first host of several."""
+    userinfo, at, hosts = url.netloc.rpartition("@")
+    path = url.path.rpartition("/")[2] if url.scheme.endswith("+sentinel") else url.path
+    query = dict(parse_qsl(url.query))
+    options: dict[str, Any] = {"connect_timeout": timeout, "stream_timeout": timeout}
+    if context is not None:
+        options["ssl_context"] = context
+    elif base == "rediss" and not any(name.startswith("ssl_") for name in query):
+        options["ssl_context"] = ssl.create_default_context()
+    query.setdefault("ssl_check_hostname", "true")  # coredis does not look at names if it is not told to
+    plain = f"{base}://{userinfo}{at}{hosts.split(',')[0]}/{path.lstrip('/')}?{urlencode(query)}"
+    pool = coredis.ConnectionPool.from_url(plain, decode_components=True, **options)
+    if pool.location is None:
+        raise ValueError(f"the URL of Redis names no host: {url.scheme}://host:port")
+    return pool
+
+
+def _arguments(pool: Any, *without: str) -> dict[str, Any]:
+    left_out = {"processing_budget", "decode_responses", *without}
+    return {name: value for name, value in pool.connection_kwargs.items() if name not in left_out}
+
+
+def _locations(coredis: Any, url: SplitResult, default_port: int) -> list[Any]:
+    hosts = [urlsplit(f"//{host}") for host in url.netloc.rpartition("@")[2].split(",")]
+    return [coredis.connection.TCPLocation(host.hostname or "localhost", host.port or default_port) for host in hosts]
+
+
+def _single(coredis: Any, parsed: Any) -> Opener:
+    arguments = _arguments(parsed)
+
+    def open_client() -> Any:
+        pool = coredis.ConnectionPool(connection_class=parsed.connection_class, location=parsed.location, **arguments)
+        return coredis.Redis(connection_pool=pool, retry_policy=coredis.retry.NoRetryPolicy())
+
+    return open_client
+
+
+def _cluster(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
+    nodes = _locations(coredis, url, _PLAIN_PORT)
+    return partial(coredis.RedisCluster, startup_nodes=nodes, **_arguments(parsed, "db"))
+
+
+def _sentinel(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
+    sentinels = _locations(coredis, url, _SENTINEL_PORT)
+    service = url.path.strip("/").partition("/")[0]
+    if not service:
+        raise ValueError("the URL of a Sentinel names the service in its path: redis+sentinel://host:26379/mymaster")
+    query = dict(parse_qsl(url.query))
+    own = {name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query}
+    shared = {"connect_timeout", "stream_timeout", "ssl_context"}
+    arguments = _arguments(parsed)
+    own |= {name: value for name, value in arguments.items() if name in shared}
+
+    @asynccontextmanager
+    async def open_client() -> AsyncGenerator[Client, None]:
+        sentinel = coredis.Sentinel(sentinels, sentinel_kwargs=dict(own), **arguments)
+        async with sentinel, sentinel.primary_for(service) as client:
+            yield client
+
+    return open_client
+
+
+def is_cluster(client: Client) -> bool:
+    """Say whether keys of different rooms may be in different places."""
+    return isinstance(client, _coredis().RedisCluster)
+
+
+def unretried(client: Client, timeout: float) -> AbstractAsyncContextManager[Any]:
+    """Return a pub/sub that ends with an error when its connection does, instead of mending it in silence.
+
+    Raises:
+        ValueError: the client decodes what it reads.
+    """
+    if client.decode_responses:
+        raise ValueError(
+            "the backplane needs a client of coredis that leaves bytes as they are: decode_responses=False"
+        )
+    pubsub: AbstractAsyncContextManager[Any] = client.pubsub(
+        ignore_subscribe_messages=True,
+        retry_policy=_coredis().retry.NoRetryPolicy(),
+        subscription_timeout=timeout,
+        max_idle_seconds=timeout,
+    )
+    return pubsub
+
+
+# --- what errors mean --------------------------------------------------------------------------------------------
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Go through an error, or those of a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
+
+
+def only(error: BaseException) -> BaseException:
+    """Return the one error that a group has, or the group if it has several."""
+    found = list(leaves(error))
+    return found[0] if len(found) == 1 else error
+
+
+def is_link_error(outcome: object) -> bool:
+    """Say whether what a command came to is the link's fault, or that of a Redis that is not ready: try it again."""
+    exceptions = _coredis().exceptions
+    kinds = (
+        TimeoutError,
+        OSError,
+        trio.TooSlowError,
+        exceptions.ConnectionError,
+        exceptions.ReadOnlyError,
+        exceptions.ClusterDownError,
+        exceptions.TryAgainError,
+        exceptions.MovedError,
+    )
+    return isinstance(outcome, kinds)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Say whether a link may end with this error, or group of errors, without anything being wrong in the program."""
+    import anyio  # noqa: PLC0415 - coredis stands on it
+
+    kinds = (
+        OSError,
+        TimeoutError,
+        trio.TooSlowError,
+        _coredis().exceptions.RedisError,
+        anyio.ClosedResourceError,  # coredis lets it out when a pub/sub ends on a broken connection
+        anyio.BrokenResourceError,
+    )
+    return all(isinstance(leaf, kinds) for leaf in leaves(error))
+
+
+def refusal(error: Exception) -> BackplaneError:
+    """Return what a publisher is told when Redis has refused one command, and is well otherwise."""
+    if str(error).startswith("OOM"):
+        return BackplaneFull(
+            "Redis has reached its maxmemory and takes no message: raise maxmemory, or keep less in it "
+            "(stream_length and retention of RedisBackplane)"
+        )
+    return BackplaneRefused(f"Redis refused the command: {error}")
+
+
+def meaning(error: BaseException, where: str, prefix: str) -> BackplaneError:
+    """Return why there is no link, in words that say what to do.
+
+    Args:
+        error: what coredis raised, or a group of that.
+        where: the source's name.
+        prefix: of the keys and channels.
+    """
+    exceptions = _coredis().exceptions
+    causes = [each for each in leaves(error) if isinstance(each, Exception)]
+    for cause in causes:
+        if isinstance(cause, exceptions.AuthenticationError):
+            return BackplaneRefused(
+                f"Redis at {where} does not accept us: {cause} Correct the name and the password in the URL, "
+                "redis://name:password@host (no name for the default user; special characters as %40 for @), or the "
+                "user in Redis (ACL LIST)"
+            )
+        if isinstance(cause, exceptions.ResponseError) and not is_link_error(cause):
+            return BackplaneRefused(
+                f"Redis at {where} does not let us do what a backplane does: {cause} Allow the user of the URL: "
+                f"ACL SETUSER name ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous"
+            )
+    text = "; ".join(dict.fromkeys(str(cause) or type(cause).__name__ for cause in causes)) or repr(error)
+    return BackplaneUnavailable(f"no Redis answers at {where}: {text}")

@@ -1,0 +1,369 @@
+"""Feeds: what subscribers have of the streams, and the one task that reads them.
+
+A channel for each room says that its stream has grown; what is delivered is always read from the stream, after the
+entry that was read last. So a message on the channel that is lost costs a moment (`poll_interval`), and a link that is
+lost costs nothing that the stream still holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import attrs
+import trio
+
+from trio_ws.errors import BackplaneUnavailable
+from trio_ws.prepared import Prepared
+from trio_ws.rooms.backplane import Entry, GapHandler, Log
+from trio_ws.rooms.redis.client import is_cluster
+from trio_ws.rooms.redis.options import Bell
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.backplane import Subscriber
+    from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.options import Options
+
+__all__ = ["Feeds", "content"]
+
+logger: Final = logging.getLogger("trio_ws")
+
+_AT_ONCE: Final = 8
+"""Rooms that are read in one go."""
+_COUNT: Final = 16
+"""Entries of each that are. Both bound what may be in memory: 8 x 16 messages of the greatest size."""
+_PUBLISHERS: Final = 1024
+"""Processes whose messages a feed knows again."""
+_BEGINNING: Final = "0-0"
+
+
+def content(message: Prepared) -> bytes:
+    """Return a message as an entry has it: a letter for its kind, and its bytes."""
+    data = message.data
+    return b"t" + data.encode() if isinstance(data, str) else b"b" + data
+
+
+class _Record(NamedTuple):
+    """An entry of a stream, as it is in Redis."""
+
+    place: int
+    """Its number in the stream: one more than that of the entry before it."""
+    publisher: str
+    number: int
+    """The publisher's own number for it."""
+    entry: Entry
+
+
+def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> _Record:
+    kind, data = fields[b"d"][:1], fields[b"d"][1:]
+    message = Prepared(data.decode() if kind == b"t" else data)
+    entry = Entry(identifier.decode(), message, frozenset(fields[b"x"].decode().split()), more)
+    return _Record(int(fields[b"n"]), fields[b"p"].decode(), int(fields[b"s"]), entry)
+
+
+@attrs.define(eq=False)
+class _Subscription:
+    deliver: Subscriber
+    gap: GapHandler
+    log: Log
+    size: int
+    opened: trio.Event = attrs.field(factory=trio.Event)
+
+
+class _Feed:
+    """How far one room's stream has been read, and who hears it."""
+
+    def __init__(self, room: str) -> None:
+        self.room = room
+        self.subscriptions: list[_Subscription] = []
+        self.syncs: list[trio.Event] = []
+        self.position: str | None = None
+        """The id of the entry that was read last; None before it was opened."""
+        self.verified = False
+        """Whether the stream was seen to hold that entry, or later ones, since the link was made."""
+        self._place: int | None = None
+        self._publishers: dict[str, int] = {}
+
+    def begin(self, records: Sequence[_Record]) -> None:
+        """Take the newest entries as those after which to go on."""
+        self.position = records[-1].entry.id if records else _BEGINNING
+        self._place = records[-1].place if records else 0
+        self.verified = True
+        for record in records:
+            self.is_new(record)
+
+    def take(self, records: Iterable[_Record]) -> None:
+        """Deliver entries, each of which follows the one before it in the stream."""
+        for record in records:
+            self._check(record.place)
+            self.position, self._place = record.entry.id, record.place
+            if self.is_new(record):
+                for subscription in self.opened():
+                    subscription.log.append(record.entry)
+                    subscription.deliver(record.entry)
+
+    def lose(self, missed: int | None) -> None:
+        """Tell the subscribers that entries are lost."""
+        for subscription in self.opened():
+            subscription.log.break_off()
+            subscription.gap(missed)
+
+    def opened(self) -> list[_Subscription]:
+        """Return the subscriptions that have begun."""
+        return [each for each in self.subscriptions if each.opened.is_set()]
+
+    def begin_again(self, records: Sequence[_Record]) -> None:
+        """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""
+        self.begin(records)
+        self.lose(None)
+
+    def _check(self, place: int) -> None:
+        if self._place is not None and place != self._place + 1:
+            self.lose(place - self._place - 1 if place > self._place else None)
+
+    def is_new(self, record: _Record) -> bool:
+        """Say whether a message was not read before: it may be in the stream twice if Redis lost data between."""
+        known = self._publishers.pop(record.publisher, 0)
+        self._publishers[record.publisher] = max(known, record.number)
+        if len(self._publishers) > _PUBLISHERS:
+            del self._publishers[next(iter(self._publishers))]
+        return record.number > known
+
+
+class Feeds:
+    """All feeds of a backplane; see the module."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._keys = options.keys
+        self._feeds: dict[str, _Feed] = {}
+        self._channels: dict[bytes, str] = {}  # those that are subscribed to, and the rooms they tell of
+        self._news: dict[str, None] = {}  # rooms to read, in the order in which they are due
+        self._opening: dict[_Subscription, _Feed] = {}
+        self._changed = False  # rooms have come or gone since the channels were tuned
+        self._bell = Bell()
+        self._poll_due = self._touch_due = 0.0
+
+    # --- for subscribers -----------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def subscribe(
+        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler
+    ) -> AsyncGenerator[Log, None]:
+        """See `Backplane.subscribe`."""
+        feed = self._feeds.setdefault(room, _Feed(room))
+        subscription = _Subscription(deliver, gap, Log(history), history)
+        feed.subscriptions.append(subscription)
+        self._opening[subscription] = feed
+        self._changed = True
+        self._bell.ring()
+        try:
+            await self._within_timeout(subscription.opened, f"the room {room!r} could not be opened")
+            yield subscription.log
+        finally:
+            self._opening.pop(subscription, None)
+            feed.subscriptions.remove(subscription)
+            if not feed.subscriptions:
+                del self._feeds[room]
+                self._changed = True
+                self._bell.ring()
+
+    async def sync(self, room: str) -> None:
+        """See `Backplane.sync`."""
+        feed = self._feeds.get(room)
+        if feed is None:
+            await trio.lowlevel.checkpoint()
+            return
+        done = trio.Event()
+        feed.syncs.append(done)
+        self._mark(room)
+        try:
+            await self._within_timeout(done, f"the messages of the room {room!r} could not be read")
+        finally:
+            feed.syncs.remove(done)
+
+    async def _within_timeout(self, event: trio.Event, problem: str) -> None:
+        timeout = self._options.publish_timeout
+        with trio.move_on_after(timeout):
+            await event.wait()
+            return
+        raise BackplaneUnavailable(f"{problem}: Redis has not answered for {timeout:g} s (publish_timeout)")
+
+    def _mark(self, room: str) -> None:
+        self._news[room] = None
+        self._bell.ring()
+
+    # --- over one link -------------------------------------------------------------------------------------------
+
+    async def listen(self, pubsub: Any) -> None:
+        """Hear which streams have grown, until the link breaks."""
+        while True:
+            message = await pubsub.get_message()
+            room = self._channels.get(message["channel"]) if message is not None else None
+            if room is not None:
+                self._mark(room)
+
+    async def run(self, client: Client, pubsub: Any) -> None:
+        """Read, until the link breaks.
+
+        Raises:
+            Exception: the link broke. Over the next one, reading goes on where it was.
+        """
+        self._channels, self._changed = {}, True
+        self._touch_due = trio.current_time() + self._options.retention / 4
+        for feed in self._feeds.values():
+            feed.verified = False
+        self._poll()
+        while True:
+            await self._tune(pubsub)
+            await self._open(client)
+            await self._read(client)
+            if trio.current_time() >= self._touch_due:
+                await self._touch(client)
+            if trio.current_time() >= self._poll_due:
+                self._poll()
+            if not self._news and not self._opening:
+                await self._bell.wait(self._poll_due - trio.current_time())
+
+    def _poll(self) -> None:
+        """Let all rooms be read: a stream may have grown without our hearing of it."""
+        self._news.update(dict.fromkeys(self._feeds))
+        self._poll_due = trio.current_time() + self._options.poll_interval
+
+    async def _tune(self, pubsub: Any) -> None:
+        """Subscribe to the channels of rooms that have feeds now, and to no others."""
+        if not self._changed:
+            return
+        self._changed = False
+        wanted = {self._keys.news(room).encode(): room for room in self._feeds}
+        new = [channel for channel in wanted if channel not in self._channels]
+        old = [channel for channel in self._channels if channel not in wanted]
+        with trio.fail_after(self._options.command_timeout):
+            if new:
+                await pubsub.subscribe(*new)
+            if old:
+                await pubsub.unsubscribe(*old)
+        for channel in old:
+            del self._channels[channel]
+        for channel in new:
+            self._channels[channel] = wanted[channel]
+            self._mark(wanted[channel])
+
+    async def _open(self, client: Client) -> None:
+        """Open subscriptions: the log begins with what is there when nothing that comes can be missed any more."""
+        due: dict[_Feed, _Subscription] = {}
+        for subscription, feed in self._opening.items():
+            if len(due) < _AT_ONCE and self._keys.news(feed.room).encode() in self._channels:
+                due.setdefault(feed, subscription)  # one at a time for each: the first one decides where it begins
+        for feed in due:
+            if feed.position is not None:
+                await self._catch_up(client, feed)  # what was said before is not for who comes now
+        commands = [
+            methodcaller("xrevrange", self._keys.stream(feed.room), feed.position or "+", "-", count=each.size + 1)
+            for feed, each in due.items()
+        ]
+        answers = await self._ask(client, commands)
+        for (feed, subscription), found in zip(due.items(), answers, strict=True):
+            records = list(self._records(feed.room, found[::-1]))
+            if feed.position is None:
+                feed.begin(records)
+            seen = _Feed(feed.room)
+            for record in filter(seen.is_new, records):
+                subscription.log.append(record.entry)
+            subscription.opened.set()
+            self._opening.pop(subscription, None)  # it may be gone, if it was cancelled meanwhile
+            self._news[feed.room] = None
+
+    async def _read(self, client: Client) -> None:
+        rooms = [room for room in self._news if room in self._feeds][:_AT_ONCE]
+        self._news = {room: None for room in self._news if room in self._feeds and room not in rooms}
+        feeds = [self._feeds[room] for room in rooms if self._feeds[room].position is not None]
+        if not feeds:
+            return
+        try:
+            await self._read_on(client, feeds)
+        except BaseException:
+            self._news.update(dict.fromkeys(rooms))
+            raise
+
+    async def _catch_up(self, client: Client, feed: _Feed) -> None:
+        while await self._read_on(client, [feed]):
+            pass
+
+    async def _read_on(self, client: Client, feeds: Sequence[_Feed]) -> bool:
+        """Deliver the next entries of some feeds; say whether there may be more, which is news again then."""
+        await self._verify(client, [feed for feed in feeds if not feed.verified])
+        for feed in feeds:
+            self._news.pop(feed.room, None)
+        syncs = [feed.syncs[:] for feed in feeds]
+        streams = [{self._keys.stream(feed.room): feed.position} for feed in feeds]
+        answers = await self._ask(client, [methodcaller("xread", stream, count=_COUNT) for stream in streams])
+        more = False
+        for feed, answer, done in zip(feeds, answers, syncs, strict=True):
+            entries = [entry for found in (answer or {}).values() for entry in found]
+            feed.take(self._records(feed.room, entries))
+            if entries:
+                feed.position = entries[-1].identifier.decode()  # also if the last one is not ours
+            if len(entries) == _COUNT:
+                self._news[feed.room] = None
+                more = True
+            else:
+                for event in done:
+                    event.set()
+        return more
+
+    async def _verify(self, client: Client, feeds: Sequence[_Feed]) -> None:
+        """Over a new link: see that the stream is the one that was read before."""
+        keys = [self._keys.stream(feed.room) for feed in feeds]
+        answers = await self._ask(client, [methodcaller("xrevrange", key, "+", "-", count=1) for key in keys])
+        for feed, answer in zip(feeds, answers, strict=True):
+            newest = answer[0].identifier.decode() if answer else _BEGINNING
+            if _order(newest) < _order(feed.position or _BEGINNING):
+                feed.begin_again(list(self._records(feed.room, answer)))
+            feed.verified = True
+
+    async def _touch(self, client: Client) -> None:
+        """Let streams live on that are quiet, and have subscribers."""
+        self._touch_due = trio.current_time() + self._options.retention / 4
+        keys = [self._keys.stream(room) for room in self._feeds]
+        milliseconds = int(self._options.retention * 1000)
+        await self._ask(client, [methodcaller("pexpire", key, milliseconds) for key in keys])
+
+    async def _ask(self, client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
+        with trio.fail_after(self._options.command_timeout):
+            return await together(client, commands)
+
+    def _records(self, room: str, entries: Sequence[Any]) -> Iterable[_Record]:
+        for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
+            try:
+                yield _record(entry.identifier, entry.field_values, more=left > 0)
+            except (KeyError, ValueError):
+                logger.exception("the stream of the room %r has an entry that is not ours: %r", room, entry.identifier)
+
+
+def _order(identifier: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in identifier.split("-"))
+
+
+async def together(client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
+    """Send commands that are for different rooms, and return what is answered to each."""
+    if not commands:
+        return ()
+    if not is_cluster(client):
+        async with client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                command(pipe)
+        results: Sequence[Any] = pipe.results
+        return results
+    answers: list[Any] = [None] * len(commands)
+
+    async def send(place: int, command: Callable[[Client], Any]) -> None:
+        answers[place] = await command(client)
+
+    async with trio.open_nursery() as nursery:
+        for place, command in enumerate(commands):
+            nursery.start_soon(send, place, command)
+    return answers
