@@ -45,6 +45,7 @@ LAYERS = {
     "listening": 2,
     "log": 2,
     "opening": 2,
+    "parts": 2,
     "pings": 2,
     "prepared": 2,
     "reconnect": 2,

@@ -13,6 +13,7 @@ from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
+from trio_ws.parts import MessageStream
 from trio_ws.verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -387,26 +388,3 @@ class WebSocket(Handshake):
     def __repr__(self) -> str:
         state = "open" if self.connected else str(self.close_info or "not accepted")
         return f"<WebSocket {self.request.target} {state}>"
-
-
-class MessageStream:
-    """The parts of one message, as they come; made by `WebSocket.receive_stream`."""
-
-    __slots__ = ("_done", "_first", "_websocket")
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self._first = True
-        self._done = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str | bytes:
-        if self._done:
-            raise StopAsyncIteration
-        part, self._done = await self._websocket._open_channel().receive_chunk(first=self._first)
-        self._first = False
-        if not part and self._done:
-            raise StopAsyncIteration
-        return part

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import trio
 
 from trio_ws.app.everyone import Everyone
-from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED, Page, Pages
+from trio_ws.app.pages import Page, Pages
+from trio_ws.app.responder import AppResponder
 from trio_ws.app.router import Router
-from trio_ws.app.visit import Visit
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
@@ -24,7 +24,6 @@ from trio_ws.instruments import Instrument, Instruments, instruments_of
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
-from trio_ws.service import Response
 from trio_ws.serving import Listener, bind
 from trio_ws.settings import Origins, Settings
 
@@ -38,9 +37,7 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
     from trio_ws.asgi import Bridge
-    from trio_ws.request import Request
     from trio_ws.rooms import Backplane
-    from trio_ws.service import Service
     from trio_ws.testing import TestClient
     from trio_ws.websocket import WebSocket
 
@@ -116,7 +113,7 @@ class App(Router):
         self.sessions = sessions
         self.not_found_status = not_found_status
         self.max_threads = max_threads
-        self.responder: _AppResponder = _AppResponder(self)
+        self.responder: AppResponder = AppResponder(self)
         """What a `Server` serves the application with."""
         self._lifespan: Callable[[App], Any] | None = (
             asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
@@ -394,61 +391,3 @@ class App(Router):
             result = self._on_error(websocket, error)
             if inspect.isawaitable(result):
                 await result
-
-
-class _AppResponder:
-    """What the server asks an application."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self.settings: Settings = app.settings
-        self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = app.lifespan_context
-
-    def served_by(self, server: Server) -> None:
-        """Hear which server runs the application."""
-        self._app._server = server
-
-    @property
-    def running(self) -> bool:
-        """Whether the application runs."""
-        return self._app._nursery is not None
-
-    @property
-    def state(self) -> SimpleNamespace:
-        """What the application's functions share."""
-        return self._app.state
-
-    def knows(self, request: Request, *, upgrade: bool) -> bool:
-        """Say whether a request is for the application, and for nobody beside it.
-
-        Args:
-            request: its path counts.
-            upgrade: whether it is a handshake.
-        """
-        path = request.url.raw_path
-        if self._app.match(path) is not None:
-            return True
-        return not upgrade and (path == "/healthz" or self._app._pages.knows(path))
-
-    async def page(self, request: Request) -> Response:
-        """Answer a request that is no handshake."""
-        if request.url.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
-            return self._health()
-        answer = await self._app._pages.answer(request)
-        if answer is NOT_FOUND and self._app.match(request.url.raw_path) is not None:
-            return UPGRADE_REQUIRED
-        return answer
-
-    def _health(self) -> Response:
-        draining = self._app._server is not None and self._app._server.draining
-        body = b"draining\n" if draining else b"ok\n"
-        return Response(status=503 if draining else 200, headers={"Content-Type": "text/plain"}, body=body)
-
-    def route(self, request: Request) -> tuple[Request, Service] | Response:
-        """Find the handler for a handshake, or say how it is refused."""
-        matched = self._app.match(request.url.raw_path)
-        if matched is None:
-            return Response(status=self._app.not_found_status)
-        route, parameters = matched
-        routed = request.with_path_parameters(parameters)
-        return routed, Visit(self._app, route, routed).service()
