@@ -7,9 +7,10 @@ waits, waits for room, for a message or for the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.closing import LINGER
@@ -17,7 +18,7 @@ from trio_ws.inbox import Inbox
 from trio_ws.keepalive import Keepalive
 from trio_ws.protocol.endpoint import Endpoint
 from trio_ws.protocol.states import State
-from trio_ws.sending import Sending
+from trio_ws.sending import YIELD_EVERY, Sending
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -33,6 +34,8 @@ __all__ = ["Connection"]
 
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
 _NOTHING = memoryview(b"")
+_WHOLE: Final = (str, bytes)
+_MESSAGES: Final = (str, bytes, TextMessage, BytesMessage)
 DISCARD_ITEMS = 64
 """Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
 
@@ -176,7 +179,7 @@ class Connection(Sending):
         if wanted:
             inbox.size += size
         for item in items:
-            if isinstance(item, (str, bytes, TextMessage, BytesMessage)):
+            if isinstance(item, _MESSAGES):
                 if wanted:
                     inbox.items.append(item)
                     self.received += 1
@@ -236,12 +239,17 @@ class Connection(Sending):
         self.reads = True
         items = self._inbox.items
         while True:
-            if items:
-                await self._step()
-            while not items:
+            if not items:
                 await self._arrival()
+            elif self._streak < YIELD_EVERY - 1:  # as `_step`, written out for the same reason as in `send`
+                self._streak += 1
+                await checkpoint_if_cancelled()
+            else:
+                await self._let_others_run()
+            if not items:
+                continue
             item = self._take()
-            message = item if isinstance(item, (str, bytes)) else self._add_part(item)
+            message = item if isinstance(item, _WHOLE) else self._add_part(item)
             if message is not None:
                 return message
 

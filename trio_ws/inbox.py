@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
+from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, TextMessage
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ class Inbox:
         """
         if self.reader is not None:
             raise trio.BusyResourceError("another task is receiving from this connection")
-        self.reader = trio.lowlevel.current_task()
+        self.reader = current_task()
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
-        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105
+        return wait_task_rescheduled(self._abort)  # noqa: ASYNC105
 
     def _abort(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
         self.reader = None
@@ -87,5 +88,5 @@ class Inbox:
         if reader is None:
             return False
         self.reader = None
-        trio.lowlevel.reschedule(reader)
+        reschedule(reader)
         return True

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 
 from trio_ws.closing import Closing
 from trio_ws.codes import CloseCode
@@ -91,13 +92,21 @@ class Sending(Closing):
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
         self._streak += 1
         if self._streak < YIELD_EVERY:
-            return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105
+            return checkpoint_if_cancelled()  # noqa: ASYNC105
+        return self._let_others_run()
+
+    async def _let_others_run(self) -> None:
         self._streak = 0
-        return trio.lowlevel.checkpoint()  # noqa: ASYNC105
+        await trio.lowlevel.checkpoint()
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""
-        await self._step()
+        # `_step` and `_committed` are written out: what is called here is called for each message.
+        self._streak += 1
+        if self._streak < YIELD_EVERY:
+            await checkpoint_if_cancelled()
+        else:
+            await self._let_others_run()
         transport = self._transport
         outbox = transport.outbox
         if (
@@ -109,7 +118,11 @@ class Sending(Closing):
         ):
             await self._wait_for_room()
         transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
-        self._committed(outbox)
+        self.sent += 1
+        if self._clocked:
+            self.message_time = trio.current_time()
+        if outbox.size >= outbox.high_water:
+            self._watch_outbox()
 
     def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""

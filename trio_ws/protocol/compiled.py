@@ -6,7 +6,7 @@ codecs runs is decided in `choice`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trio_ws.protocol._speedups import apply_mask, encode, parse
 from trio_ws.protocol.decoder import Decoder, Item
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from trio_ws.protocol.deflate import Deflater
 
 __all__ = ["CompiledDecoder", "CompiledEncoder"]
+
+
+_WHOLE_TEXT: Final = FIN | TEXT
+_WHOLE_BINARY: Final = FIN | BINARY
 
 
 class CompiledDecoder(Decoder):
@@ -61,9 +65,9 @@ class CompiledEncoder(Encoder):
         """Do as `Encoder.message`."""
         if not self._opcode and self._deflater is None:
             if isinstance(data, str):
-                return encode(FIN | TEXT, data, self._take_key)
+                return encode(_WHOLE_TEXT, data, self._take_key)
             if isinstance(data, bytes):
-                return encode(FIN | BINARY, data, self._take_key)
+                return encode(_WHOLE_BINARY, data, self._take_key)
         return super().message(data)
 
     def _frame(self, opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
