@@ -92,7 +92,7 @@ APPLICATION = {"anyio", "coredis", "itsdangerous", "prometheus_client", "pydanti
 
 RULES = {
     0: Rule(set(), VALUES, CLOCKS_AND_IO),
-    1: Rule({0}, VALUES | WIRE, CLOCKS_AND_IO),
+    1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
     4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio"}, set()),

@@ -25,6 +25,7 @@ from trio_ws.errors import BackplaneError
 from trio_ws.listening import close_listener, describe, inherit
 from trio_ws.process import Patience
 from trio_ws.protocol.choice import CODEC
+from trio_ws.protocol.compressors import LIBRARY
 from trio_ws.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
@@ -138,8 +139,8 @@ def _worker_timeout(text: str) -> float:
 
 
 def codec_name() -> str:
-    """Say which frame codec is in use."""
-    return CODEC.name
+    """Say which frame codec and which zlib are in use."""
+    return f"{CODEC.name}, {LIBRARY.name}"
 
 
 def _version() -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from trio_ws.protocol.compressors import STANDARD, TAIL, Library
 from trio_ws.protocol.decoder import Decoder, Violation
 from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.encoder import Encoder
@@ -18,6 +22,11 @@ try:
     from trio_ws.protocol import compiled
 except ImportError:
     compiled = None  # type: ignore[assignment]
+
+try:
+    from zlib_ng import zlib_ng
+except ImportError:
+    zlib_ng = None  # type: ignore[assignment]
 
 KEY = b"\x11\xa2\x73\xf4"
 PLENTY = 1 << 40
@@ -48,6 +57,16 @@ class Codec:
 PURE = Codec("pure", Encoder, Decoder)
 COMPILED = Codec("compiled", compiled.CompiledEncoder, compiled.CompiledDecoder) if compiled else None
 """None if it was not built."""
+
+LIBRARIES = [
+    pytest.param(STANDARD, id="zlib"),
+    pytest.param(
+        None if zlib_ng is None else Library("zlib-ng", zlib_ng.compressobj),
+        marks=pytest.mark.skipif(zlib_ng is None, reason="zlib-ng is not installed"),
+        id="zlib-ng",
+    ),
+]
+"""Those that may deflate whole messages."""
 
 
 def masked(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
@@ -115,7 +134,27 @@ def inflater(*, context_takeover: bool = True) -> Inflater:
     return Inflater(context_takeover=context_takeover)
 
 
+def read_in_window(payload: bytes, window_bits: int) -> bytes:
+    """Inflate a message as a peer that has no more than its window: it is read in small steps."""
+    reader = zlib.decompressobj(-window_bits)
+    read, rest = [], payload + TAIL
+    while rest:
+        piece = reader.decompress(rest, 64)
+        read.append(piece)
+        rest = reader.unconsumed_tail
+    while piece := reader.decompress(b"", 64):
+        read.append(piece)
+    return b"".join(read)
+
+
 # --- strategies ---
+
+# Text that repeats itself, near and far, and noise that does not.
+MESSAGES = st.one_of(
+    st.binary(max_size=200),
+    st.builds(lambda word, times: word * times, st.binary(min_size=1, max_size=40), st.integers(0, 3000)),
+    st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 3), st.integers(0, 40_000)),
+)
 
 EDGES = st.sampled_from([124, 125, 126, 127, 65_535, 65_536])
 """Sizes at which the header changes its form."""

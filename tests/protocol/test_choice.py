@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
 
 import pytest
 from codec_helpers import COMPILED, PURE
 
 from trio_ws.config import Limits
+from trio_ws.protocol import compressors
 from trio_ws.protocol.choice import CODEC, PURE_PYTHON, choose
+from trio_ws.protocol.compressors import STANDARD_ZLIB
 from trio_ws.protocol.endpoint import Endpoint
 
 
@@ -40,12 +43,14 @@ def test_connections_have_the_codec_that_was_chosen() -> None:
     assert type(endpoint.encoder) is CODEC.encoder
 
 
-def test_the_command_says_which_codec_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_which_codec_and_which_zlib_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def version() -> str:
         command = [sys.executable, "-m", "trio_ws", "--version"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     monkeypatch.setenv(PURE_PYTHON, "1")
-    assert version().endswith(", pure Python codec)\n")
+    monkeypatch.setenv(STANDARD_ZLIB, "1")
+    assert version().endswith(f", pure Python codec, zlib {zlib.ZLIB_RUNTIME_VERSION})\n")
     monkeypatch.delenv(PURE_PYTHON)
-    assert version().endswith(f", {choose().name})\n")
+    monkeypatch.delenv(STANDARD_ZLIB)
+    assert version().endswith(f", {choose().name}, {compressors.choose().name})\n")

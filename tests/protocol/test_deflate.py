@@ -6,15 +6,18 @@ import random
 import sys
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from codec_helpers import LIBRARIES, MESSAGES
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
 
+from trio_ws.protocol import deflate
+from trio_ws.protocol.compressors import Shared
 from trio_ws.protocol.deflate import Deflater, InflateError, Inflater, InflateTooBig
 
 KIB = 1024
@@ -68,15 +71,18 @@ def pieces_of(data: bytes, sizes: Iterable[int]) -> list[bytes]:
     return [*pieces, data]
 
 
-# Text that repeats itself, near and far, and noise that does not.
-MESSAGES = st.one_of(
-    st.binary(max_size=200),
-    st.builds(lambda word, times: word * times, st.binary(min_size=1, max_size=40), st.integers(0, 3000)),
-    st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 3), st.integers(0, 40_000)),
-)
 SIZES = st.lists(st.integers(0, 20_000), max_size=4)
 
 
+@pytest.fixture(scope="class", params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What deflates whole messages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deflate, "_shared", Shared(request.param))
+        yield
+
+
+@pytest.mark.usefixtures("library")
 class TestExamples:
     """RFC 7692 7.2.3."""
 
@@ -193,7 +199,7 @@ class TestLastBlocks:
         decompressobj = zlib.decompressobj
 
         class Counting:
-            def __init__(self, wbits: int, zdict: bytearray) -> None:
+            def __init__(self, wbits: int, zdict: bytes | bytearray = b"") -> None:
                 self.stream = decompressobj(wbits, zdict=zdict)
 
             def decompress(self, data: bytes, max_length: int) -> bytes:
@@ -216,6 +222,16 @@ class TestLastBlocks:
         """Each costs us as much as a message, and them two bytes."""
         with pytest.raises(InflateError, match="too many last blocks"):
             inflate(b"\x03\x00" * 100)
+
+    def test_a_part_that_ends_with_one_is_forgotten_with_its_message(self) -> None:
+        """Without context: what comes later in the message may refer to it, the next message may not."""
+        inflater = Inflater(context_takeover=False)
+        text = random.Random(4).randbytes(400)
+        again = raw(text, zlib.Z_SYNC_FLUSH, zdict=text)[:-4]
+        assert inflater.inflate(raw(text, zlib.Z_FINISH), final=False, limit=MIB) == text
+        assert inflater.inflate(again, final=True, limit=MIB) == text
+        with pytest.raises(InflateError, match="too far back"):
+            inflater.inflate(again, final=True, limit=MIB)
 
 
 class TestBrokenMessages:
@@ -291,6 +307,7 @@ class TestBrokenMessages:
             pass
 
 
+@pytest.mark.usefixtures("library")
 class TestRoundTrips:
     @pytest.mark.parametrize("window_bits", range(8, 16))
     @pytest.mark.parametrize("context_takeover", [True, False])
@@ -430,6 +447,7 @@ class TestLimit:
         assert sender._stream is None
 
 
+@pytest.mark.usefixtures("library")
 class TestOracle:
     """wsproto's permessage-deflate and ours read each other."""
 

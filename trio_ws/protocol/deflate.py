@@ -1,6 +1,7 @@
 """permessage-deflate's data (RFC 7692 7.2): Inflater and Deflater turn payloads into messages and back.
 
-Frames, the RSV1 bit and the negotiation are not here: see `frames` and `extensions`.
+Frames, the RSV1 bit and the negotiation are not here: see `frames` and `extensions`; `compressors` has those of all
+connections together.
 
 No zlib object is kept between messages to inflate with, not even when the peer keeps its context: every
 message is read by a fresh raw stream that is primed with the last bytes of what came before. That costs a
@@ -11,17 +12,18 @@ is not needed any more can be asked to end, and ends only if the message was who
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from trio_ws.protocol.compressors import LIBRARY, TAIL, Compressor, Kind, Shared, make_compressor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Deflater", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
 
-_TAIL = b"\x00\x00\xff\xff"
-"""The end of an empty stored block: a sender cuts it off, a receiver puts it back (RFC 7692 7.2.1, 7.2.2)."""
 _END = b"\x03\x00"
 """An empty last block (RFC 1951 3.2.3: BFINAL=1, BTYPE=01, then the seven zero bits that end a block)."""
+_TAIL_AND_END = TAIL + _END
 
 _SLICE = 16 * 1024
 """Bytes fed to zlib at once. What it hands back unread is copied: that must not be a long rest."""
@@ -34,11 +36,10 @@ Senders do so once a message or fragment; a peer that fills a message with empty
 work for each two bytes as much as for a message."""
 
 _SMALLEST_WINDOW = 9
-"""In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us,
-and we have to write in another way where we agreed to 8."""
-_MEMORY_LEVEL = 5
-"""zlib's memLevel. zlib's default, 8, makes the output some 1% smaller, but a compressor 112 KiB larger and
-thirty times as slow to make: that takes longer than to compress a message of 500 bytes."""
+"""In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us."""
+
+_shared: Final = Shared(LIBRARY)
+"""Deflates whole messages without context, of all connections."""
 
 
 def deflated_bound(size: int, frames: int) -> int:
@@ -93,6 +94,10 @@ class Inflater:
             InflateTooBig: more than `limit` bytes would come out; not much more than `limit` were ever made.
         """
         try:
+            if final and self._stream is None and 0 < len(data) <= _SLICE:
+                inflated = self._inflate_whole(data, limit)
+                if inflated is not None:
+                    return inflated
             inflated = self._feed(data, limit)
             if final:
                 self._finish()
@@ -100,12 +105,29 @@ class Inflater:
             raise InflateError(f"corrupt compressed data: {error}") from error
         return inflated
 
+    def _inflate_whole(self, data: bytes | bytearray | memoryview, limit: int) -> bytes | None:
+        """Inflate what is nearly always sent: a small message, all of it, without a last block; None if it has one."""
+        stream = self._make_stream()
+        inflated = stream.decompress(data, min(limit + 1, _MOST))
+        if len(inflated) > limit:
+            raise InflateTooBig
+        if stream.eof:
+            return None
+        _end(stream)
+        if self._context_takeover:
+            self._remember(inflated)
+        else:
+            self._history.clear()  # of an earlier part, if that ended with a last block
+        return inflated
+
     def _feed(self, data: bytes | bytearray | memoryview, limit: int) -> bytes:
         pieces = []
         restarts = _FREE_RESTARTS + len(data) // _BYTES_PER_RESTART
         for part in _slices(data):
             while part:
-                stream = self._stream or self._open()
+                stream = self._stream
+                if stream is None:  # a message begins, or goes on after a last block (RFC 7692 7.2.3.4)
+                    stream = self._stream = self._make_stream()
                 piece = stream.decompress(part, min(limit + 1, _MOST))
                 limit -= len(piece)
                 if limit < 0:
@@ -120,10 +142,10 @@ class Inflater:
                         raise InflateError("too many last blocks in one message")
         return b"".join(pieces)
 
-    def _open(self) -> zlib._Decompress:
-        """Begin a stream: for a message, or after a block that says it is the last one (RFC 7692 7.2.3.4)."""
-        self._stream = zlib.decompressobj(-self._window_bits, zdict=self._history)
-        return self._stream
+    def _make_stream(self) -> zlib._Decompress:
+        if self._history:
+            return zlib.decompressobj(-self._window_bits, zdict=self._history)
+        return zlib.decompressobj(-self._window_bits)  # without a window to fill it is made in half the time
 
     def _remember(self, piece: bytes) -> None:
         end = piece[-self._window_size :]
@@ -133,7 +155,7 @@ class Inflater:
         self._history += end
 
     def _finish(self) -> None:
-        """End the message: its tail must complete an empty block, and the stream be able to end after that.
+        """End the message.
 
         There is no stream when nothing was sent, or when the last byte ended a last block. The first is what
         comes of flushing zlib twice for an empty message, the second of finishing a stream and no more.
@@ -141,13 +163,18 @@ class Inflater:
         """
         stream, self._stream = self._stream, None
         if stream is not None:
-            # The tail of a whole message is the length of an empty block, so nothing comes out of it. If that
-            # block was a last one, the stream has ended before `_END`.
-            leaked = stream.decompress(_TAIL + _END, 1)
-            if leaked or not stream.eof or stream.unused_data not in (b"", _END):
-                raise InflateError("the compressed message ends within a block")
+            _end(stream)
         if not self._context_takeover:
             self._history.clear()
+
+
+def _end(stream: zlib._Decompress) -> None:
+    """The tail of a message must complete an empty block, and the stream be able to end after that."""
+    # The tail of a whole message is the length of an empty block, so nothing comes out of it. If that
+    # block was a last one, the stream has ended before `_END`.
+    leaked = stream.decompress(_TAIL_AND_END, 1)
+    if leaked or not stream.eof or stream.unused_data not in (b"", _END):
+        raise InflateError("the compressed message ends within a block")
 
 
 def _slices(data: bytes | bytearray | memoryview) -> Iterator[bytes | bytearray | memoryview]:
@@ -169,25 +196,26 @@ class Deflater:
         threshold: messages of fewer bytes are better sent as they are. Whoever sends decides: see `frames`.
     """
 
-    __slots__ = ("_context_takeover", "_level", "_stream", "_window_bits", "kind", "threshold")
+    __slots__ = ("_level", "_stream", "_window_bits", "kind", "threshold")
 
     threshold: int
     """In bytes."""
-    kind: tuple[int, int] | None
+    kind: Kind | None
     """Deflaters of the same kind deflate a whole message to the same bytes; None if it depends on earlier ones."""
 
     def __init__(self, *, level: int, window_bits: int, context_takeover: bool, threshold: int) -> None:
         self._level = level
         self._window_bits = window_bits
-        self._context_takeover = context_takeover
         self.threshold = threshold
         self.kind = None if context_takeover else (level, window_bits)
-        self._stream: zlib._Compress | None = None
+        # The context; without one, only while a message is sent in parts.
+        self._stream: Compressor | None = None
 
     def deflate(self, data: bytes | bytearray | memoryview, *, final: bool) -> bytes:
         """Deflate one part of a message (RFC 7692 7.2.1).
 
-        Every part must be sent, in order, and the last one must be `final`: the peer's stream depends on it.
+        Every part must be sent, in order, and the last one must be `final`: the peer's stream depends on it. If this
+        raises (MemoryError, say), the message cannot be continued, and the next one refers to nothing before it.
 
         Args:
             data: the next bytes of the message, any number.
@@ -196,19 +224,14 @@ class Deflater:
         Returns:
             The next bytes of the payload; of a part that is not final there may be none yet.
         """
-        stream = self._stream or self._open()
+        stream, self._stream = self._stream, None  # it comes back if nothing goes wrong
+        if stream is None:
+            if final and self.kind is not None:
+                return _shared.deflate(self.kind, data)
+            stream = make_compressor(self._level, self._window_bits)
         deflated = stream.compress(data)
-        if not final:
-            return deflated
-        deflated += stream.flush(zlib.Z_SYNC_FLUSH)
-        if not self._context_takeover:
-            self._stream = None
-        return deflated[: -len(_TAIL)]
-
-    def _open(self) -> zlib._Compress:
-        bits = max(self._window_bits, _SMALLEST_WINDOW)
-        # Run-length encoding refers to nothing but the byte before, which every window holds. (With 9 bits today's
-        # zlib reaches back 250 bytes, which 8 bits would hold too, but nobody promises that.)
-        strategy = zlib.Z_DEFAULT_STRATEGY if bits == self._window_bits else zlib.Z_RLE
-        self._stream = zlib.compressobj(self._level, zlib.DEFLATED, -bits, _MEMORY_LEVEL, strategy)
-        return self._stream
+        if final:
+            deflated = (deflated + stream.flush(zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
+        if not final or self.kind is None:
+            self._stream = stream
+        return deflated
