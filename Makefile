@@ -22,7 +22,7 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz codec scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz codec deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -102,6 +102,9 @@ $(BENCH_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) benchmarks/requirements.
 
 bench: $(BENCH_INSTALLED) ## measure us and our peers, in a quarter of an hour; ARGS='--quick', '--help', ...
 	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+deflate: $(INSTALLED) ## measure compression: processor time, sizes, memory per connection
+	$(RUN) benchmarks/compression.py
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .
