@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 from support.networks import Frame, RawPeer, SocketNetwork, close, serving, text
+from support.turns import Turns
 
-from trio_ws import Limits, Timeouts, WebSocket
+from trio_ws import Limits, Server, Timeouts, WebSocket, open_websocket
 from trio_ws.protocol.frames import BINARY, TEXT
+from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.poller import CORK_BYTES, PollerTransport
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0)
@@ -34,16 +36,6 @@ class Calls:
     @property
     def sizes(self) -> list[int]:
         return [size for size, _ in self.made]
-
-
-class Turns(trio.abc.Instrument):
-    """Counts the scheduler's turns."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def after_io_wait(self, timeout: float) -> None:
-        self.count += 1
 
 
 @pytest.fixture
@@ -144,7 +136,71 @@ class ExpectedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("go_on", [sleep_on, wait_for_more, spin, work_in_a_thread, stop, fail])
+async def compute(ws: WebSocket) -> None:
+    """Work without a checkpoint, and never receive again."""
+    sum(range(1_000_000))
+    await trio.sleep_forever()
+
+
+async def be_cancelled_waiting(ws: WebSocket) -> None:
+    with trio.CancelScope() as scope:
+        ws.nursery.start_soon(cancel_soon, scope)
+        await trio.sleep_forever()
+    await trio.sleep_forever()
+
+
+async def cancel_soon(scope: trio.CancelScope) -> None:
+    scope.cancel()
+
+
+async def cancel_itself_before_the_next_send(ws: WebSocket) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ws.send("never")
+    await trio.sleep_forever()
+
+
+async def cancel_itself_before_the_next_receive(ws: WebSocket) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ws.receive()
+    await trio.sleep_forever()
+
+
+async def end_its_nursery(ws: WebSocket) -> None:
+    ws.nursery.cancel_scope.cancel()
+    await trio.sleep_forever()
+
+
+async def close_it(ws: WebSocket) -> None:
+    await ws.close(4000)
+
+
+async def be_shut_down(ws: WebSocket) -> None:
+    """The server says goodbye to all, and cancels the handler at once."""
+    SERVERS[-1].shutdown(grace=0)
+    await trio.sleep_forever()
+
+
+SERVERS: list[Server] = []
+GOING_ON = [
+    sleep_on,
+    wait_for_more,
+    spin,
+    compute,
+    work_in_a_thread,
+    be_cancelled_waiting,
+    cancel_itself_before_the_next_send,
+    cancel_itself_before_the_next_receive,
+    end_its_nursery,
+    close_it,
+    be_shut_down,
+    stop,
+    fail,
+]
+
+
+@pytest.mark.parametrize("go_on", GOING_ON)
 async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_next(sockets, calls, go_on):
     """Three messages wait; the handler answers one of them and does something else."""
     trio.lowlevel.add_instrument(calls.turns)
@@ -160,10 +216,64 @@ async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_
         await go_on(ws)
 
     with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=TIMES, strict=False):
+        async with serving(sockets, handler, timeouts=TIMES, strict=False) as server:
+            SERVERS[:] = [server]
             peer = await RawPeer.dial(sockets)
             await peer.send(text("a"), text("b"), text("c"))
             assert await peer.frame() == Frame(TEXT, b"reply")
             await peer.leave()
+    SERVERS.clear()
     _, turn = calls.made[0]
     assert turn - committed[0] <= 1
+
+
+@pytest.mark.parametrize(
+    "go_on", [sleep_on, wait_for_more, spin, compute, cancel_itself_before_the_next_send, close_it]
+)
+@pytest.mark.parametrize("poller", [False, True], ids=["stream", "poller"])
+async def test_what_a_client_holds_back_leaves_within_a_turn_too(poller, go_on, monkeypatch):
+    """Its server sends three messages at once."""
+    turns, committed, left = Turns(), list[int](), list[int]()
+    put, advance = Outbox.put, Outbox.advance
+    ours: list[Outbox] = []
+
+    def noted_put(outbox, data):
+        put(outbox, data)
+        if outbox in ours and not committed:
+            committed.append(turns.count)
+
+    def noted_advance(outbox, count):
+        advance(outbox, count)
+        if outbox in ours and not left:
+            left.append(turns.count)
+
+    monkeypatch.setattr(Outbox, "put", noted_put)
+    monkeypatch.setattr(Outbox, "advance", noted_advance)
+
+    async def client(stream: trio.SocketStream) -> None:
+        async with open_websocket("ws://localhost/", stream=stream, poller=poller, timeouts=TIMES) as ws:
+            await ws.send("go")  # when the tasks of its transport run
+            channel = ws._channel
+            while len(channel._inbox.items) < 3:
+                await trio.sleep(0.001)
+            ours.append(channel._transport.outbox)
+            assert await ws.receive() == "a"
+            await ws.send("reply")
+            assert ours[0].size, "it is held back"
+            await go_on(ws)
+
+    async def server(ws: WebSocket) -> None:
+        assert await ws.receive() == "go"
+        for content in "abc":
+            await ws.send(content)
+        assert await ws.receive() == "reply"
+        nursery.cancel_scope.cancel()
+
+    network = SocketNetwork(poller=True)
+    trio.lowlevel.add_instrument(turns)
+    with trio.fail_after(PATIENCE):
+        async with serving(network, server, timeouts=TIMES), trio.open_nursery() as nursery:
+            nursery.start_soon(client, await network.connect())
+    network.close()
+    # A stream needs a turn more until it says that everything is with the network.
+    assert left[0] - committed[0] <= (1 if poller else 2)

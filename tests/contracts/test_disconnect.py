@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 from support.networks import MemoryNetwork, RawPeer, SocketNetwork, Witness, binary, close, fragment, serving, text
+from support.turns import Streak
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, WebSocketMessage, open_websocket
 
@@ -458,24 +459,6 @@ async def test_two_readers_at_once_are_a_busy_resource_error(autojump_clock):
         await peer.send(text("for the first"))
         await trio.sleep(2)
     assert got == ["for the first"]
-
-
-class Streak(trio.abc.Instrument):
-    """Counts how many steps a task made at most without giving way to others."""
-
-    def __init__(self) -> None:
-        self.longest = 0
-        self._now = 0
-        self._task = trio.lowlevel.current_task()
-        trio.lowlevel.add_instrument(self)
-
-    def step(self) -> None:
-        self._now += 1
-        self.longest = max(self.longest, self._now)
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            self._now = 0
 
 
 async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clock):

@@ -1,0 +1,135 @@
+"""A connection that floods does not starve another: a canary's round trip takes a few of the scheduler's turns.
+
+Turns are counted, not seconds: each turn serves every socket that is ready and runs every task that can run, so a
+round trip that takes as few as on a quiet server was never passed over. Sockets are Unix ones: what is sent over them
+has arrived when the call returns, while TCP leaves that to the kernel's own time.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+from support.networks import Frame, RawPeer, SocketNetwork, binary, ping, serving, text
+from support.turns import Turns
+
+from trio_ws import Timeouts, WebSocket, WebSocketDisconnect
+from trio_ws.protocol.frames import TEXT
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
+
+TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0, close_timeout=0.1)
+MOST_TURNS = 12
+"""Of one round trip; 3 on the poller and 4 on streams is usual, on a quiet server too."""
+PATIENCE = 60.0
+"""Seconds after which a test has hung."""
+
+
+class UnixNetwork(SocketNetwork):
+    """Unix sockets, and a server on either transport."""
+
+    def __init__(self, path: Path, *, poller: bool) -> None:
+        self.poller = poller
+        self.path = str(path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.listener.setblocking(False)
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_unix_socket(self.path)
+
+
+@pytest.fixture(params=["poller", "stream"])
+def network(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnixNetwork]:
+    network = UnixNetwork(tmp_path / "socket", poller=request.param == "poller")
+    yield network
+    network.close()
+
+
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+async def swallow(ws: WebSocket) -> None:
+    async for _ in ws:
+        pass
+
+
+async def ignore(ws: WebSocket) -> None:
+    await trio.sleep_forever()
+
+
+async def pour_out(ws: WebSocket) -> None:
+    while True:
+        await ws.send(b"x" * 100)
+
+
+# What a flooder sends without a pause, and what its handler does; all of them read what comes back.
+FLOODS: dict[str, tuple[bytes, Callable[[WebSocket], Awaitable[None]]]] = {
+    "small messages that are echoed": (text("small") * 300, echo),
+    "small messages that are swallowed": (text("small") * 300, swallow),
+    "messages that nobody takes": (text("small") * 300, ignore),
+    "large messages": (binary(bytes(100_000)) * 2, swallow),
+    "pings": (ping(b"flood" * 25) * 25, ignore),
+    "half a message without end": (binary(bytes(1 << 19))[: 1 << 18], swallow),
+    "nothing, but takes all it gets": (b"", pour_out),
+}
+
+
+async def drain(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some(65536):
+        pass
+
+
+async def flood(network: UnixNetwork, packet: bytes, flowing: list[int], number: int) -> None:
+    peer = await RawPeer.dial(network)
+    async with peer.stream, trio.open_nursery() as nursery:
+        nursery.start_soon(drain, peer.stream)
+        await peer.send(text("flood"))
+        while True:
+            flowing[number] += 1
+            if packet:
+                await peer.send(packet)
+            else:
+                await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("flooders", [1, 50])
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
+    network: UnixNetwork, kind: str, flooders: int
+) -> None:
+    packet, handle = FLOODS[kind]
+    turns = Turns()
+    flowing = [0] * flooders
+    worst = 0
+
+    async def handler(ws: WebSocket) -> None:
+        with suppress(WebSocketDisconnect):
+            await (handle if await ws.receive() == "flood" else echo)(ws)
+
+    with trio.fail_after(PATIENCE):
+        async with serving(network, handler, timeouts=TIMES), trio.open_nursery() as nursery:
+            canary = await RawPeer.dial(network)
+            await canary.send(text("canary"))
+            for number in range(flooders):
+                nursery.start_soon(flood, network, packet, flowing, number)
+            while not all(flowing):
+                await trio.lowlevel.checkpoint()
+            trio.lowlevel.add_instrument(turns)
+            for trip in range(100 if flooders == 1 else 6):
+                began = turns.count
+                await canary.send(text(str(trip)))
+                assert await canary.frame() == Frame(TEXT, str(trip).encode())
+                worst = max(worst, turns.count - began)
+            trio.lowlevel.remove_instrument(turns)
+            nursery.cancel_scope.cancel()
+            await canary.leave()
+    assert worst <= MOST_TURNS
