@@ -137,8 +137,8 @@ def _level(_: object, attribute: attrs.Attribute[int], value: int) -> None:
 class Compression:
     """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
 
-    Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, to send
-    38 KiB with a window of 12 bits and 150 KiB with 15. Without it (the default) a connection keeps nothing between
+    Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, to
+    send 38 KiB with a window of 12 bits and 150 KiB with 15. Without it (the default) a connection keeps nothing between
     messages, and all connections of the process deflate with one and the same compressor. What each setting costs and
     saves was measured: see "Compression" in the documentation.
 
