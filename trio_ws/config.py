@@ -138,9 +138,9 @@ class Compression:
     """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
 
     Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, to
-    send 38 KiB with a window of 12 bits and 150 KiB with 15. Without it (the default) a connection keeps nothing between
-    messages, and all connections of the process deflate with one and the same compressor. What each setting costs and
-    saves was measured: see "Compression" in the documentation.
+    send 38 KiB with a window of 12 bits and 150 KiB with 15. Without it (the default) a connection keeps nothing
+    between messages, and all connections of the process deflate with one and the same compressor. What each setting
+    costs and saves was measured: see "Compression" in the documentation.
 
     Raises:
         ValueError: level or window out of range, or a negative threshold.
