@@ -1,7 +1,7 @@
 """permessage-deflate's data (RFC 7692 7.2): Inflater and Deflater turn payloads into messages and back.
 
-Frames, the RSV1 bit and the negotiation are not here: see `frames` and `extensions`. What deflates, and is shared by all
-connections where it can be, is in `compressors`.
+Frames, the RSV1 bit and the negotiation are not here: see `frames` and `extensions`. What deflates, and is shared by
+all connections where it can be, is in `compressors`.
 
 No zlib object is kept between messages to inflate with, not even when the peer keeps its context: every
 message is read by a fresh raw stream that is primed with the last bytes of what came before. That costs a
