@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from trio_ws.closing import LINGER
 from trio_ws.inbox import Inbox
 from trio_ws.keepalive import Keepalive
-from trio_ws.protocol.endpoint import Endpoint
+from trio_ws.protocol.endpoint import PATIENCE, Endpoint
 from trio_ws.protocol.states import State
 from trio_ws.sending import YIELD_EVERY, Sending
 
@@ -100,7 +100,7 @@ class Connection(Sending):
 
     def wants_data(self) -> bool:
         """Say whether to read on: not while messages wait that nobody takes, and always once they are dropped."""
-        return not self.paused or not self._wanted
+        return not self.paused or not (self._wanted or self._rest)
 
     def data_received(self, data: memoryview, now: float) -> None:
         """Parse `data` as far as the inbox has room, and keep the rest of it."""
@@ -121,7 +121,7 @@ class Connection(Sending):
     def network_ended(self) -> None:
         """Nothing more will arrive; what has arrived can still be received."""
         self._departed = self._network_over = True
-        if self._rest and self._wanted:
+        if self._rest:
             self._announce_end()
         else:
             self._lose()
@@ -144,14 +144,14 @@ class Connection(Sending):
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
     def _parse(self, data: memoryview) -> int:
-        """Parse `data` until it or the inbox's room is used up; return how much was parsed.
+        """Parse `data` until it, the inbox's room or this turn's patience is used up; return how much was parsed.
 
-        It pauses reading when the room is used up.
+        It pauses reading unless all was parsed and there is room left.
         """
         inbox = self._inbox
         endpoint = self._endpoint
         decoder = endpoint.decoder
-        consumed = 0
+        consumed = slow = 0
         while True:
             if endpoint.state is _OPEN and not self._dropping:
                 items_room = inbox.max_items - len(inbox.items)
@@ -169,6 +169,12 @@ class Connection(Sending):
             if used == len(data):
                 if (decoder.budget <= 0 or len(inbox.items) >= inbox.max_items) and self._wanted:
                     self.paused = True
+                return consumed
+            # Either there is no room for more, or these were control frames, or the decoder wants to be asked again.
+            slow += len(items) if len(items) >= items_room else PATIENCE
+            if slow >= PATIENCE and decoder.budget > 0 and len(inbox.items) < inbox.max_items:
+                self.paused = True
+                self._timers.after(0, self._go_on)
                 return consumed
             data = data[used:]
 
@@ -218,6 +224,11 @@ class Connection(Sending):
     def _wanted(self) -> bool:
         """Whether messages are taken in."""
         return self._endpoint.state is _OPEN and not self._dropping
+
+    def _go_on(self) -> None:
+        """Others have had their turn: parse what was left for this one, if nobody has done it."""
+        if self._rest and not self._gone:
+            self._read_on()
 
     def _read_on(self) -> None:
         """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""

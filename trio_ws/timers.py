@@ -85,8 +85,10 @@ class Timers:
     def _call_due(self) -> None:
         heap = self._heap
         now = trio.current_time()
+        due: list[Timer] = []
         while heap and (heap[0][2].callback is None or heap[0][0] <= now):
-            timer = heapq.heappop(heap)[2]
+            due.append(heapq.heappop(heap)[2])
+        for timer in due:  # not those that they arm for at once: others come first
             if timer.callback is not None:
                 callback, timer.callback = timer.callback, None
                 try:

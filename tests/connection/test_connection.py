@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.networks import binary, close, ping, text
+from support.networks import binary, close, fragment, ping, text
 from support.transports import FakeTransport
 
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
 from trio_ws.connection import Connection
+from trio_ws.protocol.endpoint import PATIENCE
 from trio_ws.sending import CONTROL_RESERVE
 from trio_ws.timers import Timers
 
@@ -123,6 +124,50 @@ async def test_pings_after_our_close_frame_are_not_answered_and_grow_nothing(mak
     size = transport.outbox.size
     feed(connection, *[ping(b"x")] * 1000)
     assert transport.outbox.size == size
+
+
+async def turn() -> None:
+    """Let everyone run, and the deadlines that are due be called."""
+    await trio.sleep(0.001)
+
+
+async def test_a_flood_of_pings_in_one_read_is_answered_over_several_turns(make, autojump_clock):
+    """What one peer sends costs the others some milliseconds a turn, not a read full of it."""
+    connection, transport = make(outbox_bytes=1 << 20)
+    feed(connection, *[ping(b"")] * (3 * PATIENCE), text("after"))
+    pong = b"\x8a\x00"
+    assert len(transport.take_all()) <= (PATIENCE + 64) * len(pong)
+    assert not connection.wants_data()
+    assert await connection.receive() == "after"
+    assert connection.wants_data()
+
+
+async def test_a_flood_of_fragments_in_one_read_is_gathered_over_several_turns(make, autojump_clock):
+    connection, _ = make()
+    feed(connection, fragment(b"a", first=True), *[fragment(b"b")] * (3 * PATIENCE), fragment(b"c", final=True))
+    assert not connection.wants_data()
+    assert await connection.receive() == b"a" + b"b" * 3 * PATIENCE + b"c"
+    assert connection.wants_data()
+
+
+async def test_a_flood_after_our_close_frame_is_dropped_over_several_turns_up_to_the_answer(make, autojump_clock):
+    connection, transport = make()
+    connection.begin_close(1000, "")
+    transport.take_all()
+    feed(connection, *[ping(b"x")] * (3 * PATIENCE), close(1000, ""))
+    assert not connection.wants_data()
+    assert not connection._gone
+    for _ in range(4):
+        await turn()
+    assert connection._gone
+
+
+async def test_the_end_of_the_network_behind_a_flood_is_the_end_behind_the_flood(make, autojump_clock):
+    connection, _ = make()
+    feed(connection, *[ping(b"x")] * (3 * PATIENCE), close(4001, "over"))
+    connection.network_ended()
+    with pytest.raises(WebSocketDisconnect, match="4001: over"):
+        await connection.receive()
 
 
 async def test_flush_waits_until_all_is_out_at_most_close_timeout(make, autojump_clock):

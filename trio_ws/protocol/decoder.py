@@ -73,6 +73,8 @@ class Decoder:
             wire, because what does not compress becomes larger.
         max_fragments: frames that one message may come in.
         inflater: inflates compressed messages; None if no compression was negotiated.
+        patience: pause when so many frames were decoded that are not whole messages, or parts of such frames, so that
+            the caller may see to others; 0 for never.
 
     Attributes:
         budget: what the last `decode` has left of its `max_bytes`; less than 0 if the last message had more.
@@ -99,6 +101,7 @@ class Decoder:
         "_message_inflater",
         "_need",
         "_opcode",
+        "_patience",
         "_target",
         "_wire_size",
         "budget",
@@ -115,6 +118,7 @@ class Decoder:
         max_message_size: int,
         max_fragments: int,
         inflater: Inflater | None = None,
+        patience: int = 0,
     ) -> None:
         self.failed: bool = False
         self.closed: bool = False
@@ -122,6 +126,7 @@ class Decoder:
         self._max_message_size = max_message_size
         self._max_fragments = max_fragments
         self._inflater = inflater
+        self._patience = patience
         self.budget: int = 0
         self._between = True  # between two messages, none of them to be streamed, and not over
         # The frame that is being read: its header as far as it came, then what is known of its payload.
@@ -198,12 +203,16 @@ class Decoder:
 
     def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         end = len(data)
+        slow = 0
         while position < end and not self.closed:
             before, count = position, len(out)
             if not (self._head or self._in_payload or self._message or self._armed):
                 position = self._whole_messages(data, position, out, stop)
             if position == before:
                 position = self._step(data, position, out)
+                slow += 1
+                if slow == self._patience:
+                    break
             if len(out) > count and (len(out) >= stop or self.budget <= 0):
                 break
         return position

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseInfo", "Closer", "Endpoint"]
 
+PATIENCE: Final = 512
+"""Control frames and fragments that are decoded in one go: some milliseconds in Python. One read of the network may
+hold a hundred times as many."""
+
 Closer: TypeAlias = Literal["local", "peer", "network", "unknown"]
 
 _WHO: Final = {
@@ -68,6 +72,7 @@ class Endpoint:
             max_message_size=limits.max_message_size,
             max_fragments=limits.max_fragments,
             inflater=deflate.inflater() if deflate else None,
+            patience=PATIENCE,
         )
         self.encoder: Encoder = CODEC.encoder(client=client, deflater=deflate.deflater() if deflate else None)
 
