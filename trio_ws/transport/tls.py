@@ -209,14 +209,15 @@ class TLSTransport(PollerTransport):
                 return False
         self._shaken = True
         self._push()
-        self.flush()  # what was written before
+        if self.outbox.size or self._finishing:
+            self.flush()  # they waited for it
         return True
 
     def _deliver(self, now: float) -> None:
         """Give the receiver one turn's work of what was read."""
         size = 0 if self._over else self._decrypt()
         if self._outgoing.pending and not self._push() and self._outgoing.pending > OWED_BYTES:
-            self._over = True
+            self._left = self._over = True
             self._break_writing()
         if size:
             self.receiver.data_received(self._plain[:size], now)
@@ -260,7 +261,7 @@ class TLSTransport(PollerTransport):
     def _fail(self, error: ssl.SSLError) -> None:
         """TLS is at its end: tell the peer if it can be told at once, and nobody else but those who look for it."""
         if self.log is not None:
-            self.log.debug("%s: TLS failed: %s", error.reason)
+            self.log.debug("%s: TLS failed: %s", error.reason, tls_error=error.reason)
         self._push()
         self._over = True
         self._break_writing()
