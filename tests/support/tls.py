@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 
 import pytest
+import trio
 import trustme
 
 
@@ -27,3 +29,21 @@ def client_tls(authority):
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
+
+
+@functools.cache
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS contexts of a server for localhost, and of clients that trust it, for whoever has no fixtures."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+def tls_over(stream: trio.abc.Stream, *, server: bool) -> trio.SSLStream[trio.abc.Stream]:
+    """One side of TLS over a stream, with these contexts, the handshake still to be done."""
+    context = contexts()[0 if server else 1]
+    name = None if server else "localhost"
+    return trio.SSLStream(stream, context, server_side=server, server_hostname=name, https_compatible=True)
