@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import socket
 import ssl
-import struct
+import subprocess
 import weakref
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -16,7 +18,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.receivers import Recorder
-from support.tls import authority, client_tls, server_tls
+from support.tls import TLSPeer, authority, client_tls, server_tls
 
 from connection.test_poller import HIGH_WATER, CountingSocket, polls_counted, tcp_pair, turns
 from trio_ws.log import ConnectionLog
@@ -31,77 +33,6 @@ __all__ = ["authority", "client_tls", "server_tls"]  # fixtures
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 
 
-class Peer:
-    """A TLS client over a socket, whose records a test can cut, hold back and spoil.
-
-    Args:
-        stream: the socket.
-        context: a client's.
-    """
-
-    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext) -> None:
-        self.stream = stream
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
-        self.notified = False
-        """Whether the server's close_notify came before the end."""
-
-    async def shake_hands(self) -> None:
-        with trio.fail_after(5):
-            while True:
-                try:
-                    self.tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    await self.stream.send_all(self.outgoing.read())
-                    self.incoming.write(await self.stream.receive_some())
-            await self.stream.send_all(self.outgoing.read())
-
-    def sealed(self, data: bytes) -> bytes:
-        """Return records with `data`."""
-        while data:
-            data = data[self.tls.write(data) :]
-        return self.outgoing.read()
-
-    def goodbye(self) -> bytes:
-        """Return a close_notify."""
-        with pytest.raises(ssl.SSLWantReadError):
-            self.tls.unwrap()
-        return self.outgoing.read()
-
-    async def send(self, data: bytes) -> None:
-        await self.stream.send_all(self.sealed(data))
-
-    async def some(self) -> bytes:
-        """Return what comes next, b"" at the end."""
-        with trio.fail_after(5):
-            while True:
-                try:
-                    data = self.tls.read(65536)
-                    self.notified = self.notified or not data
-                    return data
-                except ssl.SSLZeroReturnError:
-                    self.notified = True
-                    return b""
-                except ssl.SSLWantReadError:
-                    more = await self.stream.receive_some(65536)
-                    if not more:
-                        return b""
-                    self.incoming.write(more)
-
-    async def receive(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = await self.some()
-            assert more, "the stream has ended"
-            data += more
-        return data
-
-    async def reset(self) -> None:
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await self.stream.aclose()
-
-
 class Ends:
     """A transport on a poller, its socket, its receiver, and the peer."""
 
@@ -111,7 +42,7 @@ class Ends:
         self.transport = TLSTransport(poller, self.sock, server, HIGH_WATER)
         self.transport.receiver = self.receiver = Recorder()
         theirs.setblocking(False)
-        self.peer = Peer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), client)
+        self.peer = TLSPeer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), client)
         self.transport.start(nursery)
 
 
@@ -178,6 +109,22 @@ async def test_what_is_written_before_the_handshake_waits_for_it_and_does_not_ke
     assert await ends.peer.receive(15) == b"first held last"
     assert await ends.peer.some() == b""
     assert ends.transport.outbox.size == 0
+
+
+async def test_finish_before_the_handshake_waits_for_it(make):
+    ends = await make(shaken=False)
+    ends.transport.finish()
+    await ends.peer.shake_hands()
+    assert await ends.peer.some() == b""
+    await ends.peer.send(b"still heard")
+    await ends.receiver.until(lambda: ends.receiver.data == b"still heard")
+
+
+async def test_a_hello_of_more_than_a_record(make, client_tls):
+    client_tls.set_alpn_protocols([f"{number:0250}" for number in range(100)])
+    ends = await make(client=client_tls)
+    ends.transport.write(b"hello")
+    assert await ends.peer.receive(5) == b"hello"
 
 
 async def test_what_came_in_the_same_packet_as_the_end_of_the_handshake_is_not_lost(make):
@@ -646,6 +593,50 @@ async def test_a_peer_that_asks_and_asks_and_does_not_read_the_answers_is_given_
     await ends.peer.send(b"two")
     await ends.receiver.until(lambda: ends.receiver.ended)
     assert ends.transport.outbox.closed
+
+
+class Program:
+    """`openssl s_client`, which can do what Python's ssl cannot: update its keys, and ask for new ones of ours."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._said = b""
+
+    async def type(self, line: bytes) -> None:
+        await self._process.stdin.send_all(line)
+
+    async def says(self, words: bytes) -> None:
+        with trio.fail_after(10):
+            while words not in self._said:
+                more = await self._process.stdout.receive_some()
+                assert more, self._said
+                self._said += more
+        self._said = self._said.partition(words)[2]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command here")
+@pytest.mark.parametrize("line", [b"K\n", b"k\n"], ids=["asks for one in return", "asks for none"])
+async def test_the_peers_key_updates_are_answered_and_bytes_pass_both_ways(poller, nursery, server_tls, line):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = ["openssl", "s_client", "-tls1_3", "-connect", f"127.0.0.1:{listener.getsockname()[1]}"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = await nursery.start(partial(trio.run_process, command, check=False, **pipes))
+        sock, _ = await trio.to_thread.run_sync(listener.accept)
+    program = Program(process)
+    transport = TLSTransport(poller, sock, server_tls, HIGH_WATER)
+    transport.receiver = receiver = Recorder()
+    transport.start(nursery)
+    await program.says(b"Verify return code")
+    for number in (b"1", b"2"):
+        await program.type(line)
+        await program.says(b"KEYUPDATE")
+        await program.type(b"hello" + number)
+        await receiver.until(lambda number=number: receiver.data.endswith(b"hello" + number))
+        transport.write(b"answer" + number)
+        await program.says(b"answer" + number)
+    assert not transport.outbox.closed
+    transport.close()
+    process.kill()
 
 
 # --- what it costs ---

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import trio
-from support.tls import contexts, tls_over
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
+from support.tls import contexts, tls_over
 from trio_ws import Server, serve_websocket
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
 

@@ -124,6 +124,7 @@ class Poller:
                     transport.uncork()
                 except Exception:
                     transport.give_up()
+            del corked, transport  # many may be closed by now, and the next turn may be far
 
     def _forget_flusher(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._flusher = None

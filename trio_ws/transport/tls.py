@@ -246,8 +246,6 @@ class TLSTransport(PollerTransport):
                 count = read(BUFFER_BYTES, plain[size:])
             except ssl.SSLWantReadError:
                 continue  # it was a part of a record, or one of TLS's own
-            except ssl.SSLZeroReturnError:
-                count = 0
             except ssl.SSLError as error:
                 self._fail(error)
                 return size
