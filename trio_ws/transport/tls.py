@@ -179,8 +179,9 @@ class TLSTransport(PollerTransport):
         if not size:
             self._end_reading()
             return
-        self._unfed = buffer[:size]
-        self._feed()
+        self._incoming.write(buffer[: min(size, RECORD_BYTES)])
+        if size > RECORD_BYTES:
+            self._unfed = buffer[RECORD_BYTES:size]
         if self._shaken or self._shake_hands():
             self._deliver(now)
 
@@ -190,7 +191,7 @@ class TLSTransport(PollerTransport):
         if not unfed:
             return False
         self._incoming.write(unfed[:RECORD_BYTES])
-        self._unfed = unfed[RECORD_BYTES:]
+        self._unfed = unfed[RECORD_BYTES:] if len(unfed) > RECORD_BYTES else _NOTHING
         return True
 
     def _shake_hands(self) -> bool:
@@ -237,7 +238,7 @@ class TLSTransport(PollerTransport):
         size = 0
         self._left = True
         for _ in range(RECORDS):
-            if not incoming.pending and not self._feed():
+            if not incoming.pending and not (self._unfed and self._feed()):
                 self._left = False
                 return size
             if size > BUFFER_BYTES - RECORD_BYTES:
