@@ -28,7 +28,7 @@ from trio_ws.settings import Settings
 
 Side = Literal["server", "client"]
 Network = Literal["poller", "tls", "stream", "memory", "http1", "http2"]
-"""Our transports, and hypercorn with what the peer speaks to it; a client is never under hypercorn, nor here under TLS."""
+"""Our transports, and hypercorn with what the peer speaks to it; clients have neither it nor TLS here."""
 Body = Callable[[WebSocket], Awaitable[object]]
 Seen = tuple[str, Any]
 """What a peer saw: "text", "binary", "ping", "pong" or "close", and its content; for "close" code and reason."""
