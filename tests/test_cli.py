@@ -245,6 +245,24 @@ async def test_run_serves_tls(shop, tmp_path) -> None:
             assert await ws.receive() == "order 3"
 
 
+async def test_run_says_goodbye_over_tls_too(shop, tmp_path) -> None:
+    import trustme
+
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    context = trio_ws_client_context(authority)
+    options = ("--host", "127.0.0.1", "--port", "0", "--ssl-certfile", "both.pem")
+    async with command("run", "shop:app", *options, cwd=shop) as running:
+        url = url_in(await running.until("listening on wss://"))
+        async with open_websocket(f"{url}/echo", when_peer_leaves="finish", ssl_context=context) as ws:
+            await ws.send("hi")
+            assert await ws.receive() == "hi"
+            running.process.send_signal(signal.SIGTERM)
+            with pytest.raises(WebSocketDisconnect, match="1001"), trio.fail_after(PATIENCE):
+                await ws.receive()
+        assert await running.rest() == "shutting down: 1 connection\n"
+
+
 def trio_ws_client_context(authority):
     import ssl
 

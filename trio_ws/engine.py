@@ -11,8 +11,11 @@ import trio
 from trio_ws.timers import Timers
 from trio_ws.transport.poller import Poller, PollerTransport
 from trio_ws.transport.stream import StreamTransport
+from trio_ws.transport.tls import TLSTransport
 
 if TYPE_CHECKING:
+    import ssl
+
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Engine"]
@@ -50,13 +53,18 @@ class Engine:
 
     def socket_transport(self, sock: socket.socket, high_water: int) -> Transport:
         """Return a transport for a connected plain socket, which it owns from now on."""
-        if sock.family != getattr(socket, "AF_UNIX", None):
-            # Frames are written whole: to wait for more only costs time.
-            with contextlib.suppress(OSError):  # macOS refuses it on a socket that was reset already
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _wait_for_nothing(sock)
         if self._poller is not None:
             return PollerTransport(self._poller, sock, high_water)
         return StreamTransport(stream_of(sock), high_water)
+
+    def tls_transport(self, sock: socket.socket, context: ssl.SSLContext, high_water: int) -> Transport:
+        """Return a transport for the server's side of TLS over a connected plain socket, which it owns from now on."""
+        if self._poller is not None:
+            _wait_for_nothing(sock)
+            return TLSTransport(self._poller, sock, context, high_water)
+        stream = trio.SSLStream(stream_of(sock), context, server_side=True, https_compatible=True)
+        return StreamTransport(stream, high_water)
 
     def stream_transport(self, stream: trio.abc.Stream, high_water: int) -> Transport:
         """Return a transport for any stream, which it owns from now on.
@@ -66,6 +74,13 @@ class Engine:
         if self._poller is not None and isinstance(stream, trio.SocketStream):
             return self.socket_transport(socket.socket(fileno=stream.socket.detach()), high_water)
         return StreamTransport(stream, high_water)
+
+
+def _wait_for_nothing(sock: socket.socket) -> None:
+    """Let everything leave at once: frames are written whole, and to wait for more only costs time."""
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        with contextlib.suppress(OSError):  # macOS refuses it on a socket that was reset already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def stream_of(sock: socket.socket) -> trio.SocketStream:

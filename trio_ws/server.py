@@ -17,7 +17,7 @@ import trio
 from trio_ws.codes import CloseCode
 from trio_ws.conversation import Conversation
 from trio_ws.draining import Draining
-from trio_ws.engine import Engine, stream_of
+from trio_ws.engine import Engine
 from trio_ws.listening import (
     Listener,
     accept_sockets,
@@ -201,8 +201,7 @@ class Server:
         if self._ssl_context is None:
             transport = engine.socket_transport(sock, high_water)
         else:
-            stream = trio.SSLStream(stream_of(sock), self._ssl_context, server_side=True, https_compatible=True)
-            transport = engine.stream_transport(stream, high_water)
+            transport = engine.tls_transport(sock, self._ssl_context, high_water)
         secure = self._ssl_context is not None
         self._begin(self._conversation(client, engine, secure=secure), transport, nursery)
 

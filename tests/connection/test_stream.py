@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
 
@@ -12,6 +13,7 @@ from support.receivers import Recorder
 from support.tls import authority, client_tls, server_tls
 from trio.testing import lockstep_stream_pair, memory_stream_one_way_pair, memory_stream_pair
 
+from trio_ws.log import ConnectionLog
 from trio_ws.transport import stream as module
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.stream import GOODBYE_TIMEOUT, StreamTransport
@@ -411,11 +413,28 @@ async def test_over_tls_the_peers_end_is_seen_behind_unread_data(tls, start, mon
     await transport.aclose()
 
 
-async def test_a_peer_that_does_not_speak_tls_is_gone(start, server_tls):
+async def test_a_peer_that_does_not_speak_tls_is_gone(start, server_tls, caplog):
+    caplog.set_level(logging.DEBUG)
     ours, theirs = await socket_pair()
     transport, receiver = start(trio.SSLStream(ours, server_tls, server_side=True))
+    transport.log = ConnectionLog(7, ("192.0.2.1", 5))
     transport.write(b"hello")
     await theirs.send_all(b"GET / HTTP/1.1\r\n\r\n")
     await receiver.until(lambda: receiver.ended)
+    (record,) = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == f"#7 from 192.0.2.1:5: TLS failed: {record.tls_error}"
+    await transport.aclose()
+    await theirs.aclose()
+
+
+async def test_a_peer_that_leaves_in_the_handshake_is_gone(start, server_tls, caplog):
+    caplog.set_level(logging.DEBUG)
+    ours, theirs = await socket_pair()
+    transport, receiver = start(trio.SSLStream(ours, server_tls, server_side=True))
+    transport.log = ConnectionLog(7, ("192.0.2.1", 5))
+    await reset(theirs)
+    await receiver.until(lambda: receiver.ended)
+    assert caplog.records == []
     await transport.aclose()
     await theirs.aclose()

@@ -16,6 +16,7 @@ import attrs
 import trio
 from support.asgi import config_of, open_network
 from support.memory import MemoryListener
+from support.tls import contexts, tls_over
 from trio.testing import memory_stream_pair
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 from wsproto.utilities import generate_accept_token
@@ -26,8 +27,8 @@ from trio_ws.serving import _OneService
 from trio_ws.settings import Settings
 
 Side = Literal["server", "client"]
-Network = Literal["poller", "stream", "memory", "http1", "http2"]
-"""Our transports, and hypercorn with what the peer speaks to it; a client is never under hypercorn."""
+Network = Literal["poller", "tls", "stream", "memory", "http1", "http2"]
+"""Our transports, and hypercorn with what the peer speaks to it; clients have neither it nor TLS here."""
 Body = Callable[[WebSocket], Awaitable[object]]
 Seen = tuple[str, Any]
 """What a peer saw: "text", "binary", "ping", "pong" or "close", and its content; for "close" code and reason."""
@@ -212,6 +213,11 @@ class Rig:
     server: Server = attrs.field(init=False)
     _listener: MemoryListener | None = None
 
+    @property
+    def origin(self) -> str:
+        """How URLs of the server begin."""
+        return "wss://localhost" if self.network == "tls" else "ws://localhost"
+
     # --- our side as the server ---
 
     async def serve(self, nursery: trio.Nursery, body: Body, **options: Any) -> Server:
@@ -239,7 +245,9 @@ class Rig:
         elif self.network in ("http1", "http2"):
             await self._serve_under_hypercorn(self._noted(body), options)
         else:
-            poller = self.network == "poller"
+            poller = self.network in ("poller", "tls")
+            if self.network == "tls":
+                options["ssl_context"] = contexts()[0]
             (sock,) = await bind_tcp("127.0.0.1", 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
             await serve_websocket(self._noted(body), listeners=[sock], poller=poller, **options)
@@ -270,7 +278,16 @@ class Rig:
             return self._listener.connect()
         if self.network in ("http1", "http2"):
             return await open_network(self.server.port, self.network)
-        return await trio.open_tcp_stream("127.0.0.1", self.server.port)
+        stream = await trio.open_tcp_stream("127.0.0.1", self.server.port)
+        if self.network != "tls":
+            return stream
+        secure = tls_over(stream, server=False)
+        try:
+            await secure.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(secure)
+            raise
+        return secure
 
     async def dial(self, *extra: str, target: str = "/", behind: bytes = b"") -> tuple[bytes, Peer]:
         """Ask the server for a WebSocket; return the head of its answer, and the peer."""

@@ -28,9 +28,9 @@ PATIENCE = 10
 """Real seconds, after which a test on sockets has hung."""
 
 
-@pytest.fixture(params=["stream", "poller"])
+@pytest.fixture(params=["stream", "poller", "tls"])
 def sockets(request):
-    network = SocketNetwork(poller=request.param == "poller")
+    network = SocketNetwork(poller=request.param != "stream", tls=request.param == "tls")
     yield network
     network.close()
 
@@ -156,7 +156,7 @@ async def test_keepalive_is_frozen_while_we_do_not_read(autojump_clock):
 
 
 async def fin(peer: RawPeer) -> None:
-    await peer.stream.send_eof()
+    await peer.half_close()
 
 
 async def reset(peer: RawPeer) -> None:

@@ -19,12 +19,6 @@ def arenas(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> 
     return Arenas(caplog, poller=request.param == "poller")
 
 
-@pytest.fixture
-def stream_arenas(caplog: pytest.LogCaptureFixture) -> Arenas:
-    """Arenas on the stream transport, for what only it serves."""
-    return Arenas(caplog, poller=False)
-
-
 @pytest.fixture(scope="session")
 def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """TLS contexts of a server for localhost, and of clients that trust it."""

@@ -70,10 +70,10 @@ async def test_client_that_never_reads_its_408_is_cut_off(arenas: Arenas) -> Non
 
 
 async def test_tls_handshake_that_stalls_ends_at_open_timeout(
-    stream_arenas: Arenas, certificates: tuple[ssl.SSLContext, ssl.SSLContext]
+    arenas: Arenas, certificates: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     """There is no TLS to answer over: the connection ends, and one line says why."""
-    async with stream_arenas.open(timeouts=IMPATIENT, tls=certificates) as arena:
+    async with arenas.open(timeouts=IMPATIENT, tls=certificates) as arena:
 
         async def stall(beginning: bytes) -> None:
             async with arena.attack(plain=True) as attacker:
@@ -88,11 +88,11 @@ async def test_tls_handshake_that_stalls_ends_at_open_timeout(
 
 
 async def test_tls_handshake_and_request_share_one_deadline(
-    stream_arenas: Arenas, certificates: tuple[ssl.SSLContext, ssl.SSLContext]
+    arenas: Arenas, certificates: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     """A client that is slow with TLS has no time left for its request."""
     timeouts = Timeouts(open_timeout=0.6)
-    async with stream_arenas.open(timeouts=timeouts, tls=certificates) as arena, arena.attack() as attacker:
+    async with arenas.open(timeouts=timeouts, tls=certificates) as arena, arena.attack() as attacker:
         began = trio.current_time()
         await trio.sleep(0.4)
         assert await attacker.send(request()[:-1])
@@ -105,9 +105,9 @@ async def test_tls_handshake_and_request_share_one_deadline(
     "garbage", [request(), b"\x00" * 100, b"\x16\x03\x01\xff\xff" + b"\xff" * 70_000, b"SSH-2.0-x\r\n"]
 )
 async def test_garbage_instead_of_tls_ends_the_connection(
-    stream_arenas: Arenas, certificates: tuple[ssl.SSLContext, ssl.SSLContext], garbage: bytes
+    arenas: Arenas, certificates: tuple[ssl.SSLContext, ssl.SSLContext], garbage: bytes
 ) -> None:
-    async with stream_arenas.open(tls=certificates) as arena, arena.attack(plain=True) as attacker:
+    async with arenas.open(tls=certificates) as arena, arena.attack(plain=True) as attacker:
         await attacker.send(garbage)
         await attacker.rest()
 

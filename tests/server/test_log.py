@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import echo, serve
+from support.tls import contexts
 
 from tests.testing.responders import Routes
 from trio_ws import (
@@ -149,6 +150,14 @@ class TestEveryRecord:
         assert "secret" not in record.getMessage() + repr(fields(record))
         assert (record.exc_info is not None) == (level == "ERROR")
         return record
+
+    @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
+    async def test_a_client_that_does_not_speak_tls(self, nursery, records, poller):
+        server = await serve(nursery, poller=poller, ssl_context=contexts()[0])
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(b"GET /x?token=secret HTTP/1.1\r\n\r\n")
+            await gone(server)
+        await self.told(records, "DEBUG", "%s: TLS failed: %s", "tls_error")
 
     async def test_a_handshake_that_breaks_a_rule(self, nursery, records):
         server = await serve(nursery)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
+from support.tls import contexts, tls_over
 from trio_ws import Server, serve_websocket
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame
 
@@ -63,12 +64,14 @@ class SocketNetwork:
 
     Args:
         poller: the server's transport.
+        tls: speak TLS on both sides.
     """
 
     BUFFER = 16 * 1024
 
-    def __init__(self, *, poller: bool) -> None:
+    def __init__(self, *, poller: bool, tls: bool = False) -> None:
         self.poller = poller
+        self.tls = tls
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.BUFFER)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.BUFFER)
@@ -76,13 +79,14 @@ class SocketNetwork:
         self.listener.listen()
         self.listener.setblocking(False)
 
-    async def connect(self) -> trio.SocketStream:
+    async def connect(self) -> trio.abc.Stream:
         """Return a new connection, which the caller closes."""
         sock = trio.socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.BUFFER)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.BUFFER)
         await sock.connect(self.listener.getsockname())
-        return trio.SocketStream(sock)
+        stream = trio.SocketStream(sock)
+        return tls_over(stream, server=False) if self.tls else stream
 
     def close(self) -> None:
         self.listener.close()
@@ -92,6 +96,8 @@ class SocketNetwork:
 async def serving(network: MemoryNetwork | SocketNetwork, handler: Any, **options: Any) -> AsyncIterator[Server]:
     """Serve `handler` on `network`; an error in it, a failed assertion say, fails the test."""
     options = {"strict": True, "poller": network.poller, "listeners": [network.listener], **options}
+    if isinstance(network, SocketNetwork) and network.tls:
+        options["ssl_context"] = contexts()[0]
     async with trio.open_nursery() as nursery:
         server: Server = await nursery.start(partial(serve_websocket, handler, **options))
         yield server
@@ -183,9 +189,18 @@ class RawPeer:
         """Close the connection without a close frame."""
         await trio.aclose_forcefully(self.stream)
 
+    @property
+    def _socket(self) -> Any:
+        """What is below TLS."""
+        return self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
+
+    async def half_close(self) -> None:
+        """Send no more: of TCP, also under TLS."""
+        await self._socket.send_eof()
+
     async def reset(self) -> None:
         """Reset the connection: a socket only."""
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await trio.aclose_forcefully(self.stream)
 
 

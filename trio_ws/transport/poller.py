@@ -116,12 +116,15 @@ class Poller:
             if not self._corked:
                 self._flusher = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._forget_flusher)
+            else:
+                await trio.lowlevel.checkpoint()  # one that has more to do than its share of a turn came again
             corked, self._corked = self._corked, []
             for transport in corked:
                 try:
                     transport.uncork()
                 except Exception:
                     transport.give_up()
+            del corked, transport  # many may be closed by now, and the next turn may be far
 
     def _forget_flusher(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._flusher = None
@@ -130,6 +133,8 @@ class Poller:
 
 class PollerTransport(Transport):
     """A plain stream socket on a poller.
+
+    `_send` and `_read` are all that touches its bytes: TLS puts itself in their place.
 
     Args:
         poller: reads for it.
@@ -213,8 +218,9 @@ class PollerTransport(Transport):
         self._corked = False
         if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
             self.flush()
-        while self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
+        if self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
             self._read(self._sock, trio.current_time())
+            self._cork()  # to read on in the next turn
 
     def _cork(self) -> None:
         if not self._corked:
@@ -230,11 +236,17 @@ class PollerTransport(Transport):
         except BlockingIOError:
             return 0
         except OSError:
-            # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
-            self._write_broken = True
-            self.outbox.close()
-            self._cork()  # to tell the receiver when it is not in the middle of a write
+            self._break_writing()
             return len(data)
+
+    def _break_writing(self) -> None:
+        """The network takes nothing any more.
+
+        What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+        """
+        self._write_broken = True
+        self.outbox.close()
+        self._cork()  # to tell the receiver when it is not in the middle of a write
 
     def finish(self) -> None:
         """Half-close once the outbox is empty."""
@@ -278,9 +290,12 @@ class PollerTransport(Transport):
         if size:
             self.receiver.data_received(buffer[:size], now)
         else:
-            self._reading_over = True
-            self._want(self._wanted & WRITABLE)
-            self.receiver.network_ended()
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        self._reading_over = True
+        self._want(self._wanted & WRITABLE)
+        self.receiver.network_ended()
 
     def _leave_unread(self, matter: int) -> None:
         """Nobody wants data now: stop asking for it, and pass on that the peer has left behind it."""

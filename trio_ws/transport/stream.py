@@ -1,12 +1,13 @@
 """The stream transport: any `trio.abc.Stream`, with a reader and a writer task of its own.
 
-It serves TLS, in-memory streams, and every platform that has no poller.
+It serves in-memory streams, TLS of clients and of streams that users bring, and every platform that has no poller.
 """
 
 from __future__ import annotations
 
 import math
 import select
+import ssl
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -96,7 +97,10 @@ class StreamTransport(Transport):
         if isinstance(self._stream, trio.SSLStream):
             try:
                 await self._stream.do_handshake()
-            except _GONE:
+            except _GONE as error:
+                if self.log is not None and isinstance(error.__cause__, ssl.SSLError):
+                    reason = error.__cause__.reason
+                    self.log.debug("%s: TLS failed: %s", reason, tls_error=reason)
                 self._write_broken = True
                 self.outbox.close()
                 self.receiver.network_ended()
