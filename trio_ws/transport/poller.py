@@ -108,6 +108,7 @@ class Poller:
                     transport.ready(matter, now)
                 except Exception:
                     transport.give_up()
+            found.clear()  # many may be closed by now, and the next turn may be far
 
     @trio.lowlevel.enable_ki_protection
     async def _flush_corked(self) -> None:
