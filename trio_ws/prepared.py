@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_ws.codec import to_json
 from trio_ws.messages import WebSocketMessage
+from trio_ws.protocol.encoder import PLAIN
 
 if TYPE_CHECKING:
     from trio_ws.protocol.encoder import Encoder, Kind
@@ -49,7 +50,7 @@ class Prepared:
         Args:
             encoder: of that connection, with no fragmented message unfinished.
         """
-        kind = encoder.kind(self.size)
+        kind = PLAIN if encoder.plain else encoder.kind(self.size)
         if kind is None:
             return encoder.message(self.data)
         frame = self._frames.get(kind)

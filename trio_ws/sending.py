@@ -101,7 +101,7 @@ class Sending(Closing):
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""
-        # `_step` and `_committed` are written out: what is called here is called for each message.
+        # `_step` and, in `offer` too, `_committed` are written out: what is called here is called for each message.
         self._streak += 1
         if self._streak < YIELD_EVERY:
             await checkpoint_if_cancelled()
@@ -134,7 +134,11 @@ class Sending(Closing):
         if self._streaming_out or (outbox.size and outbox.full):
             return False
         transport.write(message.frame(endpoint.encoder), hold=hold or bool(self._inbox.items))
-        self._committed(outbox)
+        self.sent += 1
+        if self._clocked:
+            self.message_time = trio.current_time()
+        if outbox.size >= outbox.high_water:
+            self._watch_outbox()
         return True
 
     def when_writable(self, callback: Callable[[], None]) -> None:

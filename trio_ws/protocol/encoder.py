@@ -24,12 +24,12 @@ from trio_ws.protocol.frames import (
 )
 from trio_ws.protocol.masking import MaskSource
 
-__all__ = ["Encoder", "Kind"]
+__all__ = ["PLAIN", "Encoder", "Kind"]
 
 Kind: TypeAlias = tuple[int, ...]
 """What decides how a whole message is encoded: a deflater's settings, or nothing."""
 
-_PLAIN: Final[Kind] = ()
+PLAIN: Final[Kind] = ()
 
 _SMALL_TEXT: Final = tuple(encode_header(FIN | TEXT, size) for size in range(MAX_CONTROL_SIZE + 1))
 """The headers of a server's whole text messages, by size."""
@@ -46,11 +46,13 @@ class Encoder:
         deflater: compresses messages from its threshold on; None if no compression was negotiated.
     """
 
-    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode")
+    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode", "plain")
 
     def __init__(self, *, client: bool, deflater: Deflater | None = None) -> None:
         self._masks = MaskSource() if client else None
         self._deflater = deflater
+        self.plain: bool = not client and deflater is None
+        """Whether every whole message has the kind `PLAIN`."""
         # The fragmented message that is being sent: its opcode, 0 if there is none.
         self._opcode = CONTINUATION
         self._compressing = False
@@ -82,7 +84,7 @@ class Encoder:
         if self._masks is not None:
             return None
         deflater = self._deflater
-        return _PLAIN if deflater is None or size < deflater.threshold else deflater.kind
+        return PLAIN if deflater is None or size < deflater.threshold else deflater.kind
 
     def fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> bytes:
         """Return one frame of a fragmented message (RFC 6455 5.4).
