@@ -22,10 +22,10 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz codec deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz codec instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Words of Python 2, so that an interpreter of any age can say that it is too old.
 python:
@@ -90,6 +90,9 @@ fuzz: $(INSTALLED) ## fuzz the compiled codec against the pure one, for a minute
 
 codec: $(INSTALLED) ## measure both codecs, in nanoseconds
 	$(RUN) benchmarks/codec.py
+
+instructions: $(INSTALLED) ## count the instructions that a message costs, beside the least it could; valgrind
+	$(RUN) benchmarks/instructions.py
 
 scaling: $(INSTALLED) ## measure rooms: one worker in memory, two workers with a Redis of their own
 	$(RUN) benchmarks/scaling.py $(ARGS)

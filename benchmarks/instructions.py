@@ -38,8 +38,9 @@ async def read(sock: socket.socket, size: int) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def talk(port: int, connections: int, inflight: int, size: int, rounds: int, greeting: bytes) -> None:
+async def talk(port: int, *load: int, greeting: bytes) -> None:
     """Be the client: all connections speak, then all answers are read, again and again."""
+    connections, inflight, size, rounds = load
     frame = bytes([0x81, 0x80 | size]) + KEY + bytes(byte ^ KEY[at & 3] for at, byte in enumerate(b"a" * size))
     socks = []
     for _ in range(connections):
@@ -57,7 +58,7 @@ async def talk(port: int, connections: int, inflight: int, size: int, rounds: in
     os._exit(0)  # what comes at the end is not to be counted
 
 
-# --- ours ---------------------------------------------------------------------------------------------------------------
+# --- ours ------------------------------------------------------------------
 
 
 async def echo(ws: WebSocket) -> None:
@@ -71,7 +72,7 @@ async def ours(*load: int) -> None:
         await talk(server.port, *load, greeting=REQUEST)
 
 
-# --- the floor ----------------------------------------------------------------------------------------------------------
+# --- the floor -------------------------------------------------------------
 
 
 class Bare:
@@ -127,7 +128,7 @@ async def floor(*load: int) -> None:
             nursery.start_soon(connection.run)
 
 
-# --- counting -----------------------------------------------------------------------------------------------------------
+# --- counting --------------------------------------------------------------
 
 
 def counted(name: str, *load: int) -> int:
