@@ -35,6 +35,7 @@ class UnixNetwork(SocketNetwork):
 
     def __init__(self, path: Path, *, poller: bool) -> None:
         self.poller = poller
+        self.tls = False
         self.path = str(path)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
