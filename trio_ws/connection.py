@@ -57,6 +57,7 @@ class Connection(Sending):
         "_keepalive",
         "_parts",
         "_pong_due",
+        "_put_off",
         "_rest",
         "heard_time",
         "paused",
@@ -93,6 +94,7 @@ class Connection(Sending):
         self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._pong_due: Ping | None = None
+        self._put_off = False  # what is kept will be parsed in the next turn
         self._keepalive: Keepalive | None = Keepalive(self, timeouts, timers)
         transport.receiver = self
 
@@ -174,7 +176,9 @@ class Connection(Sending):
             slow += len(items) if len(items) >= items_room else PATIENCE
             if slow >= PATIENCE and decoder.budget > 0 and len(inbox.items) < inbox.max_items:
                 self.paused = True
-                self._timers.after(0, self._go_on)
+                if not self._put_off:
+                    self._put_off = True
+                    self._timers.after(0, self._go_on)
                 return consumed
             data = data[used:]
 
@@ -227,6 +231,7 @@ class Connection(Sending):
 
     def _go_on(self) -> None:
         """Others have had their turn: parse what was left for this one, if nobody has done it."""
+        self._put_off = False
         if self._rest and not self._gone:
             self._read_on()
 
