@@ -61,11 +61,6 @@ class Inbox:
             self.size = 0
         return item
 
-    def clear(self) -> None:
-        """Drop everything."""
-        self.items.clear()
-        self.size = 0
-
     def wait(self) -> Coroutine[Any, Any, Any]:
         """Wait for the next `put` or `wake`; to be awaited at once. Cancellation takes nothing out.
 

@@ -48,13 +48,6 @@ async def test_what_came_in_counts_until_it_is_empty():
     assert not inbox.full
 
 
-async def test_clear_drops_everything():
-    inbox = Inbox(2, 10)
-    inbox.put(bytes(20), 20)
-    inbox.clear()
-    assert (len(inbox.items), inbox.size, inbox.full) == (0, 0, False)
-
-
 async def test_a_message_wakes_the_reader():
     inbox = Inbox(2, 10)
     async with trio.open_nursery() as nursery:
