@@ -280,13 +280,13 @@ class TestEveryRecord:
 
     @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
     async def test_an_error_in_the_library(self, nursery, records, poller, monkeypatch):
-        def broken(self: Connection, items: object, size: int) -> None:
+        def broken(self: Connection, data: object, now: float) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, poller=poller)
         async with open_websocket(server.urls[0] + "/x?token=secret", caught_close_codes=all) as ws:
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "_dispatch", broken)
+                patch.setattr(Connection, "data_received", broken)
                 await ws.send("hello")
                 await gone(server)
         await self.told(records, "ERROR", "error in the connection %s: it is ended, others go on")
@@ -295,12 +295,12 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.receive()
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "_dispatch", fail_at_once)
+                patch.setattr(Connection, "data_received", fail_at_once)
                 await ws.send("hello")
                 with pytest.raises(WebSocketDisconnect):
                     await client.receive()
 
-        def fail_at_once(self: Connection, items: object, size: int) -> None:
+        def fail_at_once(self: Connection, data: object, now: float) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, greet)
