@@ -98,9 +98,8 @@ class Poller:
             self.readiness.close()
 
     async def _serve_ready(self) -> None:
-        readiness = self.readiness
         while True:
-            await trio.lowlevel.wait_readable(readiness.fileno())
+            await trio.lowlevel.wait_readable(self.readiness.fileno())
             while self._serve_once() >= BUSY:
                 await trio.lowlevel.checkpoint()  # those who were woken run now; meanwhile others have become ready
 
