@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -165,6 +166,8 @@ def test_an_application_may_be_an_attribute_of_something(shop) -> None:
         ("shop:App", "there is no application 'App' in shop: did you mean shop:app?"),
         ("shop:echo.inner", "there is no application 'echo.inner' in shop: did you mean shop:app?"),
         ("json", "there is no application 'app' in json: an application is made with App()"),
+        (":app", "'' is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py"),
+        ("./shop.py", "'./shop.py' is no name of a module: give MODULE:APP, "),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_line(shop, capsys, target, complaint) -> None:
@@ -174,6 +177,15 @@ def test_what_cannot_be_loaded_is_said_in_one_line(shop, capsys, target, complai
     error = capsys.readouterr().err
     assert error.startswith(f"trio-ws: {complaint}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"), [("shop.py", "shop:app"), ("shop.py:app", "shop:app"), ("a/shop.py:web", "a.shop:web")]
+)
+def test_the_name_of_a_file_is_not_that_of_its_module(shop, capsys, target, meant) -> None:
+    with pytest.raises(SystemExit):
+        main(["routes", target])
+    assert capsys.readouterr().err.endswith(f": did you mean {meant}?\n")
 
 
 def test_an_error_in_the_application_module_is_not_swallowed(shop) -> None:
@@ -300,7 +312,26 @@ def test_a_port_that_is_taken_is_said_in_one_line(shop, capsys) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit):
             main(["run", "shop:app", "--host", "127.0.0.1", "--port", str(port)])
-    assert capsys.readouterr().err.startswith(f"trio-ws: cannot listen on 127.0.0.1:{port}: ")
+    error = capsys.readouterr().err
+    assert error.startswith(f"trio-ws: cannot listen on 127.0.0.1:{port}: ")
+    assert error.endswith(". End the server that has it, or choose another one\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, ". Choose a port from 1024 on, or a folder you may write to; "),
+        (errno.EADDRNOTAVAIL, ". --host is an address of this machine, or 0.0.0.0 for all of them\n"),
+    ],
+)
+def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, number, advice) -> None:
+    async def bind(*where):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("trio_ws.cli.bind", bind)
+    with pytest.raises(SystemExit):
+        main(["run", "shop:app"])
+    assert f": [Errno {number}] {os.strerror(number)}{advice}" in capsys.readouterr().err
 
 
 def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> None:
@@ -339,6 +370,7 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
         ("--workers=many", "give a number, 1 or more, not 'many'"),
         ("--worker-timeout=1", "workers report every 1 s: give twice that, or more"),
         ("--worker-timeout=nan", "workers report every 1 s: give twice that, or more"),
+        ("--worker-timeout=soon", "workers report every 1 s: give twice that, or more, not 'soon'"),
     ],
 )
 def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 from functools import partial
 
 import pytest
@@ -10,7 +12,7 @@ import trio
 
 from tests.testing.responders import Routes, echo
 from trio_ws import CloseCode, Server, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.running import END_SIGNALS, serve_until_signalled
+from trio_ws.running import END_SIGNALS, print_line, serve_until_signalled
 from trio_ws.testing.network import MemoryListener
 
 
@@ -126,3 +128,23 @@ async def test_after_the_end_signals_mean_what_they_meant_before(autojump_clock)
     before = signal.getsignal(signal.SIGTERM)
     await serve_until_signalled(serve)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Unread(io.StringIO):
+    """A pipe whose reader has ended."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_reason_to_end(monkeypatch) -> None:
+    unread = Unread()
+    monkeypatch.setattr(sys, "stderr", unread)
+    print_line("hello")
+    assert unread.getvalue() == "hello\n"
+
+
+def test_where_there_is_no_standard_error_nothing_is_written(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    print_line("hello")
+    assert capsys.readouterr().out == ""

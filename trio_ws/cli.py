@@ -7,8 +7,10 @@ at a terminal in `terminal`.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
+import math
 import os
 import platform
 import socket
@@ -129,9 +131,14 @@ def _count(text: str) -> int:
 
 
 def _worker_timeout(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not seconds >= 2 * BEAT_SECONDS:
-        raise argparse.ArgumentTypeError(f"workers report every {BEAT_SECONDS:g} s: give twice that, or more")
+        raise argparse.ArgumentTypeError(
+            f"workers report every {BEAT_SECONDS:g} s: give twice that, or more, not {text!r}"
+        )
     return seconds
 
 
@@ -159,13 +166,17 @@ def load(target: str) -> App:
         _UsageError: there is no such module, or no such application in it. What the module raises is not caught.
     """
     name, _, attribute = target.partition(":")
+    if not all(name.split(".")):
+        raise _UsageError(f"{name!r} is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
     sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, and imports one that is not
-        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()})") from None
+        meant = name.removesuffix(".py").replace("/", ".")
+        hint = "" if meant == name else f": did you mean {meant}:{attribute or 'app'}?"
+        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()}){hint}") from None
     found: Any = module
     for part in (attribute or "app").split("."):
         found = getattr(found, part, None)
@@ -284,7 +295,20 @@ async def _listeners(options: argparse.Namespace) -> list[Listener]:
         return await bind(options.host, port, options.uds, inherited)
     except (OSError, OverflowError) as error:
         where = options.uds if port is None else f"{options.host}:{port}"
-        raise _UsageError(f"cannot listen on {where}: {error}") from None
+        raise _UsageError(f"cannot listen on {where}: {error}{_advice(error)}") from None
+
+
+def _advice(error: Exception) -> str:
+    """Say what to do about an address that cannot be listened on."""
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return ". End the server that has it, or choose another one"
+        case errno.EACCES:
+            return ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+        case errno.EADDRNOTAVAIL:
+            return ". --host is an address of this machine, or 0.0.0.0 for all of them"
+        case _:
+            return ""
 
 
 def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -24,9 +25,14 @@ END_SIGNALS: Final[Farewells] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIG
 
 
 def print_line(line: str) -> None:
-    """Write a line to standard error: standard output is the application's."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """Write a line to standard error: standard output is the application's.
+
+    A log that nobody reads any more, a full disk or a terminal that was closed are no reason to end.
+    """
+    if sys.stderr is not None:  # it was closed before the interpreter began
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 async def serve_until_signalled(

@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import trio
 
-from tests.workers.fleet import Fleet, eventually, guest, guests_of
+from tests.workers.fleet import BOUND, Fleet, eventually, guest, guests_of
 from trio_ws import ConnectionRejected
 
 
@@ -121,3 +122,29 @@ async def test_a_socket_may_come_from_who_starts_it(fleet: Fleet) -> None:
             assert await someone.serves()
         fleet.process.send_signal(signal.SIGTERM)
         assert await fleet.rest() == 0
+
+
+async def test_they_serve_with_no_standard_error_and_a_killed_one_is_replaced_all_the_same(fleet: Fleet) -> None:
+    path = fleet.folder / "s"
+    await fleet.open("--workers", "2", "--uds", str(path), through=["sh", "-c", 'exec "$@" 2>&-', "sh"])
+    fleet.url = "ws://localhost"
+    await listens(path)
+    async with AsyncExitStack() as stack:
+        guests = await guests_of(fleet, stack, 2, uds=path)
+        os.kill(guests[2].pid, signal.SIGKILL)
+        assert await guests[2].code() == 1006
+        assert (await eventually(fleet, lambda each: each.number == 2, uds=path)).pid != guests[2].pid
+        assert await guests[1].serves()
+    fleet.process.send_signal(signal.SIGTERM)
+    assert await fleet.rest() == 0
+
+
+async def listens(path: Path) -> None:
+    """Wait until somebody listens on a Unix socket."""
+    with trio.fail_after(BOUND):
+        while True:
+            try:
+                async with await trio.open_unix_socket(path):
+                    return
+            except OSError:
+                await trio.sleep(0.02)
