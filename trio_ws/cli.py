@@ -16,6 +16,7 @@ import platform
 import socket
 import ssl
 import sys
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         default=Patience().alive,
         metavar="SECONDS",
         help="replace a worker that has not reported for so long (%(default)g)",
+    )
+    run.add_argument(
+        "--worker-port", type=int, metavar="N", help="listen on N for worker 1 alone, on N + 1 for worker 2, and so on"
     )
     run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
     run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
@@ -195,6 +199,8 @@ def _is_application(found: object) -> bool:
 def _run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.worker is None:
         return _run_workers(options)
+    if options.worker_port is not None and options.worker is None:
+        raise _UsageError("--worker-port is for --workers N: one server has its --port")
     if options.reload:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
@@ -226,14 +232,35 @@ def _run_workers(options: argparse.Namespace) -> int:
 
 
 async def _supervise(options: argparse.Namespace, secure: bool) -> int:
-    listeners = [each for each in await _listeners(options) if isinstance(each, socket.socket)]
-    return await run_workers(
-        [sys.executable, "-m", "trio_ws", *options.given],
-        listeners,
-        workers=options.workers,
-        urls=[describe(listener, secure=secure) for listener in listeners],
-        patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
-    )
+    with ExitStack() as stack:
+        own = await _own_sockets(options, stack)
+        listeners = _sockets(await _listeners(options))
+        urls = [describe(listener, secure=secure) for listener in listeners]
+        for number, sockets in enumerate(own, 1):
+            urls += [f"{describe(each, secure=secure)} for worker {number} alone" for each in sockets]
+        return await run_workers(
+            [sys.executable, "-m", "trio_ws", *options.given],
+            listeners,
+            workers=options.workers,
+            own=own,
+            urls=urls,
+            patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
+        )
+
+
+async def _own_sockets(options: argparse.Namespace, stack: ExitStack) -> list[list[socket.socket]]:
+    """Listen for each worker alone, if that is wanted: who asks there knows which one answers."""
+    first: int | None = options.worker_port
+    own: list[list[socket.socket]] = []
+    for number in range(options.workers if first is not None else 0):
+        own.append(_sockets(await _bind(options.host, first and first + number, None)))  # 0 is any free one
+        for each in own[-1]:
+            stack.enter_context(each)
+    return own
+
+
+def _sockets(listeners: Sequence[Listener]) -> list[socket.socket]:
+    return [each for each in listeners if isinstance(each, socket.socket)]
 
 
 def _adjust(app: App, options: argparse.Namespace) -> None:
@@ -291,10 +318,14 @@ async def _listeners(options: argparse.Namespace) -> list[Listener]:
     port = options.port
     if port is None and options.uds is None and not inherited:
         port = DEFAULT_PORT
+    return await _bind(options.host, port, options.uds, inherited)
+
+
+async def _bind(host: str, port: int | None, uds: str | None, inherited: Sequence[Listener] = ()) -> list[Listener]:
     try:
-        return await bind(options.host, port, options.uds, inherited)
+        return await bind(host, port, uds, inherited)
     except (OSError, OverflowError) as error:
-        where = options.uds if port is None else f"{options.host}:{port}"
+        where = uds if port is None else f"{host}:{port}"
         raise _UsageError(f"cannot listen on {where}: {error}{_advice(error)}") from None
 
 

@@ -58,8 +58,12 @@ class Fleet:
 
     async def open(self, *options: str, through: Sequence[str] = (), **more) -> None:
         """Start it, maybe by another program."""
+        await self.run([*through, sys.executable, "-m", "trio_ws", "run", "shop:app", *options], **more)
+
+    async def run(self, command: Sequence[str], **more) -> None:
+        """Start what starts it."""
         self.process = await trio.lowlevel.open_process(
-            [*through, sys.executable, "-m", "trio_ws", "run", "shop:app", *options],
+            command,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

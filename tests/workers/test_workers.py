@@ -139,6 +139,34 @@ async def test_they_serve_with_no_standard_error_and_a_killed_one_is_replaced_al
     assert await fleet.rest() == 0
 
 
+async def test_each_worker_may_have_a_port_of_its_own_which_its_successor_takes_over(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2", "--worker-port", "0")
+    alone = {}
+    for number in (1, 2):
+        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} alone")
+        alone[number] = said[1]
+    shared = fleet.url
+    before = [await whose(fleet, url) for url in alone.values()]
+    fleet.process.send_signal(signal.SIGHUP)
+    await fleet.said("restarted")
+    after = [await whose(fleet, url) for url in alone.values()]
+    assert [number for number, _ in before] == [number for number, _ in after] == [1, 2]
+    assert not {pid for _, pid in before} & {pid for _, pid in after}
+    fleet.url = shared
+    async with guest(fleet) as someone:
+        assert (someone.number, someone.pid) in after
+
+
+async def whose(fleet: Fleet, url: str) -> tuple[int, int]:
+    """Return the number and the process of a worker that is reached there; all who ask there reach it."""
+    fleet.url = url
+    found = set()
+    for _ in range(5):
+        async with guest(fleet) as someone:
+            found.add((someone.number, someone.pid))
+    return found.pop() if len(found) == 1 else (0, 0)
+
+
 async def listens(path: Path) -> None:
     """Wait until somebody listens on a Unix socket."""
     with trio.fail_after(BOUND):
