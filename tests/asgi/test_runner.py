@@ -25,7 +25,7 @@ from trio_ws.settings import Settings
 from trio_ws.testing.page import fetch
 from trio_ws.url import URL
 
-LONG = 10.0
+LONG = 20.0
 TIMES = Timeouts(ping_interval=None, close_timeout=0.5, shutdown_grace=0.5)
 
 

@@ -33,7 +33,7 @@ from trio_ws.testing import TestClient
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "seeing.md").read_text(encoding="utf-8")
 BASIC = ["connection_id", "path", "peer"]
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Keeper(logging.Handler):
