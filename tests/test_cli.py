@@ -689,9 +689,9 @@ def no_input(monkeypatch):
 
 @pytest.mark.usefixtures("no_input")
 def test_connect_says_why_it_cannot_connect(capsys) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert main(["connect", f"ws://127.0.0.1:{port}/"]) == 1
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen
+        assert main(["connect", f"ws://127.0.0.1:{silent.getsockname()[1]}/"]) == 1
     assert capsys.readouterr().err.startswith("not connected: tcp: ")
     assert main(["connect", "ftp://here"]) == 1
     assert capsys.readouterr().err.startswith("not connected: the scheme of a WebSocket URL is ws or wss")

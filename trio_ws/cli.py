@@ -34,7 +34,7 @@ from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
 from trio_ws.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.terminal import INTERRUPTED, talk
-from trio_ws.worker import BEAT_SECONDS, Assignment, serve_as_worker
+from trio_ws.worker import BEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,7 +205,10 @@ def _run(options: argparse.Namespace) -> int:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
         return trio.run(supervise, [sys.executable, "-m", "trio_ws", *command, "--restartable"], folders)
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Numbers of connections are each worker's own, so that a record of theirs says whose it is.
+    whose = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
+    record = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=options.log_level.upper(), format=record)
     context = _ssl_context(options)
     app = load(options.app)
     _adjust(app, options)

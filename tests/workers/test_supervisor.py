@@ -156,7 +156,7 @@ async def test_a_first_worker_that_takes_too_long_is_the_end(kept) -> None:
     finally:
         signal.signal(signal.SIGABRT, before)
     assert kept.status == 1
-    assert "is killed: it was not ready within 0.5 s" in kept.lines[0]
+    assert "is killed: it was not ready within 0.5 s (--worker-timeout)" in kept.lines[0]
     assert "was ended by SIGKILL before it was ready" in kept.lines[1]
 
 

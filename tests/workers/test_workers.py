@@ -104,6 +104,12 @@ async def test_workers_end_gracefully_when_their_supervisor_is_killed(fleet: Fle
     assert fleet.output.count("its supervisor is gone, it ends") == 2
 
 
+async def test_a_record_in_the_log_says_of_which_worker_it_is(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2", "--log-level", "debug")
+    async with guest(fleet) as someone:
+        await fleet.said(rf" worker {someone.number} DEBUG trio_ws: / #\d+ from 127\.0\.0\.1:\d+ is open")
+
+
 async def test_an_application_that_cannot_be_loaded_is_the_end_at_once(fleet: Fleet) -> None:
     fleet.rewrite("app = App()", "application = App()")
     await fleet.open("--workers", "2", "--port", "0")
