@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import ssl
@@ -117,6 +118,15 @@ async def test_an_application_that_cannot_begin_is_an_error() -> None:
     with trio.fail_after(LONG), pytest.raises(ExceptionGroup) as caught:
         await asgi.serve(App(lifespan=lifespan), config_of([]))
     assert "no database" in str(_leaf(caught.value))
+
+
+async def test_an_address_that_is_taken_is_one_error_which_names_it(app: App) -> None:
+    def create_sockets() -> None:  # hypercorn's own leaves its socket open
+        raise OSError(errno.EADDRINUSE, "in use")
+
+    with trio.fail_after(LONG), pytest.raises(OSError, match="in use") as caught:
+        await asgi.serve(app, config_of([], bind=["[::1]:80"], create_sockets=create_sockets))
+    assert caught.value.__notes__ == ["hypercorn was to listen on [::1]:80"]
 
 
 async def test_a_code_that_may_not_be_sent_is_refused_at_once(app: App) -> None:
