@@ -129,6 +129,15 @@ async def test_an_address_that_is_taken_is_one_error_which_names_it(app: App) ->
     assert caught.value.__notes__ == ["hypercorn was to listen on [::1]:80"]
 
 
+async def test_what_else_keeps_hypercorn_from_listening_is_raised_as_it_is(app: App) -> None:
+    def create_sockets() -> None:
+        raise ValueError("no such scheme")
+
+    with trio.fail_after(LONG), pytest.raises(ExceptionGroup) as caught:
+        await asgi.serve(app, config_of([], create_sockets=create_sockets))
+    assert str(_leaf(caught.value)) == "no such scheme"
+
+
 async def test_a_code_that_may_not_be_sent_is_refused_at_once(app: App) -> None:
     with pytest.raises(ValueError, match="1005"):
         await asgi.serve(app, config_of([]), code=1005)
