@@ -417,12 +417,14 @@ class Supervised:
         self.script = folder / "script.py"
         self.script.write_text(f"open('starts', 'a').write('x')\n{script}")
         self.lines: list[str] = []
+        self.status: int | None = None
 
     async def run(self) -> int:
         program = f"import os; os.chdir({str(self.folder)!r}); exec(open('script.py').read())"
-        return await supervise(
+        self.status = await supervise(
             [sys.executable, "-S", "-c", program], [self.folder], look_seconds=0.01, say=self.lines.append
         )
+        return self.status
 
     async def started(self, times: int) -> None:
         with trio.fail_after(PATIENCE):
@@ -474,6 +476,32 @@ async def test_a_signal_while_no_server_runs_ends_the_supervisor_with_its_status
                 await trio.sleep(0.01)
         signal.raise_signal(signal.SIGTERM)
     assert statuses == [3]
+
+
+@pytest.fixture
+def ignored_hangup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path) -> None:
+    supervised = Supervised(tmp_path, IDLE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        await supervised.started(1)
+        signal.raise_signal(signal.SIGHUP)
+    assert supervised.status == -signal.SIGTERM
+
+
+async def test_with_nohup_it_is_not(tmp_path, ignored_hangup) -> None:
+    supervised = Supervised(tmp_path, IDLE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        await supervised.started(1)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGTERM)
+    assert supervised.status == -signal.SIGTERM
 
 
 async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_restart(tmp_path, monkeypatch) -> None:
