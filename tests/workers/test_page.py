@@ -34,14 +34,14 @@ def test_each_option_is_one_of_the_command() -> None:
 
 
 async def test_its_program_starts_workers(fleet: Fleet) -> None:
-    program = block("python").replace("chat:app", "shop:app").replace('"8000"', '"0"')
+    program = block("python").replace("chat:app", "shop:app").replace('"8000"', '"0"').replace('"4"', '"2"')
     fleet.folder.joinpath("serve.py").write_text(program)
     await fleet.run([sys.executable, "serve.py"])
     fleet.url = (await fleet.said(r"listening on (ws://127\.\S+)"))[1]
-    await eventually(fleet, lambda each: each.number == 4)
+    await eventually(fleet, lambda each: each.number == 2)
     fleet.process.send_signal(signal.SIGTERM)
     assert await fleet.rest() == 0
-    assert "\nshutting down: 4 workers\n" in fleet.output
+    assert "\nshutting down: 2 workers\n" in fleet.output
 
 
 def test_its_unit_starts_what_the_command_understands_and_waits_for_the_end() -> None:
