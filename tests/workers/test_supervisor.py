@@ -338,6 +338,31 @@ async def test_one_that_is_waited_with_when_it_is_replaced_is_not_started_again(
     assert kept.read("log").count("began") == 2
 
 
+async def test_a_replacement_that_is_wanted_before_the_first_is_ready_comes_afterwards(kept) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run, "while not os.path.exists('go'): time.sleep(0.005)\n" + SERVE_AND_NOTE, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGHUP)
+        kept.touch("go")
+        await kept.said("restarted")
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.status == 0
+    assert kept.lines[:2] == ["listening on ws://here", "restarting the workers, one after another"]
+    assert kept.read("log").splitlines()[:3] == ["1 began", "1 began", "1 ended"]
+
+
+async def test_a_signal_while_the_only_worker_is_waited_with_ends_it(kept, monkeypatch) -> None:
+    async with trio.open_nursery() as nursery:
+        monkeypatch.setattr("trio_ws.supervisor.trio", _Stopped())
+        nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE, 1)
+        await kept.said("listening on")
+        os.kill(int(kept.read("pid")), signal.SIGKILL)
+        await kept.said("another one starts in")
+        signal.raise_signal(signal.SIGTERM)
+    assert kept.status == 0
+    assert kept.lines[-1] == "shutting down: 0 workers"
+
+
 class _Stopped:
     """Trio, but for its sleep, which takes until the test says so."""
 
