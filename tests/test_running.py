@@ -45,7 +45,7 @@ async def stubborn(websocket: WebSocket) -> None:
     await trio.sleep_forever()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number) -> None:
     served = Served()
     async with trio.open_nursery() as nursery:
@@ -90,6 +90,18 @@ async def test_another_signal_may_mean_another_close_code(autojump_clock) -> Non
             signal.raise_signal(signal.SIGUSR1)
             with pytest.raises(WebSocketDisconnect, match="1012"):
                 await ws.receive()
+
+
+async def test_the_end_of_the_terminal_is_ignored_if_it_was_before(autojump_clock) -> None:
+    served = Served()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(served.run)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_a_signal_before_the_server_listens_ends_it(autojump_clock) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from trio_ws.running import END_SIGNALS, print_line
+from trio_ws.running import END_SIGNALS, hangup, print_line
 
 __all__ = ["DETACHED", "RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
 
@@ -106,18 +106,12 @@ async def supervise(
         trio.Cancelled: the server was killed.
     """
     supervisor = _Supervisor(command, PythonFiles(folders), look_seconds, say)
-    with trio.open_signal_receiver(*END_SIGNALS, *_hangup()) as signals:
+    with trio.open_signal_receiver(*END_SIGNALS, *hangup()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.pass_on, signals)
             await supervisor.run()
             nursery.cancel_scope.cancel(reason="the server has ended")
     return supervisor.status
-
-
-def _hangup() -> list[signal.Signals]:
-    """Return the signal that the end of a terminal is, unless it is to be ignored, or there is none, as on Windows."""
-    number: signal.Signals | None = getattr(signal, "SIGHUP", None)
-    return [] if number is None or signal.getsignal(number) is signal.SIG_IGN else [number]
 
 
 class _Supervisor:

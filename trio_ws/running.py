@@ -15,13 +15,19 @@ from trio_ws.codes import CloseCode
 if TYPE_CHECKING:
     from trio_ws.server import Server
 
-__all__ = ["END_SIGNALS", "Farewells", "serve_until_signalled"]
+__all__ = ["END_SIGNALS", "Farewells", "hangup", "print_line", "serve_until_signalled"]
 
 Farewells: TypeAlias = Mapping[signal.Signals, CloseCode]
 """The close code that clients are told, by the signal that ends the server."""
 
 END_SIGNALS: Final[Farewells] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIGTERM: CloseCode.GOING_AWAY}
 """What Ctrl-C and process managers send."""
+
+
+def hangup() -> list[signal.Signals]:
+    """Return the signal that the end of a terminal is, unless it is ignored, as by `nohup`, or Windows has none."""
+    number: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    return [] if number is None or signal.getsignal(number) is signal.SIG_IGN else [number]
 
 
 def print_line(line: str) -> None:
@@ -47,7 +53,8 @@ async def serve_until_signalled(
 
     After the first signal nobody is accepted, every client is told the signal's close code, and handlers have
     `Timeouts.shutdown_grace` to end. After the second they are cancelled. A signal before the server listens ends it
-    without further ado. Signals can be heard in the main thread only.
+    without further ado. The end of the terminal (SIGHUP) means 1001, unless it is ignored. Signals can be heard in the
+    main thread only.
 
     Args:
         serve: called with `task_status=`, which it tells its `Server` once that listens: `App.serve`, or a `partial`.
@@ -61,6 +68,7 @@ async def serve_until_signalled(
         RuntimeError: this is not the main thread.
         trio.Cancelled: as `serve` has it.
     """
+    farewells = {**dict.fromkeys(hangup(), CloseCode.GOING_AWAY), **farewells}
     watch = _Watch(farewells, say, started, farewells if hurried_by is None else hurried_by)
     failure: Exception | None = None
     with trio.open_signal_receiver(*farewells) as signals:
