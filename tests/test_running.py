@@ -92,13 +92,14 @@ async def test_another_signal_may_mean_another_close_code(autojump_clock) -> Non
                 await ws.receive()
 
 
-async def test_the_end_of_the_terminal_is_ignored_if_it_was_before(autojump_clock) -> None:
+@pytest.mark.parametrize("wanted", [signal.SIG_IGN, print], ids=["nohup", "handler"])
+async def test_the_end_of_the_terminal_is_left_to_who_wants_something_of_it(autojump_clock, wanted) -> None:
     served = Served()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(signal.SIGHUP, wanted)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(served.run)
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGHUP) is wanted
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -256,7 +256,8 @@ async def _own_sockets(options: argparse.Namespace, stack: ExitStack) -> list[li
     first: int | None = options.worker_port
     own: list[list[socket.socket]] = []
     for number in range(options.workers if first is not None else 0):
-        own.append(_sockets(await _bind(options.host, first and first + number, None)))  # 0 is any free one
+        port = first + number if first else 0  # any that is free
+        own.append(_sockets(await _bind(options.host, port, None)))
         for each in own[-1]:
             stack.enter_context(each)
     return own

@@ -25,9 +25,9 @@ END_SIGNALS: Final[Farewells] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIG
 
 
 def hangup() -> list[signal.Signals]:
-    """Return the signal that the end of a terminal is, unless it is ignored, as by `nohup`, or Windows has none."""
-    number: signal.Signals | None = getattr(signal, "SIGHUP", None)
-    return [] if number is None or signal.getsignal(number) is signal.SIG_IGN else [number]
+    """Return the signal that the end of a terminal is, unless somebody wants something else of it, as `nohup` does."""
+    number: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+    return [] if number is None or signal.getsignal(number) is not signal.SIG_DFL else [number]
 
 
 def print_line(line: str) -> None:
@@ -53,8 +53,8 @@ async def serve_until_signalled(
 
     After the first signal nobody is accepted, every client is told the signal's close code, and handlers have
     `Timeouts.shutdown_grace` to end. After the second they are cancelled. A signal before the server listens ends it
-    without further ado. The end of the terminal (SIGHUP) means 1001, unless it is ignored. Signals can be heard in the
-    main thread only.
+    without further ado. The end of the terminal (SIGHUP) means 1001, unless it is ignored or the program has a handler
+    for it. Signals can be heard in the main thread only.
 
     Args:
         serve: called with `task_status=`, which it tells its `Server` once that listens: `App.serve`, or a `partial`.
