@@ -481,13 +481,15 @@ async def test_a_signal_while_no_server_runs_ends_the_supervisor_with_its_status
 
 
 @pytest.fixture
-def ignored_hangup():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def hangup(request):
+    """What SIGHUP does at the start, whoever started the tests."""
+    before = signal.signal(signal.SIGHUP, request.param)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
-async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path) -> None:
+@pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True)
+async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path, hangup) -> None:
     supervised = Supervised(tmp_path, IDLE)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervised.run)
@@ -496,7 +498,8 @@ async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path) -> Non
     assert supervised.status == -signal.SIGTERM
 
 
-async def test_with_nohup_it_is_not(tmp_path, ignored_hangup) -> None:
+@pytest.mark.parametrize("hangup", [signal.SIG_IGN], indirect=True)
+async def test_with_nohup_it_is_not(tmp_path, hangup) -> None:
     supervised = Supervised(tmp_path, IDLE)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervised.run)

@@ -45,8 +45,17 @@ async def stubborn(websocket: WebSocket) -> None:
     await trio.sleep_forever()
 
 
+@pytest.fixture
+def hangup(request):
+    """What SIGHUP does at the start, whoever started the tests."""
+    before = signal.signal(signal.SIGHUP, request.param)
+    yield request.param
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number) -> None:
+async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number, hangup) -> None:
     served = Served()
     async with trio.open_nursery() as nursery:
         await nursery.start(served.run)
@@ -92,17 +101,13 @@ async def test_another_signal_may_mean_another_close_code(autojump_clock) -> Non
                 await ws.receive()
 
 
-@pytest.mark.parametrize("wanted", [signal.SIG_IGN, print], ids=["nohup", "handler"])
-async def test_the_end_of_the_terminal_is_left_to_who_wants_something_of_it(autojump_clock, wanted) -> None:
+@pytest.mark.parametrize("hangup", [signal.SIG_IGN, print], ids=["nohup", "handler"], indirect=True)
+async def test_the_end_of_the_terminal_is_left_to_who_wants_something_of_it(autojump_clock, hangup) -> None:
     served = Served()
-    before = signal.signal(signal.SIGHUP, wanted)
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(served.run)
-            assert signal.getsignal(signal.SIGHUP) is wanted
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(served.run)
+        assert signal.getsignal(signal.SIGHUP) is hangup
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def test_a_signal_before_the_server_listens_ends_it(autojump_clock) -> None:
