@@ -33,7 +33,7 @@ from trio_ws.testing import TestClient
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "seeing.md").read_text(encoding="utf-8")
 BASIC = ["connection_id", "path", "peer"]
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Keeper(logging.Handler):
@@ -220,6 +220,18 @@ class TestEveryRecord:
         assert (record.code, record.reason) == (4000, "evil\\n\\x1b[31m")
         assert record.getMessage().endswith("closed with 4000, reason 'evil\\n\\x1b[31m'")
         assert records[-1].reason == record.reason
+
+    async def test_a_restart_is_no_news_of_each_connection(self, nursery, records):
+        server = await serve(nursery)
+        async with open_websocket(server.urls[0], when_peer_leaves="finish") as ws:
+            await ws.send("x")
+            await ws.receive()
+            server.shutdown(1012)
+            with pytest.raises(WebSocketDisconnect, match="1012"):
+                await ws.receive()
+        await gone(server)
+        assert [each.levelname for each in records] == ["DEBUG", "DEBUG"]
+        assert (records[1].code, records[1].closed_by) == (1012, "local")
 
     async def test_an_answer_that_comes_too_late(self, autojump_clock, records):
         async def hesitate(ws: WebSocket) -> None:
