@@ -18,7 +18,7 @@ import ssl
 import sys
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -72,13 +72,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trio-ws", description="WebSockets for Trio: serve an application, look at it, talk to it."
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_routes(commands)
+    _add_connect(commands)
+    return parser
 
+
+def _add_run(commands: _Commands) -> None:
     run = commands.add_parser("run", help="serve an application", allow_abbrev=False)
     run.set_defaults(command=_run)
     run.add_argument("app", metavar="MODULE:APP", help="the application, e.g. chat.main:app; `app` if no name is given")
@@ -109,10 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--drain-delay", type=float, metavar="SECONDS", help="at the end: fail health checks so long")
     run.add_argument("--drain-rate", type=float, metavar="N", help="at the end: say goodbye to so many in a second")
 
+
+def _add_routes(commands: _Commands) -> None:
     routes = commands.add_parser("routes", help="list an application's routes")
     routes.set_defaults(command=_routes)
     routes.add_argument("app", metavar="MODULE:APP", help="the application")
 
+
+def _add_connect(commands: _Commands) -> None:
     connect = commands.add_parser("connect", help="talk to a WebSocket server, line by line")
     connect.set_defaults(command=_connect)
     connect.add_argument("url", metavar="URL", help="a ws or wss URL")
@@ -125,7 +138,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=f"at the end of the input, close when nothing came for so long (0 at a terminal, else {QUIET_SECONDS})",
     )
-    return parser
 
 
 def _count(text: str) -> int:
