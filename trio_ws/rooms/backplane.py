@@ -61,6 +61,8 @@ class Replay:
     """In order; all that is left, if some of it is not."""
     recovered: bool
     """Whether nothing is missing."""
+    had: Callable[[Entry], bool] | None = None
+    """Says of entries that are still to come whether whoever came back has had them all the same; None if of none."""
 
 
 class Log:

@@ -70,6 +70,7 @@ class Room:
         "_on_leave",
         "_opening",
         "_publishers",
+        "_returned",
         "_rooms",
         "_seats",
         "_session",
@@ -86,6 +87,7 @@ class Room:
         self.options = options
         self._rooms = rooms
         self._seats: dict[WebSocket, Seat] = {}
+        self._returned: dict[Seat, Callable[[Entry], bool]] = {}  # what they have had of what is to come
         self._session: Session | None = None
         self._opening: trio.Event | None = None
         self._joiners = 0  # tasks within join(), not members yet
@@ -223,6 +225,8 @@ class Room:
         if since is not None:
             replay = session.log.since(since)
             history, recovered = replay.entries, replay.recovered
+            if replay.had is not None:
+                self._returned[seat] = replay.had
         seat.hand(message for entry in history if (message := self._stamp(entry)) is not None)
         self._callbacks.add(self._on_join, self._rooms.calling, member, self.count)
         return recovered
@@ -232,6 +236,7 @@ class Room:
         seat.depth -= 1
         if not seat.depth:
             del self._seats[websocket]
+            self._returned.pop(seat, None)
             seat.clear()
             self._rooms.backplane.leave(self.name, seat.member.id)
             self._callbacks.add(self._on_leave, self._rooms.calling, seat.member, self.count)
@@ -272,12 +277,14 @@ class Room:
             self._publishers -= 1
 
     def _deliver(self, entry: Entry) -> None:
-        message, exclude = self._stamp(entry), entry.exclude
+        message, exclude, returned = self._stamp(entry), entry.exclude, self._returned
         if message is None:
             return
         hold = entry.more or self._publishers > 1  # what many say at once leaves in few system calls
         for seat in self._seats.values():
             if exclude and seat.member.id in exclude:
+                continue
+            if returned and seat in returned and returned[seat](entry):
                 continue
             if seat.backlog or not seat.channel.offer(message, hold=hold):
                 seat.keep(message)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from trio_ws.errors import BackplaneUnavailable
+from trio_ws.errors import BackplaneError, BackplaneUnavailable
 from trio_ws.rooms.redis.client import is_cluster, is_link_error, refusal
 from trio_ws.rooms.redis.options import Bell
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.local import Local, Own
     from trio_ws.rooms.redis.options import Options
 
 __all__ = ["Call", "Calls", "execute"]
@@ -48,6 +49,8 @@ class Call:
     """Whether somebody waits for what comes of it."""
     outcome: Any = None
     settled: trio.Event = attrs.field(factory=trio.Event)
+    own: Own | None = None
+    """The message, if it is one that members here may have before Redis has answered."""
 
     def settle(self, outcome: Any) -> None:
         """Tell the one that waits."""
@@ -61,10 +64,16 @@ class Call:
 
 
 class Calls:
-    """What waits to be run; see the module."""
+    """What waits to be run; see the module.
 
-    def __init__(self, options: Options) -> None:
+    Args:
+        options: the backplane's.
+        local: is told of messages that are to be published.
+    """
+
+    def __init__(self, options: Options, local: Local) -> None:
         self._options = options
+        self._local = local
         self._places = trio.Semaphore(options.max_waiting)
         self._waiting: deque[Call] = deque()
         self._under_way: list[Call] = []
@@ -84,11 +93,12 @@ class Calls:
         with trio.move_on_after(timeout):
             async with self._places:
                 await self._settled(call)
+        heard = call.own is not None and call.own.heard
         if not call.settled.is_set():
             problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
-            raise BackplaneUnavailable(problem, uncertain=call.sent)
+            raise _also_said(BackplaneUnavailable(problem, uncertain=call.sent), heard=heard)
         if isinstance(call.outcome, Exception):
-            raise refusal(call.outcome) from call.outcome
+            raise _also_said(refusal(call.outcome), heard=heard) from call.outcome
         return call.outcome
 
     async def _settled(self, call: Call) -> None:
@@ -99,9 +109,13 @@ class Calls:
             call.wanted = False
             if call in self._waiting:
                 self._waiting.remove(call)
+            if call.own is not None and not call.settled.is_set():
+                self._local.given_up(call.own, sent=call.sent)
 
     def _enqueue(self, call: Call) -> None:
         call.number, call.sent = next(self._numbers), False
+        if call.own is not None:
+            self._local.numbered(call.own, call.number)
         self._waiting.append(call)
         self._bell.ring()
 
@@ -124,13 +138,21 @@ class Calls:
             for call, outcome in zip(self._under_way, outcomes, strict=True):
                 if is_link_error(outcome):
                     broken = outcome
-                elif outcome == _OVERTAKEN:
+                elif outcome == _OVERTAKEN and call.wanted:
                     self._enqueue(call)
                 else:
-                    call.settle(outcome)
+                    self._settle(call, outcome)
             self._under_way = [call for call in self._under_way if not call.settled.is_set() and call.sent]
             if broken is not None:
                 raise broken
+
+    def _settle(self, call: Call, outcome: Any) -> None:
+        if call.own is not None and call.wanted:
+            if isinstance(outcome, Exception):
+                self._local.given_up(call.own, sent=True)  # an answer before this one may have been lost
+            else:
+                self._local.accepted(call.own, outcome.decode())
+        call.settle(outcome)
 
     def _batch(self) -> list[Call]:
         batch: list[Call] = []
@@ -141,6 +163,15 @@ class Calls:
             size += call.size
             batch.append(call)
         return batch
+
+
+def _also_said(error: BackplaneError, *, heard: bool) -> BackplaneError:
+    """Let an error say that members of this process have had the message that was not published."""
+    if not heard:
+        return error
+    error.local = True
+    error.add_note("The members of the room that are in this process have had the message (local_after).")
+    return error
 
 
 async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequence[Any]:
