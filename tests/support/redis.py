@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -87,6 +88,16 @@ class RedisServer:
             self._process.wait()
             self._process = None
             self.socket.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Let it do nothing until `go_on`, as on a machine that is too busy. It may be killed meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again after `stop`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def ask(self, command: str) -> str:
         """Send one command in its inline form, and return what comes first."""

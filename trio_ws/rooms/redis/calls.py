@@ -49,6 +49,8 @@ class Call:
     """Whether somebody waits for what comes of it."""
     outcome: Any = None
     settled: trio.Event = attrs.field(factory=trio.Event)
+    hint: str = ""
+    """What there is without Redis."""
     own: Own | None = None
     """The message, if it is one that members here may have before Redis has answered."""
 
@@ -96,6 +98,7 @@ class Calls:
         heard = call.own is not None and call.own.heard
         if not call.settled.is_set():
             problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
+            problem += call.hint
             raise _also_said(BackplaneUnavailable(problem, uncertain=call.sent), heard=heard)
         if isinstance(call.outcome, Exception):
             raise _also_said(refusal(call.outcome), heard=heard) from call.outcome

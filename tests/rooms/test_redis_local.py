@@ -1,0 +1,636 @@
+"""Local members are served all along: what a process publishes reaches its own members also while Redis is away.
+
+Then it reaches the others, and nobody has it twice: not when the link breaks while an answer is on its way, not when a
+member comes back, to this process or to another one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
+
+from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
+from trio_ws.prepared import Prepared
+from trio_ws.rooms import Present
+from trio_ws.rooms.redis import RedisBackplane, link
+from trio_ws.rooms.redis.feed import Feed, Record, Subscription
+from trio_ws.rooms.redis.local import Local, Own
+from trio_ws.rooms.redis.options import Options
+
+from .conformance import NOBODY, Ear
+from .hall import Guest, Hall, open_hall
+
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+
+QUICK = {"command_timeout": 1, "poll_interval": 0.2, "publish_timeout": 30}
+NEVER_ALONE = 1000
+"""Seconds of `local_after`: so nothing but a broken link makes it begin."""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links are made anew at once, however often they break."""
+    monkeypatch.setattr(link, "_LONGEST_PAUSE", 0.05)
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@asynccontextmanager
+async def processes(redis: RedisServer, **options: object) -> AsyncIterator[tuple[Line, RedisBackplane, RedisBackplane]]:
+    """A backplane behind a line that can be cut, and one that notices nothing."""
+    async with line_to(redis) as line:
+        far = RedisBackplane(line.url, **{**QUICK, "local_after": NEVER_ALONE, **options})
+        near = RedisBackplane(redis.url, **QUICK)
+        async with far.running(), near.running():
+            yield line, far, near
+
+
+async def say(backplane: RedisBackplane, *texts: object) -> list[str]:
+    return [await backplane.publish("room", Prepared(str(text)), NOBODY) for text in texts]
+
+
+async def until(condition) -> None:
+    with trio.fail_after(30):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+async def until_broken(backplane: RedisBackplane) -> None:
+    await until(lambda: not backplane._local._linked)
+
+
+def texts(numbers: range) -> list[str]:
+    return [str(number) for number in numbers]
+
+
+# --- who hears what, and when -------------------------------------------------------------------------------------
+
+
+async def test_who_is_cut_off_hears_its_own_at_once_and_the_others_afterwards(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there, ids = Ear(), Ear(), []
+        async with far.subscribe("room", here, history=100) as log, near.subscribe("room", there, history=100):
+            await say(near, "before")
+            await here.hears(1)
+            line.cut_off()
+            await until_broken(far)
+            async with trio.open_nursery() as nursery:
+
+                async def publish(number: int) -> None:
+                    ids.extend(await say(far, number))
+
+                for number in range(20):
+                    nursery.start_soon(publish, number)
+                await here.hears(21)
+                await say(near, "elsewhere")
+                assert ids == [], "nothing is acknowledged before it is in the stream"
+                await there.hears(2)
+                assert there.data == ["before", "elsewhere"]
+                assert [entry.message.data for entry in log] == here.data
+                line.mend()
+            await there.hears(22)
+            await say(near, "end")
+            await here.hears(23)
+            await there.hears(23)
+        early = sorted(here.data[1:21], key=int)
+        assert early == texts(range(20))
+        assert here.data[21:] == ["elsewhere", "end"]
+        assert sorted(there.data[2:22], key=int) == early
+        assert sorted(ids) == sorted(there.ids[2:22])
+        assert [entry.message.data for entry in log] == there.data, "the log is the stream's again"
+        assert [entry.id for entry in log] == there.ids
+
+
+async def test_the_order_of_one_publisher_is_kept_through_a_cut(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, *range(200))
+                for known in (20, 60, 120):
+                    await here.hears(known)
+                    line.cut_off()
+                    await until_broken(far)
+                    await trio.sleep(0.01)
+                    line.mend()
+            await here.hears(200)
+            await there.hears(200)
+            await say(near, "end")
+            await here.hears(201)
+        assert here.data == there.data == [*texts(range(200)), "end"]
+
+
+async def test_a_redis_that_is_too_slow_is_waited_for_only_so_long(redis) -> None:
+    async with processes(redis, local_after=0.05, command_timeout=60, publish_timeout=60) as (_, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            await say(far, "before")
+            await here.hears(1)
+            redis.stop()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, *range(3))
+                await here.hears(2)
+                nursery.start_soon(say, far, "of another task")
+                await here.hears(3)
+                redis.go_on()
+            await there.hears(5)
+            await say(near, "end")
+            await until(lambda: here.data[-1] == "end")
+        assert here.data[:3] == ["before", "0", "of another task"]
+        assert Counter(here.data) == Counter(there.data) == Counter(["before", "end", "of another task", "0", "1", "2"])
+
+
+async def test_all_wait_for_the_one_order_if_that_is_asked_for(redis) -> None:
+    async with processes(redis, local_after=None) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            line.cut_off()
+            async with trio.open_nursery() as nursery:
+                for number in range(5):
+                    nursery.start_soon(say, far, number)
+                calls = far._running_calls
+                await until(lambda: len(calls._waiting) + len(calls._under_way) == 5)
+                await until_broken(far)
+                await say(near, "elsewhere")
+                assert here.data == []
+                line.mend()
+            await here.hears(6)
+        assert here.ids == there.ids
+
+
+async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
+    """It is in the stream already when the link breaks; the publisher does not know."""
+    async with processes(redis) as (line, far, near):
+        here, there, ids = Ear(), Ear(), []
+        await say(far, "so that there is a connection for it")
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.deaf = True
+            async with trio.open_nursery() as nursery:
+
+                async def publish() -> None:
+                    ids.extend(await say(far, "once"))
+
+                nursery.start_soon(publish)
+                await there.hears(1)
+                line.cut_off()
+                await here.hears(1)
+                line.deaf = False
+                line.mend()
+            await say(near, "end")
+            await here.hears(2)
+        assert here.data == there.data == ["once", "end"]
+        assert ids == there.ids[:1]
+        assert [entry.id for entry in log][1:] == there.ids
+
+
+async def test_a_message_that_was_acknowledged_and_not_read_is_handed_on_when_the_link_breaks(redis) -> None:
+    async with processes(redis) as (line, far, _near):
+        here = Ear()
+        async with far.subscribe("room", here, history=5):
+            own = far._local.own("room", Prepared("acknowledged"), NOBODY)
+            far._local.numbered(own, 1000)
+            far._local.accepted(own, f"{2**62}-1")
+            line.cut_off()
+            await here.hears(1)
+            line.mend()
+            await until(lambda: far._local._linked)
+            assert here.data == ["acknowledged"]
+
+
+# --- what publishers are told -------------------------------------------------------------------------------------
+
+
+async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None:
+    async with processes(redis, publish_timeout=0.2) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.cut_off()
+            await until_broken(far)
+            with pytest.raises(BackplaneUnavailable, match="publish_timeout") as caught:
+                await say(far, "never acknowledged")
+            assert (caught.value.local, caught.value.uncertain) == (True, False)
+            assert "members of the room that are in this process have had the message" in caught.value.__notes__[0]
+            assert here.data == ["never acknowledged"]
+            assert list(log) == [], "it will not be in the stream"
+            with pytest.raises(BackplaneUnavailable) as caught:
+                await far.publish("a room that nobody here is in", Prepared("?"), NOBODY)
+            assert not caught.value.local
+            line.mend()
+            await until(lambda: far._local._linked)
+            while not there.entries:
+                try:
+                    await say(far, "afterwards")
+                except BackplaneUnavailable:  # the machine is busy
+                    continue
+            await until(lambda: "afterwards" in here.data)
+        assert there.data[0] == "afterwards"
+        assert far._local._rooms == {}
+
+
+async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here = Ear()
+        async with far.subscribe("room", here, history=0):
+            line.cut_off()
+            await until_broken(far)
+            redis.ask("CONFIG SET maxmemory 1mb")
+            async with trio.open_nursery() as nursery:
+
+                async def publish() -> None:
+                    with pytest.raises(BackplaneFull) as caught:
+                        await say(far, "no room")
+                    assert caught.value.local
+
+                nursery.start_soon(publish)
+                await here.hears(1)
+                line.mend()
+            redis.ask("CONFIG SET maxmemory 0")
+            await say(near, "end")
+            await here.hears(2)
+        assert here.data == ["no room", "end"]
+
+
+async def test_a_cancelled_publisher_takes_back_what_nobody_has_had(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.cut_off()
+            await until_broken(far)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, "cancelled")
+                await here.hears(1)
+                nursery.cancel_scope.cancel()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await say(far, "cancelled before it was said")
+            assert list(log) == []
+            line.mend()
+            await say(far, "end")
+            await here.hears(2)
+            await there.hears(1)
+        assert (here.data, there.data) == (["cancelled", "end"], ["end"])
+
+
+# --- coming and coming back ---------------------------------------------------------------------------------------
+
+
+def stamp(identifier: str, message: str | bytes) -> str:
+    return f"{message!s} {identifier}"
+
+
+class Place:
+    """A process with connections, and the room, in which what is said is followed by its id."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self.room = hall.room("room", history=5, stamp=stamp)
+
+    @asynccontextmanager
+    async def member(self, since: str | None = None) -> AsyncIterator[tuple[Guest, bool | None]]:
+        guest = await self._hall.guest()
+        async with (joining := self.room.join(guest.websocket, since=since)):
+            yield guest, joining.recovered
+
+
+@asynccontextmanager
+async def places(redis: RedisServer) -> AsyncIterator[tuple[Line, Place, Place]]:
+    """A process behind a line that can be cut, and one that notices nothing."""
+    async with line_to(redis) as line:
+        far = RedisBackplane(line.url, **{**QUICK, "local_after": NEVER_ALONE})
+        near = RedisBackplane(redis.url, **QUICK)
+        brief = {"timeouts": Timeouts(ping_interval=None, close_timeout=0.05)}
+        async with open_hall(backplane=far, **brief) as left, open_hall(backplane=near, **brief) as right:
+            yield line, Place(left), Place(right)
+
+
+async def heard(guest: Guest, *said: str) -> str:
+    """See that a guest hears just that, and return the last id."""
+    found = [text.split() for text in await guest.heard(len(said))]
+    assert [text for text, _ in found] == [*said]
+    return found[-1][1]
+
+
+async def test_who_comes_back_gets_nothing_twice_and_misses_nothing_wherever_it_comes_back(redis) -> None:
+    async with places(redis) as (line, left, right), left.member() as (ann, _), right.member() as (bob, _):
+        await left.room.publish("before")
+        before = await heard(ann, "before")
+        assert await heard(bob, "before") == before
+        line.cut_off()
+        await until_broken(left.room._rooms.backplane)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(left.room.publish, "own")
+            own = await heard(ann, "own")
+            async with (
+                right.member(since=own) as (cid, recovered),
+                left.member(since=own) as (dan, too),
+                left.member(since=before) as (eve, also),
+                left.member() as (fay, _),
+            ):
+                assert (recovered, too, also) == (True, True, True)
+                assert await heard(eve, "own") == await heard(fay, "before", "own") == own
+                await right.room.publish("elsewhere")
+                await heard(bob, "elsewhere")
+                line.mend()
+                for guest in (ann, cid, dan, eve, fay):
+                    last = await heard(guest, "elsewhere")
+                    assert guest is cid or "~" in last, "it says that its own have been heard too"
+                await heard(bob, "own")
+                async with right.member(since=last) as (gus, recovered), right.member(since=own) as (hal, too):
+                    assert (recovered, too) == (True, True)
+                    await heard(hal, "elsewhere")
+                    await right.room.publish("end")
+                    for guest in (ann, bob, cid, dan, eve, fay, gus, hal):
+                        await heard(guest, "end")
+        async with right.member(since=before) as (ian, recovered), left.member(since=before) as (joy, too):
+            assert (recovered, too) == (True, True)
+            for guest in (ian, joy):
+                await heard(guest, "elsewhere", "own", "end")
+
+
+@pytest.mark.parametrize("since", ["0-0~", "0-0~a-", "0-0~-1", "0-0~a-x", "0-0~a-" + 5000 * "1", "~", "0-0~a-1"])
+async def test_what_is_no_id_has_just_not_recovered(redis, since) -> None:
+    async with processes(redis) as (_, far, _near), far.subscribe("room", Ear(), history=5) as log:
+        await say(far, "said")
+        assert not log.since(since).recovered
+        assert log.since(since).had is None
+
+
+# --- piece by piece, without a Redis ------------------------------------------------------------------------------
+
+
+class Desk:
+    """What one process has of one room, where each step is the test's."""
+
+    def __init__(self, **options: object) -> None:
+        self.feeds: dict[str, Feed] = {}
+        self.local = Local(Options(**options), "me", self.feeds)
+        self.feed = self.feeds["room"] = Feed("room", self.local)
+        self.feed.begin([])
+        self.ear = Ear()
+        self.lost: list[int | None] = []
+        self.subscription = Subscription(self.feed, self.local, self.ear, self.lost.append, 5)
+        self.feed.subscriptions.append(self.subscription)
+        self.log = self.subscription.log
+
+    def publish(self, number: int) -> Own:
+        own = self.local.own("room", Prepared(str(number)), NOBODY)
+        assert own is not None
+        self.local.numbered(own, number)
+        return own
+
+    def cut(self) -> None:
+        self.local.link(there=False)
+        self.local._turn()
+
+    def read(self, number: int, place: int, publisher: str = "me") -> None:
+        record = Record(f"5-{place}", Prepared(str(number)), NOBODY, place=place, publisher=publisher, number=number)
+        self.feed.take([record])
+        self.local.passed("room")
+
+
+@pytest.mark.parametrize("settle", ["accepted", "given up"])
+async def test_nothing_overtakes_what_may_be_older_than_the_subscription(settle) -> None:
+    desk = Desk()
+    older = desk.publish(1)
+    desk.subscription.open()
+    desk.publish(2)
+    desk.cut()
+    assert desk.ear.data == [], "the first one may be in the history that the subscription has begun with"
+    if settle == "accepted":
+        desk.local.accepted(older, "5-1")
+    else:
+        desk.local.given_up(older, sent=True)
+    desk.local._turn()
+    assert desk.ear.data == (["1", "2"] if settle == "accepted" else ["2"])
+    desk.local.given_up(older, sent=True)
+    desk.local._turn()
+
+
+async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
+    desk = Desk()
+    desk.subscription.open()
+    first = desk.publish(1)
+    desk.cut()
+    desk.local.link(there=True)
+    second = desk.publish(2)
+    desk.local.numbered(first, 3)
+    assert desk.ear.data == ["1", "2"], "the second has to come before the third, as the first is now"
+    desk.local.numbered(second, 4)
+    third = desk.publish(5)
+    desk.local.numbered(third, 6)
+    desk.read(3, place=1)
+    desk.read(4, place=2)
+    desk.read(6, place=3)
+    assert desk.ear.data == ["1", "2", "6"]
+    assert desk.subscription.had == {}
+    assert desk.local._rooms == {}
+
+
+async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks() -> None:
+    desk = Desk(max_waiting=2)
+    desk.subscription.open()
+    desk.local.link(there=True)
+    desk.read(1, place=1, publisher="another")
+    for number in (1, 2, 3):
+        desk.local.accepted(desk.publish(number), f"5-{number + 1}")
+    assert desk.ear.data == ["1", "1"]
+    assert not desk.log.since("5-1").recovered
+    desk.read(1, place=2)
+    assert desk.log.since("5-1").recovered
+    desk.feed.subscriptions.clear()
+    for number in (4, 5):
+        desk.local.accepted(desk.publish(number), f"5-{number + 1}")
+    assert list(desk.local._rooms["room"]) == [4, 5]
+
+
+async def test_numbers_that_are_known_again_are_bounded() -> None:
+    desk = Desk(max_waiting=1)
+    desk.subscription.open()
+    desk.cut()
+    for number in range(1, 10):
+        own = desk.publish(number)
+        desk.local._turn()
+        desk.local.given_up(own, sent=True)
+    assert len(desk.subscription.had) == 4
+    for number in range(1, 10):
+        desk.read(number, place=number)
+    assert desk.ear.data == texts(range(1, 10))
+
+
+async def test_what_redis_has_lost_is_not_waited_for() -> None:
+    desk = Desk()
+    desk.subscription.open()
+    for number in (1, 2):
+        own = desk.publish(number)
+    desk.cut()
+    desk.local.accepted(own, "5-2")
+    assert [entry.message.data for entry in desk.log] == ["1", "2"]
+    desk.read(7, place=7, publisher="another")
+    assert desk.lost == [6], "the messages of this process among them"
+    assert not desk.log.since("5-1").recovered
+    assert [entry.message.data for entry in desk.log] == ["7", "1", "2"], "the first one is on its way"
+    desk.local.given_up(desk.local._rooms["room"][1], sent=True)
+    desk.read(8, place=8, publisher="another")
+    assert [entry.message.data for entry in desk.log] == ["7", "8"]
+    assert desk.ear.data == ["1", "2", "7", "8"]
+
+
+async def test_what_nobody_here_will_read_is_not_kept() -> None:
+    desk = Desk()
+    desk.feed.position = None
+    for number in (1, 2):
+        own = desk.publish(number)
+    desk.local.accepted(own, "5-2")
+    assert list(desk.local._rooms["room"]) == [1]
+    desk.feed.position = "0-0"
+    desk.local.accepted(desk.publish(3), "5-3")
+    del desk.feeds["room"]
+    desk.local.passed("room")
+    assert list(desk.local._rooms["room"]) == [1]
+    desk.local.accepted(desk.local._rooms["room"][1], "5-4")
+    assert desk.local._rooms == {}
+
+
+async def test_an_error_in_one_who_hears_is_logged_and_the_next_message_is_handed_on(redis, caplog) -> None:
+    async with processes(redis) as (line, far, _near):
+        ear = Ear()
+
+        def deliver(entry) -> None:
+            ear(entry)
+            if entry.message.data == "wrong":
+                raise ZeroDivisionError
+
+        async with far.subscribe("room", deliver, history=0):
+            line.cut_off()
+            await until_broken(far)
+            async with trio.open_nursery() as nursery:
+                for text in ("wrong", "right"):
+                    nursery.start_soon(say, far, text)
+                await ear.hears(2)
+                line.mend()
+            assert sorted(ear.data) == ["right", "wrong"]
+            assert "error in what hears the room 'room'" in caplog.text
+
+
+# --- presence -----------------------------------------------------------------------------------------------------
+
+
+async def test_who_is_cut_off_is_not_present_elsewhere_and_then_is_again(redis) -> None:
+    async def present(count: int) -> None:
+        with trio.fail_after(30):
+            while len(await near.presence("room")) != count:
+                await trio.sleep(0.01)
+
+    async with processes(redis, presence_timeout=0.3, publish_timeout=0.2) as (line, far, near):
+        far.enter("room", Present("a-1", {"user": "Ann"}))
+        far.enter("room", Present("a-2", {}))
+        near.enter("room", Present("b-1", {}))
+        await present(3)
+        line.cut_off()
+        await present(1)
+        with pytest.raises(BackplaneUnavailable, match=r"room\.members"):
+            await far.presence("room")
+        far.leave("room", "a-2")
+        line.mend()
+        await present(2)
+
+
+# --- faults at any moment -----------------------------------------------------------------------------------------
+
+
+class Chorus:
+    """Publishers, each of which says numbers one after the other, in two processes, and one who listens in each."""
+
+    def __init__(self, *backplanes: RedisBackplane) -> None:
+        self._backplanes = backplanes
+        self.ears = [Ear() for _ in backplanes]
+        self.acknowledged: list[str] = []
+        self.over = False
+
+    async def sing(self, count: int, disturb: Callable[[], Awaitable[None]]) -> None:
+        """Publish from three tasks of each process, while something else happens; then wait for all to be heard."""
+        here, there = self._backplanes
+        with trio.fail_after(120):
+            async with here.subscribe("room", self.ears[0], history=0), there.subscribe("room", self.ears[1], history=0):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(disturb)
+                    async with trio.open_nursery() as singers:
+                        for voice in range(6):
+                            singers.start_soon(self._voice, self._backplanes[voice % 2], voice, count)
+                    self.over = True
+                for ear in self.ears:
+                    await ear.hears(6 * count)
+                await say(there, "end")
+                for ear in self.ears:
+                    await ear.hears(6 * count + 1)
+
+    async def _voice(self, backplane: RedisBackplane, voice: int, count: int) -> None:
+        for number in range(count):
+            self.acknowledged += await say(backplane, f"{voice} {number}")
+
+    def check(self, count: int) -> None:
+        """Everybody has heard everything once, that of each publisher in order."""
+        said = {f"{voice} {number}" for voice in range(6) for number in range(count)}
+        assert len(set(self.acknowledged)) == len(self.acknowledged) == len(said)
+        for ear in self.ears:
+            assert Counter(ear.data) == Counter([*said, "end"])
+            for voice in range(6):
+                numbers = [str(text).split()[1] for text in ear.data if str(text).startswith(f"{voice} ")]
+                assert numbers == texts(range(count))
+            known = [identifier for identifier in ear.ids[:-1] if "~" not in identifier]
+            assert set(known) <= set(self.acknowledged)
+
+
+@pytest.mark.parametrize(("seed", "local_after"), [(1, 0), (2, 0.005), (3, NEVER_ALONE), (4, NEVER_ALONE)])
+async def test_everybody_hears_everything_once_while_links_break_with_answers_in_flight(
+    redis, seed, local_after
+) -> None:
+    chance = random.Random(seed)
+    options = {**QUICK, "publish_timeout": 100, "local_after": local_after}
+    async with line_to(redis) as one, line_to(redis) as two:
+        backplanes = [RedisBackplane(line.url, **options) for line in (one, two)]
+        chorus = Chorus(*backplanes)
+
+        async def disturb() -> None:
+            while not chorus.over:
+                line = chance.choice((one, two))
+                line.deaf = chance.random() < 0.7
+                await trio.sleep(chance.uniform(0, 0.01))
+                line.cut_off()
+                await trio.sleep(chance.uniform(0, 0.02))
+                line.deaf = False
+                line.mend()
+                await trio.sleep(chance.uniform(0, 0.05))
+
+        async with backplanes[0].running(), backplanes[1].running():
+            await chorus.sing(40, disturb)
+            assert [backplane._local._rooms for backplane in backplanes] == [{}, {}]
+    chorus.check(40)
+
+
+async def test_everybody_hears_everything_once_while_redis_is_killed_again_and_again() -> None:
+    options = {**QUICK, "publish_timeout": 100}
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as redis:
+        backplanes = [RedisBackplane(redis.url, **options) for _ in range(2)]
+        chorus = Chorus(*backplanes)
+
+        async def disturb() -> None:
+            for kill in range(1, 6):
+                await until(lambda kill=kill: len(chorus.acknowledged) >= 50 * kill)
+                redis.kill()
+                await trio.sleep(0.02)
+                await trio.to_thread.run_sync(redis.start)
+
+        async with backplanes[0].running(), backplanes[1].running():
+            await chorus.sing(50, disturb)
+    chorus.check(50)
