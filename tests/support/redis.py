@@ -170,13 +170,12 @@ class Line:
                                 nursery.start_soon(self._carry, trio.SocketStream(connection))
 
     async def _carry(self, near: trio.SocketStream) -> None:
-        try:
-            far = await trio.open_unix_socket(str(self._server.socket))
-        except OSError:
-            await trio.aclose_forcefully(near)
-            return
-        async with near, far:
-            async with trio.open_nursery() as nursery:
+        async with near:
+            try:
+                far = await trio.open_unix_socket(str(self._server.socket))
+            except OSError:
+                return
+            async with far, trio.open_nursery() as nursery:
                 nursery.start_soon(self._copy, near, far, nursery.cancel_scope, False)
                 nursery.start_soon(self._copy, far, near, nursery.cancel_scope, True)
 
