@@ -365,6 +365,74 @@ async def test_what_is_no_id_has_just_not_recovered(redis, since) -> None:
         assert log.since(since).had is None
 
 
+async def test_a_room_that_is_opened_without_redis_misses_nothing_that_was_said_since(redis, caplog) -> None:
+    async with processes(redis, local_after=0.05) as (line, far, near):
+        here, too, there, lost = Ear(), Ear(), Ear(), []
+        async with near.subscribe("room", there, history=0):
+            await say(near, "before")
+            line.cut_off()
+            await until_broken(far)
+            async with far.subscribe("room", here, history=5, gap=lost.append) as log:
+                assert "the room 'room' is opened without Redis: its history is missing" in caplog.text
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(say, far, "own")
+                    await here.hears(1)
+                    async with far.subscribe("room", too, history=5, gap=lost.append) as another:
+                        assert [entry.message.data for entry in log] == ["own"]
+                        assert list(another) == []
+                        assert not log.since(here.ids[0]).recovered
+                        await say(near, "elsewhere")
+                        line.mend()
+                        await there.hears(3)
+                        await say(near, "end")
+                        await until(lambda: here.data[-1:] == too.data[-1:] == ["end"])
+                        since = [[text for text in ear.data if text != "before"] for ear in (here, too)]  # just before
+                        assert since[0] == ["own", "elsewhere", "end"]
+                        assert since[1] == ["elsewhere", "own", "end"], "it came when that was said, and not there yet"
+                        for each in (log, another):
+                            assert [entry.id for entry in each] == there.ids
+                            assert each.since(there.ids[0]).recovered
+        assert there.data == ["before", "elsewhere", "own", "end"]
+        assert lost == []
+
+
+async def test_who_subscribes_without_redis_to_a_room_that_is_open_goes_on_from_there(redis) -> None:
+    async with processes(redis, local_after=0.05) as (line, far, near):
+        first, second = Ear(), Ear()
+        async with far.subscribe("room", first, history=3):
+            await say(near, *range(5))
+            await first.hears(5)
+            line.cut_off()
+            await until_broken(far)
+            async with far.subscribe("room", second, history=2) as log:
+                assert [entry.message.data for entry in log] == ["3", "4"]
+                await say(near, "elsewhere")
+                line.mend()
+                await second.hears(1)
+                await first.hears(6)
+        assert (first.data[5:], second.data) == (["elsewhere"], ["elsewhere"])
+
+
+async def test_a_room_that_waits_for_redis_is_opened_by_it_if_it_comes_in_time(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        ear = Ear()
+        await say(near, "before")
+        line.cut_off()
+        await until_broken(far)
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                async with far.subscribe("room", ear, history=5) as log:
+                    assert [entry.message.data for entry in log] == ["before"]
+                    await say(far, "own")
+                    await ear.hears(1)
+
+            nursery.start_soon(listen)
+            await until(lambda: far._local._opening)
+            line.mend()
+        assert far._local._opening == {}
+
+
 # --- piece by piece, without a Redis ------------------------------------------------------------------------------
 
 
@@ -402,7 +470,7 @@ class Desk:
 async def test_nothing_overtakes_what_may_be_older_than_the_subscription(settle) -> None:
     desk = Desk()
     older = desk.publish(1)
-    desk.subscription.open()
+    desk.subscription.begin([])
     desk.publish(2)
     desk.cut()
     assert desk.ear.data == [], "the first one may be in the history that the subscription has begun with"
@@ -418,7 +486,7 @@ async def test_nothing_overtakes_what_may_be_older_than_the_subscription(settle)
 
 async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
     desk = Desk()
-    desk.subscription.open()
+    desk.subscription.begin([])
     first = desk.publish(1)
     desk.cut()
     desk.local.link(there=True)
@@ -438,7 +506,7 @@ async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
 
 async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks() -> None:
     desk = Desk(max_waiting=2)
-    desk.subscription.open()
+    desk.subscription.begin([])
     desk.local.link(there=True)
     desk.read(1, place=1, publisher="another")
     for number in (1, 2, 3):
@@ -455,7 +523,7 @@ async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks()
 
 async def test_numbers_that_are_known_again_are_bounded() -> None:
     desk = Desk(max_waiting=1)
-    desk.subscription.open()
+    desk.subscription.begin([])
     desk.cut()
     for number in range(1, 10):
         own = desk.publish(number)
@@ -469,7 +537,7 @@ async def test_numbers_that_are_known_again_are_bounded() -> None:
 
 async def test_what_redis_has_lost_is_not_waited_for() -> None:
     desk = Desk()
-    desk.subscription.open()
+    desk.subscription.begin([])
     for number in (1, 2):
         own = desk.publish(number)
     desk.cut()

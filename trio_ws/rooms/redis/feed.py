@@ -6,6 +6,7 @@ its number when it is read, and is not delivered again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from trio_ws.rooms.redis.local import Local
 
 __all__ = ["BEGINNING", "Cursor", "Feed", "Record", "Subscription", "Window", "order"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 BEGINNING: Final = "0-0"
 """The id before that of a stream's first entry."""
@@ -97,6 +100,10 @@ class Window(Log):
         unseen = tuple(entry for entry in entries if not cursor.covers(entry))
         return Replay(unseen, recovered=True, had=cursor.covers)
 
+    def records(self) -> list[Record]:
+        """Return what was read."""
+        return [entry for entry in super().__iter__() if isinstance(entry, Record)]
+
     def __iter__(self) -> Iterator[Entry]:
         return iter((*super().__iter__(), *self._handed()))
 
@@ -120,19 +127,43 @@ class Subscription:
         self.gap: GapHandler = gap
         self.size: int = history
         self.opened: trio.Event = trio.Event()
+        """Set when it is handed what is said, from here or from the stream."""
+        self.begun: bool = False
+        """Whether it goes on with what is read from the stream."""
+        self.since: float = 0.0
+        """When it was opened."""
         self.first: int = 0
         """Messages of this process with greater numbers were published since it was opened."""
         self.had: dict[int, None] = {}
         """The numbers of those that it was handed and that have not been read, oldest first."""
+        self._feed = feed
         self._deliver = deliver
         self._local = local
         self._newest = 0
         self._forgotten = 0
 
-    def open(self) -> None:
-        """Begin to be handed what is said."""
-        self.first = self._local.newest
-        self.opened.set()
+    def begin(self, records: Iterable[Record]) -> None:
+        """Go on with what will be read, after entries that are given; it is open, if it was not before."""
+        self.begun = True
+        for record in records:
+            self.log.append(record)
+            self._has_had(record)
+            self._local.read(self._feed.room, record)
+        self._open()
+
+    def open_alone(self) -> None:
+        """Be opened without Redis, and go on from where the feed is; from now on, if nothing was read."""
+        if self._feed.position is None:
+            logger.warning("the room %r is opened without Redis: its history is missing", self._feed.room)
+            self._open()
+        else:
+            self.begin(max((each.log.records() for each in self._feed.subscriptions), key=len))
+
+    def _open(self) -> None:
+        if not self.opened.is_set():
+            self.first = self._local.newest
+            self.since = trio.current_time()
+            self.opened.set()
 
     def hand(self, record: Record, limit: int) -> None:
         """Be handed a message that was not read; `limit` is of how many such numbers are known again."""
@@ -152,18 +183,23 @@ class Subscription:
     def take(self, record: Record) -> None:
         """Be handed an entry that was read, unless it was handed that message before."""
         self.log.append(record)
-        if record.publisher == self._local.process:
-            known = record.number in self.had or record.number <= self._forgotten
-            while self.had and next(iter(self.had)) <= record.number:
-                del self.had[next(iter(self.had))]  # those before it are not in the stream, or were read
-            if record.number >= self.log.lacks:
-                self.log.lacks = 0
-            if known:
-                return
+        if self._has_had(record):
+            return
         if self.had:
             cursor = Cursor(record.id, self._local.process, self._newest)
             record = attrs.evolve(record, id=str(cursor))
         self._deliver(record)
+
+    def _has_had(self, record: Record) -> bool:
+        """Say whether it was handed a message before, which is read now."""
+        if record.publisher != self._local.process:
+            return False
+        known = record.number in self.had or record.number <= self._forgotten
+        while self.had and next(iter(self.had)) <= record.number:
+            del self.had[next(iter(self.had))]  # those before it are not in the stream, or were read
+        if record.number >= self.log.lacks:
+            self.log.lacks = 0
+        return known
 
 
 class Feed:
@@ -201,18 +237,22 @@ class Feed:
             self.position, self._place = record.id, record.place
             if self.is_new(record):
                 self._local.read(self.room, record)
-                for subscription in self.opened():
+                for subscription in self._begun():
                     subscription.take(record)
 
     def lose(self, missed: int | None) -> None:
         """Tell the subscribers that entries are lost."""
-        for subscription in self.opened():
+        for subscription in self._begun():
             subscription.log.break_off()
             subscription.gap(missed)
 
-    def opened(self) -> list[Subscription]:
-        """Return the subscriptions that have begun."""
-        return [each for each in self.subscriptions if each.opened.is_set()]
+    def waiting(self, first: Subscription) -> list[Subscription]:
+        """Return those that can begin now: the one that is first, and others that were opened without Redis."""
+        early = [each for each in self.subscriptions if each.opened.is_set() and not each.begun]
+        return early if first in early or first not in self.subscriptions else [*early, first]
+
+    def _begun(self) -> list[Subscription]:
+        return [each for each in self.subscriptions if each.begun]
 
     def begin_again(self, records: Sequence[Record]) -> None:
         """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""

@@ -19,6 +19,7 @@ from trio_ws.errors import BackplaneUnavailable
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.redis.client import is_cluster
 from trio_ws.rooms.redis.feed import BEGINNING, Feed, Record, Subscription, order
+from trio_ws.rooms.redis.keys import NOW
 from trio_ws.rooms.redis.options import Bell
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Feeds:
         self._changed = True
         self._bell.ring()
         try:
-            await self._within_timeout(subscription.opened, f"the room {room!r} could not be opened")
+            with self._local.expects(subscription):
+                await self._within_timeout(subscription.opened, f"the room {room!r} could not be opened")
             yield subscription.log
         finally:
             self._opening.pop(subscription, None)
@@ -184,12 +186,10 @@ class Feeds:
         for subscription, feed in self._opening.items():
             if len(due) < _AT_ONCE and self._keys.news(feed.room).encode() in self._channels:
                 due.setdefault(feed, subscription)  # one at a time for each: the first one decides where it begins
-        for feed in due:
-            if feed.position is not None:
-                await self._catch_up(client, feed)  # what was said before is not for who comes now
+        ends = [await self._end(client, feed, subscription) for feed, subscription in due.items()]
         commands = [
-            methodcaller("xrevrange", self._keys.stream(feed.room), feed.position or "+", "-", count=each.size + 1)
-            for feed, each in due.items()
+            methodcaller("xrevrange", self._keys.stream(feed.room), end, "-", count=each.size + 1)
+            for end, (feed, each) in zip(ends, due.items(), strict=True)
         ]
         answers = await self._ask(client, commands)
         for (feed, subscription), found in zip(due.items(), answers, strict=True):
@@ -197,11 +197,22 @@ class Feeds:
             if feed.position is None:
                 feed.begin(records)
             seen = Feed(feed.room, self._local)
-            for record in filter(seen.is_new, records):
-                subscription.log.append(record)
-            subscription.open()
-            self._opening.pop(subscription, None)  # it may be gone, if it was cancelled meanwhile
+            known = [*filter(seen.is_new, records)]
+            for each in feed.waiting(subscription):  # it may be gone, if it was cancelled meanwhile
+                each.begin(known)
+                del self._opening[each]
             self._news[feed.room] = None
+
+    async def _end(self, client: Client, feed: Feed, subscription: Subscription) -> str:
+        """Return the id up to which entries are from before a subscription."""
+        if feed.position is not None:
+            await self._catch_up(client, feed)  # what was said before is not for who comes now
+            return feed.position
+        if not subscription.opened.is_set():
+            return "+"
+        ask = methodcaller("eval", NOW, keys=[self._keys.stream(feed.room)])
+        (now,) = await self._ask(client, [ask])
+        return str(max(0, int(now - 1000 * (trio.current_time() - subscription.since))))
 
     async def _read(self, client: Client) -> None:
         rooms = [room for room in self._news if room in self._feeds][:_AT_ONCE]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ATTEND", "CHECK", "PRESENCE", "PUBLISH", "Keys"]
+__all__ = ["ATTEND", "CHECK", "NOW", "PRESENCE", "PUBLISH", "Keys"]
 
 
 class Keys:
@@ -54,6 +54,9 @@ class Keys:
 
 CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
 """See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
+
+NOW: Final = "local time = redis.call('TIME') return time[1] * 1000 + math.floor(time[2] / 1000)"
+"""Answer the time in ms, as ids of entries have it, where a stream is. Key: the stream."""
 
 PUBLISH: Final = """\
 local known = redis.call('HGET', KEYS[2], ARGV[8])

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -67,6 +68,7 @@ class Local:
         self._unread: dict[Own, None] = {}  # those that are in the stream, oldest first
         self._again: set[str] = set()  # rooms with something that is due
         self._blocked: set[str] = set()  # rooms in which something that is due has to wait for another message
+        self._opening: dict[Subscription, float] = {}  # and when to open them without Redis
         self._linked = False
         self._wakes = math.inf  # when the task looks again, if nobody rings
         self._bell = Bell()
@@ -134,12 +136,23 @@ class Local:
     # --- what reading tells --------------------------------------------------------------------------------------
 
     def read(self, room: str, record: Record) -> None:
-        """A message was read from the stream."""
+        """An entry of a room's stream was read."""
         if record.publisher == self.process:
             own = self._rooms.get(room, {}).get(record.number)
             if own is not None:
                 own.heard = True
                 self._forget(own)
+
+    @contextmanager
+    def expects(self, subscription: Subscription) -> Iterator[None]:
+        """Within it a subscription is to be opened: by whoever reads, but without Redis if there is none."""
+        if self._active:
+            self._opening[subscription] = trio.current_time() + self._after
+            self._bell.ring()
+        try:
+            yield
+        finally:
+            self._opening.pop(subscription, None)
 
     def passed(self, room: str) -> None:
         """A room was read on, or is read no more: what Redis has lost before that will not be read."""
@@ -188,7 +201,17 @@ class Local:
             self._make_due(own)
         for room in [*self._again]:
             self._hand(room)
-        return next(iter(self._clock)).due if self._clock else math.inf
+        due = [next(iter(self._clock)).due] if self._clock else []
+        return min([*due, *self._open(now)], default=math.inf)
+
+    def _open(self, now: float) -> Collection[float]:
+        """Open what cannot be opened otherwise; return when there will be more to open."""
+        if self._linked:
+            return ()
+        for subscription in [each for each, due in self._opening.items() if due <= now]:
+            del self._opening[subscription]
+            subscription.open_alone()
+        return self._opening.values()
 
     def _make_due(self, own: Own) -> None:
         own.due = 0
@@ -231,7 +254,7 @@ class Local:
 
     def _subscriptions(self, room: str) -> list[Subscription]:
         feed = self._feeds.get(room)
-        return [] if feed is None else feed.opened()
+        return [] if feed is None else [each for each in feed.subscriptions if each.opened.is_set()]
 
     def _forget(self, own: Own) -> None:
         mine = self._rooms.get(own.room, {})
