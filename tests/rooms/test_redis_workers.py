@@ -227,7 +227,12 @@ async def publish_and_kill(count: int, kills: int, local_after: float | None) ->
     acknowledged in the last second may be gone.
     """
     durable = ("--appendonly", "yes", "--appendfsync", "always")
-    options = {"publish_timeout": PATIENCE, "stream_length": 2 * count, "command_timeout": 5, "local_after": local_after}
+    options = {
+        "publish_timeout": PATIENCE,
+        "stream_length": 2 * count,
+        "command_timeout": 5,
+        "local_after": local_after,
+    }
     acknowledged: list[str] = []
     heard: dict[str, list[dict[str, Any]]] = {"one": [], "two": []}
     with redis_server(*durable) as redis:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trio_ws.prepared import Prepared
 
-__all__ = ["Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber"]
+__all__ = ["Ahead", "Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber"]
 
 
 @attrs.frozen(eq=False)
@@ -53,6 +53,19 @@ class Present:
     """What it was joined with."""
 
 
+class Ahead(ABC):
+    """What somebody has had of entries that are still to come: it was elsewhere, where they came earlier."""
+
+    @abstractmethod
+    def take(self, entry: Entry) -> Entry | None:
+        """Return what to hand on for an entry that has come, once for each and in order; None for one it has had."""
+
+    @property
+    @abstractmethod
+    def over(self) -> bool:
+        """Whether all of them have come."""
+
+
 @attrs.frozen
 class Replay:
     """What followed a certain entry."""
@@ -61,8 +74,8 @@ class Replay:
     """In order; all that is left, if some of it is not."""
     recovered: bool
     """Whether nothing is missing."""
-    had: Callable[[Entry], bool] | None = None
-    """Says of entries that are still to come whether whoever came back has had them all the same; None if of none."""
+    ahead: Ahead | None = None
+    """What whoever came back has had of the entries that are still to come; None for nothing."""
 
 
 class Log:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from trio_ws.rooms.backplane import Entry
+    from trio_ws.rooms.backplane import Ahead, Entry
     from trio_ws.rooms.registry import Rooms
 
 __all__ = ["Joining", "Room", "RoomOptions", "Stamp", "some_of"]
@@ -87,7 +87,7 @@ class Room:
         self.options = options
         self._rooms = rooms
         self._seats: dict[WebSocket, Seat] = {}
-        self._returned: dict[Seat, Callable[[Entry], bool]] = {}  # what they have had of what is to come
+        self._returned: dict[Seat, Ahead] = {}  # those that have had some of what is to come
         self._session: Session | None = None
         self._opening: trio.Event | None = None
         self._joiners = 0  # tasks within join(), not members yet
@@ -225,8 +225,8 @@ class Room:
         if since is not None:
             replay = session.log.since(since)
             history, recovered = replay.entries, replay.recovered
-            if replay.had is not None:
-                self._returned[seat] = replay.had
+            if replay.ahead is not None:
+                self._returned[seat] = replay.ahead
         seat.hand(message for entry in history if (message := self._stamp(entry)) is not None)
         self._callbacks.add(self._on_join, self._rooms.calling, member, self.count)
         return recovered
@@ -277,17 +277,26 @@ class Room:
             self._publishers -= 1
 
     def _deliver(self, entry: Entry) -> None:
-        message, exclude, returned = self._stamp(entry), entry.exclude, self._returned
-        if message is None:
+        common, exclude = self._stamp(entry), entry.exclude
+        if common is None:
             return
         hold = entry.more or self._publishers > 1  # what many say at once leaves in few system calls
         for seat in self._seats.values():
             if exclude and seat.member.id in exclude:
                 continue
-            if returned and seat in returned and returned[seat](entry):
+            message = self._stamp_for(seat, entry) if seat in self._returned else common
+            if message is None:
                 continue
             if seat.backlog or not seat.channel.offer(message, hold=hold):
                 seat.keep(message)
+
+    def _stamp_for(self, seat: Seat, entry: Entry) -> Prepared | None:
+        """Return what a member is sent that has come back from elsewhere; None if it has had that there."""
+        ahead = self._returned[seat]
+        taken = ahead.take(entry)
+        if ahead.over:
+            del self._returned[seat]
+        return None if taken is None else self._stamp(taken)
 
     def _stamp(self, entry: Entry) -> Prepared | None:
         """Return what members are sent for an entry; None if the application's `stamp` fails, which is logged."""

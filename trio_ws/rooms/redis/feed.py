@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from trio_ws.rooms.backplane import Entry, GapHandler, Log, Replay
+from trio_ws.rooms.backplane import Ahead, Entry, GapHandler, Log, Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from trio_ws.rooms.backplane import Subscriber
     from trio_ws.rooms.redis.local import Local
@@ -29,8 +29,10 @@ BEGINNING: Final = "0-0"
 """The id before that of a stream's first entry."""
 _PUBLISHERS: Final = 1024
 """Processes whose messages a feed knows again."""
-_DIGITS: Final = 16
-"""Of a publisher's number, at most: what a client says is looked at, not believed."""
+_MARKS: Final = 16
+"""What an id has besides that of an entry, at most: what a client says is looked at, not believed."""
+_MARK: Final = 32
+"""Characters of one, at most: a process has 16, and a number that takes as many is never reached."""
 
 
 @attrs.frozen(eq=False)
@@ -47,28 +49,63 @@ class Record(Entry):
 
 @attrs.frozen
 class Cursor:
-    """What a member has had: the stream up to an entry, and maybe messages of one process that come behind that."""
+    """What a member has had: the stream up to an entry, and maybe some of what comes behind that."""
 
     position: str
-    publisher: str = ""
-    number: int = 0
-    """The greatest of the publisher's numbers."""
+    had: Mapping[str, int] = attrs.field(factory=dict)
+    """Publishers, and the greatest number of each of which the member has had the messages up to that."""
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Read what `str` has made; any other text is the id of an entry that no stream has."""
-        position, _, rest = text.partition("~")
-        publisher, _, number = rest.rpartition("-")
-        if publisher and number.isdecimal() and len(number) <= _DIGITS:
-            return cls(position, publisher, int(number))
-        return cls(text)
+        position, *marks = text.split("~", _MARKS)
+        had = {publisher: number for publisher, _, number in (mark.rpartition("-") for mark in marks)}
+        if not all(_is_mark(publisher, number) for publisher, number in had.items()):
+            return cls(text)
+        return cls(position, {publisher: int(number) for publisher, number in had.items()})
 
     def __str__(self) -> str:
-        return f"{self.position}~{self.publisher}-{self.number}"
+        return "~".join([self.position, *(f"{publisher}-{number}" for publisher, number in self.had.items())])
 
-    def covers(self, entry: Entry) -> bool:
-        """Say whether it is one of the publisher's messages that the member has had."""
-        return isinstance(entry, Record) and entry.publisher == self.publisher and entry.number <= self.number
+
+def _is_mark(publisher: str, number: str) -> bool:
+    return len(publisher) + len(number) <= _MARK and publisher.isascii() and publisher.isalnum() and number.isdecimal()
+
+
+class HadElsewhere(Ahead):
+    """What a member has had that came back with a cursor.
+
+    Args:
+        had: the cursor's.
+    """
+
+    def __init__(self, had: Mapping[str, int]) -> None:
+        self._had = {**had}
+
+    @property
+    def over(self) -> bool:
+        """See `Ahead.over`."""
+        return not self._had
+
+    def take(self, entry: Entry) -> Entry | None:
+        """See `Ahead.take`; the member is told an id that says what else it has had."""
+        if isinstance(entry, Record):
+            last = self._had.get(entry.publisher, 0)
+            if entry.place and entry.number >= last:
+                self.forget(entry.publisher)
+            if entry.number <= last:
+                return None
+        if not self._had:
+            return entry
+        known = Cursor.parse(entry.id)
+        return attrs.evolve(entry, id=str(Cursor(known.position, {**self._had, **known.had})))
+
+    def forget(self, publisher: str) -> None:
+        """None of a publisher's messages that it has had is still to come."""
+        self._had.pop(publisher, None)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter([*self._had.items()])
 
 
 class Window(Log):
@@ -77,16 +114,18 @@ class Window(Log):
     Args:
         size: how many entries are held of those that were read.
         handed: returns the others.
+        comes: says whether a publisher's message with that number is still to come.
     """
 
-    __slots__ = ("_handed", "lacks")
+    __slots__ = ("_comes", "_handed", "lacks")
 
     lacks: int
     """The publisher's number of a message that was handed on, is to be read, and is not held; 0 for none."""
 
-    def __init__(self, size: int, handed: Callable[[], Sequence[Record]]) -> None:
+    def __init__(self, size: int, handed: Callable[[], Sequence[Record]], comes: Callable[[str, int], bool]) -> None:
         super().__init__(size)
         self._handed = handed
+        self._comes = comes
         self.lacks = 0
 
     def since(self, after: str) -> Replay:
@@ -95,10 +134,14 @@ class Window(Log):
         replay = super().since(cursor.position)
         entries = (*replay.entries, *self._handed())
         recovered = replay.recovered and not self.lacks
-        if not (recovered and cursor.publisher):
+        if not (recovered and cursor.had):
             return Replay(entries, recovered)
-        unseen = tuple(entry for entry in entries if not cursor.covers(entry))
-        return Replay(unseen, recovered=True, had=cursor.covers)
+        ahead = HadElsewhere(cursor.had)
+        unseen = tuple(taken for entry in entries if (taken := ahead.take(entry)) is not None)
+        for publisher, number in ahead:
+            if not self._comes(publisher, number):
+                ahead.forget(publisher)
+        return Replay(unseen, recovered=True, ahead=None if ahead.over else ahead)
 
     def records(self) -> list[Record]:
         """Return what was read."""
@@ -123,7 +166,7 @@ class Subscription:
     """
 
     def __init__(self, feed: Feed, local: Local, deliver: Subscriber, gap: GapHandler, history: int) -> None:
-        self.log: Window = Window(history, lambda: local.handed(feed.room, self, feed.position))
+        self.log: Window = Window(history, lambda: local.handed(feed.room, self, feed.position), self._comes)
         self.gap: GapHandler = gap
         self.size: int = history
         self.opened: trio.Event = trio.Event()
@@ -157,7 +200,8 @@ class Subscription:
             logger.warning("the room %r is opened without Redis: its history is missing", self._feed.room)
             self._open()
         else:
-            self.begin(max((each.log.records() for each in self._feed.subscriptions), key=len))
+            longest = max([each.log.records() for each in self._feed.subscriptions], key=len)
+            self.begin(longest)
 
     def _open(self) -> None:
         if not self.opened.is_set():
@@ -186,9 +230,15 @@ class Subscription:
         if self._has_had(record):
             return
         if self.had:
-            cursor = Cursor(record.id, self._local.process, self._newest)
+            cursor = Cursor(record.id, {self._local.process: self._newest})
             record = attrs.evolve(record, id=str(cursor))
         self._deliver(record)
+
+    def _comes(self, publisher: str, number: int) -> bool:
+        """Say whether it may be handed a message by what is read from now on."""
+        if publisher == self._local.process and number in self.had:
+            return False
+        return self._feed.is_ahead(publisher, number)
 
     def _has_had(self, record: Record) -> bool:
         """Say whether it was handed a message before, which is read now."""
@@ -262,6 +312,10 @@ class Feed:
     def _check(self, place: int) -> None:
         if self._place is not None and place != self._place + 1:
             self.lose(place - self._place - 1 if place > self._place else None)
+
+    def is_ahead(self, publisher: str, number: int) -> bool:
+        """Say whether a publisher's message with that number was not read yet, nor one after it."""
+        return number > self._publishers.get(publisher, 0)
 
     def is_new(self, record: Record) -> bool:
         """Say whether a message was not read before: it may be in the stream twice if Redis lost data between."""

@@ -249,7 +249,7 @@ class Local:
             self._bell.ring()
 
     def _record(self, own: Own, position: str | None, *, more: bool = False) -> Record:
-        cursor = Cursor(position or BEGINNING, self.process, own.number)
+        cursor = Cursor(position or BEGINNING, {self.process: own.number})
         return Record(str(cursor), own.message, own.exclude, more, 0, self.process, own.number)
 
     def _subscriptions(self, room: str) -> list[Subscription]:
