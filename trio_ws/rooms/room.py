@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from inspect import signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 from weakref import WeakKeyDictionary
@@ -15,7 +14,7 @@ import trio
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.backplane import Present
-from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback
+from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback, register
 from trio_ws.rooms.seat import Member, Policy, Seat
 from trio_ws.rooms.session import Session
 from trio_ws.websocket import WebSocket
@@ -113,11 +112,12 @@ class Room:
     async def presence(self) -> tuple[Present, ...]:
         """Return who is in the room, in all processes: one question to the backplane.
 
-        A join or leave in another process may show a moment later; members of a process that died, after the
-        backplane's `presence_timeout` only.
+        A join or leave in another process may show a moment later; members of a process that died, or that is cut off,
+        are gone after the backplane's `presence_timeout` only.
 
         Raises:
-            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over. `members` has those of
+                this process.
             trio.Cancelled: nothing has happened.
         """
         return await self._rooms.backplane.presence(self.name)
@@ -145,7 +145,8 @@ class Room:
             info: anything about the member, for `members`, `presence` and the callbacks.
 
         Raises:
-            BackplaneUnavailable: on entering: the room is not open in this process, and the backplane is away.
+            BackplaneUnavailable: on entering: the room is not open in this process, the backplane is away, and a room
+                may not be opened without it.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
             TypeError: on entering: the info is not JSON, and other processes shall be told of it; likewise ValueError.
             ValueError: on entering: it is a member already, with other info.
@@ -163,11 +164,11 @@ class Room:
         Raises:
             TypeError: it cannot be called with two arguments.
         """
-        return _register(callback, self._on_join)
+        return register(callback, self._on_join)
 
     def on_leave(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each leave, however it came about: a decorator. See `on_join`."""
-        return _register(callback, self._on_leave)
+        return register(callback, self._on_leave)
 
     def on_gap(self, callback: AnyGapCallback) -> AnyGapCallback:
         """Call `callback(room, missed)` when messages are lost that this process should have had: a decorator.
@@ -179,7 +180,7 @@ class Room:
         Raises:
             TypeError: it cannot be called with two arguments.
         """
-        return _register(callback, self._on_gap, "the room and the number of lost messages")
+        return register(callback, self._on_gap, "the room and the number of lost messages")
 
     async def _enter(self, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> bool | None:
         self._joiners += 1
@@ -248,9 +249,10 @@ class Room:
         """Send a message to every member, in all processes. It never waits for a member, but it is a checkpoint.
 
         It returns when the message is certain to be in the room's stream: with Redis, when Redis has said so. All
-        members get the messages of a room in one order. One whose connection has no room for a message gets it
-        later; when more than the room's `backlog` waits for it, the room's `policy` decides. Nobody gets a message
-        that is published while the room has no members.
+        members get the messages of a room in one order; only while Redis is away those of this process get what is
+        published here at once. One whose connection has no room for a message gets it later; when more than the room's
+        `backlog` waits for it, the room's `policy` decides. Nobody gets a message that is published while the room has
+        no members.
 
         Args:
             message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message,
@@ -261,11 +263,13 @@ class Room:
             The id of the message in the room's stream.
 
         Raises:
-            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over. `local` of the error says
+                whether members in this process have had the message.
             BackplaneFull: the backplane has no memory left.
             MessageTooLarge: it is larger than the backplane carries.
             TypeError: it cannot be encoded; likewise ValueError.
-            trio.Cancelled: nobody got it; with Redis, unless it was on its way.
+            trio.Cancelled: nobody got it; with Redis, unless it was on its way, or members of this process had it while
+                Redis was away.
         """
         prepared = Prepared(message)
         seats = (self._seats.get(websocket) for websocket in some_of(exclude))
@@ -394,17 +398,3 @@ def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Iterable[WebS
     if websockets is None:
         return ()
     return (websockets,) if isinstance(websockets, WebSocket) else websockets
-
-
-Registered = TypeVar("Registered", bound=Callable[..., Any])
-
-
-def _register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
-    try:
-        signature(callback).bind(None, 0)
-    except TypeError:
-        problem = f"a room calls {callback!r} with two arguments, {what}: make it take them"
-        raise TypeError(problem) from None
-    if callback not in callbacks:
-        callbacks.append(callback)
-    return callback

@@ -52,6 +52,9 @@ class RedisBackplane(Backplane):
         max_message_size: bytes of one message, at most.
         max_waiting: how many messages of this process wait for Redis at once; further publishers wait before that.
         publish_timeout: seconds for which `publish`, `presence` and a join that opens a room wait for Redis.
+        local_after: seconds after which the members of this process get what is published here without waiting for
+            Redis any longer; at once when the link is known to be broken. So long, too, a join waits for a link before
+            it opens a room without one. None to let all wait for the one order of the stream.
         command_timeout: seconds for which Redis may be silent before the link counts as broken and another is made.
         presence_timeout: seconds for which members of a process are present without a word from it; it gives one in a
             third of that.
