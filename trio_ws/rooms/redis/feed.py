@@ -167,6 +167,7 @@ class Subscription:
 
     def __init__(self, feed: Feed, local: Local, deliver: Subscriber, gap: GapHandler, history: int) -> None:
         self.log: Window = Window(history, lambda: local.handed(feed.room, self, feed.position), self._comes)
+        self.room: str = feed.room
         self.gap: GapHandler = gap
         self.size: int = history
         self.opened: trio.Event = trio.Event()
@@ -174,9 +175,9 @@ class Subscription:
         self.begun: bool = False
         """Whether it goes on with what is read from the stream."""
         self.since: float = 0.0
-        """When it was opened."""
+        """When it was opened without Redis."""
         self.first: int = 0
-        """Messages of this process with greater numbers were published since it was opened."""
+        """Messages of this process with greater numbers are not in what it has begun with."""
         self.had: dict[int, None] = {}
         """The numbers of those that it was handed and that have not been read, oldest first."""
         self._feed = feed
@@ -191,23 +192,20 @@ class Subscription:
         for record in records:
             self.log.append(record)
             self._has_had(record)
-            self._local.read(self._feed.room, record)
-        self._open()
+            self._local.read(self.room, record)
+        if not self.opened.is_set():
+            self.first = self._local.newest
+            self.opened.set()
 
     def open_alone(self) -> None:
         """Be opened without Redis, and go on from where the feed is; from now on, if nothing was read."""
+        self.since = trio.current_time()
+        self.opened.set()
         if self._feed.position is None:
-            logger.warning("the room %r is opened without Redis: its history is missing", self._feed.room)
-            self._open()
+            logger.warning("the room %r is opened without Redis: its history is missing", self.room)
         else:
             longest = max([each.log.records() for each in self._feed.subscriptions], key=len)
             self.begin(longest)
-
-    def _open(self) -> None:
-        if not self.opened.is_set():
-            self.first = self._local.newest
-            self.since = trio.current_time()
-            self.opened.set()
 
     def hand(self, record: Record, limit: int) -> None:
         """Be handed a message that was not read; `limit` is of how many such numbers are known again."""

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -113,7 +114,7 @@ class Local:
             self._forget(own)  # nobody will read it
             return
         self._unread[own] = None
-        self._unblock(own.room)
+        self._unblock(own.room)  # it is known to be behind what any subscription has begun with
         if len(self._unread) > self._most:
             self._shed(next(iter(self._unread)))
 
@@ -131,7 +132,6 @@ class Local:
         self._forget(own)
         for subscription in () if sent else self._subscriptions(own.room):
             subscription.had.pop(own.number, None)
-        self._unblock(own.room)
 
     # --- what reading tells --------------------------------------------------------------------------------------
 
@@ -178,6 +178,7 @@ class Local:
     def link(self, *, there: bool) -> None:
         """There is a link to Redis now, or there is none: then nothing waits for it."""
         self._linked = there
+        self._again.update(self._rooms)
         self._bell.ring()
 
     async def run(self) -> None:
@@ -199,10 +200,10 @@ class Local:
             if self._linked and own.due > now:
                 break
             self._make_due(own)
+        due = [*self._open(now), *(own.due for own in islice(self._clock, 1))]
         for room in [*self._again]:
             self._hand(room)
-        due = [next(iter(self._clock)).due] if self._clock else []
-        return min([*due, *self._open(now)], default=math.inf)
+        return min(due, default=math.inf)
 
     def _open(self, now: float) -> Collection[float]:
         """Open what cannot be opened otherwise; return when there will be more to open."""
@@ -211,6 +212,7 @@ class Local:
         for subscription in [each for each, due in self._opening.items() if due <= now]:
             del self._opening[subscription]
             subscription.open_alone()
+            self._again.add(subscription.room)
         return self._opening.values()
 
     def _make_due(self, own: Own) -> None:
@@ -262,3 +264,4 @@ class Local:
             del self._rooms[own.room]
         self._clock.pop(own, None)
         self._unread.pop(own, None)
+        self._unblock(own.room)
