@@ -89,12 +89,12 @@ class HadElsewhere(Ahead):
 
     def take(self, entry: Entry) -> Entry | None:
         """See `Ahead.take`; the member is told an id that says what else it has had."""
-        if isinstance(entry, Record):
-            last = self._had.get(entry.publisher, 0)
-            if entry.place and entry.number >= last:
-                self.forget(entry.publisher)
-            if entry.number <= last:
-                return None
+        assert isinstance(entry, Record), "nothing else is in a stream"
+        last = self._had.get(entry.publisher, 0)
+        if entry.place and entry.number >= last:
+            self.forget(entry.publisher)
+        if entry.number <= last:
+            return None
         if not self._had:
             return entry
         known = Cursor.parse(entry.id)
