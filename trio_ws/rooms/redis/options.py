@@ -14,7 +14,7 @@ from trio_ws.rooms.redis.keys import Keys
 __all__ = ["Bell", "Options"]
 
 
-_LOCAL_AFTER: Final[float | None] = 1.0
+_LOCAL_AFTER: Final[float | None] = 1
 """Seconds: many times what a message takes through a Redis that is well, and what people hardly notice in a chat."""
 
 
