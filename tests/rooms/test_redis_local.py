@@ -221,10 +221,9 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
             line.cut_off()
             await until_broken(far)
-            with pytest.raises(BackplaneUnavailable, match="publish_timeout") as caught:
+            with pytest.raises(BackplaneUnavailable, match="publish_timeout.*in this process have had it") as caught:
                 await say(far, "never acknowledged")
             assert (caught.value.local, caught.value.uncertain) == (True, False)
-            assert "members of the room that are in this process have had the message" in caught.value.__notes__[0]
             assert here.data == ["never acknowledged"]
             assert list(log) == [], "it will not be in the stream"
             with pytest.raises(BackplaneUnavailable) as caught:

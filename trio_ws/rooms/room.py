@@ -281,14 +281,14 @@ class Room:
             self._publishers -= 1
 
     def _deliver(self, entry: Entry) -> None:
-        common, exclude = self._stamp(entry), entry.exclude
+        common, exclude, returned = self._stamp(entry), entry.exclude, self._returned
         if common is None:
             return
         hold = entry.more or self._publishers > 1  # what many say at once leaves in few system calls
         for seat in self._seats.values():
             if exclude and seat.member.id in exclude:
                 continue
-            message = self._stamp_for(seat, entry) if seat in self._returned else common
+            message = self._stamp_for(seat, entry) if returned and seat in returned else common
             if message is None:
                 continue
             if seat.backlog or not seat.channel.offer(message, hold=hold):

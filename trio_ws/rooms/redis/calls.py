@@ -173,7 +173,7 @@ def _also_said(error: BackplaneError, *, heard: bool) -> BackplaneError:
     if not heard:
         return error
     error.local = True
-    error.add_note("The members of the room that are in this process have had the message (local_after).")
+    error.args = (f"{error} Members of the room that are in this process have had it.",)
     return error
 
 
