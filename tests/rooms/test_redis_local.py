@@ -221,7 +221,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
             line.cut_off()
             await until_broken(far)
-            with pytest.raises(BackplaneUnavailable, match="publish_timeout.*in this process have had it") as caught:
+            with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have had it") as caught:
                 await say(far, "never acknowledged")
             assert (caught.value.local, caught.value.uncertain) == (True, False)
             assert here.data == ["never acknowledged"]
@@ -264,25 +264,54 @@ async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> No
         assert here.data == ["no room", "end"]
 
 
-async def test_a_cancelled_publisher_takes_back_what_nobody_has_had(redis) -> None:
+async def cancelled_when_heard(backplane: RedisBackplane, ear: Ear, *texts: str) -> None:
+    """Publish, and be cancelled when members here have heard it: as one who says something and leaves."""
+    for text in texts:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, backplane, text)
+            await until(lambda text=text: text in ear.data)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_publisher_takes_back_what_nobody_has_had_and_nothing_else(redis) -> None:
     async with processes(redis) as (line, far, near):
         here, there = Ear(), Ear()
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
             line.cut_off()
             await until_broken(far)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(say, far, "cancelled")
-                await here.hears(1)
-                nursery.cancel_scope.cancel()
+            await cancelled_when_heard(far, here, "said", "and left")
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await say(far, "cancelled before it was said")
-            assert list(log) == []
+            assert [entry.message.data for entry in log] == ["said", "and left"]
             line.mend()
             await say(far, "end")
-            await here.hears(2)
-            await there.hears(1)
-        assert (here.data, there.data) == (["cancelled", "end"], ["end"])
+            await here.hears(3)
+            await there.hears(3)
+        assert here.data == there.data == ["said", "and left", "end"]
+        assert far._running_calls._orphans == {}
+
+
+async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) -> None:
+    async with processes(redis, max_waiting=2) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.cut_off()
+            await until_broken(far)
+            await cancelled_when_heard(far, here, "one", "two", "three", "four")
+            assert [entry.message.data for entry in log] == ["three", "four"]
+            next(iter(far._running_calls._orphans)).until = 0
+            line.mend()
+            await say(far, "end")
+            await there.hears(2)
+            assert there.data == ["four", "end"]
+            redis.ask("CONFIG SET maxmemory 1mb")
+            line.cut_off()
+            await until_broken(far)
+            await cancelled_when_heard(far, here, "no room")
+            line.mend()
+            await until(lambda: not far._running_calls._orphans)
+        assert far._local._rooms == {}
 
 
 # --- coming and coming back ---------------------------------------------------------------------------------------

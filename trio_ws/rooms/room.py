@@ -268,8 +268,8 @@ class Room:
             BackplaneFull: the backplane has no memory left.
             MessageTooLarge: it is larger than the backplane carries.
             TypeError: it cannot be encoded; likewise ValueError.
-            trio.Cancelled: nobody got it; with Redis, unless it was on its way, or members of this process had it while
-                Redis was away.
+            trio.Cancelled: nobody got it; with Redis, unless it was on its way. What members of this process have had
+                while Redis was away is put into the stream all the same, within the time that was left to wait.
         """
         prepared = Prepared(message)
         seats = (self._seats.get(websocket) for websocket in some_of(exclude))

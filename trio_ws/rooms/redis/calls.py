@@ -1,11 +1,13 @@
 """Calls: scripts that wait for the link, and the one task that runs them in order.
 
 Whoever asks waits for an event, never for the client: cancelled, it leaves nothing half done there. A call that was
-under way when the link broke is made again over the next one; the script for publishing knows it by its number.
+under way when the link broke is made again over the next one; the script for publishing knows it by its number. What
+members of this process have heard is published also if its publisher is cancelled, so that the others hear it too.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import count
@@ -46,7 +48,9 @@ class Call:
     sent: bool = False
     """Whether it may have been run."""
     wanted: bool = True
-    """Whether somebody waits for what comes of it."""
+    """Whether it is still to be run."""
+    until: float = math.inf
+    """When that ends."""
     outcome: Any = None
     settled: trio.Event = attrs.field(factory=trio.Event)
     hint: str = ""
@@ -79,6 +83,7 @@ class Calls:
         self._places = trio.Semaphore(options.max_waiting)
         self._waiting: deque[Call] = deque()
         self._under_way: list[Call] = []
+        self._orphans: dict[Call, None] = {}  # those that nobody waits for
         self._numbers = count(1)
         self._bell = Bell()
 
@@ -89,10 +94,12 @@ class Calls:
             BackplaneUnavailable: it was not run for certain within `publish_timeout`.
             BackplaneFull: Redis has no memory left.
             BackplaneRefused: Redis refused it.
-            trio.Cancelled: it was not run, if it was not sent yet.
+            trio.Cancelled: it was not run, if it was not sent yet. But a message that members of this process have had
+                is not taken back, as long as it would have been waited for.
         """
         timeout = self._options.publish_timeout
-        with trio.move_on_after(timeout):
+        call.until = trio.current_time() + timeout
+        with trio.move_on_at(call.until):
             async with self._places:
                 await self._settled(call)
         heard = call.own is not None and call.own.heard
@@ -109,10 +116,25 @@ class Calls:
         try:
             await call.settled.wait()
         finally:
+            self._give_up(*[each for each in self._orphans if self._is_over(each)])
+            if not call.settled.is_set():
+                if call.own is None or not call.own.heard or self._is_over(call):
+                    self._give_up(call)
+                else:
+                    self._orphans[call] = None
+                    self._give_up(*[*self._orphans][: -self._options.max_waiting])
+
+    @staticmethod
+    def _is_over(call: Call) -> bool:
+        return trio.current_time() >= call.until
+
+    def _give_up(self, *calls: Call) -> None:
+        for call in calls:
             call.wanted = False
+            self._orphans.pop(call, None)
             if call in self._waiting:
                 self._waiting.remove(call)
-            if call.own is not None and not call.settled.is_set():
+            if call.own is not None:
                 self._local.given_up(call.own, sent=call.sent)
 
     def _enqueue(self, call: Call) -> None:
@@ -128,6 +150,7 @@ class Calls:
         Raises:
             Exception: the link broke. What is not settled will be run again.
         """
+        self._give_up(*[each for each in self._orphans if self._is_over(each)])
         again = [call for call in self._under_way if call.wanted]
         self._under_way = []
         self._waiting.extendleft(reversed(again))
@@ -150,6 +173,7 @@ class Calls:
                 raise broken
 
     def _settle(self, call: Call, outcome: Any) -> None:
+        self._orphans.pop(call, None)
         if call.own is not None and call.wanted:
             if isinstance(outcome, Exception):
                 self._local.given_up(call.own, sent=True)  # an answer before this one may have been lost
