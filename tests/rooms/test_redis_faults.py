@@ -39,8 +39,9 @@ async def two_processes(
 ) -> AsyncIterator[tuple[Line, RedisBackplane, RedisBackplane]]:
     """One backplane behind a line that can be cut, and one right at Redis, which is patient."""
     async with line_to(redis) as line:
-        near = RedisBackplane(redis.url, **{**QUICK, **options, "publish_timeout": 20})
-        far = RedisBackplane(line.url, **{**QUICK, **options})
+        options = {**QUICK, "wait": True, **options}  # the machine may be too busy for half a second to begin with
+        near = RedisBackplane(redis.url, **{**options, "publish_timeout": 20})
+        far = RedisBackplane(line.url, **options)
         async with near.running(), far.running():
             yield line, near, far
 

@@ -28,7 +28,7 @@ from .hall import Guest, Hall, open_hall
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
-QUICK = {"command_timeout": 1, "poll_interval": 0.2, "publish_timeout": 30}
+QUICK = {"command_timeout": 5, "poll_interval": 0.2, "publish_timeout": 30}
 NEVER_ALONE = 1000
 """Seconds of `local_after`: so nothing but a broken link makes it begin."""
 
