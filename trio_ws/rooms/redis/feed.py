@@ -296,8 +296,7 @@ class Feed:
 
     def waiting(self, first: Subscription) -> list[Subscription]:
         """Return those that can begin now: the one that is first, and others that were opened without Redis."""
-        early = [each for each in self.subscriptions if each.opened.is_set() and not each.begun]
-        return early if first in early or first not in self.subscriptions else [*early, first]
+        return [each for each in self.subscriptions if not each.begun and (each is first or each.opened.is_set())]
 
     def _begun(self) -> list[Subscription]:
         return [each for each in self.subscriptions if each.begun]

@@ -182,6 +182,7 @@ class Feeds:
 
     async def _open(self, client: Client) -> None:
         """Open subscriptions: the log begins with what is there when nothing that comes can be missed any more."""
+        self._opening = {each: feed for each, feed in self._opening.items() if not each.begun}
         due: dict[Feed, Subscription] = {}
         for subscription, feed in self._opening.items():
             if len(due) < _AT_ONCE and self._keys.news(feed.room).encode() in self._channels:
