@@ -192,7 +192,13 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
 
 
 class BackplaneError(WebSocketError):
-    """What carries rooms between processes did not do what it was asked to."""
+    """What carries rooms between processes did not do what it was asked to.
+
+    Attributes:
+        local: whether it is about a message that the room's members in this process have had all the same.
+    """
+
+    local: bool = False
 
 
 class BackplaneUnavailable(BackplaneError):  # noqa: N818 - what it is

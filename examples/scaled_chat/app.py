@@ -18,6 +18,10 @@ app = App(backplane=os.environ.get("REDIS_URL", "redis://localhost:6379"))
 app.page("/", Path(__file__).with_name("index.html"))
 
 
+FOR_SOME = "The message has not reached everybody: some are elsewhere, and the way there is broken."
+FOR_NOBODY = "The message could not be delivered. Try again in a moment."
+
+
 def stamp(identifier: str, message: str | bytes) -> str:
     """Tell members the id of each message, so that they have one to come back with."""
     return f'{{"id":"{identifier}","message":{message!s}}}'
@@ -33,8 +37,8 @@ async def chat(ws: WebSocket, user: str = "Anonymous", since: str | None = Query
             if isinstance(message, str) and message:
                 try:
                     await room.publish({"user": user, "text": message[:1000]})
-                except BackplaneUnavailable:
-                    await ws.send({"notice": "The message could not be delivered. Try again in a moment."})
+                except BackplaneUnavailable as error:
+                    await ws.send({"notice": FOR_SOME if error.local else FOR_NOBODY})
 
 
 if __name__ == "__main__":

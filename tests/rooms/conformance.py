@@ -160,6 +160,20 @@ class BackplaneContract:
                     assert [entry.message.data for entry in replay.entries] == [str(n) for n in range(first, 6)]
                 assert not log.since("of another time").recovered
 
+    async def test_an_id_that_was_heard_in_one_process_is_one_to_come_back_with_in_another(self) -> None:
+        async with self.open() as (here, there):
+            room, near, far = self.name("come back"), Ear(), Ear()
+            async with here.subscribe(room, near, history=0), there.subscribe(room, far, history=10) as log:
+                for number in range(6):
+                    await (here, there)[number % 2].publish(room, Prepared(str(number)), NOBODY)
+                await near.hears(6)
+                await there.sync(room)
+                for entry in near.entries:
+                    replay = log.since(entry.id)
+                    assert replay.recovered
+                    following = [str(number) for number in range(6) if str(number) > str(entry.message.data)]
+                    assert [each.message.data for each in replay.entries] == following
+
     async def test_a_cancelled_publish_publishes_nothing(self) -> None:
         async with self.open() as (here, there):
             room, ear = self.name("cancelled"), Ear()

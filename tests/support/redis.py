@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -88,6 +89,16 @@ class RedisServer:
             self._process = None
             self.socket.unlink(missing_ok=True)
 
+    def stop(self) -> None:
+        """Let it do nothing until `go_on`, as on a machine that is too busy. It may be killed meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again after `stop`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def ask(self, command: str) -> str:
         """Send one command in its inline form, and return what comes first."""
         with socket.socket(socket.AF_UNIX) as connection:
@@ -159,13 +170,12 @@ class Line:
                                 nursery.start_soon(self._carry, trio.SocketStream(connection))
 
     async def _carry(self, near: trio.SocketStream) -> None:
-        try:
-            far = await trio.open_unix_socket(str(self._server.socket))
-        except OSError:
-            await trio.aclose_forcefully(near)
-            return
-        async with near, far:
-            async with trio.open_nursery() as nursery:
+        async with near:
+            try:
+                far = await trio.open_unix_socket(str(self._server.socket))
+            except OSError:
+                return
+            async with far, trio.open_nursery() as nursery:
                 nursery.start_soon(self._copy, near, far, nursery.cancel_scope, False)
                 nursery.start_soon(self._copy, far, near, nursery.cancel_scope, True)
 

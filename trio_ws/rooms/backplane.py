@@ -3,6 +3,10 @@
 Each room is a bounded stream of entries in one order, the same for every subscriber. Publishing appends to it;
 subscribers are handed what is appended, and keep a window of it, a `Log`, which says honestly what it does not hold
 any more. Who a room's members are, and how slow they may be, is not known here.
+
+Where the stream is elsewhere, and cannot be reached, a backplane may hand what is published in its own process to the
+subscribers there at once, in the publishers' order, and append it when it can. They do not get it again then, and its
+entry's id says how far the subscriber has come, as any id does.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
     from trio_ws.prepared import Prepared
 
-__all__ = ["Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber"]
+__all__ = ["Ahead", "Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber"]
 
 
 @attrs.frozen(eq=False)
@@ -28,7 +32,9 @@ class Entry:
     """A message in a room's stream."""
 
     id: str
-    """Names it in its room's stream, for good; it has no other meaning outside of the backplane that made it."""
+    """Says where in its room's stream a subscriber is that has been handed it: `Log.since` takes it, in any process. It
+    names the entry; one that is delivered before it is in the stream, or while such a one is not, has another id there.
+    It has no other meaning outside of the backplane that made it."""
     message: Prepared
     exclude: frozenset[str]
     """The ids of the members that it is not for."""
@@ -37,7 +43,7 @@ class Entry:
 
 
 Subscriber: TypeAlias = Callable[[Entry], None]
-"""Is handed each entry once, in order. It neither waits nor raises."""
+"""Is handed each entry once, in the stream's order but for what is handed on early. It neither waits nor raises."""
 
 GapHandler: TypeAlias = "Callable[[int | None], None]"
 """Is told how many entries are lost before the next one, None if nobody knows. It neither waits nor raises."""
@@ -53,6 +59,19 @@ class Present:
     """What it was joined with."""
 
 
+class Ahead(ABC):
+    """What somebody has had of entries that are still to come: it was elsewhere, where they came earlier."""
+
+    @abstractmethod
+    def take(self, entry: Entry) -> Entry | None:
+        """Return what to hand on for an entry that has come, once for each and in order; None for one it has had."""
+
+    @property
+    @abstractmethod
+    def over(self) -> bool:
+        """Whether all of them have come."""
+
+
 @attrs.frozen
 class Replay:
     """What followed a certain entry."""
@@ -61,6 +80,8 @@ class Replay:
     """In order; all that is left, if some of it is not."""
     recovered: bool
     """Whether nothing is missing."""
+    ahead: Ahead | None = None
+    """What whoever came back has had of the entries that are still to come; None for nothing."""
 
 
 class Log:
@@ -129,7 +150,8 @@ class Backplane(ABC):
             exclude: the ids of the members that it is not for.
 
         Raises:
-            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed; its `local` says whether
+                subscribers in this process have been handed it. So do the other errors.
             BackplaneFull: the backplane has no memory left for it.
             MessageTooLarge: it is larger than the backplane carries.
             trio.Cancelled: nothing was published; but where publishing takes time, it may have been.
@@ -142,8 +164,9 @@ class Backplane(ABC):
         """Subscribe to a room's stream; leaving the context ends it.
 
         Within the context each entry is put into the log, then handed to `deliver`: once, in the stream's order, with
-        none missing since those that the log began with. Entries that are lost after all are told of: the log is broken
-        off, then `gap` called, in the place in the order where they would have been.
+        none missing since those that the log began with. (What is handed on early has an order of its own: see the
+        module.) Entries that are lost after all are told of: the log is broken off, then `gap` called, in the place in
+        the order where they would have been.
 
         Args:
             room: the room's name.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from inspect import isawaitable, signature
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.room import Room
     from trio_ws.rooms.seat import Member
 
-__all__ = ["Callback", "Callbacks", "GapCallback"]
+__all__ = ["Callback", "Callbacks", "GapCallback", "register"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -26,6 +26,8 @@ Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
 
 GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | object]"
 """Is called with the room and the number of messages that are lost, None if nobody knows."""
+
+Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 
 class Callbacks:
@@ -83,3 +85,19 @@ class Callbacks:
                 logger.exception("error in a callback of %s", self._where)
         if scope.cancelled_caught:
             logger.warning("a callback of %s took longer than %g s: it was cancelled", self._where, self._timeout)
+
+
+def register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
+    """Add a callback to others, if it is not there and can be called with two arguments.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    try:
+        signature(callback).bind(None, 0)
+    except TypeError:
+        problem = f"a room calls {callback!r} with two arguments, {what}: make it take them"
+        raise TypeError(problem) from None
+    if callback not in callbacks:
+        callbacks.append(callback)
+    return callback

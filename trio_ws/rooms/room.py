@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from inspect import signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 from weakref import WeakKeyDictionary
@@ -15,7 +14,7 @@ import trio
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.backplane import Present
-from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback
+from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback, register
 from trio_ws.rooms.seat import Member, Policy, Seat
 from trio_ws.rooms.session import Session
 from trio_ws.websocket import WebSocket
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from trio_ws.rooms.backplane import Entry
+    from trio_ws.rooms.backplane import Ahead, Entry
     from trio_ws.rooms.registry import Rooms
 
 __all__ = ["Joining", "Room", "RoomOptions", "Stamp", "some_of"]
@@ -70,6 +69,7 @@ class Room:
         "_on_leave",
         "_opening",
         "_publishers",
+        "_returned",
         "_rooms",
         "_seats",
         "_session",
@@ -86,6 +86,7 @@ class Room:
         self.options = options
         self._rooms = rooms
         self._seats: dict[WebSocket, Seat] = {}
+        self._returned: dict[Seat, Ahead] = {}  # those that have had some of what is to come
         self._session: Session | None = None
         self._opening: trio.Event | None = None
         self._joiners = 0  # tasks within join(), not members yet
@@ -111,11 +112,12 @@ class Room:
     async def presence(self) -> tuple[Present, ...]:
         """Return who is in the room, in all processes: one question to the backplane.
 
-        A join or leave in another process may show a moment later; members of a process that died, after the
-        backplane's `presence_timeout` only.
+        A join or leave in another process may show a moment later; members of a process that died, or that is cut off,
+        are gone after the backplane's `presence_timeout` only.
 
         Raises:
-            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over. `members` has those of
+                this process.
             trio.Cancelled: nothing has happened.
         """
         return await self._rooms.backplane.presence(self.name)
@@ -143,7 +145,8 @@ class Room:
             info: anything about the member, for `members`, `presence` and the callbacks.
 
         Raises:
-            BackplaneUnavailable: on entering: the room is not open in this process, and the backplane is away.
+            BackplaneUnavailable: on entering: the room is not open in this process, the backplane is away, and a room
+                may not be opened without it.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
             TypeError: on entering: the info is not JSON, and other processes shall be told of it; likewise ValueError.
             ValueError: on entering: it is a member already, with other info.
@@ -161,11 +164,11 @@ class Room:
         Raises:
             TypeError: it cannot be called with two arguments.
         """
-        return _register(callback, self._on_join)
+        return register(callback, self._on_join)
 
     def on_leave(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each leave, however it came about: a decorator. See `on_join`."""
-        return _register(callback, self._on_leave)
+        return register(callback, self._on_leave)
 
     def on_gap(self, callback: AnyGapCallback) -> AnyGapCallback:
         """Call `callback(room, missed)` when messages are lost that this process should have had: a decorator.
@@ -177,7 +180,7 @@ class Room:
         Raises:
             TypeError: it cannot be called with two arguments.
         """
-        return _register(callback, self._on_gap, "the room and the number of lost messages")
+        return register(callback, self._on_gap, "the room and the number of lost messages")
 
     async def _enter(self, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> bool | None:
         self._joiners += 1
@@ -223,6 +226,8 @@ class Room:
         if since is not None:
             replay = session.log.since(since)
             history, recovered = replay.entries, replay.recovered
+            if replay.ahead is not None:
+                self._returned[seat] = replay.ahead
         seat.hand(message for entry in history if (message := self._stamp(entry)) is not None)
         self._callbacks.add(self._on_join, self._rooms.calling, member, self.count)
         return recovered
@@ -232,6 +237,7 @@ class Room:
         seat.depth -= 1
         if not seat.depth:
             del self._seats[websocket]
+            self._returned.pop(seat, None)
             seat.clear()
             self._rooms.backplane.leave(self.name, seat.member.id)
             self._callbacks.add(self._on_leave, self._rooms.calling, seat.member, self.count)
@@ -243,9 +249,10 @@ class Room:
         """Send a message to every member, in all processes. It never waits for a member, but it is a checkpoint.
 
         It returns when the message is certain to be in the room's stream: with Redis, when Redis has said so. All
-        members get the messages of a room in one order. One whose connection has no room for a message gets it
-        later; when more than the room's `backlog` waits for it, the room's `policy` decides. Nobody gets a message
-        that is published while the room has no members.
+        members get the messages of a room in one order; only while Redis is away those of this process get what is
+        published here at once. One whose connection has no room for a message gets it later; when more than the room's
+        `backlog` waits for it, the room's `policy` decides. Nobody gets a message that is published while the room has
+        no members.
 
         Args:
             message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message,
@@ -256,11 +263,13 @@ class Room:
             The id of the message in the room's stream.
 
         Raises:
-            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over. `local` of the error says
+                whether members in this process have had the message.
             BackplaneFull: the backplane has no memory left.
             MessageTooLarge: it is larger than the backplane carries.
             TypeError: it cannot be encoded; likewise ValueError.
-            trio.Cancelled: nobody got it; with Redis, unless it was on its way.
+            trio.Cancelled: nobody got it; with Redis, unless it was on its way. What members of this process have had
+                while Redis was away is put into the stream all the same, within the time that was left to wait.
         """
         prepared = Prepared(message)
         seats = (self._seats.get(websocket) for websocket in some_of(exclude))
@@ -272,15 +281,26 @@ class Room:
             self._publishers -= 1
 
     def _deliver(self, entry: Entry) -> None:
-        message, exclude = self._stamp(entry), entry.exclude
-        if message is None:
+        common, exclude, returned = self._stamp(entry), entry.exclude, self._returned
+        if common is None:
             return
         hold = entry.more or self._publishers > 1  # what many say at once leaves in few system calls
         for seat in self._seats.values():
             if exclude and seat.member.id in exclude:
                 continue
+            message = self._stamp_for(seat, entry) if returned and seat in returned else common
+            if message is None:
+                continue
             if seat.backlog or not seat.channel.offer(message, hold=hold):
                 seat.keep(message)
+
+    def _stamp_for(self, seat: Seat, entry: Entry) -> Prepared | None:
+        """Return what a member is sent that has come back from elsewhere; None if it has had that there."""
+        ahead = self._returned[seat]
+        taken = ahead.take(entry)
+        if ahead.over:
+            del self._returned[seat]
+        return None if taken is None else self._stamp(taken)
 
     def _stamp(self, entry: Entry) -> Prepared | None:
         """Return what members are sent for an entry; None if the application's `stamp` fails, which is logged."""
@@ -378,17 +398,3 @@ def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Iterable[WebS
     if websockets is None:
         return ()
     return (websockets,) if isinstance(websockets, WebSocket) else websockets
-
-
-Registered = TypeVar("Registered", bound=Callable[..., Any])
-
-
-def _register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
-    try:
-        signature(callback).bind(None, 0)
-    except TypeError:
-        problem = f"a room calls {callback!r} with two arguments, {what}: make it take them"
-        raise TypeError(problem) from None
-    if callback not in callbacks:
-        callbacks.append(callback)
-    return callback

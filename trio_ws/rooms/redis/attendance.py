@@ -79,7 +79,8 @@ class Attendance:
 
     def question(self, room: str) -> Call:
         """Return the call that asks who is in a room."""
-        return Call(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),))
+        hint = " room.members has those of this process."
+        return Call(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),), hint=hint)
 
     @staticmethod
     def answer(texts: list[bytes]) -> tuple[Present, ...]:

@@ -1,11 +1,13 @@
 """Calls: scripts that wait for the link, and the one task that runs them in order.
 
 Whoever asks waits for an event, never for the client: cancelled, it leaves nothing half done there. A call that was
-under way when the link broke is made again over the next one; the script for publishing knows it by its number.
+under way when the link broke is made again over the next one; the script for publishing knows it by its number. What
+members of this process have heard is published also if its publisher is cancelled, so that the others hear it too.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import count
@@ -14,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from trio_ws.errors import BackplaneUnavailable
+from trio_ws.errors import BackplaneError, BackplaneUnavailable
 from trio_ws.rooms.redis.client import is_cluster, is_link_error, refusal
 from trio_ws.rooms.redis.options import Bell
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.local import Local, Own
     from trio_ws.rooms.redis.options import Options
 
 __all__ = ["Call", "Calls", "execute"]
@@ -45,9 +48,15 @@ class Call:
     sent: bool = False
     """Whether it may have been run."""
     wanted: bool = True
-    """Whether somebody waits for what comes of it."""
+    """Whether it is still to be run."""
+    until: float = math.inf
+    """When that ends."""
     outcome: Any = None
     settled: trio.Event = attrs.field(factory=trio.Event)
+    hint: str = ""
+    """What there is without Redis."""
+    own: Own | None = None
+    """The message, if it is one that members here may have before Redis has answered."""
 
     def settle(self, outcome: Any) -> None:
         """Tell the one that waits."""
@@ -61,13 +70,20 @@ class Call:
 
 
 class Calls:
-    """What waits to be run; see the module."""
+    """What waits to be run; see the module.
 
-    def __init__(self, options: Options) -> None:
+    Args:
+        options: the backplane's.
+        local: is told of messages that are to be published.
+    """
+
+    def __init__(self, options: Options, local: Local) -> None:
         self._options = options
+        self._local = local
         self._places = trio.Semaphore(options.max_waiting)
         self._waiting: deque[Call] = deque()
         self._under_way: list[Call] = []
+        self._orphans: dict[Call, None] = {}  # those that nobody waits for
         self._numbers = count(1)
         self._bell = Bell()
 
@@ -78,17 +94,21 @@ class Calls:
             BackplaneUnavailable: it was not run for certain within `publish_timeout`.
             BackplaneFull: Redis has no memory left.
             BackplaneRefused: Redis refused it.
-            trio.Cancelled: it was not run, if it was not sent yet.
+            trio.Cancelled: it was not run, if it was not sent yet. But a message that members of this process have had
+                is not taken back, as long as it would have been waited for.
         """
         timeout = self._options.publish_timeout
-        with trio.move_on_after(timeout):
+        call.until = trio.current_time() + timeout
+        with trio.move_on_at(call.until):
             async with self._places:
                 await self._settled(call)
+        heard = call.own is not None and call.own.heard
         if not call.settled.is_set():
             problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
-            raise BackplaneUnavailable(problem, uncertain=call.sent)
+            problem += call.hint
+            raise _also_said(BackplaneUnavailable(problem, uncertain=call.sent), heard=heard)
         if isinstance(call.outcome, Exception):
-            raise refusal(call.outcome) from call.outcome
+            raise _also_said(refusal(call.outcome), heard=heard) from call.outcome
         return call.outcome
 
     async def _settled(self, call: Call) -> None:
@@ -96,12 +116,31 @@ class Calls:
         try:
             await call.settled.wait()
         finally:
+            self._give_up(*[each for each in self._orphans if self._is_over(each)])
+            if not call.settled.is_set():
+                if call.own is None or not call.own.heard or self._is_over(call):
+                    self._give_up(call)
+                else:
+                    self._orphans[call] = None
+                    self._give_up(*[*self._orphans][: -self._options.max_waiting])
+
+    @staticmethod
+    def _is_over(call: Call) -> bool:
+        return trio.current_time() >= call.until
+
+    def _give_up(self, *calls: Call) -> None:
+        for call in calls:
             call.wanted = False
+            self._orphans.pop(call, None)
             if call in self._waiting:
                 self._waiting.remove(call)
+            if call.own is not None:
+                self._local.given_up(call.own, sent=call.sent)
 
     def _enqueue(self, call: Call) -> None:
         call.number, call.sent = next(self._numbers), False
+        if call.own is not None:
+            self._local.numbered(call.own, call.number)
         self._waiting.append(call)
         self._bell.ring()
 
@@ -111,6 +150,7 @@ class Calls:
         Raises:
             Exception: the link broke. What is not settled will be run again.
         """
+        self._give_up(*[each for each in self._orphans if self._is_over(each)])
         again = [call for call in self._under_way if call.wanted]
         self._under_way = []
         self._waiting.extendleft(reversed(again))
@@ -124,13 +164,22 @@ class Calls:
             for call, outcome in zip(self._under_way, outcomes, strict=True):
                 if is_link_error(outcome):
                     broken = outcome
-                elif outcome == _OVERTAKEN:
+                elif outcome == _OVERTAKEN and call.wanted:
                     self._enqueue(call)
                 else:
-                    call.settle(outcome)
+                    self._settle(call, outcome)
             self._under_way = [call for call in self._under_way if not call.settled.is_set() and call.sent]
             if broken is not None:
                 raise broken
+
+    def _settle(self, call: Call, outcome: Any) -> None:
+        self._orphans.pop(call, None)
+        if call.own is not None and call.wanted:
+            if isinstance(outcome, Exception):
+                self._local.given_up(call.own, sent=True)  # an answer before this one may have been lost
+            else:
+                self._local.accepted(call.own, outcome.decode())
+        call.settle(outcome)
 
     def _batch(self) -> list[Call]:
         batch: list[Call] = []
@@ -141,6 +190,15 @@ class Calls:
             size += call.size
             batch.append(call)
         return batch
+
+
+def _also_said(error: BackplaneError, *, heard: bool) -> BackplaneError:
+    """Let an error say that members of this process have had the message that was not published."""
+    if not heard:
+        return error
+    error.local = True
+    error.args = (f"{error} Members of the room that are in this process have had it.",)
+    return error
 
 
 async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequence[Any]:

@@ -14,9 +14,11 @@ from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Present
 from trio_ws.rooms.redis.attendance import Attendance
 from trio_ws.rooms.redis.calls import Call, Calls, execute
 from trio_ws.rooms.redis.client import Client, Opener, Source
+from trio_ws.rooms.redis.feed import Feed
 from trio_ws.rooms.redis.feeds import Feeds, content
 from trio_ws.rooms.redis.keys import CHECK, PUBLISH
 from trio_ws.rooms.redis.link import Link
+from trio_ws.rooms.redis.local import Local
 from trio_ws.rooms.redis.options import Options
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ class RedisBackplane(Backplane):
         max_message_size: bytes of one message, at most.
         max_waiting: how many messages of this process wait for Redis at once; further publishers wait before that.
         publish_timeout: seconds for which `publish`, `presence` and a join that opens a room wait for Redis.
+        local_after: seconds after which the members of this process get what is published here without waiting for
+            Redis any longer; at once when the link is known to be broken. So long, too, a join waits for a link before
+            it opens a room without one. None to let all wait for the one order of the stream.
         command_timeout: seconds for which Redis may be silent before the link counts as broken and another is made.
         presence_timeout: seconds for which members of a process are present without a word from it; it gives one in a
             third of that.
@@ -67,6 +72,7 @@ class RedisBackplane(Backplane):
         self._source = Source.of(redis, self.options.command_timeout, ssl_context)
         self._process = ""
         self._calls: Calls | None = None
+        self._local: Local
         self._feeds: Feeds
         self._attendance: Attendance
 
@@ -82,8 +88,10 @@ class RedisBackplane(Backplane):
         if self._calls is not None:
             raise LocalProtocolError("the backplane is running already: each application needs one of its own")
         self._process = secrets.token_hex(8)
-        self._calls = Calls(self.options)
-        self._feeds = Feeds(self.options)
+        feeds: dict[str, Feed] = {}
+        self._local = Local(self.options, self._process, feeds)
+        self._calls = Calls(self.options, self._local)
+        self._feeds = Feeds(self.options, feeds, self._local)
         self._attendance = Attendance(self.options, self._process)
         link = Link(self._source, self._check, self._serve, self.options)
         failure: BaseException | None = None
@@ -91,12 +99,14 @@ class RedisBackplane(Backplane):
             async with trio.open_nursery() as nursery:
                 try:
                     await nursery.start(link.run)
+                    nursery.start_soon(self._local.run, name="backplane: local members")
                     yield
                 except BaseException as error:
                     failure = error  # raised as it is, not in the nursery's group
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _FAREWELL):
                     await self._attendance.settled()
                 link.end()
+                self._local.end()
         finally:
             self._calls = None
         if failure is not None:
@@ -111,11 +121,15 @@ class RedisBackplane(Backplane):
 
     async def _serve(self, client: Client, pubsub: Any) -> None:
         """Do over one link what there is to do, until it breaks."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feeds.listen, pubsub, name="backplane: news")
-            nursery.start_soon(self._feeds.run, client, pubsub, name="backplane: reading")
-            nursery.start_soon(self._running_calls.run, client, name="backplane: publishing")
-            nursery.start_soon(self._attendance.run, client, name="backplane: attendance")
+        self._local.link(there=True)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._feeds.listen, pubsub, name="backplane: news")
+                nursery.start_soon(self._feeds.run, client, pubsub, name="backplane: reading")
+                nursery.start_soon(self._running_calls.run, client, name="backplane: publishing")
+                nursery.start_soon(self._attendance.run, client, name="backplane: attendance")
+        finally:
+            self._local.link(there=False)
 
     @property
     def _running_calls(self) -> Calls:
@@ -138,8 +152,10 @@ class RedisBackplane(Backplane):
             content(message),
             " ".join(exclude),
         )
+        calls = self._running_calls
         call = Call(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
-        answer: bytes = await self._running_calls.ask(call)
+        call.own = self._local.own(room, message, exclude)
+        answer: bytes = await calls.ask(call)
         return answer.decode()
 
     def subscribe(

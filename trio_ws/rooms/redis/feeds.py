@@ -11,20 +11,21 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.prepared import Prepared
-from trio_ws.rooms.backplane import Entry, GapHandler, Log
 from trio_ws.rooms.redis.client import is_cluster
+from trio_ws.rooms.redis.feed import BEGINNING, Feed, Record, Subscription, order
+from trio_ws.rooms.redis.keys import NOW
 from trio_ws.rooms.redis.options import Bell
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.backplane import Subscriber
+    from trio_ws.rooms.backplane import GapHandler, Log, Subscriber
     from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.local import Local
     from trio_ws.rooms.redis.options import Options
 
 __all__ = ["Feeds", "content"]
@@ -35,9 +36,6 @@ _AT_ONCE: Final = 8
 """Rooms that are read in one go."""
 _COUNT: Final = 16
 """Entries of each that are. Both bound what may be in memory: 8 x 16 messages of the greatest size."""
-_PUBLISHERS: Final = 1024
-"""Processes whose messages a feed knows again."""
-_BEGINNING: Final = "0-0"
 
 
 def content(message: Prepared) -> bytes:
@@ -46,103 +44,31 @@ def content(message: Prepared) -> bytes:
     return b"t" + data.encode() if isinstance(data, str) else b"b" + data
 
 
-class _Record(NamedTuple):
-    """An entry of a stream, as it is in Redis."""
-
-    place: int
-    """Its number in the stream: one more than that of the entry before it."""
-    publisher: str
-    number: int
-    """The publisher's own number for it."""
-    entry: Entry
-
-
-def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> _Record:
+def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record:
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
     message = Prepared(data.decode() if kind == b"t" else data)
-    entry = Entry(identifier.decode(), message, frozenset(fields[b"x"].decode().split()), more)
-    return _Record(int(fields[b"n"]), fields[b"p"].decode(), int(fields[b"s"]), entry)
-
-
-@attrs.define(eq=False)
-class _Subscription:
-    deliver: Subscriber
-    gap: GapHandler
-    log: Log
-    size: int
-    opened: trio.Event = attrs.field(factory=trio.Event)
-
-
-class _Feed:
-    """How far one room's stream has been read, and who hears it."""
-
-    def __init__(self, room: str) -> None:
-        self.room = room
-        self.subscriptions: list[_Subscription] = []
-        self.syncs: list[trio.Event] = []
-        self.position: str | None = None
-        """The id of the entry that was read last; None before it was opened."""
-        self.verified = False
-        """Whether the stream was seen to hold that entry, or later ones, since the link was made."""
-        self._place: int | None = None
-        self._publishers: dict[str, int] = {}
-
-    def begin(self, records: Sequence[_Record]) -> None:
-        """Take the newest entries as those after which to go on."""
-        self.position = records[-1].entry.id if records else _BEGINNING
-        self._place = records[-1].place if records else 0
-        self.verified = True
-        for record in records:
-            self.is_new(record)
-
-    def take(self, records: Iterable[_Record]) -> None:
-        """Deliver entries, each of which follows the one before it in the stream."""
-        for record in records:
-            self._check(record.place)
-            self.position, self._place = record.entry.id, record.place
-            if self.is_new(record):
-                for subscription in self.opened():
-                    subscription.log.append(record.entry)
-                    subscription.deliver(record.entry)
-
-    def lose(self, missed: int | None) -> None:
-        """Tell the subscribers that entries are lost."""
-        for subscription in self.opened():
-            subscription.log.break_off()
-            subscription.gap(missed)
-
-    def opened(self) -> list[_Subscription]:
-        """Return the subscriptions that have begun."""
-        return [each for each in self.subscriptions if each.opened.is_set()]
-
-    def begin_again(self, records: Sequence[_Record]) -> None:
-        """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""
-        self.begin(records)
-        self.lose(None)
-
-    def _check(self, place: int) -> None:
-        if self._place is not None and place != self._place + 1:
-            self.lose(place - self._place - 1 if place > self._place else None)
-
-    def is_new(self, record: _Record) -> bool:
-        """Say whether a message was not read before: it may be in the stream twice if Redis lost data between."""
-        known = self._publishers.pop(record.publisher, 0)
-        self._publishers[record.publisher] = max(known, record.number)
-        if len(self._publishers) > _PUBLISHERS:
-            del self._publishers[next(iter(self._publishers))]
-        return record.number > known
+    exclude = frozenset(fields[b"x"].decode().split())
+    origin = fields[b"p"].decode(), int(fields[b"s"])
+    return Record(identifier.decode(), message, exclude, more, int(fields[b"n"]), *origin)
 
 
 class Feeds:
-    """All feeds of a backplane; see the module."""
+    """All feeds of a backplane; see the module.
 
-    def __init__(self, options: Options) -> None:
+    Args:
+        options: the backplane's.
+        feeds: where to put them, by the names of rooms.
+        local: has what this process has published.
+    """
+
+    def __init__(self, options: Options, feeds: dict[str, Feed], local: Local) -> None:
         self._options = options
         self._keys = options.keys
-        self._feeds: dict[str, _Feed] = {}
+        self._feeds = feeds
+        self._local = local
         self._channels: dict[bytes, str] = {}  # those that are subscribed to, and the rooms they tell of
         self._news: dict[str, None] = {}  # rooms to read, in the order in which they are due
-        self._opening: dict[_Subscription, _Feed] = {}
+        self._opening: dict[Subscription, Feed] = {}
         self._changed = False  # rooms have come or gone since the channels were tuned
         self._bell = Bell()
         self._poll_due = self._touch_due = 0.0
@@ -154,20 +80,22 @@ class Feeds:
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler
     ) -> AsyncGenerator[Log, None]:
         """See `Backplane.subscribe`."""
-        feed = self._feeds.setdefault(room, _Feed(room))
-        subscription = _Subscription(deliver, gap, Log(history), history)
+        feed = self._feeds.setdefault(room, Feed(room, self._local))
+        subscription = Subscription(feed, self._local, deliver, gap, history)
         feed.subscriptions.append(subscription)
         self._opening[subscription] = feed
         self._changed = True
         self._bell.ring()
         try:
-            await self._within_timeout(subscription.opened, f"the room {room!r} could not be opened")
+            with self._local.expects(subscription):
+                await self._within_timeout(subscription.opened, f"the room {room!r} could not be opened")
             yield subscription.log
         finally:
             self._opening.pop(subscription, None)
             feed.subscriptions.remove(subscription)
             if not feed.subscriptions:
                 del self._feeds[room]
+                self._local.passed(room)
                 self._changed = True
                 self._bell.ring()
 
@@ -254,28 +182,38 @@ class Feeds:
 
     async def _open(self, client: Client) -> None:
         """Open subscriptions: the log begins with what is there when nothing that comes can be missed any more."""
-        due: dict[_Feed, _Subscription] = {}
+        self._opening = {each: feed for each, feed in self._opening.items() if not each.begun}
+        due: dict[Feed, Subscription] = {}
         for subscription, feed in self._opening.items():
             if len(due) < _AT_ONCE and self._keys.news(feed.room).encode() in self._channels:
                 due.setdefault(feed, subscription)  # one at a time for each: the first one decides where it begins
-        for feed in due:
-            if feed.position is not None:
-                await self._catch_up(client, feed)  # what was said before is not for who comes now
+        ends = [await self._end(client, feed, subscription) for feed, subscription in due.items()]
         commands = [
-            methodcaller("xrevrange", self._keys.stream(feed.room), feed.position or "+", "-", count=each.size + 1)
-            for feed, each in due.items()
+            methodcaller("xrevrange", self._keys.stream(feed.room), end, "-", count=each.size + 1)
+            for end, (feed, each) in zip(ends, due.items(), strict=True)
         ]
         answers = await self._ask(client, commands)
         for (feed, subscription), found in zip(due.items(), answers, strict=True):
             records = list(self._records(feed.room, found[::-1]))
             if feed.position is None:
                 feed.begin(records)
-            seen = _Feed(feed.room)
-            for record in filter(seen.is_new, records):
-                subscription.log.append(record.entry)
-            subscription.opened.set()
-            self._opening.pop(subscription, None)  # it may be gone, if it was cancelled meanwhile
+            seen = Feed(feed.room, self._local)
+            known = [*filter(seen.is_new, records)]
+            for each in feed.waiting(subscription):  # it may be gone, if it was cancelled meanwhile
+                each.begin(known)
+                del self._opening[each]
             self._news[feed.room] = None
+
+    async def _end(self, client: Client, feed: Feed, subscription: Subscription) -> str:
+        """Return the id up to which entries are from before a subscription."""
+        if feed.position is not None:
+            await self._catch_up(client, feed)  # what was said before is not for who comes now
+            return feed.position
+        if not subscription.opened.is_set():
+            return "+"
+        ask = methodcaller("eval", NOW, keys=[self._keys.stream(feed.room)])
+        (now,) = await self._ask(client, [ask])
+        return str(max(0, int(now - 1000 * (trio.current_time() - subscription.since))))
 
     async def _read(self, client: Client) -> None:
         rooms = [room for room in self._news if room in self._feeds][:_AT_ONCE]
@@ -289,11 +227,11 @@ class Feeds:
             self._news.update(dict.fromkeys(rooms))
             raise
 
-    async def _catch_up(self, client: Client, feed: _Feed) -> None:
+    async def _catch_up(self, client: Client, feed: Feed) -> None:
         while await self._read_on(client, [feed]):
             pass
 
-    async def _read_on(self, client: Client, feeds: Sequence[_Feed]) -> bool:
+    async def _read_on(self, client: Client, feeds: Sequence[Feed]) -> bool:
         """Deliver the next entries of some feeds; say whether there may be more, which is news again then."""
         await self._verify(client, [feed for feed in feeds if not feed.verified])
         for feed in feeds:
@@ -307,6 +245,7 @@ class Feeds:
             feed.take(self._records(feed.room, entries))
             if entries:
                 feed.position = entries[-1].identifier.decode()  # also if the last one is not ours
+            self._local.passed(feed.room)
             if len(entries) == _COUNT:
                 self._news[feed.room] = None
                 more = True
@@ -315,13 +254,13 @@ class Feeds:
                     event.set()
         return more
 
-    async def _verify(self, client: Client, feeds: Sequence[_Feed]) -> None:
+    async def _verify(self, client: Client, feeds: Sequence[Feed]) -> None:
         """Over a new link: see that the stream is the one that was read before."""
         keys = [self._keys.stream(feed.room) for feed in feeds]
         answers = await self._ask(client, [methodcaller("xrevrange", key, "+", "-", count=1) for key in keys])
         for feed, answer in zip(feeds, answers, strict=True):
-            newest = answer[0].identifier.decode() if answer else _BEGINNING
-            if _order(newest) < _order(feed.position or _BEGINNING):
+            newest = answer[0].identifier.decode() if answer else BEGINNING
+            if order(newest) < order(feed.position or BEGINNING):
                 feed.begin_again(list(self._records(feed.room, answer)))
             feed.verified = True
 
@@ -336,16 +275,12 @@ class Feeds:
         with trio.fail_after(self._options.command_timeout):
             return await together(client, commands)
 
-    def _records(self, room: str, entries: Sequence[Any]) -> Iterable[_Record]:
+    def _records(self, room: str, entries: Sequence[Any]) -> Iterable[Record]:
         for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
             try:
                 yield _record(entry.identifier, entry.field_values, more=left > 0)
             except (KeyError, ValueError):
                 logger.exception("the stream of the room %r has an entry that is not ours: %r", room, entry.identifier)
-
-
-def _order(identifier: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in identifier.split("-"))
 
 
 async def together(client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:

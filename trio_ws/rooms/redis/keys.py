@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ATTEND", "CHECK", "PRESENCE", "PUBLISH", "Keys"]
+__all__ = ["ATTEND", "CHECK", "NOW", "PRESENCE", "PUBLISH", "Keys"]
 
 
 class Keys:
@@ -55,6 +55,9 @@ class Keys:
 CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
 """See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
 
+NOW: Final = "local time = redis.call('TIME') return time[1] * 1000 + math.floor(time[2] / 1000)"
+"""Answer the time in ms, as ids of entries have it, where a stream is. Key: the stream."""
+
 PUBLISH: Final = """\
 local known = redis.call('HGET', KEYS[2], ARGV[8])
 if known then return known end
@@ -99,7 +102,7 @@ if count == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
 else
   redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 end
 return count

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import attrs
 import trio
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, optional
 
 from trio_ws.rooms.redis.keys import Keys
 
 __all__ = ["Bell", "Options"]
+
+
+_LOCAL_AFTER: Final[float | None] = 1
+"""Seconds: many times what a message takes through a Redis that is well, and what people hardly notice in a chat."""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,6 +28,7 @@ class Options:
     max_message_size: int = attrs.field(default=1024 * 1024, validator=ge(1))
     max_waiting: int = attrs.field(default=1000, validator=ge(1))
     publish_timeout: float = attrs.field(default=10, validator=gt(0))
+    local_after: float | None = attrs.field(default=_LOCAL_AFTER, validator=optional(ge(0.0)))
     command_timeout: float = attrs.field(default=5, validator=gt(0))
     presence_timeout: float = attrs.field(default=15, validator=gt(0))
     poll_interval: float = attrs.field(default=5, validator=gt(0))

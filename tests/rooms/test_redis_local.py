@@ -1,0 +1,832 @@
+"""Local members are served all along: what a process publishes reaches its own members also while Redis is away.
+
+Then it reaches the others, and nobody has it twice: not when the link breaks while an answer is on its way, not when a
+member comes back, to this process or to another one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
+
+from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
+from trio_ws.prepared import Prepared
+from trio_ws.rooms import Present
+from trio_ws.rooms.redis import RedisBackplane, link
+from trio_ws.rooms.redis.feed import Feed, Record, Subscription
+from trio_ws.rooms.redis.local import Local, Own
+from trio_ws.rooms.redis.options import Options
+
+from .conformance import NOBODY, Ear
+from .hall import Guest, Hall, open_hall
+
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+
+QUICK = {"command_timeout": 5, "poll_interval": 0.2, "publish_timeout": 30}
+NEVER_ALONE = 1000
+"""Seconds of `local_after`: so nothing but a broken link makes it begin."""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links are made anew at once, however often they break."""
+    monkeypatch.setattr(link, "_LONGEST_PAUSE", 0.05)
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@asynccontextmanager
+async def processes(
+    redis: RedisServer, **options: object
+) -> AsyncIterator[tuple[Line, RedisBackplane, RedisBackplane]]:
+    """A backplane behind a line that can be cut, and one that notices nothing."""
+    async with line_to(redis) as line:
+        far = RedisBackplane(line.url, **{**QUICK, "local_after": NEVER_ALONE, **options})
+        near = RedisBackplane(redis.url, **QUICK)
+        async with far.running(), near.running():
+            yield line, far, near
+
+
+async def say(backplane: RedisBackplane, *texts: object) -> list[str]:
+    return [await backplane.publish("room", Prepared(str(text)), NOBODY) for text in texts]
+
+
+async def until(condition) -> None:
+    with trio.fail_after(30):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+async def until_broken(backplane: RedisBackplane) -> None:
+    await until(lambda: not backplane._local._linked)
+
+
+def texts(numbers: range) -> list[str]:
+    return [str(number) for number in numbers]
+
+
+# --- who hears what, and when -------------------------------------------------------------------------------------
+
+
+async def test_who_is_cut_off_hears_its_own_at_once_and_the_others_afterwards(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there, ids = Ear(), Ear(), []
+        async with far.subscribe("room", here, history=100) as log, near.subscribe("room", there, history=100):
+            await say(near, "before")
+            await here.hears(1)
+            line.cut_off()
+            await until_broken(far)
+            async with trio.open_nursery() as nursery:
+
+                async def publish(number: int) -> None:
+                    ids.extend(await say(far, number))
+
+                for number in range(20):
+                    nursery.start_soon(publish, number)
+                await here.hears(21)
+                await say(near, "elsewhere")
+                assert ids == [], "nothing is acknowledged before it is in the stream"
+                await there.hears(2)
+                assert there.data == ["before", "elsewhere"]
+                assert [entry.message.data for entry in log] == here.data
+                line.mend()
+            await there.hears(22)
+            await say(near, "end")
+            await here.hears(23)
+            await there.hears(23)
+        early = sorted(here.data[1:21], key=int)
+        assert early == texts(range(20))
+        assert here.data[21:] == ["elsewhere", "end"]
+        assert sorted(there.data[2:22], key=int) == early
+        assert sorted(ids) == sorted(there.ids[2:22])
+        assert [entry.message.data for entry in log] == there.data, "the log is the stream's again"
+        assert [entry.id for entry in log] == there.ids
+
+
+async def test_the_order_of_one_publisher_is_kept_through_a_cut(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, *range(200))
+                for known in (20, 60, 120):
+                    await here.hears(known)
+                    line.cut_off()
+                    await until_broken(far)
+                    await trio.sleep(0.01)
+                    line.mend()
+            await here.hears(200)
+            await there.hears(200)
+            await say(near, "end")
+            await here.hears(201)
+            await there.hears(201)
+        assert here.data == there.data == [*texts(range(200)), "end"]
+
+
+async def test_a_redis_that_is_too_slow_is_waited_for_only_so_long(redis) -> None:
+    async with processes(redis, local_after=0.05, command_timeout=60, publish_timeout=60) as (_, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            await say(far, "before")
+            await here.hears(1)
+            redis.stop()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, *range(3))
+                await here.hears(2)
+                nursery.start_soon(say, far, "of another task")
+                await here.hears(3)
+                redis.go_on()
+            await there.hears(5)
+            await say(near, "end")
+            await until(lambda: here.data[-1] == there.data[-1] == "end")
+        assert here.data[:3] == ["before", "0", "of another task"]
+        assert Counter(here.data) == Counter(there.data) == Counter(["before", "end", "of another task", "0", "1", "2"])
+
+
+async def test_all_wait_for_the_one_order_if_that_is_asked_for(redis) -> None:
+    async with processes(redis, local_after=None) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            line.cut_off()
+            async with trio.open_nursery() as nursery:
+                for number in range(5):
+                    nursery.start_soon(say, far, number)
+                calls = far._running_calls
+                await until(lambda: len(calls._waiting) + len(calls._under_way) == 5)
+                await until_broken(far)
+                await say(near, "elsewhere")
+                assert here.data == []
+                line.mend()
+            await here.hears(6)
+            await there.hears(6)
+        assert here.ids == there.ids
+
+
+async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
+    """It is in the stream already when the link breaks; the publisher does not know."""
+    async with processes(redis) as (line, far, near):
+        here, there, ids = Ear(), Ear(), []
+        await say(far, "so that there is a connection for it")
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.deaf = True
+            async with trio.open_nursery() as nursery:
+
+                async def publish() -> None:
+                    ids.extend(await say(far, "once"))
+
+                nursery.start_soon(publish)
+                await there.hears(1)
+                line.cut_off()
+                await here.hears(1)
+                line.deaf = False
+                line.mend()
+            await say(near, "end")
+            await here.hears(2)
+            await there.hears(2)
+        assert here.data == there.data == ["once", "end"]
+        assert ids == there.ids[:1]
+        assert [entry.id for entry in log][1:] == there.ids
+
+
+async def test_a_message_that_was_acknowledged_and_not_read_is_handed_on_when_the_link_breaks(redis) -> None:
+    async with processes(redis) as (line, far, _near):
+        here = Ear()
+        async with far.subscribe("room", here, history=5):
+            own = far._local.own("room", Prepared("acknowledged"), NOBODY)
+            far._local.numbered(own, 1000)
+            far._local.accepted(own, f"{2**62}-1")
+            line.cut_off()
+            await here.hears(1)
+            line.mend()
+            await until(lambda: far._local._linked)
+            assert here.data == ["acknowledged"]
+
+
+# --- what publishers are told -------------------------------------------------------------------------------------
+
+
+async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None:
+    async with processes(redis, publish_timeout=0.2) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.cut_off()
+            await until_broken(far)
+            with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have had it") as caught:
+                await say(far, "never acknowledged")
+            assert (caught.value.local, caught.value.uncertain) == (True, False)
+            assert here.data == ["never acknowledged"]
+            assert list(log) == [], "it will not be in the stream"
+            with pytest.raises(BackplaneUnavailable) as caught:
+                await far.publish("a room that nobody here is in", Prepared("?"), NOBODY)
+            assert not caught.value.local
+            line.mend()
+            await until(lambda: far._local._linked)
+            while not there.entries:
+                try:
+                    await say(far, "afterwards")
+                except BackplaneUnavailable:  # the machine is busy
+                    continue
+            await until(lambda: "afterwards" in here.data)
+        assert there.data[0] == "afterwards"
+        assert far._local._rooms == {}
+
+
+async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here = Ear()
+        async with far.subscribe("room", here, history=0):
+            line.cut_off()
+            await until_broken(far)
+            redis.ask("CONFIG SET maxmemory 1mb")
+            async with trio.open_nursery() as nursery:
+
+                async def publish() -> None:
+                    with pytest.raises(BackplaneFull) as caught:
+                        await say(far, "no room")
+                    assert caught.value.local
+
+                nursery.start_soon(publish)
+                await here.hears(1)
+                line.mend()
+            redis.ask("CONFIG SET maxmemory 0")
+            await say(near, "end")
+            await here.hears(2)
+        assert here.data == ["no room", "end"]
+
+
+async def cancelled_when_heard(backplane: RedisBackplane, ear: Ear, *texts: str) -> None:
+    """Publish, and be cancelled when members here have heard it: as one who says something and leaves."""
+    for text in texts:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, backplane, text)
+            await until(lambda text=text: text in ear.data)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_publisher_takes_back_what_nobody_has_had_and_nothing_else(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.cut_off()
+            await until_broken(far)
+            await cancelled_when_heard(far, here, "said", "and left")
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await say(far, "cancelled before it was said")
+            assert [entry.message.data for entry in log] == ["said", "and left"]
+            line.mend()
+            await say(far, "end")
+            await here.hears(3)
+            await there.hears(3)
+        assert here.data == there.data == ["said", "and left", "end"]
+        assert far._running_calls._orphans == {}
+
+
+async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) -> None:
+    async with processes(redis, max_waiting=2) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+            line.cut_off()
+            await until_broken(far)
+            await cancelled_when_heard(far, here, "one", "two", "three", "four")
+            assert [entry.message.data for entry in log] == ["three", "four"]
+            next(iter(far._running_calls._orphans)).until = 0
+            line.mend()
+            await say(far, "end")
+            await there.hears(2)
+            assert there.data == ["four", "end"]
+            redis.ask("CONFIG SET maxmemory 1mb")
+            line.cut_off()
+            await until_broken(far)
+            await cancelled_when_heard(far, here, "no room")
+            line.mend()
+            await until(lambda: not far._running_calls._orphans)
+        assert far._local._rooms == {}
+
+
+# --- coming and coming back ---------------------------------------------------------------------------------------
+
+
+def stamp(identifier: str, message: str | bytes) -> str:
+    return f"{message!s} {identifier}"
+
+
+class Place:
+    """A process with connections, and the room, in which what is said is followed by its id."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self.room = hall.room("room", history=5, resume=1000, stamp=stamp)
+
+    @asynccontextmanager
+    async def member(self, since: str | None = None) -> AsyncIterator[tuple[Guest, bool | None]]:
+        guest = await self._hall.guest()
+        async with (joining := self.room.join(guest.websocket, since=since)):
+            yield guest, joining.recovered
+
+
+@asynccontextmanager
+async def places(far_url: str, near_url: str, local_after: float = NEVER_ALONE) -> AsyncIterator[tuple[Place, Place]]:
+    """Two processes with connections."""
+    options = {**QUICK, "publish_timeout": 100, "local_after": local_after}
+    far, near = RedisBackplane(far_url, **options), RedisBackplane(near_url, **options)
+    brief = {"timeouts": Timeouts(ping_interval=None, close_timeout=0.05)}
+    async with open_hall(backplane=far, **brief) as left, open_hall(backplane=near, **brief) as right:
+        yield Place(left), Place(right)
+
+
+async def said(guest: Guest) -> tuple[str, str]:
+    """Return what a guest hears next, and the id of that."""
+    with trio.fail_after(60):
+        frame = await guest.peer.frame()
+    assert frame is not None
+    text, identifier = frame.payload.decode().split()
+    return text, identifier
+
+
+async def heard(guest: Guest, *expected: str) -> str:
+    """See that a guest hears just that, and return the last id."""
+    found = [await said(guest) for _ in expected]
+    assert [text for text, _ in found] == [*expected]
+    return found[-1][1]
+
+
+async def test_who_comes_back_gets_nothing_twice_and_misses_nothing_wherever_it_comes_back(redis) -> None:
+    async with (
+        line_to(redis) as line,
+        places(line.url, redis.url) as (left, right),
+        left.member() as (ann, _),
+        right.member() as (bob, _),
+    ):
+        await left.room.publish("before")
+        before = await heard(ann, "before")
+        assert await heard(bob, "before") == before
+        line.cut_off()
+        await until_broken(left.room._rooms.backplane)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(left.room.publish, "own")
+            own = await heard(ann, "own")
+            async with (
+                right.member(since=own) as (cid, recovered),
+                left.member(since=own) as (dan, too),
+                left.member(since=before) as (eve, also),
+                left.member() as (fay, _),
+            ):
+                assert (recovered, too, also) == (True, True, True)
+                assert await heard(eve, "own") == await heard(fay, "before", "own") == own
+                await right.room.publish("elsewhere")
+                await heard(bob, "elsewhere")
+                line.mend()
+                for guest in (ann, cid, dan, eve, fay):
+                    last = await heard(guest, "elsewhere")
+                    assert "~" in last, "it says that 'own' was heard too"
+                await heard(bob, "own")
+                async with right.member(since=last) as (gus, again), right.member(since=own) as (hal, anew):
+                    assert (again, anew) == (True, True)
+                    await heard(hal, "elsewhere")
+                    await right.room.publish("end")
+                    for guest in (ann, bob, cid, dan, eve, fay, gus, hal):
+                        await heard(guest, "end")
+        async with right.member(since=before) as (ian, recovered), left.member(since=before) as (joy, too):
+            assert (recovered, too) == (True, True)
+            for guest in (ian, joy):
+                await heard(guest, "elsewhere", "own", "end")
+
+
+async def test_what_is_no_id_has_just_not_recovered(redis) -> None:
+    async with processes(redis) as (_, far, _near), far.subscribe("room", ear := Ear(), history=5) as log:
+        await say(far, "said", "and heard")
+        await ear.hears(2)
+        said = ear.ids[0]
+        assert log.since(f"{said}~a-1").recovered
+        for mark in ("", "a-", "-1", "a-x", "a-²", "é-1", "a-" + 5000 * "1", "a-1~", "~".join(20 * ["a-1"])):
+            for since in (f"{said}~{mark}", f"~{mark}"):
+                replay = log.since(since)
+                assert (len(replay.entries), replay.recovered, replay.ahead) == (2, False, None)
+
+
+async def test_a_room_that_is_opened_without_redis_misses_nothing_that_was_said_since(redis, caplog) -> None:
+    async with processes(redis, local_after=0.05) as (line, far, near):
+        here, too, there, lost = Ear(), Ear(), Ear(), []
+        async with near.subscribe("room", there, history=0):
+            await say(near, "before")
+            line.cut_off()
+            await until_broken(far)
+            async with far.subscribe("room", here, history=5, gap=lost.append) as log:
+                assert "the room 'room' is opened without Redis: its history is missing" in caplog.text
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(say, far, "own")
+                    await here.hears(1)
+                    async with far.subscribe("room", too, history=5, gap=lost.append) as another:
+                        await too.hears(1)
+                        for each in (log, another):
+                            assert [entry.message.data for entry in each] == ["own"]
+                        assert not log.since(here.ids[0]).recovered
+                        await say(near, "elsewhere")
+                        line.mend()
+                        await there.hears(3)
+                        await say(near, "end")
+                        await there.hears(4)
+                        await until(lambda: here.data[-1:] == too.data[-1:] == ["end"])
+                        for ear in (here, too):  # what was said right before may be among it
+                            assert [text for text in ear.data if text != "before"] == ["own", "elsewhere", "end"]
+                        for each in (log, another):
+                            assert [entry.id for entry in each] == there.ids
+                            assert each.since(there.ids[0]).recovered
+        assert there.data == ["before", "elsewhere", "own", "end"]
+        assert lost == []
+
+
+async def test_who_subscribes_without_redis_to_a_room_that_is_open_goes_on_from_there(redis) -> None:
+    async with processes(redis, local_after=0.05) as (line, far, near):
+        first, second = Ear(), Ear()
+        async with far.subscribe("room", first, history=3):
+            await say(near, *range(5))
+            await first.hears(5)
+            line.cut_off()
+            await until_broken(far)
+            async with far.subscribe("room", second, history=20) as log:
+                assert [entry.message.data for entry in log] == ["2", "3", "4"]
+                await say(near, "elsewhere")
+                line.mend()
+                await second.hears(1)
+                await first.hears(6)
+                await until(lambda: not far._feeds._opening)
+                await say(near, "end")
+                await second.hears(2)
+                assert [entry.message.data for entry in log] == ["2", "3", "4", "elsewhere", "end"]
+        assert first.data[5:6] == second.data[:1] == ["elsewhere"]
+
+
+async def test_a_room_that_waits_for_redis_is_opened_by_it_if_it_comes_in_time(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        ear = Ear()
+        await say(near, "before")
+        line.cut_off()
+        await until_broken(far)
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                async with far.subscribe("room", ear, history=5) as log:
+                    assert [entry.message.data for entry in log] == ["before"]
+                    await say(far, "own")
+                    await ear.hears(1)
+
+            nursery.start_soon(listen)
+            await until(lambda: far._local._opening)
+            line.mend()
+        assert far._local._opening == {}
+
+
+# --- piece by piece, without a Redis ------------------------------------------------------------------------------
+
+
+class Desk:
+    """What one process has of one room, where each step is the test's."""
+
+    def __init__(self, **options: object) -> None:
+        self.feeds: dict[str, Feed] = {}
+        self.local = Local(Options(**options), "me", self.feeds)
+        self.feed = self.feeds["room"] = Feed("room", self.local)
+        self.feed.begin([])
+        self.ear = Ear()
+        self.lost: list[int | None] = []
+        self.subscription = Subscription(self.feed, self.local, self.ear, self.lost.append, 5)
+        self.feed.subscriptions.append(self.subscription)
+        self.log = self.subscription.log
+
+    def publish(self, number: int) -> Own:
+        own = self.local.own("room", Prepared(str(number)), NOBODY)
+        assert own is not None
+        self.local.numbered(own, number)
+        return own
+
+    def cut(self) -> None:
+        self.local.link(there=False)
+        self.local._turn()
+
+    def read(self, number: int, place: int, publisher: str = "me") -> None:
+        record = Record(f"5-{place}", Prepared(str(number)), NOBODY, place=place, publisher=publisher, number=number)
+        self.feed.take([record])
+        self.local.passed("room")
+
+
+@pytest.mark.parametrize("settle", ["accepted", "given up"])
+async def test_nothing_overtakes_what_may_be_older_than_the_subscription(settle) -> None:
+    desk = Desk()
+    older = desk.publish(1)
+    desk.subscription.begin([])
+    desk.publish(2)
+    desk.cut()
+    assert desk.ear.data == [], "the first one may be in the history that the subscription has begun with"
+    if settle == "accepted":
+        desk.local.accepted(older, "5-1")
+    else:
+        desk.local.given_up(older, sent=True)
+    desk.local._turn()
+    assert desk.ear.data == (["1", "2"] if settle == "accepted" else ["2"])
+    desk.local.given_up(older, sent=True)
+    desk.local._turn()
+
+
+async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
+    desk = Desk()
+    desk.subscription.begin([])
+    first = desk.publish(1)
+    desk.cut()
+    desk.local.link(there=True)
+    second = desk.publish(2)
+    desk.local.numbered(first, 3)
+    assert desk.ear.data == ["1", "2"], "the second has to come before the third, as the first is now"
+    desk.local.numbered(second, 4)
+    third = desk.publish(5)
+    desk.local.numbered(third, 6)
+    desk.read(3, place=1)
+    desk.read(4, place=2)
+    desk.read(6, place=3)
+    assert desk.ear.data == ["1", "2", "6"]
+    assert desk.subscription.had == {}
+    assert desk.local._rooms == {}
+
+
+async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks() -> None:
+    desk = Desk(max_waiting=2)
+    desk.subscription.begin([])
+    desk.local.link(there=True)
+    desk.read(1, place=1, publisher="another")
+    for number in (1, 2, 3, 4):
+        desk.local.accepted(desk.publish(number), f"5-{number + 1}")
+    assert desk.ear.data == ["1", "1", "2"]
+    for number in (1, 2):
+        assert not desk.log.since("5-1").recovered
+        desk.read(number, place=number + 1)
+    assert desk.log.since("5-1").recovered
+    desk.publish(5)
+    for number in (6, 7):
+        desk.local.accepted(desk.publish(number), f"5-{number + 1}")
+    assert list(desk.local._rooms["room"]) == [5, 6, 7]
+    assert desk.ear.data == ["1", "1", "2", "3", "4"], "6 and 7 are not handed on before 5"
+    for number in (3, 4):
+        desk.read(number, place=number + 1)
+    desk.local.accepted(desk.publish(8), "5-9")
+    assert desk.log.since("5-1").recovered, "6 will be read"
+
+
+async def test_numbers_that_are_known_again_are_bounded() -> None:
+    desk = Desk(max_waiting=1)
+    desk.subscription.begin([])
+    desk.cut()
+    for number in range(1, 10):
+        own = desk.publish(number)
+        desk.local._turn()
+        desk.local.given_up(own, sent=True)
+    assert len(desk.subscription.had) == 4
+    for number in range(1, 10):
+        desk.read(number, place=number)
+    assert desk.ear.data == texts(range(1, 10))
+
+
+async def test_what_redis_has_lost_is_not_waited_for() -> None:
+    desk = Desk()
+    desk.subscription.begin([])
+    for number in (1, 2):
+        own = desk.publish(number)
+    desk.cut()
+    desk.local.accepted(own, "5-2")
+    assert [entry.message.data for entry in desk.log] == ["1", "2"]
+    desk.read(7, place=7, publisher="another")
+    assert desk.lost == [6], "the messages of this process among them"
+    assert not desk.log.since("5-1").recovered
+    assert [entry.message.data for entry in desk.log] == ["7", "1", "2"], "the first one is on its way"
+    desk.local.given_up(desk.local._rooms["room"][1], sent=True)
+    desk.read(8, place=8, publisher="another")
+    assert [entry.message.data for entry in desk.log] == ["7", "8"]
+    assert desk.ear.data == ["1", "2", "7", "8"]
+
+
+async def test_what_nobody_here_will_read_is_not_kept() -> None:
+    desk = Desk()
+    desk.feed.position = None
+    for number in (1, 2):
+        own = desk.publish(number)
+    desk.local.accepted(own, "5-2")
+    assert list(desk.local._rooms["room"]) == [1]
+    desk.feed.position = "0-0"
+    desk.local.accepted(desk.publish(3), "5-3")
+    del desk.feeds["room"]
+    desk.local.passed("room")
+    assert list(desk.local._rooms["room"]) == [1]
+    desk.local.accepted(desk.local._rooms["room"][1], "5-4")
+    assert desk.local._rooms == {}
+
+
+async def test_an_error_in_one_who_hears_is_logged_and_the_next_message_is_handed_on(redis, caplog) -> None:
+    async with processes(redis) as (line, far, _near):
+        ear = Ear()
+
+        def deliver(entry) -> None:
+            ear(entry)
+            if entry.message.data == "wrong":
+                raise ZeroDivisionError
+
+        async with far.subscribe("room", deliver, history=0):
+            line.cut_off()
+            await until_broken(far)
+            async with trio.open_nursery() as nursery:
+                for text in ("wrong", "right"):
+                    nursery.start_soon(say, far, text)
+                await ear.hears(2)
+                line.mend()
+            assert sorted(ear.data) == ["right", "wrong"]
+            assert "error in what hears the room 'room'" in caplog.text
+
+
+# --- presence -----------------------------------------------------------------------------------------------------
+
+
+async def test_who_is_cut_off_is_not_present_elsewhere_and_then_is_again(redis) -> None:
+    async def present(count: int) -> None:
+        with trio.fail_after(30):
+            while len(await near.presence("room")) != count:
+                await trio.sleep(0.01)
+
+    async with processes(redis, presence_timeout=0.3, publish_timeout=0.2) as (line, far, near):
+        far.enter("room", Present("a-1", {"user": "Ann"}))
+        far.enter("room", Present("a-2", {}))
+        near.enter("room", Present("b-1", {}))
+        await present(3)
+        line.cut_off()
+        await present(1)
+        with pytest.raises(BackplaneUnavailable, match=r"room\.members"):
+            await far.presence("room")
+        far.leave("room", "a-2")
+        line.mend()
+        await present(2)
+
+
+# --- faults at any moment -----------------------------------------------------------------------------------------
+
+
+class Chorus:
+    """Publishers, each of which says numbers one after the other, in two processes, and one who listens in each."""
+
+    def __init__(self, *backplanes: RedisBackplane) -> None:
+        self._backplanes = backplanes
+        self.ears = [Ear() for _ in backplanes]
+        self.acknowledged: list[str] = []
+        self.over = False
+
+    async def sing(self, count: int, disturb: Callable[[], Awaitable[None]]) -> None:
+        """Publish from three tasks of each process, while something else happens; then wait for all to be heard."""
+        here, there = self._backplanes
+        with trio.fail_after(120):
+            async with (
+                here.subscribe("room", self.ears[0], history=0),
+                there.subscribe("room", self.ears[1], history=0),
+            ):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(disturb)
+                    async with trio.open_nursery() as singers:
+                        for voice in range(6):
+                            singers.start_soon(self._voice, self._backplanes[voice % 2], voice, count)
+                    self.over = True
+                await until(lambda: min(len(ear.entries) for ear in self.ears) >= 6 * count)
+                await say(there, "end")
+                await until(lambda: all("end" in ear.data for ear in self.ears))
+
+    async def _voice(self, backplane: RedisBackplane, voice: int, count: int) -> None:
+        for number in range(count):
+            self.acknowledged += await say(backplane, f"{voice} {number}")
+
+    def check(self, count: int) -> None:
+        """Everybody has heard everything once, that of each publisher in order."""
+        said = {f"{voice} {number}" for voice in range(6) for number in range(count)}
+        assert len(set(self.acknowledged)) == len(self.acknowledged) == len(said)
+        for ear in self.ears:
+            assert Counter(ear.data) == Counter([*said, "end"])
+            for voice in range(6):
+                numbers = [str(text).split()[1] for text in ear.data if str(text).startswith(f"{voice} ")]
+                assert numbers == texts(range(count))
+            known = [identifier for identifier in ear.ids[:-1] if "~" not in identifier]
+            assert set(known) <= set(self.acknowledged)
+
+
+async def break_and_mend(line: Line, chance: random.Random, for_at_most: float) -> None:
+    """Cut a line, maybe while answers are on their way, and mend it after some seconds."""
+    line.deaf = chance.random() < 0.7
+    await trio.sleep(chance.uniform(0, 0.01))
+    line.cut_off()
+    await trio.sleep(chance.uniform(0, for_at_most))
+    line.deaf = False
+    line.mend()
+    await trio.sleep(chance.uniform(0, 0.05))
+
+
+@pytest.mark.parametrize(("seed", "local_after"), [(1, 0), (2, 0.005), (3, NEVER_ALONE)])
+async def test_everybody_hears_everything_once_while_links_break_with_answers_in_flight(
+    redis, seed, local_after
+) -> None:
+    chance = random.Random(seed)
+    options = {**QUICK, "publish_timeout": 100, "local_after": local_after}
+    async with line_to(redis) as one, line_to(redis) as two:
+        backplanes = [RedisBackplane(line.url, **options) for line in (one, two)]
+        chorus = Chorus(*backplanes)
+
+        async def disturb() -> None:
+            while not chorus.over:
+                await break_and_mend(chance.choice((one, two)), chance, for_at_most=0.02)
+
+        async with backplanes[0].running(), backplanes[1].running():
+            await chorus.sing(40, disturb)
+            assert [backplane._local._rooms for backplane in backplanes] == [{}, {}]
+    chorus.check(40)
+
+
+class Wanderer:
+    """A client that goes from place to place, with the id that it heard last, until it has heard the end."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._since: str | None = None
+
+    async def wander(
+        self, around: Sequence[Place], chance: random.Random, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        while "end" not in self.texts:
+            async with chance.choice(around).member(self._since) as (guest, recovered):
+                assert recovered in (None, True)
+                if recovered is None:
+                    await self._listen(guest)
+                    task_status.started()
+                with trio.move_on_after(chance.uniform(0, 0.3)):
+                    while "end" not in self.texts:
+                        await self._listen(guest)
+
+    async def _listen(self, guest: Guest) -> None:
+        text, self._since = await said(guest)
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize(("seed", "local_after"), [(1, 0), (2, NEVER_ALONE)])
+async def test_clients_that_wander_hear_everything_once_while_links_break(redis, seed, local_after) -> None:
+    chance, wanderers, over = random.Random(seed), [Wanderer() for _ in range(4)], trio.Event()
+
+    async def disturb() -> None:
+        while not over.is_set():
+            await break_and_mend(chance.choice(lines), chance, for_at_most=0.2)
+
+    async def publish(voice: int) -> None:
+        for number in range(30):
+            await around[voice % 2].room.publish(f"{voice}/{number}")
+            await trio.sleep(chance.uniform(0, 0.02))
+
+    with trio.fail_after(120):
+        async with line_to(redis) as one, line_to(redis) as two, places(one.url, two.url, local_after) as around:
+            lines = (one, two)
+            await around[0].room.publish("begin")  # who has heard nothing of the stream could not come back
+            async with around[0].member(), around[1].member(), trio.open_nursery() as nursery:
+                for wanderer in wanderers:
+                    await nursery.start(wanderer.wander, around, chance)
+                nursery.start_soon(disturb)
+                async with trio.open_nursery() as voices:
+                    for voice in range(4):
+                        voices.start_soon(publish, voice)
+                over.set()
+                for place in around:
+                    await place.room._rooms.backplane.sync("room")
+                await around[0].room.publish("end")
+    for wanderer in wanderers:
+        assert Counter(wanderer.texts[1:-1]) == Counter(
+            f"{voice}/{number}" for voice in range(4) for number in range(30)
+        )
+
+
+@pytest.mark.parametrize("local_after", [1, None])
+async def test_everybody_hears_everything_once_while_redis_is_killed_again_and_again(local_after) -> None:
+    options = {**QUICK, "publish_timeout": 100, "local_after": local_after}
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as redis:
+        backplanes = [RedisBackplane(redis.url, **options) for _ in range(2)]
+        chorus = Chorus(*backplanes)
+
+        async def disturb() -> None:
+            for kill in range(1, 6):
+                await until(lambda kill=kill: len(chorus.acknowledged) >= 50 * kill)
+                redis.kill()
+                await trio.sleep(0.02)
+                await trio.to_thread.run_sync(redis.start)
+
+        async with backplanes[0].running(), backplanes[1].running():
+            await chorus.sing(50, disturb)
+    chorus.check(50)
+    if local_after is None:
+        assert chorus.ears[0].ids == chorus.ears[1].ids, "one order for all"
