@@ -101,7 +101,7 @@ def _check_plain(headers: Headers) -> None:
 
 def _check_single(headers: Headers) -> None:
     for name in _SINGLE:
-        if len(headers.get_list(name)) > 1:
+        if headers.count(name) > 1:
             raise BadRequest(400, f"header {excerpt(name)} occurs more than once")
 
 
