@@ -80,6 +80,11 @@ class Channel(ABC):
         return self.close_info is not None
 
     @property
+    def gone(self) -> bool:
+        """Whether the network connection has ended, as far as that is known: then nothing is left to wait for."""
+        return False
+
+    @property
     @abstractmethod
     def pending(self) -> bool:
         """Whether messages wait that nobody has received."""

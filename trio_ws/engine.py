@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -79,8 +78,10 @@ class Engine:
 def _wait_for_nothing(sock: socket.socket) -> None:
     """Let everything leave at once: frames are written whole, and to wait for more only costs time."""
     if sock.family != getattr(socket, "AF_UNIX", None):
-        with contextlib.suppress(OSError):  # macOS refuses it on a socket that was reset already
+        try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # macOS refuses it on a socket that was reset already
 
 
 def stream_of(sock: socket.socket) -> trio.SocketStream:

@@ -80,6 +80,7 @@ class Keepalive(Deadline):
         self.cancel()
         self._idle_timer.cancel()
         self._life_timer.cancel()
+        del self._connection  # the timers keep what is cancelled until it would have been due
 
     def due(self) -> None:
         """Look whether the peer is alive."""

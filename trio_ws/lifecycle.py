@@ -20,6 +20,7 @@ from trio_ws.verdict import Verdict, leaves
 if TYPE_CHECKING:
     from trio_ws.channel import Channel
     from trio_ws.config import Timeouts
+    from trio_ws.log import ConnectionLog
     from trio_ws.service import Service
     from trio_ws.tap import Tap
     from trio_ws.timers import Timers
@@ -40,10 +41,8 @@ class Lifecycle:
 
     __slots__ = (
         "_cancelled",
-        "_log",
         "_open_time",
         "_rule",
-        "_scope",
         "_service",
         "_tap",
         "_timeouts",
@@ -56,49 +55,79 @@ class Lifecycle:
         self._service = service
         self._timeouts = timeouts
         self._timers = timers
-        self._log = websocket._log
-        if not self._log.path:  # under a server of somebody else's
-            self._log.know(websocket.request.target, websocket.client)
+        if not websocket._log.path:  # under a server of somebody else's
+            websocket._log.know(websocket.request.target, websocket.client)
         self._open_time = 0.0
         self._tap: Tap | None = None
-        self._scope: trio.CancelScope | None = None  # the nursery's: one of our own would be a kilobyte for nothing
         self._cancelled = ""  # why, if it was cancelled
-        self._rule: DisconnectRule | None = None
-        websocket._on_accept = self._begin_rule
-        websocket._close_code_of = self._close_code_of
+        self._rule: DisconnectRule | None = None  # not made before it has something to say
+        websocket._on_accept = self._begin_watch
+        if service.close_code_of is not None:
+            websocket._close_code_of = self._close_code_of
         if service.on_disconnect is not None:
-            websocket._farewells.append(service.on_disconnect)
+            websocket._farewells = (service.on_disconnect,)
+
+    @property
+    def _log(self) -> ConnectionLog:
+        return self._websocket._log
 
     def cancel(self, why: str) -> None:
         """Cancel the handler, and what belongs to it."""
         self._cancelled = why
-        if self._scope is not None:
-            self._scope.cancel(reason=why)
+        if self._websocket._scope is not None:
+            self._websocket._scope.cancel(reason=why)
 
     async def run(self) -> Exception | None:
         """Run the connection to its end; return what went wrong in the handler, as far as nobody foresaw it.
 
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
+        websocket, service = self._websocket, self._service
+        own: Exception | None = None
         self._tell("connection_opened")
-        outcome: list[Exception | None] = []  # no name for it: the frames above a traceback would make a cycle of it
         try:
             try:
-                outcome.append(await self._run_handler())
+                # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    self._begin(nursery)
+                    try:
+                        # The handler is awaited here: an idle connection keeps, and each message passes through, all
+                        # coroutines that wait for it.
+                        if service.around is None:
+                            await self._greet()
+                            await service.handler(websocket)
+                        else:
+                            async with service.around(websocket):
+                                await self._greet()
+                                await service.handler(websocket)
+                    except Exception as error:
+                        own = error
+                    nursery.cancel_scope.cancel(reason="the handler has ended")
+            except ExceptionGroup as group:
+                own = _combined(own, group)
             except BaseException:
-                with trio.CancelScope(shield=True):
-                    await self._end(CloseCode.GOING_AWAY, "")
+                self._handler_has_ended()
+                await self._end(CloseCode.GOING_AWAY, "")
                 raise
-            return await self._conclude(outcome.pop())
+            self._handler_has_ended()
+            return await self._conclude(own)
         finally:
+            del own  # its traceback knows this frame
             self._note_how_it_ended()
             self._let_go()
+
+    def _handler_has_ended(self) -> None:
+        self._websocket._nursery = None
+        if self._rule is not None:
+            self._rule.stop()
+        elif self._websocket.accepted:
+            self._watched().watcher = None
 
     def _let_go(self) -> None:
         """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
         websocket = self._websocket
         websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
-        websocket._farewells = []
+        websocket._farewells = ()
         if self._tap is not None:
             websocket._channel = self._tap.channel
 
@@ -115,43 +144,12 @@ class Lifecycle:
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    async def _run_handler(self) -> Exception | None:
-        """Run the handler in the connection's nursery; return its error, and its child tasks', as one."""
-        websocket, service = self._websocket, self._service
-        own: Exception | None = None
-        try:
-            # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                self._begin(nursery)
-                try:
-                    # The handler is awaited here, as each message passes through all coroutines that wait for it.
-                    if service.around is None:
-                        await self._greet()
-                        await service.handler(websocket)
-                    else:
-                        async with service.around(websocket):
-                            await self._greet()
-                            await service.handler(websocket)
-                except Exception as error:
-                    own = error
-                nursery.cancel_scope.cancel(reason="the handler has ended")
-        except ExceptionGroup as group:
-            if own is None:
-                return _unwrapped(group)
-            return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
-        else:
-            return own
-        finally:
-            websocket._nursery = None
-            if self._rule is not None:
-                self._rule.stop()
-            del own  # its traceback knows this frame
-
     def _begin(self, nursery: trio.Nursery) -> None:
         self._websocket._nursery = nursery
-        self._websocket._scope = self._scope = nursery.cancel_scope
+        # The nursery's: one of our own would be a kilobyte for nothing.
+        self._websocket._scope = nursery.cancel_scope
         if self._cancelled:
-            self._scope.cancel(reason=self._cancelled)
+            nursery.cancel_scope.cancel(reason=self._cancelled)
 
     async def _greet(self) -> None:
         websocket, service = self._websocket, self._service
@@ -160,20 +158,50 @@ class Lifecycle:
         if service.on_connect is not None:
             await service.on_connect(websocket)
 
-    def _begin_rule(self) -> None:
+    def _begin_watch(self) -> None:
         """The handshake was answered with yes: the disconnect rule begins to hold."""
-        channel = self._websocket._open_channel()
-        scope = cast("trio.CancelScope", self._scope)  # a handshake is answered in the nursery
-        self._rule = DisconnectRule(channel, scope, self._service.when_peer_leaves, self._timeouts, self._timers)
+        websocket = self._websocket
+        websocket._on_accept = None
+        channel = websocket._open_channel()
+        channel.watcher = self
         if channel.close_info is not None:  # all that came early ended with a close frame
-            self._rule.ended(str(channel.close_info), waited_for=False)
+            self.ended(str(channel.close_info), waited_for=False)
         self._open_time = trio.current_time()
         self._log.debug("%s is open")
         if self._service.instruments is not None:
             self._tell("handshake_answered", 101)
-            self._tap = self._service.instruments.tap(self._websocket)
+            self._tap = self._service.instruments.tap(websocket)
             if self._tap is not None:
-                self._websocket._channel = cast("Channel", self._tap)
+                websocket._channel = cast("Channel", self._tap)
+
+    # --- what the channel calls, until there is a rule for it to call --------------------------------------------
+
+    def _make_rule(self) -> DisconnectRule:
+        """Make the disconnect rule, and let it watch the channel in our place."""
+        scope = cast("trio.CancelScope", self._websocket._scope)  # a handshake is answered in the nursery
+        policy = self._service.when_peer_leaves
+        self._rule = DisconnectRule(self._watched(), scope, policy, self._timeouts, self._timers)
+        return self._rule
+
+    def _watched(self) -> Channel:
+        return self._websocket._open_channel() if self._tap is None else self._tap.channel
+
+    def ended(self, why: str, *, waited_for: bool) -> None:
+        """The connection has ended, not by the handler's own `close`."""
+        self._make_rule().ended(why, waited_for=waited_for)
+
+    def draining(self, *, waited_for: bool) -> None:
+        """The server says goodbye."""
+        self._make_rule().draining(waited_for=waited_for)
+
+    def left(self, why: str) -> None:
+        """Nobody has said goodbye to the peer that is gone: the handler itself has ended the connection."""
+
+    def told(self) -> None:
+        """A user was told of the end that the handler itself has brought about: its time is its own."""
+
+    def reading(self) -> None:
+        """Something in the handler takes what had arrived before it ended the connection."""
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -185,6 +213,8 @@ class Lifecycle:
         channel = websocket._open_channel()
         channel.begin_close(code, reason)
         websocket._finished = True
+        if channel.gone and not websocket._farewells:
+            return
         with trio.CancelScope(shield=True):  # each of its parts is bounded
             await channel.wait_ended()
             for farewell in websocket._farewells:
@@ -281,6 +311,8 @@ class Lifecycle:
         self._tell("connection_closed", websocket.close_info)
 
     def _log_close(self, channel: Channel) -> None:
+        if not self._log.listened_to:
+            return
         info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
         seconds = trio.current_time() - self._open_time
         reason = escaped(info.reason)
@@ -301,6 +333,13 @@ class Lifecycle:
 
 _REFUSALS = (Reject, WebSocketException, WebSocketDisconnect)
 """What before the answer is no error: a wish to refuse, or word that the client has left."""
+
+
+def _combined(own: Exception | None, group: ExceptionGroup[Exception]) -> Exception:
+    """Return as one what the handler and its tasks raised."""
+    if own is None:
+        return _unwrapped(group)
+    return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
 
 
 def _refusal_in(error: Exception | None) -> Exception | None:

@@ -153,15 +153,16 @@ def _remove_stale(name: str) -> None:
     raise OSError(errno.EADDRINUSE, "another server listens on it", name)
 
 
-async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket], None]) -> None:
-    """Accept connections from `sock` for ever and give each to `take`, which must not wait or raise."""
+async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
+    """Accept connections from `sock` for ever and give each, with its peer, to `take`, which must not wait or raise."""
     sock.setblocking(False)
     complained = -math.inf
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
             for _ in range(ACCEPT_BATCH):
-                take(sock.accept()[0])
+                accepted, name = sock.accept()
+                take(accepted, _address(name))
         except BlockingIOError:
             continue
         except OSError as error:
@@ -265,6 +266,11 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
         name = sock.getpeername()
     except OSError:
         return None
+    return _address(name)
+
+
+def _address(name: Any) -> Address:
+    """Return an address from what the `socket` module says."""
     return (name[0], name[1]) if isinstance(name, tuple) else str(name)
 
 

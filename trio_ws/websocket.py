@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.codec import ValueType
+    from trio_ws.log import ConnectionLog
     from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.request import Request
 
@@ -67,8 +68,9 @@ class WebSocket(Handshake):
         send_type: ValueType | None = None,
         caught_close_codes: CaughtCodes = GOOD_CODES,
         subprotocols: Sequence[str] = (),
+        log: ConnectionLog | None = None,
     ) -> None:
-        super().__init__(request, subprotocols=subprotocols)
+        super().__init__(request, subprotocols=subprotocols, log=log)
         self._decode = None if receive_type is None else codec.decoder_of[receive_type]
         self._encode = None if send_type is None else codec.encoder_of[send_type]
         self._caught = caught_close_codes
@@ -78,7 +80,7 @@ class WebSocket(Handshake):
         self._connect_reported = False
         self._finished = False
         self._nursery: trio.Nursery | None = None
-        self._farewells: list[Farewell] = []
+        self._farewells: tuple[Farewell, ...] = ()
         self._listen: Callable[..., Awaitable[None]] | None = None
 
     # --- state ---------------------------------------------------------------------------------------------------

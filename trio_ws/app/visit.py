@@ -140,7 +140,7 @@ class Visit:
         if isinstance(target, Listener):
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
-                websocket._farewells.append(await self._farewell(disconnect))
+                websocket._farewells += (await self._farewell(disconnect),)
             if connect is not None:
                 await self._run(connect)
             if not websocket.accepted:
@@ -164,7 +164,7 @@ class Visit:
         if not websocket.accepted:
             await websocket.accept()
         if disconnect is not None:
-            websocket._farewells.append(await self._farewell(disconnect))
+            websocket._farewells += (await self._farewell(disconnect),)
         if connect is not None:
             await self._run(connect)
         await converse(websocket, await self._callbacks(receive, treatment))
