@@ -91,7 +91,7 @@ class Connection(Sending):
         """Whether reading stops until the inbox is empty."""
         self.heard_time: float = trio.current_time()
         self._rest = _NOTHING  # read, and not parsed yet because the inbox was full
-        self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
+        self._parts: list[Chunk] | None = None  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._pong_due: Ping | None = None
         self._put_off = False  # what is kept will be parsed in the next turn
@@ -272,19 +272,16 @@ class Connection(Sending):
     def _add_part(self, part: Chunk) -> str | bytes | None:
         """Add a part to the message that is received whole, and return that once it is complete."""
         if self._in_stream:
-            self._parts.clear()  # they belong to the message that was begun as a stream and abandoned
+            self._parts = None  # they belong to the message that was begun as a stream and abandoned
         else:
+            if self._parts is None:
+                self._parts = []
             self._parts.append(part)
         if not part.message_finished:
             return None
         self._in_stream = False
-        return self._join_parts() if self._parts else None
-
-    def _join_parts(self) -> str | bytes:
-        parts, self._parts = self._parts, []
-        if isinstance(parts[0], TextMessage):
-            return "".join(part.data for part in parts if isinstance(part, TextMessage))
-        return b"".join(part.data for part in parts if isinstance(part, BytesMessage))
+        parts, self._parts = self._parts, None
+        return _joined(parts) if parts else None
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last; a whole message is a last part.
@@ -353,3 +350,10 @@ class Connection(Sending):
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None  # which knows this connection
+
+
+def _joined(parts: list[Chunk]) -> str | bytes:
+    """Return the whole message of its parts."""
+    if isinstance(parts[0], TextMessage):
+        return "".join(part.data for part in parts if isinstance(part, TextMessage))
+    return b"".join(part.data for part in parts if isinstance(part, BytesMessage))

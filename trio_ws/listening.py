@@ -271,7 +271,9 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 def _address(name: Any) -> Address:
     """Return an address from what the `socket` module says."""
-    return (name[0], name[1]) if isinstance(name, tuple) else str(name)
+    if not isinstance(name, tuple):
+        return str(name)
+    return name if len(name) == 2 else (name[0], name[1])  # of IPv6 it has four parts
 
 
 def peer_of_stream(stream: trio.abc.Stream) -> Address:
