@@ -6,7 +6,12 @@ Two pairs exist: our own connection over a transport, and the ASGI one. The appl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from trio_ws.codes import CloseCode
+from trio_ws.errors import WebSocketDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["Channel", "Gate", "Watcher"]
+__all__ = ["TOO_LATE", "Channel", "Gate", "Watcher"]
 
 
 class Watcher(Protocol):
@@ -171,3 +176,21 @@ class Gate(ABC):
     @abstractmethod
     async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
         """Answer with an HTTP status."""
+
+
+class _TooLate(Gate):
+    """The gate of a handshake whose time is over, be it answered or not."""
+
+    __slots__ = ()
+
+    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:
+        """Say that there is nobody to accept."""
+        await trio.lowlevel.checkpoint()
+        raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "the handshake is over")
+
+    async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
+        """Nobody is there to be rejected."""
+        await trio.lowlevel.checkpoint()
+
+
+TOO_LATE: Final[Gate] = _TooLate()

@@ -89,7 +89,7 @@ class Connection(Sending):
         """Messages that arrived."""
         self.paused: bool = False
         """Whether reading stops until the inbox is empty."""
-        self.heard_time: float = trio.current_time()
+        self.heard_time: float = self.message_time
         self._rest = _NOTHING  # read, and not parsed yet because the inbox was full
         self._parts: list[Chunk] | None = None  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out

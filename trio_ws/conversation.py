@@ -5,6 +5,7 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import attrs
@@ -32,7 +33,7 @@ from trio_ws.websocket import WebSocket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_ws.config import Compression, Limits, Timeouts
+    from trio_ws.config import Compression, Limits
     from trio_ws.draining import Draining
     from trio_ws.errors import HeaderSource
     from trio_ws.protocol.handshake import Upgrade
@@ -81,15 +82,13 @@ class Asked:
 
     upgrade: Upgrade
     limits: Limits
-    timeouts: Timeouts
     compression: Compression | None
 
 
-class Conversation(Gate):
+class Conversation(Lifecycle, Gate):
     """What one client and the server have to say to each other. It is the gate of its own handshake.
 
-    What is needed only until the answer is let go of then, and few coroutines are between its task and the handler: an
-    idle connection keeps all of it.
+    `run` holds the whole of it. What is needed only until the answer is let go of then.
 
     Args:
         house: where it is held.
@@ -104,7 +103,6 @@ class Conversation(Gate):
         "_asked",
         "_house",
         "_leaving",
-        "_lifecycle",
         "_opening",
         "_paging",
         "_refusal",
@@ -130,11 +128,11 @@ class Conversation(Gate):
         secure: bool,
         refusal: BadRequest | None = None,
     ) -> None:
+        super().__init__(house.timers)
         self._house = house
         self._transport = transport
         self._refusal = refusal
         self._asked: Asked | None = None
-        self._lifecycle: Lifecycle | None = None
         self._paging: trio.CancelScope | None = None  # while a page is made
         self._leaving: trio.CancelScope | None = None  # while the last answer is on its way
         self.answered: bool = False
@@ -155,45 +153,49 @@ class Conversation(Gate):
         """Whether the server has room for it."""
         return self._refusal is None
 
-    async def run(self, nursery: trio.Nursery) -> None:
-        """Hold the whole conversation, and tell the house when it is over."""
-        house, error = self._house, None
+    async def _opened(self) -> bool:
+        """Read the request, and answer it unless it is for a WebSocket."""
+        house = self._house
         house.late.add(self)
-        try:
-            try:
-                self._transport.start(nursery)
-                lifecycle = await self._open(trio.current_time() + house.settings.timeouts.open_timeout)
-                if lifecycle is not None:
-                    error = await lifecycle.run()
-                if self.connection is None:
-                    await self._see_off()
-            finally:
-                house.late.remove(self)
-                self._lifecycle = None  # it knows who knows this
-                await self._transport.aclose()
-        except Exception as failure:  # not the handler's: the kernel has no room for it, say
-            self.log.exception("error in the connection %s: it is ended, others go on")
-            error = failure
-        finally:
-            house.over(self, error)
-        if error is not None and house.strict:
-            raise error
-        del error  # the frames above a traceback belong to it, and would make a cycle of it
+        self._transport.start(cast("trio.Nursery", trio.lowlevel.current_task().parent_nursery))
+        asked = await self._open(trio.current_time() + house.settings.timeouts.open_timeout)
+        return asked and await super()._opened()
 
     async def _see_off(self) -> None:
         """Let the client take the last answer, if it got one."""
-        with trio.CancelScope() as self._leaving:
-            await self._opening.linger(self._transport.outbox, self._house.settings.timeouts.close_timeout)
+        if self.connection is None:
+            with trio.CancelScope() as self._leaving:
+                await self._opening.linger(self._transport.outbox, self._house.settings.timeouts.close_timeout)
+
+    def _failed(self, failure: Exception) -> Exception:
+        """It is not the handler's error: the kernel has no room for the connection, say."""
+        self.log.exception("error in the connection %s: it is ended, others go on")
+        return failure
+
+    async def _over(self, error: Exception | None) -> None:
+        """End the network connection, and tell the house."""
+        self._house.late.remove(self)
+        if self.connection is None:
+            self._opening.call_when_left(None)
+        try:
+            await self._transport.aclose()
+        finally:
+            self._house.over(self, error)
+
+    def _outcome(self, error: Exception | None) -> None:
+        """Raise the error if it is to end the server."""
+        if error is not None and self._house.strict:
+            raise error
 
     # --- the request ---------------------------------------------------------------------------------------------
 
-    async def _open(self, deadline: float) -> Lifecycle | None:
-        """Read the request; return the life of what it opens, or answer it."""
+    async def _open(self, deadline: float) -> bool:
+        """Read the request; return whether it is for a WebSocket, else answer it."""
         head: RequestHead | None = None
         try:
             head = await self._opening.read_head()
             if head is None:
-                return None
+                return False
             self._know(head)
             if self._refusal is not None:
                 raise self._refusal
@@ -205,7 +207,7 @@ class Conversation(Gate):
             await self._show_page(head, deadline)
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
-        return None
+        return False
 
     def _know(self, head: RequestHead) -> None:
         """Take note of whose request it is, and what for."""
@@ -244,7 +246,7 @@ class Conversation(Gate):
             raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
         return page
 
-    def _route(self, head: RequestHead, upgrade: Upgrade) -> Lifecycle | None:
+    def _route(self, head: RequestHead, upgrade: Upgrade) -> bool:
         try:
             parse_extensions(upgrade.extensions)
         except ExtensionSyntaxError as error:
@@ -253,7 +255,7 @@ class Conversation(Gate):
         routed = self._house.responder.route(self._request(head, upgrade.subprotocols))
         if isinstance(routed, Response):
             self._answer(routed)
-            return None
+            return False
         request, service = routed
         websocket = WebSocket(
             request,
@@ -266,10 +268,10 @@ class Conversation(Gate):
         websocket._gate = self
         settings = self._house.settings
         limits, timeouts = service.limits or settings.limits, service.timeouts or settings.timeouts
-        self._asked = Asked(upgrade, limits, timeouts, self._compression(service))
-        self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._house.timers)
-        self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
-        return lifecycle
+        self._asked = Asked(upgrade, limits, self._compression(service))
+        self.serve(websocket, service, timeouts)
+        self._opening.call_when_left(partial(self.cancel_handler, "client left before the answer"))
+        return True
 
     def _check_origin(self, head: RequestHead) -> None:
         origin = head.headers.get("origin")
@@ -327,8 +329,8 @@ class Conversation(Gate):
             self._transport,
             client=False,
             limits=asked.limits,
-            timeouts=asked.timeouts,
-            timers=self._house.timers,
+            timeouts=self._timeouts,
+            timers=self._timers,
             deflate=agreed[1] if agreed else None,
         )
         early = self._opening.hand_over()
@@ -391,7 +393,7 @@ class Conversation(Gate):
             self.connection.hurry()
         if self._leaving is not None:
             self._leaving.deadline = min(self._leaving.deadline, trio.current_time() + LINGER)
-        elif self._lifecycle is not None:
-            self._lifecycle.cancel(why)
+        elif self._asked is not None or self.connection is not None:
+            self.cancel_handler(why)
         elif self._paging is not None:
             self._paging.cancel(reason=why)

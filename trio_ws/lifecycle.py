@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from trio_ws.channel import TOO_LATE
 from trio_ws.codes import CloseCode
 from trio_ws.disconnect import DisconnectRule
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
@@ -30,37 +31,41 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """One connection's life on the server.
+    """One connection's life on the server, from the request on. What is before and after it is its heirs'.
+
+    They are one object with it, and share its coroutine: an idle connection keeps all objects, and the frames of all
+    coroutines between its task and the handler, through which each message passes, too.
 
     Args:
-        websocket: not answered yet, its gate set.
-        service: what to do with it.
-        timeouts: of the disconnect rule and of cleaning up.
-        timers: calls their deadlines.
+        timers: calls the deadlines of the disconnect rule.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_open_time",
-        "_rule",
-        "_service",
-        "_tap",
-        "_timeouts",
-        "_timers",
-        "_websocket",
-    )
+    __slots__ = ("_cancelled", "_open_time", "_rule", "_service", "_tap", "_timeouts", "_timers", "_websocket")
 
-    def __init__(self, websocket: WebSocket, service: Service, timeouts: Timeouts, timers: Timers) -> None:
-        self._websocket = websocket
-        self._service = service
-        self._timeouts = timeouts
+    _service: Service
+    _timeouts: Timeouts
+    _websocket: WebSocket
+
+    def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        if not websocket._log.path:  # under a server of somebody else's
-            websocket._log.know(websocket.request.target, websocket.client)
         self._open_time = 0.0
         self._tap: Tap | None = None
         self._cancelled = ""  # why, if it was cancelled
         self._rule: DisconnectRule | None = None  # not made before it has something to say
+
+    def serve(self, websocket: WebSocket, service: Service, timeouts: Timeouts) -> None:
+        """Say what the connection is for, before `run` needs to know.
+
+        Args:
+            websocket: not answered yet, its gate set.
+            service: what to do with it.
+            timeouts: of the disconnect rule and of cleaning up.
+        """
+        self._websocket = websocket
+        self._service = service
+        self._timeouts = timeouts
+        if not websocket._log.path:  # under a server of somebody else's
+            websocket._log.know(websocket.request.target, websocket.client)
         websocket._on_accept = self._begin_watch
         if service.close_code_of is not None:
             websocket._close_code_of = self._close_code_of
@@ -71,7 +76,7 @@ class Lifecycle:
     def _log(self) -> ConnectionLog:
         return self._websocket._log
 
-    def cancel(self, why: str) -> None:
+    def cancel_handler(self, why: str) -> None:
         """Cancel the handler, and what belongs to it."""
         self._cancelled = why
         if self._websocket._scope is not None:
@@ -82,72 +87,68 @@ class Lifecycle:
 
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
-        websocket, service = self._websocket, self._service
-        own: Exception | None = None
-        self._tell("connection_opened")
+        error: Exception | None = None  # few names: each takes 16 bytes of each idle connection
         try:
-            try:
-                # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
-                async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                    self._begin(nursery)
-                    try:
-                        # The handler is awaited here: an idle connection keeps, and each message passes through, all
-                        # coroutines that wait for it.
-                        if service.around is None:
-                            await self._greet()
-                            await service.handler(websocket)
-                        else:
-                            async with service.around(websocket):
+            if await self._opened():
+                try:
+                    # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
+                    async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                        self._begin(nursery)
+                        try:
+                            if self._service.around is None:
                                 await self._greet()
-                                await service.handler(websocket)
-                    except Exception as error:
-                        own = error
-                    nursery.cancel_scope.cancel(reason="the handler has ended")
-            except ExceptionGroup as group:
-                own = _combined(own, group)
-            except BaseException:
-                self._handler_has_ended()
-                await self._end(CloseCode.GOING_AWAY, "")
-                raise
-            self._handler_has_ended()
-            return await self._conclude(own)
+                                await self._service.handler(self._websocket)
+                            else:
+                                async with self._service.around(self._websocket):
+                                    await self._greet()
+                                    await self._service.handler(self._websocket)
+                        except Exception as failure:
+                            error = failure
+                        nursery.cancel_scope.cancel(reason="the handler has ended")
+                except ExceptionGroup as failure:
+                    error = _combined(error, failure)
+                except BaseException:
+                    await self._break_off()
+                    raise
+                error = await self._conclude(error)
+            await self._see_off()
+        except Exception as failure:
+            error = self._failed(failure)
         finally:
-            del own  # its traceback knows this frame
-            self._note_how_it_ended()
-            self._let_go()
+            await self._over(error)
+        try:
+            return self._outcome(error)
+        finally:
+            del error  # its traceback knows this frame
 
-    def _handler_has_ended(self) -> None:
-        self._websocket._nursery = None
-        if self._rule is not None:
-            self._rule.stop()
-        elif self._websocket.accepted:
-            self._watched().watcher = None
+    # --- what heirs do besides -----------------------------------------------------------------------------------
 
-    def _let_go(self) -> None:
-        """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
-        websocket = self._websocket
-        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
-        websocket._farewells = ()
-        if self._tap is not None:
-            websocket._channel = self._tap.channel
+    async def _opened(self) -> bool:
+        """Begin; return whether there is something to `serve`."""
+        self._tell("connection_opened")
+        return True
 
-    async def _conclude(self, error: Exception | None) -> Exception | None:
-        """End the connection as the handler's error demands; return the error if nobody foresaw it."""
-        if not self._websocket.accepted:
-            return await self._answer(error)
-        verdict = self._judge(error)
-        await self._end(verdict.code, verdict.reason)
-        if error is None or verdict.foreseen:
-            return None
-        await self._report(error)
+    async def _see_off(self) -> None:
+        """Do what is to be done for the client, unless the server itself has come to grief."""
+
+    def _failed(self, failure: Exception) -> Exception:
+        """Take note of an error that is not the handler's."""
+        raise failure
+
+    async def _over(self, error: Exception | None) -> None:
+        """Leave nothing behind, however it ended."""
+
+    def _outcome(self, error: Exception | None) -> Exception | None:
+        """Return what `run` is to return, or raise it."""
         return error
 
-    # --- running -------------------------------------------------------------------------------------------------
+    # --- the handler ---------------------------------------------------------------------------------------------
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        self._websocket._nursery = nursery
+        websocket = self._websocket
+        websocket._nursery = nursery
         # The nursery's: one of our own would be a kilobyte for nothing.
-        self._websocket._scope = nursery.cancel_scope
+        websocket._scope = nursery.cancel_scope
         if self._cancelled:
             nursery.cancel_scope.cancel(reason=self._cancelled)
 
@@ -205,6 +206,47 @@ class Lifecycle:
 
     # --- ending --------------------------------------------------------------------------------------------------
 
+    async def _break_off(self) -> None:
+        """The handler was cancelled from outside: end the connection."""
+        self._handler_has_ended()
+        try:
+            await self._end(CloseCode.GOING_AWAY, "")
+        finally:
+            self._note_how_it_ended()
+            self._let_go()
+
+    async def _conclude(self, error: Exception | None) -> Exception | None:
+        """End the connection as the handler's error demands; return the error if nobody foresaw it."""
+        self._handler_has_ended()
+        try:
+            if not self._websocket.accepted:
+                return await self._answer_no(error)
+            verdict = self._judge(error)
+            await self._end(verdict.code, verdict.reason)
+            if error is None or verdict.foreseen:
+                return None
+            await self._report(error)
+            return error
+        finally:
+            self._note_how_it_ended()
+            self._let_go()
+
+    def _handler_has_ended(self) -> None:
+        self._websocket._nursery = None
+        if self._rule is not None:
+            self._rule.stop()
+        elif self._websocket.accepted:
+            self._watched().watcher = None
+
+    def _let_go(self) -> None:
+        """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
+        websocket = self._websocket
+        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
+        websocket._farewells = ()
+        websocket._gate = TOO_LATE
+        if self._tap is not None:
+            websocket._channel = self._tap.channel
+
     async def _end(self, code: int, reason: str) -> None:
         """Send the close frame if there was none, run `on_disconnect`, and see the network connection off."""
         websocket = self._websocket
@@ -231,7 +273,7 @@ class Lifecycle:
             seconds = self._timeouts.cleanup_timeout
             self._log.warning("on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
-    async def _answer(self, error: Exception | None) -> Exception | None:
+    async def _answer_no(self, error: Exception | None) -> Exception | None:
         """The handler has ended without a yes: answer no, unless it has."""
         websocket = self._websocket
         gate = websocket._gate
@@ -251,7 +293,7 @@ class Lifecycle:
                 try:
                     await gate.reject(status, headers, body)
                 except ValueError as problem:  # it cannot be sent, and whoever raised it is not there to be told
-                    return await self._answer(problem)
+                    return await self._answer_no(problem)
             case WebSocketException():
                 await gate.reject(403, (), error.reason.encode())
             case WebSocketDisconnect():

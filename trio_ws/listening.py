@@ -157,12 +157,18 @@ async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Add
     """Accept connections from `sock` for ever and give each, with its peer, to `take`, which must not wait or raise."""
     sock.setblocking(False)
     complained = -math.inf
+    host = ""
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
             for _ in range(ACCEPT_BATCH):
                 accepted, name = sock.accept()
-                take(accepted, _address(name))
+                client = _address(name)
+                if isinstance(client, tuple) and client[0] == host:
+                    client = (host, client[1])  # a proxy's address is kept once
+                elif isinstance(client, tuple):
+                    host = client[0]
+                take(accepted, client)
         except BlockingIOError:
             continue
         except OSError as error:

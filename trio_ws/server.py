@@ -82,7 +82,7 @@ class Server:
             raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
         self._poller = poller
         self._strict = strict
-        self._conversations: set[Conversation] = set()
+        self._conversations: dict[Conversation, None] = {}  # takes half of what a set would
         self._admitted = 0  # connections that were not refused for want of room, and are not over
         self._per_address: Counter[str] = Counter()  # of the same, by address
         self._numbers = count(1)
@@ -222,11 +222,11 @@ class Server:
             secure=secure,
             refusal=BadRequest(503, "the server has no room for another connection") if full else None,
         )
-        self._conversations.add(conversation)
+        self._conversations[conversation] = None
         if not full:
             self._admitted += 1
             self._per_address[host] += 1
-        nursery.start_soon(conversation.run, nursery, name=conversation.log.task_name)
+        nursery.start_soon(conversation.run, name=conversation.log.task_name)
 
     def _full(self, host: str) -> bool:
         # Those who are being refused take no room: a crowd that tries again and again would keep everyone out.
@@ -238,7 +238,7 @@ class Server:
 
     def _over(self, conversation: Conversation, error: Exception | None) -> None:
         """One conversation has come to its end."""
-        self._conversations.discard(conversation)
+        self._conversations.pop(conversation, None)
         if conversation.admitted:
             self._forget(_host(conversation.client))
         self._tally.add(conversation.connection, conversation.status, error)
