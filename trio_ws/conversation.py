@@ -21,7 +21,7 @@ from trio_ws.opening import LINGER, Opening
 from trio_ws.protocol import handshake
 from trio_ws.protocol.extensions import ExtensionSyntaxError, accept_offer, parse_extensions
 from trio_ws.protocol.forwarded import forwarded
-from trio_ws.protocol.handshake import read_upgrade
+from trio_ws.protocol.handshake import read_ordinary, read_upgrade
 from trio_ws.protocol.origin import origin_allowed
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http, is_upgrade
 from trio_ws.protocol.response import response
@@ -155,11 +155,9 @@ class Conversation(Lifecycle, Gate):
 
     async def _opened(self) -> bool:
         """Read the request, and answer it unless it is for a WebSocket."""
-        house = self._house
-        house.late.add(self)
+        self._house.late.add(self)
         self._transport.start(cast("trio.Nursery", trio.lowlevel.current_task().parent_nursery))
-        asked = await self._open(trio.current_time() + house.settings.timeouts.open_timeout)
-        return asked and await super()._opened()
+        return await self._open() and await super()._opened()
 
     async def _see_off(self) -> None:
         """Let the client take the last answer, if it got one."""
@@ -189,7 +187,7 @@ class Conversation(Lifecycle, Gate):
 
     # --- the request ---------------------------------------------------------------------------------------------
 
-    async def _open(self, deadline: float) -> bool:
+    async def _open(self) -> bool:
         """Read the request; return whether it is for a WebSocket, else answer it."""
         head: RequestHead | None = None
         try:
@@ -199,12 +197,15 @@ class Conversation(Lifecycle, Gate):
             self._know(head)
             if self._refusal is not None:
                 raise self._refusal
-            check_http(head)
-            if is_upgrade(head):
-                if self._house.draining.begun:
-                    raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
-                return self._route(head, read_upgrade(head))
-            await self._show_page(head, deadline)
+            upgrade = read_ordinary(head)
+            if upgrade is None:
+                check_http(head)
+                if not is_upgrade(head):
+                    await self._show_page(head)
+                    return False
+            if self._house.draining.begun:
+                raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
+            return self._route(head, upgrade or read_upgrade(head))
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
         return False
@@ -232,8 +233,9 @@ class Conversation(Lifecycle, Gate):
             head_only=head_only,
         )
 
-    async def _show_page(self, head: RequestHead, deadline: float) -> None:
+    async def _show_page(self, head: RequestHead) -> None:
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
+        deadline = self._house.late.deadline(self)
         with trio.CancelScope(deadline=deadline) as self._paging:
             self._opening.call_when_left(self._paging.cancel)
             self._answer(await self._page(head), head_only=head.method == "HEAD")
@@ -248,7 +250,8 @@ class Conversation(Lifecycle, Gate):
 
     def _route(self, head: RequestHead, upgrade: Upgrade) -> bool:
         try:
-            parse_extensions(upgrade.extensions)
+            if upgrade.extensions:
+                parse_extensions(upgrade.extensions)
         except ExtensionSyntaxError as error:
             raise BadRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
         self._check_origin(head)

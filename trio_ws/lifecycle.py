@@ -104,7 +104,8 @@ class Lifecycle:
                                     await self._service.handler(self._websocket)
                         except Exception as failure:
                             error = failure
-                        nursery.cancel_scope.cancel(reason="the handler has ended")
+                        if self._websocket._nursery_known or nursery.child_tasks:
+                            nursery.cancel_scope.cancel(reason="the handler has ended")
                 except ExceptionGroup as failure:
                     error = _combined(error, failure)
                 except BaseException:

@@ -225,7 +225,7 @@ class Server:
         self._conversations[conversation] = None
         if not full:
             self._admitted += 1
-            self._per_address[host] += 1
+            self._per_address[host] = self._per_address.get(host, 0) + 1
         nursery.start_soon(conversation.run, name=conversation.log.task_name)
 
     def _full(self, host: str) -> bool:

@@ -171,6 +171,10 @@ class Queue:
         """It came in time, or nobody cares any more."""
         self._waiting.pop(waiting, None)
 
+    def deadline(self, waiting: Waiting) -> float:
+        """Return when the time of `waiting` is over; infinity if it is not in the queue."""
+        return self._waiting.get(waiting, math.inf)
+
     def _look(self) -> None:
         now = trio.current_time()
         late = list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting))

@@ -58,6 +58,7 @@ class WebSocket(Handshake):
         "_finished",
         "_listen",
         "_nursery",
+        "_nursery_known",
     )
 
     def __init__(
@@ -80,6 +81,7 @@ class WebSocket(Handshake):
         self._connect_reported = False
         self._finished = False
         self._nursery: trio.Nursery | None = None
+        self._nursery_known = False  # to anybody who may have started something in it
         self._farewells: tuple[Farewell, ...] = ()
         self._listen: Callable[..., Awaitable[None]] | None = None
 
@@ -114,6 +116,7 @@ class WebSocket(Handshake):
         """
         if self._nursery is None:
             raise LocalProtocolError("the connection's nursery is open only while its handler runs")
+        self._nursery_known = True
         return self._nursery
 
     # --- receiving -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from trio_ws.headers import Headers
 from trio_ws.protocol.head import BadHead, HeadSplitter, elements, excerpt
 from trio_ws.url import split_host
 
-__all__ = ["BadRequest", "HeadReader", "RequestHead", "check_http", "is_upgrade"]
+__all__ = ["BadRequest", "HeadReader", "RequestHead", "check_http", "is_path", "is_upgrade"]
 
 # A method is a token (RFC 9110 9.1); the longest registered one has 17 letters. An empty line may lead.
 _PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |\Z))|\r\Z")
@@ -110,10 +110,9 @@ def _read_ordinary(data: bytes | bytearray | memoryview, limits: Limits) -> tupl
     match = _ORDINARY.match(str(data[:most], "latin-1"))
     if match is None:
         return None
-    headers = Headers(_FIELD.findall(match[2]))
-    if any(name in headers for name in _FRAMING) or headers.count("host") != 1:
-        return None
-    if match[2].count("\r\n") > limits.max_headers:
+    pairs = _FIELD.findall(match[2])
+    headers = Headers.of_text(pairs)
+    if headers.count("host") != 1 or len(pairs) > limits.max_headers or any(map(headers.count, _FRAMING)):
         return None
     return RequestHead(method="GET", target=match[1], http_version="1.1", headers=headers), match.end()
 
@@ -151,6 +150,11 @@ def _origin_form(target: str, headers: Headers) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
+def is_path(target: str) -> bool:
+    """Say whether a request target is a path with a query, if any, and without a fragment (RFC 9112 3.2.1)."""
+    return _ORIGIN_FORM.fullmatch(target) is not None
+
+
 def check_http(head: RequestHead) -> None:
     """Refuse what we answer to no request at all, be it for an upgrade or for a page.
 
@@ -166,7 +170,7 @@ def check_http(head: RequestHead) -> None:
     _check_host(head)
     if "transfer-encoding" in head.headers or head.headers.get("content-length", "").strip("0"):
         raise BadRequest(400, "a request with a body is not accepted")
-    if not _ORIGIN_FORM.fullmatch(head.target):
+    if not is_path(head.target):
         raise BadRequest(400, f"the request target {excerpt(head.target)} is not a path")
 
 
