@@ -71,9 +71,13 @@ class Inbox:
             raise trio.BusyResourceError("another task is receiving from this connection")
         self.reader = current_task()
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
-        return wait_task_rescheduled(self._abort)  # noqa: ASYNC105
+        return wait_task_rescheduled(self)  # noqa: ASYNC105
 
-    def _abort(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
+    def __call__(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
+        """Let go of the task that waits, which is cancelled: it is what Trio calls then.
+
+        A method with a name would be a further object in each idle connection, and for each message.
+        """
         self.reader = None
         return trio.lowlevel.Abort.SUCCEEDED
 
