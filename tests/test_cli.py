@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -27,7 +28,7 @@ from trio_ws.reload import PythonFiles, folders_of, supervise
 from trio_ws.terminal import lines_of, talk
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 15
+PATIENCE = 30
 """Seconds that a process may take for one thing; it takes less than one."""
 
 SHOP = """
@@ -165,6 +166,8 @@ def test_an_application_may_be_an_attribute_of_something(shop) -> None:
         ("shop:App", "there is no application 'App' in shop: did you mean shop:app?"),
         ("shop:echo.inner", "there is no application 'echo.inner' in shop: did you mean shop:app?"),
         ("json", "there is no application 'app' in json: an application is made with App()"),
+        (":app", "'' is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py"),
+        ("./shop.py", "'./shop.py' is no name of a module: give MODULE:APP, "),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_line(shop, capsys, target, complaint) -> None:
@@ -174,6 +177,15 @@ def test_what_cannot_be_loaded_is_said_in_one_line(shop, capsys, target, complai
     error = capsys.readouterr().err
     assert error.startswith(f"trio-ws: {complaint}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"), [("shop.py", "shop:app"), ("shop.py:app", "shop:app"), ("a/shop.py:web", "a.shop:web")]
+)
+def test_the_name_of_a_file_is_not_that_of_its_module(shop, capsys, target, meant) -> None:
+    with pytest.raises(SystemExit):
+        main(["routes", target])
+    assert capsys.readouterr().err.endswith(f": did you mean {meant}?\n")
 
 
 def test_an_error_in_the_application_module_is_not_swallowed(shop) -> None:
@@ -277,11 +289,15 @@ def trio_ws_client_context(authority):
         (["--ssl-keyfile", "key.pem"], "--ssl-keyfile needs --ssl-certfile"),
         (["--ssl-certfile", "none.pem"], "cannot load the certificate none.pem: "),
         (["--port", "70000"], "cannot listen on localhost:70000: "),
+        (["--host", "x" * 64], f"cannot listen on {'x' * 64}:8000: "),
         (["--uds", "shop.py"], "cannot listen on shop.py: "),
+        (["--uds", ""], "cannot listen on : [Errno 2] the path of the Unix socket is empty"),
         (["--fd", "99999"], "cannot listen on descriptor 99999: "),
         (["--fd", "-1"], "cannot listen on descriptor -1: "),
         (["--drain-delay", "-1"], "drain_delay must be a number of seconds, 0 or more, not -1.0"),
         (["--drain-rate", "0"], "drain_rate must be more than 0 per second, or None for no bound, not 0.0"),
+        (["--worker-port", "9000"], "--worker-port is for --workers N: one server has its --port"),
+        (["--workers", "2", "--port", "0", "--worker-port", "70000"], "cannot listen on localhost:70000: "),
         (["--workers", "2", "--reload"], "--reload is for one server: leave --workers out"),
         (["--workers", "2", "--ssl-certfile", "none.pem"], "cannot load the certificate none.pem: "),
     ],
@@ -300,7 +316,26 @@ def test_a_port_that_is_taken_is_said_in_one_line(shop, capsys) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit):
             main(["run", "shop:app", "--host", "127.0.0.1", "--port", str(port)])
-    assert capsys.readouterr().err.startswith(f"trio-ws: cannot listen on 127.0.0.1:{port}: ")
+    error = capsys.readouterr().err
+    assert error.startswith(f"trio-ws: cannot listen on 127.0.0.1:{port}: ")
+    assert error.endswith(". End the server that has it, or choose another one\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, ". Choose a port from 1024 on, or a folder you may write to; "),
+        (errno.EADDRNOTAVAIL, ". --host is an address of this machine, or 0.0.0.0 for all of them\n"),
+    ],
+)
+def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, number, advice) -> None:
+    async def bind(*where):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("trio_ws.cli.bind", bind)
+    with pytest.raises(SystemExit):
+        main(["run", "shop:app"])
+    assert f": [Errno {number}] {os.strerror(number)}{advice}" in capsys.readouterr().err
 
 
 def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> None:
@@ -337,8 +372,9 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
         ("--workers=0", "give a number, 1 or more, not '0'"),
         ("--workers=-1", "give a number, 1 or more, not '-1'"),
         ("--workers=many", "give a number, 1 or more, not 'many'"),
-        ("--worker-timeout=1", "workers report every 1 s: give twice that, or more"),
-        ("--worker-timeout=nan", "workers report every 1 s: give twice that, or more"),
+        ("--worker-timeout=1", "workers report every 1 s: give twice that, or more, not '1'"),
+        ("--worker-timeout=nan", "workers report every 1 s: give twice that, or more, not 'nan'"),
+        ("--worker-timeout=soon", "workers report every 1 s: give twice that, or more, not 'soon'"),
     ],
 )
 def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None:
@@ -360,17 +396,15 @@ def test_where_there_can_be_no_workers_it_is_said_in_one_line(shop, capsys, monk
 
 
 async def test_reload_restarts_with_1012_when_a_file_changes(shop) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ("--host", "127.0.0.1", "--port", str(port), "--reload")
-    async with command("run", "shop:app", *options, cwd=shop) as running:
-        url = url_in(await running.until("listening on"))
-        async with open_websocket(f"{url}/echo", when_peer_leaves="finish") as ws:
+    path = shop / "s"
+    async with command("run", "shop:app", "--uds", str(path), "--reload", cwd=shop) as running:
+        await running.until("listening on")
+        async with open_websocket("ws://localhost/echo", uds=path, when_peer_leaves="finish") as ws:
             (shop / "shop.py").write_text(SHOP.replace("order {number}", "parcel {number}"))
             with pytest.raises(WebSocketDisconnect, match="1012"), trio.fail_after(PATIENCE):
                 await ws.receive()
         assert "restarting: shop.py changed\n" in await running.until("listening on")
-        async with open_websocket(f"{url}/orders/3") as ws:
+        async with open_websocket("ws://localhost/orders/3", uds=path) as ws:
             assert await ws.receive() == "parcel 3"
         running.process.send_signal(signal.SIGINT)
         assert "shutting down: " in await running.rest()
@@ -385,12 +419,14 @@ class Supervised:
         self.script = folder / "script.py"
         self.script.write_text(f"open('starts', 'a').write('x')\n{script}")
         self.lines: list[str] = []
+        self.status: int | None = None
 
     async def run(self) -> int:
         program = f"import os; os.chdir({str(self.folder)!r}); exec(open('script.py').read())"
-        return await supervise(
+        self.status = await supervise(
             [sys.executable, "-S", "-c", program], [self.folder], look_seconds=0.01, say=self.lines.append
         )
+        return self.status
 
     async def started(self, times: int) -> None:
         with trio.fail_after(PATIENCE):
@@ -442,6 +478,35 @@ async def test_a_signal_while_no_server_runs_ends_the_supervisor_with_its_status
                 await trio.sleep(0.01)
         signal.raise_signal(signal.SIGTERM)
     assert statuses == [3]
+
+
+@pytest.fixture
+def hangup(request):
+    """What SIGHUP does at the start, whoever started the tests."""
+    before = signal.signal(signal.SIGHUP, request.param)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True)
+async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path, hangup) -> None:
+    supervised = Supervised(tmp_path, IDLE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        await supervised.started(1)
+        signal.raise_signal(signal.SIGHUP)
+    assert supervised.status == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("hangup", [signal.SIG_IGN], indirect=True)
+async def test_with_nohup_it_is_not(tmp_path, hangup) -> None:
+    supervised = Supervised(tmp_path, IDLE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        await supervised.started(1)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGTERM)
+    assert supervised.status == -signal.SIGTERM
 
 
 async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_restart(tmp_path, monkeypatch) -> None:
@@ -657,9 +722,9 @@ def no_input(monkeypatch):
 
 @pytest.mark.usefixtures("no_input")
 def test_connect_says_why_it_cannot_connect(capsys) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert main(["connect", f"ws://127.0.0.1:{port}/"]) == 1
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen
+        assert main(["connect", f"ws://127.0.0.1:{silent.getsockname()[1]}/"]) == 1
     assert capsys.readouterr().err.startswith("not connected: tcp: ")
     assert main(["connect", "ftp://here"]) == 1
     assert capsys.readouterr().err.startswith("not connected: the scheme of a WebSocket URL is ws or wss")

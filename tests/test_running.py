@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 from functools import partial
 
 import pytest
@@ -10,7 +12,7 @@ import trio
 
 from tests.testing.responders import Routes, echo
 from trio_ws import CloseCode, Server, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.running import END_SIGNALS, serve_until_signalled
+from trio_ws.running import END_SIGNALS, print_line, serve_until_signalled
 from trio_ws.testing.network import MemoryListener
 
 
@@ -43,8 +45,17 @@ async def stubborn(websocket: WebSocket) -> None:
     await trio.sleep_forever()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number) -> None:
+@pytest.fixture
+def hangup(request):
+    """What SIGHUP does at the start, whoever started the tests."""
+    before = signal.signal(signal.SIGHUP, request.param)
+    yield request.param
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number, hangup) -> None:
     served = Served()
     async with trio.open_nursery() as nursery:
         await nursery.start(served.run)
@@ -90,6 +101,15 @@ async def test_another_signal_may_mean_another_close_code(autojump_clock) -> Non
                 await ws.receive()
 
 
+@pytest.mark.parametrize("hangup", [signal.SIG_IGN, print], ids=["nohup", "handler"], indirect=True)
+async def test_the_end_of_the_terminal_is_left_to_who_wants_something_of_it(autojump_clock, hangup) -> None:
+    served = Served()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(served.run)
+        assert signal.getsignal(signal.SIGHUP) is hangup
+        signal.raise_signal(signal.SIGTERM)
+
+
 async def test_a_signal_before_the_server_listens_ends_it(autojump_clock) -> None:
     lines = []
 
@@ -126,3 +146,23 @@ async def test_after_the_end_signals_mean_what_they_meant_before(autojump_clock)
     before = signal.getsignal(signal.SIGTERM)
     await serve_until_signalled(serve)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Unread(io.StringIO):
+    """A pipe whose reader has ended."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_reason_to_end(monkeypatch) -> None:
+    unread = Unread()
+    monkeypatch.setattr(sys, "stderr", unread)
+    print_line("hello")
+    assert unread.getvalue() == "hello\n"
+
+
+def test_where_there_is_no_standard_error_nothing_is_written(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    print_line("hello")
+    assert capsys.readouterr().out == ""

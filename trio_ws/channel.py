@@ -6,7 +6,7 @@ Two pairs exist: our own connection over a transport, and the ASGI one. The appl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import trio
 
@@ -16,11 +16,15 @@ from trio_ws.errors import WebSocketDisconnect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.errors import HeaderSource
+    from trio_ws.errors import HeaderSource, WebSocketDisconnect
     from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["TOO_LATE", "Channel", "Gate", "Watcher"]
+__all__ = ["TOO_LATE", "Channel", "Gate", "IsGood", "Watcher", "end_for"]
+
+
+IsGood: TypeAlias = "Callable[[int], bool]"
+"""Says whether a connection that ended with a code has come to a good end."""
 
 
 class Watcher(Protocol):
@@ -95,8 +99,12 @@ class Channel(ABC):
         """Whether messages wait that nobody has received."""
 
     @abstractmethod
-    async def receive(self) -> str | bytes:
-        """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+        """Return the next message; raise `WebSocketDisconnect` when there will be none.
+
+        Args:
+            is_good: given by an iteration: if it says yes to the close code, `StopAsyncIteration` is raised instead.
+        """
 
     @abstractmethod
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
@@ -159,6 +167,11 @@ class Channel(ABC):
     @abstractmethod
     async def wait_gone(self) -> None:
         """Wait until the network connection has ended, which is bounded once the connection is not open."""
+
+
+def end_for(is_good: IsGood | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
+    """Return what tells the caller of `Channel.receive` of the end."""
+    return end if is_good is None or not is_good(end.code) else StopAsyncIteration()
 
 
 class Gate(ABC):

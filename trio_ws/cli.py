@@ -7,13 +7,16 @@ at a terminal in `terminal`.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
+import math
 import os
 import platform
 import socket
 import ssl
 import sys
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +34,7 @@ from trio_ws.running import END_SIGNALS, serve_until_signalled
 from trio_ws.serving import bind
 from trio_ws.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.terminal import INTERRUPTED, talk
-from trio_ws.worker import BEAT_SECONDS, Assignment, serve_as_worker
+from trio_ws.worker import BEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="replace a worker that has not reported for so long (%(default)g)",
     )
+    run.add_argument(
+        "--worker-port", type=int, metavar="N", help="listen on N for worker 1 alone, on N + 1 for worker 2, and so on"
+    )
     run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
     run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
     run.add_argument("--drain-delay", type=float, metavar="SECONDS", help="at the end: fail health checks so long")
@@ -129,9 +135,14 @@ def _count(text: str) -> int:
 
 
 def _worker_timeout(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not seconds >= 2 * BEAT_SECONDS:
-        raise argparse.ArgumentTypeError(f"workers report every {BEAT_SECONDS:g} s: give twice that, or more")
+        raise argparse.ArgumentTypeError(
+            f"workers report every {BEAT_SECONDS:g} s: give twice that, or more, not {text!r}"
+        )
     return seconds
 
 
@@ -159,13 +170,17 @@ def load(target: str) -> App:
         _UsageError: there is no such module, or no such application in it. What the module raises is not caught.
     """
     name, _, attribute = target.partition(":")
+    if not all(name.split(".")):
+        raise _UsageError(f"{name!r} is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
     sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module is there, and imports one that is not
-        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()})") from None
+        meant = name.removesuffix(".py").replace("/", ".")
+        hint = "" if meant == name else f": did you mean {meant}:{attribute or 'app'}?"
+        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()}){hint}") from None
     found: Any = module
     for part in (attribute or "app").split("."):
         found = getattr(found, part, None)
@@ -184,11 +199,16 @@ def _is_application(found: object) -> bool:
 def _run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.worker is None:
         return _run_workers(options)
+    if options.worker_port is not None and options.worker is None:
+        raise _UsageError("--worker-port is for --workers N: one server has its --port")
     if options.reload:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
         return trio.run(supervise, [sys.executable, "-m", "trio_ws", *command, "--restartable"], folders)
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Numbers of connections are each worker's own, so that a record of theirs says whose it is.
+    whose = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
+    record = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=options.log_level.upper(), format=record)
     context = _ssl_context(options)
     app = load(options.app)
     _adjust(app, options)
@@ -215,14 +235,36 @@ def _run_workers(options: argparse.Namespace) -> int:
 
 
 async def _supervise(options: argparse.Namespace, secure: bool) -> int:
-    listeners = [each for each in await _listeners(options) if isinstance(each, socket.socket)]
-    return await run_workers(
-        [sys.executable, "-m", "trio_ws", *options.given],
-        listeners,
-        workers=options.workers,
-        urls=[describe(listener, secure=secure) for listener in listeners],
-        patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
-    )
+    with ExitStack() as stack:
+        own = await _own_sockets(options, stack)
+        listeners = _sockets(await _listeners(options))
+        urls = [describe(listener, secure=secure) for listener in listeners]
+        for number, sockets in enumerate(own, 1):
+            urls += [f"{describe(each, secure=secure)} for worker {number} alone" for each in sockets]
+        return await run_workers(
+            [sys.executable, "-m", "trio_ws", *options.given],
+            listeners,
+            workers=options.workers,
+            own=own,
+            urls=urls,
+            patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
+        )
+
+
+async def _own_sockets(options: argparse.Namespace, stack: ExitStack) -> list[list[socket.socket]]:
+    """Listen for each worker alone, if that is wanted: who asks there knows which one answers."""
+    first: int | None = options.worker_port
+    own: list[list[socket.socket]] = []
+    for number in range(options.workers if first is not None else 0):
+        port = first + number if first else 0  # any that is free
+        own.append(_sockets(await _bind(options.host, port, None)))
+        for each in own[-1]:
+            stack.enter_context(each)
+    return own
+
+
+def _sockets(listeners: Sequence[Listener]) -> list[socket.socket]:
+    return [each for each in listeners if isinstance(each, socket.socket)]
 
 
 def _adjust(app: App, options: argparse.Namespace) -> None:
@@ -280,11 +322,28 @@ async def _listeners(options: argparse.Namespace) -> list[Listener]:
     port = options.port
     if port is None and options.uds is None and not inherited:
         port = DEFAULT_PORT
+    return await _bind(options.host, port, options.uds, inherited)
+
+
+async def _bind(host: str, port: int | None, uds: str | None, inherited: Sequence[Listener] = ()) -> list[Listener]:
     try:
-        return await bind(options.host, port, options.uds, inherited)
-    except (OSError, OverflowError) as error:
-        where = options.uds if port is None else f"{options.host}:{port}"
-        raise _UsageError(f"cannot listen on {where}: {error}") from None
+        return await bind(host, port, uds, inherited)
+    except (OSError, OverflowError, UnicodeError) as error:
+        where = uds if port is None else f"{host}:{port}"
+        raise _UsageError(f"cannot listen on {where}: {error}{_advice(error)}") from None
+
+
+def _advice(error: Exception) -> str:
+    """Say what to do about an address that cannot be listened on."""
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return ". End the server that has it, or choose another one"
+        case errno.EACCES:
+            return ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+        case errno.EADDRNOTAVAIL:
+            return ". --host is an address of this machine, or 0.0.0.0 for all of them"
+        case _:
+            return ""
 
 
 def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:

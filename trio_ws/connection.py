@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled
+from trio.lowlevel import checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from trio_ws.channel import end_for
 from trio_ws.closing import LINGER
 from trio_ws.inbox import Inbox
 from trio_ws.keepalive import Keepalive
@@ -23,6 +24,7 @@ from trio_ws.sending import YIELD_EVERY, Sending
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from trio_ws.channel import IsGood
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
     from trio_ws.protocol.decoder import Item, Violation
@@ -34,7 +36,6 @@ __all__ = ["Connection"]
 
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
 _NOTHING = memoryview(b"")
-_WHOLE: Final = (str, bytes)
 _MESSAGES: Final = (str, bytes, TextMessage, BytesMessage)
 DISCARD_ITEMS = 64
 """Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
@@ -111,6 +112,30 @@ class Connection(Sending):
             # A read that was under way when the inbox filled up: its turn comes after what is kept.
             self._rest = memoryview(b"".join((self._rest, data)))
             return
+        inbox = self._inbox
+        items = inbox.items
+        before = len(items)
+        room = inbox.max_bytes - inbox.size
+        endpoint = self._endpoint
+        if endpoint.state is _OPEN and before < inbox.max_items and room > 0 and not self._dropping:
+            # Whole messages go straight into the inbox; nearly always that is all.
+            decoder = endpoint.decoder
+            consumed = decoder.decode_whole(data, items, inbox.max_items, room)
+            count = len(items)
+            if count > before:
+                self.received += count - before
+                self.message_time = now
+                budget = decoder.budget
+                inbox.size = inbox.max_bytes - budget
+                if count >= inbox.max_items or budget <= 0:
+                    self.paused = True
+                reader = inbox.reader
+                if reader is not None:  # as `inbox.wake`, written out
+                    inbox.reader = None
+                    reschedule(reader)
+            if consumed == len(data):
+                return
+            data = data[consumed:]
         consumed = self._parse(data)
         if consumed < len(data):
             self._rest = memoryview(bytes(data[consumed:]))
@@ -250,22 +275,37 @@ class Connection(Sending):
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
-    async def receive(self) -> str | bytes:
-        """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+        """Return the next message; raise what says that there will be none."""
+        # `_arrival`, `_step` and `_take` are written out: what is called here is called for each message.
         self.reads = True
-        items = self._inbox.items
+        inbox = self._inbox
+        items = inbox.items
         while True:
-            if not items:
-                await self._arrival()
-            elif self._streak < YIELD_EVERY - 1:  # as `_step`, written out for the same reason as in `send`
+            if items:
                 self._streak += 1
-                await checkpoint_if_cancelled()
+                if self._streak < YIELD_EVERY:
+                    await checkpoint_if_cancelled()
+                else:
+                    await self._let_others_run()
+            elif inbox.reader is not None or self._transport.outbox.size or self._endpoint.close_info is not None:
+                await self._arrival(is_good)
             else:
-                await self._let_others_run()
+                self._streak = 0
+                inbox.reader = current_task()
+                await wait_task_rescheduled(inbox)
             if not items:
                 continue
-            item = self._take()
-            message = item if isinstance(item, _WHOLE) else self._add_part(item)
+            item = items.pop(0)
+            if not items:
+                inbox.size = 0
+                if self.paused:
+                    self._read_on()
+            if self._notified and self.watcher is not None:
+                self.watcher.reading()
+            if isinstance(item, str) or isinstance(item, bytes):  # noqa: SIM101 - together they take twice as long
+                return item
+            message = self._add_part(item)
             if message is not None:
                 return message
 
@@ -321,18 +361,18 @@ class Connection(Sending):
             await self._arrival()
         return self._take()
 
-    def _arrival(self) -> Coroutine[Any, Any, Any]:
+    def _arrival(self, is_good: IsGood | None = None) -> Coroutine[Any, Any, Any]:
         """Return what is to be awaited at once until something may have come; it raises when nothing will."""
         if self._endpoint.close_info is not None:
-            return self._tell_the_end()
+            return self._tell_the_end(is_good)
         if self._transport.outbox.size:
             self._transport.flush()
         self._streak = 0  # others will run
         return self._inbox.wait()
 
-    async def _tell_the_end(self) -> NoReturn:
+    async def _tell_the_end(self, is_good: IsGood | None) -> NoReturn:
         await self._step()  # who asks again and again lets others run, the one who will cancel it among them
-        raise self._disconnected()
+        raise end_for(is_good, self._disconnected())
 
     def _take(self) -> Received:
         inbox = self._inbox

@@ -88,6 +88,11 @@ class DisconnectRule:
         self._draining = True
         self._told = waited_for
 
+    @property
+    def server_ends(self) -> bool:
+        """Whether it was the server that said goodbye, as it does to everyone at its end."""
+        return self._draining
+
     def left(self, why: str) -> None:
         """The peer that the server said goodbye to is gone."""
         if not self._draining:  # it had left before

@@ -31,7 +31,7 @@ class Inbox:
         items: what waits, the oldest first. Who appends adds to `size`, and calls `wake` if there is a `reader`.
         size: bytes that came in since it was last empty, text as UTF-8: no less than it holds. Counted like this,
             taking an item costs nothing; and once it was full, nobody reads on before it is empty anyway.
-        reader: the task that waits, None if there is none.
+        reader: the task that waits, None if there is none. Who waits without `wait` gives the inbox itself to Trio.
     """
 
     __slots__ = ("items", "max_bytes", "max_items", "reader", "size")

@@ -312,6 +312,8 @@ class Lifecycle:
         return self._websocket._judge(error)
 
     def _note_end(self, end: WebSocketDisconnect) -> None:
+        if self._rule is not None and self._rule.server_ends:
+            return  # a restart is no news of each connection's
         if not self._websocket._is_good(end.code):
             reason = escaped(end.reason)
             self._log.info("%s: closed with %d, reason '%s'", end.code, reason, code=int(end.code), reason=reason)

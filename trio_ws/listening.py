@@ -120,9 +120,11 @@ def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket
     """Bind and listen on a Unix socket; one that nobody listens on any more is replaced.
 
     Raises:
-        OSError: the path is in use, is no socket, or cannot be written.
+        OSError: the path is empty, in use, no socket, or cannot be written.
     """
     name = os.fspath(path)
+    if not name:  # Linux would choose a name in the abstract namespace, which nobody knows
+        raise FileNotFoundError(errno.ENOENT, "the path of the Unix socket is empty")
     _remove_stale(name)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -32,16 +32,19 @@ class Prepared:
         ValueError: likewise, or text with lone surrogates.
     """
 
-    __slots__ = ("_frames", "data", "size")
+    __slots__ = ("_frames", "data", "plain", "size")
 
     data: str | bytes
     """The message: text, or bytes."""
+    plain: bytes | None
+    """Its frame without mask and compression, as soon as `frame` was asked for it."""
     size: int
     """Bytes of the message before compression."""
 
     def __init__(self, message: Any) -> None:
         self.data = data = _content(message)
         self.size = len(data) if isinstance(data, bytes) else len(data.encode())
+        self.plain = None
         self._frames: dict[Kind, bytes] = {}
 
     def frame(self, encoder: Encoder) -> bytes:
@@ -50,9 +53,13 @@ class Prepared:
         Args:
             encoder: of that connection, with no fragmented message unfinished.
         """
-        kind = PLAIN if encoder.plain else encoder.kind(self.size)
+        kind = encoder.kind(self.size)
         if kind is None:
             return encoder.message(self.data)
+        if kind is PLAIN:
+            if self.plain is None:
+                self.plain = encoder.message(self.data)
+            return self.plain
         frame = self._frames.get(kind)
         if frame is None:
             frame = self._frames[kind] = encoder.message(self.data)

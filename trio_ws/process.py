@@ -150,7 +150,7 @@ class WorkerProcess:
         with trio.move_on_after(self._patience.start):
             await self.settled.wait()
         if not self.ready:
-            await self._abort(process, f"it was not ready within {self._patience.start:g} s")
+            await self._abort(process, f"it was not ready within {self._patience.start:g} s (--worker-timeout)")
             return
         while await self._beats():
             pass

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from trio_ws.running import print_line
+from trio_ws.running import END_SIGNALS, hangup, print_line
 
 __all__ = ["DETACHED", "RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
 
@@ -89,6 +89,9 @@ async def supervise(
 ) -> int:
     """Run a server until SIGINT or SIGTERM, and restart it when a Python file changes; return its last exit status.
 
+    The end of the terminal (SIGHUP) is that of the server, too, which does not hear of it; unless it was started to
+    ignore that, with `nohup`.
+
     A server that fails is started again at the next change; one that ends without an error is not.
 
     Args:
@@ -103,7 +106,7 @@ async def supervise(
         trio.Cancelled: the server was killed.
     """
     supervisor = _Supervisor(command, PythonFiles(folders), look_seconds, say)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*END_SIGNALS, *hangup()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.pass_on, signals)
             await supervisor.run()
@@ -135,7 +138,7 @@ class _Supervisor:
             if self._process is None:
                 self._scope.cancel(reason=signal.Signals(number).name)
             else:
-                self._process.send_signal(number)
+                self._process.send_signal(number if number in END_SIGNALS else signal.SIGTERM)
 
     async def run(self) -> None:
         """Run servers until one ends that need not be replaced."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -14,7 +15,7 @@ from trio_ws.codes import CloseCode
 if TYPE_CHECKING:
     from trio_ws.server import Server
 
-__all__ = ["END_SIGNALS", "Farewells", "serve_until_signalled"]
+__all__ = ["END_SIGNALS", "Farewells", "hangup", "print_line", "serve_until_signalled"]
 
 Farewells: TypeAlias = Mapping[signal.Signals, CloseCode]
 """The close code that clients are told, by the signal that ends the server."""
@@ -23,10 +24,21 @@ END_SIGNALS: Final[Farewells] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIG
 """What Ctrl-C and process managers send."""
 
 
+def hangup() -> list[signal.Signals]:
+    """Return the signal that the end of a terminal is, unless somebody wants something else of it, as `nohup` does."""
+    number: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+    return [] if number is None or signal.getsignal(number) is not signal.SIG_DFL else [number]
+
+
 def print_line(line: str) -> None:
-    """Write a line to standard error: standard output is the application's."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """Write a line to standard error: standard output is the application's.
+
+    A log that nobody reads any more, a full disk or a terminal that was closed are no reason to end.
+    """
+    if sys.stderr is not None:  # it was closed before the interpreter began
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 async def serve_until_signalled(
@@ -41,7 +53,8 @@ async def serve_until_signalled(
 
     After the first signal nobody is accepted, every client is told the signal's close code, and handlers have
     `Timeouts.shutdown_grace` to end. After the second they are cancelled. A signal before the server listens ends it
-    without further ado. Signals can be heard in the main thread only.
+    without further ado. The end of the terminal (SIGHUP) means 1001, unless it is ignored or the program has a handler
+    for it. Signals can be heard in the main thread only.
 
     Args:
         serve: called with `task_status=`, which it tells its `Server` once that listens: `App.serve`, or a `partial`.
@@ -55,6 +68,7 @@ async def serve_until_signalled(
         RuntimeError: this is not the main thread.
         trio.Cancelled: as `serve` has it.
     """
+    farewells = {**dict.fromkeys(hangup(), CloseCode.GOING_AWAY), **farewells}
     watch = _Watch(farewells, say, started, farewells if hurried_by is None else hurried_by)
     failure: Exception | None = None
     with trio.open_signal_receiver(*farewells) as signals:

@@ -14,6 +14,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from trio_ws.closing import Closing
 from trio_ws.codes import CloseCode
 from trio_ws.pings import Pings
+from trio_ws.protocol.choice import CODEC
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sending"]
 
+_plain_message = CODEC.plain_message
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
 CONTROL_RESERVE = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
@@ -109,15 +111,18 @@ class Sending(Closing):
             await self._let_others_run()
         transport = self._transport
         outbox = transport.outbox
+        endpoint = self._endpoint
         if (
             outbox.size >= outbox.high_water
             or outbox.closed
             or self._streaming_out
             or self._network_over
-            or self._endpoint.state is not _OPEN
+            or endpoint.state is not _OPEN
         ):
             await self._wait_for_room()
-        transport.write(self._endpoint.encoder.message(data), hold=bool(self._inbox.items))
+        encoder = endpoint.encoder
+        frame = _plain_message(data) if encoder.plain else encoder.message(data)
+        transport.write(frame, hold=True if self._inbox.items else False)  # noqa: SIM210 - it is a call less
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()
@@ -133,7 +138,9 @@ class Sending(Closing):
         outbox = transport.outbox
         if self._streaming_out or (outbox.size and outbox.full):
             return False
-        transport.write(message.frame(endpoint.encoder), hold=hold or bool(self._inbox.items))
+        encoder = endpoint.encoder
+        frame = message.plain if encoder.plain else None
+        transport.write(frame or message.frame(encoder), hold=True if hold or self._inbox.items else False)  # noqa: SIM210
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()

@@ -44,6 +44,7 @@ async def run_workers(
     listeners: Sequence[socket.socket],
     *,
     workers: int,
+    own: Sequence[Sequence[socket.socket]] = (),
     urls: Sequence[str] = (),
     patience: Patience | None = None,
     say: Callable[[str], None] = print_line,
@@ -63,6 +64,7 @@ async def run_workers(
         command: starts a worker: interpreter, `-m`, package and subcommand first, then its options.
         listeners: listening sockets, which are closed at the end.
         workers: how many, at least 1.
+        own: listening sockets of each worker's alone, beside the others; they are closed at the end, too.
         urls: what is said to be listened on, once the first worker is ready.
         patience: how long to wait for a worker, None for the defaults.
         say: called with each line for people.
@@ -73,7 +75,8 @@ async def run_workers(
         trio.Cancelled: the workers were killed.
     """
     check_available()
-    supervisor = _Supervisor(command, listeners, workers=workers, urls=urls, patience=patience or Patience(), say=say)
+    sockets = [[*listeners, *alone] for alone in own or [()] * workers]
+    supervisor = _Supervisor(command, sockets, urls=urls, patience=patience or Patience(), say=say)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.heed, signals)
@@ -91,18 +94,17 @@ class _Supervisor:
     def __init__(
         self,
         command: Sequence[str],
-        listeners: Sequence[socket.socket],
+        sockets: Sequence[Sequence[socket.socket]],
         *,
-        workers: int,
         urls: Sequence[str],
         patience: Patience,
         say: Callable[[str], None],
     ) -> None:
         self.status = 0
         self._command = command
-        self._listeners = listeners
-        self._paths = [path for path in map(owned_path, listeners) if path is not None]
-        self._numbers = range(1, workers + 1)
+        self._sockets = dict(enumerate(sockets, 1))
+        self._listeners = {listener for each in sockets for listener in each}
+        self._paths = [path for path in map(owned_path, self._listeners) if path is not None]
         self._urls = urls
         self._patience = patience
         self._say = say
@@ -158,15 +160,16 @@ class _Supervisor:
         self._current[1] = first
         for url in self._urls:
             self._say(f"listening on {url}")
-        for number in self._numbers[1:]:
-            self._current[number] = await self._launch(number)
+        for number in self._sockets:
+            if number != first.number:
+                self._current[number] = await self._launch(number)
         async with trio.open_nursery() as nursery:
-            for number in self._numbers:
+            for number in self._sockets:
                 nursery.start_soon(self._keep, number)
             nursery.start_soon(self._replace_on_demand)
 
     async def _launch(self, number: int) -> WorkerProcess:
-        worker = WorkerProcess(number, self._command, self._listeners, self._patience, self._say)
+        worker = WorkerProcess(number, self._command, self._sockets[number], self._patience, self._say)
         await self._processes.start(self._hold, worker)
         return worker
 
@@ -209,7 +212,7 @@ class _Supervisor:
 
     async def _replace_all(self) -> bool:
         """Replace each worker by a new one that is ready; stop at the first that does not become so."""
-        for number in self._numbers:
+        for number in self._sockets:
             new = await self._launch(number)
             await new.settled.wait()
             if not new.ready:

@@ -121,7 +121,7 @@ class WebSocket(Handshake):
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
-    async def receive(self) -> Any:
+    def receive(self) -> Coroutine[Any, Any, Any]:
         """Return the next message: in the route's `receive_type`, or `str` for text and `bytes` for binary.
 
         Raises:
@@ -134,8 +134,11 @@ class WebSocket(Handshake):
         channel = self._channel
         if channel is None:
             channel = self._open_channel()
-        message = await channel.receive()
-        return message if self._decode is None else self._decode(message)
+        # Returned and not awaited: a coroutine of its own would only be passed through at each message.
+        return channel.receive() if self._decode is None else self._decoded(channel.receive(), self._decode)
+
+    async def _decoded(self, coming: Coroutine[Any, Any, str | bytes], decode: Callable[[str | bytes], Any]) -> Any:
+        return decode(await coming)
 
     async def receive_text(self) -> str:
         """Return the next message, which must be text. It raises what `receive` does."""
@@ -189,17 +192,12 @@ class WebSocket(Handshake):
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
-    async def __anext__(self) -> Any:
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
         channel = self._channel
         if channel is None:
             channel = self._open_channel()
-        try:
-            message = await channel.receive()
-        except WebSocketDisconnect as end:
-            if self._is_good(end.code):
-                raise StopAsyncIteration from None
-            raise
-        return message if self._decode is None else self._decode(message)
+        coming = channel.receive(self._is_good)
+        return coming if self._decode is None else self._decoded(coming, self._decode)
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -215,7 +213,7 @@ class WebSocket(Handshake):
         channel = self._channel
         if channel is None:
             channel = self._open_channel()
-        if isinstance(data, WebSocketMessage):
+        if not isinstance(data, str) and isinstance(data, WebSocketMessage):
             return self._send_message(data)
         return channel.send(data if self._encode is None else self._encode(data))
 

@@ -10,6 +10,7 @@ import faulthandler
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -95,7 +96,8 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
 
 def _prepare(link: int) -> None:
     os.set_inheritable(link, False)  # a program that the application starts must not hold it open
-    faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and says where it hung
+    if sys.stderr is not None:
+        faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and says where it hung
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's, whoever else is told
 
 

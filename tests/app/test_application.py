@@ -128,3 +128,9 @@ async def test_the_server_is_known_under_the_test_client_too() -> None:
 
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive_json() == 1
+
+
+@pytest.mark.parametrize("option", [{"workers": 4}, {"reload": True}])
+def test_run_is_one_process_and_says_what_to_call_for_more(option) -> None:
+    with pytest.raises(TypeError, match="`trio-ws run MODULE:APP` has --workers N and --reload"):
+        App().run(port=0, **option)

@@ -18,7 +18,7 @@ from support.tunnel import Tunnel
 
 from trio_ws.protocol.frames import encode_frame
 
-LONG = 5.0
+LONG = 20.0
 CLOSE = 8
 KEY = b"abcd"
 
@@ -92,6 +92,11 @@ async def given_up(stream: trio.abc.Stream) -> AsyncIterator[None]:
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
+
+
+async def settled() -> None:
+    """Wait until hypercorn, which runs in this process, has nothing more to do, however busy the machine is."""
+    await trio.testing.wait_all_tasks_blocked(0.1)
 
 
 @contextmanager
@@ -303,7 +308,7 @@ async def test_frames_that_come_before_the_answer_are_refused_or_end_the_server(
             assert status_of(head) == 400
             await accepted.wait()  # without an error
             await peer.leave()
-            await trio.sleep(0.1)
+            await settled()
         assert told == []  # neither the frame nor the end
 
 
@@ -318,7 +323,7 @@ async def test_over_http2_what_comes_for_a_call_that_has_returned_ends_the_serve
             _, peer = await dial(port, "http2")
             async with given_up(peer.stream):
                 assert await peer.next() == ("close", (4000, ""))
-                await trio.sleep(0.1)
+                await settled()
                 await peer.close(4000)
                 await trio.sleep_forever()
 
@@ -334,7 +339,7 @@ async def test_over_http2_a_body_that_comes_behind_the_answer_ends_the_server() 
             async with given_up(stream):
                 await stream.send_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
                 await read_head(stream)
-                await trio.sleep(0.1)
+                await settled()
                 await stream.send_all(b"body")
                 await trio.sleep_forever()
 
@@ -449,9 +454,8 @@ async def test_a_full_queue_hides_the_disconnect(version: Version) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         await go.wait()
-        with trio.move_on_after(0.3):
-            while True:
-                events.append(await receive())
+        while True:
+            events.append(await receive())
 
     with trio.fail_after(LONG), unchanged():
         async with plain_hypercorn(application(stalls)) as port:
@@ -459,7 +463,7 @@ async def test_a_full_queue_hides_the_disconnect(version: Version) -> None:
             for _ in range(30):
                 await peer.message("x")
             await peer.leave()
-            await trio.sleep(0.1)
+            await settled()
             go.set()
             while not events or events[-1]["type"] != "websocket.disconnect":
                 await trio.sleep(0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -284,6 +285,25 @@ async def test_an_application_that_nobody_has_started_says_what_is_missing(
 async def test_a_call_of_an_unknown_kind_is_refused(app: App) -> None:
     with pytest.raises(ValueError, match="novelty"):
         await app({"type": "novelty"}, None, None)
+
+
+def test_a_server_that_runs_on_asyncio_is_told_which_one_to_take(app: App) -> None:
+    """As uvicorn calls it, and hypercorn without `-k trio`."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    asyncio.run(app({"type": "lifespan"}, receive, send))
+    (event,) = sent
+    assert event["type"] == "lifespan.startup.failed"
+    assert "start it with `hypercorn -k trio module:app`" in event["message"]
+    for kind in ("http", "websocket"):  # where nobody has asked for the lifespan
+        with pytest.raises(RuntimeError, match="hypercorn -k trio"):
+            asyncio.run(app(scope_of(kind), receive, send))
 
 
 # --- beside ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import ssl
@@ -25,7 +26,7 @@ from trio_ws.settings import Settings
 from trio_ws.testing.page import fetch
 from trio_ws.url import URL
 
-LONG = 10.0
+LONG = 20.0
 TIMES = Timeouts(ping_interval=None, close_timeout=0.5, shutdown_grace=0.5)
 
 
@@ -117,6 +118,24 @@ async def test_an_application_that_cannot_begin_is_an_error() -> None:
     with trio.fail_after(LONG), pytest.raises(ExceptionGroup) as caught:
         await asgi.serve(App(lifespan=lifespan), config_of([]))
     assert "no database" in str(_leaf(caught.value))
+
+
+async def test_an_address_that_is_taken_is_one_error_which_names_it(app: App) -> None:
+    def create_sockets() -> None:  # hypercorn's own leaves its socket open
+        raise OSError(errno.EADDRINUSE, "in use")
+
+    with trio.fail_after(LONG), pytest.raises(OSError, match="in use") as caught:
+        await asgi.serve(app, config_of([], bind=["[::1]:80"], create_sockets=create_sockets))
+    assert caught.value.__notes__ == ["hypercorn was to listen on [::1]:80"]
+
+
+async def test_what_else_keeps_hypercorn_from_listening_is_raised_as_it_is(app: App) -> None:
+    def create_sockets() -> None:
+        raise ValueError("no such scheme")
+
+    with trio.fail_after(LONG), pytest.raises(ExceptionGroup) as caught:
+        await asgi.serve(app, config_of([], create_sockets=create_sockets))
+    assert str(_leaf(caught.value)) == "no such scheme"
 
 
 async def test_a_code_that_may_not_be_sent_is_refused_at_once(app: App) -> None:

@@ -63,7 +63,7 @@ async def test_empty_chunks_take_no_room():
     outbox = Outbox(10)
     for _ in range(1000):
         outbox.put(b"")
-    assert len(outbox._chunks) == 0
+    assert len(outbox.chunks) == 0
 
 
 async def test_progress_is_when_the_network_took_something(autojump_clock):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 import trio
 from support.networks import Frame, RawPeer, SocketNetwork, close, serving, text
@@ -38,20 +41,34 @@ class Calls:
         return [size for size, _ in self.made]
 
 
+class NotedSocket:
+    """A socket; what it sends is noted."""
+
+    def __init__(self, sock: socket.socket, calls: Calls) -> None:
+        self._sock = sock
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, data: bytes) -> int:
+        sent = self._sock.send(data)
+        self._calls.note(sent)
+        return sent
+
+
 @pytest.fixture
 def calls(sockets, monkeypatch):
     """The calls of the server; what the network refused is not in them."""
     calls = Calls()
     if sockets.poller:
-        send = PollerTransport._send
+        make = PollerTransport.__init__
 
-        def noted_send(transport, data):
-            sent = send(transport, data)
-            if sent:
-                calls.note(sent)
-            return sent
+        def make_noted(transport, poller, sock, high_water):
+            make(transport, poller, sock, high_water)
+            transport._sock = NotedSocket(sock, calls)
 
-        monkeypatch.setattr(PollerTransport, "_send", noted_send)
+        monkeypatch.setattr(PollerTransport, "__init__", make_noted)
     else:
         send_all = trio.SocketStream.send_all
 
@@ -234,20 +251,14 @@ async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_
 async def test_what_a_client_holds_back_leaves_within_a_turn_too(poller, go_on, monkeypatch):
     """Its server sends three messages at once."""
     turns, committed, left = Turns(), list[int](), list[int]()
-    put, advance = Outbox.put, Outbox.advance
+    advance = Outbox.advance
     ours: list[Outbox] = []
-
-    def noted_put(outbox, data):
-        put(outbox, data)
-        if outbox in ours and not committed:
-            committed.append(turns.count)
 
     def noted_advance(outbox, count):
         advance(outbox, count)
         if outbox in ours and not left:
             left.append(turns.count)
 
-    monkeypatch.setattr(Outbox, "put", noted_put)
     monkeypatch.setattr(Outbox, "advance", noted_advance)
 
     async def client(stream: trio.SocketStream) -> None:
@@ -259,6 +270,7 @@ async def test_what_a_client_holds_back_leaves_within_a_turn_too(poller, go_on, 
             ours.append(channel._transport.outbox)
             assert await ws.receive() == "a"
             await ws.send("reply")
+            committed.append(turns.count)
             assert ours[0].size, "it is held back"
             await go_on(ws)
 

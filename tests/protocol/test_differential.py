@@ -5,6 +5,8 @@ The plans here are also what the fuzzer in `tests/fuzz` varies.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -19,15 +21,18 @@ from codec_helpers import (
     SIZES,
     TEXTS,
     Codec,
+    compiled,
     conversations,
     deflater,
     encode,
     inflater,
     pieces,
+    wire_size,
 )
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from trio_ws.protocol.encoder import plain_message
 from trio_ws.protocol.frames import BINARY, CONTINUATION, PING, TEXT, encode_frame
 
 pytestmark = pytest.mark.skipif(COMPILED is None, reason="the compiled codec was not built")
@@ -121,6 +126,38 @@ def test_decoders_do_the_same_with_arbitrary_bytes(data: bytes, sizes: list[int]
     assert decoded(COMPILED, plan) == decoded(PURE, plan)  # type: ignore[arg-type]
 
 
+def items_of(codec: Codec, plan: Plan, *, whole_first: bool) -> list[Any]:
+    """Return the items; `whole_first` takes the whole messages at the start of what is left by `decode_whole`."""
+    decoder = codec.decoder(
+        client=plan.client,
+        max_message_size=plan.max_size,
+        max_fragments=plan.max_fragments,
+        inflater=inflater() if plan.compressed else None,
+    )
+    items: list[Any] = []
+    for index, part in enumerate(plan.parts):
+        if index in plan.asks:
+            items.append(decoder.stream_next())
+        rest: Any = part
+        while len(rest):
+            out: list[Any] = []
+            if whole_first:
+                rest = rest[decoder.decode_whole(rest, out, plan.max_items, plan.max_bytes) :]
+                left = plan.max_bytes - sum(map(wire_size, out))
+                assert decoder.budget == left or plan.max_bytes > sys.maxsize
+                assert len(out) <= plan.max_items
+                items += out
+            rest = rest[decoder.decode(rest, items, plan.max_items, plan.max_bytes) :]
+    return [*items, decoder.failed, decoder.closed]
+
+
+@given(plan=plans())
+def test_to_take_whole_messages_first_changes_nothing(plan: Plan) -> None:
+    expected = items_of(PURE, plan, whole_first=False)
+    assert items_of(PURE, plan, whole_first=True) == expected
+    assert items_of(COMPILED, plan, whole_first=True) == expected  # type: ignore[arg-type]
+
+
 STRANGE = st.one_of(
     st.sampled_from(["\ud800", "a\udfff", None, 3]),
     st.builds(lambda: memoryview(b"abcdefgh").cast("I")),
@@ -140,6 +177,20 @@ CALLS = st.one_of(
 def keys_in_order(size: int) -> bytes:
     """Stand in for `os.urandom`: a key that is used up for nothing shifts all that follow."""
     return b"".join(number.to_bytes(4) for number in range(size // 4))
+
+
+def outcome(function: Callable[[Any], bytes], data: Any) -> Any:
+    try:
+        return function(data)
+    except Exception as error:  # whatever it is, the other one raises it too
+        return type(error), str(error)
+
+
+@given(data=DATA)
+def test_a_plain_message_is_what_a_server_s_encoder_without_compression_makes(data: Any) -> None:
+    expected = outcome(PURE.encoder(client=False).message, data)
+    assert outcome(plain_message, data) == expected
+    assert outcome(compiled.compiled_plain_message, data) == expected
 
 
 def encoded(codec: Codec, client: bool, threshold: int | None, calls: list[Any]) -> list[Any]:

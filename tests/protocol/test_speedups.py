@@ -48,6 +48,8 @@ WRONG_CALLS = [
     ("encode, no key", speedups.encode, (0x81, b"", bytes), ValueError),
     ("encode, key is no buffer", speedups.encode, (0x81, b"", str), TypeError),
     ("encode, the error of the supply", speedups.encode, (0x81, b"", lambda: 1 // 0), ZeroDivisionError),
+    ("plain_message, no message", speedups.plain_message, (3,), TypeError),
+    ("plain_message, no text", speedups.plain_message, ("\ud800",), UnicodeEncodeError),
     ("encode, before the key", speedups.encode, (0x81, "\ud800", lambda: 1 // 0), UnicodeEncodeError),
 ]
 
@@ -133,6 +135,9 @@ def every_path() -> None:
     for data in ("ä" * 10, b"x" * 10, "x" * 70_000, b"x" * 70_000):
         speedups.encode(0x82, data, None)
         speedups.encode(0x82, data, new_key)
+        speedups.plain_message(data)
+    for buffer in (bytearray(b"x" * 300), memoryview(b"x" * 300)[::2]):
+        speedups.plain_message(buffer)
     for _, function, arguments, error in WRONG_CALLS:
         with suppress(error):
             function(*arguments)
@@ -171,6 +176,9 @@ calls = [
     (_speedups.apply_mask, (binary, key)),
     (_speedups.encode, (0x81, "\\u00e4" * 600, None)),
     (_speedups.encode, (0x82, b"x" * 600, key.__bytes__)),
+    (_speedups.plain_message, ("\\u00e5" * 600,)),
+    (_speedups.plain_message, (b"x" * 600,)),
+    (_speedups.plain_message, (bytearray(600),)),
 ]
 for function, arguments in calls:
     refused = 0

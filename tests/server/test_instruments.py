@@ -30,7 +30,7 @@ from trio_ws.lifecycle import Lifecycle
 from trio_ws.tap import Tap
 from trio_ws.testing import TestClient
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Everything(Instrument):

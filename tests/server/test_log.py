@@ -33,7 +33,7 @@ from trio_ws.testing import TestClient
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "seeing.md").read_text(encoding="utf-8")
 BASIC = ["connection_id", "path", "peer"]
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Keeper(logging.Handler):
@@ -221,6 +221,18 @@ class TestEveryRecord:
         assert record.getMessage().endswith("closed with 4000, reason 'evil\\n\\x1b[31m'")
         assert records[-1].reason == record.reason
 
+    async def test_a_restart_is_no_news_of_each_connection(self, nursery, records):
+        server = await serve(nursery)
+        async with open_websocket(server.urls[0], when_peer_leaves="finish") as ws:
+            await ws.send("x")
+            await ws.receive()
+            server.shutdown(1012)
+            with pytest.raises(WebSocketDisconnect, match="1012"):
+                await ws.receive()
+        await gone(server)
+        assert [each.levelname for each in records] == ["DEBUG", "DEBUG"]
+        assert (records[1].code, records[1].closed_by) == (1012, "local")
+
     async def test_an_answer_that_comes_too_late(self, autojump_clock, records):
         async def hesitate(ws: WebSocket) -> None:
             await trio.sleep_forever()
@@ -280,13 +292,13 @@ class TestEveryRecord:
 
     @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
     async def test_an_error_in_the_library(self, nursery, records, poller, monkeypatch):
-        def broken(self: Connection, items: object, size: int) -> None:
+        def broken(self: Connection, data: object, now: float) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, poller=poller)
         async with open_websocket(server.urls[0] + "/x?token=secret", caught_close_codes=all) as ws:
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "_dispatch", broken)
+                patch.setattr(Connection, "data_received", broken)
                 await ws.send("hello")
                 await gone(server)
         await self.told(records, "ERROR", "error in the connection %s: it is ended, others go on")
@@ -295,12 +307,12 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.receive()
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "_dispatch", fail_at_once)
+                patch.setattr(Connection, "data_received", fail_at_once)
                 await ws.send("hello")
                 with pytest.raises(WebSocketDisconnect):
                     await client.receive()
 
-        def fail_at_once(self: Connection, items: object, size: int) -> None:
+        def fail_at_once(self: Connection, data: object, now: float) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, greet)

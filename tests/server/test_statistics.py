@@ -11,7 +11,7 @@ from support.handlers import serve
 
 from trio_ws import App, ConnectionRejected, Limits, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 async def gone(server: Server) -> None:

@@ -14,7 +14,7 @@ from trio_ws import App, WebSocket, open_websocket
 from trio_ws.log import MOST_SHOWN
 
 PAGE = Path(__file__).parents[2] / "docs" / "seeing.md"
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 @pytest.fixture

@@ -43,6 +43,6 @@ class Ends:
 
     async def first(self) -> int:
         """Return the code of the first connection that ended."""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await self._changed.wait()
         return self.codes[0]

@@ -54,6 +54,6 @@ class Recorder:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until `condition` holds, which is looked at whenever the transport says something."""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while not condition():
                 await self._changed.park()

@@ -67,7 +67,7 @@ class TLSPeer:
         """Whether the server's close_notify came before the end."""
 
     async def shake_hands(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while True:
                 try:
                     self.tls.do_handshake()
@@ -94,7 +94,7 @@ class TLSPeer:
 
     async def some(self) -> bytes:
         """Return what comes next, b"" at the end."""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while True:
                 try:
                     data = self.tls.read(65536)

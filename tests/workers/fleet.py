@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,10 +56,14 @@ class Fleet:
         await self.open(*options, *where, **more)
         self.url = (await self.said(r"listening on (ws:\S+)"))[1]
 
-    async def open(self, *options: str, **more) -> None:
-        """Start it."""
+    async def open(self, *options: str, through: Sequence[str] = (), **more) -> None:
+        """Start it, maybe by another program."""
+        await self.run([*through, sys.executable, "-m", "trio_ws", "run", "shop:app", *options], **more)
+
+    async def run(self, command: Sequence[str], **more) -> None:
+        """Start what starts it."""
         self.process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "trio_ws", "run", "shop:app", *options],
+            command,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -140,11 +145,11 @@ async def guests_of(fleet: Fleet, stack, workers: int, **options) -> dict[int, G
     return found
 
 
-async def eventually(fleet: Fleet, accept) -> Guest:
+async def eventually(fleet: Fleet, accept, **options) -> Guest:
     """Connect until there is a guest that is acceptable, which has left again when it is returned."""
     with trio.fail_after(BOUND):
         while True:
-            async with guest(fleet) as someone:
+            async with guest(fleet, **options) as someone:
                 if accept(someone):
                     return someone
             await trio.sleep(0.02)

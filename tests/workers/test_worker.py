@@ -17,7 +17,7 @@ from trio_ws.reload import RESTART_SIGNAL
 from trio_ws.testing.network import MemoryListener
 from trio_ws.worker import NUMBER_VARIABLE, _Worker, serve_as_worker
 
-BOUND = 10
+BOUND = 30
 
 
 class Link:

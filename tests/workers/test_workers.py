@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import trio
 
-from tests.workers.fleet import Fleet, eventually, guest, guests_of
+from tests.workers.fleet import BOUND, Fleet, eventually, guest, guests_of
 from trio_ws import ConnectionRejected
 
 
@@ -103,6 +104,12 @@ async def test_workers_end_gracefully_when_their_supervisor_is_killed(fleet: Fle
     assert fleet.output.count("its supervisor is gone, it ends") == 2
 
 
+async def test_a_record_in_the_log_says_of_which_worker_it_is(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2", "--log-level", "debug")
+    async with guest(fleet) as someone:
+        await fleet.said(rf" worker {someone.number} DEBUG trio_ws: / #\d+ from 127\.0\.0\.1:\d+ is open")
+
+
 async def test_an_application_that_cannot_be_loaded_is_the_end_at_once(fleet: Fleet) -> None:
     fleet.rewrite("app = App()", "application = App()")
     await fleet.open("--workers", "2", "--port", "0")
@@ -121,3 +128,57 @@ async def test_a_socket_may_come_from_who_starts_it(fleet: Fleet) -> None:
             assert await someone.serves()
         fleet.process.send_signal(signal.SIGTERM)
         assert await fleet.rest() == 0
+
+
+async def test_they_serve_with_no_standard_error_and_a_killed_one_is_replaced_all_the_same(fleet: Fleet) -> None:
+    path = fleet.folder / "s"
+    await fleet.open("--workers", "2", "--uds", str(path), through=["sh", "-c", 'exec "$@" 2>&-', "sh"])
+    fleet.url = "ws://localhost"
+    await listens(path)
+    async with AsyncExitStack() as stack:
+        guests = await guests_of(fleet, stack, 2, uds=path)
+        os.kill(guests[2].pid, signal.SIGKILL)
+        assert await guests[2].code() == 1006
+        assert (await eventually(fleet, lambda each: each.number == 2, uds=path)).pid != guests[2].pid
+        assert await guests[1].serves()
+    fleet.process.send_signal(signal.SIGTERM)
+    assert await fleet.rest() == 0
+
+
+async def test_each_worker_may_have_a_port_of_its_own_which_its_successor_takes_over(fleet: Fleet) -> None:
+    await fleet.start("--workers", "2", "--worker-port", "0")
+    alone = {}
+    for number in (1, 2):
+        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} alone")
+        alone[number] = said[1]
+    shared = fleet.url
+    before = [await whose(fleet, url) for url in alone.values()]
+    fleet.process.send_signal(signal.SIGHUP)
+    await fleet.said("restarted")
+    after = [await whose(fleet, url) for url in alone.values()]
+    assert [number for number, _ in before] == [number for number, _ in after] == [1, 2]
+    assert not {pid for _, pid in before} & {pid for _, pid in after}
+    fleet.url = shared
+    async with guest(fleet) as someone:
+        assert (someone.number, someone.pid) in after
+
+
+async def whose(fleet: Fleet, url: str) -> tuple[int, int]:
+    """Return the number and the process of a worker that is reached there; all who ask there reach it."""
+    fleet.url = url
+    found = set()
+    for _ in range(5):
+        async with guest(fleet) as someone:
+            found.add((someone.number, someone.pid))
+    return found.pop() if len(found) == 1 else (0, 0)
+
+
+async def listens(path: Path) -> None:
+    """Wait until somebody listens on a Unix socket."""
+    with trio.fail_after(BOUND):
+        while True:
+            try:
+                async with await trio.open_unix_socket(path):
+                    return
+            except OSError:
+                await trio.sleep(0.02)

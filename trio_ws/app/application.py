@@ -334,7 +334,12 @@ class App(Router):
             host: a name or an address.
             port: the TCP port.
             options: the other arguments of `serve`.
+
+        Raises:
+            TypeError: several processes, or reloading, are wanted: these import the application by its name.
         """
+        if options.keys() & {"reload", "workers"}:
+            raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
         trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
 
     def test_client(self, **options: Any) -> TestClient:

@@ -37,6 +37,10 @@ _NOT_RUNNING: Final = (
     "the application does not run: the ASGI server must speak the lifespan protocol, or, where the application is "
     "mounted in another one, that one's lifespan must enter app.lifespan_context()"
 )
+_NOT_TRIO: Final = (
+    "the ASGI server runs on asyncio, the application needs Trio: start it with `hypercorn -k trio module:app`, or "
+    "without an ASGI server with `trio-ws run module:app`"
+)
 
 
 class Bridge:
@@ -77,7 +81,10 @@ class Bridge:
 
         Raises:
             ValueError: ASGI has no such kind of call that we know.
+            RuntimeError: the server does not run on Trio; at the startup it is told so.
         """
+        if scope["type"] != "lifespan":
+            _check_trio()
         match scope["type"]:
             case "lifespan":
                 await answer(self._lifespan(scope), receive, send)
@@ -108,6 +115,7 @@ class Bridge:
     @asynccontextmanager
     async def _lifespan(self, scope: Scope) -> AsyncGenerator[None, None]:
         """Hold the application open; it is left when the last conversation is over."""
+        _check_trio()
         context = getattr(self._responder, "lifespan_context", None)
         served_by = getattr(self._responder, "served_by", None)
         state = scope.get("state")
@@ -240,6 +248,11 @@ class Bridge:
             if port.isdigit():
                 return int(port)
         raise RuntimeError("the port is the ASGI server's: it is known only to trio_ws.asgi.serve()")
+
+
+def _check_trio() -> None:
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError(_NOT_TRIO)
 
 
 class _Nothing:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from trio_ws.asgi.end import End
+from trio_ws.channel import end_for
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
 from trio_ws.inbox import Inbox
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from trio_ws.asgi.pump import Pump
     from trio_ws.asgi.writer import Writer
+    from trio_ws.channel import IsGood
     from trio_ws.config import Limits, Timeouts
     from trio_ws.prepared import Prepared
     from trio_ws.timers import Timer, Timers
@@ -94,8 +96,8 @@ class ServedChannel(End):
         """Bytes that wait for the server, for statistics."""
         return self._writer.size
 
-    async def receive(self) -> str | bytes:
-        """Return the next message; raise `WebSocketDisconnect` when there will be none."""
+    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+        """Return the next message; raise what says that there will be none."""
         self.reads = True
         inbox = self._inbox
         while True:
@@ -105,7 +107,7 @@ class ServedChannel(End):
                     return self._take()
             elif self.close_info is not None:
                 await self._step()
-                raise self._disconnected()
+                raise end_for(is_good, self._disconnected())
             else:
                 await inbox.wait()
 

@@ -16,6 +16,7 @@ import trio
 from trio_ws.asgi.bridge import Bridge
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.running import serve_until_signalled
+from trio_ws.verdict import leaves
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -48,7 +49,7 @@ async def serve(
         task_status: for `nursery.start`.
 
     Raises:
-        OSError: an address cannot be listened on.
+        OSError: an address cannot be listened on, or a certificate cannot be read.
         ImportError: hypercorn is not installed.
         ExceptionGroup: the application cannot begin, or hypercorn fails.
         ValueError: the code may not be sent.
@@ -61,15 +62,20 @@ async def serve(
     check_close(code, "")
     bridge = app if isinstance(app, Bridge) else Bridge(app)
     application: Any = bridge  # hypercorn declares its events one by one, ASGI does not
-    hypercorn = partial(serve_asgi, application, _configured(config, bridge), shutdown_trigger=bridge.shut_down)
-    async with trio.open_nursery() as outer:
-        outer.start_soon(_shut_down_when_cancelled, bridge, code)
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as inner:
-                binds = await inner.start(hypercorn)
-                bridge.urls = tuple(map(_url, binds))
-                task_status.started(bridge)
-        outer.cancel_scope.cancel(reason="the server has ended")
+    configured = _configured(config, bridge)
+    hypercorn = partial(serve_asgi, application, configured, shutdown_trigger=bridge.shut_down)
+    bridge.urls = ()
+    try:
+        async with trio.open_nursery() as outer:
+            outer.start_soon(_shut_down_when_cancelled, bridge, code)
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as inner:
+                    binds = await inner.start(hypercorn)
+                    bridge.urls = tuple(map(_url, binds))
+                    task_status.started(bridge)
+            outer.cancel_scope.cancel(reason="the server has ended")
+    except ExceptionGroup as group:
+        raise (group if bridge.urls else _obstacle(group, configured)) from None
 
 
 def run(app: App | Bridge, config: Config | None = None, *, code: int = CloseCode.SERVICE_RESTART) -> None:
@@ -90,6 +96,15 @@ async def _shut_down_when_cancelled(bridge: Bridge, code: int) -> None:
     finally:
         if not bridge.draining:
             bridge.shutdown(code)
+
+
+def _obstacle(group: ExceptionGroup[Exception], config: Config) -> Exception:
+    """Return what of the system's has kept hypercorn from listening; the group if it was something else."""
+    first, *more = leaves(group)
+    if more or not isinstance(first, OSError):
+        return group
+    first.add_note(f"hypercorn was to listen on {', '.join(config.bind)}")
+    return first
 
 
 def _configured(config: Config | None, bridge: Bridge) -> Config:

@@ -248,6 +248,33 @@ make_frame(int first, const char *payload, Py_ssize_t size, const unsigned char 
     return frame;
 }
 
+PyDoc_STRVAR(plain_message_doc, "plain_message(data, /)\n--\n\nAs `encoder.plain_message`.");
+
+static PyObject *
+plain_message(PyObject *Py_UNUSED(module), PyObject *data)
+{
+    Py_ssize_t size;
+    if (PyUnicode_Check(data)) {
+        const char *payload = PyUnicode_AsUTF8AndSize(data, &size);
+        return payload == NULL ? NULL : make_frame(WHOLE_TEXT, payload, size, NULL);
+    }
+    if (PyBytes_Check(data))
+        return make_frame(WHOLE_BINARY, PyBytes_AsString(data), PyBytes_Size(data), NULL);
+    if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        PyObject *name = PyType_GetName(Py_TYPE(data));
+        if (name != NULL)
+            PyErr_Format(PyExc_TypeError, "a message is str, bytes, bytearray or memoryview, not %U", name);
+        Py_XDECREF(name);
+        return NULL;
+    }
+    PyObject *copy = PyObject_Bytes(data); /* a memoryview may have gaps */
+    if (copy == NULL)
+        return NULL;
+    PyObject *frame = make_frame(WHOLE_BINARY, PyBytes_AsString(copy), PyBytes_Size(copy), NULL);
+    Py_DECREF(copy);
+    return frame;
+}
+
 PyDoc_STRVAR(encode_doc,
              "encode(first, payload, take_key, /)\n--\n\n"
              "Return a frame with this first byte, whose payload is `bytes`, or `str` as UTF-8. `take_key` is called\n"
@@ -291,6 +318,7 @@ encode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 static PyMethodDef functions[] = {
     {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL, apply_mask_doc},
     {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, encode_doc},
+    {"plain_message", plain_message, METH_O, plain_message_doc},
     {"parse", (PyCFunction)(void (*)(void))parse, METH_FASTCALL, parse_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from trio_ws.protocol.decoder import Decoder
-from trio_ws.protocol.encoder import Encoder
+from trio_ws.protocol.encoder import Encoder, plain_message
 
 __all__ = ["CODEC", "PURE_PYTHON", "Codec", "choose"]
 
@@ -20,18 +21,24 @@ class Codec(NamedTuple):
     name: str
     decoder: type[Decoder]
     encoder: type[Encoder]
+    plain_message: Callable[[str | bytes | bytearray | memoryview], bytes]
+    """As `encoder.plain_message`: what a server sends goes through no method of an encoder."""
 
 
 def choose() -> Codec:
     """Return the fastest codec that is there and wanted."""
     if os.environ.get(PURE_PYTHON, "0") in ("", "0"):
         try:
-            from trio_ws.protocol.compiled import CompiledDecoder, CompiledEncoder  # noqa: PLC0415 - may not be there
+            from trio_ws.protocol.compiled import (  # noqa: PLC0415 - may not be there
+                CompiledDecoder,
+                CompiledEncoder,
+                compiled_plain_message,
+            )
         except ImportError:
             pass
         else:
-            return Codec("compiled codec", CompiledDecoder, CompiledEncoder)
-    return Codec("pure Python codec", Decoder, Encoder)
+            return Codec("compiled codec", CompiledDecoder, CompiledEncoder, compiled_plain_message)
+    return Codec("pure Python codec", Decoder, Encoder, plain_message)
 
 
 CODEC: Final = choose()

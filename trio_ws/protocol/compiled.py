@@ -6,9 +6,10 @@ codecs runs is decided in `choice`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trio_ws.protocol._speedups import apply_mask, encode, parse
+from trio_ws.protocol._speedups import plain_message as compiled_plain_message
 from trio_ws.protocol.decoder import Decoder, Item
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.frames import BINARY, FIN, RSV1, TEXT
@@ -16,7 +17,7 @@ from trio_ws.protocol.frames import BINARY, FIN, RSV1, TEXT
 if TYPE_CHECKING:
     from trio_ws.protocol.deflate import Deflater
 
-__all__ = ["CompiledDecoder", "CompiledEncoder"]
+__all__ = ["CompiledDecoder", "CompiledEncoder", "compiled_plain_message"]
 
 
 _WHOLE_TEXT: Final = FIN | TEXT
@@ -46,6 +47,19 @@ class CompiledDecoder(Decoder):
         if position == len(data) or (position and (self.budget <= 0 or len(out) >= stop)):
             return position
         return self._decode_from(data, position, out, stop)
+
+    def decode_whole(self, data: bytes | bytearray | memoryview, out: list[Any], stop: int, max_bytes: int) -> int:
+        """Do as `Decoder.decode_whole`, with a call less."""
+        self.budget = max_bytes
+        if not self._between:
+            return 0
+        before = len(out)
+        try:
+            position, self.budget = parse(data, 0, out, stop, max_bytes, self._masked, self._max_message_size)
+        except UnicodeDecodeError:
+            del out[before:]
+            return 0
+        return position
 
     def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         position, self.budget = parse(data, position, out, stop, self.budget, self._masked, self._max_message_size)

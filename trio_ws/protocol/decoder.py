@@ -7,7 +7,7 @@ message in parts is kept in `assembly`; inflating is `deflate`'s. It never raise
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
@@ -165,6 +165,29 @@ class Decoder:
         """
         self.budget = max_bytes
         return self._decode_from(data, 0, out, len(out) + max_items)
+
+    def decode_whole(self, data: bytes | bytearray | memoryview, out: list[Any], stop: int, max_bytes: int) -> int:
+        """Decode the whole, uncompressed messages in one frame each that `data` begins with.
+
+        Args:
+            data: what came from the peer, from where the last call stopped.
+            out: receives the messages.
+            stop: pause when `out` has this many items.
+            max_bytes: as in `decode`, for `budget` too.
+
+        Returns:
+            How many bytes were consumed: nearly always all; what follows is `decode`'s.
+        """
+        self.budget = max_bytes
+        if not self._between:
+            return 0
+        before = len(out)
+        try:
+            return self._whole_messages(data, 0, out, stop)
+        except UnicodeDecodeError:
+            del out[before:]
+            self.budget = max_bytes
+            return 0
 
     def _decode_from(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         end = len(data)

@@ -24,7 +24,7 @@ from trio_ws.protocol.frames import (
 )
 from trio_ws.protocol.masking import MaskSource
 
-__all__ = ["PLAIN", "Encoder", "Kind"]
+__all__ = ["PLAIN", "Encoder", "Kind", "plain_message"]
 
 Kind: TypeAlias = tuple[int, ...]
 """What decides how a whole message is encoded: a deflater's settings, or nothing."""
@@ -52,7 +52,7 @@ class Encoder:
         self._masks = MaskSource() if client else None
         self._deflater = deflater
         self.plain: bool = not client and deflater is None
-        """Whether every whole message has the kind `PLAIN`."""
+        """Whether every whole message has the kind `PLAIN`, and the frame that `plain_message` returns."""
         # The fragmented message that is being sent: its opcode, 0 if there is none.
         self._opcode = CONTINUATION
         self._compressing = False
@@ -71,9 +71,7 @@ class Encoder:
         size = len(payload)
         if self._deflater is not None and size >= self._deflater.threshold:
             return self._frame(opcode, self._deflater.deflate(payload, final=True), rsv1=True)
-        if size <= MAX_CONTROL_SIZE and self._masks is None:
-            return (_SMALL_TEXT if opcode == TEXT else _SMALL_BINARY)[size] + payload
-        return self._frame(opcode, payload)
+        return _whole(opcode, payload) if self._masks is None else self._frame(opcode, payload)
 
     def kind(self, size: int) -> Kind | None:
         """Return what decides the frame of a whole message of `size` bytes, None if it is like no other's.
@@ -162,6 +160,18 @@ class Encoder:
     def _frame(self, opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
         mask = None if self._masks is None else self._masks.take()
         return encode_frame(opcode, payload, fin=fin, rsv1=rsv1, mask=mask)
+
+
+def plain_message(data: str | bytes | bytearray | memoryview) -> bytes:
+    """Return the frame of a whole message as a server sends it without compression. It raises what `message` does."""
+    return _whole(*_payload(data))
+
+
+def _whole(opcode: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size <= MAX_CONTROL_SIZE:
+        return (_SMALL_TEXT if opcode == TEXT else _SMALL_BINARY)[size] + payload
+    return encode_frame(opcode, payload, mask=None)
 
 
 def _payload(data: str | bytes | bytearray | memoryview) -> tuple[int, bytes]:

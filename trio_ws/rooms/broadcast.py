@@ -50,7 +50,9 @@ async def broadcast(
     prepared = Prepared(message)
     await trio.lowlevel.checkpoint()
     excluded = frozenset(some_of(exclude))
-    offer_to_all((websocket for websocket in connections if websocket not in excluded), prepared, policy)
+    if excluded:
+        connections = [websocket for websocket in connections if websocket not in excluded]
+    offer_to_all(connections, prepared, policy)
 
 
 def offer_to_all(

@@ -25,7 +25,7 @@ class Outbox:
         high_water: bytes from which on it is `full`.
     """
 
-    __slots__ = ("_chunks", "_waiters", "closed", "high_water", "progress_time", "size", "timed")
+    __slots__ = ("_waiters", "chunks", "closed", "high_water", "progress_time", "size", "timed")
 
     def __init__(self, high_water: int) -> None:
         self.high_water: int = high_water
@@ -37,7 +37,8 @@ class Outbox:
         """Whether somebody wants to know `progress_time`: to look at the clock at each write is not free."""
         self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
-        self._chunks: list[Buffer] = []  # a deque would take 600 bytes in each idle connection
+        self.chunks: list[Buffer] = []  # a deque would take 600 bytes in each idle connection
+        """What waits, in order, none of it empty. Who appends without `put` adds to `size`."""
         self._waiters: trio.lowlevel.ParkingLot | None = None
 
     @property
@@ -48,12 +49,12 @@ class Outbox:
     def put(self, data: Buffer) -> None:
         """Append `data`, which must not change afterwards. After `close()` it is dropped."""
         if data and not self.closed:
-            self._chunks.append(data)
+            self.chunks.append(data)
             self.size += len(data)
 
     def peek(self) -> Buffer:
         """Return what is to be written next, some 64 KiB at most unless one chunk is longer; it stays inside."""
-        chunks = self._chunks
+        chunks = self.chunks
         if len(chunks) == 1:
             return chunks[0]
         count = 1
@@ -69,13 +70,13 @@ class Outbox:
 
     def advance(self, count: int) -> None:
         """Take `count` bytes, at most those that `peek` returned, off the front: the network has them."""
-        if not count or not self._chunks:
+        if not count or not self.chunks:
             return  # nothing has moved, or it was closed while they were under way
-        head = self._chunks[0]
+        head = self.chunks[0]
         if count < len(head):
-            self._chunks[0] = memoryview(head)[count:]
+            self.chunks[0] = memoryview(head)[count:]
         else:
-            del self._chunks[0]
+            del self.chunks[0]
         self.size -= count
         if self.timed:
             self.progress_time = trio.current_time()
@@ -91,7 +92,7 @@ class Outbox:
     def close(self) -> None:
         """Drop everything, now and from now on. Who waits for room is woken by the one who knows how it ended."""
         self.closed = True
-        self._chunks.clear()
+        self.chunks.clear()
         self.size = 0
 
     def wake(self) -> bool:

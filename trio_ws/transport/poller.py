@@ -25,7 +25,9 @@ BUFFER_BYTES: Final = 256 * 1024
 """What is read from one socket in one turn: a large message in few calls, and no turn that is long."""
 CORK_BYTES: Final = 16 * 1024
 """Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
-
+BUSY: Final = 4
+"""Sockets that were ready in one go, from which on more will be in the next turn: the poller looks at once, and spares
+Trio to be asked to wait, and to wait, and to wake it."""
 
 _ABOUT_READING: Final = READABLE | DEPARTED | BROKEN
 
@@ -96,19 +98,23 @@ class Poller:
             self.readiness.close()
 
     async def _serve_ready(self) -> None:
-        readiness = self.readiness
-        transports = self._transports
         while True:
-            await trio.lowlevel.wait_readable(readiness.fileno())
-            # Looked up before the first is called: that one may close others, whose descriptors are used again.
-            found = [(transports[fd], matter) for fd, matter in readiness.poll()]
-            now = trio.current_time()
-            for transport, matter in found:
-                try:
-                    transport.ready(matter, now)
-                except Exception:
-                    transport.give_up()
-            found.clear()  # many may be closed by now, and the next turn may be far
+            await trio.lowlevel.wait_readable(self.readiness.fileno())
+            while self._serve_once() >= BUSY:
+                await trio.lowlevel.checkpoint()  # those who were woken run now; meanwhile others have become ready
+
+    def _serve_once(self) -> int:
+        """Read and write for the sockets that are ready; return how many they were."""
+        transports = self._transports
+        # Looked up before the first is called: that one may close others, whose descriptors are used again.
+        found = [(transports[fd], matter) for fd, matter in self.readiness.poll()]
+        now = trio.current_time()
+        for transport, matter in found:
+            try:
+                transport.ready(matter, now)
+            except Exception:
+                transport.give_up()
+        return len(found)
 
     @trio.lowlevel.enable_ki_protection
     async def _flush_corked(self) -> None:
@@ -135,7 +141,7 @@ class Poller:
 class PollerTransport(Transport):
     """A plain stream socket on a poller.
 
-    `_send` and `_read` are all that touches its bytes: TLS puts itself in their place.
+    `write`, `ready`, `_send` and `_read` are all that touches its bytes: TLS puts itself in their place.
 
     Args:
         poller: reads for it.
@@ -182,7 +188,9 @@ class PollerTransport(Transport):
         """Send `data` at once if nothing waits before it, else in its turn."""
         outbox = self.outbox
         if hold or outbox.size:
-            outbox.put(data)
+            if data and not outbox.closed:  # as `outbox.put`, written out: replies to many messages come here
+                outbox.chunks.append(data)
+                outbox.size += len(data)
             if self._wanted & WRITABLE:
                 return
             if hold and outbox.size < CORK_BYTES:
@@ -191,10 +199,23 @@ class PollerTransport(Transport):
             else:
                 self.flush()
             return
-        sent = self._send(data)
+        sock = self._sock
+        if sock is None or self._write_broken:
+            return
+        try:  # as `_send`, written out
+            sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._break_writing()
+            return
         if sent < len(data):
-            outbox.put(memoryview(data)[sent:])
-            self._want(self._wanted | WRITABLE)
+            self._keep(data, sent)
+
+    def _keep(self, data: Buffer, sent: int) -> None:
+        """Let what the socket did not take wait until it takes more."""
+        self.outbox.put(memoryview(data)[sent:])
+        self._want(self._wanted | WRITABLE)
 
     def flush(self) -> None:
         """Send what is held back, as far as the socket takes it."""
@@ -266,6 +287,20 @@ class PollerTransport(Transport):
 
     def ready(self, matter: int, now: float) -> None:
         """The poller found something the matter with the socket, at the time `now`."""
+        sock = self._sock
+        if matter == READABLE and sock is not None and not self._reading_over and self.receiver.wants_data():
+            # Nearly always: as `_attend` and `_read`, written out.
+            buffer = self._poller.buffer
+            try:
+                size = sock.recv_into(buffer)
+            except OSError:
+                size = 0
+            if size:
+                self.receiver.data_received(buffer[:size], now)
+                return
+        self._attend(matter, now)
+
+    def _attend(self, matter: int, now: float) -> None:
         if matter & WRITABLE:
             self.flush()
         sock = self._sock

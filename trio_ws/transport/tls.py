@@ -88,6 +88,15 @@ class TLSTransport(PollerTransport):
 
     # --- writing -------------------------------------------------------------------------------------------------
 
+    def write(self, data: Buffer, *, hold: bool = False) -> None:
+        """Send `data` at once if nothing waits before it, else in its turn."""
+        if hold or self.outbox.size:
+            super().write(data, hold=hold)
+            return
+        sent = self._send(data)
+        if sent < len(data):
+            self._keep(data, sent)
+
     def flush(self) -> None:
         """Send what is held back, as far as the socket takes it."""
         if not self._cipher or self._push():
@@ -162,6 +171,10 @@ class TLSTransport(PollerTransport):
             super()._shut_down_writing()
 
     # --- reading -------------------------------------------------------------------------------------------------
+
+    def ready(self, matter: int, now: float) -> None:
+        """The poller found something the matter with the socket, at the time `now`."""
+        self._attend(matter, now)
 
     def _read(self, sock: socket.socket, now: float) -> None:
         if self._left:

@@ -1,0 +1,69 @@
+"""docs/workers.md: its options are the command's, its times the defaults', its program and its unit do as they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import sys
+from configparser import RawConfigParser
+
+import pytest
+
+from tests.testing.responders import Routes
+from tests.workers.fleet import ROOT, Fleet, eventually
+from trio_ws import Server, Timeouts
+from trio_ws.cli import _parser
+from trio_ws.process import Patience
+
+PAGE = ROOT.joinpath("docs", "workers.md").read_text(encoding="utf-8")
+BOUND = Server(Routes()).shutdown_bound
+
+
+def block(language: str) -> str:
+    """Return the one block of code in a language."""
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return text
+
+
+def test_each_option_is_one_of_the_command() -> None:
+    written = dict.fromkeys(re.findall(r"`(--[a-z-]+)", PAGE), "1")
+    assert {"--workers", "--worker-port", "--fd", "--drain-rate"} < written.keys()
+    given = [f"{name}={value}" for name, value in written.items() if name != "--worker-timeout"]
+    _parser().parse_args(["run", "chat:app", "--worker-timeout=30", *given])
+
+
+async def test_its_program_starts_workers(fleet: Fleet) -> None:
+    program = block("python").replace("chat:app", "shop:app").replace('"8000"', '"0"').replace('"4"', '"2"')
+    fleet.folder.joinpath("serve.py").write_text(program)
+    await fleet.run([sys.executable, "serve.py"])
+    fleet.url = (await fleet.said(r"listening on (ws://127\.\S+)"))[1]
+    await eventually(fleet, lambda each: each.number == 2)
+    fleet.process.send_signal(signal.SIGTERM)
+    assert await fleet.rest() == 0
+    assert "\nshutting down: 2 workers\n" in fleet.output
+
+
+def test_its_unit_starts_what_the_command_understands_and_waits_for_the_end() -> None:
+    parser = RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(block("ini"))
+    unit = parser["Service"]
+    _, *arguments = shlex.split(unit["ExecStart"])
+    options = _parser().parse_args(arguments)
+    assert (options.workers, options.fd) == (4, [3])
+    assert float(unit["TimeoutStopSec"]) > BOUND + Patience().end
+
+
+@pytest.mark.parametrize("name", ["drain_delay", "drain_spread", "shutdown_grace", "cleanup_timeout", "close_timeout"])
+def test_the_times_of_the_end_are_the_defaults(name) -> None:
+    (row,) = re.findall(rf"^\| \d.* \| (.*) \| [^|]*`Timeouts\.{name}`", PAGE, re.MULTILINE)
+    assert f"{getattr(Timeouts(), name):g} s" in row
+
+
+def test_their_sum_and_the_patience_are_the_defaults_too() -> None:
+    assert f"is the sum, {BOUND:g} seconds with the defaults" in PAGE
+    assert f"is replaced ({Patience().alive:g}) |" in PAGE
+    assert f"not ready after {Patience().start:g} seconds" in PAGE
+    assert Patience().end == 10
+    assert "it is killed, ten seconds after" in PAGE
