@@ -6,7 +6,7 @@ Two pairs exist: our own connection over a transport, and the ASGI one. The appl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["TOO_LATE", "Channel", "Gate", "IsGood", "Watcher", "end_for"]
+__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "end_for"]
 
 
-IsGood: TypeAlias = "Callable[[int], bool]"
-"""Says whether a connection that ended with a code has come to a good end."""
+class Iteration(Protocol):
+    """Who goes through the messages of a connection until it ends."""
+
+    # The object itself is given to `Channel.receive`: its bound method would be one more in each idle connection.
+    def _is_good(self, code: int) -> bool:
+        """Say whether a connection that ended with `code` has come to a good end."""
 
 
 class Watcher(Protocol):
@@ -99,11 +103,11 @@ class Channel(ABC):
         """Whether messages wait that nobody has received."""
 
     @abstractmethod
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none.
 
         Args:
-            is_good: given by an iteration: if it says yes to the close code, `StopAsyncIteration` is raised instead.
+            iteration: who iterates: if it calls the close code a good end, `StopAsyncIteration` is raised instead.
         """
 
     @abstractmethod
@@ -169,9 +173,9 @@ class Channel(ABC):
         """Wait until the network connection has ended, which is bounded once the connection is not open."""
 
 
-def end_for(is_good: IsGood | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
+def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
     """Return what tells the caller of `Channel.receive` of the end."""
-    return end if is_good is None or not is_good(end.code) else StopAsyncIteration()
+    return end if iteration is None or not iteration._is_good(end.code) else StopAsyncIteration()
 
 
 class Gate(ABC):

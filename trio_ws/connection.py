@@ -24,7 +24,7 @@ from trio_ws.sending import YIELD_EVERY, Sending
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from trio_ws.channel import IsGood
+    from trio_ws.channel import Iteration
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
     from trio_ws.protocol.decoder import Item, Violation
@@ -275,7 +275,7 @@ class Connection(Sending):
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise what says that there will be none."""
         # `_arrival`, `_step` and `_take` are written out: what is called here is called for each message.
         self.reads = True
@@ -289,7 +289,7 @@ class Connection(Sending):
                 else:
                     await self._let_others_run()
             elif inbox.reader is not None or self._transport.outbox.size or self._endpoint.close_info is not None:
-                await self._arrival(is_good)
+                await self._arrival(iteration)
             else:
                 self._streak = 0
                 inbox.reader = current_task()
@@ -361,18 +361,18 @@ class Connection(Sending):
             await self._arrival()
         return self._take()
 
-    def _arrival(self, is_good: IsGood | None = None) -> Coroutine[Any, Any, Any]:
+    def _arrival(self, iteration: Iteration | None = None) -> Coroutine[Any, Any, Any]:
         """Return what is to be awaited at once until something may have come; it raises when nothing will."""
         if self._endpoint.close_info is not None:
-            return self._tell_the_end(is_good)
+            return self._tell_the_end(iteration)
         if self._transport.outbox.size:
             self._transport.flush()
         self._streak = 0  # others will run
         return self._inbox.wait()
 
-    async def _tell_the_end(self, is_good: IsGood | None) -> NoReturn:
+    async def _tell_the_end(self, iteration: Iteration | None) -> NoReturn:
         await self._step()  # who asks again and again lets others run, the one who will cancel it among them
-        raise end_for(is_good, self._disconnected())
+        raise end_for(iteration, self._disconnected())
 
     def _take(self) -> Received:
         inbox = self._inbox

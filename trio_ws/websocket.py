@@ -196,7 +196,7 @@ class WebSocket(Handshake):
         channel = self._channel
         if channel is None:
             channel = self._open_channel()
-        coming = channel.receive(self._is_good)
+        coming = channel.receive(self)
         return coming if self._decode is None else self._decoded(coming, self._decode)
 
     # --- sending -------------------------------------------------------------------------------------------------
