@@ -172,8 +172,8 @@ class Queue:
         self._waiting.pop(waiting, None)
 
     def deadline(self, waiting: Waiting) -> float:
-        """Return when the time of `waiting` is over; infinity if it is not in the queue."""
-        return self._waiting.get(waiting, math.inf)
+        """Return when the time of `waiting` is over; minus infinity if it is not in the queue any more."""
+        return math.inf if self._seconds == math.inf else self._waiting.get(waiting, -math.inf)
 
     def _look(self) -> None:
         now = trio.current_time()

@@ -149,6 +149,7 @@ async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(tim
     start = trio.current_time()
     first, in_time, second, failing, last = Waiting(), Waiting(), Waiting(), Waiting(ValueError()), Waiting()
     queue.add(first)
+    assert queue.deadline(first) == start + 10
     await trio.sleep(4)
     queue.add(in_time)
     queue.add(second)
@@ -162,6 +163,7 @@ async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(tim
         [start + 10], [], [start + 14], [start + 14], [start + 14]
     ]  # fmt: skip
     assert len(timers._heap) == 0
+    assert queue.deadline(first) == -math.inf
     queue.add(first)
     await trio.sleep(50)
     assert len(first.late) == 2
@@ -183,5 +185,6 @@ async def test_in_a_queue_without_an_end_nobody_is_too_late(timers, autojump_clo
     queue = Queue(timers, math.inf)
     waiting = Waiting()
     queue.add(waiting)
+    assert queue.deadline(waiting) == math.inf
     await trio.sleep(80_000)
     assert waiting.late == []
