@@ -13,6 +13,7 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from trio_ws.awake import AWAKE
 from trio_ws.channel import end_for
 from trio_ws.closing import LINGER
 from trio_ws.inbox import Inbox
@@ -132,7 +133,7 @@ class Connection(Sending):
                 reader = inbox.reader
                 if reader is not None:  # as `inbox.wake`, written out
                     inbox.reader = None
-                    reschedule(reader)
+                    reschedule(reader, AWAKE)
             if consumed == len(data):
                 return
             data = data[consumed:]

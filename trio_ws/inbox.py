@@ -8,6 +8,8 @@ import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, TextMessage
 
+from trio_ws.awake import AWAKE
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -87,5 +89,5 @@ class Inbox:
         if reader is None:
             return False
         self.reader = None
-        reschedule(reader)
+        reschedule(reader, AWAKE)
         return True

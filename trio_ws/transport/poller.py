@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trio_ws.awake import AWAKE
 from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE, Readiness, make_readiness
@@ -83,7 +84,7 @@ class Poller:
         self._corked.append(transport)
         if self._flusher is not None:
             flusher, self._flusher = self._flusher, None
-            trio.lowlevel.reschedule(flusher)
+            trio.lowlevel.reschedule(flusher, AWAKE)
 
     # Ctrl-C strikes whatever code runs: not here, where all connections would lose their way to the network.
     @trio.lowlevel.enable_ki_protection
