@@ -10,7 +10,7 @@ import heapq
 import math
 from abc import ABC, abstractmethod
 from itertools import count, takewhile
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import trio
 
@@ -64,8 +64,7 @@ class Timer(Deadline):
     def due(self) -> None:
         """Call it, and let go of it: the timer may be kept longer."""
         callback, self.callback = self.callback, None
-        if callback is not None:
-            callback()
+        cast("Callable[[], None]", callback)()
 
     def cancel(self) -> None:
         """Make sure that the callback is not called any more, and let go of it."""

@@ -347,3 +347,11 @@ def test_what_is_taken_for_ordinary_is_what_a_closer_look_says(changes, target, 
 def test_what_browsers_send_is_ordinary(change):
     head = head_of(*([change] if change else []))
     assert read_ordinary(head) == read_upgrade(head)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("X", "\xff"), ("X", "a\tb"), ("Sec-WebSocket-Protocol", "chat"), ("Content-Length", "0"), ("Host", "[::1]")],
+)
+def test_what_is_rare_is_looked_at_more_closely(change):
+    assert read_ordinary(head_of(change)) is None
