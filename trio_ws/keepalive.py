@@ -65,7 +65,7 @@ class Keepalive(Deadline):
         self._timeouts = timeouts
         self._timers = timers
         self._pinged = math.inf  # when the outstanding ping was sent
-        self.armed = False
+        self.armed: bool = False
         self._again(timeouts.ping_interval)
         self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
         self._life_timer = timers.after(timeouts.max_lifetime, self._retire)

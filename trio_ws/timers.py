@@ -54,7 +54,7 @@ class Timer(Deadline):
 
     def __init__(self, callback: Callable[[], None] | None) -> None:
         self.callback: Callable[[], None] | None = callback
-        self.armed = callback is not None
+        self.armed: bool = callback is not None
 
     @property
     def log(self) -> ConnectionLog | None:
