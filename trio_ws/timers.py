@@ -141,6 +141,10 @@ class Timers:
 class Waiting(Protocol):
     """Who waits for something that nearly always comes in time."""
 
+    @property
+    def log(self) -> ConnectionLog:
+        """Says which connection it is about, if `too_late` fails."""
+
     def too_late(self) -> None:
         """It did not. It must neither wait nor raise."""
 
@@ -176,10 +180,12 @@ class Queue:
 
     def _look(self) -> None:
         now = trio.current_time()
-        late = list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting))
-        for waiting in late:
+        for waiting in list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting)):
             del self._waiting[waiting]
-            self._timers.after(0, waiting.too_late)  # one at a time: if one raises, the others are still told
+            try:
+                waiting.too_late()
+            except Exception:
+                waiting.log.exception("error at a deadline of the connection %s: others go on")
         if self._waiting:
             first = next(iter(self._waiting.values()))
             self._timer = self._timers.after(first - now, self._look)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from trio_ws.log import ConnectionLog
 from trio_ws.timers import SWEEP_FROM, Queue, Timers
 
 
@@ -135,6 +136,7 @@ class Waiting:
     """Who notes when it was too late; it may raise."""
 
     def __init__(self, error: Exception | None = None) -> None:
+        self.log = ConnectionLog(7, None)
         self.error = error
         self.late: list[float] = []
 
@@ -144,7 +146,7 @@ class Waiting:
             raise self.error
 
 
-async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(timers, autojump_clock):
+async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(timers, autojump_clock, caplog):
     queue = Queue(timers, 10)
     start = trio.current_time()
     first, in_time, second, failing, last = Waiting(), Waiting(), Waiting(), Waiting(ValueError()), Waiting()
@@ -162,6 +164,7 @@ async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(tim
     assert [each.late for each in (first, in_time, second, failing, last)] == [
         [start + 10], [], [start + 14], [start + 14], [start + 14]
     ]  # fmt: skip
+    assert [str(record.args) for record in caplog.records] == ["('#7 from unknown',)"]
     assert len(timers._heap) == 0
     assert queue.deadline(first) == -math.inf
     queue.add(first)
