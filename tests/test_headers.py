@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import h11
 import pytest
 from hypothesis import given
@@ -57,6 +60,25 @@ def test_equal_and_hashed_by_their_pairs_and_comparable_to_mappings():
 
 def test_the_repr_shows_every_pair():
     assert repr(Headers([("A", "1"), ("a", "\n")])) == "Headers([('a', '1'), ('a', '\\n')])"
+
+
+@pytest.mark.parametrize("pairs", [[], [("A", "1")], [("A", "1"), ("a", ""), ("b", "\x85")], [("a", "1\n2")]])
+def test_packed_they_are_the_same(pairs):
+    headers, packed = Headers(pairs), Headers(pairs)
+    packed.pack()
+    packed.pack()
+    assert packed == headers
+    assert hash(packed) == hash(headers)
+    assert packed.pairs == headers.pairs
+    assert packed.get("a") == headers.get("a")
+    assert Headers(packed) == headers
+
+
+def test_packed_they_are_one_object():
+    headers = Headers([(f"name-{number}", "value" * number) for number in range(10)])
+    headers.pack()
+    assert len(gc.get_referents(headers)) == 1 + 1  # the text, and the class
+    assert sum(map(sys.getsizeof, gc.get_referents(headers)[:1])) < 500
 
 
 def test_they_cannot_be_changed():

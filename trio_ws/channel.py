@@ -6,7 +6,12 @@ Two pairs exist: our own connection over a transport, and the ASGI one. The appl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from trio_ws.codes import CloseCode
+from trio_ws.errors import WebSocketDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -15,11 +20,15 @@ if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["Channel", "Gate", "IsGood", "Watcher", "end_for"]
+__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "end_for"]
 
 
-IsGood: TypeAlias = "Callable[[int], bool]"
-"""Says whether a connection that ended with a code has come to a good end."""
+class Iteration(Protocol):
+    """Who goes through the messages of a connection until it ends."""
+
+    # The object itself is given to `Channel.receive`: its bound method would be one more in each idle connection.
+    def _is_good(self, code: int) -> bool:
+        """Say whether a connection that ended with `code` has come to a good end."""
 
 
 class Watcher(Protocol):
@@ -84,16 +93,21 @@ class Channel(ABC):
         return self.close_info is not None
 
     @property
+    def gone(self) -> bool:
+        """Whether the network connection has ended, as far as that is known: then nothing is left to wait for."""
+        return False
+
+    @property
     @abstractmethod
     def pending(self) -> bool:
         """Whether messages wait that nobody has received."""
 
     @abstractmethod
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise `WebSocketDisconnect` when there will be none.
 
         Args:
-            is_good: given by an iteration: if it says yes to the close code, `StopAsyncIteration` is raised instead.
+            iteration: who iterates: if it calls the close code a good end, `StopAsyncIteration` is raised instead.
         """
 
     @abstractmethod
@@ -159,9 +173,9 @@ class Channel(ABC):
         """Wait until the network connection has ended, which is bounded once the connection is not open."""
 
 
-def end_for(is_good: IsGood | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
+def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
     """Return what tells the caller of `Channel.receive` of the end."""
-    return end if is_good is None or not is_good(end.code) else StopAsyncIteration()
+    return end if iteration is None or not iteration._is_good(end.code) else StopAsyncIteration()
 
 
 class Gate(ABC):
@@ -179,3 +193,21 @@ class Gate(ABC):
     @abstractmethod
     async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
         """Answer with an HTTP status."""
+
+
+class _TooLate(Gate):
+    """The gate of a handshake whose time is over, be it answered or not."""
+
+    __slots__ = ()
+
+    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:
+        """Say that there is nobody to accept."""
+        await trio.lowlevel.checkpoint()
+        raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "the handshake is over")
+
+    async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
+        """Nobody is there to be rejected."""
+        await trio.lowlevel.checkpoint()
+
+
+TOO_LATE: Final[Gate] = _TooLate()

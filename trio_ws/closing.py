@@ -109,6 +109,11 @@ class Closing(Channel):
         return self._departed or self._endpoint.close_info is not None
 
     @property
+    def gone(self) -> bool:
+        """Whether the network connection has ended."""
+        return self._gone
+
+    @property
     def pending(self) -> bool:
         """Whether messages wait that nobody has received."""
         return bool(self._inbox.items)

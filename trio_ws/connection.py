@@ -25,7 +25,7 @@ from trio_ws.sending import YIELD_EVERY, Sending
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from trio_ws.channel import IsGood
+    from trio_ws.channel import Iteration
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
     from trio_ws.protocol.decoder import Item, Violation
@@ -91,9 +91,9 @@ class Connection(Sending):
         """Messages that arrived."""
         self.paused: bool = False
         """Whether reading stops until the inbox is empty."""
-        self.heard_time: float = trio.current_time()
+        self.heard_time: float = self.message_time
         self._rest = _NOTHING  # read, and not parsed yet because the inbox was full
-        self._parts: list[Chunk] = []  # of a message that was asked for as a stream, and is now received whole
+        self._parts: list[Chunk] | None = None  # of a message that was asked for as a stream, and is now received whole
         self._in_stream = False  # the parts that come next belong to a message whose beginning was handed out
         self._pong_due: Ping | None = None
         self._put_off = False  # what is kept will be parsed in the next turn
@@ -276,7 +276,7 @@ class Connection(Sending):
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise what says that there will be none."""
         # `_arrival`, `_step` and `_take` are written out: what is called here is called for each message.
         self.reads = True
@@ -290,11 +290,11 @@ class Connection(Sending):
                 else:
                     await self._let_others_run()
             elif inbox.reader is not None or self._transport.outbox.size or self._endpoint.close_info is not None:
-                await self._arrival(is_good)
+                await self._arrival(iteration)
             else:
                 self._streak = 0
                 inbox.reader = current_task()
-                await wait_task_rescheduled(inbox.forget_reader)
+                await wait_task_rescheduled(inbox)
             if not items:
                 continue
             item = items.pop(0)
@@ -313,19 +313,16 @@ class Connection(Sending):
     def _add_part(self, part: Chunk) -> str | bytes | None:
         """Add a part to the message that is received whole, and return that once it is complete."""
         if self._in_stream:
-            self._parts.clear()  # they belong to the message that was begun as a stream and abandoned
+            self._parts = None  # they belong to the message that was begun as a stream and abandoned
         else:
+            if self._parts is None:
+                self._parts = []
             self._parts.append(part)
         if not part.message_finished:
             return None
         self._in_stream = False
-        return self._join_parts() if self._parts else None
-
-    def _join_parts(self) -> str | bytes:
-        parts, self._parts = self._parts, []
-        if isinstance(parts[0], TextMessage):
-            return "".join(part.data for part in parts if isinstance(part, TextMessage))
-        return b"".join(part.data for part in parts if isinstance(part, BytesMessage))
+        parts, self._parts = self._parts, None
+        return _joined(parts) if parts else None
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last; a whole message is a last part.
@@ -365,18 +362,18 @@ class Connection(Sending):
             await self._arrival()
         return self._take()
 
-    def _arrival(self, is_good: IsGood | None = None) -> Coroutine[Any, Any, Any]:
+    def _arrival(self, iteration: Iteration | None = None) -> Coroutine[Any, Any, Any]:
         """Return what is to be awaited at once until something may have come; it raises when nothing will."""
         if self._endpoint.close_info is not None:
-            return self._tell_the_end(is_good)
+            return self._tell_the_end(iteration)
         if self._transport.outbox.size:
             self._transport.flush()
         self._streak = 0  # others will run
         return self._inbox.wait()
 
-    async def _tell_the_end(self, is_good: IsGood | None) -> NoReturn:
+    async def _tell_the_end(self, iteration: Iteration | None) -> NoReturn:
         await self._step()  # who asks again and again lets others run, the one who will cancel it among them
-        raise end_for(is_good, self._disconnected())
+        raise end_for(iteration, self._disconnected())
 
     def _take(self) -> Received:
         inbox = self._inbox
@@ -394,3 +391,10 @@ class Connection(Sending):
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None  # which knows this connection
+
+
+def _joined(parts: list[Chunk]) -> str | bytes:
+    """Return the whole message of its parts."""
+    if isinstance(parts[0], TextMessage):
+        return "".join(part.data for part in parts if isinstance(part, TextMessage))
+    return b"".join(part.data for part in parts if isinstance(part, BytesMessage))

@@ -5,16 +5,23 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, cast
 
+import attrs
 import trio
 
+from trio_ws.channel import Gate
+from trio_ws.codes import CloseCode
+from trio_ws.connection import Connection
+from trio_ws.errors import WebSocketDisconnect
 from trio_ws.lifecycle import Lifecycle
 from trio_ws.log import ConnectionLog
-from trio_ws.opening import LINGER, Opening, ServerGate, Terms
-from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
+from trio_ws.opening import LINGER, Opening
+from trio_ws.protocol import handshake
+from trio_ws.protocol.extensions import ExtensionSyntaxError, accept_offer, parse_extensions
 from trio_ws.protocol.forwarded import forwarded
-from trio_ws.protocol.handshake import read_upgrade
+from trio_ws.protocol.handshake import read_ordinary, read_upgrade
 from trio_ws.protocol.origin import origin_allowed
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http, is_upgrade
 from trio_ws.protocol.response import response
@@ -24,18 +31,17 @@ from trio_ws.settings import Settings, compression_of
 from trio_ws.websocket import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable
 
-    from trio_ws.config import Compression
-    from trio_ws.connection import Connection
+    from trio_ws.config import Compression, Limits
     from trio_ws.draining import Draining
     from trio_ws.errors import HeaderSource
     from trio_ws.protocol.handshake import Upgrade
     from trio_ws.request import Address
-    from trio_ws.timers import Timer, Timers
+    from trio_ws.timers import Queue, Timers
     from trio_ws.transport.interface import Transport
 
-__all__ = ["Conversation", "Responder"]
+__all__ = ["Conversation", "House", "Responder"]
 
 _UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 _SHUTTING_DOWN = "the server is shutting down"
@@ -53,132 +59,160 @@ class Responder(Protocol):
         """Return the service for an upgrade, with the request as its route sees it, or a refusal."""
 
 
-class Conversation:
-    """What one client and the server have to say to each other.
+@attrs.frozen(kw_only=True)
+class House:
+    """What all conversations of one server have in common."""
+
+    responder: Responder
+    settings: Settings
+    timers: Timers
+    draining: Draining
+    """The end of the server, which takes no more WebSockets once it has begun."""
+    late: Queue
+    """Tells those who are `too_late` for `open_timeout`."""
+    over: Callable[[Conversation, Exception | None], None]
+    """Called at the end of each, with an error of its handler's that nobody foresaw, or of its own."""
+    strict: bool
+    """Whether such an error ends the server."""
+
+
+@attrs.frozen
+class Asked:
+    """A request for a WebSocket, and what holds for the connection that a yes makes of it."""
+
+    upgrade: Upgrade
+    limits: Limits
+    compression: Compression | None
+
+
+class Conversation(Lifecycle, Gate):
+    """What one client and the server have to say to each other. It is the gate of its own handshake.
+
+    `run` holds the whole of it. What is needed only until the answer is let go of then.
 
     Args:
+        house: where it is held.
+        transport: over which it is held.
         number: tells connections apart, in logs and task names.
         client: the address of the peer, which may be a proxy.
         secure: whether it is TLS.
-        draining: the end of the server, which takes no more WebSockets once it has begun.
         refusal: answer every request with this, because the server has no room.
     """
 
     __slots__ = (
-        "_draining",
-        "_late",
+        "_asked",
+        "_house",
         "_leaving",
-        "_lifecycle",
         "_opening",
         "_paging",
         "_refusal",
-        "_responder",
-        "_settings",
-        "_status",
-        "_timers",
         "_transport",
+        "answered",
         "client",
-        "gate",
+        "connection",
         "log",
         "secure",
+        "status",
     )
 
-    _late: Timer
-    _transport: Transport
+    _opening: Opening
+    """Until the handshake is answered with yes."""
 
     def __init__(
         self,
-        responder: Responder,
-        settings: Settings,
-        timers: Timers,
+        house: House,
+        transport: Transport,
         *,
         number: int,
         client: Address,
         secure: bool,
-        draining: Draining,
         refusal: BadRequest | None = None,
     ) -> None:
-        self._responder = responder
-        self._settings = settings
-        self._timers = timers
-        self._draining = draining
+        super().__init__(house.timers)
+        self._house = house
+        self._transport = transport
         self._refusal = refusal
-        self._lifecycle: Lifecycle | None = None
+        self._asked: Asked | None = None
         self._paging: trio.CancelScope | None = None  # while a page is made
         self._leaving: trio.CancelScope | None = None  # while the last answer is on its way
-        self.gate: ServerGate | None = None
-        """The upgrade's gate, once there is an upgrade."""
+        self.answered: bool = False
+        """Whether a request for a WebSocket was answered, by whomever."""
+        self.status: int = 0
+        """The HTTP status that was answered, 0 if nothing was."""
+        self.connection: Connection | None = None
+        """The WebSocket's connection; None before it is accepted."""
         self.log: ConnectionLog = ConnectionLog(number, client)
-        self._status = 0  # of an answer before there was a gate
         self.client: Address = client
         self.secure: bool = secure
-        self._opening = Opening(settings.limits)
+        self._opening = Opening(house.settings.limits)
+        transport.receiver = self._opening
+        transport.log = self.log
 
     @property
     def admitted(self) -> bool:
         """Whether the server has room for it."""
         return self._refusal is None
 
-    @property
-    def status(self) -> int:
-        """The HTTP status that was answered, 0 if nothing was."""
-        return self._status if self.gate is None else self.gate.status
+    async def _opened(self) -> bool:
+        """Read the request, and answer it unless it is for a WebSocket."""
+        self._house.late.add(self)
+        self._transport.start(cast("trio.Nursery", trio.lowlevel.current_task().parent_nursery))
+        return await self._open() and await super()._opened()
 
-    @property
-    def connection(self) -> Connection | None:
-        """The WebSocket's connection; None before it is accepted."""
-        return None if self.gate is None else self.gate.connection
-
-    def attach(self, transport: Transport) -> None:
-        """Say over which transport the conversation is held, before it is."""
-        self._transport = transport
-        transport.receiver = self._opening
-        transport.log = self.log
-
-    async def run(self, nursery: trio.Nursery) -> Exception | None:
-        """Hold the whole conversation; return an error of the handler's that nobody foresaw."""
-        deadline = trio.current_time() + self._settings.timeouts.open_timeout
-        self._late = self._timers.after(self._settings.timeouts.open_timeout, self._too_late)
-        try:
-            self._transport.start(nursery)
-            websocket = await self._open(deadline)
-            return await self._see_off(None if websocket is None else await self._live(*websocket))
-        finally:
-            self._late.cancel()
-            await self._transport.aclose()
-
-    async def _see_off(self, error: Exception | None) -> Exception | None:
-        """Let the client take the last answer, if it got one; return `error`, which has no name above (`Lifecycle`)."""
+    async def _see_off(self) -> None:
+        """Let the client take the last answer, if it got one."""
         if self.connection is None:
             with trio.CancelScope() as self._leaving:
-                await self._opening.linger(self._transport.outbox, self._settings.timeouts.close_timeout)
-        return error
+                await self._opening.linger(self._transport.outbox, self._house.settings.timeouts.close_timeout)
+
+    def _failed(self, failure: Exception) -> Exception:
+        """It is not the handler's error: the kernel has no room for the connection, say."""
+        self.log.exception("error in the connection %s: it is ended, others go on")
+        return failure
+
+    async def _over(self, error: Exception | None) -> None:
+        """End the network connection, and tell the house."""
+        self._house.late.remove(self)
+        if self.connection is None:
+            self._opening.call_when_left(None)
+        try:
+            await self._transport.aclose()
+        finally:
+            self._house.over(self, error)
+
+    def _outcome(self, error: Exception | None) -> None:
+        """Raise the error if it is to end the server."""
+        if error is not None and self._house.strict:
+            raise error
 
     # --- the request ---------------------------------------------------------------------------------------------
 
-    async def _open(self, deadline: float) -> tuple[WebSocket, Service] | None:
-        """Read the request; return what it opens, or answer it."""
+    async def _open(self) -> bool:
+        """Read the request; return whether it is for a WebSocket, else answer it."""
         head: RequestHead | None = None
         try:
             head = await self._opening.read_head()
             if head is None:
-                return None
+                return False
             self._know(head)
             if self._refusal is not None:
                 raise self._refusal
-            check_http(head)
-            if is_upgrade(head):
-                if self._draining.begun:
-                    raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
-                return self._route(head, read_upgrade(head))
-            await self._show_page(head, deadline)
+            upgrade = read_ordinary(head)
+            if upgrade is None:
+                check_http(head)
+                if not is_upgrade(head):
+                    await self._show_page(head)
+                    return False
+            if self._house.draining.begun:
+                raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
+            return self._route(head, upgrade or read_upgrade(head))
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
-        return None
+        return False
 
     def _know(self, head: RequestHead) -> None:
         """Take note of whose request it is, and what for."""
-        trusted = self._settings.trusted_proxies
+        trusted = self._house.settings.trusted_proxies
         client, self.secure = forwarded(head.headers, self.client, self.secure, trusted)
         self.log.know(head.target, client)
         trio.lowlevel.current_task().name = self.log.task_name
@@ -199,8 +233,9 @@ class Conversation:
             head_only=head_only,
         )
 
-    async def _show_page(self, head: RequestHead, deadline: float) -> None:
+    async def _show_page(self, head: RequestHead) -> None:
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
+        deadline = self._house.late.deadline(self)
         with trio.CancelScope(deadline=deadline) as self._paging:
             self._opening.call_when_left(self._paging.cancel)
             self._answer(await self._page(head), head_only=head.method == "HEAD")
@@ -208,21 +243,22 @@ class Conversation:
             raise BadRequest(503, "the page took longer than open_timeout")
 
     async def _page(self, head: RequestHead) -> Response:
-        page = await self._responder.page(self._request(head))
+        page = await self._house.responder.page(self._request(head))
         if page is None:
             raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
         return page
 
-    def _route(self, head: RequestHead, upgrade: Upgrade) -> tuple[WebSocket, Service] | None:
+    def _route(self, head: RequestHead, upgrade: Upgrade) -> bool:
         try:
-            parse_extensions(upgrade.extensions)
+            if upgrade.extensions:
+                parse_extensions(upgrade.extensions)
         except ExtensionSyntaxError as error:
             raise BadRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
         self._check_origin(head)
-        routed = self._responder.route(self._request(head, upgrade.subprotocols))
+        routed = self._house.responder.route(self._request(head, upgrade.subprotocols))
         if isinstance(routed, Response):
             self._answer(routed)
-            return None
+            return False
         request, service = routed
         websocket = WebSocket(
             request,
@@ -230,20 +266,20 @@ class Conversation:
             send_type=service.send_type,
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
+            log=self.log,
         )
-        websocket._log = self.log
-        terms = Terms(
-            limits=service.limits or self._settings.limits,
-            timeouts=service.timeouts or self._settings.timeouts,
-            compression=self._compression(service),
-        )
-        websocket._gate = self.gate = ServerGate(self._opening, self._transport, upgrade, terms, self._timers)
-        return websocket, service
+        websocket._gate = self
+        settings = self._house.settings
+        limits, timeouts = service.limits or settings.limits, service.timeouts or settings.timeouts
+        self._asked = Asked(upgrade, limits, self._compression(service))
+        self.serve(websocket, service, timeouts)
+        self._opening.call_when_left(partial(self.cancel_handler, "client left before the answer"))
+        return True
 
     def _check_origin(self, head: RequestHead) -> None:
         origin = head.headers.get("origin")
         host = head.headers.get("host", "")
-        if origin is not None and not origin_allowed(origin, host, self.secure, self._settings.origins):
+        if origin is not None and not origin_allowed(origin, host, self.secure, self._house.settings.origins):
             raise BadRequest(
                 403,
                 f"origin {origin[:200]!a} is not the origin of host {host[:200]!a}, nor in origins=",
@@ -251,7 +287,7 @@ class Conversation:
 
     def _compression(self, service: Service) -> Compression | None:
         if service.compression is None:
-            return self._settings.compression
+            return self._house.settings.compression
         return compression_of(service.compression)
 
     def _request(self, head: RequestHead, subprotocols: tuple[str, ...] = ()) -> Request:
@@ -266,28 +302,69 @@ class Conversation:
 
     def _answer(self, answer: Response, *, head_only: bool = False) -> None:
         self._send(answer, head_only=head_only)
-        if self.gate is None:  # else it is told with the end of the handler
+        if self._asked is None:  # else it is told with the end of the handler
             self.log.debug("%s answered with %d", answer.status, status=answer.status)
 
     def _send(self, answer: Response, *, head_only: bool = False) -> None:
-        if self.gate is None and not self._status:
-            self._status = answer.status
+        if self._asked is None and not self.status:
+            self.status = answer.status
         self._opening.refuse(self._transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
 
-    # --- the WebSocket -------------------------------------------------------------------------------------------
+    # --- the answer to a request for a WebSocket -----------------------------------------------------------------
 
-    def _live(self, websocket: WebSocket, service: Service) -> Coroutine[Any, Any, Exception | None]:
-        timeouts = service.timeouts or self._settings.timeouts
-        self._lifecycle = lifecycle = Lifecycle(websocket, service, timeouts, self._timers)
-        self._opening.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
-        return lifecycle.run()
+    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Connection:
+        """Answer 101, and return the connection with what came early already in it."""
+        asked = cast("Asked", self._asked)  # there is one until it is answered with yes
+        upgrade, agreed = asked.upgrade, None
+        if asked.compression is not None and upgrade.extensions:
+            agreed = accept_offer(upgrade.extensions, asked.compression)
+        answer = handshake.accept(
+            upgrade, subprotocol=subprotocol, extensions=agreed[0] if agreed else None, headers=headers
+        )
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._opening.left or self.answered:
+            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
+        self.answered = True
+        self.status = 101
+        self._transport.write(answer)
+        self._transport.outbox.high_water = asked.limits.outbox_bytes
+        self.connection = connection = Connection(
+            self._transport,
+            client=False,
+            limits=asked.limits,
+            timeouts=self._timeouts,
+            timers=self._timers,
+            deflate=agreed[1] if agreed else None,
+        )
+        early = self._opening.hand_over()
+        if early:
+            connection.data_received(memoryview(early), trio.current_time())
+        self._transport.resume()
+        self._forget_the_request(upgrade)
+        return connection
 
-    def _too_late(self) -> None:
+    def _forget_the_request(self, upgrade: Upgrade) -> None:
+        """Keep as little of it as may be."""
+        self._house.late.remove(self)
+        self._asked = None
+        del self._opening
+        upgrade.head.headers.pack()
+
+    async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
+        """Answer with an HTTP status."""
+        answer = response(status, headers, body)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._opening.call_when_left(None)
+        if not self.answered:
+            self.answered = True
+            self.status = status
+            self._opening.refuse(self._transport, answer)
+
+    def too_late(self) -> None:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
-        gate = self.gate
-        if self._lifecycle is None:
+        if self._asked is None:
             self._opening.expire()
-        elif gate is not None and not gate.answered:
+        elif not self.answered:
             self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)
             self._refuse_now(503, "no answer within open_timeout")
 
@@ -307,9 +384,9 @@ class Conversation:
             self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
 
     def _refuse_now(self, status: int, message: str, headers: HeaderSource = ()) -> None:
-        if self.gate is not None and not self.gate.answered:
-            self.gate.answered = True
-            self.gate.status = status
+        if self._asked is not None and not self.answered:
+            self.answered = True
+            self.status = status
         self._answer(Response(status=status, headers=headers, body=f"{message}\n".encode()))
         self.cancel(message)
 
@@ -319,7 +396,7 @@ class Conversation:
             self.connection.hurry()
         if self._leaving is not None:
             self._leaving.deadline = min(self._leaving.deadline, trio.current_time() + LINGER)
-        elif self._lifecycle is not None:
-            self._lifecycle.cancel(why)
+        elif self._asked is not None or self.connection is not None:
+            self.cancel_handler(why)
         elif self._paging is not None:
             self._paging.cancel(reason=why)

@@ -18,7 +18,7 @@ from trio_ws.closing import LINGER
 from trio_ws.codes import CloseCode, check_close
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Collection, Iterable
 
     from trio_ws.conversation import Conversation
     from trio_ws.settings import Settings
@@ -40,7 +40,7 @@ class Draining:
         settings: `Timeouts` and `Limits` of it.
     """
 
-    def __init__(self, conversations: Set[Conversation], settings: Settings) -> None:
+    def __init__(self, conversations: Collection[Conversation], settings: Settings) -> None:
         self._conversations = conversations
         self._rate = settings.limits.drain_rate
         self._timeouts = settings.timeouts

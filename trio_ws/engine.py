@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -78,9 +77,10 @@ class Engine:
 
 def _wait_for_nothing(sock: socket.socket) -> None:
     """Let everything leave at once: frames are written whole, and to wait for more only costs time."""
-    if sock.family != getattr(socket, "AF_UNIX", None):
-        with contextlib.suppress(OSError):  # macOS refuses it on a socket that was reset already
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # a Unix socket has no such option, and macOS refuses it on a socket that was reset already
 
 
 def stream_of(sock: socket.socket) -> trio.SocketStream:

@@ -47,12 +47,12 @@ class Handshake:
     response_headers: Headers | None
     """On a client the headers of the server's 101; on a server None."""
 
-    def __init__(self, request: Request, *, subprotocols: Sequence[str] = ()) -> None:
+    def __init__(self, request: Request, *, subprotocols: Sequence[str] = (), log: ConnectionLog | None = None) -> None:
         self.request = request
         self.subprotocol = None
         self.response_headers = None
         self._offers = tuple(subprotocols)
-        self._log = ConnectionLog(0, request.client)
+        self._log = log or ConnectionLog(0, request.client)
         self._gate: Gate | None = None
         self._channel: Channel | None = None
         self._on_accept: Callable[[], None] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Self, TypeVar, overload
 
 from trio_ws.errors import HeaderSource
 
@@ -17,9 +18,14 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 5.5: visible characters, spaces, tabs, and obs-text, which latin-1 gives to every byte over 0x7f.
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-# The names that requests for an upgrade hold: one string for all connections instead of one for each.
+_T = TypeVar("_T")
+
+_SEPARATOR = "\n"
+
+# The names that requests for an upgrade hold, as they are mostly written: one string for all connections instead of one
+# for each, and no need to make it.
 _COMMON = {
-    name: name
+    spelling: name
     for name in (
         "accept",
         "accept-encoding",
@@ -40,6 +46,7 @@ _COMMON = {
         "x-forwarded-for",
         "x-forwarded-proto",
     )
+    for spelling in (name, name.title(), name.title().replace("Websocket", "WebSocket"))
 }
 
 
@@ -58,9 +65,12 @@ class Headers(Mapping[str, str]):
         source: a mapping, or pairs of names and values, as str or as bytes (which are decoded as latin-1).
     """
 
-    # One flat tuple (name, value, name, value, ...): an idle connection keeps its headers, so they are small.
-    # There is no index, for the same reason: heads have some ten headers and at most `max_headers`.
-    __slots__ = ("_flat",)
+    # One flat tuple (name, value, name, value, ...), or, of a request that was accepted, one string with all of it: an
+    # idle connection keeps its headers, and hardly ever looks at them again. There is no index, for the same reason:
+    # heads have some ten headers and at most `max_headers`.
+    __slots__ = ("_kept",)
+
+    _kept: tuple[str, ...] | str
 
     def __init__(
         self,
@@ -68,17 +78,51 @@ class Headers(Mapping[str, str]):
     ) -> None:
         flat: list[str] = []
         for name, value in _pairs(source):
-            text = (name if isinstance(name, str) else name.decode("latin-1")).lower()
-            flat.append(_COMMON.get(text, text))
+            text = name if isinstance(name, str) else name.decode("latin-1")
+            flat.append(_COMMON.get(text) or text.lower())
             flat.append(value if isinstance(value, str) else value.decode("latin-1"))
-        self._flat = tuple(flat)
+        self._kept = tuple(flat)
+
+    @classmethod
+    def of_text(cls, pairs: list[tuple[str, str]]) -> Self:
+        """Return the headers that a list of strings is, in half of the time."""
+        headers = cls.__new__(cls)
+        common = _COMMON.get
+        headers._kept = (*[part for name, value in pairs for part in (common(name) or name.lower(), value)],)
+        return headers
+
+    @property
+    def _flat(self) -> tuple[str, ...]:
+        kept = self._kept
+        return tuple(kept.split(_SEPARATOR)) if isinstance(kept, str) else kept
+
+    def pack(self) -> None:
+        """Take as little memory as may be from now on, and a little longer for each look-up."""
+        if isinstance(self._kept, tuple) and self._kept:
+            packed = _SEPARATOR.join(self._kept)
+            if packed.count(_SEPARATOR) == len(self._kept) - 1:  # what comes from the network has none in it
+                self._kept = packed
 
     def __getitem__(self, name: str) -> str:
+        flat = self._flat
+        names = flat[::2]
         lowered = name.lower()
-        for key, value in self._each():
-            if key == lowered:
-                return value
-        raise KeyError(name)
+        if lowered not in names:
+            raise KeyError(name)
+        return flat[2 * names.index(lowered) + 1]
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str, /) -> str: ...
+    @overload
+    def get(self, name: str, default: _T, /) -> str | _T: ...
+    def get(self, name: str, default: object = None, /) -> object:
+        """Return the first value of `name`, or `default`."""
+        flat = self._flat
+        names = flat[::2]
+        lowered = name.lower()
+        return flat[2 * names.index(lowered) + 1] if lowered in names else default
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._flat[::2]
@@ -91,13 +135,26 @@ class Headers(Mapping[str, str]):
 
     def get_list(self, name: str) -> list[str]:
         """Return every value of `name` in order, an empty list if there is none."""
+        flat = self._flat
         lowered = name.lower()
-        return [value for key, value in self._each() if key == lowered]
+        if lowered not in flat:
+            return []
+        return [value for key, value in zip(flat[::2], flat[1::2], strict=True) if key == lowered]
+
+    def once(self) -> dict[str, str] | None:
+        """Return all headers as a dictionary, None if a name occurs more than once."""
+        flat = self._flat
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return fields if 2 * len(fields) == len(flat) else None
+
+    def count(self, name: str) -> int:
+        """Return how many values `name` has; it is given in lower case."""
+        return self._flat[::2].count(name)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every header as a pair of lower-case name and value, in order."""
-        return tuple(self._each())
+        return (*self._each(),)  # not tuple(): of an iterator Python makes one of ten, and keeps thousands in stock
 
     @property
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -109,7 +166,8 @@ class Headers(Mapping[str, str]):
         return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in self._each())
 
     def _each(self) -> Iterator[tuple[str, str]]:
-        return zip(self._flat[::2], self._flat[1::2], strict=True)
+        flat = self._flat
+        return zip(flat[::2], flat[1::2], strict=True)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Headers):
@@ -124,6 +182,8 @@ class Headers(Mapping[str, str]):
 
 
 def _pairs(source: object) -> Iterable[tuple[str | bytes, str | bytes]]:
+    if isinstance(source, (list, tuple)):
+        return source
     if isinstance(source, Headers):
         return source.pairs
     return source.items() if isinstance(source, Mapping) else source  # type: ignore[return-value]

@@ -33,7 +33,7 @@ class Inbox:
         items: what waits, the oldest first. Who appends adds to `size`, and calls `wake` if there is a `reader`.
         size: bytes that came in since it was last empty, text as UTF-8: no less than it holds. Counted like this,
             taking an item costs nothing; and once it was full, nobody reads on before it is empty anyway.
-        reader: the task that waits, None if there is none. Who waits without `wait` gives `forget_reader` to Trio.
+        reader: the task that waits, None if there is none. Who waits without `wait` gives the inbox itself to Trio.
     """
 
     __slots__ = ("items", "max_bytes", "max_items", "reader", "size")
@@ -73,10 +73,13 @@ class Inbox:
             raise trio.BusyResourceError("another task is receiving from this connection")
         self.reader = current_task()
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
-        return wait_task_rescheduled(self.forget_reader)  # noqa: ASYNC105
+        return wait_task_rescheduled(self)  # noqa: ASYNC105
 
-    def forget_reader(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
-        """Let go of the task that waits: it is cancelled."""
+    def __call__(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
+        """Let go of the task that waits, which is cancelled: it is what Trio calls then.
+
+        A method with a name would be a further object in each idle connection, and for each message.
+        """
         self.reader = None
         return trio.lowlevel.Abort.SUCCEEDED
 

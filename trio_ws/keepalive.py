@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from trio_ws.codes import CloseCode
+from trio_ws.timers import Deadline
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -48,8 +49,8 @@ class Kept(Protocol):
         """Begin the closing handshake in the library's own name."""
 
 
-class Keepalive:
-    """The watch over one connection.
+class Keepalive(Deadline):
+    """The watch over one connection. As a deadline it is the next look at whether the peer is alive.
 
     Args:
         connection: the one to watch.
@@ -57,14 +58,15 @@ class Keepalive:
         timers: calls back.
     """
 
-    __slots__ = ("_connection", "_idle_timer", "_life_timer", "_ping_timer", "_pinged", "_timeouts", "_timers")
+    __slots__ = ("_connection", "_idle_timer", "_life_timer", "_pinged", "_timeouts", "_timers")
 
     def __init__(self, connection: Kept, timeouts: Timeouts, timers: Timers) -> None:
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
         self._pinged = math.inf  # when the outstanding ping was sent
-        self._ping_timer = timers.after(timeouts.ping_interval, self._look)
+        self.armed: bool = False
+        self._again(timeouts.ping_interval)
         self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
         self._life_timer = timers.after(timeouts.max_lifetime, self._retire)
 
@@ -75,10 +77,13 @@ class Keepalive:
 
     def stop(self) -> None:
         """The connection has ended: let go of it now, not when the last deadline would have come."""
-        for timer in (self._ping_timer, self._idle_timer, self._life_timer):
-            timer.cancel()
+        self.cancel()
+        self._idle_timer.cancel()
+        self._life_timer.cancel()
+        del self._connection  # the timers keep what is cancelled until it would have been due
 
-    def _look(self) -> None:
+    def due(self) -> None:
+        """Look whether the peer is alive."""
         if not self._connection.open:
             return
         now = trio.current_time()
@@ -107,7 +112,8 @@ class Keepalive:
         self._again(min(self._timeouts.ping_timeout, self._timeouts.ping_interval))
 
     def _again(self, seconds: float) -> None:
-        self._ping_timer = self._timers.after(seconds, self._look)
+        if seconds != math.inf:
+            self._timers.arm(self, seconds)
 
     def _look_for_idleness(self) -> None:
         if not self._connection.open:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from trio_ws.channel import TOO_LATE
 from trio_ws.codes import CloseCode
 from trio_ws.disconnect import DisconnectRule
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
@@ -20,6 +21,7 @@ from trio_ws.verdict import Verdict, leaves
 if TYPE_CHECKING:
     from trio_ws.channel import Channel
     from trio_ws.config import Timeouts
+    from trio_ws.log import ConnectionLog
     from trio_ws.service import Service
     from trio_ws.tap import Tap
     from trio_ws.timers import Timers
@@ -29,129 +31,127 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """One connection's life on the server.
+    """One connection's life on the server, from the request on. What is before and after it is its heirs'.
+
+    They are one object with it, and share its coroutine: an idle connection keeps all objects, and the frames of all
+    coroutines between its task and the handler, through which each message passes, too.
 
     Args:
-        websocket: not answered yet, its gate set.
-        service: what to do with it.
-        timeouts: of the disconnect rule and of cleaning up.
-        timers: calls their deadlines.
+        timers: calls the deadlines of the disconnect rule.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_log",
-        "_open_time",
-        "_rule",
-        "_scope",
-        "_service",
-        "_tap",
-        "_timeouts",
-        "_timers",
-        "_websocket",
-    )
+    __slots__ = ("_cancelled", "_open_time", "_rule", "_service", "_tap", "_timeouts", "_timers", "_websocket")
 
-    def __init__(self, websocket: WebSocket, service: Service, timeouts: Timeouts, timers: Timers) -> None:
+    _service: Service
+    _timeouts: Timeouts
+    _websocket: WebSocket
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._open_time = 0.0
+        self._tap: Tap | None = None
+        self._cancelled = ""  # why, if it was cancelled
+        self._rule: DisconnectRule | None = None  # not made before it has something to say
+
+    def serve(self, websocket: WebSocket, service: Service, timeouts: Timeouts) -> None:
+        """Say what the connection is for, before `run` needs to know.
+
+        Args:
+            websocket: not answered yet, its gate set.
+            service: what to do with it.
+            timeouts: of the disconnect rule and of cleaning up.
+        """
         self._websocket = websocket
         self._service = service
         self._timeouts = timeouts
-        self._timers = timers
-        self._log = websocket._log
-        if not self._log.path:  # under a server of somebody else's
-            self._log.know(websocket.request.target, websocket.client)
-        self._open_time = 0.0
-        self._tap: Tap | None = None
-        self._scope: trio.CancelScope | None = None  # the nursery's: one of our own would be a kilobyte for nothing
-        self._cancelled = ""  # why, if it was cancelled
-        self._rule: DisconnectRule | None = None
-        websocket._on_accept = self._begin_rule
-        websocket._close_code_of = self._close_code_of
+        if not websocket._log.path:  # under a server of somebody else's
+            websocket._log.know(websocket.request.target, websocket.client)
+        websocket._on_accept = self._begin_watch
+        if service.close_code_of is not None:
+            websocket._close_code_of = self._close_code_of
         if service.on_disconnect is not None:
-            websocket._farewells.append(service.on_disconnect)
+            websocket._farewells = (service.on_disconnect,)
 
-    def cancel(self, why: str) -> None:
+    @property
+    def _log(self) -> ConnectionLog:
+        return self._websocket._log
+
+    def cancel_handler(self, why: str) -> None:
         """Cancel the handler, and what belongs to it."""
         self._cancelled = why
-        if self._scope is not None:
-            self._scope.cancel(reason=why)
+        if self._websocket._scope is not None:
+            self._websocket._scope.cancel(reason=why)
 
     async def run(self) -> Exception | None:
         """Run the connection to its end; return what went wrong in the handler, as far as nobody foresaw it.
 
         Cancellation closes the connection with 1001, and still runs `on_disconnect`.
         """
-        self._tell("connection_opened")
-        outcome: list[Exception | None] = []  # no name for it: the frames above a traceback would make a cycle of it
+        error: Exception | None = None  # few names: each takes 16 bytes of each idle connection
         try:
-            try:
-                outcome.append(await self._run_handler())
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    await self._end(CloseCode.GOING_AWAY, "")
-                raise
-            return await self._conclude(outcome.pop())
+            if await self._opened():
+                try:
+                    # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
+                    async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                        self._begin(nursery)
+                        try:
+                            if self._service.around is None:
+                                await self._greet()
+                                await self._service.handler(self._websocket)
+                            else:
+                                async with self._service.around(self._websocket):
+                                    await self._greet()
+                                    await self._service.handler(self._websocket)
+                        except Exception as failure:
+                            error = failure
+                        if self._websocket._nursery_known or nursery.child_tasks:
+                            nursery.cancel_scope.cancel(reason="the handler has ended")
+                except ExceptionGroup as failure:
+                    error = _combined(error, failure)
+                except BaseException:
+                    await self._break_off()
+                    raise
+                error = await self._conclude(error)
+            await self._see_off()
+        except Exception as failure:
+            error = self._failed(failure)
         finally:
-            self._note_how_it_ended()
-            self._let_go()
+            await self._over(error)
+        try:
+            return self._outcome(error)
+        finally:
+            del error  # its traceback knows this frame
 
-    def _let_go(self) -> None:
-        """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
-        websocket = self._websocket
-        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
-        websocket._farewells = []
-        if self._tap is not None:
-            websocket._channel = self._tap.channel
+    # --- what heirs do besides -----------------------------------------------------------------------------------
 
-    async def _conclude(self, error: Exception | None) -> Exception | None:
-        """End the connection as the handler's error demands; return the error if nobody foresaw it."""
-        if not self._websocket.accepted:
-            return await self._answer(error)
-        verdict = self._judge(error)
-        await self._end(verdict.code, verdict.reason)
-        if error is None or verdict.foreseen:
-            return None
-        await self._report(error)
+    async def _opened(self) -> bool:
+        """Begin; return whether there is something to `serve`."""
+        self._tell("connection_opened")
+        return True
+
+    async def _see_off(self) -> None:
+        """Do what is to be done for the client, unless the server itself has come to grief."""
+
+    def _failed(self, failure: Exception) -> Exception:
+        """Take note of an error that is not the handler's."""
+        raise failure
+
+    async def _over(self, error: Exception | None) -> None:
+        """Leave nothing behind, however it ended."""
+
+    def _outcome(self, error: Exception | None) -> Exception | None:
+        """Return what `run` is to return, or raise it."""
         return error
 
-    # --- running -------------------------------------------------------------------------------------------------
-
-    async def _run_handler(self) -> Exception | None:
-        """Run the handler in the connection's nursery; return its error, and its child tasks', as one."""
-        websocket, service = self._websocket, self._service
-        own: Exception | None = None
-        try:
-            # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                self._begin(nursery)
-                try:
-                    # The handler is awaited here, as each message passes through all coroutines that wait for it.
-                    if service.around is None:
-                        await self._greet()
-                        await service.handler(websocket)
-                    else:
-                        async with service.around(websocket):
-                            await self._greet()
-                            await service.handler(websocket)
-                except Exception as error:
-                    own = error
-                nursery.cancel_scope.cancel(reason="the handler has ended")
-        except ExceptionGroup as group:
-            if own is None:
-                return _unwrapped(group)
-            return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
-        else:
-            return own
-        finally:
-            websocket._nursery = None
-            if self._rule is not None:
-                self._rule.stop()
-            del own  # its traceback knows this frame
+    # --- the handler ---------------------------------------------------------------------------------------------
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        self._websocket._nursery = nursery
-        self._websocket._scope = self._scope = nursery.cancel_scope
+        websocket = self._websocket
+        websocket._nursery = nursery
+        # The nursery's: one of our own would be a kilobyte for nothing.
+        websocket._scope = nursery.cancel_scope
         if self._cancelled:
-            self._scope.cancel(reason=self._cancelled)
+            nursery.cancel_scope.cancel(reason=self._cancelled)
 
     async def _greet(self) -> None:
         websocket, service = self._websocket, self._service
@@ -160,22 +160,93 @@ class Lifecycle:
         if service.on_connect is not None:
             await service.on_connect(websocket)
 
-    def _begin_rule(self) -> None:
+    def _begin_watch(self) -> None:
         """The handshake was answered with yes: the disconnect rule begins to hold."""
-        channel = self._websocket._open_channel()
-        scope = cast("trio.CancelScope", self._scope)  # a handshake is answered in the nursery
-        self._rule = DisconnectRule(channel, scope, self._service.when_peer_leaves, self._timeouts, self._timers)
+        websocket = self._websocket
+        websocket._on_accept = None
+        channel = websocket._open_channel()
+        channel.watcher = self
         if channel.close_info is not None:  # all that came early ended with a close frame
-            self._rule.ended(str(channel.close_info), waited_for=False)
+            self.ended(str(channel.close_info), waited_for=False)
         self._open_time = trio.current_time()
         self._log.debug("%s is open")
         if self._service.instruments is not None:
             self._tell("handshake_answered", 101)
-            self._tap = self._service.instruments.tap(self._websocket)
+            self._tap = self._service.instruments.tap(websocket)
             if self._tap is not None:
-                self._websocket._channel = cast("Channel", self._tap)
+                websocket._channel = cast("Channel", self._tap)
+
+    # --- what the channel calls, until there is a rule for it to call --------------------------------------------
+
+    def _make_rule(self) -> DisconnectRule:
+        """Make the disconnect rule, and let it watch the channel in our place."""
+        scope = cast("trio.CancelScope", self._websocket._scope)  # a handshake is answered in the nursery
+        policy = self._service.when_peer_leaves
+        self._rule = DisconnectRule(self._watched(), scope, policy, self._timeouts, self._timers)
+        return self._rule
+
+    def _watched(self) -> Channel:
+        return self._websocket._open_channel() if self._tap is None else self._tap.channel
+
+    def ended(self, why: str, *, waited_for: bool) -> None:
+        """The connection has ended, not by the handler's own `close`."""
+        self._make_rule().ended(why, waited_for=waited_for)
+
+    def draining(self, *, waited_for: bool) -> None:
+        """The server says goodbye."""
+        self._make_rule().draining(waited_for=waited_for)
+
+    def left(self, why: str) -> None:
+        """Nobody has said goodbye to the peer that is gone: the handler itself has ended the connection."""
+
+    def told(self) -> None:
+        """A user was told of the end that the handler itself has brought about: its time is its own."""
+
+    def reading(self) -> None:
+        """Something in the handler takes what had arrived before it ended the connection."""
 
     # --- ending --------------------------------------------------------------------------------------------------
+
+    async def _break_off(self) -> None:
+        """The handler was cancelled from outside: end the connection."""
+        self._handler_has_ended()
+        try:
+            await self._end(CloseCode.GOING_AWAY, "")
+        finally:
+            self._note_how_it_ended()
+            self._let_go()
+
+    async def _conclude(self, error: Exception | None) -> Exception | None:
+        """End the connection as the handler's error demands; return the error if nobody foresaw it."""
+        self._handler_has_ended()
+        try:
+            if not self._websocket.accepted:
+                return await self._answer_no(error)
+            verdict = self._judge(error)
+            await self._end(verdict.code, verdict.reason)
+            if error is None or verdict.foreseen:
+                return None
+            await self._report(error)
+            return error
+        finally:
+            self._note_how_it_ended()
+            self._let_go()
+
+    def _handler_has_ended(self) -> None:
+        self._websocket._nursery = None
+        if self._rule is not None:
+            self._rule.stop()
+        elif self._websocket.accepted:
+            self._watched().watcher = None
+
+    def _let_go(self) -> None:
+        """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
+        websocket = self._websocket
+        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
+        websocket._farewells = ()
+        websocket._gate = TOO_LATE
+        if self._tap is not None:
+            websocket._channel = self._tap.channel
 
     async def _end(self, code: int, reason: str) -> None:
         """Send the close frame if there was none, run `on_disconnect`, and see the network connection off."""
@@ -185,6 +256,8 @@ class Lifecycle:
         channel = websocket._open_channel()
         channel.begin_close(code, reason)
         websocket._finished = True
+        if channel.gone and not websocket._farewells:
+            return
         with trio.CancelScope(shield=True):  # each of its parts is bounded
             await channel.wait_ended()
             for farewell in websocket._farewells:
@@ -201,7 +274,7 @@ class Lifecycle:
             seconds = self._timeouts.cleanup_timeout
             self._log.warning("on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
-    async def _answer(self, error: Exception | None) -> Exception | None:
+    async def _answer_no(self, error: Exception | None) -> Exception | None:
         """The handler has ended without a yes: answer no, unless it has."""
         websocket = self._websocket
         gate = websocket._gate
@@ -221,7 +294,7 @@ class Lifecycle:
                 try:
                     await gate.reject(status, headers, body)
                 except ValueError as problem:  # it cannot be sent, and whoever raised it is not there to be told
-                    return await self._answer(problem)
+                    return await self._answer_no(problem)
             case WebSocketException():
                 await gate.reject(403, (), error.reason.encode())
             case WebSocketDisconnect():
@@ -283,6 +356,8 @@ class Lifecycle:
         self._tell("connection_closed", websocket.close_info)
 
     def _log_close(self, channel: Channel) -> None:
+        if not self._log.listened_to:
+            return
         info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
         seconds = trio.current_time() - self._open_time
         reason = escaped(info.reason)
@@ -303,6 +378,13 @@ class Lifecycle:
 
 _REFUSALS = (Reject, WebSocketException, WebSocketDisconnect)
 """What before the answer is no error: a wish to refuse, or word that the client has left."""
+
+
+def _combined(own: Exception | None, group: ExceptionGroup[Exception]) -> Exception:
+    """Return as one what the handler and its tasks raised."""
+    if own is None:
+        return _unwrapped(group)
+    return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
 
 
 def _refusal_in(error: Exception | None) -> Exception | None:

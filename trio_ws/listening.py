@@ -155,15 +155,22 @@ def _remove_stale(name: str) -> None:
     raise OSError(errno.EADDRINUSE, "another server listens on it", name)
 
 
-async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket], None]) -> None:
-    """Accept connections from `sock` for ever and give each to `take`, which must not wait or raise."""
+async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
+    """Accept connections from `sock` for ever and give each, with its peer, to `take`, which must not wait or raise."""
     sock.setblocking(False)
     complained = -math.inf
+    host = ""
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
             for _ in range(ACCEPT_BATCH):
-                take(sock.accept()[0])
+                accepted, name = sock.accept()
+                client = _address(name)
+                if isinstance(client, tuple) and client[0] == host:
+                    client = (host, client[1])  # a proxy's address is kept once
+                elif isinstance(client, tuple):
+                    host = client[0]
+                take(accepted, client)
         except BlockingIOError:
             continue
         except OSError as error:
@@ -267,7 +274,14 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
         name = sock.getpeername()
     except OSError:
         return None
-    return (name[0], name[1]) if isinstance(name, tuple) else str(name)
+    return _address(name)
+
+
+def _address(name: Any) -> Address:
+    """Return an address from what the `socket` module says."""
+    if not isinstance(name, tuple):
+        return str(name)
+    return name if len(name) == 2 else (name[0], name[1])  # of IPv6 it has four parts
 
 
 def peer_of_stream(stream: trio.abc.Stream) -> Address:

@@ -22,7 +22,8 @@ MOST_SHOWN: Final = 100
 
 def escaped(text: str) -> str:
     """Return the beginning of a peer's text in printable ASCII, without quotes around it."""
-    return ascii(text[:MOST_SHOWN])[1:-1] + ("..." if len(text) > MOST_SHOWN else "")
+    shown = ascii(text[:MOST_SHOWN])[1:-1] + ("..." if len(text) > MOST_SHOWN else "")
+    return text if shown == text else shown  # one string for both, where it is kept
 
 
 def shown_address(address: Address) -> str:
@@ -67,6 +68,11 @@ class ConnectionLog:
 
     def __str__(self) -> str:
         return f"{self.path} #{self.number} from {shown_address(self.client)}".lstrip()
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether anybody wants the records of the lowest level."""
+        return logger.isEnabledFor(logging.DEBUG)
 
     # --- records: the first %s of a message is the connection ----------------------------------------------------
 

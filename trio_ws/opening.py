@@ -1,4 +1,4 @@
-"""Opening: a server's connection until its handshake is answered. It reads the request, and is the gate to answer it.
+"""Opening: who takes the bytes of a server's connection until its handshake is answered. It reads the request.
 
 Bytes that come behind the request are kept for the connection that the answer makes, and a client that leaves meanwhile
 is noticed. What the answer is, others decide.
@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import trio
+from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
-from trio_ws.channel import Gate
-from trio_ws.codes import CloseCode
-from trio_ws.connection import Connection
-from trio_ws.errors import WebSocketDisconnect
-from trio_ws.protocol import handshake
-from trio_ws.protocol.extensions import accept_offer
 from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead
-from trio_ws.protocol.response import response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_ws.config import Compression, Limits, Timeouts
-    from trio_ws.errors import HeaderSource
-    from trio_ws.protocol.handshake import Upgrade
-    from trio_ws.timers import Timers
+    from trio.lowlevel import RaiseCancelT, Task
+
+    from trio_ws.config import Limits
     from trio_ws.transport.interface import Transport
     from trio_ws.transport.outbox import Outbox
 
-__all__ = ["LINGER", "Opening", "ServerGate", "Terms"]
+__all__ = ["LINGER", "Opening"]
 
 EARLY_BYTES: Final = 64 * 1024
 """What a client may send behind its request before it is answered; then it is not read on until the answer."""
@@ -47,12 +39,12 @@ class Opening:
 
     __slots__ = (
         "_answered",
-        "_changed",
         "_early",
         "_head",
         "_on_left",
         "_problem",
         "_reader",
+        "_waiter",
         "left",
         "network_over",
     )
@@ -68,7 +60,7 @@ class Opening:
         self._early = b""
         self._answered = False
         self._on_left: Callable[[], None] | None = None
-        self._changed = trio.lowlevel.ParkingLot()
+        self._waiter: Task | None = None  # the conversation's task, while it waits for a change
 
     # --- what the transport calls --------------------------------------------------------------------------------
 
@@ -91,14 +83,14 @@ class Opening:
             self._early = self._reader.leftover
             del self._reader  # an idle connection has no use for it
         if self._head is not None or self._problem is not None:
-            self._changed.unpark_all()
+            self._wake()
 
     def peer_departed(self) -> None:
         """The client has left behind bytes that are not read yet."""
         self.left = True
         if self._on_left is not None:
             self._on_left()
-        self._changed.unpark_all()
+        self._wake()
 
     def network_ended(self) -> None:
         """The client has left."""
@@ -107,7 +99,7 @@ class Opening:
 
     def outbox_moved(self) -> None:
         """The client takes the last answer, which was more than the network takes at once."""
-        self._changed.unpark_all()
+        self._wake()
 
     # --- what the server calls -----------------------------------------------------------------------------------
 
@@ -118,7 +110,7 @@ class Opening:
             BadRequest: it is none that can be answered with anything but an error.
         """
         while self._head is None and self._problem is None and not self.left and not self._answered:
-            await self._changed.park()
+            await self._wait()
         if self._answered:
             return None
         if self._problem is not None:
@@ -129,7 +121,7 @@ class Opening:
         """The client has had its time: what it did not ask by now is not answered."""
         if self._head is None and self._problem is None:
             self._problem = BadRequest(408, "the request took longer than open_timeout")
-            self._changed.unpark_all()
+            self._wake()
 
     def call_when_left(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` when the client leaves, at once if it has."""
@@ -140,7 +132,6 @@ class Opening:
     def hand_over(self) -> bytes:
         """Return what came behind the request: the connection is somebody else's from now on."""
         early, self._early = self._early, b""
-        del self._changed  # nobody waits here any more
         return early
 
     def refuse(self, transport: Transport, answer: bytes) -> None:
@@ -153,7 +144,7 @@ class Opening:
         transport.write(answer)
         transport.finish()
         transport.resume()
-        self._changed.unpark_all()
+        self._wake()
 
     async def linger(self, outbox: Outbox, patience: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.
@@ -164,81 +155,21 @@ class Opening:
         """
         while not self.network_over:
             with trio.move_on_after(patience if outbox.size else LINGER) as scope:
-                await self._changed.park()
+                await self._wait()
             if scope.cancelled_caught:
                 break
 
+    # --- the one task that waits ---------------------------------------------------------------------------------
 
-@attrs.frozen
-class Terms:
-    """What holds for a connection once it is accepted."""
+    async def _wait(self) -> None:
+        self._waiter = current_task()
+        await wait_task_rescheduled(self._stop_waiting)
 
-    limits: Limits
-    timeouts: Timeouts
-    compression: Compression | None
+    def _stop_waiting(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
-
-class ServerGate(Gate):
-    """The answer to one upgrade request.
-
-    Args:
-        opening: what has read it.
-        transport: where the answer goes.
-        upgrade: the request, checked.
-        terms: of the connection that a yes makes.
-        timers: of that connection.
-    """
-
-    __slots__ = ("_opening", "_terms", "_timers", "_transport", "_upgrade", "answered", "connection", "status")
-
-    def __init__(self, opening: Opening, transport: Transport, upgrade: Upgrade, terms: Terms, timers: Timers) -> None:
-        self._opening = opening
-        self._transport = transport
-        self._upgrade = upgrade
-        self._terms = terms
-        self._timers = timers
-        self.answered: bool = False
-        """Whether an answer was given, by whomever."""
-        self.status: int = 0
-        self.connection: Connection | None = None
-        """What a yes has made."""
-
-    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Connection:
-        """Answer 101, and return the connection with what came early already in it."""
-        agreed = None
-        if self._terms.compression is not None and self._upgrade.extensions:
-            agreed = accept_offer(self._upgrade.extensions, self._terms.compression)
-        answer = handshake.accept(
-            self._upgrade, subprotocol=subprotocol, extensions=agreed[0] if agreed else None, headers=headers
-        )
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._opening.left or self.answered:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
-        self._opening.call_when_left(None)
-        self.answered = True
-        self.status = 101
-        self._transport.write(answer)
-        self._transport.outbox.high_water = self._terms.limits.outbox_bytes
-        self.connection = connection = Connection(
-            self._transport,
-            client=False,
-            limits=self._terms.limits,
-            timeouts=self._terms.timeouts,
-            timers=self._timers,
-            deflate=agreed[1] if agreed else None,
-        )
-        early = self._opening.hand_over()
-        if early:
-            connection.data_received(memoryview(early), trio.current_time())
-        self._transport.resume()
-        return connection
-
-    async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
-        """Answer with an HTTP status."""
-        answer = response(status, headers, body)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._opening.call_when_left(None)
-        if not self.answered:
-            self.answered = True
-            self.status = status
-            self._opening.refuse(self._transport, answer)
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            reschedule(waiter)

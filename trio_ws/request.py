@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Address: TypeAlias = "tuple[str, int] | str | None"
 """Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
+"""The path parameters of every request without any."""
+
 
 class Request:
     """An HTTP request, as far as a WebSocket server looks at it.
@@ -51,7 +54,7 @@ class Request:
         self.client: Address = client
         self.secure: bool = secure
         self.subprotocols: tuple[str, ...] = subprotocols
-        self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters or {}))
+        self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters)) if path_parameters else _NONE
         """What the route took from the path."""
         self._url: URL | None = None
 

@@ -193,7 +193,7 @@ class Sending(Closing):
 
     async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
-        self._transport.write(self._endpoint.encoder.fragment(data, first=first, final=final))
+        self._transport.write(self._endpoint.fragment(data, first=first, final=final))
         self._watch_outbox()
 
     async def _room(self, *, within_message: bool = False) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.conversation import Conversation
+from trio_ws.conversation import Conversation, House
 from trio_ws.draining import Draining
 from trio_ws.engine import Engine
 from trio_ws.listening import (
@@ -24,13 +24,13 @@ from trio_ws.listening import (
     accept_streams,
     close_listener,
     describe,
-    peer_of,
     peer_of_stream,
     port_of,
 )
 from trio_ws.protocol.request import BadRequest
 from trio_ws.settings import Settings
 from trio_ws.statistics import Statistics, Tally
+from trio_ws.timers import Queue
 from trio_ws.transport.poller import Poller
 
 if sys.platform != "win32":
@@ -82,7 +82,7 @@ class Server:
             raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
         self._poller = poller
         self._strict = strict
-        self._conversations: set[Conversation] = set()
+        self._conversations: dict[Conversation, None] = {}  # takes half of what a set would
         self._admitted = 0  # connections that were not refused for want of room, and are not over
         self._per_address: Counter[str] = Counter()  # of the same, by address
         self._numbers = count(1)
@@ -180,53 +180,53 @@ class Server:
         return interrupted
 
     async def _accept_from(self, listener: Listener, engine: Engine, nursery: trio.Nursery) -> None:
+        house = House(
+            responder=self._responder,
+            settings=self._settings,
+            timers=engine.timers,
+            draining=self._draining,
+            late=Queue(engine.timers, self._settings.timeouts.open_timeout),
+            over=self._over,
+            strict=self._strict,
+        )
         high_water = self._settings.limits.outbox_bytes
 
-        def take_socket(sock: socket.socket) -> None:
-            self._take_socket(sock, engine, nursery)
+        def take_socket(sock: socket.socket, client: Address) -> None:
+            if self._ssl_context is None:
+                transport = engine.socket_transport(sock, high_water)
+            else:
+                transport = engine.tls_transport(sock, self._ssl_context, high_water)
+            self._begin(house, transport, client, nursery, secure=self._ssl_context is not None)
 
         def take_stream(stream: trio.abc.Stream) -> None:
             client, secure = peer_of_stream(stream), isinstance(stream, trio.SSLStream)
             transport = engine.stream_transport(stream, high_water)
-            self._begin(self._conversation(client, engine, secure=secure), transport, nursery)
+            self._begin(house, transport, client, nursery, secure=secure)
 
         if isinstance(listener, socket.socket):
             await accept_sockets(listener, take_socket)
         else:
             await accept_streams(listener, take_stream)
 
-    def _take_socket(self, sock: socket.socket, engine: Engine, nursery: trio.Nursery) -> None:
-        client = peer_of(sock)
-        high_water = self._settings.limits.outbox_bytes
-        if self._ssl_context is None:
-            transport = engine.socket_transport(sock, high_water)
-        else:
-            transport = engine.tls_transport(sock, self._ssl_context, high_water)
-        secure = self._ssl_context is not None
-        self._begin(self._conversation(client, engine, secure=secure), transport, nursery)
-
-    def _begin(self, conversation: Conversation, transport: Transport, nursery: trio.Nursery) -> None:
-        conversation.attach(transport)
-        nursery.start_soon(self._hold, conversation, nursery, name=conversation.log.task_name)
-
-    def _conversation(self, client: Address, engine: Engine, *, secure: bool) -> Conversation:
+    def _begin(
+        self, house: House, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
+    ) -> None:
+        """Hold a conversation, in a task of its own."""
         host = _host(client)
         full = self._full(host)
         conversation = Conversation(
-            self._responder,
-            self._settings,
-            engine.timers,
+            house,
+            transport,
             number=next(self._numbers),
             client=client,
             secure=secure,
-            draining=self._draining,
             refusal=BadRequest(503, "the server has no room for another connection") if full else None,
         )
-        self._conversations.add(conversation)
+        self._conversations[conversation] = None
         if not full:
             self._admitted += 1
-            self._per_address[host] += 1
-        return conversation
+            self._per_address[host] = self._per_address.get(host, 0) + 1
+        nursery.start_soon(conversation.run, name=conversation.log.task_name)
 
     def _full(self, host: str) -> bool:
         # Those who are being refused take no room: a crowd that tries again and again would keep everyone out.
@@ -236,22 +236,12 @@ class Server:
         # The clients of a Unix socket have no address, which does not make them one.
         return per_ip is not None and host != "" and self._per_address[host] >= per_ip
 
-    async def _hold(self, conversation: Conversation, nursery: trio.Nursery) -> None:
-        """Hold one conversation to its end."""
-        error = None
-        try:
-            error = await conversation.run(nursery)
-        except Exception as failure:  # not the handler's: the kernel has no room for it, say
-            conversation.log.exception("error in the connection %s: it is ended, others go on")
-            error = failure
-        finally:
-            self._conversations.discard(conversation)
-            if conversation.admitted:
-                self._forget(_host(conversation.client))
-            self._tally.add(conversation.connection, conversation.status, error)
-        if error is not None and self._strict:
-            raise error
-        del error  # the frames above a traceback belong to it, and would make a cycle of it
+    def _over(self, conversation: Conversation, error: Exception | None) -> None:
+        """One conversation has come to its end."""
+        self._conversations.pop(conversation, None)
+        if conversation.admitted:
+            self._forget(_host(conversation.client))
+        self._tally.add(conversation.connection, conversation.status, error)
 
     def _forget(self, host: str) -> None:
         self._admitted -= 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.channel import Channel, IsGood
+    from trio_ws.channel import Channel, Iteration
     from trio_ws.prepared import Prepared
 
 __all__ = ["Tap"]
@@ -48,9 +48,9 @@ class Tap:
     def callbacks(self, callbacks: int) -> None:
         self.channel.callbacks = callbacks
 
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message."""
-        message = await self.channel.receive(is_good)
+        message = await self.channel.receive(iteration)
         self._tell("message_received", message)
         return message
 

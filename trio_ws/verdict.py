@@ -45,6 +45,9 @@ def judge(
         close_code_of: the application's own map, which is asked first; None for an error that it does not know.
     """
 
+    if error is None:
+        return WELL
+
     def of_leaf(leaf: BaseException) -> Verdict | None:
         match leaf:
             case WebSocketDisconnect() if not connected:

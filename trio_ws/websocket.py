@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.codec import ValueType
+    from trio_ws.log import ConnectionLog
     from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.request import Request
 
@@ -57,6 +58,7 @@ class WebSocket(Handshake):
         "_finished",
         "_listen",
         "_nursery",
+        "_nursery_known",
     )
 
     def __init__(
@@ -67,8 +69,9 @@ class WebSocket(Handshake):
         send_type: ValueType | None = None,
         caught_close_codes: CaughtCodes = GOOD_CODES,
         subprotocols: Sequence[str] = (),
+        log: ConnectionLog | None = None,
     ) -> None:
-        super().__init__(request, subprotocols=subprotocols)
+        super().__init__(request, subprotocols=subprotocols, log=log)
         self._decode = None if receive_type is None else codec.decoder_of[receive_type]
         self._encode = None if send_type is None else codec.encoder_of[send_type]
         self._caught = caught_close_codes
@@ -78,7 +81,8 @@ class WebSocket(Handshake):
         self._connect_reported = False
         self._finished = False
         self._nursery: trio.Nursery | None = None
-        self._farewells: list[Farewell] = []
+        self._nursery_known = False  # to anybody who may have started something in it
+        self._farewells: tuple[Farewell, ...] = ()
         self._listen: Callable[..., Awaitable[None]] | None = None
 
     # --- state ---------------------------------------------------------------------------------------------------
@@ -112,6 +116,7 @@ class WebSocket(Handshake):
         """
         if self._nursery is None:
             raise LocalProtocolError("the connection's nursery is open only while its handler runs")
+        self._nursery_known = True
         return self._nursery
 
     # --- receiving -----------------------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ class WebSocket(Handshake):
         channel = self._channel
         if channel is None:
             channel = self._open_channel()
-        coming = channel.receive(self._is_good)
+        coming = channel.receive(self)
         return coming if self._decode is None else self._decoded(coming, self._decode)
 
     # --- sending -------------------------------------------------------------------------------------------------

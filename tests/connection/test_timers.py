@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from trio_ws.timers import SWEEP_FROM, Timers
+from trio_ws.log import ConnectionLog
+from trio_ws.timers import SWEEP_FROM, Queue, Timers
 
 
 @pytest.fixture
@@ -126,3 +127,67 @@ async def test_many_live_deadlines_are_all_kept(timers, autojump_clock):
         timers.after(1 + number % 7, lambda number=number: called.append(number))
     await trio.sleep(10)
     assert sorted(called) == list(range(1000))
+
+
+# --- deadlines of one length ----------------------------------------------------------------------------------------
+
+
+class Waiting:
+    """Who notes when it was too late; it may raise."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.log = ConnectionLog(7, None)
+        self.error = error
+        self.late: list[float] = []
+
+    def too_late(self) -> None:
+        self.late.append(trio.current_time())
+        if self.error is not None:
+            raise self.error
+
+
+async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(timers, autojump_clock, caplog):
+    queue = Queue(timers, 10)
+    start = trio.current_time()
+    first, in_time, second, failing, last = Waiting(), Waiting(), Waiting(), Waiting(ValueError()), Waiting()
+    queue.add(first)
+    assert queue.deadline(first) == start + 10
+    await trio.sleep(4)
+    queue.add(in_time)
+    queue.add(second)
+    queue.add(failing)
+    queue.add(last)
+    await trio.sleep(1)
+    queue.remove(in_time)
+    queue.remove(in_time)
+    await trio.sleep(50)
+    assert [each.late for each in (first, in_time, second, failing, last)] == [
+        [start + 10], [], [start + 14], [start + 14], [start + 14]
+    ]  # fmt: skip
+    assert [str(record.args) for record in caplog.records] == ["('#7 from unknown',)"]
+    assert len(timers._heap) == 0
+    assert queue.deadline(first) == -math.inf
+    queue.add(first)
+    await trio.sleep(50)
+    assert len(first.late) == 2
+
+
+async def test_a_queue_keeps_nothing_of_those_who_came_in_time_and_has_one_timer(timers, autojump_clock):
+    queue = Queue(timers, 10)
+    for _ in range(1000):
+        waiting = Waiting()
+        queue.add(waiting)
+        queue.remove(waiting)
+    gone = weakref.ref(waiting)
+    del waiting
+    assert gone() is None
+    assert len(timers._heap) == 1
+
+
+async def test_in_a_queue_without_an_end_nobody_is_too_late(timers, autojump_clock):
+    queue = Queue(timers, math.inf)
+    waiting = Waiting()
+    queue.add(waiting)
+    assert queue.deadline(waiting) == math.inf
+    await trio.sleep(80_000)
+    assert waiting.late == []

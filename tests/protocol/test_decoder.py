@@ -167,6 +167,7 @@ class TestRules:
             ("80 80", "continuation"),
             ("00 81", "continuation"),
             ("88 81", "half a close code"),
+            ("88 81 00 00 00 00 30", "half a close code"),
             ("81 fe 00 7d", "shortest form"),
             ("82 ff 00 00 00 00 00 00 ff ff", "shortest form"),
             ("82 ff 00 00 00 00 00 00 00 00", "shortest form"),

@@ -19,8 +19,8 @@ from wsproto.handshake import H11Handshake
 from trio_ws.config import Limits
 from trio_ws.errors import LocalProtocolError
 from trio_ws.headers import Headers
-from trio_ws.protocol.handshake import accept, read_upgrade
-from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, check_http
+from trio_ws.protocol.handshake import accept, read_ordinary, read_upgrade
+from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 1.3, whose answer is known
 GOOD = {
@@ -309,3 +309,49 @@ def test_wsprotos_client_accepts_our_answer_with_everything_in_it():
     assert isinstance(event, wsproto.events.AcceptConnection)
     assert event.subprotocol == "b"
     assert event.extensions[0].server_no_context_takeover
+
+
+# --- the ordinary request -------------------------------------------------------------------------------------------
+
+
+MORE = st.lists(
+    st.tuples(
+        st.sampled_from(["Host", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Other", "X", "Origin"]),
+        VALUES | st.sampled_from(["h:65536", "h:59999", "h:0", "[::1]:80", "a b", "0", "chunked", "\xff", "\t", ""]),
+    ),
+    max_size=2,
+)
+
+
+@given(CHANGES | MORE, st.sampled_from(["/", "/x?y", "*", "x", "/#"]), st.sampled_from(["1.1", "1.0"]))
+def test_what_is_taken_for_ordinary_is_what_a_closer_look_says(changes, target, version):
+    for changed in [(), changes]:
+        head = head_of(*changed, target=target, version=version)
+        upgrade = read_ordinary(head)
+        if upgrade is not None:
+            check_http(head)
+            assert is_upgrade(head)
+            assert read_upgrade(head) == upgrade
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (),
+        ("Connection", "keep-alive, Upgrade"),
+        ("Origin", "https://example.org"),
+        ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+        ("Host", "localhost:54321"),
+    ],
+)
+def test_what_browsers_send_is_ordinary(change):
+    head = head_of(*([change] if change else []))
+    assert read_ordinary(head) == read_upgrade(head)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("X", "\xff"), ("X", "a\tb"), ("Sec-WebSocket-Protocol", "chat"), ("Content-Length", "0"), ("Host", "[::1]")],
+)
+def test_what_is_rare_is_looked_at_more_closely(change):
+    assert read_ordinary(head_of(change)) is None

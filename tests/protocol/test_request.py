@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
 from trio_ws.protocol.head import HeadSplitter
-from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
+from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, _read, _read_ordinary, check_http, is_upgrade
 
 SMALL = Limits(max_request_line=64, max_header_size=64, max_head_size=256, max_headers=8)
 REQUEST = b"GET /chat?x=1 HTTP/1.1\r\nHost: example.org\r\nX: 1\r\nx: 2\r\n\r\n"
@@ -288,6 +288,49 @@ def test_what_we_read_is_what_h11_reads_and_what_h11_refuses_we_refuse(data):
         assert head.method.encode() == event.method
         assert event.target.endswith(head.target.encode().removeprefix(b"/"))
         assert data.endswith(leftover)
+
+
+@st.composite
+def nearly_ordinary(draw):
+    """A request as browsers send it, with at most one thing in it that they do not send, and something behind it."""
+    lines = ["GET /chat?x=1 HTTP/1.1", "Host: example.org", "Upgrade: websocket", "Connection: keep-alive, Upgrade"]
+    lines += draw(st.lists(st.sampled_from(["X: a b", f"C: {'x' * 40}", "x:  y", "Y: ", "Z:z", "A: b ", "Host: x"])))
+    data = bytearray("\r\n".join([*lines, "", ""]).encode())
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(data)))
+        data[at : at + draw(st.integers(0, 2))] = draw(PIECES | st.binary(max_size=2))
+    return bytes(data) + draw(st.binary(max_size=4))
+
+
+@given(nearly_ordinary() | HEADS)
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nA: \xa0b\x85\r\n\r\n")
+def test_what_is_read_without_h11_is_what_h11_reads(data):
+    read = _read_ordinary(memoryview(data), Limits())
+    if read is not None:
+        head, size = read
+        assert _read(data[:size]) == head
+        assert HeadSplitter(lambda beginning: True, Limits()).feed(data) == data[:size]
+
+
+@given(nearly_ordinary() | HEADS, st.integers(64, 150), st.integers(64, 150), st.integers(256, 300), st.integers(8, 10))
+def test_without_h11_the_limits_are_the_same(data, line, header, head, count):
+    limits = Limits(max_request_line=line, max_header_size=header, max_head_size=head, max_headers=count)
+    read = _read_ordinary(data, limits)
+    if read is not None:
+        assert HeadSplitter(lambda beginning: True, limits).feed(data) == data[: read[1]]
+
+
+def test_what_all_browsers_send_is_read_without_h11():
+    lines = [b"GET /chat HTTP/1.1", b"Host: h", b"Upgrade: websocket", b"Connection: keep-alive, Upgrade", b"X: a: b c"]
+    assert _read_ordinary(b"\r\n".join([*lines, b"", b"rest"]), Limits())[1] == len(b"\r\n".join(lines)) + 4
+
+
+def test_a_long_head_without_an_end_is_searched_once():
+    data = b"GET / HTTP/1.1\r\n" + b"a: b c \r\n" * 100_000 + b"x" * 1_000_000
+    size = len(data)
+    assert _read_ordinary(data, Limits(max_request_line=size, max_header_size=size, max_head_size=size)) is None
 
 
 @given(HEADS)

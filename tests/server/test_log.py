@@ -333,7 +333,7 @@ class TestEveryRecord:
                 ws._channel._timers.after(0, ws._channel._look_at_outbox)
             await ws.receive()
 
-        monkeypatch.setattr(watch, "_look" if watch is Keepalive else "_look_at_outbox", broken)
+        monkeypatch.setattr(watch, "due" if watch is Keepalive else "_look_at_outbox", broken)
         server = await serve(nursery, greet, timeouts=Timeouts(ping_interval=0.01))
         silent = Timeouts(ping_interval=None)
         async with open_websocket(f"{server.urls[0]}/x?token=secret", timeouts=silent, caught_close_codes=all) as ws:

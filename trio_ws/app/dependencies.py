@@ -86,18 +86,17 @@ class Resolver:
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack | None = None  # nearly a kilobyte, so only where there is something to leave
         self._converted: dict[Parameter, Any] = {}
         self._cache: dict[Hashable, Any] = {}
 
     async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return bool(await self._stack.__aexit__(kind, error, trace))
+        return self._stack is not None and bool(await self._stack.__aexit__(kind, error, trace))
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
@@ -205,6 +204,8 @@ class Resolver:
             value = asynccontextmanager(lambda: value)()
         elif isinstance(value, Generator):
             value = contextmanager(lambda: value)()
+        if self._stack is None:
+            self._stack = AsyncExitStack()
         if hasattr(value, "__aenter__"):
             return await self._stack.enter_async_context(value)
         return self._stack.enter_context(value)

@@ -6,11 +6,10 @@ It is what a `Route` makes a `Service` of: everything that is known only when a 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from trio_ws.app.blocking import in_thread
 from trio_ws.app.dependencies import Resolver
@@ -23,6 +22,9 @@ from trio_ws.errors import Reject
 from trio_ws.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+
     from trio_ws.app.application import App
     from trio_ws.app.dependencies import Arguments
     from trio_ws.app.route import Route
@@ -78,23 +80,33 @@ class Visit:
 
     # --- before the function -------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _around(self, websocket: WebSocket) -> AsyncGenerator[None, None]:
-        """Prepare what the functions need, in the order of the design; unwind it when they have ended."""
+    def _around(self, websocket: WebSocket) -> Self:
         self._websocket = websocket
+        return self
+
+    async def __aenter__(self) -> None:
+        """Prepare what the functions need, in the order of the design."""
+        websocket = self._websocket
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
-        async with Resolver(self._request, websocket, self._app) as self._resolver:
-            self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
+        self._resolver = Resolver(self._request, websocket, self._app)
+        self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
+        try:
             try:
                 await self._prepare()
-            except ParameterError as error:
-                raise _bad_request(error) from None
-            self._app.everyone.connections.add(websocket)
-            try:
-                yield
-            finally:
-                self._app.everyone.connections.discard(websocket)
+            except ParameterError as problem:
+                raise _bad_request(problem) from None
+        except BaseException as error:
+            await self._resolver.__aexit__(type(error), error, error.__traceback__)
+            raise
+        self._app.everyone.connections.add(websocket)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Unwind it when they have ended."""
+        self._app.everyone.connections.discard(self._websocket)
+        return await self._resolver.__aexit__(kind, error, trace)
 
     async def _prepare(self) -> None:
         """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
@@ -131,8 +143,8 @@ class Visit:
 
     # --- the function --------------------------------------------------------------------------------------------
 
-    async def _view(self, websocket: WebSocket) -> None:
-        await self._run(self._route.view())
+    def _view(self, websocket: WebSocket) -> Coroutine[Any, Any, None]:
+        return self._run(self._route.view())
 
     async def _listen(self, websocket: WebSocket) -> None:
         """Call the callbacks of the route's listener, until the connection ends."""
@@ -140,7 +152,7 @@ class Visit:
         if isinstance(target, Listener):
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
-                websocket._farewells.append(await self._farewell(disconnect))
+                websocket._farewells += (await self._farewell(disconnect),)
             if connect is not None:
                 await self._run(connect)
             if not websocket.accepted:
@@ -164,7 +176,7 @@ class Visit:
         if not websocket.accepted:
             await websocket.accept()
         if disconnect is not None:
-            websocket._farewells.append(await self._farewell(disconnect))
+            websocket._farewells += (await self._farewell(disconnect),)
         if connect is not None:
             await self._run(connect)
         await converse(websocket, await self._callbacks(receive, treatment))
@@ -196,7 +208,10 @@ class Visit:
 
     async def _run(self, call: Call) -> None:
         args, kwargs = (await self._arguments(call)).fill()
-        await _result(self._bound(call)(*args, **kwargs))
+        value = self._bound(call)(*args, **kwargs)
+        del args, kwargs  # it may run for long
+        if inspect.isawaitable(value):
+            await value
 
     async def _arguments(self, call: Call) -> Arguments:
         """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""

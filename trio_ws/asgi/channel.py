@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from trio_ws.asgi.pump import Pump
     from trio_ws.asgi.writer import Writer
-    from trio_ws.channel import IsGood
+    from trio_ws.channel import Iteration
     from trio_ws.config import Limits, Timeouts
     from trio_ws.prepared import Prepared
     from trio_ws.timers import Timer, Timers
@@ -96,7 +96,7 @@ class ServedChannel(End):
         """Bytes that wait for the server, for statistics."""
         return self._writer.size
 
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise what says that there will be none."""
         self.reads = True
         inbox = self._inbox
@@ -107,7 +107,7 @@ class ServedChannel(End):
                     return self._take()
             elif self.close_info is not None:
                 await self._step()
-                raise end_for(is_good, self._disconnected())
+                raise end_for(iteration, self._disconnected())
             else:
                 await inbox.wait()
 

@@ -176,8 +176,9 @@ class Conversation:
         )
         websocket._log = log
         websocket._gate = self._gate_of(request.subprotocols, service)
-        self._lifecycle = lifecycle = Lifecycle(websocket, service, self._timeouts, self._engine.timers)
-        self._pump.call_when_left(lambda: lifecycle.cancel("client left before the answer"))
+        self._lifecycle = lifecycle = Lifecycle(self._engine.timers)
+        lifecycle.serve(websocket, service, self._timeouts)
+        self._pump.call_when_left(lambda: lifecycle.cancel_handler("client left before the answer"))
         late = self._engine.timers.after(self._settings.timeouts.open_timeout, self._answer_too_late)
         try:
             self.error = await lifecycle.run()
@@ -212,7 +213,7 @@ class Conversation:
     def cancel(self, why: str) -> None:
         """Cancel the handler."""
         if self._lifecycle is not None:
-            self._lifecycle.cancel(why)
+            self._lifecycle.cancel_handler(why)
 
 
 def _nothing() -> None:

@@ -130,14 +130,14 @@ class Decoder:
         self.budget: int = 0
         self._between = True  # between two messages, none of them to be streamed, and not over
         # The frame that is being read: its header as far as it came, then what is known of its payload.
-        self._head = bytearray()
+        self._head = b""  # not a bytearray: it is short, and an idle connection keeps it
         self._need = START_SIZE
         self._in_payload = False
         self._opcode = CONTINUATION
         self._fin = False
         self._key = b""
         self._left = 0
-        self._control = bytearray()
+        self._control = b""
         self._target: TextAssembly | BytesAssembly | None = None  # None for a control frame
         # The data message that is being gathered, if any, over all of its frames.
         self._message: TextAssembly | BytesAssembly | None = None
@@ -310,17 +310,16 @@ class Decoder:
 
     def _read_header(self, data: bytes | bytearray | memoryview, position: int) -> int:
         """Gather the header's parts (start, length, key), each judged when it is there; return the end."""
-        head = self._head
         while not self._in_payload:
-            part = data[position : position + self._need - len(head)]
-            head += part
+            part = data[position : position + self._need - len(self._head)]
+            self._head += part
             position += len(part)
-            if len(head) < self._need:
+            if len(self._head) < self._need:
                 break
-            self._judge(head)
+            self._judge(self._head)
         return position
 
-    def _judge(self, head: bytearray) -> None:
+    def _judge(self, head: bytes) -> None:
         """Judge the part of the header that is complete now, and say how much is needed for the next."""
         length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
         if self._need == START_SIZE:
@@ -333,10 +332,10 @@ class Decoder:
             if self._masked:
                 self._need = length_end + KEY_SIZE
                 return
-        self._key = bytes(head[length_end:])
+        self._key = head[length_end:]
         self._in_payload = True
         self._need = START_SIZE
-        head.clear()
+        self._head = b""
 
     def _judge_start(self, first: int, second: int) -> None:
         check_first(first, in_message=self._message is not None, compression=self._inflater is not None)
@@ -389,8 +388,7 @@ class Decoder:
         return inflated
 
     def _control_item(self) -> Ping | Pong | CloseConnection:
-        payload = bytes(self._control)
-        self._control.clear()
+        payload, self._control = self._control, b""
         if self._opcode == PING:
             return Ping(payload)
         if self._opcode == PONG:
@@ -403,8 +401,7 @@ class Decoder:
     def _forget(self) -> None:
         """Let go of what will never be complete."""
         self._message = self._target = None
-        self._head.clear()
-        self._control.clear()
+        self._head = self._control = b""
 
 
 def _violation(error: Exception, max_message_size: int) -> Violation:

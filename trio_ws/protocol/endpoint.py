@@ -38,6 +38,10 @@ _WHO: Final = {
 }
 
 
+_SHARED: Final = CODEC.encoder(client=False)
+"""The encoder of all servers' connections without compression that have not sent a message in fragments."""
+
+
 @attrs.frozen
 class CloseInfo:
     """How a connection ended: the first close frame, either way."""
@@ -74,7 +78,16 @@ class Endpoint:
             inflater=deflate.inflater() if deflate else None,
             patience=PATIENCE,
         )
-        self.encoder: Encoder = CODEC.encoder(client=client, deflater=deflate.deflater() if deflate else None)
+        self.encoder: Encoder = _SHARED
+        """Whatever it does but `fragment`, which is the endpoint's, depends on nothing that was sent before."""
+        if client or deflate:
+            self.encoder = CODEC.encoder(client=client, deflater=deflate.deflater() if deflate else None)
+
+    def fragment(self, data: str | bytes, *, first: bool, final: bool) -> bytes:
+        """Return one fragment of a message, as `Encoder.fragment` does."""
+        if self.encoder is _SHARED:
+            self.encoder = CODEC.encoder(client=False)  # which knows that a message is unfinished
+        return self.encoder.fragment(data, first=first, final=final)
 
     def close(self, code: int, reason: str) -> bytes:
         """Begin the closing handshake: return our close frame.

@@ -53,7 +53,7 @@ def forwarded(headers: Headers, peer: Address, secure: bool, trusted: TrustedPro
         secure: whether that connection is TLS.
         trusted: who is believed.
     """
-    if not _trusts(peer, trusted):
+    if not trusted or not _trusts(peer, trusted):
         return peer, secure
     client = peer
     for entry in reversed(elements(headers.get_list("x-forwarded-for"))):

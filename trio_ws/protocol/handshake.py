@@ -8,21 +8,23 @@ headers and ignores a bad key.
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
+from hashlib import sha1
 
 import attrs
 import wsproto.events
 from wsproto.connection import ConnectionType
 from wsproto.extensions import Extension
 from wsproto.handshake import H11Handshake
-from wsproto.utilities import generate_accept_token
+from wsproto.utilities import ACCEPT_GUID
 
 from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.headers import Headers, is_token
 from trio_ws.protocol.head import elements, excerpt, not_plain
-from trio_ws.protocol.request import BadRequest, RequestHead
+from trio_ws.protocol.request import BadRequest, RequestHead, is_path
 from trio_ws.protocol.response import extra_headers
 
-__all__ = ["OWNED_HEADERS", "Agreed", "Upgrade", "accept", "read_upgrade"]
+__all__ = ["OWNED_HEADERS", "Agreed", "Upgrade", "accept", "read_ordinary", "read_upgrade"]
 
 OWNED_HEADERS = frozenset(
     {
@@ -48,6 +50,11 @@ _PLAIN_ANSWER = (
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 # What a request says once. Two Origins, say, leave open which of them the policy is about.
 _SINGLE = ("sec-websocket-key", "sec-websocket-version", "origin")
+# What the ordinary request says: browsers, and libraries.
+_UPGRADES = frozenset({"websocket", "WebSocket"})
+_CONNECTIONS = frozenset({"Upgrade", "upgrade", "keep-alive, Upgrade"})
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,100}(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?")
+_SPECIAL = frozenset({"content-length", "sec-websocket-protocol", "transfer-encoding"})
 _TELL_VERSION = (("Sec-WebSocket-Version", _VERSION), ("Upgrade", "websocket"))
 
 
@@ -93,6 +100,32 @@ def read_upgrade(head: RequestHead) -> Upgrade:
     )
 
 
+def read_ordinary(head: RequestHead) -> Upgrade | None:
+    """Return the upgrade that a request is, if it is as nearly all are; None if it is to be looked at more closely.
+
+    Then `check_http`, `is_upgrade` and `read_upgrade` say what it is, with this result if they let it pass.
+    """
+    fields = head.headers.once()
+    if fields is None or head.method != "GET" or head.http_version != "1.1" or not is_path(head.target):
+        return None
+    get = fields.get
+    key, host = get("sec-websocket-key", ""), get("host", "")
+    if (
+        get("sec-websocket-version") != _VERSION
+        or get("upgrade") not in _UPGRADES
+        or get("connection") not in _CONNECTIONS
+        or not _KEY.fullmatch(key)
+        or not _HOST.fullmatch(host)
+        or not _SPECIAL.isdisjoint(fields)
+    ):
+        return None
+    values = "".join(fields.values())
+    if not (values.isascii() and values.isprintable()):
+        return None
+    extensions = get("sec-websocket-extensions", "")
+    return Upgrade(key=key.encode("ascii"), subprotocols=(), extensions=extensions, head=head)
+
+
 def _check_plain(headers: Headers) -> None:
     name = not_plain(headers)
     if name is not None:
@@ -101,7 +134,7 @@ def _check_plain(headers: Headers) -> None:
 
 def _check_single(headers: Headers) -> None:
     for name in _SINGLE:
-        if len(headers.get_list(name)) > 1:
+        if headers.count(name) > 1:
             raise BadRequest(400, f"header {excerpt(name)} occurs more than once")
 
 
@@ -148,13 +181,15 @@ def accept(
         LocalProtocolError: the subprotocol was not offered.
         ValueError: a header cannot be sent, or is one that the handshake sets itself.
     """
-    extra = extra_headers(headers, OWNED_HEADERS)
+    extra = extra_headers(headers, OWNED_HEADERS) if headers else []
     if subprotocol is not None and subprotocol not in upgrade.subprotocols:
         raise LocalProtocolError(
             f"subprotocol {subprotocol!r} was not offered: the client offered {list(upgrade.subprotocols)}"
         )
     if subprotocol is None and extensions is None and not extra:
-        return _PLAIN_ANSWER % generate_accept_token(upgrade.key)
+        return _PLAIN_ANSWER % b2a_base64(
+            sha1(upgrade.key + ACCEPT_GUID, usedforsecurity=False).digest(), newline=False
+        )
     agreed = [] if extensions is None else [Agreed(extensions)]
     handshake = H11Handshake(ConnectionType.SERVER)
     handshake.initiate_upgrade_connection(_plain_request(upgrade, agreed), "/")

@@ -16,13 +16,20 @@ from trio_ws.headers import Headers
 from trio_ws.protocol.head import BadHead, HeadSplitter, elements, excerpt
 from trio_ws.url import split_host
 
-__all__ = ["BadRequest", "HeadReader", "RequestHead", "check_http", "is_upgrade"]
+__all__ = ["BadRequest", "HeadReader", "RequestHead", "check_http", "is_path", "is_upgrade"]
 
 # A method is a token (RFC 9110 9.1); the longest registered one has 17 letters. An empty line may lead.
 _PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |\Z))|\r\Z")
 # RFC 9112 3.2.2: servers must accept the absolute form, which is for proxies, too.
 _ABSOLUTE_FORM = re.compile(r"(?:https?|wss?)://([^/?#]*)(.*)", re.IGNORECASE)
 _ORIGIN_FORM = re.compile(r"/[\x21\x22\x24-\x7e]*")
+# A GET as all browsers and clients send it. Nothing in it can be read in two ways, and no part is tried twice.
+_ORDINARY = re.compile(
+    r"GET (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
+    r"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++: (?! )[\x20-\x7e]++(?<! )\r\n)++)\r\n"
+)
+_FIELD = re.compile(r"([^:]++): ([^\r]++)\r\n")
+_FRAMING = ("content-length", "transfer-encoding")
 
 
 class BadRequest(Exception):  # noqa: N818 - the name of status 400
@@ -57,14 +64,18 @@ class RequestHead:
 class HeadReader:
     """Reads one request head. Limits are checked before h11 sees a byte, however the head is cut.
 
+    An ordinary head that comes in one piece, which is nearly every one, is read without h11, in a tenth of the time;
+    a test compares the two.
+
     Args:
         limits: the bounds of `max_request_line`, `max_header_size`, `max_head_size` and `max_headers`.
     """
 
-    __slots__ = ("_splitter", "leftover")
+    __slots__ = ("_limits", "_splitter", "leftover")
 
     def __init__(self, limits: Limits) -> None:
-        self._splitter = HeadSplitter(_plausible, limits)
+        self._limits = limits
+        self._splitter: HeadSplitter | None = None  # once it is out of the ordinary
         self.leftover: bytes = b""
         """The bytes that came behind the head: they belong to the frames."""
 
@@ -75,14 +86,35 @@ class HeadReader:
             BadRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
                 raised.
         """
+        if self._splitter is None:
+            read = _read_ordinary(data, self._limits)
+            if read is not None:
+                head, size = read
+                self.leftover = bytes(data[size:])
+                return head
+            self._splitter = HeadSplitter(_plausible, self._limits)
         try:
-            head = self._splitter.feed(data)
+            whole = self._splitter.feed(data)
         except BadHead as error:
             raise BadRequest(error.status, error.message) from None
-        if head is None:
+        if whole is None:
             return None
         self.leftover = self._splitter.rest
-        return _read(head)
+        return _read(whole)
+
+
+def _read_ordinary(data: bytes | bytearray | memoryview, limits: Limits) -> tuple[RequestHead, int] | None:
+    """Return the head at the beginning of `data` and its size; None if h11 is to say what it is."""
+    # A head that is no longer than one line may be has no line that is too long.
+    most = min(limits.max_request_line, limits.max_header_size, limits.max_head_size)
+    match = _ORDINARY.match(str(data[:most], "latin-1"))
+    if match is None:
+        return None
+    pairs = _FIELD.findall(match[2])
+    headers = Headers.of_text(pairs)
+    if headers.count("host") != 1 or len(pairs) > limits.max_headers or any(map(headers.count, _FRAMING)):
+        return None
+    return RequestHead(method="GET", target=match[1], http_version="1.1", headers=headers), match.end()
 
 
 def _plausible(beginning: bytes) -> bool:
@@ -118,6 +150,11 @@ def _origin_form(target: str, headers: Headers) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
+def is_path(target: str) -> bool:
+    """Say whether a request target is a path with a query, if any, and without a fragment (RFC 9112 3.2.1)."""
+    return _ORIGIN_FORM.fullmatch(target) is not None
+
+
 def check_http(head: RequestHead) -> None:
     """Refuse what we answer to no request at all, be it for an upgrade or for a page.
 
@@ -133,7 +170,7 @@ def check_http(head: RequestHead) -> None:
     _check_host(head)
     if "transfer-encoding" in head.headers or head.headers.get("content-length", "").strip("0"):
         raise BadRequest(400, "a request with a body is not accepted")
-    if not _ORIGIN_FORM.fullmatch(head.target):
+    if not is_path(head.target):
         raise BadRequest(400, f"the request target {excerpt(head.target)} is not a path")
 
 

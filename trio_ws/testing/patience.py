@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 if TYPE_CHECKING:
-    from trio_ws.channel import Channel, IsGood
+    from trio_ws.channel import Channel, Iteration
 
 __all__ = ["PatientChannel", "TestTimeout", "patience", "seconds_of"]
 
@@ -58,10 +58,10 @@ class PatientChannel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
 
-    async def receive(self, is_good: IsGood | None = None) -> str | bytes:
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message."""
         with patience(self._seconds, f"a message from {self._where}"):
-            return await self._channel.receive(is_good)
+            return await self._channel.receive(iteration)
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last."""
