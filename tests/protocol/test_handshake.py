@@ -290,7 +290,7 @@ def test_what_wsproto_and_we_accept_gets_the_same_answer(changes, behind):
     assert reader.leftover == behind
     theirs = wsproto_answer(data)
     if theirs is not None:
-        assert ours == theirs
+        assert ours in (theirs, theirs.replace(b"101 ", b"101 Switching Protocols", 1))  # wsproto 1.2 gives no reason
 
 
 def test_wsprotos_client_accepts_our_answer_with_everything_in_it():
