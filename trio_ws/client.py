@@ -177,7 +177,7 @@ async def connect(url: str, options: ClientOptions, **dialling: Any) -> Connecte
 @asynccontextmanager
 async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
     """Hold a connection in a nursery of its own, and end it with the block."""
-    engine = Engine(poller=options.poller)
+    engine = Engine(poller=options.poller, solo=True)
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
     connection = Connection(
         transport,

@@ -9,6 +9,7 @@ import trio
 
 from trio_ws.timers import Timers
 from trio_ws.transport.poller import Poller, PollerTransport
+from trio_ws.transport.solo import Solo
 from trio_ws.transport.stream import StreamTransport
 from trio_ws.transport.tls import TLSTransport
 
@@ -25,15 +26,18 @@ class Engine:
 
     Args:
         poller: read plain sockets with the poller; None for yes where the platform has one.
+        solo: there is only one connection, a client's: Trio itself waits for its socket.
 
     Raises:
         RuntimeError: a poller is demanded where there is none.
     """
 
-    def __init__(self, *, poller: bool | None = None) -> None:
+    def __init__(self, *, poller: bool | None = None, solo: bool = False) -> None:
         self.timers: Timers = Timers()
         self._scope = trio.CancelScope(shield=True)
-        self._poller = Poller() if poller or (poller is None and Poller.available()) else None
+        self._poller: Poller | Solo | None = None
+        if poller or (poller is None and Poller.available()):
+            self._poller = Solo() if solo else Poller()
 
     def start(self, nursery: trio.Nursery) -> None:
         """Run the shared tasks in `nursery` until `stop`, also while it is cancelled: goodbyes need them."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.transport.outbox import WRITE_BYTES
-from trio_ws.transport.poller import BUFFER_BYTES, Poller, PollerTransport
+from trio_ws.transport.poller import BUFFER_BYTES, PollerTransport
 from trio_ws.transport.readiness import WRITABLE
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_ws.transport.outbox import Buffer
+    from trio_ws.transport.poller import Watcher
 
 __all__ = ["TLSTransport"]
 
@@ -73,7 +74,7 @@ class TLSTransport(PollerTransport):
         "_unfed",
     )
 
-    def __init__(self, poller: Poller, sock: socket.socket, context: ssl.SSLContext, high_water: int) -> None:
+    def __init__(self, poller: Watcher, sock: socket.socket, context: ssl.SSLContext, high_water: int) -> None:
         super().__init__(poller, sock, high_water)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
