@@ -6,19 +6,23 @@ there is an epoll (or kqueue) as long as it lasts. A client that reads has one d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trio_ws.awake import AWAKE
 from trio_ws.transport.poller import shared_buffer
 from trio_ws.transport.readiness import DEPARTED, READABLE, WRITABLE, make_readiness
 
 if TYPE_CHECKING:
     from trio_ws.transport.poller import PollerTransport
+    from trio_ws.transport.readiness import Readiness
 
 __all__ = ["Solo"]
 
-_ABOUT_READING = READABLE | DEPARTED
+_ABOUT_READING: Final = READABLE | DEPARTED
+MISSES: Final = 16
+"""Messages that our own task reads after the one who receives was not back in time: the attempt costs a turn."""
 
 
 class _Alarm:
@@ -38,13 +42,11 @@ class _Alarm:
         self._sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def wake(self) -> bool:
-        """Wake the one who sleeps; return whether there is one."""
+    def wake(self) -> None:
+        """Wake the one who sleeps, if there is one."""
         sleeper, self._sleeper = self._sleeper, None
-        if sleeper is None:
-            return False
-        trio.lowlevel.reschedule(sleeper)
-        return True
+        if sleeper is not None:
+            trio.lowlevel.reschedule(sleeper, AWAKE)
 
 
 class Solo:
@@ -58,11 +60,13 @@ class Solo:
         if make_readiness is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
         self.buffer: memoryview = shared_buffer()
-        self._transport: PollerTransport | None = None
+        self._transport: PollerTransport  # from `add`, or the first `cork`
         self._fd = -1  # while nothing is to be watched
         self._wanted = 0
-        self._waits_for = -1  # the descriptor that our task waits for
+        self._waits_for = -1  # the descriptor that our task waits for, or the one who receives in its place
         self._idle = _Alarm()  # our task sleeps here while there is nothing to wait for
+        self._handed_over = False
+        self._misses = 0
         self._nursery: trio.Nursery | None = None
         self._writer = False  # the second task is there
         self._corked = False
@@ -83,7 +87,8 @@ class Solo:
         """Watch the socket for something else."""
         before, self._wanted = self._wanted, wanted
         if (before ^ wanted) & _ABOUT_READING:
-            self._interrupt()
+            self._idle.wake()
+            self.interrupt()
         if wanted & WRITABLE and self._nursery is not None and not self._writer:
             self._writer = True
             self._nursery.start_soon(self._serve_writable)
@@ -93,7 +98,7 @@ class Solo:
         self._fd = -1
         self._wanted = 0
         if self._waits_for != fd:
-            self._interrupt()
+            self.interrupt()
         trio.lowlevel.notify_closing(fd)
 
     def cork(self, transport: PollerTransport) -> None:
@@ -102,10 +107,29 @@ class Solo:
         self._corked = True
         self._flusher.wake()
 
-    def _interrupt(self) -> None:
-        """Let our task look again at what it is to wait for."""
-        if not self._idle.wake() and self._waits_for >= 0:
+    def interrupt(self) -> None:
+        """Let whoever waits for the socket look again at what there is to wait for."""
+        if self._waits_for >= 0:
             trio.lowlevel.notify_closing(self._waits_for)
+
+    # --- the one who receives may wait in our task's place -----------------------------------------------------------
+
+    @property
+    def free(self) -> bool:
+        """Whether data is wanted and nobody waits for it: then the one who receives may `read`."""
+        return self._waits_for < 0 and bool(self._wanted & READABLE)
+
+    def hand_over(self) -> None:
+        """The one who receives will run: leave the socket to it, until it calls `watch`."""
+        if self._misses:
+            self._misses -= 1
+        else:
+            self._handed_over = True
+
+    def watch(self) -> None:
+        """The one who receives has something to do: in the next turn our task looks whether it has come back."""
+        self._handed_over = False
+        self._idle.wake()
 
     # Ctrl-C strikes whatever code runs: not here, where the connection would lose its way to the network.
     @trio.lowlevel.enable_ki_protection
@@ -115,19 +139,29 @@ class Solo:
             self._nursery.start_soon(self._flush_corked)
             self.change(self._fd, self._wanted)
             while True:
-                if self._fd < 0:
+                if self._fd < 0 or self._waits_for >= 0 or self._handed_over:
                     await self._idle.sleep()
+                    if self._waits_for < 0:
+                        self._misses = MISSES
                 elif self._wanted & READABLE:
-                    await self._serve_readable()
+                    await self.read()
                 else:
                     await self._look_out()
 
-    async def _serve_readable(self) -> None:
+    @trio.lowlevel.enable_ki_protection
+    async def read(self) -> None:
+        """Wait for something to read, in whichever task this is, and pass it on; or return when `interrupt`ed.
+
+        Call it only if it is `free`.
+        """
         self._waits_for = self._fd
         try:
             await trio.lowlevel.wait_readable(self._fd)
         except trio.ClosedResourceError:
             return  # interrupted
+        except OSError:  # the kernel watches as much as it may
+            self._transport.give_up()
+            return
         finally:
             self._waits_for = -1
         if self._wanted & READABLE:
@@ -141,22 +175,29 @@ class Solo:
         assert make_readiness is not None
         try:
             readiness = make_readiness()
-            readiness.add(self._fd, self._wanted & DEPARTED)
         except OSError:  # descriptors are used up: then it is seen when data is wanted again
             await self._idle.sleep()
             return
+        try:
+            for _, matter in await self._report(readiness):
+                self._pass_on(matter)
+        except trio.ClosedResourceError:
+            pass  # interrupted
+        except OSError:
+            self._transport.give_up()
+        finally:
+            readiness.close()
+
+    async def _report(self, readiness: Readiness) -> list[tuple[int, int]]:
+        """Wait until something is the matter with the socket, and return it."""
+        readiness.add(self._fd, self._wanted & DEPARTED)
         self._waits_for = readiness.fileno()
         try:
             await trio.lowlevel.wait_readable(self._waits_for)
-            found = readiness.poll()
-        except trio.ClosedResourceError:
-            return  # interrupted
+            return readiness.poll()
         finally:
             trio.lowlevel.notify_closing(self._waits_for)
             self._waits_for = -1
-            readiness.close()
-        for _, matter in found:
-            self._pass_on(matter)
 
     async def _serve_writable(self) -> None:
         """As long as something waits for room to write, send it."""
@@ -164,7 +205,9 @@ class Solo:
             try:
                 await trio.lowlevel.wait_writable(self._fd)
             except trio.ClosedResourceError:
-                continue  # it is closed, or our other task was interrupted
+                continue  # it is closed, or another task was interrupted
+            except OSError:
+                self._transport.give_up()
             if self._wanted & WRITABLE:
                 self._pass_on(WRITABLE)
         self._writer = False
@@ -177,18 +220,14 @@ class Solo:
             else:
                 await trio.lowlevel.checkpoint()  # one that has more to do than its share of a turn came again
             self._corked = False
-            transport = self._transport
-            assert transport is not None
             try:
-                transport.uncork()
+                self._transport.uncork()
             except Exception:
-                transport.give_up()
+                self._transport.give_up()
 
     def _pass_on(self, matter: int) -> None:
         """Tell the transport what is the matter with its socket."""
-        transport = self._transport
-        assert transport is not None
         try:
-            transport.ready(matter, trio.current_time())
+            self._transport.ready(matter, trio.current_time())
         except Exception:
-            transport.give_up()
+            self._transport.give_up()
