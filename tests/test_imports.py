@@ -34,6 +34,7 @@ LAYERS = {
     "connection": 2,
     "conversation": 2,
     "dial": 2,
+    "direct": 2,
     "disconnect": 2,
     "draining": 2,
     "engine": 2,

@@ -26,6 +26,7 @@ from trio_ws.headers import Headers
 from trio_ws.protocol.extensions import DeflateSettings, check_response, make_offer
 from trio_ws.request import Request
 from trio_ws.settings import compression_of
+from trio_ws.transport.poller import Poller
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class ClientOptions:
     caught_close_codes: CaughtCodes = GOOD_CODES
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     poller: bool | None = None
+
+    @property
+    def polled(self) -> bool:
+        """Whether sockets are read without Trio's streams."""
+        return Poller.available() if self.poller is None else self.poller
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, None)
@@ -108,7 +114,7 @@ async def open_websocket(
         send_type: what `send` makes messages of.
         caught_close_codes: close codes that end iteration and the block silently.
         when_peer_leaves: what becomes of the block when the server is gone.
-        poller: False reads a plain socket through Trio's stream instead.
+        poller: False reads a socket, TLS on it too, through Trio's streams instead.
 
     Raises:
         ConnectError: with the phase that failed: url, dns, tcp, proxy, tls or handshake.
@@ -163,6 +169,7 @@ async def connect(url: str, options: ClientOptions, **dialling: Any) -> Connecte
         extensions=offer,
         limits=options.limits,
         open_timeout=options.timeouts.open_timeout,
+        detachable=options.polled,
         **dialling,
     )
     if options.compression is None:
@@ -177,16 +184,9 @@ async def connect(url: str, options: ClientOptions, **dialling: Any) -> Connecte
 @asynccontextmanager
 async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
     """Hold a connection in a nursery of its own, and end it with the block."""
-    engine = Engine(poller=options.poller)
+    engine = Engine(poller=options.poller, solo=True)
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
-    connection = Connection(
-        transport,
-        client=True,
-        limits=options.limits,
-        timeouts=options.timeouts,
-        timers=engine.timers,
-        deflate=connected.deflate,
-    )
+    connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
     websocket = _websocket(connected.dialled, options)
     websocket._channel = connection
     websocket._log.know(connected.dialled.url.target, connected.dialled.url.netloc)

@@ -52,6 +52,7 @@ class Connection(Sending):
         timeouts: of keepalive, closing and sending.
         timers: calls the deadlines.
         deflate: what was agreed about compression.
+        inbox: takes what arrives, with the bounds of `limits`; None: one that is like any other.
     """
 
     __slots__ = (
@@ -78,11 +79,12 @@ class Connection(Sending):
         timeouts: Timeouts,
         timers: Timers,
         deflate: DeflateSettings | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         super().__init__(
             transport,
             Endpoint(client=client, limits=limits, deflate=deflate),
-            Inbox(limits.inbox_messages, limits.inbox_bytes),
+            inbox or Inbox(limits.inbox_messages, limits.inbox_bytes),
             client=client,
             timeouts=timeouts,
             timers=timers,

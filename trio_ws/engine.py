@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trio_ws.connection import Connection
+from trio_ws.direct import DirectConnection, DirectInbox
 from trio_ws.timers import Timers
 from trio_ws.transport.poller import Poller, PollerTransport
+from trio_ws.transport.secured import Secured, SecuredStream
+from trio_ws.transport.solo import Solo
 from trio_ws.transport.stream import StreamTransport
 from trio_ws.transport.tls import TLSTransport
 
 if TYPE_CHECKING:
     import ssl
 
+    from trio_ws.config import Limits
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Engine"]
@@ -25,15 +30,18 @@ class Engine:
 
     Args:
         poller: read plain sockets with the poller; None for yes where the platform has one.
+        solo: there is only one connection, a client's: Trio itself waits for its socket.
 
     Raises:
         RuntimeError: a poller is demanded where there is none.
     """
 
-    def __init__(self, *, poller: bool | None = None) -> None:
+    def __init__(self, *, poller: bool | None = None, solo: bool = False) -> None:
         self.timers: Timers = Timers()
         self._scope = trio.CancelScope(shield=True)
-        self._poller = Poller() if poller or (poller is None and Poller.available()) else None
+        self._poller: Poller | Solo | None = None
+        if poller or (poller is None and Poller.available()):
+            self._poller = Solo() if solo else Poller()
 
     def start(self, nursery: trio.Nursery) -> None:
         """Run the shared tasks in `nursery` until `stop`, also while it is cancelled: goodbyes need them."""
@@ -61,18 +69,36 @@ class Engine:
         """Return a transport for the server's side of TLS over a connected plain socket, which it owns from now on."""
         if self._poller is not None:
             _wait_for_nothing(sock)
-            return TLSTransport(self._poller, sock, context, high_water)
+            return TLSTransport(self._poller, sock, Secured(context), high_water)
         stream = trio.SSLStream(stream_of(sock), context, server_side=True, https_compatible=True)
         return StreamTransport(stream, high_water)
 
     def stream_transport(self, stream: trio.abc.Stream, high_water: int) -> Transport:
         """Return a transport for any stream, which it owns from now on.
 
-        A plain socket is taken out of a `trio.SocketStream` for the poller.
+        A plain socket is taken out of a `trio.SocketStream` for the poller, and TLS out of a `SecuredStream`.
         """
+        if self._poller is not None and isinstance(stream, SecuredStream):
+            sock = stream.detach()
+            _wait_for_nothing(sock)
+            return TLSTransport(self._poller, sock, stream.secured, high_water)
         if self._poller is not None and isinstance(stream, trio.SocketStream):
             return self.socket_transport(socket.socket(fileno=stream.socket.detach()), high_water)
         return StreamTransport(stream, high_water)
+
+    def connection(self, transport: Transport, limits: Limits, **rest: Any) -> Connection:
+        """Return a client's connection over `transport`, which is from here.
+
+        Args:
+            transport: the network connection.
+            limits: bounds of inbox, outbox and messages.
+            rest: the other arguments of `Connection`.
+        """
+        rest = {"client": True, "limits": limits, "timers": self.timers, **rest}
+        if isinstance(self._poller, Solo) and isinstance(transport, PollerTransport):
+            inbox = DirectInbox(limits.inbox_messages, limits.inbox_bytes, self._poller)
+            return DirectConnection(transport, inbox=inbox, **rest)
+        return Connection(transport, **rest)
 
 
 def _wait_for_nothing(sock: socket.socket) -> None:

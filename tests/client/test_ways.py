@@ -24,8 +24,10 @@ from trio_ws import (
     WebSocketDisconnect,
     open_websocket,
 )
+from trio_ws.inbox import Inbox
 from trio_ws.protocol import frames
 from trio_ws.transport.stream import StreamTransport
+from trio_ws.transport.tls import TLSTransport
 
 
 def text(data: bytes) -> bytes:
@@ -58,48 +60,51 @@ async def talk(ws: WebSocket) -> None:
 
 
 class TestTLS:
-    async def test_messages_pass_and_both_sides_know(self, nursery, server_tls, client_tls):
+    async def test_messages_pass_and_both_sides_know(self, nursery, server_tls, client_tls, poller):
         ends = Ends()
         server = await serve(nursery, greet, ssl_context=server_tls, on_disconnect=ends)
         assert server.urls[0].startswith("wss://127.0.0.1:")
-        async with open_websocket(server.urls[0], ssl_context=client_tls) as ws:
+        async with open_websocket(server.urls[0], ssl_context=client_tls, poller=poller) as ws:
             await talk(ws)
             assert ws.request.secure
+            assert type(ws._channel._transport) is (TLSTransport if poller else StreamTransport)
         assert await ends.first() == 1000
 
-    async def test_the_certificate_may_be_for_another_name(self, nursery, server_tls, client_tls):
+    async def test_the_certificate_may_be_for_another_name(self, nursery, server_tls, client_tls, poller):
         server = await serve(nursery, greet, ssl_context=server_tls)
         url = f"wss://127.0.0.1:{server.port}"
-        async with open_websocket(url, ssl_context=client_tls, server_hostname="localhost") as ws:
+        async with open_websocket(url, ssl_context=client_tls, poller=poller, server_hostname="localhost") as ws:
             await talk(ws)
         with pytest.raises(ConnectError) as caught:
-            async with open_websocket(url, ssl_context=client_tls, server_hostname="example.org"):
+            async with open_websocket(url, ssl_context=client_tls, poller=poller, server_hostname="example.org"):
                 pass
         assert caught.value.phase == "tls"
 
-    async def test_an_unknown_authority_is_a_tls_error_and_the_server_lives_on(self, nursery, server_tls, client_tls):
+    async def test_an_unknown_authority_is_a_tls_error_and_the_server_lives_on(
+        self, nursery, server_tls, client_tls, poller
+    ):
         server = await serve(nursery, greet, ssl_context=server_tls)
         with pytest.raises(ConnectError) as caught:
-            async with open_websocket(server.urls[0], ssl_context=ssl.create_default_context()):
+            async with open_websocket(server.urls[0], ssl_context=ssl.create_default_context(), poller=poller):
                 pass
         assert caught.value.phase == "tls"
-        async with open_websocket(server.urls[0], ssl_context=client_tls) as ws:
+        async with open_websocket(server.urls[0], ssl_context=client_tls, poller=poller) as ws:
             await talk(ws)
 
-    async def test_shutdown_tells_1001_over_tls_too(self, nursery, server_tls, client_tls):
+    async def test_shutdown_tells_1001_over_tls_too(self, nursery, server_tls, client_tls, poller):
         server = await serve(nursery, greet, ssl_context=server_tls)
-        async with open_websocket(server.urls[0], ssl_context=client_tls, caught_close_codes=()) as ws:
+        async with open_websocket(server.urls[0], ssl_context=client_tls, poller=poller, caught_close_codes=()) as ws:
             await ws.receive()
             server.shutdown()
             with pytest.raises(WebSocketDisconnect) as caught:
                 await ws.receive()
         assert caught.value.code == 1001
 
-    async def test_listeners_of_trios_may_do_the_tls(self, nursery, server_tls, client_tls):
+    async def test_listeners_of_trios_may_do_the_tls(self, nursery, server_tls, client_tls, poller):
         listeners = await trio.open_ssl_over_tcp_listeners(0, server_tls, host="127.0.0.1")
         server = await serve(nursery, greet, listeners=listeners)
         port = listeners[0].transport_listener.socket.getsockname()[1]
-        async with open_websocket(f"wss://127.0.0.1:{port}", ssl_context=client_tls) as ws:
+        async with open_websocket(f"wss://127.0.0.1:{port}", ssl_context=client_tls, poller=poller) as ws:
             await talk(ws)
         server.shutdown()
 
@@ -153,6 +158,7 @@ class TestListenersAndStreams:
             nursery.start_soon(answer_it)
             async with open_websocket("ws://example.org/", stream=client) as ws:
                 assert isinstance(ws._channel._transport, StreamTransport)
+                assert type(ws._channel._inbox) is Inbox, "there is no socket to wait for"
                 assert await ws.receive() == "hello"
                 await server.send_all(close(1000))
                 await server.send_eof()

@@ -1,4 +1,4 @@
-"""The poller alone, on real sockets: what it reads, what it writes, and how it hears of the end."""
+"""The poller, and its like for one socket, on real sockets: what is read, what is written, how the end is heard of."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 import trio
 from support.receivers import Recorder
 
-from trio_ws.transport import poller as module
-from trio_ws.transport.poller import BUFFER_BYTES, CORK_BYTES, Poller, PollerTransport
+from trio_ws.transport import poller as poller_module
+from trio_ws.transport import solo as solo_module
+from trio_ws.transport.poller import BUFFER_BYTES, CORK_BYTES, Poller, PollerTransport, Watcher
+from trio_ws.transport.solo import Solo
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 
@@ -32,7 +34,7 @@ class CountingSocket(socket.socket):
 class Ends:
     """A transport on a poller, its socket, its receiver, and the peer's socket."""
 
-    def __init__(self, poller: Poller, ours: socket.socket, theirs: socket.socket, nursery: trio.Nursery) -> None:
+    def __init__(self, poller: Watcher, ours: socket.socket, theirs: socket.socket, nursery: trio.Nursery) -> None:
         self.sock = CountingSocket(fileno=ours.detach())
         self.transport = PollerTransport(poller, self.sock, HIGH_WATER)
         self.transport.receiver = self.receiver = Recorder()
@@ -51,11 +53,10 @@ class Ends:
         return data
 
 
-@pytest.fixture
-async def poller(nursery):
-    poller = Poller()
-    nursery.start_soon(poller.run)
-    return poller
+@pytest.fixture(params=[Poller, Solo])
+def kind(request):
+    """What watches the sockets: one poller all of them, or each one of its own."""
+    return request.param
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -69,12 +70,16 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 @pytest.fixture
-async def make(poller, nursery):
+async def make(kind, nursery):
     """Make more ends; all sockets are closed at the end."""
     made: list[Ends] = []
+    pollers: list[Poller | Solo] = []
 
-    def make_ends() -> Ends:
-        made.append(Ends(poller, *tcp_pair(), nursery))
+    def make_ends(pair: tuple[socket.socket, socket.socket] | None = None) -> Ends:
+        if kind is Solo or not pollers:
+            pollers.append(kind())
+            nursery.start_soon(pollers[-1].run)
+        made.append(Ends(pollers[-1], *(pair or tcp_pair()), nursery))
         return made[-1]
 
     yield make_ends
@@ -85,7 +90,9 @@ async def make(poller, nursery):
 
 @pytest.fixture
 async def ends(make):
-    return make()
+    made = make()
+    await trio.testing.wait_all_tasks_blocked()  # its poller is at work
+    return made
 
 
 async def turns(count: int = 10) -> None:
@@ -95,23 +102,24 @@ async def turns(count: int = 10) -> None:
 
 
 @asynccontextmanager
-async def polls_counted(poller: Poller, monkeypatch: pytest.MonkeyPatch):
-    """Count how often the poller wakes meanwhile."""
+async def reports_counted(monkeypatch: pytest.MonkeyPatch):
+    """Count how often something is reported of a socket meanwhile."""
     count = [0]
-    poll = poller.readiness.poll
+    ready = PollerTransport.ready
 
-    def counted():
+    def counted(self: PollerTransport, matter: int, now: float) -> None:
         count[0] += 1
-        return poll()
+        ready(self, matter, now)
 
-    monkeypatch.setattr(poller.readiness, "poll", counted)
-    yield count
+    with monkeypatch.context() as patch:
+        patch.setattr(PollerTransport, "ready", counted)
+        yield count
 
 
 # --- reading ---
 
 
-async def test_what_arrives_is_given_to_the_receiver_in_one_shared_buffer(ends, make, poller):
+async def test_what_arrives_is_given_to_the_receiver_in_one_shared_buffer(ends, make):
     seen = []
 
     class Looking(Recorder):
@@ -124,7 +132,7 @@ async def test_what_arrives_is_given_to_the_receiver_in_one_shared_buffer(ends, 
         each.transport.receiver = each.receiver = Looking()
         await each.peer.send_all(b"hello")
         await each.receiver.until(lambda each=each: each.receiver.data == b"hello")
-    assert seen[0] is seen[1] is poller.buffer.obj
+    assert seen[0] is seen[1]
 
 
 async def test_one_turn_reads_at_most_one_buffer_of_each_socket(ends, nursery):
@@ -135,13 +143,11 @@ async def test_one_turn_reads_at_most_one_buffer_of_each_socket(ends, nursery):
     assert max(after - before for before, after in zip([0, *sizes], sizes, strict=False)) <= BUFFER_BYTES
 
 
-async def test_data_that_is_not_wanted_stays_with_the_kernel_and_does_not_keep_the_poller_awake(
-    ends, poller, monkeypatch
-):
+async def test_data_that_is_not_wanted_stays_with_the_kernel_and_does_not_keep_the_poller_awake(ends, monkeypatch):
     ends.receiver.wanted = False
     await ends.peer.send_all(b"first")
     await ends.receiver.until(lambda: ends.receiver.asked)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await ends.peer.send_all(b" second")
         await turns()
     assert count == [0]
@@ -158,20 +164,20 @@ async def test_resume_of_one_that_reads_changes_nothing(ends):
     await ends.receiver.until(lambda: ends.receiver.data == b"data")
 
 
-async def test_the_end_of_the_stream_is_told_once(ends, poller, monkeypatch):
+async def test_the_end_of_the_stream_is_told_once(ends, monkeypatch):
     await ends.peer.send_all(b"last words")
     await ends.peer.aclose()
     await ends.receiver.until(lambda: ends.receiver.ended)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await turns()
     assert (ends.receiver.ended, ends.receiver.data, ends.receiver.departed) == (1, b"last words", 0)
     assert count == [0]
 
 
-async def test_a_reset_is_the_end_too(ends, poller, monkeypatch):
+async def test_a_reset_is_the_end_too(ends, monkeypatch):
     await ends.reset()
     await ends.receiver.until(lambda: ends.receiver.ended)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await turns()
     assert ends.receiver.ended == 1
     assert count[0] <= 1  # after the end of reading, the reset may be reported once more
@@ -190,12 +196,12 @@ async def test_after_the_peers_half_close_can_still_be_written(ends):
 # --- the end while nobody reads ---
 
 
-async def test_the_peers_end_is_told_while_its_data_is_unread_and_the_data_can_be_read_later(ends, poller, monkeypatch):
+async def test_the_peers_end_is_told_while_its_data_is_unread_and_the_data_can_be_read_later(ends, monkeypatch):
     ends.receiver.wanted = False
     await ends.peer.send_all(b"unread")
     await ends.peer.send_eof()
     await ends.receiver.until(lambda: ends.receiver.departed)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await turns()
     assert count == [0]
     ends.transport.write(b"answer")
@@ -207,13 +213,13 @@ async def test_the_peers_end_is_told_while_its_data_is_unread_and_the_data_can_b
     assert ends.receiver.data == b"unread"
 
 
-async def test_a_reset_while_data_is_unread_is_told_and_the_poller_sleeps_on(ends, poller, monkeypatch):
+async def test_a_reset_while_data_is_unread_is_told_and_the_poller_sleeps_on(ends, monkeypatch):
     ends.receiver.wanted = False
     await ends.peer.send_all(b"unread")
     await ends.receiver.until(lambda: ends.receiver.asked)
     await ends.reset()
     await ends.receiver.until(lambda: ends.receiver.departed)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await turns()
     assert count == [0]
     assert ends.transport.outbox.closed
@@ -226,10 +232,9 @@ async def test_a_reset_while_data_is_unread_is_told_and_the_poller_sleeps_on(end
     assert (ends.receiver.departed, ends.receiver.ended) == (1, 1)
 
 
-async def test_a_dead_socket_is_read_on_only_as_far_as_the_receiver_wants(poller, nursery):
+async def test_a_dead_socket_is_read_on_only_as_far_as_the_receiver_wants(make):
     """A Unix socket keeps what was sent when its peer is closed."""
-    ours, theirs = socket.socketpair()
-    ends = Ends(poller, ours, theirs, nursery)
+    ends = make(socket.socketpair())
     ends.receiver.wanted = False
     await ends.peer.send_all(b"unread")
     await ends.peer.aclose()
@@ -249,12 +254,11 @@ async def test_a_dead_socket_is_read_on_only_as_far_as_the_receiver_wants(poller
     ends.transport.close()
 
 
-async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(poller, nursery):
-    """Whatever the kernel says of a socket that it called broken, the poller does not ask it for ever."""
-    ours, theirs = socket.socketpair()
-    ends = Ends(poller, ours, theirs, nursery)
+async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(make):
+    """Whatever the kernel says of a socket that it called broken, it is not asked for ever."""
+    ends = make(socket.socketpair())
     ends.receiver.wanted = False
-    ends.transport.ready(module.BROKEN, trio.current_time())  # while the socket is well, and empty
+    ends.transport.ready(poller_module.BROKEN, trio.current_time())  # while the socket is well, and empty
     assert ends.receiver.departed == 1
     ends.receiver.wanted = True
     ends.transport.resume()
@@ -274,7 +278,7 @@ async def test_a_receiver_may_close_when_it_hears_that_the_peer_has_left(ends):
 
 async def test_a_report_without_data_behind_it_is_no_end(ends):
     """The kernel may say that a socket is readable, and have nothing (a bad checksum, say)."""
-    ends.transport.ready(module.READABLE, trio.current_time())
+    ends.transport.ready(poller_module.READABLE, trio.current_time())
     assert ends.receiver.ended == 0
     await ends.peer.send_all(b"data")
     await ends.receiver.until(lambda: ends.receiver.data == b"data")
@@ -301,10 +305,10 @@ async def test_what_the_socket_does_not_take_waits_and_arrives_whole_and_in_orde
     assert ends.receiver.moved
 
 
-async def test_a_full_socket_does_not_keep_the_poller_awake(ends, poller, monkeypatch):
+async def test_a_full_socket_does_not_keep_the_poller_awake(ends, monkeypatch):
     ends.transport.write(bytes(1_000_000))
     await turns()
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         ends.transport.write(b"more")
         ends.transport.write(b"held", hold=True)
         for _ in range(20):
@@ -313,12 +317,12 @@ async def test_a_full_socket_does_not_keep_the_poller_awake(ends, poller, monkey
     assert count == [0]
 
 
-async def test_an_idle_socket_is_not_watched_for_room_to_write(ends, poller, monkeypatch):
+async def test_an_idle_socket_is_not_watched_for_room_to_write(ends, monkeypatch):
     ends.transport.write(bytes(500_000))
     await ends.receive(500_000)
     await ends.receiver.until(lambda: not ends.transport.outbox.size)
     await turns()
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await turns()
     assert count == [0]
 
@@ -420,8 +424,8 @@ async def test_each_turn_has_its_own_flush(ends, make):
     assert await other.receive(2) == b"bb"
 
 
-async def test_what_is_held_back_before_the_poller_runs_leaves_when_it_does(nursery):
-    poller = Poller()
+async def test_what_is_held_back_before_the_poller_runs_leaves_when_it_does(kind, nursery):
+    poller = kind()
     ends = Ends(poller, *tcp_pair(), nursery)
     ends.transport.write(b"early", hold=True)
     nursery.start_soon(poller.run)
@@ -458,18 +462,20 @@ async def test_after_close_the_receiver_hears_nothing_more(ends):
             await ends.peer.receive_some(10)
 
 
-async def test_one_that_was_never_started_can_be_closed(poller):
+async def test_one_that_was_never_started_can_be_closed(kind):
     ours, theirs = tcp_pair()
     with theirs:
-        transport = PollerTransport(poller, ours, HIGH_WATER)
+        transport = PollerTransport(kind(), ours, HIGH_WATER)
         await transport.aclose()
         transport.start(None)
         assert ours.fileno() == -1
 
 
-async def test_what_is_done_before_the_start_counts_from_the_start_on(poller, nursery):
+async def test_what_is_done_before_the_start_counts_from_the_start_on(kind, nursery):
     """A server that shuts down refuses who was accepted in the same turn."""
     ours, theirs = tcp_pair()
+    poller = kind()
+    nursery.start_soon(poller.run)
     transport = PollerTransport(poller, ours, HIGH_WATER)
     transport.receiver = Recorder()
     transport.write(bytes(500_000))
@@ -500,7 +506,7 @@ async def test_a_receiver_may_close_its_transport_in_the_middle_of_a_call(ends, 
     assert ends.receiver.ended == 0
 
 
-async def test_a_receiver_may_close_another_transport_that_is_ready_too(make, poller):
+async def test_a_receiver_may_close_another_transport_that_is_ready_too(make):
     """Both are in one list of ready sockets; the one that comes second hears nothing any more."""
     one, two = make(), make()
     one.receiver.on_data = two.transport.close
@@ -539,7 +545,7 @@ async def test_a_receiver_that_raises_at_the_end_of_the_turn_loses_its_own_conne
     assert record.exc_info[0] is MemoryError
 
 
-async def test_a_descriptor_that_is_used_again_does_not_get_the_old_ones_events(make, poller, nursery):
+async def test_a_descriptor_that_is_used_again_does_not_get_the_old_ones_events(make):
     """A receiver closes two connections, one of them itself, and opens new ones with their numbers in one call."""
     one, two = make(), make()
     fresh: list[Ends] = []
@@ -552,7 +558,7 @@ async def test_a_descriptor_that_is_used_again_does_not_get_the_old_ones_events(
         for number, (ours, theirs) in zip(numbers, pairs, strict=True):
             os.dup2(ours.fileno(), number)
             ours.close()
-            fresh.append(Ends(poller, socket.socket(fileno=number), theirs, nursery))
+            fresh.append(make((socket.socket(fileno=number), theirs)))
 
     one.receiver.on_data = two.receiver.on_data = swap
     for each in (one, two):
@@ -587,8 +593,9 @@ async def test_a_cancelled_poller_gives_its_descriptor_back():
         poller.readiness.fileno()
 
 
-def test_without_a_kernel_that_has_it_there_is_no_poller(monkeypatch):
-    monkeypatch.setattr(module, "make_readiness", None)
+def test_without_a_kernel_that_has_it_there_is_no_poller(kind, monkeypatch):
+    for module in (poller_module, solo_module):
+        monkeypatch.setattr(module, "make_readiness", None)
     assert not Poller.available()
     with pytest.raises(RuntimeError, match="use the stream transport"):
-        Poller()
+        kind()

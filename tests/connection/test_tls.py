@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from support.receivers import Recorder
 from support.tls import TLSPeer, authority, client_tls, server_tls
 
-from connection.test_poller import HIGH_WATER, CountingSocket, polls_counted, tcp_pair, turns
+from connection.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
 from trio_ws.log import ConnectionLog
 from trio_ws.transport import poller as poller_module
 from trio_ws.transport import tls as module
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.poller import Poller
+from trio_ws.transport.secured import Secured
 from trio_ws.transport.tls import RECORD_BYTES, RECORDS, TLSTransport
 
 __all__ = ["authority", "client_tls", "server_tls"]  # fixtures
@@ -39,7 +40,7 @@ class Ends:
     def __init__(self, poller: Poller, nursery: trio.Nursery, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
         ours, theirs = tcp_pair()
         self.sock = CountingSocket(fileno=ours.detach())
-        self.transport = TLSTransport(poller, self.sock, server, HIGH_WATER)
+        self.transport = TLSTransport(poller, self.sock, Secured(server), HIGH_WATER)
         self.transport.receiver = self.receiver = Recorder()
         theirs.setblocking(False)
         self.peer = TLSPeer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), client)
@@ -93,11 +94,9 @@ async def test_the_handshake_is_done_by_the_poller_and_bytes_pass_both_ways(vers
     assert (ends.receiver.ended, ends.receiver.departed) == (0, 0)
 
 
-async def test_what_is_written_before_the_handshake_waits_for_it_and_does_not_keep_the_poller_awake(
-    make, poller, monkeypatch
-):
+async def test_what_is_written_before_the_handshake_waits_for_it_and_does_not_keep_the_poller_awake(make, monkeypatch):
     ends = await make(shaken=False)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         ends.transport.write(b"first ")
         ends.transport.write(b"held ", hold=True)
         ends.transport.write(b"last")
@@ -298,7 +297,7 @@ async def test_tiny_records_are_decrypted_a_bounded_number_in_a_turn_and_others_
     assert behind <= 2 * RECORDS
 
 
-async def test_what_is_not_wanted_is_kept_and_given_on_resume_though_the_socket_is_silent(ends, poller, monkeypatch):
+async def test_what_is_not_wanted_is_kept_and_given_on_resume_though_the_socket_is_silent(ends, monkeypatch):
     def enough() -> None:
         ends.receiver.wanted = False
 
@@ -306,7 +305,7 @@ async def test_what_is_not_wanted_is_kept_and_given_on_resume_though_the_socket_
     whole = b"".join(ends.peer.sealed(b"x") for _ in range(3 * RECORDS))
     await ends.peer.stream.send_all(whole)
     await ends.receiver.until(lambda: ends.receiver.data)
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         await turns()
         for share in (1, 2, 3):
             assert len(ends.receiver.data) == share * RECORDS
@@ -479,7 +478,7 @@ async def test_one_that_is_closed_within_its_first_call_gets_no_more(ends):
 async def test_one_that_was_never_started_can_be_closed(poller, server_tls):
     ours, theirs = tcp_pair()
     with theirs:
-        transport = TLSTransport(poller, ours, server_tls, HIGH_WATER)
+        transport = TLSTransport(poller, ours, Secured(server_tls), HIGH_WATER)
         await transport.aclose()
         assert ours.fileno() == -1
 
@@ -508,11 +507,11 @@ async def test_what_the_socket_does_not_take_waits_and_arrives_whole_and_in_orde
     await ends.receiver.until(lambda: not ends.transport.outbox.size)
 
 
-async def test_a_peer_that_does_not_read_costs_no_more_than_its_outbox_and_no_turns(ends, poller, monkeypatch):
+async def test_a_peer_that_does_not_read_costs_no_more_than_its_outbox_and_no_turns(ends, monkeypatch):
     ends.transport.write(bytes(1_000_000))
     await turns()
     waiting = ends.transport.outbox.size
-    async with polls_counted(poller, monkeypatch) as count:
+    async with reports_counted(monkeypatch) as count:
         ends.transport.write(b"more")
         ends.transport.write(b"held", hold=True)
         for _ in range(20):
@@ -623,7 +622,7 @@ async def test_the_peers_key_updates_are_answered_and_bytes_pass_both_ways(polle
         process = await nursery.start(partial(trio.run_process, command, check=False, **pipes))
         sock, _ = await trio.to_thread.run_sync(listener.accept)
     program = Program(process)
-    transport = TLSTransport(poller, sock, server_tls, HIGH_WATER)
+    transport = TLSTransport(poller, sock, Secured(server_tls), HIGH_WATER)
     transport.receiver = receiver = Recorder()
     transport.start(nursery)
     await program.says(b"Verify return code")

@@ -7,12 +7,10 @@ from trio.testing import MockClock
 
 from contracts.rig import Rig
 
-NETWORKS = ("poller", "stream", "memory")
-"""Loopback sockets with the poller and through Trio's streams, and in-memory streams."""
+NETWORKS = ("poller", "tls", "stream", "memory")
+"""Loopback sockets with the poller, TLS on it, and through Trio's streams, and in-memory streams."""
 UNDER_HYPERCORN = ("http1", "http2")
 """The server's side under hypercorn, with what the peer speaks; see support/differences.py."""
-OF_SERVERS = ("tls", *UNDER_HYPERCORN)
-"""What is another network for servers only: TLS on the poller, since clients have TLS on Trio's streams; hypercorn."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,10 +23,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pass
     elif "side" in names:
         pairs = [(side, network) for side in ("server", "client") for network in NETWORKS]
-        pairs += [("server", network) for network in OF_SERVERS]
+        pairs += [("server", network) for network in UNDER_HYPERCORN]
         metafunc.parametrize(("side", "network"), pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
     elif "network" in names:
-        further = OF_SERVERS if "server" in names else ()
+        further = UNDER_HYPERCORN if "server" in names else ()
         metafunc.parametrize("network", (*NETWORKS, *further), indirect=True)
 
 

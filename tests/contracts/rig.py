@@ -28,7 +28,7 @@ from trio_ws.settings import Settings
 
 Side = Literal["server", "client"]
 Network = Literal["poller", "tls", "stream", "memory", "http1", "http2"]
-"""Our transports, and hypercorn with what the peer speaks to it; clients have neither it nor TLS here."""
+"""Our transports, and hypercorn with what the peer speaks to it, which clients do not have."""
 Body = Callable[[WebSocket], Awaitable[object]]
 Seen = tuple[str, Any]
 """What a peer saw: "text", "binary", "ping", "pong" or "close", and its content; for "close" code and reason."""
@@ -348,8 +348,11 @@ class Rig:
                     ours = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
                     theirs = await listener.accept()
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
-                options |= {"stream": ours, "poller": self.network == "poller"}
-                nursery.start_soon(self._open, body, "ws://localhost/", options)
+                options |= {"stream": ours, "poller": self.network in ("poller", "tls")}
+                if self.network == "tls":
+                    options["ssl_context"] = contexts()[1]
+                    theirs = tls_over(theirs, server=True)
+                nursery.start_soon(self._open, body, f"{self.origin}/", options)
             yield await self._answer(theirs)
 
     async def _answer(self, stream: trio.abc.Stream) -> Peer:

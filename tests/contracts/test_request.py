@@ -68,7 +68,7 @@ async def test_without_a_common_subprotocol_there_is_none_and_the_connection_ope
 
 async def test_a_client_sees_what_it_asked_for(client):
     async def body(websocket):
-        assert str(websocket.url) == "ws://localhost/"
+        assert str(websocket.url) == f"{client.origin}/"
         assert websocket.headers["x-name"] == "value"
         assert websocket.cookies == {"a": "1"}
         assert websocket.subprotocol is None

@@ -60,3 +60,9 @@ def system_trusts(authority, monkeypatch):
         default_context.cache_clear()
         yield
         default_context.cache_clear()
+
+
+@pytest.fixture(params=[False, True], ids=["kept", "detachable"])
+def detachable(request):
+    """Both of the streams that TLS is spoken on: Trio's, and the one that lets a transport take it over."""
+    return request.param

@@ -16,6 +16,7 @@ from trio_ws.config import Limits
 from trio_ws.dial import dial
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
+from trio_ws.transport.secured import SecuredStream
 from trio_ws.url import URL
 
 from .servers import (
@@ -84,29 +85,32 @@ class TestAccepted:
         await done.stream.aclose()
         assert done.leftover == b"\x81\x02hi"
 
-    async def test_tls(self, serve, server_tls, client_tls):
+    async def test_tls(self, serve, server_tls, client_tls, detachable):
         server = await serve(context=server_tls)
-        done = await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls)
-        assert type(done.stream) is trio.SSLStream
+        done = await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls, detachable=detachable)
+        assert type(done.stream) is (SecuredStream if detachable else trio.SSLStream)
         await done.stream.aclose()
         assert server.requests[0].get("host") == f"localhost:{server.port}"
 
-    async def test_tls_to_an_address(self, serve, server_tls, client_tls):
+    async def test_tls_to_an_address(self, serve, server_tls, client_tls, detachable):
         server = await serve(context=server_tls)
-        done = await dial(f"wss://127.0.0.1:{server.port}/", ssl_context=client_tls)
+        done = await dial(f"wss://127.0.0.1:{server.port}/", ssl_context=client_tls, detachable=detachable)
         await done.stream.aclose()
 
-    async def test_tls_without_a_context_trusts_the_system(self, serve, server_tls, system_trusts):
+    async def test_tls_without_a_context_trusts_the_system(self, serve, server_tls, system_trusts, detachable):
         server_tls.set_alpn_protocols(["h2", "http/1.1"])
         server = await serve(context=server_tls)
-        done = await dial(f"https://localhost:{server.port}/")
-        assert done.stream.selected_alpn_protocol() == "http/1.1"
+        done = await dial(f"https://localhost:{server.port}/", detachable=detachable)
+        tls = done.stream.secured.tls if detachable else done.stream
+        assert tls.selected_alpn_protocol() == "http/1.1"
         await done.stream.aclose()
 
-    async def test_server_hostname_is_what_the_certificate_must_hold_for(self, serve, server_tls, client_tls):
+    async def test_server_hostname_is_what_the_certificate_must_hold_for(
+        self, serve, server_tls, client_tls, detachable
+    ):
         server = await serve(context=server_tls)
         url = f"wss://other.test:{server.port}/"
-        done = await dial(url, ssl_context=client_tls, server_hostname="localhost")
+        done = await dial(url, ssl_context=client_tls, detachable=detachable, server_hostname="localhost")
         await done.stream.aclose()
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
@@ -131,6 +135,12 @@ class TestAccepted:
         done = await dial("wss://localhost/", stream=client, ssl_context=client_tls)
         assert type(done.stream) is trio.SSLStream
         assert done.stream.transport_stream is client
+
+    async def test_tls_on_what_is_no_socket_stays_on_trios_stream(self, nursery, server_tls, client_tls):
+        client, server = memory_stream_pair()
+        nursery.start_soon(shake_hands, trio.SSLStream(server, server_tls, server_side=True))
+        done = await dial("wss://localhost/", stream=client, ssl_context=client_tls, detachable=True)
+        assert type(done.stream) is trio.SSLStream
 
     async def test_wss_takes_a_given_ssl_stream_as_it_is(self, nursery, server_tls, client_tls):
         client, server = memory_stream_pair()
@@ -221,34 +231,36 @@ class TestFailures:
         error = await self.fails("ws://x/", "tcp", uds=tmp_path / "none")
         assert "No such file" in str(error)
 
-    async def test_untrusted_certificate(self, serve, server_tls):
+    async def test_untrusted_certificate(self, serve, server_tls, detachable):
         server = await serve(context=server_tls)
         context = ssl.create_default_context()
         trustme.CA().configure_trust(context)
-        error = await self.fails(f"wss://localhost:{server.port}/", "tls", ssl_context=context)
+        error = await self.fails(f"wss://localhost:{server.port}/", "tls", ssl_context=context, detachable=detachable)
         assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
         assert server.requests == []
 
-    async def test_certificate_for_another_name(self, serve, server_tls, client_tls):
+    async def test_certificate_for_another_name(self, serve, server_tls, client_tls, detachable):
         server = await serve(context=server_tls)
-        error = await self.fails(f"wss://other.test:{server.port}/", "tls", ssl_context=client_tls)
+        error = await self.fails(
+            f"wss://other.test:{server.port}/", "tls", ssl_context=client_tls, detachable=detachable
+        )
         assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
 
-    async def test_no_tls_at_all(self, nursery, resolver, client_tls):
+    async def test_no_tls_at_all(self, nursery, resolver, client_tls, detachable):
         async def speak_plainly(stream: trio.abc.Stream) -> None:
             await stream.send_all(answer(400))
 
         port = await listen(nursery, speak_plainly)
-        await self.fails(f"wss://localhost:{port}/", "tls", ssl_context=client_tls)
+        await self.fails(f"wss://localhost:{port}/", "tls", ssl_context=client_tls, detachable=detachable)
 
-    async def test_closed_during_tls(self, nursery, resolver, client_tls):
+    async def test_closed_during_tls(self, nursery, resolver, client_tls, detachable):
         port = await listen(nursery, lambda stream: stream.aclose())
-        await self.fails(f"wss://localhost:{port}/", "tls", ssl_context=client_tls)
+        await self.fails(f"wss://localhost:{port}/", "tls", ssl_context=client_tls, detachable=detachable)
 
-    async def test_a_name_that_no_certificate_can_have(self, serve, server_tls, client_tls):
+    async def test_a_name_that_no_certificate_can_have(self, serve, server_tls, client_tls, detachable):
         server = await serve(context=server_tls)
         url = f"wss://localhost:{server.port}/"
-        await self.fails(url, "tls", ssl_context=client_tls, server_hostname=".localhost")
+        await self.fails(url, "tls", ssl_context=client_tls, detachable=detachable, server_hostname=".localhost")
 
     @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 426, 500, 503])
     async def test_another_status(self, serve, status):
@@ -322,6 +334,12 @@ class TestTimeouts:
         with pytest.raises(trio.ClosedResourceError):
             await client.send_all(b"x")
 
+    async def test_in_tls_that_is_detachable(self, autojump_clock):
+        client, server = trio.socket.socketpair()
+        with server:
+            await self.times_out("wss://x/", "tls", stream=trio.SocketStream(client), detachable=True)
+            assert client.fileno() == -1
+
     async def test_in_tcp(self, autojump_clock, resolver, monkeypatch):
         async def hang(host: str, port: int) -> None:
             await trio.sleep_forever()
@@ -365,11 +383,11 @@ class TestTimeouts:
 
 
 class TestCancellation:
-    async def test_leaks_nothing_wherever_it_strikes(self, serve, server_tls, client_tls):
+    async def test_leaks_nothing_wherever_it_strikes(self, serve, server_tls, client_tls, detachable):
         """It strikes at every step of: TCP, TLS, a redirect, TCP, TLS, handshake."""
         server = await serve(lambda request: redirect("/b") if " /a " in request.line else accept(request), server_tls)
         url = f"wss://localhost:{server.port}/a"
-        assert await cancelled_at_every_step(lambda: dial(url, ssl_context=client_tls)) > 10
+        assert await cancelled_at_every_step(lambda: dial(url, ssl_context=client_tls, detachable=detachable)) > 10
 
     async def test_closes_a_given_stream(self):
         client, _server = memory_stream_pair()

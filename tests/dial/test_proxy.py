@@ -14,6 +14,7 @@ from support.checkpoints import leaks_nothing
 from trio_ws.dial import dial, should_reconnect
 from trio_ws.dial.proxy import Proxy, environment_proxy
 from trio_ws.errors import ConnectError, ConnectionRejected
+from trio_ws.transport.secured import SecuredStream
 from trio_ws.url import URL
 
 from .servers import (
@@ -194,10 +195,12 @@ class TestHTTP:
         assert request.headers == [("host", target), ("proxy-authorization", f"Basic {credentials}")]
         assert server.requests[0].get("proxy-authorization") is None
 
-    async def test_tls_goes_through(self, serve, server_tls, client_tls, http_proxy):
+    async def test_tls_goes_through(self, serve, server_tls, client_tls, http_proxy, detachable):
         server = await serve(context=server_tls)
         url = f"wss://localhost:{server.port}/"
-        done = await dial(url, ssl_context=client_tls, proxy=f"http://localhost:{http_proxy.port}")
+        proxy = f"http://localhost:{http_proxy.port}"
+        done = await dial(url, ssl_context=client_tls, proxy=proxy, detachable=detachable)
+        assert type(done.stream) is (SecuredStream if detachable else trio.SSLStream)
         await done.stream.aclose()
         assert [name for name, _ in http_proxy.requests[0].headers] == ["host"]
 
@@ -207,7 +210,9 @@ class TestHTTP:
         port = await listen(nursery, proxy, server_tls)
         url = f"wss://localhost:{server.port}/"
         async with leaks_nothing():
-            done = await dial(url, ssl_context=client_tls, proxy=f"https://localhost:{port}")
+            proxied = f"https://localhost:{port}"
+            done = await dial(url, ssl_context=client_tls, proxy=proxied, detachable=True)
+            assert type(done.stream) is trio.SSLStream, "the proxy's TLS is no socket"
             await done.stream.aclose()
         assert len(proxy.requests) == 1
 
@@ -404,10 +409,12 @@ class TestSOCKS:
         assert socks_proxy.credentials == [("user", password)]
         assert server.requests[0].get("proxy-authorization") is None
 
-    async def test_tls_goes_through(self, serve, server_tls, client_tls, socks_proxy):
+    async def test_tls_goes_through(self, serve, server_tls, client_tls, socks_proxy, detachable):
         server = await serve(context=server_tls)
         proxy = f"socks5h://localhost:{socks_proxy.port}"
-        done = await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls, proxy=proxy)
+        url = f"wss://localhost:{server.port}/"
+        done = await dial(url, ssl_context=client_tls, proxy=proxy, detachable=detachable)
+        assert type(done.stream) is (SecuredStream if detachable else trio.SSLStream)
         await done.stream.aclose()
 
     @pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])

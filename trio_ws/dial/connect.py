@@ -36,7 +36,8 @@ class Dialled:
     """A connection whose opening handshake the server accepted."""
 
     stream: trio.abc.Stream
-    """A `trio.SocketStream` for TCP and Unix sockets, through a proxy too; a `trio.SSLStream` for wss."""
+    """A `trio.SocketStream` for TCP and Unix sockets, through a proxy too; a `trio.SSLStream` for wss, or a
+    `SecuredStream` if TLS was to be `detachable`, and is spoken over a socket."""
     accepted: Accepted
     """The server's answer."""
     leftover: bytes
@@ -74,6 +75,7 @@ class _Way:
     limits: Limits
     stream: trio.abc.Stream | None
     uds: str | os.PathLike[str] | None
+    detachable: bool
 
 
 async def dial(
@@ -92,6 +94,7 @@ async def dial(
     open_timeout: float = 10.0,
     stream: trio.abc.Stream | None = None,
     uds: str | os.PathLike[str] | None = None,
+    detachable: bool = False,
 ) -> Dialled:
     """Connect to a WebSocket server and do the opening handshake (RFC 6455 4.1).
 
@@ -115,6 +118,7 @@ async def dial(
         stream: use this connected stream. wss starts TLS on it, unless it is an `SSLStream`. Redirects are
             rejections. It is closed if the handshake fails.
         uds: connect to this Unix socket. Redirects to other origins are not followed.
+        detachable: let a transport take over later what is below TLS.
 
     Returns:
         The stream with what the server answered. It is the caller's to close.
@@ -133,7 +137,9 @@ async def dial(
         raise TypeError(f"url must be a str, not {type(url).__name__}")
     target = _Target(URL.parse(url), _request_headers(headers, cookies, origin), server_hostname)
     chosen = Proxy.parse(proxy) if isinstance(proxy, str) else (proxy or None)
-    way = _Way(subprotocols, extensions, ssl_context, chosen, max_redirects, limits or Limits(), stream, uds)
+    way = _Way(
+        subprotocols, extensions, ssl_context, chosen, max_redirects, limits or Limits(), stream, uds, detachable
+    )
     _check(target, way, open_timeout)
     progress = Progress()
     with trio.move_on_after(open_timeout):
@@ -219,7 +225,7 @@ async def _attempt(target: _Target, way: _Way, progress: Progress) -> Dialled | 
         if target.url.secure and not isinstance(way.stream, trio.SSLStream):
             context = way.ssl_context or default_context()
             hostname = target.server_hostname or target.url.hostname
-            stream = await start_tls(stream, context, hostname, progress)
+            stream = await start_tls(stream, context, hostname, progress, detachable=way.detachable)
         progress.phase = "handshake"
         request = handshake.request()
         answer = await _answer(stream, request, handshake)

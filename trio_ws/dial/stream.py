@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
+from trio_ws.transport.secured import SecuredStream
 
 __all__ = ["Progress", "closed_on_error", "default_context", "open_tcp", "open_unix", "start_tls"]
 
@@ -155,18 +156,29 @@ def default_context() -> ssl.SSLContext:
 
 
 async def start_tls(
-    stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress
-) -> trio.SSLStream[trio.abc.Stream]:
+    stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress, *, detachable: bool = False
+) -> trio.SSLStream[trio.abc.Stream] | SecuredStream:
     """Shake hands over `stream`, which the caller closes if that fails.
 
     `https_compatible`, because WebSocket has a goodbye of its own (RFC 6455 7.1.1) many servers skip TLS's.
+
+    Args:
+        stream: what to speak TLS over.
+        context: a client's.
+        hostname: the name that the certificate must hold for.
+        progress: is told the phase "tls".
+        detachable: over a socket, let a transport take over later what is below the stream.
 
     Raises:
         ConnectError: "tls": no certificate that holds for `hostname`, or no TLS at all.
     """
     progress.phase = "tls"
     try:
-        secure = trio.SSLStream(stream, context, server_hostname=hostname, https_compatible=True)
+        secure: trio.SSLStream[trio.abc.Stream] | SecuredStream
+        if detachable and isinstance(stream, trio.SocketStream):
+            secure = SecuredStream(stream, context, hostname)
+        else:
+            secure = trio.SSLStream(stream, context, server_hostname=hostname, https_compatible=True)
         await secure.do_handshake()
     except (trio.BrokenResourceError, OSError, ValueError) as error:
         # trio wraps the reason; SSLError is an OSError; a name that no certificate can have is a ValueError.

@@ -7,7 +7,7 @@ handler is woken with the messages. It serves plain stream sockets (TCP, Unix) w
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_ws.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
-__all__ = ["Poller", "PollerTransport"]
+__all__ = ["Poller", "PollerTransport", "Watcher", "shared_buffer"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """What is read from one socket in one turn: a large message in few calls, and no turn that is long."""
@@ -35,10 +35,10 @@ _ABOUT_READING: Final = READABLE | DEPARTED | BROKEN
 _buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read buffer")
 
 
-def _shared_buffer() -> memoryview:
+def shared_buffer() -> memoryview:
     """Return the buffer of this run of Trio: what is read is parsed before anything else is, so one does for all.
 
-    Each client has a poller of its own, and there may be thousands.
+    Each client has a watcher of its own, and there may be thousands.
     """
     try:
         return _buffer.get()
@@ -46,6 +46,32 @@ def _shared_buffer() -> memoryview:
         buffer = memoryview(bytearray(BUFFER_BYTES))
         _buffer.set(buffer)
         return buffer
+
+
+class Watcher(Protocol):
+    """Who watches a transport's socket, and calls `ready` and `uncork` of the transport: a `Poller` or a `Solo`."""
+
+    buffer: memoryview
+
+    @property
+    def readiness(self) -> Wishes:
+        """What is told when something else is wanted of a socket."""
+
+    def add(self, transport: PollerTransport, fd: int, wanted: int) -> None:
+        """Begin to watch a transport's socket."""
+
+    def remove(self, fd: int) -> None:
+        """Stop watching a socket that is about to be closed."""
+
+    def cork(self, transport: PollerTransport) -> None:
+        """Flush `transport` at the end of this scheduler turn."""
+
+
+class Wishes(Protocol):
+    """What of `Readiness` a transport uses."""
+
+    def change(self, fd: int, wanted: int, /) -> None:
+        """Watch `fd` for something else."""
 
 
 class Poller:
@@ -59,7 +85,7 @@ class Poller:
         if make_readiness is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
         self.readiness: Readiness = make_readiness()
-        self.buffer: memoryview = _shared_buffer()
+        self.buffer: memoryview = shared_buffer()
         self._transports: dict[int, PollerTransport] = {}
         self._corked: list[PollerTransport] = []
         self._flusher: trio.lowlevel.Task | None = None
@@ -162,11 +188,11 @@ class PollerTransport(Transport):
         "_write_broken",
     )
 
-    def __init__(self, poller: Poller, sock: socket.socket, high_water: int) -> None:
+    def __init__(self, poller: Watcher, sock: socket.socket, high_water: int) -> None:
         sock.setblocking(False)
         self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
-        self._poller = poller
+        self._poller: Watcher = poller
         self._sock: socket.socket | None = sock
         self._fd = -1  # while nobody watches it
         self._wanted = READABLE | DEPARTED

@@ -1,6 +1,6 @@
 """The stream transport: any `trio.abc.Stream`, with a reader and a writer task of its own.
 
-It serves in-memory streams, TLS of clients and of streams that users bring, and every platform that has no poller.
+It serves in-memory streams, TLS that users bring or that is spoken within TLS, and every platform that has no poller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TLS on the poller: an `ssl.SSLObject` between the socket and the receiver, and no task, as for a plain socket.
 
 Ciphertext is read into the poller's shared buffer and decrypted into a second one that is shared too; what is written
-is encrypted when the socket can take it. The server's side only: a client shakes hands while it dials.
+is encrypted when the socket can take it. A server shakes hands here, a client has done it while it dialled.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.transport.outbox import WRITE_BYTES
-from trio_ws.transport.poller import BUFFER_BYTES, Poller, PollerTransport
+from trio_ws.transport.poller import BUFFER_BYTES, PollerTransport
 from trio_ws.transport.readiness import WRITABLE
+from trio_ws.transport.secured import RECORD_BYTES
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from trio_ws.transport.outbox import Buffer
+    from trio_ws.transport.poller import Watcher
+    from trio_ws.transport.secured import Secured
 
 __all__ = ["TLSTransport"]
 
-RECORD_BYTES: Final = 16 * 1024
-"""The most plaintext in one record (RFC 8446 5.1). No more is put into a `MemoryBIO` at once: it keeps its memory."""
 RECORDS: Final = 64
 """Records that are decrypted in one turn: a large message has fewer, who sends tiny ones waits for the others."""
 OWED_BYTES: Final = 64 * 1024
@@ -47,7 +48,7 @@ def _shared_plain() -> memoryview:
 
 
 class TLSTransport(PollerTransport):
-    """The server's side of TLS over a plain stream socket on a poller.
+    """TLS over a plain stream socket on a poller.
 
     The outbox counts plaintext: what was written, and has not left in records. At most `WRITE_BYTES` of it are
     encrypted already and wait for the socket. A handshake that fails is a lost connection, and so is a record that
@@ -55,8 +56,9 @@ class TLSTransport(PollerTransport):
 
     Args:
         poller: reads for it.
-        sock: a connected socket, with nothing read from it; it is made non-blocking and owned from now on.
-        context: of a server. Renegotiation (TLS 1.2) is not supported.
+        sock: a connected socket; it is made non-blocking and owned from now on.
+        secured: the state of TLS: a server's, with nothing read from the socket, or one whose handshake is done.
+            Renegotiation (TLS 1.2) is not supported.
         high_water: of the outbox, in bytes.
     """
 
@@ -73,18 +75,24 @@ class TLSTransport(PollerTransport):
         "_unfed",
     )
 
-    def __init__(self, poller: Poller, sock: socket.socket, context: ssl.SSLContext, high_water: int) -> None:
+    def __init__(self, poller: Watcher, sock: socket.socket, secured: Secured, high_water: int) -> None:
         super().__init__(poller, sock, high_water)
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._incoming = secured.incoming
+        self._outgoing = secured.outgoing
+        self._tls = secured.tls
         self._plain = _shared_plain()
-        self._shaken = False  # the handshake is done
+        self._shaken = secured.shaken
         self._cipher = _NOTHING  # encrypted, and waiting for the socket
         self._sealed = 0  # the beginning of the outbox that is in `_cipher`
         self._unfed = _NOTHING  # read from the socket, and not in the BIO yet
-        self._left = False  # the receiver can be given more, or the end, without the socket
+        self._left = bool(self._incoming.pending)  # the receiver can be given more, or the end, without the socket
         self._over = False  # TLS has no more to give: the peer said so, or it failed
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begin to read; what came with the answer to a client's handshake is there already."""
+        super().start(nursery)
+        if self._left:
+            self._cork()
 
     # --- writing -------------------------------------------------------------------------------------------------
 
