@@ -10,7 +10,8 @@ import trio
 from trio_ws.connection import Connection
 from trio_ws.direct import DirectConnection, DirectInbox
 from trio_ws.timers import Timers
-from trio_ws.transport.poller import Poller, PollerTransport
+from trio_ws.transport.polled import PollerTransport
+from trio_ws.transport.poller import Poller
 from trio_ws.transport.secured import Secured, SecuredStream
 from trio_ws.transport.solo import Solo
 from trio_ws.transport.stream import StreamTransport

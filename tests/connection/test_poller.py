@@ -13,7 +13,8 @@ from support.receivers import Recorder
 
 from trio_ws.transport import poller as poller_module
 from trio_ws.transport import solo as solo_module
-from trio_ws.transport.poller import BUFFER_BYTES, CORK_BYTES, Poller, PollerTransport, Watcher
+from trio_ws.transport.polled import BUFFER_BYTES, CORK_BYTES, PollerTransport, Watcher
+from trio_ws.transport.poller import Poller
 from trio_ws.transport.solo import Solo
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")

@@ -21,7 +21,8 @@ from trio_ws.direct import DirectInbox
 from trio_ws.listening import bind_tcp
 from trio_ws.serving import serve_websocket
 from trio_ws.transport import solo as module
-from trio_ws.transport.poller import Poller, PollerTransport
+from trio_ws.transport.polled import PollerTransport
+from trio_ws.transport.poller import Poller
 from trio_ws.transport.readiness import DEPARTED, READABLE
 from trio_ws.transport.solo import MISSES, Solo
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
 import ssl
+from collections import Counter
+from functools import partial
 
+import pytest
 import trio
 from support.tls import TLSPeer
+from support.turns import Turns
 
-from hostile.arena import Arena, Arenas, until
+from hostile.arena import Arena, Arenas, echo, until
 from hostile.attacker import PING, TEXT, close_frame, frame, request
-from trio_ws.transport.tls import TLSTransport
+from trio_ws import serve_websocket
+from trio_ws.transport.poller import Poller
+from trio_ws.transport.tls import HANDSHAKES, TLSTransport
 
 Certificates = tuple[ssl.SSLContext, ssl.SSLContext]
 FEW_MOMENTS = 15.0
@@ -61,6 +68,38 @@ async def test_a_record_that_never_ends_holds_nothing_but_itself(arenas: Arenas,
         await peer.stream.aclose()
         await until(lambda: arena.ended)
         assert arena.ended[0][1] == 1006
+
+
+@pytest.mark.skipif(not Poller.available(), reason="no poller on this platform")
+async def test_many_handshakes_at_once_are_spread_over_turns(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 greetings are there in one turn; each is a millisecond's work, while which others would wait."""
+    turns, steps = Turns(), Counter[int]()
+    shake_hands = TLSTransport._shake_hands
+
+    def noted(transport: TLSTransport) -> bool:
+        steps[turns.count] += 1
+        return shake_hands(transport)
+
+    monkeypatch.setattr(TLSTransport, "_shake_hands", noted)
+    trio.lowlevel.add_instrument(turns)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            partial(serve_websocket, echo, "127.0.0.1", 0, ssl_context=certificates[0], poller=True)
+        )
+        peers = [TLSPeer(await trio.open_tcp_stream("127.0.0.1", server.port), certificates[1]) for _ in range(60)]
+        await until(lambda: server.statistics().connections == len(peers))
+        for peer in peers:
+            with pytest.raises(ssl.SSLWantReadError):
+                peer.tls.do_handshake()
+            os.write(peer.stream.socket.fileno(), peer.outgoing.read())
+        for peer in peers:
+            await peer.shake_hands()
+            await peer.stream.aclose()
+        nursery.cancel_scope.cancel()
+    assert max(steps.values()) == HANDSHAKES
+    assert steps.total() >= 2 * len(peers)
 
 
 async def test_handshakes_by_the_hundred_leave_nothing_behind(arenas: Arenas, certificates: Certificates) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.awake import AWAKE
-from trio_ws.transport.poller import shared_buffer
+from trio_ws.transport.polled import shared_buffer
 from trio_ws.transport.readiness import DEPARTED, READABLE, WRITABLE, make_readiness
 
 if TYPE_CHECKING:
-    from trio_ws.transport.poller import PollerTransport
+    from trio_ws.transport.polled import PollerTransport
     from trio_ws.transport.readiness import Readiness
 
 __all__ = ["Solo"]
@@ -60,6 +60,8 @@ class Solo:
         if make_readiness is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
         self.buffer: memoryview = shared_buffer()
+        self.handshakes: int = 0
+        """Steps of TLS handshakes in this turn: a client's handshake is over before."""
         self._transport: PollerTransport  # from `add`, or the first `cork`
         self._fd = -1  # while nothing is to be watched
         self._wanted = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.transport.outbox import WRITE_BYTES
-from trio_ws.transport.poller import BUFFER_BYTES, PollerTransport
+from trio_ws.transport.polled import BUFFER_BYTES, PollerTransport
 from trio_ws.transport.readiness import WRITABLE
 from trio_ws.transport.secured import RECORD_BYTES
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_ws.transport.outbox import Buffer
-    from trio_ws.transport.poller import Watcher
+    from trio_ws.transport.polled import Watcher
     from trio_ws.transport.secured import Secured
 
 __all__ = ["TLSTransport"]
 
 RECORDS: Final = 64
 """Records that are decrypted in one turn: a large message has fewer, who sends tiny ones waits for the others."""
+HANDSHAKES: Final = 8
+"""Steps of handshakes in one turn: each may cost a millisecond, and a hundred clients may come at once."""
 OWED_BYTES: Final = 64 * 1024
 """What TLS itself may have to say to a peer that does not read, answers to key updates say; then it is given up."""
 
@@ -188,6 +190,10 @@ class TLSTransport(PollerTransport):
         if self._left:
             self._deliver(now)
             return
+        if not self._shaken:
+            if self._poller.handshakes >= HANDSHAKES:
+                return  # it is reported again in the next turn
+            self._poller.handshakes += 1
         buffer = self._poller.buffer
         try:
             size = sock.recv_into(buffer)
