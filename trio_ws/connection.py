@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from trio_ws.channel import Iteration
     from trio_ws.config import Limits, Timeouts
     from trio_ws.inbox import Chunk, Received
-    from trio_ws.protocol.decoder import Item, Violation
     from trio_ws.protocol.extensions import DeflateSettings
+    from trio_ws.protocol.items import Item, Violation
     from trio_ws.timers import Timers
     from trio_ws.transport.interface import Transport
 

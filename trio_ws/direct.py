@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from trio_ws.channel import Iteration
-    from trio_ws.protocol.decoder import Item
+    from trio_ws.protocol.items import Item
     from trio_ws.transport.solo import Solo
 
 __all__ = ["DirectConnection", "DirectInbox"]

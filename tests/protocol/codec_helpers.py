@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.protocol.compressors import STANDARD, TAIL, Library
-from trio_ws.protocol.decoder import Decoder, Violation
+from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.frames import encode_frame
+from trio_ws.protocol.items import Violation
 
 try:
     from trio_ws.protocol import compiled

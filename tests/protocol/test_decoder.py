@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.protocol import assembly
-from trio_ws.protocol.decoder import Violation
 from trio_ws.protocol.deflate import deflated_bound
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, MASKED, PING, PONG, TEXT, encode_header
+from trio_ws.protocol.items import Violation
 
 
 @pytest.fixture

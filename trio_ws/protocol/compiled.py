@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trio_ws.protocol._speedups import apply_mask, encode, parse
 from trio_ws.protocol._speedups import plain_message as compiled_plain_message
-from trio_ws.protocol.decoder import Decoder, Item
+from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.frames import (
     BINARY,
@@ -24,6 +24,7 @@ from trio_ws.protocol.frames import (
     START_SIZE,
     TEXT,
 )
+from trio_ws.protocol.items import Item
 from trio_ws.protocol.masking import KEY_SIZE
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ message in parts is kept in `assembly`; inflating is `deflate`'s. It never raise
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
@@ -32,10 +31,11 @@ from trio_ws.protocol.frames import (
     START_SIZE,
     TEXT,
 )
+from trio_ws.protocol.items import Item, too_big, violation_of
 from trio_ws.protocol.masking import KEY_SIZE, WORDS, apply_mask, rotate
 from trio_ws.protocol.rules import BrokenRule, check_first, check_second, read_close, read_length
 
-__all__ = ["Decoder", "Item", "Violation"]
+__all__ = ["Decoder"]
 
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_MESSAGE: Final = (_WHOLE_TEXT, FIN | BINARY)
@@ -43,24 +43,6 @@ _WINDOW: Final = 16 * 1024
 """Bytes that one turn of the loop over whole messages looks at. It reads a copy, as bytes are read faster
 than a memoryview, and the copy has a bound, because a decoder that pauses after each message makes one each
 time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """The peer broke the protocol: the last item of a decoder.
-
-    Attributes:
-        code: what the connection is to be closed with: 1002, 1007 or 1009 (RFC 6455 7.4.1).
-        reason: the rule in one sentence, short enough for a close frame.
-    """
-
-    code: int
-    reason: str
-
-
-Item: TypeAlias = str | bytes | Ping | Pong | CloseConnection | TextMessage | BytesMessage | Violation
-"""What a decoder gives: a whole message as `str` or `bytes`, a control frame as wsproto's event, a part of a
-streamed message as wsproto's `TextMessage` or `BytesMessage`, or the peer's breach of the protocol."""
 
 
 class Decoder:
@@ -206,7 +188,7 @@ class Decoder:
         self.failed = True
         self._between = False
         self._forget()
-        out.append(_violation(error, self._max_message_size))
+        out.append(violation_of(error, self._max_message_size))
 
     def stream_next(self) -> TextMessage | BytesMessage | None:
         """Give one data message in chunks, as its bytes come: the one that is being gathered, else the next.
@@ -361,7 +343,7 @@ class Decoder:
         if self._message_inflater is not None:
             largest = deflated_bound(largest, self._fragments)
         if self._wire_size > largest:
-            raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, _too_big(self._max_message_size))
+            raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, too_big(self._max_message_size))
 
     def _take_in(self, message: TextAssembly | BytesAssembly, part: bytes, out: list[Item]) -> None:
         """Add the part to its message, and give what can be given of that."""
@@ -402,19 +384,3 @@ class Decoder:
         """Let go of what will never be complete."""
         self._message = self._target = None
         self._head = self._control = b""
-
-
-def _violation(error: Exception, max_message_size: int) -> Violation:
-    match error:
-        case BrokenRule():
-            return Violation(error.code, error.reason)
-        case InflateTooBig():
-            return Violation(int(CloseCode.MESSAGE_TOO_BIG), _too_big(max_message_size))
-        case UnicodeDecodeError():
-            return Violation(int(CloseCode.INVALID_PAYLOAD), "text message is not UTF-8")
-        case _:
-            return Violation(int(CloseCode.INVALID_PAYLOAD), "compressed message cannot be inflated")
-
-
-def _too_big(max_message_size: int) -> str:
-    return f"message of more than {max_message_size} bytes"

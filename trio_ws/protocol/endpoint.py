@@ -14,8 +14,9 @@ from wsproto.events import CloseConnection, Ping
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
 from trio_ws.protocol.choice import CODEC
-from trio_ws.protocol.decoder import Decoder, Violation
+from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
+from trio_ws.protocol.items import Violation
 from trio_ws.protocol.states import TRANSITIONS, Happening, State
 
 if TYPE_CHECKING:
