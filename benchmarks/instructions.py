@@ -20,6 +20,7 @@ from functools import partial
 import trio
 
 from trio_ws import WebSocket, serve_websocket
+from trio_ws.awake import AWAKE
 
 KEY = b"\1\2\3\4"
 REQUEST = (
@@ -109,7 +110,7 @@ async def poll(epoll: select.epoll, bare: dict[int, Bare]) -> None:
             parse(buffer[:size], 0, connection.messages, 1000, 1 << 20, 0x80, 1 << 20)
             task, connection.task = connection.task, None
             if task is not None:
-                trio.lowlevel.reschedule(task)
+                trio.lowlevel.reschedule(task, AWAKE)
 
 
 async def floor(*load: int) -> None:
