@@ -1,15 +1,16 @@
-"""Awake: what a task is rescheduled with that waits for nothing but to be woken."""
+"""Awake: what a task is rescheduled with that waits for nothing but to be woken, and one place for it to sleep."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
 from outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-__all__ = ["AWAKE"]
+__all__ = ["AWAKE", "Alarm"]
 
 
 class _Awake(Outcome[None]):
@@ -34,3 +35,27 @@ class _Awake(Outcome[None]):
 
 
 AWAKE: Final = _Awake()
+
+
+class Alarm:
+    """One task sleeps until another wakes it."""
+
+    __slots__ = ("_sleeper",)
+
+    def __init__(self) -> None:
+        self._sleeper: trio.lowlevel.Task | None = None
+
+    async def sleep(self) -> None:
+        """Sleep until `wake`."""
+        self._sleeper = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake(self) -> None:
+        """Wake the one who sleeps, if there is one."""
+        sleeper, self._sleeper = self._sleeper, None
+        if sleeper is not None:
+            trio.lowlevel.reschedule(sleeper, AWAKE)

@@ -12,20 +12,8 @@ from trio_ws.protocol._speedups import apply_mask, encode, parse
 from trio_ws.protocol._speedups import plain_message as compiled_plain_message
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
-from trio_ws.protocol.frames import (
-    BINARY,
-    CLOSE,
-    FIN,
-    MAX_CONTROL_SIZE,
-    OPCODE_BITS,
-    PING,
-    PONG,
-    RSV1,
-    START_SIZE,
-    TEXT,
-)
+from trio_ws.protocol.frames import BINARY, FIN, RSV1, TEXT
 from trio_ws.protocol.items import Item
-from trio_ws.protocol.masking import KEY_SIZE
 
 if TYPE_CHECKING:
     from trio_ws.protocol.deflate import Deflater
@@ -35,7 +23,6 @@ __all__ = ["CompiledDecoder", "CompiledEncoder", "compiled_plain_message"]
 
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_BINARY: Final = FIN | BINARY
-_WHOLE_CONTROL: Final = (FIN | CLOSE, FIN | PING, FIN | PONG)
 
 
 class CompiledDecoder(Decoder):
@@ -74,25 +61,6 @@ class CompiledDecoder(Decoder):
             del out[before:]
             return 0
         return position
-
-    def _step(self, data: bytes | bytearray | memoryview, position: int, out: list[Item]) -> int:
-        """Do as `Decoder._step`; for a control frame that is whole, and has nothing wrong in its header, at once."""
-        if self._head or self._in_payload:
-            return super()._step(data, position, out)
-        begin = bytes(data[position : position + START_SIZE + KEY_SIZE])
-        masked = self._masked
-        start = START_SIZE + KEY_SIZE if masked else START_SIZE
-        if len(begin) < start or begin[0] not in _WHOLE_CONTROL:
-            return super()._step(data, position, out)
-        size = begin[1] ^ masked
-        end = position + start + size
-        if size > MAX_CONTROL_SIZE or size == 1 or end > len(data):  # of one byte: maybe half a close code
-            return super()._step(data, position, out)
-        payload = data[position + start : end]
-        self._control = apply_mask(payload, begin[START_SIZE:]) if masked else bytes(payload)
-        self._opcode = begin[0] & OPCODE_BITS
-        out.append(self._control_item())
-        return end
 
     def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         position, self.budget = parse(data, position, out, stop, self.budget, self._masked, self._max_message_size)

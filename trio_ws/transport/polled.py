@@ -27,16 +27,16 @@ _ABOUT_READING: Final = READABLE | DEPARTED | BROKEN
 _buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read buffer")
 
 
-def shared_buffer() -> memoryview:
-    """Return the buffer of this run of Trio: what is read is parsed before anything else is, so one does for all.
+def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryview:
+    """Return the buffer of a kind of this run of Trio: what is in it is parsed before anything else is, so one does.
 
     Each client has a watcher of its own, and there may be thousands.
     """
     try:
-        return _buffer.get()
+        return kind.get()
     except LookupError:
         buffer = memoryview(bytearray(BUFFER_BYTES))
-        _buffer.set(buffer)
+        kind.set(buffer)
         return buffer
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.awake import AWAKE
+from trio_ws.awake import Alarm
 from trio_ws.transport.polled import shared_buffer
 from trio_ws.transport.readiness import Readiness, make_readiness
 
@@ -40,7 +40,7 @@ class Poller:
         """Steps of TLS handshakes in this turn."""
         self._transports: dict[int, PollerTransport] = {}
         self._corked: list[PollerTransport] = []
-        self._flusher: trio.lowlevel.Task | None = None
+        self._flusher = Alarm()
 
     @staticmethod
     def available() -> bool:
@@ -60,9 +60,7 @@ class Poller:
     def cork(self, transport: PollerTransport) -> None:
         """Flush `transport` at the end of this scheduler turn."""
         self._corked.append(transport)
-        if self._flusher is not None:
-            flusher, self._flusher = self._flusher, None
-            trio.lowlevel.reschedule(flusher, AWAKE)
+        self._flusher.wake()
 
     # Ctrl-C strikes whatever code runs: not here, where all connections would lose their way to the network.
     @trio.lowlevel.enable_ki_protection
@@ -101,8 +99,7 @@ class Poller:
         """Run once in each scheduler turn after one in which something was held back."""
         while True:
             if not self._corked:
-                self._flusher = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._forget_flusher)
+                await self._flusher.sleep()
             else:
                 await trio.lowlevel.checkpoint()  # one that has more to do than its share of a turn came again
             corked, self._corked = self._corked, []
@@ -112,7 +109,3 @@ class Poller:
                 except Exception:
                     transport.give_up()
             del corked, transport  # many may be closed by now, and the next turn may be far
-
-    def _forget_flusher(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-        self._flusher = None
-        return trio.lowlevel.Abort.SUCCEEDED

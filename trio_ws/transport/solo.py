@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.awake import AWAKE
+from trio_ws.awake import Alarm
 from trio_ws.transport.polled import shared_buffer
 from trio_ws.transport.readiness import DEPARTED, READABLE, WRITABLE, make_readiness
 
@@ -23,30 +23,6 @@ __all__ = ["Solo"]
 _ABOUT_READING: Final = READABLE | DEPARTED
 MISSES: Final = 16
 """Messages that our own task reads after the one who receives was not back in time: the attempt costs a turn."""
-
-
-class _Alarm:
-    """One task sleeps until another wakes it."""
-
-    __slots__ = ("_sleeper",)
-
-    def __init__(self) -> None:
-        self._sleeper: trio.lowlevel.Task | None = None
-
-    async def sleep(self) -> None:
-        """Sleep until `wake`."""
-        self._sleeper = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-
-    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-        self._sleeper = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def wake(self) -> None:
-        """Wake the one who sleeps, if there is one."""
-        sleeper, self._sleeper = self._sleeper, None
-        if sleeper is not None:
-            trio.lowlevel.reschedule(sleeper, AWAKE)
 
 
 class Solo:
@@ -66,13 +42,13 @@ class Solo:
         self._fd = -1  # while nothing is to be watched
         self._wanted = 0
         self._waits_for = -1  # the descriptor that our task waits for, or the one who receives in its place
-        self._idle = _Alarm()  # our task sleeps here while there is nothing to wait for
+        self._idle = Alarm()  # our task sleeps here while there is nothing to wait for
         self._handed_over = False
         self._misses = 0
         self._nursery: trio.Nursery | None = None
         self._writer = False  # the second task is there
         self._corked = False
-        self._flusher = _Alarm()
+        self._flusher = Alarm()
 
     @property
     def readiness(self) -> Solo:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.transport.outbox import WRITE_BYTES
-from trio_ws.transport.polled import BUFFER_BYTES, PollerTransport
+from trio_ws.transport.polled import BUFFER_BYTES, PollerTransport, shared_buffer
 from trio_ws.transport.readiness import WRITABLE
 from trio_ws.transport.secured import RECORD_BYTES
 
@@ -37,16 +37,6 @@ OWED_BYTES: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
 
 _plain: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws TLS buffer")
-
-
-def _shared_plain() -> memoryview:
-    """Return the buffer for plaintext of this run of Trio: what is decrypted is parsed before anything else is."""
-    try:
-        return _plain.get()
-    except LookupError:
-        plain = memoryview(bytearray(BUFFER_BYTES))
-        _plain.set(plain)
-        return plain
 
 
 class TLSTransport(PollerTransport):
@@ -82,7 +72,7 @@ class TLSTransport(PollerTransport):
         self._incoming = secured.incoming
         self._outgoing = secured.outgoing
         self._tls = secured.tls
-        self._plain = _shared_plain()
+        self._plain = shared_buffer(_plain)
         self._shaken = secured.shaken
         self._cipher = _NOTHING  # encrypted, and waiting for the socket
         self._sealed = 0  # the beginning of the outbox that is in `_cipher`
