@@ -291,10 +291,13 @@ async def test_nothing_acknowledged_is_lost_or_doubled_when_redis_is_killed_thre
     await figures(3000, kills=3)
 
 
+async def test_the_one_order_for_all_is_kept_when_redis_is_killed_three_times() -> None:
+    check_order(await figures(3000, kills=3, local_after=None))
+
+
 @pytest.mark.soak
 async def test_nothing_is_lost_or_doubled_when_redis_is_killed_thirty_times() -> None:
     await figures(30_000, kills=30)
-    check_order(await figures(3000, kills=3, local_after=None))
 
 
 async def figures(count: int, kills: int, local_after: float | None = 1.0) -> dict[str, Any]:
