@@ -22,7 +22,7 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz codec instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test sanitize fuzz house codec instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -105,6 +105,9 @@ $(BENCH_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) benchmarks/requirements.
 
 bench: $(BENCH_INSTALLED) ## measure us and our peers, in a quarter of an hour; ARGS='--quick', '--help', ...
 	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+house: $(INSTALLED) ## measure the structure and the prose of the package
+	$(RUN) tools/measure.py $(ARGS)
 
 deflate: $(INSTALLED) ## measure compression: processor time, sizes, memory per connection
 	$(RUN) benchmarks/compression.py
