@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import mimetypes
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 import attrs
 import trio
 
+from trio_ws.codec import to_json
 from trio_ws.service import Response
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _response(content: Any) -> Response:
         case bytes():
             return Response(headers=(("Content-Type", "application/octet-stream"), *_SAFE_HEADERS), body=content)
         case dict() | list():
-            body = json.dumps(content, ensure_ascii=False).encode()
+            body = to_json(content).encode()
             return Response(headers=(("Content-Type", "application/json"), *_SAFE_HEADERS), body=body)
         case other:
             raise TypeError(f"a page is str, bytes, dict, list or Response, not {type(other).__name__}")
