@@ -49,7 +49,7 @@ def test_a_lone_surrogate_is_sent_as_its_escape(text: str, sent: str) -> None:
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "[1e309]", '{"a": 1E+400}', "9" * 400 + ".0", "NaN", "Infinity"])
 def test_a_number_that_no_float_holds_is_refused(text: str) -> None:
-    with pytest.raises(InvalidMessage, match="not JSON: .*(beyond the range|not in JSON)") as caught:
+    with pytest.raises(InvalidMessage, match=r"not JSON: .*(beyond the range|not in JSON)") as caught:
         from_json(text)
     assert len(str(caught.value)) < 80
     assert caught.value.message == text

@@ -27,6 +27,7 @@ LAYERS = {
     "url": 0,
     "protocol": 1,
     "awake": 2,
+    "background": 2,
     "channel": 2,
     "client": 2,
     "closing": 2,
@@ -104,6 +105,7 @@ RULES = {
 # The application layer sees a WebSocket and the server that runs it, never the transport underneath. Rooms offer
 # prepared messages to channels, the interface that every kind of connection has.
 FACES_OF_L2 = {
+    "background",
     "channel",  # an interface
     "codec",
     "disconnect",

@@ -17,6 +17,7 @@ from trio_ws.app.everyone import Everyone
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.responder import AppResponder
 from trio_ws.app.router import Router
+from trio_ws.background import open_background
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
@@ -281,7 +282,7 @@ class App(Router):
         self.check_pending()
         self._table = self.checked_routes()
         lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
-        async with self._rooms.running(), trio.open_nursery() as nursery:
+        async with self._rooms.running(), open_background() as nursery:
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
@@ -289,7 +290,6 @@ class App(Router):
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None
-            nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
         self,
