@@ -69,6 +69,7 @@ LAYERS = {
     "__main__": 4,
     "asgi": 4,
     "cli": 4,
+    "logconfig": 4,
     "process": 4,
     "reload": 4,
     "supervisor": 4,
@@ -98,7 +99,7 @@ RULES = {
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
-    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio"}, set()),
+    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio", "yaml"}, set()),
     5: Rule({0, 1, 2, 3, 4}, set(), set()),
 }
 
