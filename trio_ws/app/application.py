@@ -22,6 +22,7 @@ from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.instruments import Instrument, Instruments, instruments_of
+from trio_ws.request import current_root_path
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -227,7 +228,7 @@ class App(Router):
         await self.everyone.tell(message)
 
     def url_for(self, name: str, /, **parameters: Any) -> str:
-        """Return the path of a route, with its parameters filled in.
+        """Return a route's path, its parameters filled in, below the `root_path` of the request that this runs for.
 
         Args:
             name: the route's `name=`, else the name of its function.
@@ -239,7 +240,7 @@ class App(Router):
         """
         for route in self.routes():
             if route.name == name:
-                return route.pattern.build(**parameters)
+                return current_root_path.get() + route.pattern.build(**parameters)
         raise LookupError(f"no route is named {name!r}")
 
     # --- running -------------------------------------------------------------------------------------------------

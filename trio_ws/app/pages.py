@@ -97,7 +97,7 @@ class Pages:
 
     async def answer(self, request: Request) -> Response:
         """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many."""
-        path = request.url.raw_path
+        path = request.raw_path
         page = self._pages.get(path)
         if page is not None:
             return await _made(page, request)
@@ -109,7 +109,8 @@ class Pages:
         # "//host" in a Location would lead to another host.
         if other in self._pages and not other.startswith("//"):
             query = request.url.query
-            return Response(status=307, headers={"Location": f"{other}?{query}" if query else other})
+            target = f"{request.root_path}{other}"
+            return Response(status=307, headers={"Location": f"{target}?{query}" if query else target})
         return NOT_FOUND
 
 
@@ -133,7 +134,7 @@ def _response(content: Any) -> Response:
         case bytes():
             return Response(headers=(("Content-Type", "application/octet-stream"), *_SAFE_HEADERS), body=content)
         case dict() | list():
-            body = to_json(content).encode()
+            body = to_json(content, spaced=True).encode()
             return Response(headers=(("Content-Type", "application/json"), *_SAFE_HEADERS), body=body)
         case other:
             raise TypeError(f"a page is str, bytes, dict, list or Response, not {type(other).__name__}")

@@ -16,9 +16,10 @@ import trio
 from trio_ws.asgi.conversation import Conversation
 from trio_ws.asgi.lifespan import answer, beside
 from trio_ws.asgi.page import PageCall
-from trio_ws.asgi.scope import read_request
+from trio_ws.asgi.scope import read_request, root_path_of
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.protocol.request import BadRequest
+from trio_ws.request import current_root_path
 from trio_ws.settings import Settings
 from trio_ws.statistics import Statistics, Tally
 
@@ -85,6 +86,7 @@ class Bridge:
         """
         if scope["type"] != "lifespan":
             _check_trio()
+            current_root_path.set(root_path_of(scope))
         match scope["type"]:
             case "lifespan":
                 await answer(self._lifespan(scope), receive, send)
