@@ -84,12 +84,18 @@ class Bridge:
             ValueError: ASGI has no such kind of call that we know.
             RuntimeError: the server does not run on Trio; at the startup it is told so.
         """
-        if scope["type"] != "lifespan":
-            _check_trio()
-            current_root_path.set(root_path_of(scope))
+        if scope["type"] == "lifespan":
+            await answer(self._lifespan(scope), receive, send)
+            return
+        _check_trio()
+        token = current_root_path.set(root_path_of(scope))
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            current_root_path.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
-            case "lifespan":
-                await answer(self._lifespan(scope), receive, send)
             case "http" | "websocket" if self._fallback is not None and not self._knows(scope):
                 await self._fallback(scope, receive, send)
             case "http":
