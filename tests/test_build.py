@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.services import COMPILER
 
 ROOT = Path(__file__).parents[1]
 EXTENSION = "trio_ws/protocol/_speedups"
@@ -18,7 +19,7 @@ NO_COMPILER = {"CC": "false"}
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the compiler is chosen with CC")
-has_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler here")
+has_compiler = pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
 
 
 def build(tmp_path: Path, kind: str, **environment: str) -> subprocess.CompletedProcess[str]:
