@@ -91,6 +91,21 @@ trio.run(lambda: serve_websocket(wrong, listeners=[sock]))
             process.finish(command, None, 60)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the load generator waits with epoll, which only Linux has")
+@pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
+def test_a_measurement_lasts_until_there_is_a_message(module, tmp_path):
+    """However short its time is, and however busy the machine: nothing came back in 0.05 s, at times."""
+    load = module("load").build(tmp_path)
+    with module("process").running([sys.executable, str(BENCHMARKS / "servers" / "ours.py")], None) as where:
+        for mode in ("echo", "broadcast", "churn"):
+            command = [str(load.path), mode, "--port", str(where.port), "--seconds", "0", "--warmup", "0"]
+            if mode == "broadcast":
+                command += ["--connections", "3"]
+            figures = module("process").finish([*command, "--limit", "60"], None, 70)
+            assert figures["messages"] >= 1
+            assert figures["seconds"] > 0
+
+
 # --- what it is made of --------------------------------------------------------------------------------------------
 
 
