@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import services
 from support.differences import mark_differences
+from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol
 from support.redis import coredis_is_collected
 
-__all__ = ["coredis_is_collected"]
+__all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_protocol"]
 
 # A deadline or a complaint about slow generation would measure the machine, not the library.
 settings.register_profile(
