@@ -431,6 +431,8 @@ async def test_a_connection_that_is_over_keeps_its_descriptor_until_the_next_pin
         async with plain_hypercorn(application(app), websocket_ping_interval=interval) as port:
             before = _sockets()
             _, peer = await dial(port, "http1")
+            if interval is not None:
+                assert await peer.next() == ("ping", b"")
             await peer.leave()
             await app.over.wait()
             while len(_sockets() - before) > kept:
