@@ -37,6 +37,7 @@ LAYERS = {
     "dial": 2,
     "direct": 2,
     "disconnect": 2,
+    "download": 2,
     "draining": 2,
     "engine": 2,
     "events": 2,
