@@ -153,7 +153,7 @@ class App(Router):
         self._pages.add(path, page if callable(page) else Path(page))
 
     def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
-        """Answer plain GETs below `prefix` with the files in `folder`.
+        """Answer plain GETs below `prefix` with the files in `folder`, but for those whose names begin with a dot.
 
         Raises:
             ValueError: the prefix does not begin with a slash.
