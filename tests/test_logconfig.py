@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,6 +166,17 @@ def test_yaml_without_its_library_says_what_is_missing(tmp_path: Path, monkeypat
     (tmp_path / "a.yaml").write_text("root: {}")
     with pytest.raises(LogConfigError, match="PyYAML"):
         read(str(tmp_path / "a.yaml"))
+
+
+def test_yaml_is_read_where_its_library_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON is YAML, and stands in for it here."""
+    library = SimpleNamespace(safe_load=json.loads, YAMLError=json.JSONDecodeError)
+    monkeypatch.setitem(sys.modules, "yaml", library)
+    (tmp_path / "a.yml").write_text(json.dumps(DICTIONARY))
+    assert read(str(tmp_path / "a.yml")) == DICTIONARY
+    (tmp_path / "a.yml").write_text("{")
+    with pytest.raises(LogConfigError, match="cannot read"):
+        read(str(tmp_path / "a.yml"))
 
 
 APP = """

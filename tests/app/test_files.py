@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from email.utils import formatdate
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Timeouts
-from trio_ws.app.files import PIECE_BYTES, FileChanged, type_of
+from trio_ws.app.files import PIECE_BYTES, FileChanged, file_answer, type_of
+from trio_ws.headers import Headers
 from trio_ws.service import Streamed
 
 CONTENT = bytes(range(256)) * 4
@@ -143,6 +145,28 @@ async def test_a_shutdown_lets_a_body_end_within_the_grace(autojump_clock) -> No
             body += await rest_of(stream)
             assert (body == 1_000_000) is whole
         assert source.closed.is_set()
+
+
+async def test_a_file_that_changes_before_it_is_sent_is_not_sent(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(LARGE)
+    answer = await file_answer(path, Headers(), allowed=lambda _: True)
+    assert isinstance(answer, Streamed)
+    path.write_bytes(LARGE[1:])
+    with pytest.raises(FileChanged, match="has changed"):
+        await anext(answer.pieces())
+
+
+async def test_a_file_that_becomes_shorter_while_it_is_sent_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(LARGE)
+    answer = await file_answer(path, Headers(), allowed=lambda _: True)
+    assert isinstance(answer, Streamed)
+    async with aclosing(answer.pieces()) as pieces:
+        assert len(await anext(pieces)) == PIECE_BYTES
+        os.truncate(path, PIECE_BYTES)
+        with pytest.raises(FileChanged, match="shorter"):
+            await anext(pieces)
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------

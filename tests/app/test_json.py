@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
 from http.cookies import SimpleCookie
 from typing import Any
 
+import attrs
 import pytest
 from pydantic import BaseModel
 
 from trio_ws import App, BlockingWebSocket, ConnectionRejected, Ok, Sessions, WebSocket, WebSocketDisconnect
+from trio_ws.app.replies import NotAReply, encode_reply
 from trio_ws.codec import MAX_DEPTH
 
 TAKEN = [
@@ -181,3 +185,28 @@ async def test_a_page_of_json_is_utf_8(text: str) -> None:
     app.page("/data", lambda _: [json.loads(text)])
     async with app.test_client() as client:
         assert (await client.get("/data")).json() == [json.loads(text)]
+
+
+@attrs.frozen
+class Attributes:
+    content: Any
+
+
+@dataclasses.dataclass
+class Data:
+    content: Any
+
+
+@pytest.mark.parametrize("kind", [Attributes, Data, Box, lambda content: {"content": content}])
+def test_a_lone_surrogate_in_a_key_is_sent_whatever_holds_it(kind: Any) -> None:
+    when = datetime.date(2026, 1, 2)
+    value = {"\ud83d": [kind(content=when), kind(content=kind(content={"\udc00": when}))]}
+    inner = {"content": {"content": {"\udc00": "2026-01-02"}}}
+    text = encode_reply(Ok(value), "json")
+    assert isinstance(text, str)
+    assert json.loads(text) == {"statusCode": 200, "body": {"\ud83d": [{"content": "2026-01-02"}, inner]}}
+
+
+def test_what_is_no_reply_beside_a_lone_surrogate_is_none() -> None:
+    with pytest.raises(NotAReply, match="no reply"):
+        encode_reply({"\ud83d": object()}, "json")
