@@ -167,10 +167,12 @@ class Opening:
         outbox = transport.outbox
         while outbox.full:
             waiting = outbox.size
-            with trio.move_on_after(patience):
+            with trio.move_on_after(patience) as scope:
                 await self._wait()
-            if outbox.size == waiting:
-                return False
+            if scope.cancelled_caught:
+                await trio.lowlevel.checkpoint()  # a loop that was held up sees only now what the network takes
+                if outbox.size == waiting:
+                    return False
         await trio.lowlevel.checkpoint()
         return not outbox.closed
 

@@ -117,6 +117,21 @@ async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(autojum
         assert source.asked < 30
 
 
+async def test_what_a_held_up_loop_has_not_seen_yet_counts_as_progress(mock_clock) -> None:
+    """The deadline passes in the turn in which the client's reading arrives: it is looked at again."""
+    source = Source(1000)
+    async with source.app.test_client(timeout=1000) as client, client._listener.connect() as stream:
+        body = await asking(stream)
+        for _ in range(10):
+            await wait_all_tasks_blocked()
+            data = await stream.receive_some(30_000)
+            body += len(data)
+            mock_clock.jump(40)
+            assert data
+        mock_clock.autojump_threshold = 0
+        assert body + await rest_of(stream) == 10_000_000
+
+
 async def test_a_client_that_leaves_ends_the_making(autojump_clock) -> None:
     source = Source(1000)
     async with source.app.test_client() as client:
