@@ -58,14 +58,20 @@ demo: $(INSTALLED) ## run the chat example; Ctrl-C ends it
 		*) exec $(RUN) examples/chat/app.py ;; \
 	esac
 
-test: $(INSTALLED) ## run the tests; branch coverage must reach the gate in pyproject.toml
+# Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
+test: $(INSTALLED) ## run the tests; branch coverage has a gate where all that they start is installed
 ifeq ($(COVERAGE),no)
 	$(RUN) -m pytest $(ARGS)
 else
 	@$(RUN) -m coverage erase
 	$(RUN) -m coverage run --parallel-mode -m pytest $(ARGS)
 	@$(RUN) -m coverage combine -q
-	$(RUN) -m coverage report
+	@missing=$$($(RUN) tests/support/services.py); \
+	if [ -z "$$missing" ]; then $(RUN) -m coverage report; else \
+		$(RUN) -m coverage report --fail-under=0; \
+		echo "Not tested here, so the coverage has no gate (.ci/run installs what is missing, where it can):"; \
+		echo "$$missing" | sed 's/^/  /'; \
+	fi
 endif
 
 # A copy of the package with an extension of its own. Leaks are not looked for here, as the interpreter itself has

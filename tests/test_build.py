@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.services import COMPILER
 
 import trio_ws
 
@@ -21,7 +22,7 @@ NO_COMPILER = {"CC": "false"}
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the compiler is chosen with CC")
-has_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler here")
+has_compiler = pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
 
 
 def build(tmp_path: Path, kind: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -27,6 +27,7 @@ LAYERS = {
     "url": 0,
     "protocol": 1,
     "awake": 2,
+    "background": 2,
     "channel": 2,
     "client": 2,
     "closing": 2,
@@ -36,6 +37,7 @@ LAYERS = {
     "dial": 2,
     "direct": 2,
     "disconnect": 2,
+    "download": 2,
     "draining": 2,
     "engine": 2,
     "events": 2,
@@ -68,6 +70,7 @@ LAYERS = {
     "__main__": 4,
     "asgi": 4,
     "cli": 4,
+    "logconfig": 4,
     "process": 4,
     "reload": 4,
     "supervisor": 4,
@@ -97,13 +100,14 @@ RULES = {
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
-    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio"}, set()),
+    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio", "yaml"}, set()),
     5: Rule({0, 1, 2, 3, 4}, set(), set()),
 }
 
 # The application layer sees a WebSocket and the server that runs it, never the transport underneath. Rooms offer
 # prepared messages to channels, the interface that every kind of connection has.
 FACES_OF_L2 = {
+    "background",
     "channel",  # an interface
     "codec",
     "disconnect",

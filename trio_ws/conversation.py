@@ -5,6 +5,7 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -14,6 +15,7 @@ import trio
 from trio_ws.channel import Gate
 from trio_ws.codes import CloseCode
 from trio_ws.connection import Connection
+from trio_ws.download import send_answer, send_body
 from trio_ws.errors import WebSocketDisconnect
 from trio_ws.lifecycle import Lifecycle
 from trio_ws.log import ConnectionLog
@@ -26,7 +28,7 @@ from trio_ws.protocol.origin import origin_allowed
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http, is_upgrade
 from trio_ws.protocol.response import response
 from trio_ws.request import Request
-from trio_ws.service import Response, Service
+from trio_ws.service import Response, Service, Streamed
 from trio_ws.settings import Settings, compression_of
 from trio_ws.websocket import WebSocket
 
@@ -238,7 +240,12 @@ class Conversation(Lifecycle, Gate):
         deadline = self._house.late.deadline(self)
         with trio.CancelScope(deadline=deadline) as self._paging:
             self._opening.call_when_left(self._paging.cancel)
-            self._answer(await self._page(head), head_only=head.method == "HEAD")
+            page = await self._page(head)
+            self._answer(page, head_only=head.method == "HEAD")
+            if isinstance(page, Streamed) and head.method != "HEAD":
+                self._paging.deadline = deadline = math.inf  # it was made in time
+                patience = self._house.settings.timeouts.send_timeout
+                await send_body(self._opening, self._transport, page, patience=patience)
         if self._paging.cancelled_caught and trio.current_time() >= deadline:
             raise BadRequest(503, "the page took longer than open_timeout")
 
@@ -308,7 +315,7 @@ class Conversation(Lifecycle, Gate):
     def _send(self, answer: Response, *, head_only: bool = False) -> None:
         if self._asked is None and not self.status:
             self.status = answer.status
-        self._opening.refuse(self._transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
+        send_answer(self._opening, self._transport, answer, head_only=head_only)
 
     # --- the answer to a request for a WebSocket -----------------------------------------------------------------
 
@@ -380,7 +387,7 @@ class Conversation(Lifecycle, Gate):
         """
         if self.connection is not None:
             self.connection.drain(code, reason, patience)
-        elif self._leaving is None:
+        elif self._leaving is None and not self._opening.answered:
             self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
 
     def _refuse_now(self, status: int, message: str, headers: HeaderSource = ()) -> None:

@@ -5,10 +5,11 @@ Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.headers import Headers, HeaderSource
 
 __all__ = [
     "BackplaneError",
@@ -30,9 +31,6 @@ __all__ = [
     "WebSocketError",
     "WebSocketException",
 ]
-
-HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
-"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once."""
 
 ConnectPhase: TypeAlias = Literal["url", "dns", "tcp", "proxy", "tls", "handshake"]
 """Where an attempt to connect failed."""
@@ -177,14 +175,14 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
 
     Attributes:
         status: the HTTP status.
-        headers: the answer's headers as pairs, in order.
+        headers: the answer's headers.
         body: at most the first 64 KiB of the answer's body.
     """
 
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"") -> None:
         super().__init__("handshake", f"the server answered with HTTP status {status}")
         self.status = status
-        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
+        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
 
 

@@ -38,13 +38,13 @@ class Opening:
     """
 
     __slots__ = (
-        "_answered",
         "_early",
         "_head",
         "_on_left",
         "_problem",
         "_reader",
         "_waiter",
+        "answered",
         "left",
         "network_over",
     )
@@ -58,7 +58,8 @@ class Opening:
         self._head: RequestHead | None = None
         self._problem: BadRequest | None = None
         self._early = b""
-        self._answered = False
+        self.answered: bool = False
+        """Whether the last answer has been sent, or its head."""
         self._on_left: Callable[[], None] | None = None
         self._waiter: Task | None = None  # the conversation's task, while it waits for a change
 
@@ -70,7 +71,7 @@ class Opening:
 
     def data_received(self, data: memoryview, _: float) -> None:
         """Take a part of the request, or keep what comes behind it."""
-        if self._answered or self._problem is not None:
+        if self.answered or self._problem is not None:
             return
         if self._head is not None:
             self._early += data
@@ -109,9 +110,9 @@ class Opening:
         Raises:
             BadRequest: it is none that can be answered with anything but an error.
         """
-        while self._head is None and self._problem is None and not self.left and not self._answered:
+        while self._head is None and self._problem is None and not self.left and not self.answered:
             await self._wait()
-        if self._answered:
+        if self.answered:
             return None
         if self._problem is not None:
             raise self._problem
@@ -136,15 +137,44 @@ class Opening:
 
     def refuse(self, transport: Transport, answer: bytes) -> None:
         """Send the last answer, unless there was one; what the client sends from now on is dropped."""
-        if self._answered:
-            return
-        self._answered = True
+        if self.begin(transport, answer):
+            transport.finish()
+
+    def begin(self, transport: Transport, head: bytes) -> bool:
+        """Send the head of the last answer, unless there was one; return whether its body may follow."""
+        if self.answered:
+            return False
+        self.answered = True
         self._early = b""
         self._problem = None  # its traceback knows this object
-        transport.write(answer)
-        transport.finish()
+        transport.write(head)
         transport.resume()
         self._wake()
+        return True
+
+    async def write(self, transport: Transport, piece: bytes, patience: float) -> bool:
+        """Send a piece of the last answer's body, and wait for room for another.
+
+        Args:
+            transport: of the client.
+            piece: of the body.
+            patience: seconds in which the network must take something of what waits for it.
+
+        Returns:
+            False if it takes nothing any more.
+        """
+        transport.write(piece)
+        outbox = transport.outbox
+        while outbox.full:
+            waiting = outbox.size
+            with trio.move_on_after(patience) as scope:
+                await self._wait()
+            if scope.cancelled_caught:
+                await trio.lowlevel.checkpoint()  # a loop that was held up sees only now what the network takes
+                if outbox.size == waiting:
+                    return False
+        await trio.lowlevel.checkpoint()
+        return not outbox.closed
 
     async def linger(self, outbox: Outbox, patience: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.

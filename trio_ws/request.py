@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from trio_ws.headers import Headers, parse_cookies
 from trio_ws.url import URL, QueryParameters
 
-__all__ = ["Address", "Request"]
+__all__ = ["Address", "Request", "current_root_path"]
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 Address: TypeAlias = "tuple[str, int] | str | None"
 """Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
+
+current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", default="")
+"""The `root_path` of the request that the current task, or thread, is about."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 """The path parameters of every request without any."""
@@ -26,15 +31,26 @@ class Request:
 
     Args:
         method: "GET" or "HEAD".
-        target: path and query as they came, percent-encoded.
+        target: path and query, percent-encoded, below `root_path`.
         headers: as they came.
         client: the address of the peer.
         secure: whether it came over TLS.
         subprotocols: what the client offers, its favourite first.
         path_parameters: taken from the path by the route, converted.
+        root_path: where an ASGI server or application has mounted the application, percent-encoded; "" at the root.
     """
 
-    __slots__ = ("_url", "client", "headers", "method", "path_parameters", "secure", "subprotocols", "target")
+    __slots__ = (
+        "_url",
+        "client",
+        "headers",
+        "method",
+        "path_parameters",
+        "root_path",
+        "secure",
+        "subprotocols",
+        "target",
+    )
 
     def __init__(
         self,
@@ -46,6 +62,7 @@ class Request:
         secure: bool = False,
         subprotocols: tuple[str, ...] = (),
         path_parameters: Mapping[str, Any] | None = None,
+        root_path: str = "",
     ) -> None:
         self.method: str = method
         self.target: str = target
@@ -56,20 +73,26 @@ class Request:
         self.subprotocols: tuple[str, ...] = subprotocols
         self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters)) if path_parameters else _NONE
         """What the route took from the path."""
+        self.root_path: str = root_path
         self._url: URL | None = None
 
     @property
     def url(self) -> URL:
-        """The full URL of the request, from its target and its Host header."""
+        """The full URL of the request, from its Host header, `root_path` and target."""
         if self._url is None:
             host = self.headers.get("host", "localhost")
-            self._url = URL.of_request(host, self.target, secure=self.secure)
+            self._url = URL.of_request(host, self.root_path + self.target, secure=self.secure)
         return self._url
 
     @property
+    def raw_path(self) -> str:
+        """The path below `root_path`, percent-encoded: what routes match."""
+        return self.target.partition("?")[0]
+
+    @property
     def path(self) -> str:
-        """The path, decoded."""
-        return self.url.path
+        """The path below `root_path`, decoded."""
+        return unquote(self.raw_path)
 
     @property
     def query_parameters(self) -> QueryParameters:
@@ -96,6 +119,7 @@ class Request:
             secure=self.secure,
             subprotocols=self.subprotocols,
             path_parameters=parameters,
+            root_path=self.root_path,
         )
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trio_ws.config import Compression, Limits, Timeouts
     from trio_ws.errors import HeaderSource
 
-__all__ = ["Handler", "Response", "Service"]
+__all__ = ["Handler", "Response", "Service", "Streamed"]
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
 
@@ -69,3 +69,13 @@ class Response:
     status: int = 200
     headers: HeaderSource = ()
     body: bytes = b""
+
+
+@attrs.frozen(kw_only=True)
+class Streamed(Response):
+    """An HTTP answer whose body is made while it is sent, as fast as the client takes it."""
+
+    length: int
+    """Bytes of the body."""
+    pieces: Callable[[], AsyncGenerator[bytes, None]]
+    """Called when the body is to be sent: yields it, each piece when there is room for it. It is closed at the end."""

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 import trio
 
-PROGRAM = shutil.which("redis-server")
-needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
+from support import services
+
+PROGRAM = services.REDIS.program
+needs_redis = pytest.mark.skipif(PROGRAM is None, reason=services.REDIS.reason)
 
 # A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
 # `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So modules in which connections

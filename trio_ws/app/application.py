@@ -17,10 +17,12 @@ from trio_ws.app.everyone import Everyone
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.responder import AppResponder
 from trio_ws.app.router import Router
+from trio_ws.background import open_background
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.instruments import Instrument, Instruments, instruments_of
+from trio_ws.request import current_root_path
 from trio_ws.rooms import Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -151,7 +153,7 @@ class App(Router):
         self._pages.add(path, page if callable(page) else Path(page))
 
     def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
-        """Answer plain GETs below `prefix` with the files in `folder`.
+        """Answer plain GETs below `prefix` with the files in `folder`, but for those whose names begin with a dot.
 
         Raises:
             ValueError: the prefix does not begin with a slash.
@@ -226,7 +228,7 @@ class App(Router):
         await self.everyone.tell(message)
 
     def url_for(self, name: str, /, **parameters: Any) -> str:
-        """Return the path of a route, with its parameters filled in.
+        """Return a route's path, its parameters filled in, below the `root_path` of the request that this runs for.
 
         Args:
             name: the route's `name=`, else the name of its function.
@@ -238,7 +240,7 @@ class App(Router):
         """
         for route in self.routes():
             if route.name == name:
-                return route.pattern.build(**parameters)
+                return current_root_path.get() + route.pattern.build(**parameters)
         raise LookupError(f"no route is named {name!r}")
 
     # --- running -------------------------------------------------------------------------------------------------
@@ -281,7 +283,7 @@ class App(Router):
         self.check_pending()
         self._table = self.checked_routes()
         lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
-        async with self._rooms.running(), trio.open_nursery() as nursery:
+        async with self._rooms.running(), open_background() as nursery:
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
@@ -289,7 +291,6 @@ class App(Router):
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None
-            nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from trio_ws.request import Address
     from trio_ws.settings import Settings
 
-__all__ = ["Application", "Event", "Receive", "Scope", "Send", "check_offers", "check_origin", "read_request"]
+__all__ = [
+    "Application",
+    "Event",
+    "Receive",
+    "Scope",
+    "Send",
+    "check_offers",
+    "check_origin",
+    "read_request",
+    "root_path_of",
+]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -37,14 +47,14 @@ _SAFE: Final = "/:@!$&'()*+,;=~-._"
 
 
 def read_request(scope: Scope, settings: Settings) -> Request:
-    """Return the request that an `http` or `websocket` scope describes, its path relative to the `root_path`.
+    """Return the request that an `http` or `websocket` scope describes, its target relative to the `root_path`.
 
     Who the client is, `trusted_proxies` may say.
 
     Raises:
         BadRequest: its Host, its path or its method is none that we answer.
     """
-    target = _path(scope)
+    root_path, target = _paths(scope)
     query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
@@ -62,19 +72,28 @@ def read_request(scope: Scope, settings: Settings) -> Request:
         client=client,
         secure=secure,
         subprotocols=tuple(scope.get("subprotocols", ())),
+        root_path=root_path,
     )
 
 
 _FRAMING: Final = ("content-length", "transfer-encoding")
 
 
-def _path(scope: Scope) -> str:
+def root_path_of(scope: Scope) -> str:
+    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root."""
+    return quote(scope.get("root_path", "").rstrip("/"), _SAFE)
+
+
+def _paths(scope: Scope) -> tuple[str, str]:
+    """Return the `root_path` and the path below it; servers and proxies differ in whether they took it off."""
     raw = scope.get("raw_path")
     path: str = quote(scope["path"], _SAFE) if raw is None else raw.decode("latin-1")
-    root = quote(scope.get("root_path", "").rstrip("/"), _SAFE)
-    if root and f"{path}/".startswith(f"{root}/"):
-        return path[len(root) :] or "/"
-    return path
+    root = root_path_of(scope)
+    segments = path.split("/")
+    depth = root.count("/") + 1
+    if root and unquote("/".join(segments[:depth])) == unquote(root):  # "%c3" and "%C3" are the same
+        return root, "/" + "/".join(segments[depth:])
+    return root, path
 
 
 def _client(scope: Scope) -> Address:

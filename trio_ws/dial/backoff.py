@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
@@ -18,6 +18,7 @@ import attrs
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError, WebSocketDisconnect
+from trio_ws.headers import Headers
 
 __all__ = ["Backoff", "BackoffSettings", "should_reconnect"]
 
@@ -103,9 +104,9 @@ def _after_refusal(rejected: ConnectionRejected, now: Callable[[], float]) -> bo
     return rejected.status in _TEMPORARY_REFUSALS or rejected.status >= 500
 
 
-def _retry_after(headers: Iterable[tuple[str, str]], now: Callable[[], float]) -> float:
+def _retry_after(headers: Headers, now: Callable[[], float]) -> float:
     """Read `Retry-After` (RFC 9110 10.2.3): seconds or a date; 0 if there is none, or one that is past."""
-    value = next((value.strip() for name, value in headers if name.lower() == "retry-after"), "")
+    value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
         # Nine digits are 30 years; a longer number is not worth reading.
         seconds = float(value) if len(value) <= 9 else MAX_RETRY_AFTER

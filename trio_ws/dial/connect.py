@@ -194,7 +194,7 @@ async def _follow(target: _Target, way: _Way, progress: Progress) -> Dialled:
         answer = await _attempt(target, way, progress)
         if isinstance(answer, Dialled):
             return answer
-        refusal = ConnectionRejected(answer.status, answer.headers.pairs, answer.body)
+        refusal = ConnectionRejected(answer.status, answer.headers, answer.body)
         if answer.status not in REDIRECTS or way.max_redirects == 0 or way.stream is not None:
             raise refusal
         target = _redirected(target, way, answer)

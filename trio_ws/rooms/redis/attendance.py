@@ -55,7 +55,7 @@ class Attendance:
 
     def enter(self, room: str, member: Present) -> None:
         """See `Backplane.enter`."""
-        info = f"{next(self._numbers)} {to_json(dict(member.info))}"
+        info = f"{next(self._numbers)} {to_json(dict(member.info), wrapped=1)}"
         self._present.setdefault(room, {})[member.id] = info
         self._change(room, member.id, info)
 
@@ -89,7 +89,7 @@ class Attendance:
         for member, text in zip(texts[::2], texts[1::2], strict=True):
             number, _, info = text.decode().partition(" ")
             process = member.decode().partition("-")[0]
-            found.append((process, int(number), Present(member.decode(), from_json(info))))
+            found.append((process, int(number), Present(member.decode(), from_json(info, wrapped=1))))
         return tuple(present for _, _, present in sorted(found, key=lambda each: each[:2]))
 
     # --- over one link -------------------------------------------------------------------------------------------
