@@ -26,6 +26,7 @@ LAYERS = {
     "request": 0,
     "url": 0,
     "protocol": 1,
+    "admission": 2,
     "awake": 2,
     "channel": 2,
     "client": 2,

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.channel import Channel, Watcher
+from trio_ws.channel import Channel, Watcher, disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import WebSocketDisconnect
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
+    from trio_ws.errors import WebSocketDisconnect
     from trio_ws.inbox import Inbox
     from trio_ws.log import ConnectionLog
     from trio_ws.pings import Pings
@@ -300,8 +300,8 @@ class Closing(Channel):
             self.watcher.told()
         info = self.close_info
         if info is None:
-            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
-        return WebSocketDisconnect(info.code, info.reason)
+            return disconnect_of(self, CloseCode.ABNORMAL_CLOSURE)
+        return disconnect_of(self, info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trio_ws.channel import disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
+from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.log import ConnectionLog
 
 if TYPE_CHECKING:
@@ -177,5 +178,5 @@ class Handshake:
         if self._channel is not None:
             return self._channel
         if self._rejected:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "handshake rejected")
+            raise disconnect_of(self._gate, CloseCode.ABNORMAL_CLOSURE, "handshake rejected")
         raise LocalProtocolError("the connection is not accepted yet: call accept(), or use 'async with ws'")

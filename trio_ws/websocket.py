@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 import trio
 
@@ -14,7 +14,7 @@ from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
 from trio_ws.parts import MessageStream
-from trio_ws.verdict import Verdict, judge
+from trio_ws.verdict import Verdict, judge, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -28,12 +28,24 @@ if TYPE_CHECKING:
 __all__ = ["CaughtCodes", "Farewell", "WebSocket"]
 
 CaughtCodes: TypeAlias = "Collection[int] | Callable[[Iterable[object]], bool]"
-"""Close codes that count as a good end; the built-in `all` stands for every code."""
+"""Close codes that count as a good end; the built-in `all` stands for every code.
+
+Where 1000 does, a close frame without a code (1005) does, too: it is what a browser's `close()` sends."""
 
 Farewell: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code when it is over."""
 
 GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
+
+
+def is_good_code(code: int | None, caught: Collection[int]) -> bool:
+    """Say whether a close code is among `caught`, where 1005 counts as 1000 (RFC 6455 7.1.5).
+
+    Args:
+        code: None while the connection is open.
+        caught: close codes that count as a good end.
+    """
+    return code in caught or (code == CloseCode.NO_STATUS_RECEIVED and CloseCode.NORMAL_CLOSURE in caught)
 
 
 class WebSocket(Handshake):
@@ -364,7 +376,7 @@ class WebSocket(Handshake):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if not self.connected:
-            return isinstance(error, WebSocketDisconnect) and self._is_good(error.code)
+            return error is not None and self._is_good_end(error)
         match error:
             case None | Exception():
                 verdict = self._judge(error)
@@ -374,11 +386,17 @@ class WebSocket(Handshake):
         return False
 
     def _judge(self, error: Exception | None) -> Verdict:
-        return judge(error, connected=not self._departed, is_good=self._is_good, close_code_of=self._close_code_of)
+        return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
 
-    @property
-    def _departed(self) -> bool:
-        return self._channel is None or self._channel.departed
+    def _owns(self, error: BaseException) -> bool:
+        """Say whether an error tells of the end of this connection, not of another's."""
+        if not isinstance(error, WebSocketDisconnect) or error._origin is None:
+            return False
+        return error._origin is (self._gate if self._channel is None else self._channel.origin)
+
+    def _is_good_end(self, error: BaseException) -> bool:
+        """Say whether an error, or all of a group, tells of a good end of this connection."""
+        return all(self._owns(leaf) and self._is_good(cast("WebSocketDisconnect", leaf).code) for leaf in leaves(error))
 
     def _is_good(self, code: int) -> bool:
         if self._caught is all or not isinstance(self._caught, Collection):
@@ -386,7 +404,7 @@ class WebSocket(Handshake):
         if self.close_info is not None and self.close_info.by == "unknown":
             # It may have been a good end: who catches those is not to hear of an error whenever a client leaves.
             return any(each in self._caught for each in (code, *GOOD_CODES))
-        return code in self._caught
+        return is_good_code(code, self._caught)
 
     def __repr__(self) -> str:
         state = "open" if self.connected else str(self.close_info or "not accepted")

@@ -201,6 +201,8 @@ async def _answer_in_turn(
 async def _answer(channel: Channel, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
     """Call back with one message, and send what it is answered with."""
     channel.callbacks += 1
+    if channel.watcher is not None:
+        channel.watcher.reading()  # it has a callback's time, also if the peer left before it began
     try:
         try:
             body = _decode(message, callbacks)

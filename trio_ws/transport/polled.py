@@ -78,6 +78,8 @@ class PollerTransport(Transport):
         high_water: of the outbox, in bytes.
     """
 
+    closes_at_once = True
+
     __slots__ = (
         "_corked",
         "_dead",

@@ -80,6 +80,11 @@ class TLSTransport(PollerTransport):
         self._left = bool(self._incoming.pending)  # the receiver can be given more, or the end, without the socket
         self._over = False  # TLS has no more to give: the peer said so, or it failed
 
+    @property
+    def established(self) -> bool:
+        """Whether what is written can reach the peer: not before the handshake is done."""
+        return self._shaken
+
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read; what came with the answer to a client's handshake is there already."""
         super().start(nursery)
