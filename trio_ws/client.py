@@ -234,7 +234,11 @@ def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
-    disconnects, others = error.split(lambda each: websocket._owns(each))  # a method is none to Python 3.11
+
+    def own(each: BaseException) -> bool:  # Python 3.11 takes no method
+        return websocket._owns(each)
+
+    disconnects, others = error.split(own)
     if disconnects is not None and others is None:
         return _first_leaf(disconnects)
     return error.exceptions[0] if len(error.exceptions) == 1 else error

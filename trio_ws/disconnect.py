@@ -62,7 +62,7 @@ class DisconnectRule:
         "_why",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one for each part of the rule
         self,
         channel: Channel,
         scope: trio.CancelScope,
@@ -177,7 +177,7 @@ class DisconnectRule:
         at_work = self._channel.callbacks or (self._channel.reads and not self._told)
         if at_work and not self._scope.cancel_called:
             self._log.info(
-                "handler of %s was at work on a message, and cut off %.3f s after its peer left: when_peer_leaves is %r",
+                "handler of %s was at work on a message: cut off %.3f s after its peer left, by when_peer_leaves=%r",
                 trio.current_time() - self._left_time,
                 self._policy,
                 when_peer_leaves=self._policy,

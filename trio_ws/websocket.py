@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import trio
 
@@ -389,14 +389,17 @@ class WebSocket(Handshake):
         return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
 
     def _owns(self, error: BaseException) -> bool:
-        """Say whether an error tells of the end of this connection, not of another's."""
-        if not isinstance(error, WebSocketDisconnect) or error._origin is None:
-            return False
-        return error._origin is (self._gate if self._channel is None else self._channel.origin)
+        """Say whether an error, or all of a group, tells of the end of this connection, not of another's."""
+        origin = self._gate if self._channel is None else self._channel.origin
+        return origin is not None and all(
+            isinstance(leaf, WebSocketDisconnect) and leaf._origin is origin for leaf in leaves(error)
+        )
 
     def _is_good_end(self, error: BaseException) -> bool:
         """Say whether an error, or all of a group, tells of a good end of this connection."""
-        return all(self._owns(leaf) and self._is_good(cast("WebSocketDisconnect", leaf).code) for leaf in leaves(error))
+        return self._owns(error) and all(
+            self._is_good(leaf.code) for leaf in leaves(error) if isinstance(leaf, WebSocketDisconnect)
+        )
 
     def _is_good(self, code: int) -> bool:
         if self._caught is all or not isinstance(self._caught, Collection):

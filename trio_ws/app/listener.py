@@ -146,13 +146,13 @@ async def converse(websocket: WebSocket, callbacks: Callbacks) -> None:
             while True:
                 await _answer(channel, await channel.receive(), callbacks, channel.send)
         else:
-            await _converse_concurrently(channel, callbacks)
+            await _converse_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
-        if websocket.connected or not websocket._is_good(end.code):
+        if not websocket._is_good_end(end):
             raise
 
 
-async def _converse_concurrently(channel: Channel, callbacks: Callbacks) -> None:
+async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbacks: Callbacks) -> None:
     """Work on several messages at once; replies leave in the order of the messages."""
     slots = trio.Semaphore(callbacks.options.concurrency)
     end: WebSocketDisconnect | None = None
@@ -167,7 +167,7 @@ async def _converse_concurrently(channel: Channel, callbacks: Callbacks) -> None
                 end = error  # the callbacks that run may end in peace
             else:
                 turn = _Turn(before)
-                nursery.start_soon(_answer_in_turn, channel, message, callbacks, turn, slots)
+                nursery.start_soon(_answer_in_turn, websocket, message, callbacks, turn, slots)
                 before = turn.done
     if end is not None:
         raise end
@@ -182,17 +182,19 @@ class _Turn:
 
 
 async def _answer_in_turn(
-    channel: Channel, message: str | bytes, callbacks: Callbacks, turn: _Turn, slots: trio.Semaphore
+    websocket: WebSocket, message: str | bytes, callbacks: Callbacks, turn: _Turn, slots: trio.Semaphore
 ) -> None:
+    channel = websocket._open_channel()
+
     async def send(reply: Payload) -> None:
         await turn.before.wait()
         await channel.send(reply)
 
     try:
         await _answer(channel, message, callbacks, send)
-    except WebSocketDisconnect:
-        if channel.close_info is None:
-            raise  # of another connection
+    except Exception as error:
+        if not websocket._owns(error):
+            raise
     await turn.before.wait()
     turn.done.set()
     slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
