@@ -62,6 +62,7 @@ LAYERS = {
     "tap": 2,
     "timers": 2,
     "transport": 2,
+    "unwinding": 2,
     "verdict": 2,
     "websocket": 2,
     "app": 3,
@@ -116,6 +117,7 @@ FACES_OF_L2 = {
     "serving",
     "settings",
     "statistics",
+    "unwinding",
     "websocket",
 }
 

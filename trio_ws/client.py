@@ -263,6 +263,7 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
         send_type=options.send_type,
         caught_close_codes=options.caught_close_codes,
     )
+    websocket._cleanup_timeout = options.timeouts.cleanup_timeout
     websocket.subprotocol = dialled.accepted.subprotocol
     websocket.response_headers = dialled.accepted.headers
     return websocket

@@ -69,6 +69,7 @@ class Lifecycle:
         websocket._on_accept = self._begin_watch
         if service.close_code_of is not None:
             websocket._close_code_of = self._close_code_of
+        websocket._cleanup_timeout = timeouts.cleanup_timeout
         if service.on_disconnect is not None:
             websocket._farewells = (service.on_disconnect,)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -10,10 +11,12 @@ import trio
 
 from trio_ws import codec, events
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.config import Timeouts
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
 from trio_ws.parts import MessageStream
+from trio_ws.unwinding import use_and_close
 from trio_ws.verdict import Verdict, judge, leaves
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ Where 1000 does, a close frame without a code (1005) does, too: it is what a bro
 Farewell: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code when it is over."""
 
+CLEANUP_TIMEOUT = Timeouts().cleanup_timeout
+"""Seconds; until the one who runs the connection says otherwise."""
 GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
 
 
@@ -60,6 +65,8 @@ class WebSocket(Handshake):
 
     __slots__ = (
         "_caught",
+        "_cleanup_timeout",
+        "_cleanup_until",
         "_close_called",
         "_close_code_of",
         "_close_reported",
@@ -87,6 +94,8 @@ class WebSocket(Handshake):
         self._decode = None if receive_type is None else codec.decoder_of[receive_type]
         self._encode = None if send_type is None else codec.encoder_of[send_type]
         self._caught = caught_close_codes
+        self._cleanup_timeout = CLEANUP_TIMEOUT
+        self._cleanup_until = math.inf
         self._close_called = False
         self._close_code_of: Callable[[BaseException], int | None] | None = None
         self._close_reported = False
@@ -277,8 +286,16 @@ class WebSocket(Handshake):
             trio.Cancelled: likewise any error in `chunks`: the message cannot be completed, and if any of it was sent
                 the connection is closed with 1011.
         """
-        async with aclosing(events.as_async(chunks)) as parts:
-            await self._open_channel().send_stream(parts)
+        channel = self._open_channel()
+
+        async def send() -> None:
+            async with aclosing(events.as_async(chunks)) as parts:
+                await channel.send_stream(parts)
+
+        if isinstance(chunks, AsyncGenerator):
+            await use_and_close(self, chunks, send)
+        else:
+            await send()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between (RFC 6455 5.5.2).
@@ -387,6 +404,12 @@ class WebSocket(Handshake):
 
     def _judge(self, error: Exception | None) -> Verdict:
         return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
+
+    def _cleanup_deadline(self) -> float:
+        """Return when clean-up after the handler is to be done, by Trio's clock; its first part fixes it for all."""
+        if self._cleanup_until == math.inf:
+            self._cleanup_until = trio.current_time() + self._cleanup_timeout
+        return self._cleanup_until
 
     def _owns(self, error: BaseException) -> bool:
         """Say whether an error, or all of a group, tells of the end of this connection, not of another's."""

@@ -1,0 +1,118 @@
+"""Unwinding of what the library has entered for its user: shielded from cancellation, in bounded time."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from types import TracebackType
+
+    from trio_ws.websocket import WebSocket
+
+__all__ = ["Unwinding", "use_and_close"]
+
+
+class Unwinding:
+    """Contexts of one connection, left in reverse order.
+
+    Its cancel scope is opened before the first context is entered, so that one that holds a nursery or a scope is left
+    within it. All calls must come from one task, at one depth of scopes.
+
+    Args:
+        websocket: whose `cleanup_timeout` bounds the leaving.
+    """
+
+    __slots__ = ("_scope", "_stack", "_websocket")
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._stack = AsyncExitStack()
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+
+    async def enter(self, context: Any) -> Any:
+        """Enter a context, asynchronous or not, and return its value."""
+        if hasattr(context, "__aenter__"):
+            return await self._stack.enter_async_context(context)
+        return self._stack.enter_context(context)
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
+        scope = self._scope
+        scope.deadline = self._websocket._cleanup_deadline()
+        scope.shield = True
+        try:
+            swallowed = bool(await self._stack.__aexit__(kind, error, trace))
+        except BaseException as raised:
+            if not scope.__exit__(type(raised), raised, raised.__traceback__):
+                raise
+            _complain(self._websocket)
+            return False
+        scope.__exit__(None, None, None)
+        # A nursery among the contexts takes a cancellation from behind the shield for its own, and keeps it.
+        return swallowed and isinstance(error, Exception)
+
+
+async def use_and_close(
+    websocket: WebSocket, generator: AsyncGenerator[Any, Any], use: Callable[[], Awaitable[object]]
+) -> None:
+    """Await what uses an asynchronous generator, then close that.
+
+    Cancellation is delivered once, wherever the generator or its user waits. What they do then to clean up is not
+    cancelled before `cleanup_timeout`.
+
+    Args:
+        websocket: whose `cleanup_timeout` it is.
+        generator: closed in any case.
+        use: runs it.
+    """
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        await generator.aclose()  # not begun: nothing of it runs
+        raise
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            # Three scopes: a bound for all, what is cancelled once, and what hides that from the cleaning up.
+            with trio.CancelScope(shield=True) as bound, trio.CancelScope() as once, trio.CancelScope() as rest:
+                nursery.start_soon(_relay, websocket, bound, once, rest)
+                try:
+                    try:
+                        await use()
+                    finally:
+                        rest.shield = True
+                        bound.deadline = min(bound.deadline, websocket._cleanup_deadline())
+                        await generator.aclose()
+                except Exception as error:  # the nursery would make a group of it
+                    failure = error
+            if bound.cancelled_caught:
+                _complain(websocket)
+            nursery.cancel_scope.cancel(reason="the generator is closed")
+    finally:
+        if failure is not None:
+            raise failure
+
+
+async def _relay(websocket: WebSocket, bound: trio.CancelScope, once: trio.CancelScope, rest: trio.CancelScope) -> None:
+    """Wait for cancellation from outside, and pass it on once."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        await trio.lowlevel.cancel_shielded_checkpoint()  # who was about to run waits somewhere now
+        if not rest.shield:
+            bound.deadline = websocket._cleanup_deadline()
+            once.cancel(reason="the handler is cancelled")  # delivered to who waits
+            rest.shield = True
+
+
+def _complain(websocket: WebSocket) -> None:
+    websocket._log.warning(
+        "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", websocket._cleanup_timeout
+    )
