@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import math
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from trio_ws.websocket import WebSocket
 
-__all__ = ["Unwinding", "use_and_close"]
+__all__ = ["Unwinding", "unwound", "use_and_close"]
 
 
 class Unwinding:
@@ -59,6 +61,19 @@ class Unwinding:
         return swallowed and isinstance(error, Exception)
 
 
+@asynccontextmanager
+async def unwound(context: AbstractAsyncContextManager[object], seconds: float) -> AsyncGenerator[None, None]:
+    """Enter a context that, when the block is cancelled, is left shielded and in so many seconds."""
+    with trio.CancelScope() as scope:
+        async with context:
+            try:
+                yield
+            finally:
+                if trio.current_effective_deadline() == -math.inf:
+                    scope.deadline = trio.current_time() + seconds
+                    scope.shield = True
+
+
 async def use_and_close(
     websocket: WebSocket, generator: AsyncGenerator[Any, Any], use: Callable[[], Awaitable[object]]
 ) -> None:
@@ -80,36 +95,43 @@ async def use_and_close(
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            # Three scopes: a bound for all, what is cancelled once, and what hides that from the cleaning up.
-            with trio.CancelScope(shield=True) as bound, trio.CancelScope() as once, trio.CancelScope() as rest:
-                nursery.start_soon(_relay, websocket, bound, once, rest)
+            # What is outside is hidden from the user of the generator; of `once` it sees one cancellation.
+            with trio.CancelScope(shield=True), trio.CancelScope() as once, trio.CancelScope() as rest:
+                nursery.start_soon(_relay, websocket, once, rest)
                 try:
                     try:
                         await use()
                     finally:
-                        rest.shield = True
-                        bound.deadline = min(bound.deadline, websocket._cleanup_deadline())
+                        _hide(rest, websocket)
                         await generator.aclose()
                 except Exception as error:  # the nursery would make a group of it
                     failure = error
-            if bound.cancelled_caught:
+            if rest.cancelled_caught:
                 _complain(websocket)
             nursery.cancel_scope.cancel(reason="the generator is closed")
-    finally:
-        if failure is not None:
-            raise failure
+    except BaseExceptionGroup:
+        if failure is None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # the cancellation itself, not the nursery's group of it
+            raise
+    if failure is not None:
+        raise failure
 
 
-async def _relay(websocket: WebSocket, bound: trio.CancelScope, once: trio.CancelScope, rest: trio.CancelScope) -> None:
+async def _relay(websocket: WebSocket, once: trio.CancelScope, rest: trio.CancelScope) -> None:
     """Wait for cancellation from outside, and pass it on once."""
     try:
         await trio.sleep_forever()
     finally:
         await trio.lowlevel.cancel_shielded_checkpoint()  # who was about to run waits somewhere now
         if not rest.shield:
-            bound.deadline = websocket._cleanup_deadline()
             once.cancel(reason="the handler is cancelled")  # delivered to who waits
-            rest.shield = True
+            _hide(rest, websocket)
+
+
+def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
+    """Shield a scope for what is left of the time to clean up."""
+    rest.shield = True
+    rest.deadline = websocket._cleanup_deadline()
 
 
 def _complain(websocket: WebSocket) -> None:

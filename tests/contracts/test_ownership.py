@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import trio
+import trio.lowlevel
 
 from contracts.conftest import NETWORKS, UNDER_HYPERCORN
 from contracts.rig import Rig
@@ -76,7 +77,7 @@ async def test_anothers_end_leaves_the_block_of_a_client(client):
 
     async def body(websocket):
         nonlocal raised
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         assert [message async for message in websocket] == []
         raised = await ended_elsewhere(1000)
         raise raised

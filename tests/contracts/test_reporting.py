@@ -57,4 +57,3 @@ async def test_an_error_before_the_answer_is_reported_before_the_500(server, cap
         await peer.leave()
         nursery.cancel_scope.cancel()
     assert answers == [0]
-
