@@ -195,6 +195,10 @@ class Closing(Channel):
             self.fail(code, reason)
             self._hang_up()
 
+    def look(self) -> None:
+        """Take what has arrived, and send what can be sent, if that was not done yet."""
+        self._transport.look()
+
     async def flush(self) -> None:
         """Wait until what was committed is with the network, at most `close_timeout`."""
         with trio.move_on_after(self._timeouts.close_timeout):
@@ -272,6 +276,10 @@ class Closing(Channel):
         Args:
             waited: bytes in the outbox when the time began.
         """
+        timer = self._close_timer
+        self.look()
+        if self._gone or self._close_timer is not timer:  # the end has come nearer meanwhile
+            return
         if self._patient_until is not None and 0 < self._transport.outbox.size < waited:
             left = self._patient_until - trio.current_time()
             if left > 0:

@@ -162,7 +162,7 @@ class Conversation(Lifecycle, Gate):
         """Let the client take the last answer, if it got one."""
         if self.connection is None:
             with trio.CancelScope() as self._leaving:
-                await self._opening.linger(self._transport.outbox, self._house.settings.timeouts.close_timeout)
+                await self._opening.linger(self._transport, self._house.settings.timeouts.close_timeout)
 
     def _failed(self, failure: Exception) -> Exception:
         """It is not the handler's error: the kernel has no room for the connection, say."""
@@ -367,7 +367,11 @@ class Conversation(Lifecycle, Gate):
 
     def too_late(self) -> None:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
-        if not self._transport.established:
+        known = self._transport.established, self._opening.asked
+        looked = self._transport.look()
+        if not looked or known != (self._transport.established, self._opening.asked):
+            self._house.late.add(self)  # it was there in time, and the loop was held up
+        elif not self._transport.established:
             self.log.debug("%s: TLS failed: %s", "not done within open_timeout", tls_error="timeout")
             self.drop()
         elif self._asked is None:

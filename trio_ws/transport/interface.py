@@ -107,6 +107,13 @@ class Transport(ABC):
     def resume(self) -> None:
         """Read on: the receiver wants data again."""
 
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        A transport whose own task reads has done so by the time a deadline comes.
+        """
+        return True
+
     @abstractmethod
     def finish(self) -> None:
         """Half-close once the outbox is empty: the peer sees the end of the stream after all that was written."""

@@ -207,6 +207,13 @@ class TLSTransport(PollerTransport):
         if self._shaken or self._shake_hands():
             self._deliver(now)
 
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        That is when this turn has had its handshakes.
+        """
+        return super().look() if self._shaken or self._poller.handshakes < HANDSHAKES else False
+
     def _feed(self) -> bool:
         """Put the next part of what was read into the BIO; return whether there was one."""
         unfed = self._unfed
