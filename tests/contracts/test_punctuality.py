@@ -53,8 +53,10 @@ async def serving(handler: Any, poller: bool, **options: Any) -> AsyncIterator[A
             await serve_websocket(handler, "127.0.0.1", 0, poller=poller, task_status=task_status, **options)
 
         server = await nursery.start(serve)
-        yield server
-        let_time_pass()
+        try:
+            yield server
+        finally:
+            let_time_pass()
         nursery.cancel_scope.cancel()
 
 
@@ -158,8 +160,10 @@ async def test_a_server_that_was_heard_in_time_is_not_given_up(deadline, poller,
             push(peer, deadline.arrives(peer))
             clock.jump(HELD)
             await settle()
-            assert ends == []
-            await peer.leave()
+            try:
+                assert ends == []
+            finally:
+                await peer.leave()
             await settle()
             assert ends == [1006]
 
@@ -315,10 +319,11 @@ async def test_an_answer_that_is_there_opens_a_client(poller, clock) -> None:
             push(Peer(stream, client=False), answer_to(head))
             clock.jump(HELD)
             await settle()
-            assert opened == [url]
             let_time_pass()
             await stream.aclose()
+            await settle()
             clock.autojump_threshold = math.inf
+            assert opened == [url]
 
 
 def answer_to(head: bytes) -> bytes:
