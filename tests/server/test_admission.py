@@ -43,9 +43,11 @@ async def serving(**options: Any) -> AsyncIterator[Any]:
     options = {"timeouts": TIMES, **options}
     async with trio.open_nursery() as nursery:
         where = () if "listeners" in options else ("127.0.0.1", 0)
-        yield await nursery.start(partial(serve_websocket, echo, *where, **options))
-        clock: Any = trio.lowlevel.current_clock()
-        clock.autojump_threshold = 0
+        try:
+            yield await nursery.start(partial(serve_websocket, echo, *where, **options))
+        finally:
+            clock: Any = trio.lowlevel.current_clock()
+            clock.autojump_threshold = 0
         nursery.cancel_scope.cancel()
 
 
