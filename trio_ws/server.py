@@ -278,9 +278,9 @@ class Server:
     def shutdown_bound(self) -> float:
         """Seconds that a shutdown takes at most, by the server's settings.
 
-        It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`,
-        `close_timeout` and one second. A route with longer timeouts of its own, and a handler that shields itself from
-        cancellation, may take longer.
+        It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`, and the
+        longer of `cleanup_timeout` and `close_timeout` with one second. A route with longer timeouts of its own, a
+        handler that shields itself from cancellation, and an `on_error` that hangs may take longer.
         """
         return self._draining.bound
 
