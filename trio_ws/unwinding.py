@@ -26,12 +26,14 @@ class Unwinding:
 
     Args:
         websocket: whose `cleanup_timeout` bounds the leaving.
+        patient: the leaving is shielded and bounded only if the task is cancelled already.
     """
 
-    __slots__ = ("_scope", "_stack", "_websocket")
+    __slots__ = ("_patient", "_scope", "_stack", "_websocket")
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, *, patient: bool = False) -> None:
         self._websocket = websocket
+        self._patient = patient
         self._stack = AsyncExitStack()
         self._scope = trio.CancelScope()
         self._scope.__enter__()
@@ -47,8 +49,9 @@ class Unwinding:
     ) -> bool:
         """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
         scope = self._scope
-        scope.deadline = self._websocket._cleanup_deadline()
-        scope.shield = True
+        if not self._patient or _cancelled():
+            scope.deadline = self._websocket._cleanup_deadline()
+            scope.shield = True
         try:
             swallowed = bool(await self._stack.__aexit__(kind, error, trace))
         except BaseException as raised:
@@ -69,7 +72,7 @@ async def unwound(context: AbstractAsyncContextManager[object], seconds: float) 
             try:
                 yield
             finally:
-                if trio.current_effective_deadline() == -math.inf:
+                if _cancelled():
                     scope.deadline = trio.current_time() + seconds
                     scope.shield = True
 
@@ -121,17 +124,23 @@ async def _relay(websocket: WebSocket, once: trio.CancelScope, rest: trio.Cancel
     """Wait for cancellation from outside, and pass it on once."""
     try:
         await trio.sleep_forever()
-    finally:
+    except trio.Cancelled as cancelled:
         await trio.lowlevel.cancel_shielded_checkpoint()  # who was about to run waits somewhere now
         if not rest.shield:
-            once.cancel(reason="the handler is cancelled")  # delivered to who waits
+            once.cancel(reason=cancelled.reason)  # delivered to who waits
             _hide(rest, websocket)
+        raise
 
 
 def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
     """Shield a scope for what is left of the time to clean up."""
     rest.shield = True
     rest.deadline = websocket._cleanup_deadline()
+
+
+def _cancelled() -> bool:
+    """Say whether the task is cancelled where it is now."""
+    return trio.current_effective_deadline() == -math.inf
 
 
 def _complain(websocket: WebSocket) -> None:

@@ -78,14 +78,16 @@ class Resolver:
         request: with the path parameters of its route.
         websocket: the connection.
         app: given to parameters that are planned for the key "app".
+        patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
     Attributes:
         given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_request", "_unwinding", "_websocket", "given")
+    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given")
 
-    def __init__(self, request: Request, websocket: WebSocket, app: object = None) -> None:
+    def __init__(self, request: Request, websocket: WebSocket, app: object = None, *, patient: bool = False) -> None:
+        self._patient = patient
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}
@@ -103,7 +105,7 @@ class Resolver:
 
     def nested(self) -> Resolver:
         """Return a resolver for a part of the connection: what it enters is left at the end of that."""
-        nested = Resolver(self._request, self._websocket)
+        nested = Resolver(self._request, self._websocket, patient=self._patient)
         nested.given = self.given
         nested._converted = self._converted
         nested._cache = dict(self._cache)
@@ -216,7 +218,7 @@ class Resolver:
         elif isinstance(value, Generator):
             value = contextmanager(lambda: value)()
         if self._unwinding is None:
-            self._unwinding = Unwinding(self._websocket)
+            self._unwinding = Unwinding(self._websocket, patient=self._patient)
         return await self._unwinding.enter(value)
 
 

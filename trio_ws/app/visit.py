@@ -89,7 +89,8 @@ class Visit:
         websocket = self._websocket
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
-        self._resolver = Resolver(self._request, websocket, self._app)
+        patient = self._route.options.when_peer_leaves == "finish"
+        self._resolver = Resolver(self._request, websocket, self._app, patient=patient)
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
