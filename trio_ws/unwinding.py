@@ -105,7 +105,8 @@ async def use_and_close(
                     try:
                         await use()
                     finally:
-                        _hide(rest, websocket)
+                        if not rest.shield:
+                            _hide(rest, websocket)
                         await generator.aclose()
                 except Exception as error:  # the nursery would make a group of it
                     failure = error

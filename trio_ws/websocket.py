@@ -16,7 +16,7 @@ from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
 from trio_ws.parts import MessageStream
-from trio_ws.unwinding import use_and_close
+from trio_ws.unwinding import unwound
 from trio_ws.verdict import Verdict, judge, leaves
 
 if TYPE_CHECKING:
@@ -287,15 +287,12 @@ class WebSocket(Handshake):
                 the connection is closed with 1011.
         """
         channel = self._open_channel()
-
-        async def send() -> None:
+        if isinstance(chunks, AsyncGenerator):
+            async with unwound(aclosing(chunks), self._cleanup_timeout):
+                await channel.send_stream(chunks)
+        else:
             async with aclosing(events.as_async(chunks)) as parts:
                 await channel.send_stream(parts)
-
-        if isinstance(chunks, AsyncGenerator):
-            await use_and_close(self, chunks, send)
-        else:
-            await send()
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between (RFC 6455 5.5.2).
@@ -406,10 +403,11 @@ class WebSocket(Handshake):
         return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
 
     def _cleanup_deadline(self) -> float:
-        """Return when clean-up after the handler is to be done, by Trio's clock; its first part fixes it for all."""
-        if self._cleanup_until == math.inf:
-            self._cleanup_until = trio.current_time() + self._cleanup_timeout
-        return self._cleanup_until
+        """Return when clean-up that begins now is to be done, by Trio's clock; all of a cancelled handler's together."""
+        deadline = trio.current_time() + self._cleanup_timeout
+        if self._scope is not None and self._scope.cancel_called:
+            deadline = self._cleanup_until = min(self._cleanup_until, deadline)
+        return deadline
 
     def _owns(self, error: BaseException) -> bool:
         """Say whether an error, or all of a group, tells of the end of this connection, not of another's."""

@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.networks import MemoryNetwork, RawPeer, Witness, close, serving, text
 
-from trio_ws import App, Depends, Timeouts, WebSocket
+from trio_ws import App, Depends, Limits, Timeouts, WebSocket
 
 CLEANUP = 5.0
 TIMES = Timeouts(cleanup_timeout=CLEANUP, shutdown_grace=0.0, ping_interval=None)
@@ -183,27 +183,24 @@ async def test_a_dependency_that_holds_a_nursery_is_left_within_it(autojump_cloc
 
 
 async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
-    """Chunks of a message come from a generator of the user's, which waits when its sender is cancelled."""
+    """Chunks of a message come from a generator of the user's; the last one waits for room in vain."""
     pool = Pool()
-    network = MemoryNetwork()
+    network = MemoryNetwork(bounded=True)
 
     async def chunks() -> AsyncIterator[str]:
         async with asynccontextmanager(pool.connection)():
-            yield "first"
-            await trio.sleep_forever()
+            while True:
+                yield "x" * 4096
 
     fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
-        with fate.watch():
+        with fate.watch(), trio.move_on_after(1):
             await ws.send_stream(chunks())
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
-        await trio.sleep(1)
-        await peer.send(close(1000))
-        await trio.sleep(60)
-    assert fate.cancelled is not None
+    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1024)):
+        await RawPeer.dial(network)
+        await fate.ended.wait()
     assert (pool.taken, pool.lost) == (0, 0)
 
 
@@ -250,3 +247,22 @@ async def test_a_cancelled_handler_is_still_told_off_with_1001(autojump_clock) -
         with trio.CancelScope(shield=True):
             (frame,) = await peer.rest()
         assert frame.close_code == 1001
+
+
+async def test_each_of_many_replies_and_the_clean_up_behind_them_has_its_time(autojump_clock) -> None:
+    """The time to clean up does not begin with the first reply."""
+    pool = Pool()
+    app = App(timeouts=TIMES)
+
+    @app.listener("/", encoding="text")
+    async def replies(data: str, connection: int = Depends(pool.connection)) -> AsyncIterator[str]:
+        yield data
+        await trio.sleep(CLEANUP - 1)
+        yield data
+
+    async with app.test_client(timeout=60) as client:
+        async with client.websocket_connect("/") as ws:
+            for message in "abc":
+                await ws.send(message)
+                assert [await ws.receive(), await ws.receive()] == [message] * 2
+    assert (pool.taken, pool.lost) == (0, 0)
