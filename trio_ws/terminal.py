@@ -14,9 +14,10 @@ from typing import Any, Final, TextIO
 import trio
 
 from trio_ws.client import open_websocket
+from trio_ws.codes import is_good_code
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.running import print_line
-from trio_ws.websocket import GOOD_CODES, WebSocket, is_good_code
+from trio_ws.websocket import GOOD_CODES, WebSocket
 
 __all__ = ["INTERRUPTED", "lines_of", "talk"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import trio
 
 from trio_ws import codec, events
-from trio_ws.codes import CloseCode, check_close
-from trio_ws.config import Timeouts
+from trio_ws.codes import CloseCode, check_close, is_good_code
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
@@ -38,19 +36,7 @@ Where 1000 does, a close frame without a code (1005) does, too: it is what a bro
 Farewell: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code when it is over."""
 
-CLEANUP_TIMEOUT = Timeouts().cleanup_timeout
-"""Seconds; until the one who runs the connection says otherwise."""
 GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
-
-
-def is_good_code(code: int | None, caught: Collection[int]) -> bool:
-    """Say whether a close code is among `caught`, where 1005 counts as 1000 (RFC 6455 7.1.5).
-
-    Args:
-        code: None while the connection is open.
-        caught: close codes that count as a good end.
-    """
-    return code in caught or (code == CloseCode.NO_STATUS_RECEIVED and CloseCode.NORMAL_CLOSURE in caught)
 
 
 class WebSocket(Handshake):
@@ -65,8 +51,6 @@ class WebSocket(Handshake):
 
     __slots__ = (
         "_caught",
-        "_cleanup_timeout",
-        "_cleanup_until",
         "_close_called",
         "_close_code_of",
         "_close_reported",
@@ -94,8 +78,6 @@ class WebSocket(Handshake):
         self._decode = None if receive_type is None else codec.decoder_of[receive_type]
         self._encode = None if send_type is None else codec.encoder_of[send_type]
         self._caught = caught_close_codes
-        self._cleanup_timeout = CLEANUP_TIMEOUT
-        self._cleanup_until = math.inf
         self._close_called = False
         self._close_code_of: Callable[[BaseException], int | None] | None = None
         self._close_reported = False
@@ -401,20 +383,6 @@ class WebSocket(Handshake):
 
     def _judge(self, error: Exception | None) -> Verdict:
         return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
-
-    def _cleanup_deadline(self) -> float:
-        """Return when clean-up that begins now is to be done, by Trio's clock; all of a cancelled handler's together."""
-        deadline = trio.current_time() + self._cleanup_timeout
-        if self._scope is not None and self._scope.cancel_called:
-            deadline = self._cleanup_until = min(self._cleanup_until, deadline)
-        return deadline
-
-    def _owns(self, error: BaseException) -> bool:
-        """Say whether an error, or all of a group, tells of the end of this connection, not of another's."""
-        origin = self._gate if self._channel is None else self._channel.origin
-        return origin is not None and all(
-            isinstance(leaf, WebSocketDisconnect) and leaf._origin is origin for leaf in leaves(error)
-        )
 
     def _is_good_end(self, error: BaseException) -> bool:
         """Say whether an error, or all of a group, tells of a good end of this connection."""
