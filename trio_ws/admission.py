@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Admission"]
 
 SPARE_DESCRIPTORS: Final = 64
-"""Left of the descriptor limit for listeners, logs and the application when `max_connections` is None."""
+"""Left of the descriptor limit for listeners, logs and the application, whatever `max_connections` says."""
 REFUSALS: Final = 32
 """Connections that are being refused at once. Each has a descriptor until its client has read the answer."""
 
@@ -38,14 +38,9 @@ class Admission:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._refusals = REFUSALS
-        self._room = sys.maxsize
-        if limits.max_connections is not None:
-            self._room = limits.max_connections
-        elif (descriptors := _descriptors()) is not None:
-            left = max(descriptors - SPARE_DESCRIPTORS, 2)
-            self._refusals = min(REFUSALS, max(left // 4, 1))
-            self._room = left - self._refusals
+        left = max(_descriptors() - SPARE_DESCRIPTORS, 2)
+        self._refusals = min(REFUSALS, max(left // 4, 1))
+        self._room = min(limits.max_connections or sys.maxsize, left - self._refusals)
         self._per_address_room = limits.max_connections_per_ip
         self._admitted = 0
         self._per_address: Counter[str] = Counter()
@@ -93,9 +88,9 @@ class Admission:
         self._refused.pop(connection, None)
 
 
-def _descriptors() -> int | None:
-    """Return the descriptor limit of the process, None if there is none."""
+def _descriptors() -> int:
+    """Return the descriptor limit of the process."""
     if sys.platform == "win32":
-        return None
+        return sys.maxsize
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit

@@ -79,8 +79,8 @@ class Limits:
     max_headers: int = attrs.field(default=100, validator=_at_least(8))
     """HTTP headers in a head. More are answered 431."""
     max_connections: int | None = attrs.field(default=None, validator=_count)
-    """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None: what the
-    descriptor limit leaves."""
+    """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None, or more
+    than that: what the descriptor limit leaves."""
     max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
     drain_rate: float | None = attrs.field(default=None, validator=_rate)

@@ -114,10 +114,11 @@ async def test_room_that_becomes_free_is_given_to_the_next(poller, clock) -> Non
 
 
 @pytest.mark.parametrize("limit", [256, 100, 80, 1024])
-def test_the_promised_descriptors_stay_free(limit, monkeypatch) -> None:
+@pytest.mark.parametrize("wanted", [None, 100_000], ids=["default", "more than there is room for"])
+def test_the_promised_descriptors_stay_free(limit, wanted, monkeypatch) -> None:
     """Those that are admitted and those that are refused together leave the spare ones."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    admission = Admission(Limits())
+    admission = Admission(Limits(max_connections=wanted))
     admitted = refused = 0
 
     class Silent:
