@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Admission"]
 
 SPARE_DESCRIPTORS: Final = 64
-"""Left of the descriptor limit for listeners, logs and the application, whatever `max_connections` says."""
+"""Left free for logs and the application of what is free when the server begins, whatever `max_connections` says."""
 REFUSALS: Final = 32
 """Connections that are being refused at once. Each has a descriptor until its client has read the answer."""
 
@@ -33,12 +34,14 @@ class Admission:
     Refused connections take no room from admitted ones, and are themselves bounded: a client that waits to be refused,
     or does not read why, is ended for a later one.
 
+    Make it when the server begins to accept: what is open by then counts as in use.
+
     Args:
         limits: `max_connections` and `max_connections_per_ip` of them.
     """
 
     def __init__(self, limits: Limits) -> None:
-        left = max(_descriptors() - SPARE_DESCRIPTORS, 2)
+        left = max(_descriptors_left() - SPARE_DESCRIPTORS, 2)
         self._refusals = min(REFUSALS, max(left // 4, 1))
         self._room = min(limits.max_connections or sys.maxsize, left - self._refusals)
         self._per_address_room = limits.max_connections_per_ip
@@ -88,9 +91,17 @@ class Admission:
         self._refused.pop(connection, None)
 
 
-def _descriptors() -> int:
-    """Return the descriptor limit of the process."""
+def _descriptors_left() -> int:
+    """Return how many descriptors the process may still open."""
     if sys.platform == "win32":
         return sys.maxsize
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - _descriptors_in_use()
+
+
+def _descriptors_in_use() -> int:
+    """Return how many descriptors the process has open, 0 where the platform does not list them."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return 0

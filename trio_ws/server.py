@@ -58,6 +58,9 @@ class Server:
         ValueError: the TLS context is one for clients.
     """
 
+    _admission: Admission
+    """From when the server accepts."""
+
     def __init__(
         self,
         responder: Responder,
@@ -77,7 +80,6 @@ class Server:
         self._poller = poller
         self._strict = strict
         self._conversations: dict[Conversation, None] = {}  # takes half of what a set would
-        self._admission = Admission(self._settings.limits)
         self._numbers = count(1)
         self._served = False
         self._draining = Draining(self._conversations, self._settings)
@@ -151,6 +153,7 @@ class Server:
     ) -> KeyboardInterrupt | None:
         """Accept connections until the server is to shut down."""
         interrupted = None
+        self._admission = Admission(self._settings.limits)
         try:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
