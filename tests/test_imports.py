@@ -26,6 +26,7 @@ LAYERS = {
     "request": 0,
     "url": 0,
     "protocol": 1,
+    "admission": 2,
     "awake": 2,
     "background": 2,
     "channel": 2,
@@ -63,6 +64,7 @@ LAYERS = {
     "tap": 2,
     "timers": 2,
     "transport": 2,
+    "unwinding": 2,
     "verdict": 2,
     "websocket": 2,
     "app": 3,
@@ -119,6 +121,7 @@ FACES_OF_L2 = {
     "serving",
     "settings",
     "statistics",
+    "unwinding",
     "websocket",
 }
 

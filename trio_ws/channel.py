@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "end_for"]
+__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "disconnect_of", "end_for"]
 
 
 class Iteration(Protocol):
@@ -81,6 +81,11 @@ class Channel(ABC):
     callbacks: int
     received: int = 0
     sent: int = 0
+
+    @property
+    def origin(self) -> object:
+        """The mark of this connection's disconnects; a wrapper has that of the channel below it."""
+        return self
 
     @property
     @abstractmethod
@@ -176,6 +181,19 @@ class Channel(ABC):
 def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
     """Return what tells the caller of `Channel.receive` of the end."""
     return end if iteration is None or not iteration._is_good(end.code) else StopAsyncIteration()
+
+
+def disconnect_of(origin: object, code: int, reason: str = "") -> WebSocketDisconnect:
+    """Return the exception for the end of one connection, marked so that it is not taken for another's.
+
+    Args:
+        origin: its gate before the handshake is answered, its channel after.
+        code: the close code.
+        reason: the close reason.
+    """
+    end = WebSocketDisconnect(code, reason)
+    end._origin = origin
+    return end
 
 
 class Gate(ABC):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.channel import Channel, Watcher
+from trio_ws.channel import Channel, Watcher, disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import WebSocketDisconnect
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
+    from trio_ws.errors import WebSocketDisconnect
     from trio_ws.inbox import Inbox
     from trio_ws.log import ConnectionLog
     from trio_ws.pings import Pings
@@ -195,6 +195,10 @@ class Closing(Channel):
             self.fail(code, reason)
             self._hang_up()
 
+    def look(self) -> None:
+        """Take what has arrived, and send what can be sent, if that was not done yet."""
+        self._transport.look()
+
     async def flush(self) -> None:
         """Wait until what was committed is with the network, at most `close_timeout`."""
         with trio.move_on_after(self._timeouts.close_timeout):
@@ -272,6 +276,10 @@ class Closing(Channel):
         Args:
             waited: bytes in the outbox when the time began.
         """
+        timer = self._close_timer
+        self.look()
+        if self._gone or self._close_timer is not timer:  # the end has come nearer meanwhile
+            return
         if self._patient_until is not None and 0 < self._transport.outbox.size < waited:
             left = self._patient_until - trio.current_time()
             if left > 0:
@@ -300,8 +308,8 @@ class Closing(Channel):
             self.watcher.told()
         info = self.close_info
         if info is None:
-            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
-        return WebSocketDisconnect(info.code, info.reason)
+            return disconnect_of(self, CloseCode.ABNORMAL_CLOSURE)
+        return disconnect_of(self, info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

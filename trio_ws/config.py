@@ -79,7 +79,8 @@ class Limits:
     max_headers: int = attrs.field(default=100, validator=_at_least(8))
     """HTTP headers in a head. More are answered 431."""
     max_connections: int | None = attrs.field(default=None, validator=_count)
-    """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
+    """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None, or more
+    than that: what the descriptor limit leaves."""
     max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
     drain_rate: float | None = attrs.field(default=None, validator=_rate)
@@ -108,7 +109,8 @@ class Timeouts:
     drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
     """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
     cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """How long a handler that was told may go on, and how long `on_disconnect` may take."""
+    """How long a handler that was told may go on, and a callback that is at work on a message; and how long each of
+    these may take: `on_disconnect`, `on_error`, the clean-up of all that the library has entered for a handler."""
     idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How long a connection may carry no message, then it ends with 1001. None: for ever."""
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)

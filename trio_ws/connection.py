@@ -162,7 +162,7 @@ class Connection(Sending):
             return
         if self._transport.outbox.closed and not self._notified:
             # Reading is to say how it ended, since it may meet a close frame; but nobody waits for it for ever.
-            self._timers.after(LINGER, self._announce_end)
+            self._timers.after(LINGER, self._announce_broken)
         if self._pong_due is not None and not self._pongs_wait:
             item, self._pong_due = self._pong_due, None
             self._transport.write(self._endpoint.answer(item))
@@ -170,6 +170,10 @@ class Connection(Sending):
             self._all_is_out()
         if not self._senders_waiting:
             self._call_if_writable()
+
+    def _announce_broken(self) -> None:
+        self.look()
+        self._announce_end()
 
     # --- bytes to messages ---------------------------------------------------------------------------------------
 

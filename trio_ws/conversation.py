@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 import attrs
 import trio
 
-from trio_ws.channel import Gate
+from trio_ws.channel import Gate, disconnect_of
 from trio_ws.codes import CloseCode
 from trio_ws.connection import Connection
 from trio_ws.download import send_answer, send_body
-from trio_ws.errors import WebSocketDisconnect
 from trio_ws.lifecycle import Lifecycle
 from trio_ws.log import ConnectionLog
 from trio_ws.opening import LINGER, Opening
@@ -165,7 +164,7 @@ class Conversation(Lifecycle, Gate):
         """Let the client take the last answer, if it got one."""
         if self.connection is None:
             with trio.CancelScope() as self._leaving:
-                await self._opening.linger(self._transport.outbox, self._house.settings.timeouts.close_timeout)
+                await self._opening.linger(self._transport, self._house.settings.timeouts.close_timeout)
 
     def _failed(self, failure: Exception) -> Exception:
         """It is not the handler's error: the kernel has no room for the connection, say."""
@@ -330,7 +329,7 @@ class Conversation(Lifecycle, Gate):
         )
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._opening.left or self.answered:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
+            raise disconnect_of(self, CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
         self.answered = True
         self.status = 101
         self._transport.write(answer)
@@ -367,9 +366,22 @@ class Conversation(Lifecycle, Gate):
             self.status = status
             self._opening.refuse(self._transport, answer)
 
+    def drop(self) -> bool:
+        """End the network connection without an answer; return whether its descriptor is free already."""
+        self._transport.close()
+        self._opening.network_ended()
+        return self._transport.closes_at_once
+
     def too_late(self) -> None:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
-        if self._asked is None:
+        known = self._transport.established, self._opening.asked
+        looked = self._transport.look()
+        if not looked or known != (self._transport.established, self._opening.asked):
+            self._house.late.add(self)  # it was there in time, and the loop was held up
+        elif not self._transport.established:
+            self.log.debug("%s: TLS failed: %s", "not done within open_timeout", tls_error="timeout")
+            self.drop()
+        elif self._asked is None:
             self._opening.expire()
         elif not self.answered:
             self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)

@@ -111,6 +111,10 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
+        self._origin: object = None  # what tells whose end it is: see `channel.disconnect_of`
+
+    def __reduce__(self) -> tuple[type[WebSocketDisconnect], tuple[int, str]]:
+        return type(self), (self.code, self.reason)
 
     def __str__(self) -> str:
         return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"

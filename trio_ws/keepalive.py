@@ -39,6 +39,9 @@ class Kept(Protocol):
     def paused(self) -> bool:
         """Whether the socket is not being read because the inbox is full."""
 
+    def look(self) -> None:
+        """Take what has arrived, if it was not read yet."""
+
     def send_keepalive(self) -> bool:
         """Send a ping that nobody waits for, unless too much is before it on its way out; say whether it was sent."""
 
@@ -95,9 +98,16 @@ class Keepalive(Deadline):
         elif self._pinged <= silent_since or self._pinged == math.inf:
             self._ping_if_due(now, silent_since + self._timeouts.ping_interval)
         elif now >= self._pinged + self._timeouts.ping_timeout:
-            self._connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            self._give_up_unless_heard(self._connection)
         else:
             self._again(self._pinged + self._timeouts.ping_timeout - now)
+
+    def _give_up_unless_heard(self, connection: Kept) -> None:
+        connection.look()
+        if connection.open and connection.heard_time < self._pinged:
+            connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        elif connection.open:
+            self.due()
 
     def _ping_if_due(self, now: float, due: float) -> None:
         if now < due:
@@ -116,13 +126,19 @@ class Keepalive(Deadline):
             self._timers.arm(self, seconds)
 
     def _look_for_idleness(self) -> None:
-        if not self._connection.open:
+        connection = self._connection
+        if self._idle_time_left(connection) <= 0:
+            connection.look()
+        if not connection.open:
             return
-        left = self._connection.message_time + self._timeouts.idle_timeout - trio.current_time()
+        left = self._idle_time_left(connection)
         if left > 0:
             self._idle_timer = self._timers.after(left, self._look_for_idleness)
         else:
-            self._connection.retire(CloseCode.GOING_AWAY, "idle timeout")
+            connection.retire(CloseCode.GOING_AWAY, "idle timeout")
+
+    def _idle_time_left(self, connection: Kept) -> float:
+        return connection.message_time + self._timeouts.idle_timeout - trio.current_time()
 
     def _retire(self) -> None:
         if self._connection.open:

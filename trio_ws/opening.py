@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from trio_ws.config import Limits
     from trio_ws.transport.interface import Transport
-    from trio_ws.transport.outbox import Outbox
 
 __all__ = ["LINGER", "Opening"]
 
@@ -118,6 +117,11 @@ class Opening:
             raise self._problem
         return self._head
 
+    @property
+    def asked(self) -> bool:
+        """Whether the request, or what is wrong with it, is known."""
+        return self._head is not None or self._problem is not None
+
     def expire(self) -> None:
         """The client has had its time: what it did not ask by now is not answered."""
         if self._head is None and self._problem is None:
@@ -176,18 +180,23 @@ class Opening:
         await trio.lowlevel.checkpoint()
         return not outbox.closed
 
-    async def linger(self, outbox: Outbox, patience: float) -> None:
+    async def linger(self, transport: Transport, patience: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.
 
         Args:
-            outbox: what of the answer waits for the network.
+            transport: its outbox has what of the answer waits for the network.
             patience: seconds that it may wait there and not move.
         """
+        outbox = transport.outbox
         while not self.network_over:
-            with trio.move_on_after(patience if outbox.size else LINGER) as scope:
+            waiting = outbox.size
+            with trio.move_on_after(patience if waiting else LINGER) as scope:
                 await self._wait()
             if scope.cancelled_caught:
-                break
+                await trio.lowlevel.checkpoint()
+                transport.look()
+                if outbox.size == waiting:
+                    break
 
     # --- the one task that waits ---------------------------------------------------------------------------------
 

@@ -249,14 +249,20 @@ class Sending(Closing):
     def _look_at_outbox(self) -> None:
         self._send_timer = None
         outbox = self._transport.outbox
+        if outbox.full and self._send_time_left <= 0:
+            self.look()
+            if self._send_timer is not None:  # it has filled up again
+                return
         if not outbox.full:
             outbox.timed = False
-            return
-        left = outbox.progress_time + self._timeouts.send_timeout - trio.current_time()
-        if left > 0:
-            self._send_timer = self._timers.after(left, self._look_at_outbox)
+        elif self._send_time_left > 0:
+            self._send_timer = self._timers.after(self._send_time_left, self._look_at_outbox)
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
+
+    @property
+    def _send_time_left(self) -> float:
+        return self._transport.outbox.progress_time + self._timeouts.send_timeout - trio.current_time()
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""

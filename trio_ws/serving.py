@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,11 +14,14 @@ from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from trio_ws.request import Request
+    from trio_ws.websocket import WebSocket
 
 __all__ = ["Listener", "bind", "serve_websocket"]
 
@@ -35,6 +38,11 @@ class _OneService:
     def route(self, request: Request) -> tuple[Request, Service] | Response:
         """Every path is for the one handler."""
         return request, self.service
+
+
+def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
+    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
 
 
 async def bind(
@@ -107,6 +115,8 @@ async def serve_websocket(
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every client was told 1001.
     """
+    if service.get("around") is not None:
+        service["around"] = _unwound(service["around"])
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(

@@ -19,6 +19,7 @@ class FakeConnection:
         self.paused = False
         self.answers = False
         self.clogged = False
+        self.unread = False
         self.log: list[tuple[float, object]] = []
 
     def _note(self, what: object) -> None:
@@ -31,6 +32,11 @@ class FakeConnection:
         if self.answers:
             self.heard_time = trio.current_time()
         return True
+
+    def look(self) -> None:
+        if self.unread:
+            self.heard_time = self.message_time = trio.current_time()
+            self.unread = False
 
     def fail(self, code: int, reason: str) -> None:
         self._note((int(code), reason))
@@ -181,3 +187,21 @@ async def test_one_that_was_stopped_holds_nothing_any_more(timers, autojump_cloc
     await trio.sleep(80_000)
     assert connection.log == [(20, "ping")]
     assert not any(entry[2].armed for entry in timers._heap)
+
+
+async def test_what_has_arrived_unread_counts_before_a_peer_is_given_up(timers, autojump_clock):
+    """As after a loop that was held up: the pong is there, and nobody has read it."""
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(24)
+    connection.unread = True
+    await trio.sleep(6)
+    assert connection.log == [(20, "ping")]
+    await trio.sleep(100)
+    assert connection.log == [(20, "ping"), (45, "ping"), (50, DEAD)]
+
+
+async def test_what_has_arrived_unread_counts_before_a_connection_is_idle(timers, autojump_clock):
+    connection, _ = watch(timers, idle_timeout=30.0)
+    connection.unread = True
+    await trio.sleep(1000)
+    assert connection.log == [(60, (1001, "idle timeout"))]

@@ -28,6 +28,7 @@ from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
 from trio_ws.serving import Listener, bind
 from trio_ws.settings import Origins, Settings
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     import ssl
@@ -287,7 +288,7 @@ class App(Router):
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
-                async with self.everyone.hearing(), lifespan:
+                async with self.everyone.hearing(), unwound(lifespan, self.settings.timeouts.cleanup_timeout):
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None

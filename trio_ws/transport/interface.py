@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from trio_ws.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
@@ -71,9 +71,16 @@ class Transport(ABC):
 
     __slots__ = ("log", "outbox", "receiver")
 
+    closes_at_once: ClassVar[bool] = False
+    """Whether nothing is left of the network connection when `close` returns."""
     log: ConnectionLog | None
     outbox: Outbox
     receiver: Receiver
+
+    @property
+    def established(self) -> bool:
+        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        return True
 
     @abstractmethod
     def start(self, nursery: trio.Nursery) -> None:
@@ -99,6 +106,13 @@ class Transport(ABC):
     @abstractmethod
     def resume(self) -> None:
         """Read on: the receiver wants data again."""
+
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        A transport whose own task reads has done so by the time a deadline comes.
+        """
+        return True
 
     @abstractmethod
     def finish(self) -> None:

@@ -78,6 +78,8 @@ class PollerTransport(Transport):
         high_water: of the outbox, in bytes.
     """
 
+    closes_at_once = True
+
     __slots__ = (
         "_corked",
         "_dead",
@@ -290,6 +292,20 @@ class PollerTransport(Transport):
             self._cork()
         elif not self._wanted & READABLE:
             self._want(self._wanted | READABLE)
+
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        The poller serves some of its sockets in each turn: after the loop was held up, this one's may be far.
+        """
+        try:
+            if self._wanted & WRITABLE:
+                self.flush()
+            if self._sock is not None and not self._reading_over and self.receiver.wants_data():
+                self._read(self._sock, trio.current_time())
+        except Exception:
+            self.give_up()
+        return True
 
     def _want(self, wanted: int) -> None:
         if wanted != self._wanted:

@@ -43,6 +43,7 @@ class StreamTransport(Transport):
 
     __slots__ = (
         "_closed",
+        "_established",
         "_finishing",
         "_reader",
         "_scope",
@@ -61,11 +62,17 @@ class StreamTransport(Transport):
         self._scope = trio.CancelScope(shield=True)
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
+        self._established = not isinstance(stream, trio.SSLStream)
         self._started = False
         self._stopped = trio.Event()
         self._finishing = False
         self._write_broken = False
         self._closed = False
+
+    @property
+    def established(self) -> bool:
+        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        return self._established
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer."""
@@ -105,6 +112,7 @@ class StreamTransport(Transport):
                 self.outbox.close()
                 self.receiver.network_ended()
                 return False
+        self._established = True
         return True
 
     # --- writing -------------------------------------------------------------------------------------------------
