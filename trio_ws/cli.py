@@ -363,7 +363,7 @@ def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:
     for descriptor in options.fd:
         try:
             listeners.append(inherit(descriptor))
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise _UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
     return tuple(listeners)
 

@@ -60,9 +60,9 @@ class Request:
 
     @property
     def url(self) -> URL:
-        """The full URL of the request, from its target and its Host header."""
+        """The full URL of the request, from its target and its Host header; `localhost` without one."""
         if self._url is None:
-            host = self.headers.get("host", "localhost")
+            host = self.headers.get("host") or "localhost"
             self._url = URL.of_request(host, self.target, secure=self.secure)
         return self._url
 

@@ -73,6 +73,7 @@ async def serve_websocket(
     timeouts: Timeouts | None = None,
     compression: Compression | bool | None = None,
     origins: Origins = None,
+    hosts: Iterable[str] | None = None,
     trusted_proxies: Iterable[str] = (),
     poller: bool | None = None,
     strict: bool = False,
@@ -94,6 +95,8 @@ async def serve_websocket(
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the server is reached by, such as "example.org", "*.example.org" or "localhost:8000"; a
+            request with another Host is refused with 421, against DNS rebinding. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         poller: False turns the shared poller off.
@@ -114,6 +117,7 @@ async def serve_websocket(
             timeouts=timeouts or Timeouts(),
             compression=compression,
             origins=origins,
+            hosts=hosts,
             trusted_proxies=trusted_proxies,
         ),
         ssl_context=ssl_context,

@@ -9,6 +9,7 @@ import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
+from trio_ws.protocol.hosts import Hosts, hosts_of
 
 __all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
 
@@ -60,5 +61,7 @@ class Settings:
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)
+    hosts: Hosts = attrs.field(default=None, converter=hosts_of)
+    """The hosts that requests may be for; None for every host."""
     trusted_proxies: TrustedProxies = attrs.field(default=(), converter=proxies_of)
     """Who is believed what it says of the client in `X-Forwarded-For` and `X-Forwarded-Proto`."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, urldefrag, urlencode, urljoi
 
 import attrs
 
-__all__ = ["URL", "QueryParameters", "split_host"]
+__all__ = ["URL", "QueryParameters", "ascii_host", "split_host"]
 
 # http and https are what users copy from a browser; for the handshake they mean the same (RFC 6455 3).
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
@@ -98,7 +98,7 @@ class URL:
             raise ValueError("a WebSocket URL has no fragment: write # as %23 (RFC 6455 3)")
         userinfo, _, host_port = authority.rpartition("@")
         username, password = _credentials(userinfo)
-        host, port = split_host(_ascii_host(host_port))
+        host, port = split_host(ascii_host(host_port))
         scheme = _SCHEMES[scheme.lower()]
         return cls(
             scheme=scheme,
@@ -186,7 +186,7 @@ def _credentials(userinfo: str) -> tuple[str | None, str | None]:
     return unquote(username), unquote(password)
 
 
-def _ascii_host(host_port: str) -> str:
+def ascii_host(host_port: str) -> str:
     """IDNA-encode the name in `host:port`; an address in brackets is left as it is."""
     if host_port.startswith("["):
         return host_port

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
+from trio_ws.headers import Headers
+from trio_ws.protocol.request import BadRequest
 from trio_ws.url import split_host
 
-__all__ = ["Origins", "origin_allowed"]
+__all__ = ["Origins", "check_origin", "origin_allowed"]
 
 Origins: TypeAlias = Sequence[str] | Literal["*"] | None
 """What `origins=` takes: origins like `"https://example.org"`, `"*"` for all, None for the server's own."""
 
 _Origin: TypeAlias = tuple[str, str, int | None]
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]*)")
+# "null" (RFC 6454 7.1), which many pages share, and "file://", which applications in a web view send, with its kind.
+_WITHOUT_HOST = re.compile(r"null|(?!https?:)[A-Za-z][A-Za-z0-9+.-]*://")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "localhost"
 
@@ -41,9 +45,21 @@ def origin_allowed(origin: str, host: str, secure: bool, allowed: Origins) -> bo
         return True
     theirs = _parse(origin)
     if theirs is None:
-        # "null" (RFC 6454 7.1), which many pages share, is no server's origin, but may be allowed by name.
-        return origin == "null" and "null" in (allowed or ())
+        # An origin without a host is no server's, but may be allowed as it is.
+        return _WITHOUT_HOST.fullmatch(origin) is not None and origin in (allowed or ())
     return _same_origin(theirs, host, secure) or theirs in map(_parse, allowed or ())
+
+
+def check_origin(headers: Headers, allowed: Origins, *, secure: bool) -> None:
+    """Refuse a request from a page of an origin that is not allowed; its Origin occurs once at most.
+
+    Raises:
+        BadRequest: 403.
+    """
+    origin = headers.get("origin")
+    host = headers.get("host", "")
+    if origin is not None and not origin_allowed(origin, host, secure, allowed):
+        raise BadRequest(403, f"origin {origin[:200]!a} is not the origin of host {host[:200]!a}, nor in origins=")
 
 
 def _same_origin(theirs: _Origin, host: str, secure: bool) -> bool:
@@ -58,10 +74,15 @@ def _one_loopback(origin: _Origin) -> _Origin:
 
 
 def _is_loopback(host: str) -> bool:
+    if host == _LOOPBACK:
+        return True
     try:
-        return host in (_LOOPBACK, "[::1]") or IPv4Address(host).is_loopback
-    except AddressValueError:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
         return False
+    # In Python before 3.13 an IPv4 address in IPv6 form (RFC 4291 2.5.5.2) is no loopback address by itself.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _parse(origin: str) -> _Origin | None:
