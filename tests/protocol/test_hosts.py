@@ -11,13 +11,12 @@ from trio_ws.protocol.hosts import check_host, hosts_of
 from trio_ws.protocol.request import BadRequest
 
 
-def served(host: str | None, *listed: str, secure: bool = False) -> bool:
+def status_of(host: str | None, *listed: str, secure: bool = False) -> int:
     try:
         check_host(Headers({} if host is None else {"Host": host}), hosts_of(listed), secure=secure)
     except BadRequest as error:
-        assert error.status == 421
-        return False
-    return True
+        return error.status
+    return 101
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def served(host: str | None, *listed: str, secure: bool = False) -> bool:
     ],
 )
 def test_a_listed_host_is_served(host, listed):
-    assert served(host, "other.example", listed)
+    assert status_of(host, "other.example", listed) == 101
 
 
 @pytest.mark.parametrize(
@@ -53,12 +52,12 @@ def test_a_listed_host_is_served(host, listed):
     ],
 )
 def test_another_host_is_421(host, listed):
-    assert not served(host, listed)
+    assert status_of(host, listed) == 421
 
 
 def test_the_default_port_is_that_of_the_scheme():
-    assert served("h", "h:443", secure=True)
-    assert not served("h", "h:80", secure=True)
+    assert status_of("h", "h:443", secure=True) == 101
+    assert status_of("h", "h:80", secure=True) == 421
 
 
 def test_without_hosts_every_host_is_served():

@@ -78,9 +78,8 @@ async def test_under_an_asgi_server_another_host_gets_421(kind):
     events = iter([{"type": f"{kind}.connect"}] if kind == "websocket" else [{"type": "http.request"}])
 
     async def receive():
-        for event in events:
-            return event
-        await trio.sleep_forever()
+        event = next(events, None)
+        return await trio.sleep_forever() if event is None else event
 
     async def send(event):
         sent.append(event)
