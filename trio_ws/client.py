@@ -6,8 +6,9 @@ body of `async with` here: it is cancelled when the server is gone, by the same 
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from trio_ws.codec import resolve_types
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection import Connection
-from trio_ws.dial.connect import Dialled, dial
+from trio_ws.dial.connect import USER_AGENT, Dialled, dial
 from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.engine import Engine
 from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from trio_ws.codec import ValueType
 
 __all__ = ["ClientOptions", "connect", "converse", "open_websocket"]
+
+
+INTERRUPTED_FLUSH = 0.1
+"""Seconds that a goodbye may take to get to the network after Ctrl-C: a server that reads takes it at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,10 +80,12 @@ async def open_websocket(
     cookies: Mapping[str, str] | None = None,
     subprotocols: Sequence[str] = (),
     origin: str | None = None,
+    user_agent: str | None = USER_AGENT,
     ssl_context: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
     proxy: str | bool | None = None,
     max_redirects: int = 5,
+    redirect_origins: Iterable[str] = (),
     stream: trio.abc.Stream | None = None,
     uds: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
@@ -101,10 +108,13 @@ async def open_websocket(
         cookies: names and values for the Cookie header.
         subprotocols: what to offer, the favourite first.
         origin: the Origin header.
+        user_agent: the User-Agent header; None for none. One in `headers` comes before the default.
         ssl_context: for wss; None: certificates are checked against the system's authorities.
         server_hostname: for wss: the name that the certificate must hold for, if it is not the URL's.
         proxy: a proxy's URL, True for the environment's, None for none. See `dial`.
-        max_redirects: how many redirects are followed; credentials do not follow to another origin.
+        max_redirects: how many redirects are followed.
+        redirect_origins: origins, such as "https://example.org", that a redirect may take headers, cookies,
+            subprotocols, Origin and the client certificate to. To others only what the library makes goes along.
         stream: use this connected stream.
         uds: connect to this Unix socket.
         limits: what the server may cost.
@@ -122,7 +132,7 @@ async def open_websocket(
         ConnectionRejected: the server answered with another status than 101.
         WebSocketDisconnect: the connection ended with a code that is not caught.
         ValueError: an argument makes no sense.
-        trio.Cancelled: the server is told 1001, and not waited for.
+        trio.Cancelled: the server is told 1001, and not waited for; likewise KeyboardInterrupt.
     """
     options = ClientOptions(
         limits=limits or Limits(),
@@ -141,10 +151,12 @@ async def open_websocket(
         cookies=cookies,
         subprotocols=subprotocols,
         origin=origin,
+        user_agent=user_agent,
         ssl_context=ssl_context,
         server_hostname=server_hostname,
         proxy=proxy,
         max_redirects=max_redirects,
+        redirect_origins=redirect_origins,
         stream=stream,
         uds=uds,
     )
@@ -212,16 +224,19 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
             rule.stop()
             if scope.cancelled_caught and failure is None:
                 failure = _disconnect(connection)
-            if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
-                failure = None
-            await connection.wait_gone()
+            if isinstance(failure, Exception | None):  # else the server is told, and not waited for
+                if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
+                    failure = None
+                await connection.wait_gone()
         except trio.Cancelled:
             if failure is None:  # else the cancellation is met again at the next checkpoint
                 raise
         finally:
             with trio.CancelScope(shield=True):
                 connection.begin_close(CloseCode.GOING_AWAY, "")
-                await connection.flush()
+                interrupted = not isinstance(failure, Exception | trio.Cancelled | None)
+                with trio.move_on_after(INTERRUPTED_FLUSH if interrupted else math.inf):
+                    await connection.flush()
             await transport.aclose()
             engine.stop()
     if failure is not None:

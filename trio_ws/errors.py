@@ -179,10 +179,15 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
         status: the HTTP status.
         headers: the answer's headers as pairs, in order.
         body: at most the first 64 KiB of the answer's body.
+
+    Args:
+        why: why a redirect was not followed.
     """
 
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
-        super().__init__("handshake", f"the server answered with HTTP status {status}")
+    def __init__(
+        self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"", *, why: str = ""
+    ) -> None:
+        super().__init__("handshake", f"the server answered with HTTP status {status}{why and f': {why}'}")
         self.status = status
         self.headers: tuple[tuple[str, str], ...] = tuple(headers)
         self.body = body

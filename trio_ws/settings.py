@@ -10,6 +10,7 @@ import attrs
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
 from trio_ws.protocol.hosts import Hosts, hosts_of
+from trio_ws.protocol.origin import listed_origin
 
 __all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
 
@@ -44,13 +45,14 @@ def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
     """Return what `origins=` means.
 
     Raises:
-        TypeError: a single origin was given where a list of them is expected.
+        TypeError: a single origin was given where a list of them is expected, or one of them is not a str.
+        ValueError: no request has such an origin.
     """
     if value is None or value == "*":
         return value
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError(f'origins takes a list of origins, None or "*": write origins=[{value!r}]')
-    return tuple(value)
+    return tuple(map(listed_origin, value))
 
 
 @attrs.frozen(kw_only=True)
