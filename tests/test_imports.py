@@ -21,6 +21,7 @@ LAYERS = {
     "codes": 0,
     "config": 0,
     "errors": 0,
+    "escaping": 0,
     "headers": 0,
     "messages": 0,
     "request": 0,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.escaping import printable
 
 __all__ = [
     "BackplaneError",
@@ -115,7 +116,8 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"
+        # The reason is the peer's text, and this is for logs.
+        return f"connection closed with {self.code}{f': {printable(self.reason)}' if self.reason else ''}"
 
 
 class RemoteProtocolError(WebSocketError):

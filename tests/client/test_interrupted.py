@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
+from support.mute import shake_hands
 from support.networks import MemoryNetwork
-from wsproto.utilities import generate_accept_token
 
 from trio_ws import Timeouts, open_websocket
 from trio_ws.protocol.frames import CLOSE
@@ -13,33 +13,17 @@ from trio_ws.protocol.frames import CLOSE
 NEVER = Timeouts(close_timeout=1000, cleanup_timeout=1000, ping_interval=None, send_timeout=None)
 
 
-async def shake_hands(stream: trio.abc.Stream) -> trio.abc.Stream:
-    """Accept the client's request, and say nothing from then on."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += await stream.receive_some()
-    key = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-    await stream.send_all(
-        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
-        % generate_accept_token(key)
-    )
-    return stream
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("where", ["block", "task"])
 async def test_a_mute_server_is_told_and_not_waited_for(autojump_clock, nursery, error, where):
     network = MemoryNetwork()
     client = await network.connect()
-    peers = []
-
-    async def serve() -> None:
-        peers.append(await shake_hands(await network.accept()))
+    server = await network.accept()
 
     async def interrupt() -> None:
         raise error
 
-    nursery.start_soon(serve)
+    nursery.start_soon(shake_hands, server)
     began = trio.current_time()
     with pytest.raises(error):
         async with open_websocket("ws://mute/", stream=client, timeouts=NEVER) as ws:
@@ -48,7 +32,7 @@ async def test_a_mute_server_is_told_and_not_waited_for(autojump_clock, nursery,
                 await ws.receive()
             raise error
     assert trio.current_time() - began < 5
-    frame = b"".join([part async for part in peers[0]])
+    frame = b"".join([part async for part in server])
     assert frame[:2] == bytes([0x80 | CLOSE, 0x80 | 2])
     assert bytes(a ^ b for a, b in zip(frame[2:4], frame[6:8], strict=True)) == (1001).to_bytes(2)
 
@@ -56,11 +40,7 @@ async def test_a_mute_server_is_told_and_not_waited_for(autojump_clock, nursery,
 async def test_a_server_that_does_not_even_read_is_not_waited_for(autojump_clock, nursery):
     network = MemoryNetwork(bounded=True)
     client = await network.connect()
-
-    async def serve() -> None:
-        await shake_hands(await network.accept())
-
-    nursery.start_soon(serve)
+    nursery.start_soon(shake_hands, await network.accept())
     began = trio.current_time()
     with pytest.raises(KeyboardInterrupt):
         async with open_websocket("ws://mute/", stream=client, timeouts=NEVER) as ws:
