@@ -137,10 +137,11 @@ def _level(_: object, attribute: attrs.Attribute[int], value: int) -> None:
 class Compression:
     """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
 
-    Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, to
-    send 38 KiB with a window of 12 bits and 150 KiB with 15. Without it (the default) a connection keeps nothing
-    between messages, and all connections of the process deflate with one and the same compressor. What each setting
-    costs and saves was measured: see "Compression" in the documentation.
+    Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, of
+    those connections only whose peer sends compressed messages; to send 38 KiB with a window of 12 bits and 150 KiB
+    with 15. By default the peer may keep its context (some libraries do so whatever is agreed), and all connections of
+    the process deflate without context, with one and the same compressor. What each setting costs and saves was
+    measured: see "Compression" in the documentation.
 
     Raises:
         ValueError: level or window out of range, or a negative threshold.
@@ -153,8 +154,9 @@ class Compression:
     """Messages of fewer bytes are sent as they are: there is little to save. With a context, 32 is a good value."""
     send_context: bool = False
     """Keep the context of what we send from message to message, if the peer allows it."""
-    receive_context: bool = False
-    """Let the peer keep its context from message to message."""
+    receive_context: bool = True
+    """Let the peer keep its context from message to message. False saves memory, and fails with clients that keep it
+    all the same, such as Tornado's. A server that keeps it all the same is put up with."""
     send_window_bits: int = attrs.field(default=12, validator=_window_bits)
     """Our window is at most 2 to this power bytes, less if the peer asks for less. A larger one helps messages that are
     larger than it, and what is kept with `send_context`."""
