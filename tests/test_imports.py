@@ -24,6 +24,7 @@ LAYERS = {
     "escaping": 0,
     "headers": 0,
     "messages": 0,
+    "options": 0,
     "request": 0,
     "url": 0,
     "version": 0,

@@ -19,11 +19,13 @@ from trio_ws.codec import resolve_types
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection import Connection
-from trio_ws.dial.connect import USER_AGENT, Dialled, dial
+from trio_ws.dial.connect import Dialled, follow
+from trio_ws.dial.plan import USER_AGENT, Plan, make_plan
 from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.engine import Engine
 from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
 from trio_ws.headers import Headers
+from trio_ws.options import caught_codes, hinting, of_kind, optional_bool
 from trio_ws.protocol.extensions import DeflateSettings, check_response, make_offer
 from trio_ws.request import Request
 from trio_ws.settings import compression_of
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from trio_ws.codec import ValueType
 
-__all__ = ["ClientOptions", "connect", "converse", "open_websocket"]
+__all__ = ["ClientOptions", "connect", "converse", "open_websocket", "plan_connection"]
 
 
 INTERRUPTED_FLUSH = 0.1
@@ -46,14 +48,14 @@ INTERRUPTED_FLUSH = 0.1
 class ClientOptions:
     """How a client's connections are held, once they are made."""
 
-    limits: Limits = attrs.field(factory=Limits)
-    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    limits: Limits = attrs.field(factory=Limits, validator=of_kind(Limits))
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
-    caught_close_codes: CaughtCodes = GOOD_CODES
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    poller: bool | None = None
+    poller: bool | None = attrs.field(default=None, validator=optional_bool)
 
     @property
     def polled(self) -> bool:
@@ -72,6 +74,7 @@ class Connected:
     deflate: DeflateSettings | None
 
 
+@hinting
 @asynccontextmanager
 async def open_websocket(
     url: str,
@@ -131,12 +134,13 @@ async def open_websocket(
         ConnectTimeout: it took longer than `open_timeout`.
         ConnectionRejected: the server answered with another status than 101.
         WebSocketDisconnect: the connection ended with a code that is not caught.
+        TypeError: an argument is of another kind, or there is no such argument.
         ValueError: an argument makes no sense.
         trio.Cancelled: the server is told 1001, and not waited for; likewise KeyboardInterrupt.
     """
     options = ClientOptions(
-        limits=limits or Limits(),
-        timeouts=timeouts or Timeouts(),
+        limits=Limits() if limits is None else limits,
+        timeouts=Timeouts() if timeouts is None else timeouts,
         compression=compression,
         receive_type=receive_type,
         send_type=send_type,
@@ -144,7 +148,7 @@ async def open_websocket(
         when_peer_leaves=when_peer_leaves,
         poller=poller,
     )
-    connected = await connect(
+    plan = plan_connection(
         url,
         options,
         headers=headers,
@@ -160,30 +164,42 @@ async def open_websocket(
         stream=stream,
         uds=uds,
     )
-    async with converse(connected, options) as websocket:
+    async with converse(await connect(plan, options), options) as websocket:
         yield websocket
 
 
-async def connect(url: str, options: ClientOptions, **dialling: Any) -> Connected:
-    """Make a connection, up to the server's 101.
+def plan_connection(url: str, options: ClientOptions, **dialling: Any) -> Plan:
+    """Check what is given for a connection.
 
     Args:
         url: where to.
         options: its limits, `open_timeout` and compression.
-        dialling: the other arguments of `dial`.
+        dialling: the other arguments of `make_plan`.
 
     Raises:
-        ConnectError: as `open_websocket` does. Nothing stays open, after cancellation neither.
+        ValueError: likewise TypeError, as `make_plan` raises them.
     """
-    offer = None if options.compression is None else make_offer(options.compression)
-    dialled = await dial(
+    return make_plan(
         url,
-        extensions=offer,
+        extensions=None if options.compression is None else make_offer(options.compression),
         limits=options.limits,
         open_timeout=options.timeouts.open_timeout,
         detachable=options.polled,
         **dialling,
     )
+
+
+async def connect(plan: Plan, options: ClientOptions) -> Connected:
+    """Make a connection, up to the server's 101.
+
+    Args:
+        plan: from `plan_connection`.
+        options: its compression.
+
+    Raises:
+        ConnectError: as `open_websocket` does. Nothing stays open, after cancellation neither.
+    """
+    dialled = await follow(plan)
     if options.compression is None:
         return Connected(dialled, None)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
+from trio_ws.options import check_names
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
@@ -43,9 +45,11 @@ async def bind(
     """Return the listeners that the arguments of a serving function name.
 
     Raises:
-        ValueError: neither a port nor `uds` nor `listeners` is given.
+        TypeError: an argument is of another kind.
+        ValueError: neither a port nor `uds` nor `listeners` is given, or the port is out of range.
         OSError: an address cannot be listened on.
     """
+    _check_addresses(host, port, listeners)
     bound: list[Listener] = []
     try:
         if uds is not None:
@@ -59,6 +63,23 @@ async def bind(
     if not bound and not listeners:
         raise ValueError("nothing to listen on: give a port, uds= or listeners=")
     return [*listeners, *bound]
+
+
+def _check_addresses(host: object, port: object, listeners: object) -> None:
+    if not isinstance(host, str | None):
+        raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
+    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
+        raise TypeError(f"port takes a number from 0 to 65535, or None, not {port!r}")
+    if isinstance(port, int) and not 0 <= port <= 65535:
+        raise ValueError(f"port is from 0 to 65535, not {port}")
+    if not isinstance(listeners, Sequence):
+        raise TypeError(f"listeners takes a list: write listeners=[{listeners!r}]")
+    for each in listeners:
+        if not isinstance(each, socket.socket | trio.abc.Listener):
+            raise TypeError(f"listeners takes listening sockets and listeners of Trio's, not {each!r}")
+
+
+_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
 
 
 async def serve_websocket(
@@ -107,14 +128,16 @@ async def serve_websocket(
 
     Raises:
         OSError: an address cannot be listened on.
+        TypeError: an option is of another kind, or there is no such option.
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every client was told 1001.
     """
+    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=Limits() if limits is None else limits,
+            timeouts=Timeouts() if timeouts is None else timeouts,
             compression=compression,
             origins=origins,
             hosts=hosts,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.options import of_kind
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
 from trio_ws.protocol.hosts import Hosts, hosts_of
 from trio_ws.protocol.origin import listed_origin
 
-__all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
+__all__ = ["Origins", "Settings", "compression_of", "origins_of"]
 
 Origins: TypeAlias = "Iterable[str] | Literal['*'] | None"
 """Who may connect from a browser: None for pages of the same origin, "*" for all, or those origins beside it."""
@@ -29,16 +30,6 @@ def compression_of(value: Compression | bool | None) -> Compression | None:
     if not isinstance(value, bool):
         raise TypeError(f"compression takes a Compression, True or False, not {value!r}")
     return Compression() if value else None
-
-
-def of_kind(kind: type[Any], *, optional: bool = False) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    """Return a validator of attrs: a value is a `kind`, or None if it is optional, else it is a `TypeError`."""
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not (isinstance(value, kind) or (optional and value is None)):
-            raise TypeError(f"{attribute.name} takes {kind.__name__}(...), not {value!r}")
-
-    return check
 
 
 def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:

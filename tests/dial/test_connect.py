@@ -15,7 +15,7 @@ from trio.testing import memory_stream_pair
 import trio_ws
 from trio_ws.config import Limits
 from trio_ws.dial import dial
-from trio_ws.dial.connect import USER_AGENT
+from trio_ws.dial.plan import USER_AGENT
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.transport.secured import SecuredStream

@@ -11,7 +11,7 @@ from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
 from trio_ws.dial import dial, should_reconnect
-from trio_ws.dial.connect import USER_AGENT
+from trio_ws.dial.plan import USER_AGENT
 from trio_ws.dial.redirect import redirect_target
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers

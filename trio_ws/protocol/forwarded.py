@@ -33,12 +33,14 @@ def proxies_of(value: Iterable[str]) -> TrustedProxies:
         TypeError: a single one was given where a list of them is expected.
         ValueError: one of them is no address and no network.
     """
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError(f"trusted_proxies takes a list of addresses and networks: write trusted_proxies=[{value!r}]")
     return tuple("unix" if each == "unix" else _network(each) for each in value)
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
+def _network(text: object) -> IPv4Network | IPv6Network:
+    if not isinstance(text, (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address)):
+        raise TypeError(f'trusted_proxies takes addresses, networks and "unix", not {text!r}')
     try:
         return ip_network(text)
     except ValueError as error:

@@ -44,7 +44,7 @@ def hosts_of(value: Iterable[str] | None) -> Hosts:
     """
     if value is None:
         return None
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError(f"hosts takes a list of hosts: write hosts=[{value!r}]")
     hosts = tuple(map(_read, value))
     if not hosts:
