@@ -90,9 +90,15 @@ async def test_under_an_asgi_server_another_host_gets_421(kind):
     assert seen == []
 
 
-async def test_test_client_s_host_has_to_be_listed():
+async def test_a_test_client_asks_for_the_first_host_that_is_served():
     app, _ = application()
-    async with app.test_client(base_url="ws://example.org") as client:
-        assert (await client.get("/page")).status == 200
     async with app.test_client() as client:
+        assert (await client.get("/page")).status == 200
+        async with client.websocket_connect("/") as ws:
+            assert ws.headers["host"] == "example.org"
+    async with app.test_client(base_url="ws://testserver") as client:
         assert (await client.get("/page")).status == 421
+    async with App(hosts=["*.example.org", "[::1]:8000"]).test_client() as client:
+        assert (await client.get("/healthz")).status == 200
+    async with App(hosts=["*.example.org"]).test_client() as client:
+        assert (await client.get("/healthz")).status == 421

@@ -29,6 +29,13 @@ class _Host:
     port: int | None
     """None for every port."""
 
+    @property
+    def authority(self) -> str:
+        """What a Host header for it holds; `""` if it stands for many names."""
+        if self.name.startswith("."):
+            return ""
+        return self.name if self.port is None else f"{self.name}:{self.port}"
+
     def matches(self, name: str, port: int) -> bool:
         """Say whether a request is for this host."""
         same = name.endswith(self.name) if self.name.startswith(".") else name == self.name
