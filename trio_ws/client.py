@@ -250,8 +250,7 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
         finally:
             with trio.CancelScope(shield=True):
                 connection.begin_close(CloseCode.GOING_AWAY, "")
-                interrupted = not isinstance(failure, Exception | trio.Cancelled | None)
-                with trio.move_on_after(INTERRUPTED_FLUSH if interrupted else math.inf):
+                with trio.move_on_after(INTERRUPTED_FLUSH if _is_interrupt(failure) else math.inf):
                     await connection.flush()
             await transport.aclose()
             engine.stop()
@@ -270,6 +269,13 @@ def _unwrapped(error: BaseException) -> BaseException:
     if disconnects is not None and others is None:
         return _first_leaf(disconnects)
     return error.exceptions[0] if len(error.exceptions) == 1 else error
+
+
+def _is_interrupt(failure: BaseException | None) -> bool:
+    """Say whether the program is to end (KeyboardInterrupt, SystemExit), and not only the block."""
+    if isinstance(failure, BaseExceptionGroup):
+        return any(map(_is_interrupt, failure.exceptions))
+    return not isinstance(failure, Exception | trio.Cancelled | None)
 
 
 def _first_leaf(error: BaseException) -> BaseException:
