@@ -21,10 +21,13 @@ LAYERS = {
     "codes": 0,
     "config": 0,
     "errors": 0,
+    "escaping": 0,
     "headers": 0,
     "messages": 0,
+    "options": 0,
     "request": 0,
     "url": 0,
+    "version": 0,
     "protocol": 1,
     "admission": 2,
     "awake": 2,
@@ -98,7 +101,7 @@ WIRE = {"h11", "wsproto"}
 APPLICATION = {"anyio", "coredis", "itsdangerous", "prometheus_client", "pydantic", "pydantic_core"}
 
 RULES = {
-    0: Rule(set(), VALUES, CLOCKS_AND_IO),
+    0: Rule(set(), VALUES | {"idna"}, CLOCKS_AND_IO),
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),

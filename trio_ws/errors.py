@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.escaping import printable
 from trio_ws.headers import Headers, HeaderSource
 
 __all__ = [
@@ -117,7 +118,8 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         return type(self), (self.code, self.reason)
 
     def __str__(self) -> str:
-        return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"
+        # The reason is the peer's text, and this is for logs.
+        return f"connection closed with {self.code}{f': {printable(self.reason)}' if self.reason else ''}"
 
 
 class RemoteProtocolError(WebSocketError):
@@ -181,10 +183,13 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
         status: the HTTP status.
         headers: the answer's headers.
         body: at most the first 64 KiB of the answer's body.
+
+    Args:
+        why: why a redirect was not followed.
     """
 
-    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"") -> None:
-        super().__init__("handshake", f"the server answered with HTTP status {status}")
+    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"", *, why: str = "") -> None:
+        super().__init__("handshake", f"the server answered with HTTP status {status}{why and f': {why}'}")
         self.status = status
         self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body

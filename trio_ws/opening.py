@@ -40,6 +40,7 @@ class Opening:
         "_early",
         "_head",
         "_on_left",
+        "_on_moved",
         "_problem",
         "_reader",
         "_waiter",
@@ -60,6 +61,7 @@ class Opening:
         self.answered: bool = False
         """Whether the last answer has been sent, or its head."""
         self._on_left: Callable[[], None] | None = None
+        self._on_moved: Callable[[], None] | None = None
         self._waiter: Task | None = None  # the conversation's task, while it waits for a change
 
     # --- what the transport calls --------------------------------------------------------------------------------
@@ -98,7 +100,9 @@ class Opening:
         self.peer_departed()
 
     def outbox_moved(self) -> None:
-        """The client takes the last answer, which was more than the network takes at once."""
+        """The client takes the last answer, which was more than the network takes at once, or nothing any more."""
+        if self._on_moved is not None:
+            self._on_moved()
         self._wake()
 
     # --- what the server calls -----------------------------------------------------------------------------------
@@ -133,6 +137,10 @@ class Opening:
         self._on_left = callback
         if self.left and callback is not None:
             callback()
+
+    def call_when_moved(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` when the outbox has moved, or was closed."""
+        self._on_moved = callback
 
     def hand_over(self) -> bytes:
         """Return what came behind the request: the connection is somebody else's from now on."""
@@ -183,12 +191,14 @@ class Opening:
     async def linger(self, transport: Transport, patience: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.
 
+        A client that has said all it has to say (half-closed) still takes the answer.
+
         Args:
             transport: its outbox has what of the answer waits for the network.
             patience: seconds that it may wait there and not move.
         """
         outbox = transport.outbox
-        while not self.network_over:
+        while outbox.size or not self.network_over:
             waiting = outbox.size
             with trio.move_on_after(patience if waiting else LINGER) as scope:
                 await self._wait()

@@ -78,9 +78,9 @@ class Request:
 
     @property
     def url(self) -> URL:
-        """The full URL of the request, from its Host header, `root_path` and target."""
+        """The full URL of the request, from its Host header (`localhost` without one), `root_path` and target."""
         if self._url is None:
-            host = self.headers.get("host", "localhost")
+            host = self.headers.get("host") or "localhost"
             self._url = URL.of_request(host, self.root_path + self.target, secure=self.secure)
         return self._url
 

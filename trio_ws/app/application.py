@@ -66,6 +66,8 @@ class App(Router):
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the application is reached by, such as "example.org", "*.example.org" or "localhost:8000";
+            a request with another Host, for a page too, is refused with 421. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         instruments: are told what happens on connections, for tracing; see `Instrument`.
@@ -92,6 +94,7 @@ class App(Router):
         timeouts: Timeouts | None = None,
         compression: Compression | bool | None = None,
         origins: Origins = None,
+        hosts: Iterable[str] | None = None,
         trusted_proxies: Iterable[str] = (),
         instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
@@ -110,6 +113,7 @@ class App(Router):
             timeouts=timeouts or Timeouts(),
             compression=compression,
             origins=origins,
+            hosts=hosts,
             trusted_proxies=trusted_proxies,
         )
         self.instruments: Instruments | None = instruments_of(instruments)

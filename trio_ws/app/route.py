@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,7 +21,8 @@ from trio_ws.app.signature import Plan
 from trio_ws.codec import ValueType, resolve_types
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.settings import compression_of, of_kind
+from trio_ws.options import caught_codes, of_kind, subprotocols_of
+from trio_ws.settings import compression_of
 from trio_ws.websocket import GOOD_CODES, CaughtCodes
 
 if TYPE_CHECKING:
@@ -41,18 +42,6 @@ def _guards(guards: Iterable[Guard]) -> tuple[Guard, ...]:
     return tuple(guards)
 
 
-def _caught(codes: CaughtCodes) -> CaughtCodes:
-    if codes is not all and (isinstance(codes, str) or not isinstance(codes, Collection)):
-        raise TypeError(f"caught_close_codes takes a list of codes, or the built-in all, not {codes!r}")
-    return codes
-
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise TypeError(f"subprotocols takes a list of names: write subprotocols=[{names!r}]")
-    return tuple(names)
-
-
 @attrs.frozen(kw_only=True)
 class RouteOptions:
     """The options of one route, as `Router.websocket` describes them.
@@ -66,10 +55,10 @@ class RouteOptions:
     send_type: ValueType | None = None
     value_type: ValueType | None = None
     auto_accept: bool = True
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=_caught)
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
     guards: tuple[Guard, ...] = attrs.field(default=(), converter=_guards)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None

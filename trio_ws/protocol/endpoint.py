@@ -13,6 +13,7 @@ from wsproto.events import CloseConnection, Ping
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
+from trio_ws.escaping import printable
 from trio_ws.protocol.choice import CODEC
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
@@ -55,7 +56,7 @@ class CloseInfo:
     """Who sent it: "local" is this side, "network" nobody; "unknown" is what an ASGI server does not say."""
 
     def __str__(self) -> str:
-        return f"{_WHO[self.by]}: {self.code}{f' {self.reason}' if self.reason else ''}"
+        return f"{_WHO[self.by]}: {self.code}{f' {printable(self.reason)}' if self.reason else ''}"
 
 
 class Endpoint:
