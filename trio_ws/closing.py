@@ -195,6 +195,11 @@ class Closing(Channel):
             self.fail(code, reason)
             self._hang_up()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up: the close frame goes out behind what waits, within `close_timeout`."""
+        if self.open and not self._network_over:
+            self.fail(code, reason)
+
     async def flush(self) -> None:
         """Wait until what was committed is with the network, at most `close_timeout`."""
         with trio.move_on_after(self._timeouts.close_timeout):

@@ -49,7 +49,8 @@ class RedisBackplane(Backplane):
         prefix: what the names of all keys and channels begin with.
         stream_length: how many messages of a room Redis holds, about: a process that lost its link finds them there.
         retention: seconds after which Redis forgets a room in which nothing is said and nobody is.
-        max_message_size: bytes of one message, at most.
+        max_message_size: bytes of one message, at most; Redis's own limit is `proto-max-bulk-len`, 512 MiB.
+        max_info_size: bytes of the info of one member as JSON, at most: `presence` answers with those of all.
         max_waiting: how many messages of this process wait for Redis at once; further publishers wait before that.
         publish_timeout: seconds for which `publish`, `presence` and a join that opens a room wait for Redis.
         local_after: seconds after which the members of this process get what is published here without waiting for
@@ -63,6 +64,7 @@ class RedisBackplane(Backplane):
 
     Raises:
         ImportError: coredis is not installed.
+        TypeError: the URL or an option has another type.
         ValueError: the URL or an option makes no sense.
     """
 
@@ -114,7 +116,7 @@ class RedisBackplane(Backplane):
 
     async def _check(self, client: Client) -> None:
         """See that Redis lets us do what we have to do."""
-        call = Call("", CHECK, (self._keys.stream(""),), (self._keys.news(""),))
+        call = Call("", CHECK, (self._keys.check,), (self._keys.check,))
         (outcome,) = await execute(client, [call], self.options.command_timeout)
         if isinstance(outcome, Exception):
             raise outcome

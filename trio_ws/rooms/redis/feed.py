@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Subscriber
     from trio_ws.rooms.redis.local import Local
 
-__all__ = ["BEGINNING", "Cursor", "Feed", "Record", "Subscription", "Window", "order"]
+__all__ = ["BEGINNING", "Cursor", "Feed", "Record", "Subscription", "Window", "before", "order"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -270,10 +270,10 @@ class Feed:
         self._place: int | None = None
         self._publishers: dict[str, int] = {}
 
-    def begin(self, records: Sequence[Record]) -> None:
-        """Take the newest entries as those after which to go on."""
-        self.position = records[-1].id if records else BEGINNING
-        self._place = records[-1].place if records else 0
+    def begin(self, records: Sequence[Record], newest: str = BEGINNING) -> None:
+        """Take the newest entries as those after which to go on; `newest` is the id of the last one, ours or not."""
+        self.position = newest
+        self._place = records[-1].place if records else 0 if newest == BEGINNING else None
         self.verified = True
         for record in records:
             self.is_new(record)
@@ -301,9 +301,9 @@ class Feed:
     def _begun(self) -> list[Subscription]:
         return [each for each in self.subscriptions if each.begun]
 
-    def begin_again(self, records: Sequence[Record]) -> None:
+    def begin_again(self, records: Sequence[Record], newest: str) -> None:
         """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""
-        self.begin(records)
+        self.begin(records, newest)
         self.lose(None)
 
     def _check(self, place: int) -> None:
@@ -326,3 +326,9 @@ class Feed:
 def order(identifier: str) -> tuple[int, ...]:
     """Return what ids of entries are compared by."""
     return tuple(int(part) for part in identifier.split("-"))
+
+
+def before(identifier: str) -> str:
+    """Return the greatest id that is less than that of an entry."""
+    milliseconds, number = order(identifier)
+    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**64 - 1}"

@@ -8,6 +8,7 @@ lost costs nothing that the stream still holds.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import methodcaller
@@ -17,8 +18,10 @@ import trio
 
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.prepared import Prepared
-from trio_ws.rooms.redis.client import is_cluster
-from trio_ws.rooms.redis.feed import BEGINNING, Feed, Record, Subscription, order
+from trio_ws.rooms.backplane import guarded
+from trio_ws.rooms.redis.batch import together
+from trio_ws.rooms.redis.client import is_link_error, is_passing, refusal, tidy
+from trio_ws.rooms.redis.feed import BEGINNING, Feed, Record, Subscription, before, order
 from trio_ws.rooms.redis.keys import NOW
 from trio_ws.rooms.redis.options import Bell
 
@@ -34,6 +37,10 @@ logger: Final = logging.getLogger("trio_ws")
 
 _AT_ONCE: Final = 8
 """Rooms that are read in one go."""
+_PAGES: Final = 16
+"""Pages of as many entries as the history has, in which a room's history is looked for among what is not ours."""
+_NUMBER: Final = re.compile(rb"[0-9]{1,16}")
+_PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 _COUNT: Final = 16
 """Entries of each that are. Both bound what may be in memory: 8 x 16 messages of the greatest size."""
 
@@ -45,11 +52,23 @@ def content(message: Prepared) -> bytes:
 
 
 def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record:
+    """Return an entry; raise KeyError or ValueError for one that is not ours."""
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
+    if kind not in (b"t", b"b"):
+        raise ValueError("no kind of message has that letter")
     message = Prepared(data.decode() if kind == b"t" else data)
     exclude = frozenset(fields[b"x"].decode().split())
-    origin = fields[b"p"].decode(), int(fields[b"s"])
-    return Record(identifier.decode(), message, exclude, more, int(fields[b"n"]), *origin)
+    if not _PUBLISHER.fullmatch(fields[b"p"]):
+        raise ValueError("no process has that name")
+    origin = fields[b"p"].decode(), _number(fields[b"s"])
+    return Record(identifier.decode(), message, exclude, more, _number(fields[b"n"]), *origin)
+
+
+def _number(text: bytes) -> int:
+    """Return a number of an entry: more digits than Redis counts exactly are not ours."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number of ours")
+    return int(text)
 
 
 class Feeds:
@@ -81,7 +100,7 @@ class Feeds:
     ) -> AsyncGenerator[Log, None]:
         """See `Backplane.subscribe`."""
         feed = self._feeds.setdefault(room, Feed(room, self._local))
-        subscription = Subscription(feed, self._local, deliver, gap, history)
+        subscription = Subscription(feed, self._local, guarded(deliver, room), guarded(gap, room), history)
         feed.subscriptions.append(subscription)
         self._opening[subscription] = feed
         self._changed = True
@@ -174,6 +193,7 @@ class Feeds:
                 await pubsub.subscribe(*new)
             if old:
                 await pubsub.unsubscribe(*old)
+        tidy(pubsub, (*new, *old))
         for channel in old:
             del self._channels[channel]
         for channel in new:
@@ -194,15 +214,34 @@ class Feeds:
         ]
         answers = await self._ask(client, commands)
         for (feed, subscription), found in zip(due.items(), answers, strict=True):
-            records = list(self._records(feed.room, found[::-1]))
+            records = await self._history(client, feed.room, subscription.size + 1, found)
             if feed.position is None:
-                feed.begin(records)
+                feed.begin(records, found[0].identifier.decode() if found else BEGINNING)
             seen = Feed(feed.room, self._local)
             known = [*filter(seen.is_new, records)]
             for each in feed.waiting(subscription):  # it may be gone, if it was cancelled meanwhile
                 each.begin(known)
                 del self._opening[each]
             self._news[feed.room] = None
+
+    async def _history(self, client: Client, room: str, size: int, page: Sequence[Any]) -> list[Record]:
+        """Return the newest records of a room, oldest first: as many as `page` asked for, if some in it are not ours.
+
+        Args:
+            client: to ask for what is before the page.
+            room: the room's name.
+            size: entries of a page.
+            page: the newest ones, newest first.
+        """
+        records = list(self._records(room, page[::-1]))
+        for _ in range(_PAGES):
+            if len(records) >= size or len(page) < size:
+                break
+            end = before(page[-1].identifier.decode())
+            ask = methodcaller("xrevrange", self._keys.stream(room), end, "-", count=size)
+            (page,) = await self._ask(client, [ask])
+            records = [*self._records(room, page[::-1]), *records][-size:]
+        return records
 
     async def _end(self, client: Client, feed: Feed, subscription: Subscription) -> str:
         """Return the id up to which entries are from before a subscription."""
@@ -241,7 +280,7 @@ class Feeds:
         answers = await self._ask(client, [methodcaller("xread", stream, count=_COUNT) for stream in streams])
         more = False
         for feed, answer, done in zip(feeds, answers, syncs, strict=True):
-            entries = [entry for found in (answer or {}).values() for entry in found]
+            entries = [entry for found in dict(answer or ()).values() for entry in found]
             feed.take(self._records(feed.room, entries))
             if entries:
                 feed.position = entries[-1].identifier.decode()  # also if the last one is not ours
@@ -261,7 +300,7 @@ class Feeds:
         for feed, answer in zip(feeds, answers, strict=True):
             newest = answer[0].identifier.decode() if answer else BEGINNING
             if order(newest) < order(feed.position or BEGINNING):
-                feed.begin_again(list(self._records(feed.room, answer)))
+                feed.begin_again(list(self._records(feed.room, answer)), newest)
             feed.verified = True
 
     async def _touch(self, client: Client) -> None:
@@ -272,33 +311,22 @@ class Feeds:
         await self._ask(client, [methodcaller("pexpire", key, milliseconds) for key in keys])
 
     async def _ask(self, client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
+        """Return the answers; a room that Redis does not let us read is like an empty one, and has a record."""
         with trio.fail_after(self._options.command_timeout):
-            return await together(client, commands)
+            outcomes = await together(client, commands)
+        return [self._answer(*each) for each in zip(commands, outcomes, strict=True)]
+
+    def _answer(self, command: Callable[[Client], Any], outcome: Any) -> Any:
+        if not isinstance(outcome, Exception):
+            return outcome
+        if is_link_error(outcome) or is_passing(outcome):
+            raise outcome
+        logger.error("a room is not read: %s. The command was %r", refusal(outcome), command)
+        return ()
 
     def _records(self, room: str, entries: Sequence[Any]) -> Iterable[Record]:
         for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
             try:
                 yield _record(entry.identifier, entry.field_values, more=left > 0)
             except (KeyError, ValueError):
-                logger.exception("the stream of the room %r has an entry that is not ours: %r", room, entry.identifier)
-
-
-async def together(client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
-    """Send commands that are for different rooms, and return what is answered to each."""
-    if not commands:
-        return ()
-    if not is_cluster(client):
-        async with client.pipeline(transaction=False) as pipe:
-            for command in commands:
-                command(pipe)
-        results: Sequence[Any] = pipe.results
-        return results
-    answers: list[Any] = [None] * len(commands)
-
-    async def send(place: int, command: Callable[[Client], Any]) -> None:
-        answers[place] = await command(client)
-
-    async with trio.open_nursery() as nursery:
-        for place, command in enumerate(commands):
-            nursery.start_soon(send, place, command)
-    return answers
+                logger.warning("the room %r has an entry that is not ours, it is skipped: %r", room, entry.identifier)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from trio_ws.rooms.topics import encoded
+
 __all__ = ["ATTEND", "CHECK", "NOW", "PRESENCE", "PUBLISH", "Keys"]
 
 
@@ -17,15 +19,24 @@ class Keys:
         prefix: what all of them begin with; it tells applications apart that share a Redis.
 
     Raises:
-        ValueError: the prefix has braces, which tell a cluster where to keep a key.
+        TypeError: the prefix is no text.
+        ValueError: it has braces, which tell a cluster where to keep a key, or lone surrogates.
     """
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: object) -> None:
+        if not isinstance(prefix, str):
+            raise TypeError(f"the prefix of keys in Redis is text, not {type(prefix).__name__}: {prefix!r:.80}")
+        encoded(prefix, "the prefix of keys in Redis")
         if "{" in prefix or "}" in prefix:
             raise ValueError(f"the prefix of keys in Redis has no braces: {prefix!r}")
         self._prefix = prefix
+
+    @property
+    def check(self) -> str:
+        """A key and a channel of no room, to see whether such may be used."""
+        return f"{self._prefix}:{{?}}:check"
 
     def _of(self, room: str) -> str:
         tag = room.replace("%", "%25").replace("}", "%7D")
@@ -62,9 +73,18 @@ PUBLISH: Final = """\
 local known = redis.call('HGET', KEYS[2], ARGV[8])
 if known then return known end
 if tonumber(ARGV[8]) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
-local count = 1
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last then count = tonumber(last[2][2]) + 1 end
+local count, ask, found = 1, 1, {}
+repeat
+  found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ask)
+  for _, entry in ipairs(found) do
+    local name, place = entry[2][1], entry[2][2]
+    if name == 'n' and entry[2][3] == 'p' and #place < 16 and not string.find(place, '[^0-9]') and place ~= '' then
+      count = tonumber(place) + 1
+      break
+    end
+  end
+  ask = ask * 16
+until count > 1 or #found < ask / 16 or ask > 4096
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
   'n', string.format('%.0f', count), 'p', ARGV[5], 's', ARGV[8], 'd', ARGV[6], 'x', ARGV[7])
 redis.call('HSET', KEYS[2], ARGV[8], id, 'last', ARGV[8])
@@ -84,7 +104,7 @@ number is, so that readers would take it for an old one: it wants a new number.
 Keys: stream, accepted. Arguments: the stream's length, its lifetime in ms, the channel, how long in ms to know the
 message again, the publishing process, the message, whom it is not for, the process's number of the message, and its
 least number of those under way. An entry has its place in the stream as `n`, by which readers see that something is
-missing."""
+missing; it follows that of the newest entry that is ours, whatever else is in the stream."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
