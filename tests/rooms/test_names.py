@@ -20,7 +20,18 @@ from trio_ws.rooms.topics import BROADCAST, MAX_NAME_SIZE, topic_of
 pytestmark = [forgives_coredis, collects_coredis]
 
 # Names that look like those of the library, in some way that it has used for its own.
-INTRUDERS = ["\0everyone", "\0\0everyone", "\0", "everyone", "", "{?}", "?", "=everyone", "room:messages", "%00everyone"]
+INTRUDERS = [
+    "\0everyone",
+    "\0\0everyone",
+    "\0",
+    "everyone",
+    "",
+    "{?}",
+    "?",
+    "=everyone",
+    "room:messages",
+    "%00everyone",
+]
 
 
 @pytest.fixture(scope="module", params=["memory", pytest.param("redis", marks=needs_redis)])

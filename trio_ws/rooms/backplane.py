@@ -143,7 +143,11 @@ class Log:
 
 
 class Backplane(ABC):
-    """Carries rooms' messages. `tests/rooms/conformance.py` says in tests what every implementation owes."""
+    """Carries rooms' messages. `tests/rooms/conformance.py` says in tests what every implementation owes.
+
+    What it calls `room` is a topic, see `topics`: a text of UTF-8 that `Rooms` has checked. A call with what cannot be
+    carried is refused in its caller, before it reaches a task or a link that others share.
+    """
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -211,6 +215,7 @@ class Backplane(ABC):
 
         Raises:
             TypeError: the member's info cannot travel; likewise ValueError.
+            MessageTooLarge: it is larger than the backplane carries.
         """
 
     @abstractmethod

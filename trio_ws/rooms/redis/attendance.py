@@ -66,6 +66,7 @@ class Attendance:
 
     def enter(self, room: str, member: Present) -> None:
         """See `Backplane.enter`."""
+        encoded(room, "the name of a room")
         text = to_json(dict(member.info))
         size, limit = len(encoded(text, "the info of a member")), self._options.max_info_size
         if size > limit:
@@ -166,7 +167,12 @@ class Attendance:
             changes = self._present.get(room, {})
         pieces = _pieces(list(changes.items()))
         for place, piece in enumerate(pieces, 1):
-            yield self._call(room, piece, anew=anew and place == 1), place == len(pieces)
+            try:
+                call = self._call(room, piece, anew=anew and place == 1)
+            except ValueError:
+                logger.exception("Redis cannot be told who is in the room %r: it is told of other rooms", room)
+            else:
+                yield call, place == len(pieces)
 
     def _call(self, room: str, changes: Changes, *, anew: bool) -> Call:
         milliseconds = int(self._options.presence_timeout * 1000)

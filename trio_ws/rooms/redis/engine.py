@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.errors import LocalProtocolError, MessageTooLarge
+from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Present
 from trio_ws.rooms.redis.attendance import Attendance
 from trio_ws.rooms.redis.calls import Call, Calls, execute
@@ -20,6 +21,7 @@ from trio_ws.rooms.redis.keys import CHECK, PUBLISH
 from trio_ws.rooms.redis.link import Link
 from trio_ws.rooms.redis.local import Local
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     import ssl
@@ -31,6 +33,7 @@ __all__ = ["RedisBackplane"]
 
 _KNOWN_AGAIN: Final = 60.0
 """Seconds beyond the publisher's own patience for which a message is known again: a network holds it for less."""
+_ID: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 _FAREWELL: Final = 1.0
 """Seconds at the end to tell Redis who has left."""
 
@@ -158,6 +161,8 @@ class RedisBackplane(Backplane):
         call = Call(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
         call.own = self._local.own(room, message, exclude)
         answer: bytes = await calls.ask(call)
+        if not _ID.fullmatch(answer):
+            raise BackplaneRefused(f"Redis has answered what is not ours, no id of an entry: {answer!r:.80}")
         return answer.decode()
 
     def subscribe(
@@ -165,6 +170,7 @@ class RedisBackplane(Backplane):
     ) -> AbstractAsyncContextManager[Log]:
         """Subscribe to the room's stream, from its newest entry on."""
         self._running_calls  # noqa: B018 - raises
+        encoded(room, "the name of a room")
         return self._feeds.subscribe(room, deliver, history=history, gap=gap)
 
     async def sync(self, room: str) -> None:
