@@ -10,7 +10,7 @@ import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
+from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import App, WebSocket
 from trio_ws.rooms import MemoryBackplane, Rooms

@@ -51,7 +51,7 @@ def records(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def unharmed(
     redis: RedisServer, caplog: pytest.LogCaptureFixture, *, relinked: bool = False, **options: object
 ) -> AsyncIterator[RedisBackplane]:
-    """Run a backplane; afterwards see that another room is served, over the first link still unless it is `relinked`."""
+    """Run a backplane; see that another room is served after it, over the first link still unless it is `relinked`."""
     caplog.set_level(logging.INFO, "trio_ws")
     backplane, ear = RedisBackplane(redis.url, local_after=None, **options), Ear()  # type: ignore[arg-type]
     async with backplane.running(), backplane.subscribe("other", ear, history=0):

@@ -54,8 +54,8 @@ def content(message: Prepared) -> bytes:
 def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record:
     """Return an entry; raise KeyError or ValueError for one that is not ours."""
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
-    if kind not in (b"t", b"b"):
-        raise ValueError("no kind of message has that letter")
+    if kind not in (b"t", b"b") or [*fields][:2] != [b"n", b"p"]:
+        raise ValueError("no message of ours")
     message = Prepared(data.decode() if kind == b"t" else data)
     exclude = frozenset(fields[b"x"].decode().split())
     if not _PUBLISHER.fullmatch(fields[b"p"]):
