@@ -107,6 +107,14 @@ class RedisServer:
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(65536).decode()
 
+    @contextmanager
+    def command(self, command: str) -> Iterator[None]:
+        """Send one command in its inline form, whose answer comes during the block or later, and is not waited for."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.socket))
+            connection.sendall(command.encode() + b"\r\n")
+            yield
+
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
