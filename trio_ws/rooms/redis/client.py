@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneFull, BackplaneRefused, BackplaneUnavailable
-from trio_ws.rooms.topics import encoded
+from trio_ws.rooms.redis.url import checked
 
 __all__ = [
     "Client",
@@ -40,7 +40,6 @@ Client: TypeAlias = Any
 
 Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
 _PLAIN_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379  # https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
 
@@ -83,14 +82,7 @@ class Source:
             raise TypeError(f"ssl_context is an ssl.SSLContext, not {context!r:.80}")
         if not isinstance(redis, str):
             return cls(_checked_opener(redis, context), "the given client")
-        encoded(redis, "the URL of Redis")
-        url = urlsplit(redis)
-        base, _, kind = url.scheme.partition("+")
-        if base not in _SCHEMES or kind not in ("", "sentinel", "cluster") or (base == "unix" and kind):
-            raise ValueError(
-                f"a URL of Redis begins with redis://, rediss:// (TLS) or unix://, or with redis+sentinel:// or "
-                f"redis+cluster:// (rediss+... with TLS), not with {url.scheme!r}:"
-            )
+        url, base, kind = checked(redis)
         if context is not None and base != "rediss":
             raise ValueError(f"ssl_context is for TLS, and a URL that begins with {url.scheme}:// has none: rediss://")
         where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
@@ -106,9 +98,7 @@ class Source:
 
 def _checked_opener(opener: object, context: ssl.SSLContext | None) -> Opener:
     if not callable(opener) or iscoroutinefunction(opener):
-        raise TypeError(
-            f"a URL of Redis is wanted, or a function that returns a new client of coredis: not {opener!r:.80}"
-        )
+        raise TypeError(f"Redis is a URL, or a function that returns a new client of coredis, not {opener!r:.80}")
     if context is not None:
         raise ValueError("ssl_context is for a URL: a function that makes clients gives it to them")
     return opener
@@ -126,10 +116,7 @@ def _parsed(coredis: Any, base: str, url: SplitResult, timeout: float, context: 
         options["ssl_context"] = ssl.create_default_context()
     query.setdefault("ssl_check_hostname", "true")  # coredis does not look at names if it is not told to
     plain = f"{base}://{userinfo}{at}{hosts.split(',')[0]}/{path.lstrip('/')}?{urlencode(query)}"
-    pool = coredis.ConnectionPool.from_url(plain, decode_components=True, **options)
-    if pool.location is None:
-        raise ValueError(f"the URL of Redis names no host: {url.scheme}://host:port")
-    return pool
+    return coredis.ConnectionPool.from_url(plain, decode_components=True, **options)
 
 
 def _arguments(pool: Any, *without: str) -> dict[str, Any]:
@@ -160,8 +147,6 @@ def _cluster(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
 def _sentinel(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
     sentinels = _locations(coredis, url, _SENTINEL_PORT)
     service = url.path.strip("/").partition("/")[0]
-    if not service:
-        raise ValueError("the URL of a Sentinel names the service in its path: redis+sentinel://host:26379/mymaster")
     query = dict(parse_qsl(url.query))
     own = {name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query}
     shared = {"connect_timeout", "stream_timeout", "ssl_context"}
