@@ -183,7 +183,7 @@ class Subscription:
         self._feed = feed
         self._deliver = deliver
         self._local = local
-        self._newest = 0
+        self._newest = 0  # none of this process's messages before that is still to be heard
         self._forgotten = 0
 
     def begin(self, records: Iterable[Record]) -> None:
@@ -200,6 +200,7 @@ class Subscription:
     def open_alone(self) -> None:
         """Be opened without Redis, and go on from where the feed is; from now on, if nothing was read."""
         self.since = trio.current_time()
+        self._newest = self._local.newest  # but for those that it will be handed at once
         self.opened.set()
         if self._feed.position is None:
             logger.warning("the room %r is opened without Redis: its history is missing", self.room)
@@ -210,7 +211,7 @@ class Subscription:
     def hand(self, record: Record, limit: int) -> None:
         """Be handed a message that was not read; `limit` is of how many such numbers are known again."""
         self.had[record.number] = None
-        self._newest = record.number
+        self._newest = max(self._newest, record.number)
         if len(self.had) > limit:
             self._forgotten = next(iter(self.had))
             del self.had[self._forgotten]
@@ -243,6 +244,7 @@ class Subscription:
         if record.publisher != self._local.process:
             return False
         known = record.number in self.had or record.number <= self._forgotten
+        known = known or record.number < self._newest  # it would be out of order: it is from before, or was given up
         while self.had and next(iter(self.had)) <= record.number:
             del self.had[next(iter(self.had))]  # those before it are not in the stream, or were read
         if record.number >= self.log.lacks:
@@ -309,6 +311,12 @@ class Feed:
     def _check(self, place: int) -> None:
         if self._place is not None and place != self._place + 1:
             self.lose(place - self._place - 1 if place > self._place else None)
+
+    def will_read(self, identifier: str) -> bool:
+        """Say whether an entry with that id is read for a subscription that is open now."""
+        if self.position is None:
+            return any(each.opened.is_set() for each in self.subscriptions)
+        return order(identifier) > order(self.position)
 
     def is_ahead(self, publisher: str, number: int) -> bool:
         """Say whether a publisher's message with that number was not read yet, nor one after it."""
