@@ -182,7 +182,7 @@ class Calls:
             elif isinstance(outcome, Exception) or outcome == _OVERTAKEN:
                 self._local.given_up(call.own, sent=outcome != _OVERTAKEN)
             else:
-                self._local.accepted(call.own, outcome.decode())
+                self._local.accepted(call.own, outcome.decode().partition(" ")[0])
         call.settle(outcome)
 
     def _batch(self) -> list[Call]:

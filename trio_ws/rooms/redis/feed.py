@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from trio_ws.rooms.backplane import Ahead, Entry, GapHandler, Log, Replay
+from trio_ws.rooms.redis.heads import Head, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Subscriber
     from trio_ws.rooms.redis.local import Local
 
-__all__ = ["BEGINNING", "Cursor", "Feed", "Record", "Subscription", "Window", "order"]
+__all__ = ["BEGINNING", "Cursor", "Feed", "Mark", "Record", "Subscription", "Window"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -45,6 +46,17 @@ class Record(Entry):
     """The process that it is from."""
     number: int = 0
     """The publisher's own number for it."""
+    epoch: str = ""
+    """That of the stream when it was appended; empty if it is not known."""
+
+
+@attrs.frozen
+class Mark:
+    """An entry that says that Redis has lost entries, before it or in its place: another epoch begins."""
+
+    id: str
+    place: int
+    epoch: str
 
 
 @attrs.frozen
@@ -186,13 +198,16 @@ class Subscription:
         self._newest = 0  # none of this process's messages before that is still to be heard
         self._forgotten = 0
 
-    def begin(self, records: Iterable[Record]) -> None:
+    def begin(self, entries: Iterable[Record | Mark]) -> None:
         """Go on with what will be read, after entries that are given; it is open, if it was not before."""
         self.begun = True
-        for record in records:
-            self.log.append(record)
-            self._has_had(record)
-            self._local.read(self.room, record)
+        for entry in entries:
+            if isinstance(entry, Mark):
+                self.log.break_off(entry.id)
+                continue
+            self.log.append(entry)
+            self._has_had(entry)
+            self._local.read(self.room, entry)
         if not self.opened.is_set():
             self.first = self._local.newest
             self.opened.set()
@@ -267,33 +282,44 @@ class Feed:
         self.position: str | None = None
         """The id of the entry that was read last; None before it was opened."""
         self.verified: bool = False
-        """Whether the stream was seen to hold that entry, or later ones, since the link was made."""
+        """Whether the stream was seen to be the one that was read, since the link was made."""
+        self.epoch: str = ""
+        """That of the entry that was read last."""
         self._local = local
         self._place: int | None = None
         self._publishers: dict[str, int] = {}
 
-    def begin(self, records: Sequence[Record]) -> None:
+    @property
+    def head(self) -> Head:
+        """The entry that was read last."""
+        return Head() if self.position in (None, BEGINNING) else Head(self.position or "", self.epoch)
+
+    def begin(self, entries: Sequence[Record | Mark]) -> None:
         """Take the newest entries as those after which to go on."""
-        self.position = records[-1].id if records else BEGINNING
-        self._place = records[-1].place if records else 0
+        self.position, self._place = BEGINNING, 0
         self.verified = True
-        for record in records:
-            self.is_new(record)
+        for entry in entries:
+            self._pass(entry)
+            if isinstance(entry, Record):
+                self.is_new(entry)
 
-    def take(self, records: Iterable[Record]) -> None:
+    def take(self, entries: Iterable[Record | Mark]) -> None:
         """Deliver entries, each of which follows the one before it in the stream."""
-        for record in records:
-            self._check(record.place)
-            self.position, self._place = record.id, record.place
-            if self.is_new(record):
-                self._local.read(self.room, record)
+        for entry in entries:
+            self._check(entry)
+            self._pass(entry)
+            if isinstance(entry, Record) and self.is_new(entry):
+                self._local.read(self.room, entry)
                 for subscription in self._begun():
-                    subscription.take(record)
+                    subscription.take(entry)
 
-    def lose(self, missed: int | None) -> None:
-        """Tell the subscribers that entries are lost."""
+    def _pass(self, entry: Record | Mark) -> None:
+        self.position, self._place, self.epoch = entry.id, entry.place, entry.epoch or self.epoch
+
+    def lose(self, missed: int | None, mark: str | None = None) -> None:
+        """Tell the subscribers that entries are lost; the id of a `mark` may stand in their place."""
         for subscription in self._begun():
-            subscription.log.break_off()
+            subscription.log.break_off(mark)
             subscription.gap(missed)
 
     def waiting(self, first: Subscription) -> list[Subscription]:
@@ -303,14 +329,19 @@ class Feed:
     def _begun(self) -> list[Subscription]:
         return [each for each in self.subscriptions if each.begun]
 
-    def begin_again(self, records: Sequence[Record]) -> None:
-        """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""
-        self.begin(records)
-        self.lose(None)
+    def begin_again(self, position: str, place: int, epoch: str) -> None:
+        """Go on from elsewhere: the stream does not reach to what was read last, and no one knows what is lost."""
+        self.position, self._place, self.epoch = position, place, epoch
+        self.lose(None, position)
 
-    def _check(self, place: int) -> None:
-        if self._place is not None and place != self._place + 1:
-            self.lose(place - self._place - 1 if place > self._place else None)
+    def _check(self, entry: Record | Mark) -> None:
+        """See that nothing is lost before an entry."""
+        mark = entry.id if isinstance(entry, Mark) else None
+        follows = self._place is None or entry.place == self._place + 1
+        if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
+            self.lose(None, mark)
+        elif self._place is not None and not follows:
+            self.lose(entry.place - self._place - 1 if entry.place > self._place else None, mark)
 
     def will_read(self, identifier: str) -> bool:
         """Say whether an entry with that id is read for a subscription that is open now."""
@@ -329,8 +360,3 @@ class Feed:
         if len(self._publishers) > _PUBLISHERS:
             del self._publishers[next(iter(self._publishers))]
         return record.number > known
-
-
-def order(identifier: str) -> tuple[int, ...]:
-    """Return what ids of entries are compared by."""
-    return tuple(int(part) for part in identifier.split("-"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ATTEND", "CHECK", "NOW", "PRESENCE", "PUBLISH", "Keys"]
+__all__ = ["ATTEND", "CHECK", "CONFIRM", "PRESENCE", "PUBLISH", "Keys"]
 
 
 class Keys:
@@ -55,36 +55,108 @@ class Keys:
 CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
 """See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
 
-NOW: Final = "local time = redis.call('TIME') return time[1] * 1000 + math.floor(time[2] / 1000)"
-"""Answer the time in ms, as ids of entries have it, where a stream is. Key: the stream."""
+_STREAM: Final = """\
+local key, life = KEYS[1], tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function before(one, other)
+  local ms, seq = parts(one)
+  local ms2, seq2 = parts(other)
+  return ms < ms2 or (ms == ms2 and seq < seq2)
+end
+local function tail()
+  local newest
+  for _, most in ipairs({1, 32}) do
+    local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', most)
+    for _, entry in ipairs(found) do
+      newest = newest or entry[1]
+      local fields = entry[2]
+      if fields[1] == 'n' and fields[3] == 'p' and string.match(fields[2], '^%d+$') and #fields[2] < 16 then
+        return newest, tonumber(fields[2]), fields[5] == 'e' and fields[6] or ''
+      end
+    end
+  end
+  return newest, 0, ''
+end
+local function lost(newest, epoch, seen, seen_in, held)
+  if seen == '' then return false end
+  if not newest then return held or parts(seen) + life > now end
+  if epoch ~= seen_in or seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
+  return not before(seen, redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
+end
+local function place(count) return string.format('%.0f', count) end
+local function mark(newest, count, seen, epoch)
+  local ms, seq = parts(seen)
+  local id = '*'
+  if ms >= now and (not newest or before(newest, seen)) then id = string.format('%.0f-%.0f', ms, seq + 1) end
+  return redis.pcall('XADD', key, id, 'n', place(count + 1), 'p', '', 'e', epoch)
+end
+"""
+"""What scripts know of a stream. Key: the stream. First argument: its lifetime in ms.
 
-PUBLISH: Final = """\
-local known = redis.call('HGET', KEYS[2], ARGV[8])
+`tail` finds its newest id, and the place and epoch of the newest entry of ours. `lost` says whether an entry that was
+seen is missing, and was not just trimmed; of a stream that is gone, whether it should live, as somebody has `held` it,
+or as the entry is younger than the lifetime. `mark` begins another epoch, after what was seen."""
+
+CONFIRM: Final = (
+    _STREAM
+    + """\
+local newest, count, epoch = tail()
+local held = ARGV[6] ~= ''
+if lost(newest, epoch, ARGV[3], ARGV[4], held) and not mark(newest, count, ARGV[3], ARGV[5]).err then
+  redis.call('PUBLISH', ARGV[2], '')
+  newest, count, epoch = tail()
+end
+if held or newest then redis.call('PEXPIRE', key, life) end
+return {now, newest or '0-0', place(count), epoch}
+"""
+)
+"""See that a stream is the one that was read, and let it live on; mark it if it has lost data. Answer the time in ms,
+as ids have it, the newest id, its place, and the epoch.
+
+Key: the stream. Arguments: its lifetime in ms, the channel, the head that was seen, its epoch, a new one, and whether
+the stream was kept alive from here since it was read ('' if not)."""
+
+PUBLISH: Final = (
+    _STREAM
+    + """\
+local number, least = ARGV[11], tonumber(ARGV[12])
+local known = redis.call('HGET', KEYS[2], number)
 if known then return known end
-if tonumber(ARGV[8]) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
-local count = 1
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last then count = tonumber(last[2][2]) + 1 end
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
-  'n', string.format('%.0f', count), 'p', ARGV[5], 's', ARGV[8], 'd', ARGV[6], 'x', ARGV[7])
-redis.call('HSET', KEYS[2], ARGV[8], id, 'last', ARGV[8])
+if tonumber(number) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
+local newest, count, epoch = tail()
+if lost(newest, epoch, ARGV[3], ARGV[4], false) then
+  local marked = mark(newest, count, ARGV[3], ARGV[5])
+  if marked.err then return marked end
+  count, epoch = count + 1, ARGV[5]
+end
+if epoch == '' then epoch = ARGV[5] end
+local id = redis.call('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
+  'n', place(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
+local answer = id .. ' ' .. epoch
+redis.call('HSET', KEYS[2], number, answer, 'last', number)
 if redis.call('HLEN', KEYS[2]) > 256 then
-  for _, number in ipairs(redis.call('HKEYS', KEYS[2])) do
-    if number ~= 'last' and tonumber(number) < tonumber(ARGV[9]) then redis.call('HDEL', KEYS[2], number) end
+  for _, each in ipairs(redis.call('HKEYS', KEYS[2])) do
+    if each ~= 'last' and tonumber(each) < least then redis.call('HDEL', KEYS[2], each) end
   end
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-redis.call('PUBLISH', ARGV[3], '')
-return id
+redis.call('PEXPIRE', key, life)
+redis.call('PEXPIRE', KEYS[2], ARGV[7])
+redis.call('PUBLISH', ARGV[2], '')
+return answer
 """
-"""Append a message: once, however often it is asked to. Answer its id; '' if it is not there, and one with a greater
-number is, so that readers would take it for an old one: it wants a new number.
+)
+"""Append a message: once, however often it is asked to. Answer its id and epoch; '' if it is not there, and one with a
+greater number is, so that readers would take it for an old one: it wants a new number.
 
-Keys: stream, accepted. Arguments: the stream's length, its lifetime in ms, the channel, how long in ms to know the
-message again, the publishing process, the message, whom it is not for, the process's number of the message, and its
-least number of those under way. An entry has its place in the stream as `n`, by which readers see that something is
-missing."""
+Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a new
+one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom it is not
+for, the process's number of the message, and its least number of those under way. An entry has its place in the stream
+as `n`, by which readers see that something is missing."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from trio_ws.rooms.redis.feed import BEGINNING, Cursor, Record, order
+from trio_ws.rooms.redis.feed import BEGINNING, Cursor, Record
+from trio_ws.rooms.redis.heads import order
 from trio_ws.rooms.redis.options import Bell
 
 if TYPE_CHECKING:
