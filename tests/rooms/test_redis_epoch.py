@@ -1,4 +1,4 @@
-"""Redis comes back with older data: whoever missed messages that were acknowledged is told, wherever it was meanwhile."""
+"""Redis comes back with older data: all that miss acknowledged messages are told, wherever they were meanwhile."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ async def test_a_mark_comes_behind_what_was_read_though_the_clock_is_back(redis)
     """Redis is on another machine now, whose clock is behind."""
     async with processes(redis, 2) as (near, far), far.listening():
         key = near.backplane._keys.stream("room")
-        redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e old s 1 d tahead x ''")
+        redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
         await far.ear.hears(1)
         redis.ask(f"DEL {key}")
         await until(lambda: far.lost or redis.ask(f"EXISTS {key}") == ":0\r\n")
@@ -210,7 +210,7 @@ async def test_a_reader_goes_on_though_another_epoch_is_behind_what_it_read(redi
     """The mark was made by a process that had seen less, and with a clock that is back."""
     async with processes(redis, 2) as (near, far), far.listening():
         key = near.backplane._keys.stream("room")
-        redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e old s 1 d tahead x ''")
+        redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
         await far.ear.hears(1)
         await far.cut_off()
         redis.ask(f"DEL {key}")
@@ -220,6 +220,22 @@ async def test_a_reader_goes_on_though_another_epoch_is_behind_what_it_read(redi
         await near.say("end")
         await far.ear.hears(2)
         assert (far.ear.data, far.lost) == (["ahead", "end"], [None])
+
+
+async def test_who_was_cut_off_while_redis_went_back_twice_is_told(redis) -> None:
+    """The second time it is back in the first epoch, where the one that was cut off still is."""
+    async with processes(redis, 2) as (near, far), far.listening():
+        await near.say("before")
+        await far.ear.hears(1)
+        redis.ask("SAVE")
+        await far.cut_off()
+        for lost in ("lost", "lost too"):
+            await near.say(lost)
+            await restart(redis)
+        await near.say("after")
+        far.line.mend()
+        await far.ear.hears(2)
+        assert (far.ear.data, far.lost) == (["before", "after"], [None])
 
 
 async def test_a_redis_that_has_kept_everything_is_no_gap(redis) -> None:
@@ -250,18 +266,21 @@ async def test_a_room_that_has_expired_is_no_gap_for_who_opens_it_later(redis) -
 async def test_an_entry_of_another_program_is_no_gap(redis) -> None:
     async with processes(redis, 2) as (near, far), far.listening():
         await near.say("before")
-        for fields in ("whatever 1", "n x p y", f"n {5000 * '9'} p abc", "p '' d"):
-            redis.ask(f"XADD {near.backplane._keys.stream('room')} * {fields}")
-            await near.say("behind it")
-        await far.ear.hears(5)
+        key, foreign = near.backplane._keys.stream("room"), ["n x p y", f"n {5000 * '9'} p abc", "n 1 p abc e ?"]
+        for fields in [*foreign, "n 2 p '' e ?", *(40 * ["whatever 1"])]:
+            assert redis.ask(f"XADD {key} * {fields}").startswith("$")
+        await near.say("behind it")
+        await far.ear.hears(2)
         assert far.lost == []
 
 
 def test_the_heads_that_are_held_are_bounded() -> None:
     heads = Heads({})
     for number in range(5000):
-        heads.note(f"room {number}", "5-1", "e")
+        heads.note(f"room {number}", "5-1", "1-a")
     assert len([*heads.elsewhere()]) == 1024
-    heads.note("room 4000", "4-9", "older")
+    heads.note("room 4000", "4-9", "1-a")
     assert heads.of("room 4000").id == "5-1"
+    heads.note("room 4000", "3-1", "2-a")
+    assert heads.of("room 4000").id == "3-1", "of a later epoch, with a clock that is behind"
     assert heads.of("room 0").id == ""

@@ -19,7 +19,7 @@ from trio_ws.errors import BackplaneUnavailable
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.redis.client import is_cluster
 from trio_ws.rooms.redis.feed import Feed, Mark, Record, Subscription
-from trio_ws.rooms.redis.heads import order
+from trio_ws.rooms.redis.heads import generation, order
 from trio_ws.rooms.redis.keys import CONFIRM
 from trio_ws.rooms.redis.options import Bell
 
@@ -49,16 +49,18 @@ def content(message: Prepared) -> bytes:
 
 
 def _entry(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record | Mark:
+    epoch = fields.get(b"e", b"").decode()
+    generation(epoch)  # raises
     if fields[b"p"] or b"d" in fields:
-        return _record(identifier, fields, more)
-    return Mark(identifier.decode(), int(fields[b"n"]), fields[b"e"].decode())
+        return _record(identifier, fields, epoch, more)
+    return Mark(identifier.decode(), int(fields[b"n"]), epoch)
 
 
-def _record(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record:
+def _record(identifier: bytes, fields: dict[bytes, bytes], epoch: str, more: bool) -> Record:
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
     message = Prepared(data.decode() if kind == b"t" else data)
     exclude = frozenset(fields[b"x"].decode().split())
-    origin = fields[b"p"].decode(), int(fields[b"s"]), fields.get(b"e", b"").decode()
+    origin = fields[b"p"].decode(), int(fields[b"s"]), epoch
     return Record(identifier.decode(), message, exclude, more, int(fields[b"n"]), *origin)
 
 
@@ -269,7 +271,7 @@ class Feeds:
         return more
 
     async def _verify(self, client: Client, feeds: Sequence[Feed]) -> None:
-        """Over a new link: see that the stream is the one that was read before."""
+        """See that streams are those that were read before, above all over a new link."""
         await self._confirm(client, feeds)
         for feed in feeds:
             feed.verified = True
@@ -289,8 +291,8 @@ class Feeds:
 
     def _confirmation(self, room: str, feed: Feed | None = None) -> Callable[[Client], Any]:
         milliseconds, head = int(self._options.retention * 1000), self._heads.of(room)
-        held = "held" if feed is not None and feed.position is not None else ""
-        arguments = [milliseconds, self._keys.news(room), *head.arguments, held]
+        use = "" if feed is None else "opened" if feed.position is None else "held"
+        arguments = [milliseconds, self._keys.news(room), *head.arguments, use]
         return methodcaller("eval", CONFIRM, keys=[self._keys.stream(room)], args=arguments)
 
     async def _touch(self, client: Client) -> None:
@@ -298,9 +300,9 @@ class Feeds:
         if trio.current_time() < self._touch_due:
             return
         self._touch_due = trio.current_time() + self._options.retention / 4
-        keys = [self._keys.stream(room) for room in self._feeds]
-        milliseconds = int(self._options.retention * 1000)
-        await self._ask(client, [methodcaller("pexpire", key, milliseconds) for key in keys])
+        feeds = [feed for feed in self._feeds.values() if feed.position is not None]
+        for start in range(0, len(feeds), _CONFIRMED):
+            await self._verify(client, feeds[start : start + _CONFIRMED])
 
     async def _ask(self, client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
         with trio.fail_after(self._options.command_timeout):

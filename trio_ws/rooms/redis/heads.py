@@ -8,6 +8,7 @@ read so far, and had no other way to see it.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -17,8 +18,9 @@ import attrs
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.feed import Feed
 
-__all__ = ["Head", "Heads", "order"]
+__all__ = ["Head", "Heads", "generation", "order"]
 
+_EPOCH: Final = re.compile(r"|[0-9]{1,15}-[0-9a-f]{1,16}")
 _ROOMS: Final = 1024
 """Rooms without members here of which the head is held; more were published to long ago."""
 
@@ -26,6 +28,17 @@ _ROOMS: Final = 1024
 def order(identifier: str) -> tuple[int, ...]:
     """Return what ids of entries are compared by."""
     return tuple(int(part) for part in identifier.split("-"))
+
+
+def generation(epoch: str) -> int:
+    """Return what epochs are compared by: when one was begun, in ms.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _EPOCH.fullmatch(epoch):
+        raise ValueError(f"no epoch of a stream: {epoch!r:.80}")
+    return int(epoch.partition("-")[0] or 0)
 
 
 @attrs.frozen
@@ -38,8 +51,13 @@ class Head:
 
     @property
     def arguments(self) -> tuple[str, str, str]:
-        """Arguments of scripts: its id, its epoch, and another one if that is over."""
+        """Arguments of scripts: its id, its epoch, and a token for another one."""
         return self.id, self.epoch, secrets.token_hex(4)
+
+    @property
+    def age(self) -> tuple[int, tuple[int, ...]]:
+        """What heads of one stream are compared by."""
+        return generation(self.epoch), order(self.id)
 
 
 class Heads:
@@ -55,10 +73,8 @@ class Heads:
 
     def note(self, room: str, identifier: str, epoch: str) -> None:
         """Take an entry as the head, if it is newer than what was seen before."""
-        known = self._heads.pop(room, None)
-        if known is None or order(known.id) < order(identifier):
-            known = Head(identifier, epoch)
-        self._heads[room] = known
+        head, known = Head(identifier, epoch), self._heads.pop(room, None)
+        self._heads[room] = head if known is None or known.age < head.age else known
         if len(self._heads) > _ROOMS + len(self._feeds):
             del self._heads[next(iter(self._heads))]
 

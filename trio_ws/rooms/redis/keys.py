@@ -68,58 +68,66 @@ local function before(one, other)
   local ms2, seq2 = parts(other)
   return ms < ms2 or (ms == ms2 and seq < seq2)
 end
+local function ours(fields)
+  if fields[1] ~= 'n' or fields[3] ~= 'p' or #fields[2] > 15 or not string.match(fields[2], '^%d+$') then return end
+  if fields[5] == 'e' and string.match(fields[6], '^%d+-%x+$') then return fields[6] end
+  if fields[5] == 's' then return '' end
+end
 local function tail()
   local newest
-  for _, most in ipairs({1, 32}) do
+  for _, most in ipairs({1, 32, 1024}) do
     local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', most)
     for _, entry in ipairs(found) do
       newest = newest or entry[1]
-      local fields = entry[2]
-      if fields[1] == 'n' and fields[3] == 'p' and string.match(fields[2], '^%d+$') and #fields[2] < 16 then
-        return newest, tonumber(fields[2]), fields[5] == 'e' and fields[6] or ''
-      end
+      local epoch = ours(entry[2])
+      if epoch then return newest, tonumber(entry[2][2]), epoch end
     end
   end
   return newest, 0, ''
 end
+local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0 end
+local function text(number) return string.format('%.0f', number) end
 local function lost(newest, epoch, seen, seen_in, held)
   if seen == '' then return false end
   if not newest then return held or parts(seen) + life > now end
-  if epoch ~= seen_in or seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
+  if epoch ~= seen_in then return epoch ~= '' and begun(epoch) < begun(seen_in) end
+  if seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
   return not before(seen, redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
 end
-local function place(count) return string.format('%.0f', count) end
+local function another(seen_in, token) return text(math.max(now, begun(seen_in) + 1)) .. '-' .. token end
 local function mark(newest, count, seen, epoch)
   local ms, seq = parts(seen)
   local id = '*'
-  if ms >= now and (not newest or before(newest, seen)) then id = string.format('%.0f-%.0f', ms, seq + 1) end
-  return redis.pcall('XADD', key, id, 'n', place(count + 1), 'p', '', 'e', epoch)
+  if ms >= now and (not newest or before(newest, seen)) then id = text(ms) .. '-' .. text(seq + 1) end
+  return redis.pcall('XADD', key, id, 'n', text(count + 1), 'p', '', 'e', epoch)
 end
 """
-"""What scripts know of a stream. Key: the stream. First argument: its lifetime in ms.
+"""What scripts share. Key: the stream. First argument: its lifetime in ms.
 
-`tail` finds its newest id, and the place and epoch of the newest entry of ours. `lost` says whether an entry that was
-seen is missing, and was not just trimmed; of a stream that is gone, whether it should live, as somebody has `held` it,
-or as the entry is younger than the lifetime. `mark` begins another epoch, after what was seen."""
+`tail` finds its newest id, and the place and epoch of the newest entry of ours. An epoch is the time at which it was
+`begun`, in ms, and a token that tells it from others of that time. `lost` says whether an entry that was seen is
+missing, and was not just trimmed. If the stream is gone, that is whether it should live, as it was `held`, or as the
+entry is younger than the lifetime; if the epoch is a later one, the loss has been marked. `mark` begins `another`
+epoch, after what was seen."""
 
 CONFIRM: Final = (
     _STREAM
     + """\
 local newest, count, epoch = tail()
-local held = ARGV[6] ~= ''
-if lost(newest, epoch, ARGV[3], ARGV[4], held) and not mark(newest, count, ARGV[3], ARGV[5]).err then
+if lost(newest, epoch, ARGV[3], ARGV[4], ARGV[6] == 'held')
+  and not mark(newest, count, ARGV[3], another(ARGV[4], ARGV[5])).err then
   redis.call('PUBLISH', ARGV[2], '')
   newest, count, epoch = tail()
 end
-if held or newest then redis.call('PEXPIRE', key, life) end
-return {now, newest or '0-0', place(count), epoch}
+if ARGV[6] ~= '' then redis.pcall('PEXPIRE', key, life) end
+return {now, newest or '0-0', text(count), epoch}
 """
 )
 """See that a stream is the one that was read, and let it live on; mark it if it has lost data. Answer the time in ms,
-as ids have it, the newest id, its place, and the epoch.
+as ids have it, the newest id, its place, and the epoch. A replica, which takes nothing, answers too.
 
-Key: the stream. Arguments: its lifetime in ms, the channel, the head that was seen, its epoch, a new one, and whether
-the stream was kept alive from here since it was read ('' if not)."""
+Key: the stream. Arguments: its lifetime in ms, the channel, the head that was seen, its epoch, a token for a new one,
+and 'held' if the stream was kept alive from here, 'opened' if it is to be from now on, or ''."""
 
 PUBLISH: Final = (
     _STREAM
@@ -130,13 +138,14 @@ if known then return known end
 if tonumber(number) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
 local newest, count, epoch = tail()
 if lost(newest, epoch, ARGV[3], ARGV[4], false) then
-  local marked = mark(newest, count, ARGV[3], ARGV[5])
+  epoch = another(ARGV[4], ARGV[5])
+  local marked = mark(newest, count, ARGV[3], epoch)
   if marked.err then return marked end
-  count, epoch = count + 1, ARGV[5]
+  count = count + 1
 end
-if epoch == '' then epoch = ARGV[5] end
+if epoch == '' then epoch = another('', ARGV[5]) end
 local id = redis.call('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
-  'n', place(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
+  'n', text(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
 local answer = id .. ' ' .. epoch
 redis.call('HSET', KEYS[2], number, answer, 'last', number)
 if redis.call('HLEN', KEYS[2]) > 256 then
@@ -153,10 +162,10 @@ return answer
 """Append a message: once, however often it is asked to. Answer its id and epoch; '' if it is not there, and one with a
 greater number is, so that readers would take it for an old one: it wants a new number.
 
-Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a new
-one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom it is not
-for, the process's number of the message, and its least number of those under way. An entry has its place in the stream
-as `n`, by which readers see that something is missing."""
+Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
+for a new one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom
+it is not for, the process's number of the message, and its least number of those under way. An entry has its place in
+the stream as `n`, by which readers see that something is missing."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
