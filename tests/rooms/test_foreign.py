@@ -39,6 +39,12 @@ FOREIGN = {
     "an empty place": f'n "" p {HEX} s 1 d tx x ""',
     "bytes": '"\\xff\\x00" "\\xfe" n "\\x00"',
     "places first, and nothing else": "n 5",
+    "an epoch of 5,000 digits": f'n 7 p {HEX} e {DIGITS}-a s 1 d tx x ""',
+    "an epoch of 16 digits": f'n 7 p {HEX} e {DIGITS[:16]}-a s 1 d tx x ""',
+    "an epoch that is a word": f'n 7 p {HEX} e word s 1 d tx x ""',
+    "an epoch with a long token": f'n 7 p {HEX} e 1-{HEX}0 s 1 d tx x ""',
+    "an epoch without a publisher": 'n 7 p "" e word',
+    "neither publisher nor epoch": 'n 7 p "" foo bar',
     "fields in another order": f'd tx n 3 p {HEX} s 1 x ""',
 }
 # Those that have a place, and a publisher, and are wrong behind that. They count as places.

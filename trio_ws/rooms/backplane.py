@@ -120,10 +120,14 @@ class Log:
             self._forgotten = (self._entries[0] if self._entries else entry).id
         self._entries.append(entry)
 
-    def break_off(self) -> None:
-        """Forget everything: entries are lost between those that it holds and those to come."""
+    def break_off(self, after: str | None = None) -> None:
+        """Forget everything: entries are lost between those that it holds and those to come.
+
+        Args:
+            after: the id of what stands in the place of those that are lost, if there is anything.
+        """
         self._entries.clear()
-        self._forgotten = None
+        self._forgotten = after
 
     def since(self, after: str) -> Replay:
         """Return what followed the entry with the id `after`, and whether that is all of it."""

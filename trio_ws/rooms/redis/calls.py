@@ -146,7 +146,7 @@ class Calls:
         finally:
             self._give_up(*[each for each in self._orphans if self._is_over(each)])
             if not call.settled.is_set():
-                if call.own is None or not call.own.heard or self._is_over(call):
+                if call.own is None or not (call.own.heard or call.sent) or self._is_over(call):
                     self._give_up(call)
                 else:
                     self._orphans[call] = None
@@ -166,7 +166,7 @@ class Calls:
                 self._local.given_up(call.own, sent=call.sent)
 
     def _enqueue(self, call: Call) -> None:
-        call.number, call.sent = next(self._numbers), False
+        call.number, call.sent, call.again = next(self._numbers), False, False
         if call.own is not None:
             self._local.numbered(call.own, call.number)
         self._waiting.append(call)
@@ -217,11 +217,13 @@ class Calls:
 
     def _settle(self, call: Call, outcome: Any) -> None:
         self._orphans.pop(call, None)
-        if call.own is not None and call.wanted:
-            if isinstance(outcome, Exception):
-                self._local.given_up(call.own, sent=True)  # an answer before this one may have been lost
+        if call.own is not None:
+            if isinstance(outcome, Exception) and not call.again:
+                self._local.refused(call.own)
+            elif isinstance(outcome, Exception) or outcome == _OVERTAKEN:
+                self._local.given_up(call.own, sent=outcome != _OVERTAKEN)
             else:
-                self._local.accepted(call.own, outcome.decode())
+                self._local.accepted(call.own, outcome.decode().partition(" ")[0])
         call.settle(outcome)
 
     def _batch(self) -> list[Call]:

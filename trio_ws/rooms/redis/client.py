@@ -189,7 +189,7 @@ def unretried(client: Client, timeout: float) -> AbstractAsyncContextManager[Any
 def tidy(pubsub: Any, channels: Iterable[bytes]) -> None:
     """Drop what coredis 6.9 keeps of each channel that was ever subscribed to: two empty lists."""
     for name in ("_subscription_waiters", "_unsubscription_waiters"):
-        waiters: dict[Any, list[Any]] = getattr(pubsub, name, {})
+        waiters: dict[Any, list[Any]] = vars(pubsub).get(name, {})
         for channel in channels:
             if not waiters.get(channel, True):
                 del waiters[channel]

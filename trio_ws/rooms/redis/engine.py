@@ -17,6 +17,7 @@ from trio_ws.rooms.redis.calls import Call, Calls, execute
 from trio_ws.rooms.redis.client import Client, Opener, Source
 from trio_ws.rooms.redis.feed import Feed
 from trio_ws.rooms.redis.feeds import Feeds, content
+from trio_ws.rooms.redis.heads import Heads
 from trio_ws.rooms.redis.keys import CHECK, PUBLISH
 from trio_ws.rooms.redis.link import Link
 from trio_ws.rooms.redis.local import Local
@@ -33,7 +34,7 @@ __all__ = ["RedisBackplane"]
 
 _KNOWN_AGAIN: Final = 60.0
 """Seconds beyond the publisher's own patience for which a message is known again: a network holds it for less."""
-_ID: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
+_ANSWER: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20} [0-9]{1,15}-[0-9a-f]{1,16}")
 _FAREWELL: Final = 1.0
 """Seconds at the end to tell Redis who has left."""
 
@@ -78,6 +79,7 @@ class RedisBackplane(Backplane):
         self._process = ""
         self._calls: Calls | None = None
         self._local: Local
+        self._heads: Heads
         self._feeds: Feeds
         self._attendance: Attendance
 
@@ -96,7 +98,8 @@ class RedisBackplane(Backplane):
         feeds: dict[str, Feed] = {}
         self._local = Local(self.options, self._process, feeds)
         self._calls = Calls(self.options, self._local)
-        self._feeds = Feeds(self.options, feeds, self._local)
+        self._heads = Heads(feeds)
+        self._feeds = Feeds(self.options, feeds, self._local, self._heads)
         self._attendance = Attendance(self.options, self._process)
         link = Link(self._source, self._check, self._serve, self.options)
         failure: BaseException | None = None
@@ -144,26 +147,28 @@ class RedisBackplane(Backplane):
 
     async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
         """Append a message to the room's stream; it returns when Redis has said that it is there."""
-        options, keys = self.options, self._keys
+        options, keys, calls = self.options, self._keys, self._running_calls
         if message.size > options.max_message_size:
             raise MessageTooLarge(message.size, options.max_message_size)
         milliseconds = int((options.publish_timeout + _KNOWN_AGAIN) * 1000)
         arguments = (
-            options.stream_length,
             int(options.retention * 1000),
             keys.news(room),
+            *self._heads.of(room).arguments,
+            options.stream_length,
             milliseconds,
             self._process,
             content(message),
             " ".join(exclude),
         )
-        calls = self._running_calls
         call = Call(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
         call.own = self._local.own(room, message, exclude)
         answer: bytes = await calls.ask(call)
-        if not _ID.fullmatch(answer):
+        if not _ANSWER.fullmatch(answer):
             raise BackplaneRefused(f"Redis has answered what is not ours, no id of an entry: {answer!r:.80}")
-        return answer.decode()
+        identifier, _, epoch = answer.decode().partition(" ")
+        self._heads.note(room, identifier, epoch)
+        return identifier
 
     def subscribe(
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
