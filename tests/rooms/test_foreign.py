@@ -49,13 +49,16 @@ FOREIGN = {
 }
 # Those that have a place, and a publisher, and are wrong behind that. They count as places.
 MALFORMED = {
-    "a number of 5,000 digits": f's {DIGITS} d tx x ""',
-    "a number that is a word": 's word d tx x ""',
-    "no message": 's 1 x ""',
-    "an unknown kind": 's 1 d zx x ""',
-    "an empty message": 's 1 d "" x ""',
-    "text that is not UTF-8": 's 1 d "t\\xff" x ""',
-    "excluded members that are not UTF-8": 's 1 d tx x "\\xff"',
+    "a number of 5,000 digits": f'p 0a s {DIGITS} d tx x ""',
+    "a number that is a word": 'p 0a s word d tx x ""',
+    "no message": 'p 0a s 1 x ""',
+    "an unknown kind": 'p 0a s 1 d zx x ""',
+    "an empty message": 'p 0a s 1 d "" x ""',
+    "text that is not UTF-8": 'p 0a s 1 d "t\\xff" x ""',
+    "excluded members that are not UTF-8": 'p 0a s 1 d tx x "\\xff"',
+    "a publisher that is no process": 'p "no process" s 1 d tx x ""',
+    "a publisher of 33 digits": f'p {HEX}{HEX}0 s 1 d tx x ""',
+    "text that is not UTF-8 as publisher": 'p "\\xff" s 1 d tx x ""',
 }
 
 
@@ -131,7 +134,7 @@ async def test_malformed_entries_are_skipped_with_one_record(redis, room, rest, 
             await publish(backplane, room, "before")
             await ear.hears(1)
             caplog.clear()
-            add(redis, room, f"n 2 p {HEX} {rest}")
+            add(redis, room, f"n 2 {rest}")
             await backplane.sync(room)
             assert sum("not ours" in record.getMessage() for record in caplog.records) == 1
             await publish(backplane, room, "after")

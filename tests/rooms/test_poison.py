@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -17,8 +18,9 @@ from trio_ws import BackplaneRefused, MessageTooLarge, Timeouts
 from trio_ws.prepared import Prepared
 from trio_ws.rooms import Backplane, MemoryBackplane, Present
 from trio_ws.rooms.backplane import Entry
-from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.rooms.redis import RedisBackplane, attendance
 from trio_ws.rooms.redis.calls import Call
+from trio_ws.rooms.redis.calls import execute as calls_execute
 
 from .conformance import NOBODY, Ear
 from .hall import open_hall
@@ -53,7 +55,7 @@ async def unharmed(
 ) -> AsyncIterator[RedisBackplane]:
     """Run a backplane; see that another room is served after it, over the first link still unless it is `relinked`."""
     caplog.set_level(logging.INFO, "trio_ws")
-    backplane, ear = RedisBackplane(redis.url, local_after=None, **options), Ear()  # type: ignore[arg-type]
+    backplane, ear = RedisBackplane(redis.url, **{"local_after": None, **options}), Ear()
     async with backplane.running(), backplane.subscribe("other", ear, history=0):
         yield backplane
         await backplane.publish("other", Prepared("as ever"), NOBODY)
@@ -162,8 +164,9 @@ async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
     assert len(records(caplog)) == 1
 
 
-async def test_call_with_a_strange_answer_fails_alone(redis, caplog) -> None:
-    async with unharmed(redis, caplog) as backplane:
+@pytest.mark.parametrize("local_after", [None, 20])
+async def test_call_with_a_strange_answer_fails_alone(redis, caplog, local_after) -> None:
+    async with unharmed(redis, caplog, local_after=local_after) as backplane:
         process = backplane._process
         redis.ask(f'HSET trio_ws:{{=room}}:accepted:{process} 1 "\\xff" 2 "id"')
         async with backplane.subscribe("room", Ear(), history=0):
@@ -205,6 +208,47 @@ async def test_attendance_of_a_room_that_cannot_be_told_fails_alone(redis, caplo
         backplane._attendance._change("room", "a-1", SURROGATE)
     assert len(records(caplog)) == 1
     assert "cannot be told who is in the room 'room'" in records(caplog)[0]
+
+
+async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monkeypatch) -> None:
+    """No call grows with the number of members, nor with that of rooms; also over another link, which is told anew."""
+    monkeypatch.setattr(attendance, "_BATCH_BYTES", 1000)
+    sizes: list[int] = []
+
+    async def execute(client: Any, calls: Any, seconds: float) -> Any:
+        sizes.append(sum(call.size for call in calls))
+        return await calls_execute(client, calls, seconds)
+
+    monkeypatch.setattr(attendance, "execute", execute)
+    members = {f"a-{number}": {"text": "x" * 300} for number in range(20)}
+    async with unharmed(redis, caplog, relinked=True) as backplane:
+        for name, info in members.items():
+            backplane.enter("room", Present(name, info))
+            backplane.enter("crowd", Present(f"{name}z", info))
+        for room in ("room", "crowd", "room"):
+            with trio.fail_after(20):
+                while {each.id.rstrip("z"): each.info for each in await backplane.presence(room)} != members:
+                    await trio.sleep(0.01)
+            redis.ask("DEL trio_ws:{=room}:processes trio_ws:{=crowd}:processes")
+            redis.ask("CLIENT KILL TYPE normal")
+        for name in members:
+            backplane.leave("room", name)
+            backplane.leave("crowd", f"{name}z")
+    assert max(sizes) < 2500
+
+
+async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, monkeypatch) -> None:
+    async with unharmed(redis, caplog, relinked=True) as backplane:
+        ear = Ear()
+        async with backplane.subscribe("room", ear, history=0):
+            monkeypatch.setattr(backplane._feeds, "_read_on", None)
+            await backplane.publish("room", Prepared("said"), NOBODY)
+            with trio.fail_after(20):
+                while "error in the backplane" not in caplog.text:
+                    await trio.sleep(0.01)
+            monkeypatch.undo()
+            await ear.hears(1)
+    assert ear.data == ["said"]
 
 
 @pytest.mark.parametrize("text", ["", "1", "x {}", '1 {"a":', "1 [1]", "1 1e999", f"{'9' * 5000} {{}}", '"\\xff {}"'])
