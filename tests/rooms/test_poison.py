@@ -221,7 +221,7 @@ async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monke
 
     monkeypatch.setattr(attendance, "execute", execute)
     members = {f"a-{number}": {"text": "x" * 300} for number in range(20)}
-    async with unharmed(redis, caplog, relinked=True) as backplane:
+    async with unharmed(redis, caplog, relinked=True, presence_timeout=1) as backplane:
         for name, info in members.items():
             backplane.enter("room", Present(name, info))
             backplane.enter("crowd", Present(f"{name}z", info))
