@@ -308,10 +308,16 @@ class Feed:
         for entry in entries:
             self._check(entry)
             self._pass(entry)
-            if isinstance(entry, Record) and self.is_new(entry):
+            if isinstance(entry, Mark):
+                continue
+            new = self.is_new(entry)
+            if new:
                 self._local.read(self.room, entry)
-                for subscription in self._begun():
+            for subscription in self._begun():
+                if new:
                     subscription.take(entry)
+                else:
+                    subscription.log.break_off(entry.id)  # heard here before Redis lost it, and not everywhere
 
     def _pass(self, entry: Record | Mark) -> None:
         self.position, self._place, self.epoch = entry.id, entry.place, entry.epoch or self.epoch
