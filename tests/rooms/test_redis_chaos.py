@@ -31,14 +31,14 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.mark.parametrize("seed", [1, 2, *MANY])
+@pytest.mark.parametrize("seed", [1, 3, *MANY])
 async def test_order_holds_when_rooms_are_opened_without_redis(redis, seed) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(3):
         await chaos.disturb(4, open_alone)
 
 
-@pytest.mark.parametrize("seed", [1, 2, *MANY])
+@pytest.mark.parametrize("seed", [4, 5, *MANY])
 async def test_order_holds_when_publishers_give_up_and_links_break(redis, seed) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(3):

@@ -286,13 +286,13 @@ class Feed:
         self.epoch: str = ""
         """That of the entry that was read last."""
         self._local = local
-        self._place: int | None = None
+        self._place = 0
         self._publishers: dict[str, int] = {}
 
     @property
     def head(self) -> Head:
         """The entry that was read last."""
-        return Head() if self.position in (None, BEGINNING) else Head(self.position or "", self.epoch)
+        return Head() if self.position is None or self.position == BEGINNING else Head(self.position, self.epoch)
 
     def begin(self, entries: Sequence[Record | Mark]) -> None:
         """Take the newest entries as those after which to go on."""
@@ -336,17 +336,16 @@ class Feed:
         return [each for each in self.subscriptions if each.begun]
 
     def begin_again(self, position: str, place: int, epoch: str) -> None:
-        """Go on from elsewhere: the stream does not reach to what was read last, and no one knows what is lost."""
+        """Go on from elsewhere: the stream does not reach to what was read last, and it is unknown what is lost."""
         self.position, self._place, self.epoch = position, place, epoch
         self.lose(None, position)
 
     def _check(self, entry: Record | Mark) -> None:
         """See that nothing is lost before an entry."""
         mark = entry.id if isinstance(entry, Mark) else None
-        follows = self._place is None or entry.place == self._place + 1
         if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
             self.lose(None, mark)
-        elif self._place is not None and not follows:
+        elif entry.place != self._place + 1:
             self.lose(entry.place - self._place - 1 if entry.place > self._place else None, mark)
 
     def will_read(self, identifier: str) -> bool:
