@@ -18,6 +18,8 @@ _LOCAL_AFTER: Final[float | None] = 1
 """Seconds: many times what a message takes through a Redis that is well, and what people hardly notice in a chat."""
 
 
+_RETENTION: Final[float] = 3600
+_POLL_INTERVAL: Final[float] = 5
 _LEAST_RETENTION: Final = 0.1
 """Seconds: streams are told to live on four times in that, and each time may take some milliseconds."""
 _GREATEST_RETENTION: Final = 1e9
@@ -30,14 +32,14 @@ class Options:
 
     prefix: str = "trio_ws"
     stream_length: int = attrs.field(default=1000, validator=ge(1))
-    retention: float = attrs.field(default=3600.0, validator=[ge(_LEAST_RETENTION), le(_GREATEST_RETENTION)])
+    retention: float = attrs.field(default=_RETENTION, validator=[ge(_LEAST_RETENTION), le(_GREATEST_RETENTION)])
     max_message_size: int = attrs.field(default=1024 * 1024, validator=ge(1))
     max_waiting: int = attrs.field(default=1000, validator=ge(1))
     publish_timeout: float = attrs.field(default=10, validator=gt(0))
     local_after: float | None = attrs.field(default=_LOCAL_AFTER, validator=optional(ge(0.0)))
     command_timeout: float = attrs.field(default=5, validator=gt(0))
     presence_timeout: float = attrs.field(default=15, validator=gt(0))
-    poll_interval: float = attrs.field(default=5.0, validator=[gt(0), lt(math.inf)])
+    poll_interval: float = attrs.field(default=_POLL_INTERVAL, validator=[gt(0), lt(math.inf)])
     wait: bool = False
 
     @property
