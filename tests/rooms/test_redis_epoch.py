@@ -238,6 +238,28 @@ async def test_who_was_cut_off_while_redis_went_back_twice_is_told(redis) -> Non
         assert (far.ear.data, far.lost) == (["before", "after"], [None])
 
 
+async def test_a_message_that_is_published_again_after_a_loss_breaks_the_log(redis) -> None:
+    """It was heard here before, and is not again. Where it was not, members miss it who come here from before it."""
+    async with processes(redis, 2) as (near, far), far.listening():
+        await near.say("so that there is a connection for it")
+        await far.ear.hears(1)
+        redis.ask("SAVE")
+        near.line.deaf = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(near.say, "twice")
+            await far.ear.hears(2)
+            await near.cut_off()
+            await restart(redis)
+            await until(lambda: far.lost)
+            ids = await far.say("between")
+            near.line.deaf = False
+            near.line.mend()
+        ids += await far.say("end")
+        await until(lambda: far.ear.data[-1] == "end")
+        assert far.ear.data == ["so that there is a connection for it", "twice", "between", "end"]
+        assert [far.log.since(each).recovered for each in ids] == [False, True]
+
+
 async def test_a_redis_that_has_kept_everything_is_no_gap(redis) -> None:
     async with processes(redis, 2) as (near, far), far.listening(), near.listening():
         await near.say(*range(3))

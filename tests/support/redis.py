@@ -152,6 +152,8 @@ class Line:
         self.delay = 0.0
         self.deaf = False
         """Whether what Redis says is dropped, while it hears everything."""
+        self.stuck = False
+        """Whether connections carry nothing more once somebody subscribes to a channel over them."""
 
     def cut_off(self) -> None:
         """End all connections, and let no other be made."""
@@ -201,6 +203,8 @@ class Line:
             async for data in source:
                 await trio.sleep(self.delay)
                 await self._flows.wait()
+                if self.stuck and b"SUBSCRIBE" in data:
+                    await trio.sleep_forever()
                 if not (answers and self.deaf):
                     await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):

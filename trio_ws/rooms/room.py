@@ -164,8 +164,9 @@ class Room:
         """Call `callback(room, missed)` when messages are lost that this process should have had: a decorator.
 
         It happens where a backplane connects processes: this one had lost its link for so long that what it missed is
-        not kept any more. `missed` is how many messages it was, None if nobody knows. What is said before the gap was
-        delivered, what is said after it will be. The log has a warning each time. Otherwise like `on_join`.
+        not kept any more, or Redis came back with older data, which all processes are told. `missed` is how many
+        messages it was, None if nobody knows. What is said before the gap was delivered, what is said after it will be.
+        The log has a warning each time. Otherwise like `on_join`.
 
         Raises:
             TypeError: it cannot be called with two arguments.

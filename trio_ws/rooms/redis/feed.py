@@ -286,13 +286,13 @@ class Feed:
         self.epoch: str = ""
         """That of the entry that was read last."""
         self._local = local
-        self._place: int | None = None
+        self._place = 0
         self._publishers: dict[str, int] = {}
 
     @property
     def head(self) -> Head:
         """The entry that was read last."""
-        return Head() if self.position in (None, BEGINNING) else Head(self.position or "", self.epoch)
+        return Head() if self.position is None or self.position == BEGINNING else Head(self.position, self.epoch)
 
     def begin(self, entries: Sequence[Record | Mark], newest: str = BEGINNING) -> None:
         """Take the newest entries as those after which to go on; `newest` is the id of the last one, ours or not."""
@@ -302,19 +302,23 @@ class Feed:
             self._pass(entry)
             if isinstance(entry, Record):
                 self.is_new(entry)
-        if newest != BEGINNING:
-            self.position = newest
-            self._place = self._place or None  # a stream of which nothing is ours has no places yet
+        self.position = newest
 
     def take(self, entries: Iterable[Record | Mark]) -> None:
         """Deliver entries, each of which follows the one before it in the stream."""
         for entry in entries:
             self._check(entry)
             self._pass(entry)
-            if isinstance(entry, Record) and self.is_new(entry):
+            if isinstance(entry, Mark):
+                continue
+            new = self.is_new(entry)
+            if new:
                 self._local.read(self.room, entry)
-                for subscription in self._begun():
+            for subscription in self._begun():
+                if new:
                     subscription.take(entry)
+                else:
+                    subscription.log.break_off(entry.id)  # heard here before Redis lost it, and not everywhere
 
     def _pass(self, entry: Record | Mark) -> None:
         self.position, self._place, self.epoch = entry.id, entry.place, entry.epoch or self.epoch
@@ -333,17 +337,16 @@ class Feed:
         return [each for each in self.subscriptions if each.begun]
 
     def begin_again(self, position: str, place: int, epoch: str) -> None:
-        """Go on from elsewhere: the stream does not reach to what was read last, and no one knows what is lost."""
+        """Go on from elsewhere: the stream does not reach to what was read last, and it is unknown what is lost."""
         self.position, self._place, self.epoch = position, place, epoch
         self.lose(None, position)
 
     def _check(self, entry: Record | Mark) -> None:
         """See that nothing is lost before an entry."""
         mark = entry.id if isinstance(entry, Mark) else None
-        follows = self._place is None or entry.place == self._place + 1
         if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
             self.lose(None, mark)
-        elif self._place is not None and not follows:
+        elif entry.place != self._place + 1:
             self.lose(entry.place - self._place - 1 if entry.place > self._place else None, mark)
 
     def will_read(self, identifier: str) -> bool:
