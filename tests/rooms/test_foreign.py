@@ -157,7 +157,7 @@ async def test_malformed_entries_are_skipped_with_one_record(redis, room, rest, 
     assert ear.data == ["before", "after"]
 
 
-async def test_entry_with_the_greatest_id_fails_publishers_of_its_room_alone(redis, room) -> None:
+async def test_entry_with_the_greatest_id_fails_its_room_alone(redis, room) -> None:
     """Redis takes no entry behind it: that room is at its end, others are not."""
     redis.ask(f"XADD trio_ws:{{={room}}}:messages 18446744073709551615-18446744073709551615 foo bar")
     backplane, ear = RedisBackplane(redis.url, local_after=None), Ear()
