@@ -1,8 +1,9 @@
-"""A Redis of a test's own: on a Unix socket, with whatever it is to keep in a folder of its own, killed at the end."""
+"""A Redis, or a Valkey, of a test's own: on a Unix socket, with its data in a folder of its own, killed at the end."""
 
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import signal
 import socket
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 import trio
 
-PROGRAM = shutil.which("redis-server")
+PROGRAM = os.environ.get("TRIO_WS_REDIS_SERVER") or shutil.which("redis-server")
+"""What the tests start; the variable names another one, to run all of them on that."""
+VALKEY = shutil.which("valkey-server")
 needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
 
 # A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
@@ -42,9 +45,11 @@ class RedisServer:
     Args:
         options: of the command line, beside those that are always given; `--port 0` among the latter.
         configuration: a file to read, which a Sentinel needs.
+        program: that of Redis, or of what speaks like it.
     """
 
-    def __init__(self, *options: str, configuration: Path | None = None) -> None:
+    def __init__(self, *options: str, configuration: Path | None = None, program: str | None = PROGRAM) -> None:
+        self._program = program
         self._configuration = [] if configuration is None else [str(configuration)]
         self.folder = Path(tempfile.mkdtemp(prefix="trio-ws-redis-"))
         self.socket = self.folder / "socket"
@@ -54,7 +59,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        assert PROGRAM is not None
+        assert self._program is not None
         always = [
             "--port",
             "0",
@@ -68,7 +73,7 @@ class RedisServer:
         ]
         log = (self.folder / "log").open("ab")
         with log:
-            self._process = subprocess.Popen([PROGRAM, *self._configuration, *always], stdout=log, stderr=log)
+            self._process = subprocess.Popen([self._program, *self._configuration, *always], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -78,7 +83,7 @@ class RedisServer:
             if answer.startswith(("+PONG", "-NOAUTH")):
                 return
             if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"redis-server did not start: {(self.folder / 'log').read_text()}")
+                raise RuntimeError(f"{self._program} did not start: {(self.folder / 'log').read_text()}")
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -107,15 +112,25 @@ class RedisServer:
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(65536).decode()
 
+    @contextmanager
+    def command(self, command: str) -> Iterator[None]:
+        """Send one command in its inline form, whose answer comes during the block or later, and is not waited for."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.socket))
+            connection.sendall(command.encode() + b"\r\n")
+            yield
+
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
-def redis_server(*options: str, configuration: Path | None = None) -> Iterator[RedisServer]:
+def redis_server(
+    *options: str, configuration: Path | None = None, program: str | None = PROGRAM
+) -> Iterator[RedisServer]:
     """Run a Redis for a block."""
-    server = RedisServer(*options, configuration=configuration)
+    server = RedisServer(*options, configuration=configuration, program=program)
     try:
         server.start()
         yield server

@@ -286,7 +286,7 @@ class Feed:
         self.epoch: str = ""
         """That of the entry that was read last."""
         self._local = local
-        self._place = 0
+        self._place: int | None = 0
         self._publishers: dict[str, int] = {}
 
     @property
@@ -294,14 +294,17 @@ class Feed:
         """The entry that was read last."""
         return Head() if self.position is None or self.position == BEGINNING else Head(self.position, self.epoch)
 
-    def begin(self, entries: Sequence[Record | Mark]) -> None:
-        """Take the newest entries as those after which to go on."""
+    def begin(self, entries: Sequence[Record | Mark], newest: str = BEGINNING) -> None:
+        """Take the newest entries as those after which to go on; `newest` is the id of the last one, ours or not."""
         self.position, self._place = BEGINNING, 0
         self.verified = True
         for entry in entries:
             self._pass(entry)
             if isinstance(entry, Record):
                 self.is_new(entry)
+        if newest != BEGINNING:
+            self.position = newest
+            self._place = self._place or None  # a stream of which nothing is ours has no places yet
 
     def take(self, entries: Iterable[Record | Mark]) -> None:
         """Deliver entries, each of which follows the one before it in the stream."""
@@ -345,7 +348,7 @@ class Feed:
         mark = entry.id if isinstance(entry, Mark) else None
         if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
             self.lose(None, mark)
-        elif entry.place != self._place + 1:
+        elif self._place is not None and entry.place != self._place + 1:
             self.lose(entry.place - self._place - 1 if entry.place > self._place else None, mark)
 
     def will_read(self, identifier: str) -> bool:

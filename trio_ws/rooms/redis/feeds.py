@@ -8,6 +8,7 @@ lost costs nothing that the stream still holds.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from operator import methodcaller
@@ -17,9 +18,11 @@ import trio
 
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.prepared import Prepared
-from trio_ws.rooms.redis.client import is_cluster
-from trio_ws.rooms.redis.feed import Feed, Mark, Record, Subscription
-from trio_ws.rooms.redis.heads import generation, order
+from trio_ws.rooms.backplane import guarded
+from trio_ws.rooms.redis.batch import together
+from trio_ws.rooms.redis.client import is_link_error, is_passing, refusal, tidy
+from trio_ws.rooms.redis.feed import BEGINNING, Feed, Mark, Record, Subscription
+from trio_ws.rooms.redis.heads import before, generation, order
 from trio_ws.rooms.redis.keys import CONFIRM
 from trio_ws.rooms.redis.options import Bell
 
@@ -36,6 +39,10 @@ logger: Final = logging.getLogger("trio_ws")
 
 _AT_ONCE: Final = 8
 """Rooms that are read in one go."""
+_PAGES: Final = 16
+"""Pages of as many entries as the history has, in which a room's history is looked for among what is not ours."""
+_NUMBER: Final = re.compile(rb"[0-9]{1,16}")
+_PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 _CONFIRMED: Final = 64
 """Rooms that are confirmed in one go, which reads nothing of them."""
 _COUNT: Final = 16
@@ -49,19 +56,35 @@ def content(message: Prepared) -> bytes:
 
 
 def _entry(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record | Mark:
+    """Return an entry; raise KeyError or ValueError for one that is not ours, by the rule of the scripts."""
     epoch = fields.get(b"e", b"").decode()
     generation(epoch)  # raises
+    if [*fields][:2] != [b"n", b"p"]:
+        raise ValueError("no entry of ours")
     if fields[b"p"] or b"d" in fields:
         return _record(identifier, fields, epoch, more)
-    return Mark(identifier.decode(), int(fields[b"n"]), epoch)
+    if not epoch:
+        raise ValueError("no mark of ours")
+    return Mark(identifier.decode(), _number(fields[b"n"]), epoch)
 
 
 def _record(identifier: bytes, fields: dict[bytes, bytes], epoch: str, more: bool) -> Record:
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
+    if kind not in (b"t", b"b"):
+        raise ValueError("no kind of message has that letter")
     message = Prepared(data.decode() if kind == b"t" else data)
     exclude = frozenset(fields[b"x"].decode().split())
-    origin = fields[b"p"].decode(), int(fields[b"s"]), epoch
-    return Record(identifier.decode(), message, exclude, more, int(fields[b"n"]), *origin)
+    if not _PUBLISHER.fullmatch(fields[b"p"]):
+        raise ValueError("no process has that name")
+    origin = fields[b"p"].decode(), _number(fields[b"s"]), epoch
+    return Record(identifier.decode(), message, exclude, more, _number(fields[b"n"]), *origin)
+
+
+def _number(text: bytes) -> int:
+    """Return a number of an entry: more digits than Redis counts exactly are not ours."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number of ours")
+    return int(text)
 
 
 class Feeds:
@@ -96,7 +119,7 @@ class Feeds:
     ) -> AsyncGenerator[Log, None]:
         """See `Backplane.subscribe`."""
         feed = self._feeds.setdefault(room, Feed(room, self._local))
-        subscription = Subscription(feed, self._local, deliver, gap, history)
+        subscription = Subscription(feed, self._local, guarded(deliver, room), guarded(gap, room), history)
         feed.subscriptions.append(subscription)
         self._opening[subscription] = feed
         self._changed = True
@@ -190,6 +213,7 @@ class Feeds:
                 await pubsub.subscribe(*new)
             if old:
                 await pubsub.unsubscribe(*old)
+        tidy(pubsub, (*new, *old))
         for channel in old:
             del self._channels[channel]
         for channel in new:
@@ -211,15 +235,34 @@ class Feeds:
         ]
         answers = await self._ask(client, commands)
         for (feed, subscription), found in zip(due.items(), answers, strict=True):
-            entries = list(self._entries(feed.room, found[::-1]))
+            entries = await self._history(client, feed.room, subscription.size + 1, found)
             if feed.position is None:
-                feed.begin(entries)
+                feed.begin(entries, found[0].identifier.decode() if found else BEGINNING)
             seen = Feed(feed.room, self._local)
             known = [entry for entry in entries if isinstance(entry, Mark) or seen.is_new(entry)]
             for each in feed.waiting(subscription):  # it may be gone, if it was cancelled meanwhile
                 each.begin(known)
                 del self._opening[each]
             self._news[feed.room] = None
+
+    async def _history(self, client: Client, room: str, size: int, page: Sequence[Any]) -> list[Record | Mark]:
+        """Return the newest records of a room, oldest first: as many as `page` asked for, if some in it are not ours.
+
+        Args:
+            client: to ask for what is before the page.
+            room: the room's name.
+            size: entries of a page.
+            page: the newest ones, newest first.
+        """
+        records = list(self._entries(room, page[::-1]))
+        for _ in range(_PAGES):
+            if len(records) >= size or len(page) < size:
+                break
+            end = before(page[-1].identifier.decode())
+            ask = methodcaller("xrevrange", self._keys.stream(room), end, "-", count=size)
+            (page,) = await self._ask(client, [ask])
+            records = [*self._entries(room, page[::-1]), *records][-size:]
+        return records
 
     async def _end(self, client: Client, feed: Feed, subscription: Subscription, now: float) -> str:
         """Return the id up to which entries are from before a subscription; `now` is the end if it is opened alone."""
@@ -256,7 +299,7 @@ class Feeds:
         answers = await self._ask(client, [methodcaller("xread", stream, count=_COUNT) for stream in streams])
         more = False
         for feed, answer, done in zip(feeds, answers, syncs, strict=True):
-            entries = [entry for found in (answer or {}).values() for entry in found]
+            entries = [entry for found in dict(answer or ()).values() for entry in found]
             feed.take(self._entries(feed.room, entries))
             if entries:
                 feed.position = entries[-1].identifier.decode()  # also if the last one is not ours
@@ -279,10 +322,11 @@ class Feeds:
     async def _confirm(self, client: Client, feeds: Sequence[Feed]) -> dict[Feed, float]:
         """Have Redis mark streams that have lost data, and let them live on; return its time at each, in ms."""
         answers = await self._ask(client, [self._confirmation(feed.room, feed) for feed in feeds])
-        for feed, (_, newest, place, epoch) in zip(feeds, answers, strict=True):
+        known = {feed: answer for feed, answer in zip(feeds, answers, strict=True) if answer}
+        for feed, (_, newest, place, epoch) in known.items():
             if feed.position is not None and order(newest.decode()) < order(feed.position):
                 feed.begin_again(newest.decode(), int(place), epoch.decode())
-        return {feed: float(answer[0]) for feed, answer in zip(feeds, answers, strict=True)}
+        return {feed: float(known[feed][0]) if feed in known else 0.0 for feed in feeds}
 
     async def _confirm_next(self, client: Client) -> None:
         """Have some of those streams confirmed of which nothing is read here."""
@@ -305,33 +349,22 @@ class Feeds:
             await self._verify(client, feeds[start : start + _CONFIRMED])
 
     async def _ask(self, client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
+        """Return the answers; a room that Redis does not let us read is like an empty one, and has a record."""
         with trio.fail_after(self._options.command_timeout):
-            return await together(client, commands)
+            outcomes = await together(client, commands)
+        return [self._answer(*each) for each in zip(commands, outcomes, strict=True)]
+
+    def _answer(self, command: Callable[[Client], Any], outcome: Any) -> Any:
+        if not isinstance(outcome, Exception):
+            return outcome
+        if is_link_error(outcome) or is_passing(outcome):
+            raise outcome
+        logger.error("a room is not read: %s. The command was %r", refusal(outcome), command)
+        return ()
 
     def _entries(self, room: str, entries: Sequence[Any]) -> Iterable[Record | Mark]:
         for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
             try:
                 yield _entry(entry.identifier, entry.field_values, more=left > 0)
             except (KeyError, ValueError):
-                logger.exception("the stream of the room %r has an entry that is not ours: %r", room, entry.identifier)
-
-
-async def together(client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
-    """Send commands that are for different rooms, and return what is answered to each."""
-    if not commands:
-        return ()
-    if not is_cluster(client):
-        async with client.pipeline(transaction=False) as pipe:
-            for command in commands:
-                command(pipe)
-        results: Sequence[Any] = pipe.results
-        return results
-    answers: list[Any] = [None] * len(commands)
-
-    async def send(place: int, command: Callable[[Client], Any]) -> None:
-        answers[place] = await command(client)
-
-    async with trio.open_nursery() as nursery:
-        for place, command in enumerate(commands):
-            nursery.start_soon(send, place, command)
-    return answers
+                logger.warning("the room %r has an entry that is not ours, it is skipped: %r", room, entry.identifier)

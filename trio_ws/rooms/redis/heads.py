@@ -18,7 +18,7 @@ import attrs
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.feed import Feed
 
-__all__ = ["Head", "Heads", "generation", "order"]
+__all__ = ["Head", "Heads", "before", "generation", "order"]
 
 _EPOCH: Final = re.compile(r"|[0-9]{1,15}-[0-9a-f]{1,16}")
 _ROOMS: Final = 1024
@@ -28,6 +28,12 @@ _ROOMS: Final = 1024
 def order(identifier: str) -> tuple[int, ...]:
     """Return what ids of entries are compared by."""
     return tuple(int(part) for part in identifier.split("-"))
+
+
+def before(identifier: str) -> str:
+    """Return the greatest id that is less than that of an entry."""
+    milliseconds, number = order(identifier)
+    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**64 - 1}"
 
 
 def generation(epoch: str) -> int:

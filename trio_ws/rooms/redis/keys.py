@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from trio_ws.rooms.topics import encoded
+
 __all__ = ["ATTEND", "CHECK", "CONFIRM", "PRESENCE", "PUBLISH", "Keys"]
 
 
@@ -17,15 +19,24 @@ class Keys:
         prefix: what all of them begin with; it tells applications apart that share a Redis.
 
     Raises:
-        ValueError: the prefix has braces, which tell a cluster where to keep a key.
+        TypeError: the prefix is no text.
+        ValueError: it has braces, which tell a cluster where to keep a key, or lone surrogates.
     """
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: object) -> None:
+        if not isinstance(prefix, str):
+            raise TypeError(f"the prefix of keys in Redis is text, not {type(prefix).__name__}: {prefix!r:.80}")
+        encoded(prefix, "the prefix of keys in Redis")
         if "{" in prefix or "}" in prefix:
             raise ValueError(f"the prefix of keys in Redis has no braces: {prefix!r}")
         self._prefix = prefix
+
+    @property
+    def check(self) -> str:
+        """A key and a channel of no room, to see whether such may be used."""
+        return f"{self._prefix}:{{?}}:check"
 
     def _of(self, room: str) -> str:
         tag = room.replace("%", "%25").replace("}", "%7D")
@@ -70,7 +81,8 @@ local function before(one, other)
 end
 local function ours(fields)
   if fields[1] ~= 'n' or fields[3] ~= 'p' or #fields[2] > 15 or not string.match(fields[2], '^%d+$') then return end
-  if fields[5] == 'e' and string.match(fields[6], '^%d+-%x+$') then return fields[6] end
+  local digits = fields[5] == 'e' and string.match(fields[6], '^(%d+)-%x+$')
+  if digits and #digits < 16 and #fields[6] < #digits + 18 then return fields[6] end
   if fields[5] == 's' then return '' end
 end
 local function tail()
@@ -165,7 +177,8 @@ greater number is, so that readers would take it for an old one: it wants a new 
 Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
 for a new one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom
 it is not for, the process's number of the message, and its least number of those under way. An entry has its place in
-the stream as `n`, by which readers see that something is missing."""
+the stream as `n`, by which readers see that something is missing; it follows that of the newest entry of ours, whatever
+else is there."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
