@@ -138,7 +138,7 @@ class Chaos:
             for number in range(count):
                 line = await stack.enter_async_context(line_to(self.redis))
                 after = PATIENT if number == 0 else self.chance.choice([0, 0.05, PATIENT])
-                options = {"publish_timeout": 0.3, "command_timeout": 1, "poll_interval": 0.5}
+                options = {"publish_timeout": 0.3, "command_timeout": 1, "poll_interval": 0.5, "stream_length": 100_000}
                 backplane = RedisBackplane(line.url, local_after=after, **options)
                 await stack.enter_async_context(backplane.running())
                 self.processes.append(Process(f"p{number}", line, backplane))

@@ -101,6 +101,24 @@ def test_a_poll_interval_that_cannot_hold_is_refused(poll_interval) -> None:
         RedisBackplane("redis://localhost", poll_interval=poll_interval)
 
 
+@pytest.mark.soak
+@needs_redis
+@forgives_coredis
+@collects_coredis
+async def test_a_quiet_room_outlives_its_retention_in_redis() -> None:
+    with redis_server() as redis:
+        backplane = RedisBackplane(redis.url, retention=4, poll_interval=60)
+        ear, lost = Ear(), []
+        async with backplane.running(), backplane.subscribe("room", ear, history=5, gap=lost.append):
+            await backplane.publish("room", Prepared("before"), NOBODY)
+            await trio.sleep(20)
+            await backplane.publish("room", Prepared("after"), NOBODY)
+            await ear.hears(2)
+            async with backplane.subscribe("room", Ear(), history=5) as log:
+                assert [entry.message.data for entry in log] == ["before", "after"]
+        assert lost == []
+
+
 @needs_redis
 @forgives_coredis
 @collects_coredis

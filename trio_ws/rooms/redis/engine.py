@@ -52,7 +52,7 @@ class RedisBackplane(Backplane):
         ssl_context: for TLS; by default the system's authorities are trusted, and host names checked.
         prefix: what the names of all keys and channels begin with.
         stream_length: how many messages of a room Redis holds, about: a process that lost its link finds them there.
-        retention: seconds after which Redis forgets a room in which nothing is said and nobody is; 0.1 to 1e9.
+        retention: seconds after which Redis forgets a room in which nothing is said and nobody is; at least 0.1.
         max_message_size: bytes of one message, at most; Redis's own limit is `proto-max-bulk-len`, 512 MiB.
         max_info_size: bytes of the info of one member as JSON, at most: `presence` answers with those of all.
         max_waiting: how many messages of this process wait for Redis at once; further publishers wait before that.

@@ -286,7 +286,7 @@ class Feed:
         self.epoch: str = ""
         """That of the entry that was read last."""
         self._local = local
-        self._place = 0
+        self._place: int | None = 0
         self._publishers: dict[str, int] = {}
 
     @property
@@ -346,7 +346,7 @@ class Feed:
         mark = entry.id if isinstance(entry, Mark) else None
         if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
             self.lose(None, mark)
-        elif entry.place != self._place + 1:
+        elif self._place is not None and entry.place != self._place + 1:
             self.lose(entry.place - self._place - 1 if entry.place > self._place else None, mark)
 
     def will_read(self, identifier: str) -> bool:

@@ -68,10 +68,8 @@ CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[
 
 _STREAM: Final = """\
 local key, life = KEYS[1], tonumber(ARGV[1])
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(seq)
@@ -103,16 +101,16 @@ local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0
 local function text(number) return string.format('%.0f', number) end
 local function lost(newest, epoch, seen, seen_in, held)
   if seen == '' then return false end
-  if not newest then return held or parts(seen) + life > now() end
+  if not newest then return held or parts(seen) + life > now end
   if epoch ~= seen_in then return epoch ~= '' and begun(epoch) < begun(seen_in) end
   if seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
   return not before(seen, redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
 end
-local function another(seen_in, token) return text(math.max(now(), begun(seen_in) + 1)) .. '-' .. token end
+local function another(seen_in, token) return text(math.max(now, begun(seen_in) + 1)) .. '-' .. token end
 local function mark(newest, count, seen, epoch)
   local ms, seq = parts(seen)
   local id = '*'
-  if ms >= now() and (not newest or before(newest, seen)) then id = text(ms) .. '-' .. text(seq + 1) end
+  if ms >= now and (not newest or before(newest, seen)) then id = text(ms) .. '-' .. text(seq + 1) end
   return redis.pcall('XADD', key, id, 'n', text(count + 1), 'p', '', 'e', epoch)
 end
 """
@@ -134,7 +132,7 @@ if lost(newest, epoch, ARGV[3], ARGV[4], ARGV[6] == 'held')
   newest, count, epoch = tail()
 end
 if ARGV[6] ~= '' then redis.pcall('PEXPIRE', key, life) end
-return {now(), newest or '0-0', text(count), epoch}
+return {now, newest or '0-0', text(count), epoch}
 """
 )
 """See that a stream is the one that was read, and let it live on; mark it if it has lost data. Answer the time in ms,

@@ -23,8 +23,6 @@ _MOST_BYTES: Final = 512 * 1024 * 1024 - 1024
 """Redis takes no text of more than 512 MiB, `proto-max-bulk-len`."""
 _LEAST_PRESENCE: Final = 0.01
 """Seconds; Redis counts in milliseconds, and an update comes every third of it."""
-_RETENTION: Final[float] = 3600
-_POLL_INTERVAL: Final[float] = 5
 _LEAST_RETENTION: Final = 0.1
 """Seconds: streams are told to live on four times in that, and each time may take some milliseconds."""
 
@@ -48,7 +46,7 @@ class Options:
 
     prefix: str = attrs.field(default="trio_ws", validator=_prefix)
     stream_length: int = attrs.field(default=1000, validator=whole(1, _MOST))
-    retention: float = attrs.field(default=_RETENTION, validator=seconds(_LEAST_RETENTION))
+    retention: float = attrs.field(default=3600, validator=seconds(_LEAST_RETENTION))
     max_message_size: int = attrs.field(default=1024 * 1024, validator=whole(1, _MOST_BYTES))
     max_info_size: int = attrs.field(default=16 * 1024, validator=whole(2, _MOST_BYTES))
     max_waiting: int = attrs.field(default=1000, validator=whole(1, _MOST))
@@ -56,7 +54,7 @@ class Options:
     local_after: float | None = attrs.field(default=_LOCAL_AFTER, validator=_local_after)
     command_timeout: float = attrs.field(default=5, validator=seconds())
     presence_timeout: float = attrs.field(default=15, validator=seconds(_LEAST_PRESENCE))
-    poll_interval: float = attrs.field(default=_POLL_INTERVAL, validator=seconds())
+    poll_interval: float = attrs.field(default=5, validator=seconds())
     wait: bool = attrs.field(default=False, validator=flag)
 
     @property
