@@ -170,6 +170,13 @@ class Channel(ABC):
         """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
 
     @abstractmethod
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
+
+    @abstractmethod
     async def wait_ended(self) -> None:
         """After `begin_close`: wait until `close_info` says how the connection ended, which is bounded."""
 

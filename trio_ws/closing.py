@@ -189,6 +189,14 @@ class Closing(Channel):
         self._transport.write(self._endpoint.fail(code, reason))
         self._settle()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
+        if self.open and not self._network_over:
+            self.fail(code, reason)
+
     def abort(self, code: int, reason: str) -> None:
         """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
         if self.open and not self._network_over:

@@ -231,16 +231,16 @@ class BackplaneRefused(BackplaneError):  # noqa: N818 - what it is
 
 
 class MessageTooLarge(BackplaneError, ValueError):  # noqa: N818 - what it is
-    """The message is larger than the backplane carries: it was not published.
+    """The message, or a member's info, is larger than the backplane carries: it was not published.
 
     Attributes:
         size: bytes of the message.
         limit: bytes that it may have.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, what: str = "the message") -> None:
         super().__init__(
-            f"the message has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
+            f"{what} has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
         )
         self.size = size
         self.limit = limit

@@ -89,7 +89,7 @@ class Seat:
         match self._policy:
             case "disconnect":
                 self.clear()
-                self.channel.abort(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+                self.channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
             case "drop_oldest":
                 while self._size >= self._limit:
                     self._pop()
