@@ -166,7 +166,10 @@ class Channel(ABC):
 
     @abstractmethod
     def dismiss(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up: the close frame goes out behind what waits, within `close_timeout`."""
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
 
     @abstractmethod
     async def wait_ended(self) -> None:

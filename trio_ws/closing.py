@@ -190,7 +190,10 @@ class Closing(Channel):
         self._settle()
 
     def dismiss(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up: the close frame goes out behind what waits, within `close_timeout`."""
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
         if self.open and not self._network_over:
             self.fail(code, reason)
 

@@ -126,6 +126,21 @@ async def test_room_of_foreign_entries_alone_opens_empty(redis, room) -> None:
     assert (ear.data, lost) == (["first", "second"], [])
 
 
+@pytest.mark.parametrize("history", [0, 3])
+async def test_room_under_many_foreign_entries_opens_with_its_history(redis, room, history) -> None:
+    """Its place in the stream is known too: the next message is no gap."""
+    backplane, ear, lost = RedisBackplane(redis.url, local_after=None), Ear(), []
+    async with backplane.running():
+        await publish(backplane, room, "1", "2", "3", "4")
+        for number in range(100):
+            add(redis, room, f"number {number}")
+        async with backplane.subscribe(room, ear, history=history, gap=lost.append) as log:
+            assert [entry.message.data for entry in log] == ["2", "3", "4"][3 - history :]
+            await publish(backplane, room, "5")
+            await ear.hears(1)
+    assert (ear.data, lost) == (["5"], [])
+
+
 @pytest.mark.parametrize("rest", MALFORMED.values(), ids=MALFORMED)
 async def test_malformed_entries_are_skipped_with_one_record(redis, room, rest, caplog) -> None:
     backplane, ear = RedisBackplane(redis.url, local_after=None), Ear()
@@ -142,7 +157,7 @@ async def test_malformed_entries_are_skipped_with_one_record(redis, room, rest, 
     assert ear.data == ["before", "after"]
 
 
-async def test_entry_with_the_greatest_id_fails_publishers_of_its_room_alone(redis, room) -> None:
+async def test_entry_with_the_greatest_id_fails_its_room_alone(redis, room) -> None:
     """Redis takes no entry behind it: that room is at its end, others are not."""
     redis.ask(f"XADD trio_ws:{{={room}}}:messages 18446744073709551615-18446744073709551615 foo bar")
     backplane, ear = RedisBackplane(redis.url, local_after=None), Ear()

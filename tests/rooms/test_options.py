@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import ssl
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import trio
+from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws import App, LocalProtocolError, WebSocket
+from trio_ws import App, LocalProtocolError, Timeouts, WebSocket
 from trio_ws.rooms import Rooms, broadcast
 from trio_ws.rooms.redis import RedisBackplane
 
 from .hall import open_hall
 
+pytestmark = collects_coredis
+
 HUGE = 10**400
+BRIEF = Timeouts(ping_interval=None, send_timeout=None, close_timeout=0.1)
 
 
 async def stamp_later(identifier: str, message: str | bytes) -> str:
@@ -220,7 +225,7 @@ def test_tls_context_without_tls_is_refused() -> None:
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 
-async def test_arguments_of_a_wrong_type_are_refused_before_anything_changes(autojump_clock) -> None:
+async def test_arguments_of_a_wrong_type_change_nothing(autojump_clock) -> None:
     async with open_hall() as hall:
         ann = await hall.guest()
         room = hall.room("r")
@@ -283,3 +288,43 @@ async def test_room_names_from_users_end_their_own_connection_only(autojump_cloc
 async def test_rooms_refuse_members_before_they_run() -> None:
     with pytest.raises(LocalProtocolError):
         Rooms().nursery  # noqa: B018
+
+
+# --- what clients come back with ----------------------------------------------------------------------------------
+
+
+@needs_redis
+@forgives_coredis
+@pytest.mark.parametrize(
+    "since",
+    [
+        "",
+        "~",
+        "0-0",
+        "-",
+        "\0everyone",
+        "\ud83d",
+        "9" * 5000,
+        f"{'9' * 5000}-{'9' * 5000}",
+        f"1-1~{'a' * 5000}-{'9' * 5000}",
+        "1-1~a-1" * 100,
+        "1-1" + "~a-1" * 5000,
+        "1-1~a-\N{SUPERSCRIPT TWO}",
+        "1-1~a-\N{ARABIC-INDIC DIGIT ONE}",
+        "1-1~-1",
+        "x" * 1_000_000,
+    ],
+    ids=lambda since: ascii(since)[:20],
+)
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+async def test_id_that_is_none_has_just_not_recovered(engine: str, since: str) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(redis_server()).url if engine == "redis" else None
+        async with open_hall(backplane=Rooms(url).backplane, timeouts=BRIEF) as hall:
+            ann = await hall.guest()
+            room = hall.room("r", resume=5)
+            joining = room.join(ann.websocket, since=since)
+            async with joining:
+                assert joining.recovered is False
+                await room.publish("said")
+                assert await ann.heard(1) == ["said"]

@@ -108,7 +108,7 @@ class End(Channel):
             self._hang_up()
 
     def dismiss(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up: the server has `close_timeout` to take what waits and the close frame."""
+        """Give an open connection's peer up; the server has `close_timeout` to take the close frame."""
         self.retire(code, reason)
 
     async def wait_ended(self) -> None:

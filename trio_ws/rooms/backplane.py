@@ -55,7 +55,7 @@ Heard = TypeVar("Heard")
 
 
 def guarded(call: Callable[[Heard], None], room: str) -> Callable[[Heard], None]:
-    """Return a subscriber's function whose errors are records: one subscriber's fault is no other one's."""
+    """Return a subscriber's function that logs its errors instead of raising them."""
 
     def guard(heard: Heard) -> None:
         try:

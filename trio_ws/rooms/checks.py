@@ -1,4 +1,4 @@
-"""Checks of options and arguments, whose errors say what is possible."""
+"""Checks of options and arguments."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def seconds(least: float = 0.0) -> Validator:
 
 
 def check_seconds(name: str, value: object, least: float = 0.0) -> None:
-    """See that an option can be a time; see `seconds`.
+    """Refuse what cannot be a time in seconds.
 
     Raises:
         TypeError: it is no number.
@@ -56,7 +56,7 @@ def check_seconds(name: str, value: object, least: float = 0.0) -> None:
 
 
 def flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Validate True or False: any other value would be taken for one of them by accident."""
+    """Accept True and False only."""  # any other value would be taken for one of them by accident
     if not isinstance(value, bool):
         raise TypeError(f"{attribute.name} must be True or False, not {value!r:.80}")
 
@@ -80,7 +80,7 @@ def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Collection[We
 
 
 def check_websocket(value: object) -> None:
-    """See that an argument is a connection.
+    """Refuse an argument that is no connection.
 
     Raises:
         TypeError: it is not.

@@ -1,4 +1,4 @@
-"""Topics of a backplane: those of rooms, and those of the library's own.
+"""Topics that a backplane carries, of rooms and of the library.
 
 A topic is the name under which a backplane carries messages and presence. Topics of the library begin with one NUL.
 A room's topic is its name, with a second NUL before a name that begins with one: no name of a room is a topic of the
@@ -43,7 +43,7 @@ def encoded(text: str, what: str) -> bytes:
 
 
 def check_name(name: object) -> None:
-    """See that a room can have this name, whatever the backplane.
+    """Refuse what cannot be the name of a room.
 
     Raises:
         TypeError: it is not text.

@@ -158,7 +158,7 @@ class Attendance:
             self._check(call.room, outcome, last=last)
 
     def _calls(self, room: str) -> Iterator[tuple[Call, bool]]:
-        """Go through the calls that tell of a room, each of a bounded size; say of each whether it is the last one."""
+        """Yield calls of bounded size for one room, and whether each is last."""
         anew = room in self._anew
         self._anew.discard(room)
         self._told.add(room)
@@ -197,7 +197,7 @@ class Attendance:
 
 
 def _pieces(changes: Changes) -> list[Changes]:
-    """Cut what is to be told so that no call is much larger than others may be; there is always one."""
+    """Cut changes into pieces of bounded size, one at least."""
     pieces: list[Changes] = [[]]
     size = 0
     for change in changes:

@@ -1,4 +1,4 @@
-"""Commands for Redis that are sent in one go, each with an outcome of its own.
+"""Commands that are sent to Redis together, each with its own outcome.
 
 An outcome is an answer or an exception. A command that Redis refuses, or that coredis cannot send, spoils no other.
 """
@@ -25,7 +25,9 @@ Command: TypeAlias = Callable[["Client"], Any]
 
 
 async def together(client: Client, commands: Sequence[Command]) -> Sequence[Any]:
-    """Send commands, those on a cluster in any order, and return the outcome of each.
+    """Send commands together, and return the outcome of each.
+
+    On a cluster they run in any order.
 
     Raises:
         Exception: the link broke.

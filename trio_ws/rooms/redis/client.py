@@ -187,7 +187,7 @@ def unretried(client: Client, timeout: float) -> AbstractAsyncContextManager[Any
 
 
 def tidy(pubsub: Any, channels: Iterable[bytes]) -> None:
-    """Drop what coredis 6.9 keeps of each channel that was ever subscribed to: two empty lists."""
+    """Drop the two empty lists that coredis 6.9 keeps for each channel."""
     for name in ("_subscription_waiters", "_unsubscription_waiters"):
         waiters: dict[Any, list[Any]] = vars(pubsub).get(name, {})
         for channel in channels:
@@ -235,13 +235,13 @@ _CODE: Final = re.compile(r"(?:Error running script .*?: -)?([A-Z]{3,}) ", re.DO
 
 
 def _code(error: Exception) -> str:
-    """Return the code of an answer of Redis, also of one that a script got: version 6 has that within the text."""
+    """Return the code of Redis's error, also of one within a script."""  # where version 6 has it within the text
     found = _CODE.match(str(error))
     return found[1] if found else ""
 
 
 def is_passing(outcome: object) -> bool:
-    """Say whether Redis is there, and takes no such command just now: try it again over the same link."""
+    """Return whether Redis may take the same command a moment later."""
     return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _PASSING
 
 

@@ -302,9 +302,7 @@ class Feed:
             self._pass(entry)
             if isinstance(entry, Record):
                 self.is_new(entry)
-        if newest != BEGINNING:
-            self.position = newest
-            self._place = self._place or None  # a stream of which nothing is ours has no places yet
+        self.position = newest
 
     def take(self, entries: Iterable[Record | Mark]) -> None:
         """Deliver entries, each of which follows the one before it in the stream."""

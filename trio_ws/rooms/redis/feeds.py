@@ -39,8 +39,9 @@ logger: Final = logging.getLogger("trio_ws")
 
 _AT_ONCE: Final = 8
 """Rooms that are read in one go."""
+_PAGE: Final = 64
 _PAGES: Final = 16
-"""Pages of as many entries as the history has, in which a room's history is looked for among what is not ours."""
+"""Pages of so many entries at least in which history is looked for among what is not ours: as far as scripts look."""
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 _RESOLUTION: Final = 2
@@ -259,13 +260,16 @@ class Feeds:
             page: the newest ones, newest first.
         """
         records = list(self._entries(room, page[::-1]))
+        asked, more = size, max(size, _PAGE)
         for _ in range(_PAGES):
-            if len(records) >= size or len(page) < size:
+            if len(records) >= size or len(page) < asked:
                 break
             end = before(page[-1].identifier.decode())
-            ask = methodcaller("xrevrange", self._keys.stream(room), end, "-", count=size)
-            (page,) = await self._ask(client, [ask])
+            (page,) = await self._ask(
+                client, [methodcaller("xrevrange", self._keys.stream(room), end, "-", count=more)]
+            )
             records = [*self._entries(room, page[::-1]), *records][-size:]
+            asked = more
         return records
 
     async def _end(self, client: Client, feed: Feed, subscription: Subscription, now: float) -> str:

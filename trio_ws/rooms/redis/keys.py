@@ -35,7 +35,7 @@ class Keys:
 
     @property
     def check(self) -> str:
-        """A key and a channel of no room, to see whether such may be used."""
+        """A key, and a channel, that belong to no room."""
         return f"{self._prefix}:{{?}}:check"
 
     def _of(self, room: str) -> str:

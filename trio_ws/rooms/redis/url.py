@@ -1,4 +1,4 @@
-"""Checks of a Redis's URL: coredis passes over in silence what it does not take."""
+"""Checks of a Redis's URL, in which coredis ignores what is unknown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ _SENTINEL: Final = frozenset({"sentinel_password", "sentinel_username"})
 
 
 def checked(text: str) -> tuple[SplitResult, str, str]:
-    """Return a URL in its parts, the scheme's base ("redis", "rediss", "unix") and its kind ("", "sentinel", ...).
+    """Return a URL in its parts, its scheme's base, and its kind.
+
+    The base is "redis", "rediss" or "unix", the kind "", "sentinel" or "cluster".
 
     Raises:
         ValueError: it makes no sense, as a whole or in one of its parts.
