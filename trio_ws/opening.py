@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
+from trio_ws.progress import Progress
 from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from trio_ws.config import Limits
     from trio_ws.transport.interface import Transport
-    from trio_ws.transport.outbox import Outbox
 
 __all__ = ["LINGER", "Opening"]
 
@@ -146,17 +146,21 @@ class Opening:
         transport.resume()
         self._wake()
 
-    async def linger(self, outbox: Outbox, patience: float) -> None:
+    async def linger(self, transport: Transport, patience: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.
 
         Args:
-            outbox: what of the answer waits for the network.
-            patience: seconds that it may wait there and not move.
+            transport: carries the answer.
+            patience: seconds that the client may take nothing of it.
         """
+        progress = Progress()
+        pending = progress.look(transport, progress.time).pending
         while not self.network_over:
-            with trio.move_on_after(patience if outbox.size else LINGER) as scope:
+            with trio.move_on_after(patience if pending else LINGER) as scope:
                 await self._wait()
-            if scope.cancelled_caught:
+            now = trio.current_time()
+            pending = progress.look(transport, now).pending
+            if scope.cancelled_caught and progress.time < now:
                 break
 
     # --- the one task that waits ---------------------------------------------------------------------------------

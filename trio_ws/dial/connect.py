@@ -22,6 +22,7 @@ from trio_ws.dial.stream import Progress, closed_on_error, default_context, open
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, HeaderSource, RemoteProtocolError
 from trio_ws.headers import Headers, is_token
 from trio_ws.protocol.offer import Accepted, ClientHandshake, Rejected
+from trio_ws.transport.sockets import abandon
 from trio_ws.url import URL
 
 __all__ = ["Dialled", "dial"]
@@ -230,7 +231,7 @@ async def _attempt(target: _Target, way: _Way, progress: Progress) -> Dialled | 
         request = handshake.request()
         answer = await _answer(stream, request, handshake)
     if isinstance(answer, Rejected):
-        await trio.aclose_forcefully(stream)
+        await abandon(stream)
         return answer
     return Dialled(stream, answer, handshake.leftover, target.url, request)
 
