@@ -154,14 +154,16 @@ class Opening:
             patience: seconds that the client may take nothing of it.
         """
         progress = Progress()
-        pending = progress.look(transport, progress.time).pending
+        progress.look(transport, progress.time)
+        pending = transport.outbox.size > 0
         while not self.network_over:
             with trio.move_on_after(patience if pending else LINGER) as scope:
                 await self._wait()
             now = trio.current_time()
-            pending = progress.look(transport, now).pending
+            uptake = progress.look(transport, now)
             if scope.cancelled_caught and progress.time < now:
                 break
+            pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
 
     # --- the one task that waits ---------------------------------------------------------------------------------
 
