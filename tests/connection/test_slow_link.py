@@ -179,7 +179,9 @@ async def test_send_timeout_spares_slow_reader(ways: Ways, nursery: trio.Nursery
     server = await serve(nursery, handler, timeouts=TIMES, **ways.server)
     with trio.fail_after(LONG):
         async with slow_link(server.port, "down", size=64 * 1024) as link:
-            async with open_websocket(url_of(link, ways.tls), limits=Limits(max_message_size=large), **ways.client) as ws:
+            async with open_websocket(
+                url_of(link, ways.tls), limits=Limits(max_message_size=large), **ways.client
+            ) as ws:
                 received.append(sum([len(part) async for part in ws.receive_stream()]))
                 received.append(await ws.receive())
     assert received == [large, "done"]

@@ -15,7 +15,9 @@ from contracts.rig import Rig
 from trio_ws import ConnectionRejected, Timeouts, WebSocket, open_websocket
 
 SOCKETS = pytest.mark.parametrize("network", ["poller", "tls", "stream"], indirect=True)
-FORKS = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the descriptors of a process are listed in /proc")
+FORKS = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the descriptors of a process are listed in /proc"
+)
 
 
 @pytest.fixture

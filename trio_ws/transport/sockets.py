@@ -15,8 +15,9 @@ if sys.platform == "linux":
 
 __all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "shut_down", "socket_below", "tune", "uptake_of"]
 
-NOTSENT_BYTES: Final = 128 * 1024
-"""Bytes that the kernel takes beyond what it may send now. Without a bound they are megabytes."""
+NOTSENT_BYTES: Final = 64 * 1024
+"""Bytes that the kernel takes beyond what it may send now; without a bound they are megabytes. With less, messages of a
+megabyte take half as long again, since the kernel asks for more too often (docs/decisions/0024)."""
 
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
