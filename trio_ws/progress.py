@@ -59,8 +59,8 @@ class Linger:
 
     Args:
         total: seconds in which it must have taken everything.
-        stall: seconds for which it may stop at most. It is as long as it was seen to take something, but no less than it
-            has to answer: who takes nothing from the beginning is not waited for longer.
+        stall: seconds for which it may stop at most; within that, as long as it was seen to take something, and no less
+            than it has to answer.
         draining: the connection ends because its server does.
     """
 

@@ -25,7 +25,7 @@ MESSAGES = 12
 SIZE = 100_000
 """Bytes of a message: all of them are less than a kernel takes if it may, and take 18 seconds."""
 TIMES = Timeouts(
-    ping_interval=None,  # type: ignore[arg-type]
+    ping_interval=None,
     close_timeout=2.0,
     send_timeout=3.0,
     shutdown_grace=0.1,
