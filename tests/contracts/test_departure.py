@@ -23,7 +23,7 @@ FORKS = pytest.mark.skipif(
 @pytest.fixture
 def jumping() -> MockClock:
     """A clock that jumps once nothing has moved on the sockets for a moment."""
-    return MockClock(autojump_threshold=0.02)
+    return MockClock(autojump_threshold=0.1)
 
 
 @SOCKETS
@@ -45,8 +45,8 @@ async def test_peer_that_left_behind_full_window_is_noticed(rig: Rig, jumping: M
         await peer.leave()
         left = trio.current_time()
         while not cancelled:
-            await trio.sleep(0.1)
-    assert cancelled[0] - left <= 4
+            await trio.sleep(0.5)
+    assert cancelled[0] - left <= 4.5
 
 
 @SOCKETS
