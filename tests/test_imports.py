@@ -56,6 +56,7 @@ LAYERS = {
     "parts": 2,
     "pings": 2,
     "prepared": 2,
+    "progress": 2,
     "reconnect": 2,
     "running": 2,
     "sending": 2,

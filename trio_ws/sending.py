@@ -6,6 +6,7 @@ It is the middle of `Connection`: how it ends is in `closing`, what arrives is i
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,6 +15,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from trio_ws.closing import Closing
 from trio_ws.codes import CloseCode
 from trio_ws.pings import Pings
+from trio_ws.progress import LOOKS, Progress
 from trio_ws.protocol.choice import CODEC
 from trio_ws.protocol.states import State
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
     from trio_ws.transport.outbox import Outbox
+    from trio_ws.transport.sockets import Uptake
 
 __all__ = ["Sending"]
 
@@ -239,30 +242,31 @@ class Sending(Closing):
             self._watch_outbox()
 
     def _watch_outbox(self) -> None:
-        """While the outbox is full, look after `send_timeout` whether it moves."""
-        outbox = self._transport.outbox
-        if outbox.full and self._send_timer is None:
-            outbox.timed = True
-            outbox.progress_time = trio.current_time()
-            self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_outbox)
+        """While the outbox is full, look whether the peer takes something within each `send_timeout`."""
+        if self._transport.outbox.full and self._send_timer is None:
+            # The first look is soon, since what the peer took before it does not count.
+            self._look_later(self._timeouts.send_timeout / LOOKS**2, Progress())
 
-    def _look_at_outbox(self) -> None:
+    def _look_later(self, seconds: float, progress: Progress) -> None:
+        self._send_timer = self._timers.after(seconds, partial(self._look_at_outbox, progress))
+
+    def _look_at_outbox(self, progress: Progress) -> None:
         self._send_timer = None
-        outbox = self._transport.outbox
-        if outbox.full and self._send_time_left <= 0:
+        if not self._transport.outbox.full:
+            return
+        now = trio.current_time()
+        progress.look(self._transport, now)
+        left = progress.time + self._timeouts.send_timeout - now
+        if left <= 0:
             self.look()
-            if self._send_timer is not None:  # it has filled up again
+            if self._send_timer is not None or not self._transport.outbox.full:
                 return
-        if not outbox.full:
-            outbox.timed = False
-        elif self._send_time_left > 0:
-            self._send_timer = self._timers.after(self._send_time_left, self._look_at_outbox)
+            progress.look(self._transport, now)
+            left = progress.time + self._timeouts.send_timeout - now
+        if left > 0:
+            self._look_later(min(left, self._timeouts.send_timeout / LOOKS), progress)
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
-
-    @property
-    def _send_time_left(self) -> float:
-        return self._transport.outbox.progress_time + self._timeouts.send_timeout - trio.current_time()
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""
@@ -293,6 +297,10 @@ class Sending(Closing):
         await self._room(within_message=True)
         self._transport.write(self._endpoint.encoder.pong(payload))
         self._watch_outbox()
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was sent."""
+        return self._transport.uptake()
 
     def send_keepalive(self) -> bool:
         """Send a ping that nobody waits for; not behind so much that it would only add to it: then return False."""

@@ -325,7 +325,8 @@ class WebSocket(Handshake):
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the connection, and wait for the peer's answer at most `close_timeout` (RFC 6455 7.1.2).
 
-        After the peer's end it does nothing, whatever the code.
+        The wait begins anew while the peer still takes what was sent before; `delivery_timeout` bounds it in all. After
+        the peer's end it does nothing, whatever the code.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
