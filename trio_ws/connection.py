@@ -39,7 +39,7 @@ _OPEN = State.OPEN  # each look into the class would cost more than the comparis
 _NOTHING = memoryview(b"")
 _MESSAGES: Final = (str, bytes, TextMessage, BytesMessage)
 DISCARD_ITEMS = 64
-"""Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
+"""Control frames that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
 
 
 class Connection(Sending):
@@ -179,17 +179,18 @@ class Connection(Sending):
         It pauses reading unless all was parsed and there is room left.
         """
         inbox = self._inbox
-        endpoint = self._endpoint
-        decoder = endpoint.decoder
+        decoder = self._endpoint.decoder
         consumed = slow = 0
         while True:
-            if endpoint.state is _OPEN and not self._dropping:
+            wanted = self._wanted
+            if wanted:
                 items_room = inbox.max_items - len(inbox.items)
                 bytes_room = inbox.max_bytes - inbox.size
                 if items_room <= 0 or bytes_room <= 0:
                     self.paused = True
                     return consumed
             else:
+                decoder.discard()
                 items_room = bytes_room = DISCARD_ITEMS
             items: list[Item] = []
             used = decoder.decode(data, items, items_room, bytes_room)
@@ -202,7 +203,7 @@ class Connection(Sending):
                 return consumed
             # Either there is no room for more, or these were control frames, or the decoder wants to be asked again.
             slow += len(items) if len(items) >= items_room else PATIENCE
-            if slow >= PATIENCE and decoder.budget > 0 and len(inbox.items) < inbox.max_items:
+            if slow >= PATIENCE and not (wanted and inbox.full):
                 self.paused = True
                 if not self._put_off:
                     self._put_off = True
@@ -264,10 +265,18 @@ class Connection(Sending):
             self._read_on()
 
     def _read_on(self) -> None:
-        """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""
+        """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up.
+
+        What was put off to the next turn waits for that. The work counts against the share of the task that receives.
+        """
+        if self._put_off:
+            return
         rest, self._rest = self._rest, _NOTHING
         self.paused = False
-        self._rest = rest[self._parse(rest) :]
+        inflated = self._endpoint.decoder.inflated
+        consumed = self._parse(rest)
+        self.worked(consumed + self._endpoint.decoder.inflated - inflated)
+        self._rest = rest[consumed:]
         if self._rest:
             return
         if self._network_over:
@@ -342,6 +351,7 @@ class Connection(Sending):
                 self._inbox.put(begun, 0)  # it is taken at once, below
         while True:
             if self._parts:
+                await self._step()
                 item: Received = self._parts.pop(0)
             else:
                 item = await self._next()

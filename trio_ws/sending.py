@@ -36,6 +36,8 @@ CONTROL_RESERVE = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
 YIELD_EVERY = 64
 """Messages that one task may receive or send in a row without letting other tasks run."""
+STEP_BYTES = 64 * 1024
+"""Bytes that are inflated or decoded for one task in a row; each `STEP_BYTES // YIELD_EVERY` count as a message."""
 
 
 class Sending(Closing):
@@ -100,6 +102,10 @@ class Sending(Closing):
     async def _let_others_run(self) -> None:
         self._streak = 0
         await trio.lowlevel.checkpoint()
+
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step."""
+        self._streak += size * YIELD_EVERY // STEP_BYTES
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""
