@@ -18,7 +18,9 @@ Address: TypeAlias = "tuple[str, int] | str | None"
 """Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-"""The path parameters of every request without any."""
+"""The path parameters, or cookies, of every request without any."""
+_NO_QUERY = QueryParameters()
+"""The query of every request without one."""
 
 
 class Request:
@@ -34,7 +36,7 @@ class Request:
         path_parameters: taken from the path by the route, converted.
     """
 
-    __slots__ = ("_url", "client", "headers", "method", "path_parameters", "secure", "subprotocols", "target")
+    __slots__ = ("_cookies", "_query", "_url", "client", "headers", "method", "path_parameters", "secure", "subprotocols", "target")
 
     def __init__(
         self,
@@ -57,6 +59,8 @@ class Request:
         self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters)) if path_parameters else _NONE
         """What the route took from the path."""
         self._url: URL | None = None
+        self._query: QueryParameters | None = None
+        self._cookies: Mapping[str, str] | None = None
 
     @property
     def url(self) -> URL:
@@ -74,7 +78,10 @@ class Request:
     @property
     def query_parameters(self) -> QueryParameters:
         """The query, immutable and dictionary-like; the last of repeated values counts."""
-        return QueryParameters(self.url.query)
+        if self._query is None:
+            query = self.target.partition("?")[2]
+            self._query = QueryParameters(query) if query else _NO_QUERY
+        return self._query
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -84,11 +91,19 @@ class Request:
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that came, decoded, as a new dictionary."""
-        return parse_cookies(self.headers.get_list("cookie"))
+        return dict(self.parsed_cookies)
+
+    @property
+    def parsed_cookies(self) -> Mapping[str, str]:
+        """The cookies that came, decoded; they are parsed once."""
+        if self._cookies is None:
+            values = self.headers.get_list("cookie")
+            self._cookies = MappingProxyType(parse_cookies(values)) if values else _NONE
+        return self._cookies
 
     def with_path_parameters(self, parameters: Mapping[str, Any]) -> Request:
         """Return the same request with what a route took from its path."""
-        return Request(
+        request = Request(
             method=self.method,
             target=self.target,
             headers=self.headers,
@@ -97,6 +112,8 @@ class Request:
             subprotocols=self.subprotocols,
             path_parameters=parameters,
         )
+        request._url, request._query, request._cookies = self._url, self._query, self._cookies
+        return request
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
