@@ -39,6 +39,7 @@ LAYERS = {
     "draining": 2,
     "engine": 2,
     "events": 2,
+    "gradual": 2,
     "handshake": 2,
     "inbox": 2,
     "instruments": 2,

@@ -32,13 +32,16 @@ def from_json(message: str | bytes) -> Any:
         InvalidMessage: it is not JSON (RFC 8259), NaN and infinity included, or is nested too deeply.
     """
     try:
-        return json.loads(message, parse_constant=_refuse_constant)
+        return _DECODER.decode(message if isinstance(message, str) else message.decode(json.detect_encoding(message)))
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"not JSON: {error}", message) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not in JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def as_text(message: str | bytes) -> str:

@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from trio_ws.awake import AWAKE
 from trio_ws.channel import end_for
 from trio_ws.closing import LINGER
-from trio_ws.inbox import Inbox
+from trio_ws.inbox import Inbox, joined
 from trio_ws.keepalive import Keepalive
 from trio_ws.protocol.endpoint import PATIENCE, Endpoint
 from trio_ws.protocol.states import State
@@ -333,7 +333,7 @@ class Connection(Sending):
             return None
         self._in_stream = False
         parts, self._parts = self._parts, None
-        return _joined(parts) if parts else None
+        return joined(parts) if parts else None
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last; a whole message is a last part.
@@ -403,10 +403,3 @@ class Connection(Sending):
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None  # which knows this connection
-
-
-def _joined(parts: list[Chunk]) -> str | bytes:
-    """Return the whole message of its parts."""
-    if isinstance(parts[0], TextMessage):
-        return "".join(part.data for part in parts if isinstance(part, TextMessage))
-    return b"".join(part.data for part in parts if isinstance(part, BytesMessage))

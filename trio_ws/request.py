@@ -36,7 +36,18 @@ class Request:
         path_parameters: taken from the path by the route, converted.
     """
 
-    __slots__ = ("_cookies", "_query", "_url", "client", "headers", "method", "path_parameters", "secure", "subprotocols", "target")
+    __slots__ = (
+        "_cookies",
+        "_query",
+        "_url",
+        "client",
+        "headers",
+        "method",
+        "path_parameters",
+        "secure",
+        "subprotocols",
+        "target",
+    )
 
     def __init__(
         self,

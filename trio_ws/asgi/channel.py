@@ -16,6 +16,7 @@ from trio_ws.channel import end_for
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
 from trio_ws.inbox import Inbox
+from trio_ws.sending import STEP_BYTES, YIELD_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedChannel"]
 
-YIELD_EVERY = 64
-"""Messages that one task may receive or send in a row without letting other tasks run."""
 MAX_PING = 125
 """RFC 6455 5.5."""
 
@@ -199,6 +198,10 @@ class ServedChannel(End):
         self.sent += 1
         self._message_time = trio.current_time()
         self._watch_writer()
+
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step."""
+        self._streak += size * YIELD_EVERY // STEP_BYTES
 
     async def _step(self) -> None:
         """Be a checkpoint, and now and then let others run."""

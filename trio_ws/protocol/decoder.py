@@ -187,16 +187,13 @@ class Decoder:
             position = self._decode(data, position, out, stop)
         except (BrokenRule, UnicodeDecodeError, InflateTooBig, InflateError) as error:
             self._fail(error, out)
-        self._between = not (
-            self._head
-            or self._in_payload
-            or self._message
-            or self._armed
-            or self._discarding
-            or self.failed
-            or self.closed
-        )
+        self._between = self._in_between and not (self.failed or self.closed)
         return end if self.failed or self.closed else position
+
+    @property
+    def _in_between(self) -> bool:
+        """Whether the next message is to come whole: no frame or message has begun, and none is streamed or dropped."""
+        return not (self._head or self._in_payload or self._message or self._armed or self._discarding)
 
     def _fail(self, error: Exception, out: list[Item]) -> None:
         self.failed = True
@@ -229,10 +226,8 @@ class Decoder:
         self._discarding = True
         self._between = self._armed = False
         if self._message is not None:  # what is gathered of it is let go of
-            dropped = BytesAssembly()
-            if self._target is self._message:
-                self._target = dropped
-            self._message = dropped
+            self._message = BytesAssembly()
+            self._target = self._target and self._message
 
     def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         end = len(data)
@@ -240,7 +235,7 @@ class Decoder:
         self._work_left = self._work
         while position < end and not self.closed:
             before, count = position, len(out)
-            if not (self._head or self._in_payload or self._message or self._armed or self._discarding):
+            if self._in_between:
                 position = self._whole_messages(data, position, out, stop)
             if position == before:
                 position = self._step(data, position, out)
@@ -284,10 +279,9 @@ class Decoder:
                 out.append(self._control_item())
             return position + len(part)
         if self._discarding:
-            size = self._take(min(self._left, len(data) - position))
-            if self._ends_message:
-                self._message = None
-            return position + size
+            position += self._take(min(self._left, len(data) - position))
+            self._message = None if self._ends_message else target
+            return position
         if self._message_inflater is not None:
             return position + self._inflate(self._message_inflater, target, data, position, out)
         part = self._unmask(data[position : position + self._left])
@@ -328,7 +322,8 @@ class Decoder:
         """Judge the part of the header that is complete now, and say how much is needed for the next."""
         length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
         if self._need == START_SIZE:
-            self._judge_start(head[0], head[1])
+            check_first(head[0], in_message=self._message is not None, compression=self._inflater is not None)
+            check_second(head[0] & OPCODE_BITS, head[1], masked=self._masked)
             if length_end > START_SIZE:
                 self._need = length_end
                 return
@@ -341,10 +336,6 @@ class Decoder:
         self._in_payload = True
         self._need = START_SIZE
         self._head = b""
-
-    def _judge_start(self, first: int, second: int) -> None:
-        check_first(first, in_message=self._message is not None, compression=self._inflater is not None)
-        check_second(first & OPCODE_BITS, second, masked=self._masked)
 
     def _begin_frame(self, first: int, size: int) -> None:
         self._opcode = opcode = first & OPCODE_BITS
