@@ -1,4 +1,4 @@
-"""The work of one call has a bound in bytes: large messages inflate over several, and what is dropped is not inflated."""
+"""The work of one call has a bound in bytes: large messages inflate over several calls, dropped ones not at all."""
 
 from __future__ import annotations
 
