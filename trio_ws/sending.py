@@ -15,6 +15,7 @@ from trio_ws.closing import Closing
 from trio_ws.codes import CloseCode
 from trio_ws.pings import Pings
 from trio_ws.protocol.choice import CODEC
+from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
@@ -127,13 +128,30 @@ class Sending(Closing):
         ):
             await self._wait_for_room()
         encoder = endpoint.encoder
-        frame = _plain_message(data) if encoder.plain else encoder.message(data)
+        if encoder.plain:
+            frame = _plain_message(data)
+        else:
+            frame = await self._deflated(data) if encoder.compresses else encoder.message(data)
         transport.write(frame, hold=True if self._inbox.items else False)  # noqa: SIM210 - it is a call less
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()
         if outbox.size >= outbox.high_water:
             self._watch_outbox()
+
+    async def _deflated(self, data: str | bytes | bytearray | memoryview) -> bytes:
+        """Return the frame of a message, to be written at once; others run while a large one is deflated."""
+        encoder = self._endpoint.encoder
+        deflating = encoder.begin(data)
+        if deflating is None:
+            frame = encoder.message(data)
+            self.worked(2 * len(data))  # each byte takes longer than one that is parsed
+            return frame
+        while deflating.step():
+            await trio.lowlevel.checkpoint()  # cancelled here, nothing was sent, and nothing has moved
+        self.worked(2 * DEFLATED_AT_ONCE)
+        await self._wait_for_room()
+        return encoder.end(deflating, text=isinstance(data, str))
 
     def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
@@ -200,6 +218,8 @@ class Sending(Closing):
     async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
         self._transport.write(self._endpoint.fragment(data, first=first, final=final))
+        if self._endpoint.encoder.compresses:
+            self.worked(2 * len(data))
         self._watch_outbox()
 
     async def _room(self, *, within_message: bool = False) -> None:

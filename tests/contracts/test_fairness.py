@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from copy import copy
 
 import pytest
 import trio
@@ -12,8 +13,9 @@ from trio.testing import memory_stream_pair
 from wsproto.utilities import generate_accept_token
 
 from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
-from trio_ws import App, Limits, open_websocket
+from trio_ws import App, Compression, Limits, open_websocket
 from trio_ws.gradual import PIECE
+from trio_ws.protocol import compressors, deflate
 from trio_ws.protocol.endpoint import WORK_BYTES
 from trio_ws.protocol.frames import BINARY, TEXT, encode_frame
 from trio_ws.sending import STEP_BYTES
@@ -237,3 +239,131 @@ async def test_a_large_json_message_survives_a_cancellation_while_it_is_parsed()
             while len(received) < 2:
                 await trio.sleep(0.001)
     assert received == [100_000, "next"]
+
+
+# --- what is sent ---
+
+
+class Deflated(trio.abc.Instrument):
+    """Counts the bytes that are deflated in each step of a task."""
+
+    def __init__(self, patch):
+        self.most = self._now = 0
+        for module in (compressors, deflate):
+            patch.setattr(module, "make_compressor", self._counting(module.make_compressor))
+        patch.setattr(deflate, "_shared", compressors.Shared(compressors.LIBRARY))
+        patch.setattr(deflate, "copy", self._wrapped)
+        trio.lowlevel.add_instrument(self)
+
+    def before_task_step(self, task):
+        self._now = 0
+
+    def count(self, size):
+        self._now += size
+        self.most = max(self.most, self._now)
+
+    def _counting(self, make):
+        return lambda *arguments: Counted(make(*arguments), self)
+
+    def _wrapped(self, counted):
+        return Counted(copy(counted.stream), self)
+
+
+class Counted:
+    def __init__(self, stream, deflated):
+        self.stream = stream
+        self._deflated = deflated
+
+    def compress(self, data):
+        self._deflated.count(len(data))
+        return self.stream.compress(data)
+
+    def flush(self, mode):
+        return self.stream.flush(mode)
+
+
+async def inflated_messages(peer, count):
+    """Return the messages that a peer is sent compressed, with one context for all of them."""
+    stream, data, messages = zlib.decompressobj(-15), peer._received, []
+    while True:
+        while len(data) >= 2:
+            form = data[1] & 0x7F
+            start = 2 + {126: 2, 127: 8}.get(form, 0)
+            size = int.from_bytes(data[2:start]) if start > 2 else form
+            if len(data) < start + size:
+                break
+            payload, compressed = data[start : start + size], data[0] & 0x40
+            messages.append(stream.decompress(payload + b"\x00\x00\xff\xff") if compressed else payload)
+            data = data[start + size :]
+        if len(messages) >= count:
+            return messages[:count]
+        with trio.fail_after(LONG):
+            data += await peer.stream.receive_some(1 << 20)
+
+
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("size", [1000, 30_000, MIB])
+async def test_messages_are_deflated_in_small_steps(monkeypatch, context, size):
+    rig, count = Rig("server", "memory"), 2 * MIB // size if size > 1000 else 300
+    message = "".join(f"{number:x}" for number in range(size))[:size]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+    deflated = Deflated(monkeypatch)
+
+    async def body(ws):
+        for _ in range(count):
+            await ws.send(message)
+
+    compression = Compression(send_context=context)
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=compression, limits=Limits(outbox_bytes=64 * MIB))
+        _, peer = await rig.dial(offer)
+        assert await inflated_messages(peer, count) == [message.encode()] * count
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+    assert 0 < deflated.most <= STEP_BYTES
+
+
+@pytest.mark.parametrize("context", [False, True])
+async def test_messages_sent_while_a_large_one_is_deflated_keep_the_stream_whole(context):
+    """They overtake it, and where there is one context it is deflated again, after them."""
+    rig, large = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))[:MIB]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+
+    async def body(ws):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, large)
+            for number in range(3):
+                await trio.lowlevel.checkpoint()
+                await ws.send(f"small {number} " * 100)
+        await ws.send("last " * 100)
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        _, peer = await rig.dial(offer)
+        *small, first, second = await inflated_messages(peer, 5)
+        assert small == [f"small {number} ".encode() * 100 for number in range(3)]
+        assert (first, second) == (large.encode(), b"last " * 100)
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("context", [False, True])
+async def test_a_large_message_whose_deflating_is_cancelled_was_not_sent(context):
+    rig, large = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))[:MIB]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+
+    async def body(ws):
+        await ws.send("first " * 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, large)
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await ws.send("second " * 100)
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        _, peer = await rig.dial(offer)
+        assert await inflated_messages(peer, 2) == [b"first " * 100, b"second " * 100]
+        await peer.leave()
+        nursery.cancel_scope.cancel()

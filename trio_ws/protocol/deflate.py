@@ -12,11 +12,12 @@ is not needed any more can be asked to end, and ends only if the message was who
 from __future__ import annotations
 
 import zlib
+from copy import copy
 from typing import Final
 
 from trio_ws.protocol.compressors import LIBRARY, TAIL, Compressor, Kind, Shared, make_compressor
 
-__all__ = ["Deflater", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
+__all__ = ["DEFLATED_AT_ONCE", "Deflater", "Deflating", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
 
 _END = b"\x03\x00"
 """An empty last block (RFC 1951 3.2.3: BFINAL=1, BTYPE=01, then the seven zero bits that end a block)."""
@@ -31,6 +32,9 @@ _BYTES_PER_RESTART = 64
 """How often a part may end its stream and begin another: 64 times, and once more for every 64 bytes of it.
 Senders do so once a message or fragment; a peer that fills a message with empty last blocks would make us
 work for each two bytes as much as for a message."""
+
+DEFLATED_AT_ONCE: Final = 16 * 1024
+"""Bytes that are deflated in one step: half a millisecond, three where zlib is slowest."""
 
 _SMALLEST_WINDOW = 9
 """In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us."""
@@ -211,7 +215,7 @@ class Deflater:
         threshold: messages of fewer bytes are better sent as they are. Whoever sends decides: see `frames`.
     """
 
-    __slots__ = ("_level", "_stream", "_window_bits", "kind", "threshold")
+    __slots__ = ("_level", "_moves", "_stream", "_window_bits", "kind", "threshold")
 
     threshold: int
     """In bytes."""
@@ -225,6 +229,7 @@ class Deflater:
         self.kind = None if context_takeover else (level, window_bits)
         # The context; without one, only while a message is sent in parts.
         self._stream: Compressor | None = None
+        self._moves = 0  # of the context, so far
 
     def deflate(self, data: bytes | bytearray | memoryview, *, final: bool) -> bytes:
         """Deflate one part of a message (RFC 7692 7.2.1).
@@ -240,6 +245,7 @@ class Deflater:
             The next bytes of the payload; of a part that is not final there may be none yet.
         """
         stream, self._stream = self._stream, None  # it comes back if nothing goes wrong
+        self._moves += 1
         if stream is None:
             if final and self.kind is not None:
                 return _shared.deflate(self.kind, data)
@@ -250,3 +256,46 @@ class Deflater:
         if not final or self.kind is None:
             self._stream = stream
         return deflated
+
+    def begin(self, data: bytes) -> Deflating:
+        """Begin to deflate a whole message in steps. Nothing of the context moves before `end`."""
+        if self.kind is not None:
+            stream = make_compressor(*self.kind, LIBRARY)
+        else:
+            stream = make_compressor(self._level, self._window_bits) if self._stream is None else copy(self._stream)
+        return Deflating(data, stream, self._moves)
+
+    def end(self, deflating: Deflating) -> bytes:
+        """Return the payload of a message whose steps are done, which is to be sent now.
+
+        If another message has moved the context in the meantime, the work is done again, at once.
+        """
+        if self.kind is None:
+            if deflating.moves != self._moves:
+                return self.deflate(deflating.data, final=True)
+            self._moves += 1
+            self._stream = deflating.stream
+        return b"".join(deflating.pieces)[: -len(TAIL)]
+
+
+class Deflating:
+    """A whole message while it is deflated in steps; made by `Deflater.begin`."""
+
+    __slots__ = ("_position", "data", "moves", "pieces", "stream")
+
+    def __init__(self, data: bytes, stream: Compressor, moves: int) -> None:
+        self.data = data
+        self.stream = stream
+        self.moves = moves
+        self.pieces: list[bytes] = []
+        self._position = 0
+
+    def step(self) -> bool:
+        """Deflate the next `DEFLATED_AT_ONCE` bytes; return whether there are more."""
+        part = memoryview(self.data)[self._position : self._position + DEFLATED_AT_ONCE]
+        self._position += len(part)
+        self.pieces.append(self.stream.compress(part))
+        if self._position < len(self.data):
+            return True
+        self.pieces.append(self.stream.flush(zlib.Z_SYNC_FLUSH))
+        return False
