@@ -148,6 +148,10 @@ class Channel(ABC):
         """
 
     @abstractmethod
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room: what it offers now is enough."""
+
+    @abstractmethod
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
 

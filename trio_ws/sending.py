@@ -178,6 +178,10 @@ class Sending(Closing):
             self._writable_callbacks = {}
         self._writable_callbacks[callback] = None
 
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room."""
+        self._timers.after(0, self._call_if_writable)
+
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
         if self._writable_callbacks is not None:

@@ -168,6 +168,10 @@ class ServedChannel(End):
         """Call `callback` once when `offer` may succeed again."""
         self._writable[callback] = None
 
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room."""
+        self._timers.after(0, self._call_if_writable)
+
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
         self._writable.pop(callback, None)

@@ -19,6 +19,8 @@ __all__ = ["TrustedProxies", "forwarded", "proxies_of"]
 TrustedProxies: TypeAlias = "tuple[IPv4Network | IPv6Network | Literal['unix'], ...]"
 """Networks whose requests are passed on by proxies that tell the truth; "unix" for all that come over a Unix socket."""
 
+MAX_PROXIES = 32
+"""Addresses that are looked at: no request passes more proxies, and a client may write thousands of trusted ones."""
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 
 
@@ -56,7 +58,7 @@ def forwarded(headers: Headers, peer: Address, secure: bool, trusted: TrustedPro
     if not trusted or not _trusts(peer, trusted):
         return peer, secure
     client = peer
-    for entry in reversed(elements(headers.get_list("x-forwarded-for"))):
+    for entry in reversed(elements(headers.get_list("x-forwarded-for"))[-MAX_PROXIES:]):
         address = _address(entry)
         if address is None:  # "unknown", or nonsense: the last one that was named is as far as we can see
             break
