@@ -60,6 +60,7 @@ class Sending(Closing):
         "_streak",
         "_streaming_out",
         "_writable_callbacks",
+        "_writable_soon",
         "message_time",
         "sent",
     )
@@ -81,6 +82,7 @@ class Sending(Closing):
         """When the last message passed, if somebody wants to know."""
         self._streaming_out = False
         self._senders_waiting = 0
+        self._writable_soon = False
         self._writable_callbacks: dict[Callable[[], None], None] | None = None  # in the order in which they came
         self._streak = 0
         self._send_timer: Timer | None = None
@@ -180,7 +182,13 @@ class Sending(Closing):
 
     def call_writable_soon(self) -> None:
         """Call what waits for `when_writable` in the next turn, if there is room."""
-        self._timers.after(0, self._call_if_writable)
+        if not self._writable_soon:
+            self._writable_soon = True
+            self._timers.after(0, self._call_now)
+
+    def _call_now(self) -> None:
+        self._writable_soon = False
+        self._call_if_writable()
 
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""

@@ -56,6 +56,7 @@ class ServedChannel(End):
         self._streaming = False
         self._streak = 0
         self._senders_waiting = 0
+        self._writable_soon = False
         self._writable: dict[Callable[[], None], None] = {}
         self._send_timer: Timer | None = None
         self._message_time = trio.current_time()
@@ -170,7 +171,13 @@ class ServedChannel(End):
 
     def call_writable_soon(self) -> None:
         """Call what waits for `when_writable` in the next turn, if there is room."""
-        self._timers.after(0, self._call_if_writable)
+        if not self._writable_soon:
+            self._writable_soon = True
+            self._timers.after(0, self._call_now)
+
+    def _call_now(self) -> None:
+        self._writable_soon = False
+        self._call_if_writable()
 
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
