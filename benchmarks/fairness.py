@@ -213,7 +213,7 @@ INPUTS: Final = [
     Input("100 routes, a path of 8 KiB of slashes", many_routes, request("/" + "/" * 8100), b"", leaves=True),
     Input("100 routes, a path of 8 KiB of escapes", many_routes, request("/" + "%41/" * 2000), b"", leaves=True),
     Input(
-        "60 parameters, 4,000 in the query, 8,000 cookies",
+        "60 parameters, 1,600 in the query, 4,800 cookies",
         many_parameters,
         request("/?" + "q1=1&" * 1600, *["Cookie: " + "c1=1;" * 1600] * 3),
         b"",

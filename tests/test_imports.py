@@ -108,6 +108,7 @@ FACES_OF_L2 = {
     "channel",  # an interface
     "codec",
     "disconnect",
+    "gradual",  # of "codec"
     "instruments",
     "prepared",
     "running",
