@@ -284,9 +284,9 @@ class Deflating:
     __slots__ = ("_position", "data", "moves", "pieces", "stream")
 
     def __init__(self, data: bytes, stream: Compressor, moves: int) -> None:
-        self.data = data
-        self.stream = stream
-        self.moves = moves
+        self.data: bytes = data
+        self.stream: Compressor = stream
+        self.moves: int = moves
         self.pieces: list[bytes] = []
         self._position = 0
 
