@@ -39,7 +39,7 @@ class Selector(ABC):
 
     @abstractmethod
     def add(self, fd: int, wanted: int) -> None:
-        """Begin to watch `fd` for `wanted`, a sum of READABLE, WRITABLE and PEER_CLOSED; ERROR_OR_HANGUP always counts."""
+        """Watch `fd` for `wanted`, a sum of READABLE, WRITABLE, PEER_CLOSED; ERROR_OR_HANGUP always counts."""
 
     @abstractmethod
     def change(self, fd: int, wanted: int) -> None:
