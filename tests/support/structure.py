@@ -1,4 +1,4 @@
-"""What tools/measure.py reads from the package's source, for the tests of structure and prose."""
+"""What tools/house.py reads from the package's source, for the tests of structure and prose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from measure import (
+from house import (
     NOUN_COLON,
     REGISTER,
     RELATIVE_SUBJECT,

@@ -4,7 +4,3 @@ Here: arguments (`main`), the terminal of `connect`, reloading, worker processes
 Not here: serving itself (`server`).
 Start with `main`.
 """
-
-from trio_ws.cli.main import main
-
-__all__ = ["main"]
