@@ -18,6 +18,7 @@ PACKAGE = "trio_ws"
 
 # Which layer a module is in, or a package with everything below it.
 LAYERS = {
+    "checks": 0,
     "codes": 0,
     "config": 0,
     "errors": 0,
@@ -59,6 +60,7 @@ LAYERS = {
     "settings": 2,
     "statistics": 2,
     "tap": 2,
+    "threads": 2,
     "timers": 2,
     "transport": 2,
     "verdict": 2,
@@ -115,6 +117,7 @@ FACES_OF_L2 = {
     "serving",
     "settings",
     "statistics",
+    "threads",
     "websocket",
 }
 

@@ -6,12 +6,10 @@ Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)`
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from trio_ws.checks import flag, integer, number
 
 __all__ = ["Compression", "Limits", "Timeouts"]
 
@@ -19,32 +17,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-def _at_least(minimum: int) -> Callable[[object, attrs.Attribute[int], int], None]:
-    def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-        if value < minimum:
-            raise ValueError(f"{attribute.name} must be at least {minimum}, not {value!r}")
-
-    return check
-
-
-def _count(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError(f"{attribute.name} must be at least 1, or None for no bound, not {value!r}")
-
-
-def _rate(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 per second, or None for no bound, not {value!r}")
-
-
-def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
-
-
-def _interval(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 seconds, or None to turn it off, not {value!r}")
+_interval = number(positive=True, optional="for never", unit="seconds")
 
 
 def _never(value: float | None) -> float:
@@ -57,32 +30,33 @@ class Limits:
     """What one peer may cost.
 
     Raises:
+        TypeError: a bound is no whole number.
         ValueError: a bound is too small to work with.
     """
 
-    max_message_size: int = attrs.field(default=MIB, validator=_at_least(1))
+    max_message_size: int = attrs.field(default=MIB, validator=integer(1))
     """Bytes of one received message, after inflating and before decoding. A larger one closes with 1009."""
-    max_fragments: int = attrs.field(default=65_536, validator=_at_least(1))
+    max_fragments: int = attrs.field(default=65_536, validator=integer(1))
     """Frames that one received message may be cut into. More close with 1009."""
-    inbox_messages: int = attrs.field(default=32, validator=_at_least(1))
+    inbox_messages: int = attrs.field(default=32, validator=integer(1))
     """Received messages that wait for the handler. At this bound the socket is not read any more."""
-    inbox_bytes: int = attrs.field(default=MIB, validator=_at_least(1))
+    inbox_bytes: int = attrs.field(default=MIB, validator=integer(1))
     """Bytes of received messages that wait for the handler, counted after inflating."""
-    outbox_bytes: int = attrs.field(default=64 * KIB, validator=_at_least(1))
+    outbox_bytes: int = attrs.field(default=64 * KIB, validator=integer(1))
     """The outbox's high-water mark: `send()` waits while this many bytes wait for the network."""
-    max_request_line: int = attrs.field(default=8 * KIB, validator=_at_least(64))
+    max_request_line: int = attrs.field(default=8 * KIB, validator=integer(64))
     """Bytes of the HTTP request line. A longer one is answered 414."""
-    max_header_size: int = attrs.field(default=8 * KIB, validator=_at_least(64))
+    max_header_size: int = attrs.field(default=8 * KIB, validator=integer(64))
     """Bytes of one HTTP header line. A longer one is answered 431."""
-    max_head_size: int = attrs.field(default=32 * KIB, validator=_at_least(256))
+    max_head_size: int = attrs.field(default=32 * KIB, validator=integer(256))
     """Bytes of the whole HTTP head. A longer one is answered 431."""
-    max_headers: int = attrs.field(default=100, validator=_at_least(8))
+    max_headers: int = attrs.field(default=100, validator=integer(8))
     """HTTP headers in a head. More are answered 431."""
-    max_connections: int | None = attrs.field(default=None, validator=_count)
+    max_connections: int | None = attrs.field(default=None, validator=integer(1, optional="is for no bound"))
     """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
-    max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
+    max_connections_per_ip: int | None = attrs.field(default=None, validator=integer(1, optional="is for no bound"))
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
-    drain_rate: float | None = attrs.field(default=None, validator=_rate)
+    drain_rate: float | None = attrs.field(default=None, validator=number(positive=True, optional="for no bound"))
     """WebSockets that a server which shuts down says goodbye to in a second, so that not all come back at once; the
     rate is higher if `Timeouts.drain_spread` demands it. None: all at once."""
 
@@ -92,12 +66,13 @@ class Timeouts:
     """How long to wait for whom, in seconds. None in a field that allows it means never.
 
     Raises:
-        ValueError: a time is negative or not a number, or an interval is zero.
+        TypeError: a time is no number.
+        ValueError: a time is negative or NaN, or an interval is zero.
     """
 
-    open_timeout: float = attrs.field(default=10.0, validator=_seconds)
+    open_timeout: float = attrs.field(default=10.0, validator=number(unit="seconds"))
     """From TCP accept (or the client's start) to the answered handshake, TLS included."""
-    close_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    close_timeout: float = attrs.field(default=5.0, validator=number(unit="seconds"))
     """From our close frame to the peer's, then the connection is aborted."""
     ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
     """Between two keepalive pings on a silent connection. None: no keepalive."""
@@ -105,32 +80,25 @@ class Timeouts:
     """From a keepalive ping to its pong, then the connection ends with 1011. None: wait for ever."""
     send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
     """How long a full outbox may make no progress, then the connection ends with 1013. None: for ever."""
-    drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
+    drain_timeout: float = attrs.field(default=1.0, validator=number(unit="seconds"))
     """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
-    cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    cleanup_timeout: float = attrs.field(default=5.0, validator=number(unit="seconds"))
     """How long a handler that was told may go on, and how long `on_disconnect` may take."""
     idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How long a connection may carry no message, then it ends with 1001. None: for ever."""
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How old a connection may become, then it ends with 1001. None: no bound."""
-    shutdown_grace: float = attrs.field(default=10.0, validator=_seconds)
+    shutdown_grace: float = attrs.field(default=10.0, validator=number(unit="seconds"))
     """How long handlers may go on after a server that shuts down said goodbye, before they are cancelled."""
-    drain_delay: float = attrs.field(default=0.0, validator=_seconds)
+    drain_delay: float = attrs.field(default=0.0, validator=number(unit="seconds"))
     """How long a server that shuts down still accepts, only to say so: 503 on `/healthz` and to upgrades. Some load
     balancers need seconds to notice."""
-    drain_spread: float = attrs.field(default=60.0, validator=_seconds)
+    drain_spread: float = attrs.field(default=60.0, validator=number(unit="seconds"))
     """How long a server that shuts down may take to say goodbye to everyone at `Limits.drain_rate`."""
 
 
-def _window_bits(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    # zlib cannot write raw deflate with an 8 bit window (it silently uses 9, which the peer may not be able to read).
-    if not 9 <= value <= 15:
-        raise ValueError(f"{attribute.name} must be from 9 to 15, not {value!r}")
-
-
-def _level(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if not 0 <= value <= 9:
-        raise ValueError(f"{attribute.name} must be from 0 to 9, not {value!r}")
+# zlib cannot write raw deflate with an 8 bit window (it silently uses 9, which the peer may not be able to read).
+_window_bits = integer(9, 15)
 
 
 @attrs.frozen(kw_only=True)
@@ -143,17 +111,18 @@ class Compression:
     costs and saves was measured: see "Compression" in the documentation.
 
     Raises:
+        TypeError: an option is of another type.
         ValueError: level or window out of range, or a negative threshold.
     """
 
-    level: int = attrs.field(default=6, validator=_level)
+    level: int = attrs.field(default=6, validator=integer(0, 9))
     """zlib's level, 0 (store) to 9 (smallest). 3 takes two fifths less time for large messages, which become some 8%
     larger; above 6 there is next to nothing to gain."""
-    threshold: int = attrs.field(default=256, validator=_at_least(0))
+    threshold: int = attrs.field(default=256, validator=integer(0))
     """Messages of fewer bytes are sent as they are: there is little to save. With a context, 32 is a good value."""
-    send_context: bool = False
+    send_context: bool = attrs.field(default=False, validator=flag)
     """Keep the context of what we send from message to message, if the peer allows it."""
-    receive_context: bool = False
+    receive_context: bool = attrs.field(default=False, validator=flag)
     """Let the peer keep its context from message to message."""
     send_window_bits: int = attrs.field(default=12, validator=_window_bits)
     """Our window is at most 2 to this power bytes, less if the peer asks for less. A larger one helps messages that are

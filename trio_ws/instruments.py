@@ -123,5 +123,7 @@ def instruments_of(value: Iterable[Instrument] | Instruments | None) -> Instrume
         return value
     if isinstance(value, Instrument):
         raise TypeError(f"instruments takes a list: write instruments=[{value!r}]")
+    if not isinstance(value, Iterable):
+        raise TypeError(f"instruments takes a list of Instrument objects, not {value!r}")
     made = Instruments(value)
     return made if any(made._listening.values()) else None

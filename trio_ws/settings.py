@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
+from trio_ws.protocol.origin import is_origin
 
 __all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
 
@@ -34,22 +35,43 @@ def of_kind(kind: type[Any], *, optional: bool = False) -> Callable[[object, att
 
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not (isinstance(value, kind) or (optional and value is None)):
-            raise TypeError(f"{attribute.name} takes {kind.__name__}(...), not {value!r}")
+            place = next((name for name, other in _PLACES.items() if type(value) is other), "")
+            hint = f": that is {place}=" if place else ""
+            raise TypeError(f"{attribute.name} takes {kind.__name__}(...), not {value!r}{hint}")
 
     return check
+
+
+_PLACES: Final = {"limits": Limits, "timeouts": Timeouts, "compression": Compression}
 
 
 def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
     """Return what `origins=` means.
 
     Raises:
-        TypeError: a single origin was given where a list of them is expected.
+        TypeError: a single origin was given where a list of them is expected, or one of them is no text.
+        ValueError: one of them is none that a browser sends.
     """
     if value is None or value == "*":
         return value
     if isinstance(value, str):
         raise TypeError(f'origins takes a list of origins, None or "*": write origins=[{value!r}]')
-    return tuple(value)
+    if not isinstance(value, Iterable):
+        raise TypeError(f'origins takes a list of origins, None or "*", not {value!r}')
+    return tuple(map(_origin, value))
+
+
+def _origin(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"an origin is text such as 'https://example.org', not {text!r}")
+    if text == "*":
+        raise ValueError('"*" stands alone, for all origins: write origins="*"')
+    if not is_origin(text):
+        raise ValueError(
+            f"no browser sends the origin {text!r}: it is a scheme and a host, perhaps with a port, and nothing behind, "
+            "such as 'https://example.org'"
+        )
+    return text
 
 
 @attrs.frozen(kw_only=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 import trio
 
-from trio_ws.app.hints import underlying
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
+from trio_ws.threads import underlying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

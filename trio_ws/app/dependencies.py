@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import AsyncGenerator, Generator, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -13,9 +14,12 @@ import attrs
 from trio_ws.app.markers import MISSING
 from trio_ws.app.problems import ParameterError, Problem
 from trio_ws.app.signature import Source
+from trio_ws.threads import ThreadedContext, run_in_thread
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import trio
 
     from trio_ws.app.signature import Dependency, Parameter, Plan
     from trio_ws.request import Request
@@ -75,14 +79,22 @@ class Resolver:
         request: with the path parameters of its route.
         websocket: the connection.
         app: given to parameters that are planned for the key "app".
+        limiter: bounds the threads of plain dependencies; None for Trio's own.
 
     Attributes:
         given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_request", "_stack", "_websocket", "given")
+    __slots__ = ("_cache", "_converted", "_request", "_stack", "_websocket", "given", "limiter")
 
-    def __init__(self, request: Request, websocket: WebSocket, app: object = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        websocket: WebSocket,
+        app: object = None,
+        limiter: trio.CapacityLimiter | None = None,
+    ) -> None:
+        self.limiter = limiter
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}
@@ -190,20 +202,23 @@ class Resolver:
         if dependency.use_cache and key in self._cache:
             return self._cache[key]
         args, kwargs = await self.arguments(dependency.plan)
-        value = dependency.plan.function(*args, **kwargs)
+        function = partial(dependency.plan.function, *args, **kwargs)
+        value = await run_in_thread(function, self.limiter) if dependency.in_thread else function()
         if inspect.iscoroutine(value):
             value = await value
         if dependency.entered:
-            value = await self._enter(value)
+            value = await self._enter(value, in_thread=dependency.in_thread)
         if dependency.use_cache:
             self._cache[key] = value
         return value
 
-    async def _enter(self, value: Any) -> Any:
+    async def _enter(self, value: Any, *, in_thread: bool) -> Any:
         if isinstance(value, AsyncGenerator):
             value = asynccontextmanager(lambda: value)()
         elif isinstance(value, Generator):
             value = contextmanager(lambda: value)()
+        if in_thread and not hasattr(value, "__aenter__"):
+            value = ThreadedContext(value, self.limiter)
         if self._stack is None:
             self._stack = AsyncExitStack()
         if hasattr(value, "__aenter__"):

@@ -15,6 +15,7 @@ import trio
 
 from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
+from trio_ws.checks import integer
 from trio_ws.codec import as_bytes, as_text, from_json
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
 
@@ -43,7 +44,7 @@ class ListenerOptions:
 
     encoding: ValueType = "json"
     on_invalid: OnInvalid = "reply"
-    concurrency: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    concurrency: int = attrs.field(default=1, validator=integer(1))
 
     def __attrs_post_init__(self) -> None:
         if self.encoding not in ("json", "text", "bytes"):

@@ -59,6 +59,7 @@ class DependsMarker:
 
     dependency: Callable[..., Any] | None = None
     use_cache: bool = True
+    in_loop: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -113,16 +114,20 @@ def Path(*, alias: str | None = None, description: str = "") -> Any:  # noqa: N8
     return ValueMarker("path", MISSING, alias, description)
 
 
-def Depends(dependency: Callable[..., Any] | None = None, *, use_cache: bool = True) -> Any:  # noqa: N802
+def Depends(  # noqa: N802
+    dependency: Callable[..., Any] | None = None, *, use_cache: bool = True, in_loop: bool = False
+) -> Any:
     """Take a parameter from a dependency.
 
     Args:
         dependency: a function or a class, whose own parameters are filled like a handler's. If it is a generator
             function (with or without `@asynccontextmanager`) or a class with `__aenter__`, it is entered, and left
-            when the connection has ended. Left out, the annotation is the dependency.
+            when the connection has ended. Left out, the annotation is the dependency. A plain `def`, or a class, is
+            called in a thread.
         use_cache: call it once for a connection, however many ask for it; else once for each.
+        in_loop: call a plain one in the event loop instead: it is cheap, and never blocks.
     """
-    return DependsMarker(dependency, use_cache)
+    return DependsMarker(dependency, use_cache, in_loop)
 
 
 def WsBody(*, description: str = "") -> Any:  # noqa: N802

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
@@ -14,6 +13,7 @@ import attrs
 import trio
 
 from trio_ws.service import Response
+from trio_ws.threads import call
 
 if TYPE_CHECKING:
     from trio_ws.request import Request
@@ -22,7 +22,7 @@ __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 
 Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | Response"
 Page: TypeAlias = "Callable[[Request], Content | Awaitable[Content]]"
-"""A function that makes a page: text is HTML, a dict or list is JSON."""
+"""A function that makes a page: text is HTML, a dict or list is JSON. A plain `def` runs in a thread."""
 
 NOT_FOUND: Final = Response(status=404, headers={"Content-Type": "text/plain; charset=utf-8"}, body=b"not found\n")
 UPGRADE_REQUIRED: Final = Response(
@@ -56,6 +56,8 @@ class Pages:
     def __init__(self) -> None:
         self._pages: dict[str, Path | Page] = {}
         self._folders: list[StaticFolder] = []
+        self.included: tuple[tuple[str, Pages], ...] = ()
+        """The pages of included applications, and what their paths begin with."""
 
     def add(self, path: str, page: Path | Page) -> None:
         """Serve a file, or what a function makes, at `path`.
@@ -87,39 +89,58 @@ class Pages:
 
     def has(self, path: str) -> bool:
         """Say whether there is a page at `path`."""
-        return path in self._pages
+        return self._find(path) is not None
+
+    def paths(self) -> Iterator[str]:
+        """Return the paths of all pages, those of included applications too."""
+        yield from self._pages
+        for prefix, pages in self.included:
+            yield from (prefix + path for path in pages._pages)
+
+    def _find(self, path: str) -> Path | Page | None:
+        if path in self._pages:
+            return self._pages[path]
+        found = (pages._pages.get(path.removeprefix(prefix)) for prefix, pages in self.included if path.startswith(prefix))
+        return next((page for page in found if page is not None), None)
+
+    def _all_folders(self) -> Iterator[StaticFolder]:
+        yield from self._folders
+        for prefix, pages in self.included:
+            yield from (attrs.evolve(folder, prefix=prefix + folder.prefix) for folder in pages._folders)
 
     def knows(self, path: str) -> bool:
         """Say whether a path is a page's, but for a trailing slash, or below a folder."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
-        below = any(path.startswith(folder.prefix) for folder in self._folders)
-        return below or path in self._pages or other in self._pages
+        below = any(path.startswith(folder.prefix) for folder in self._all_folders())
+        return below or self.has(path) or self.has(other)
 
-    async def answer(self, request: Request) -> Response:
-        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many."""
+    async def answer(self, request: Request, limiter: trio.CapacityLimiter | None = None) -> Response:
+        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many.
+
+        Args:
+            request: a plain GET.
+            limiter: bounds the threads of plain functions; None for Trio's own.
+        """
         path = request.url.raw_path
-        page = self._pages.get(path)
+        page = self._find(path)
         if page is not None:
-            return await _made(page, request)
-        for folder in self._folders:
+            return await _made(page, request, limiter)
+        for folder in self._all_folders():
             found = await folder.page(path)
             if found is not None:
                 return found
         other = path[:-1] if path.endswith("/") else f"{path}/"
         # "//host" in a Location would lead to another host.
-        if other in self._pages and not other.startswith("//"):
+        if self.has(other) and not other.startswith("//"):
             query = request.url.query
             return Response(status=307, headers={"Location": f"{other}?{query}" if query else other})
         return NOT_FOUND
 
 
-async def _made(page: Path | Page, request: Request) -> Response:
+async def _made(page: Path | Page, request: Request, limiter: trio.CapacityLimiter | None) -> Response:
     if isinstance(page, Path):
         return await _file(page, within=page.parent) or NOT_FOUND
-    content = page(request)
-    if inspect.isawaitable(content):
-        content = await content
-    return _response(content)
+    return _response(await call(page, request, limiter=limiter))
 
 
 def _response(content: Any) -> Response:

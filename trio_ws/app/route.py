@@ -12,19 +12,23 @@ import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
-from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan
-from trio_ws.app.hints import layers, underlying
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
 from trio_ws.app.listener import Listener
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
+from trio_ws.checks import check_number, check_text, flag
 from trio_ws.codec import ValueType, resolve_types
+from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
+from trio_ws.headers import is_token
 from trio_ws.settings import compression_of, of_kind
+from trio_ws.threads import is_plain, underlying
 from trio_ws.websocket import GOOD_CODES, CaughtCodes
 
 if TYPE_CHECKING:
+    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
 
@@ -37,20 +41,27 @@ BLOCKING_KEY = "blocking_websocket"
 """What a plan calls a parameter that is annotated `BlockingWebSocket`."""
 
 
-def _guards(guards: Iterable[Guard]) -> tuple[Guard, ...]:
-    return tuple(guards)
-
-
 def _caught(codes: CaughtCodes) -> CaughtCodes:
-    if codes is not all and (isinstance(codes, str) or not isinstance(codes, Collection)):
+    if codes is all:
+        return codes
+    if isinstance(codes, str | Mapping) or not isinstance(codes, Collection):
         raise TypeError(f"caught_close_codes takes a list of codes, or the built-in all, not {codes!r}")
+    for code in codes:
+        check_number("a code in caught_close_codes", code, 1000, 4999)
+        if not is_wire_code(code) and code not in (CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE):
+            raise ValueError(f"no connection ends with {code}, which is in caught_close_codes")
     return codes
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise TypeError(f"subprotocols takes a list of names: write subprotocols=[{names!r}]")
-    return tuple(names)
+    names = tuple(names)
+    for name in names:
+        check_text("a name in subprotocols", name)
+        if not is_token(name):
+            raise ValueError(f"{name!r} cannot be the name of a subprotocol: it must be a token (RFC 6455 4.1)")
+    return names
 
 
 @attrs.frozen(kw_only=True)
@@ -65,15 +76,20 @@ class RouteOptions:
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
     value_type: ValueType | None = None
-    auto_accept: bool = True
+    auto_accept: bool = attrs.field(default=True, validator=flag)
     caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=_caught)
-    guards: tuple[Guard, ...] = attrs.field(default=(), converter=_guards)
+    guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=_names)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
-    name: str | None = None
+    name: str | None = attrs.field(default=None)
+
+    @name.validator
+    def _check_name(self, _: object, value: object) -> None:
+        if value is not None:
+            check_text("name", value)
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, self.value_type)
@@ -130,7 +146,7 @@ class Call:
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
-        call = cls(function, plan, method, _blocks(function), body, code)
+        call = cls(function, plan, method, is_plain(function), body, code)
         why = call._unfit(takes_body=takes_body, takes_code=takes_code)
         if why:
             raise RegistrationError(f"{where}: {plan.label}: {why}")
@@ -149,13 +165,6 @@ class Call:
         return ""
 
 
-def _blocks(function: Callable[..., Any]) -> bool:
-    """Say whether nothing about a function is asynchronous, the decorators above it included."""
-    return not any(
-        inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer) for layer in layers(function)
-    )
-
-
 @attrs.frozen(eq=False)
 class Route:
     """One path of an application, with everything from the application down to the function."""
@@ -169,6 +178,8 @@ class Route:
     controller: type | None = None
     converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
     """What the pattern was made with: a router that includes the route makes it anew."""
+    app: App | None = attrs.field(default=None, repr=False)
+    """The application that it was registered with; None for that of the outermost router."""
     _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
     _calls: dict[tuple[int, bool, bool], Call] = attrs.field(factory=dict, init=False, repr=False)
 

@@ -18,11 +18,12 @@ from uuid import UUID
 import attrs
 
 from trio_ws.app.conversion import Validator, adapter_for
-from trio_ws.app.hints import Scope, label_of, underlying, unresolvable
+from trio_ws.app.hints import Scope, label_of, unresolvable
 from trio_ws.app.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.shapes import allows_none
 from trio_ws.request import Request
+from trio_ws.threads import runs_in_thread, underlying
 from trio_ws.websocket import WebSocket
 
 __all__ = ["Dependency", "Parameter", "Plan", "Source"]
@@ -63,6 +64,8 @@ class Dependency:
     use_cache: bool
     entered: bool
     """Whether what the call returns is a context that lasts as long as the connection."""
+    in_thread: bool
+    """Whether it is called, entered and left in threads."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -308,7 +311,8 @@ class _Planner:
             self._refuse(f"it depends on itself: {circle}", chosen.name)
         prefix = f"{self._place}: parameter {chosen.name!r} depends on "
         plan = _Planner(function, self.paths, frozenset(), self.types, prefix, chain).plan()
-        dependency = Dependency(plan, marker.use_cache, _is_context(function))
+        in_thread = not marker.in_loop and runs_in_thread(function)
+        dependency = Dependency(plan, marker.use_cache, _is_context(function), in_thread)
         return attrs.evolve(chosen.of(Source.DEPENDENCY), dependency=dependency)
 
     # --- refusing ------------------------------------------------------------------------------------------------

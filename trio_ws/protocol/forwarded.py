@@ -31,6 +31,8 @@ def proxies_of(value: Iterable[str]) -> TrustedProxies:
     """
     if isinstance(value, str):
         raise TypeError(f"trusted_proxies takes a list of addresses and networks: write trusted_proxies=[{value!r}]")
+    if not isinstance(value, Iterable):
+        raise TypeError(f"trusted_proxies takes a list of addresses and networks, not {value!r}")
     return tuple("unix" if each == "unix" else _network(each) for each in value)
 
 

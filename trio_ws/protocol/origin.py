@@ -9,13 +9,16 @@ from typing import Literal, TypeAlias
 
 from trio_ws.url import split_host
 
-__all__ = ["Origins", "origin_allowed"]
+__all__ = ["Origins", "is_origin", "origin_allowed"]
 
 Origins: TypeAlias = Sequence[str] | Literal["*"] | None
 """What `origins=` takes: origins like `"https://example.org"`, `"*"` for all, None for the server's own."""
 
 _Origin: TypeAlias = tuple[str, str, int | None]
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]*)")
+_HOSTLESS = re.compile(r"[a-z][a-z0-9+.-]*://")
+# Browsers write names in ASCII ("xn--"), and IPv6 addresses in brackets.
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "localhost"
 
@@ -44,6 +47,17 @@ def origin_allowed(origin: str, host: str, secure: bool, allowed: Origins) -> bo
         # "null" (RFC 6454 7.1), which many pages share, is no server's origin, but may be allowed by name.
         return origin == "null" and "null" in (allowed or ())
     return _same_origin(theirs, host, secure) or theirs in map(_parse, allowed or ())
+
+
+def is_origin(text: str) -> bool:
+    """Return whether a text can be the value of an Origin header (RFC 6454 7), and so be allowed by name."""
+    scheme = text.lower().partition(":")[0]
+    if scheme in ("ws", "wss"):  # a page's scheme is that of HTTP
+        return False
+    if text == "null" or (scheme not in _DEFAULT_PORTS and _HOSTLESS.fullmatch(text.lower())):
+        return True
+    parsed = _parse(text)
+    return parsed is not None and not text.endswith(":") and _HOST.fullmatch(parsed[1]) is not None
 
 
 def _same_origin(theirs: _Origin, host: str, secure: bool) -> bool:
