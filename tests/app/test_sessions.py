@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from http.cookies import SimpleCookie
 
 import pytest
@@ -95,14 +96,15 @@ async def test_a_forged_cookie_is_an_empty_session(cookie: str) -> None:
         assert await ws.receive_json() == {"visits": 1}
 
 
-async def test_another_secret_or_too_old_a_cookie_is_an_empty_session() -> None:
+async def test_another_secret_or_too_old_a_cookie_is_an_empty_session(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session({})
     session["visits"] = 7
     made = cookie_of(Sessions(secret_key="other").header(session))
     old = Session({})
     old["visits"] = 7
-    expired = Sessions(secret_key="secret", max_age=-1)
+    expired = Sessions(secret_key="secret", max_age=60)
     cookie = cookie_of(expired.header(old))
+    monkeypatch.setattr(time, "time", lambda now=time.time() + 62: now)
     for sessions, cookies in ((Sessions(secret_key="secret"), made), (expired, cookie)):
         async with (
             counting(sessions).test_client() as client,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import AsyncGenerator, Generator, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -10,7 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
+from pydantic import BaseModel, ValidationError
 
+from trio_ws.app.conversion import problems_of
 from trio_ws.app.markers import MISSING
 from trio_ws.app.problems import ParameterError, Problem
 from trio_ws.app.signature import Source
@@ -203,7 +206,13 @@ class Resolver:
             return self._cache[key]
         args, kwargs = await self.arguments(dependency.plan)
         function = partial(dependency.plan.function, *args, **kwargs)
-        value = await run_in_thread(function, self.limiter) if dependency.in_thread else function()
+        try:
+            value = await run_in_thread(function, self.limiter) if dependency.in_thread else function()
+        except (TypeError, ValueError) as error:
+            problems = invalid_fields(dependency.plan, error)
+            if problems is None:
+                raise
+            raise ParameterError(problems) from None
         if inspect.iscoroutine(value):
             value = await value
         if dependency.entered:
@@ -224,6 +233,31 @@ class Resolver:
         if hasattr(value, "__aenter__"):
             return await self._stack.enter_async_context(value)
         return self._stack.enter_context(value)
+
+
+def invalid_fields(plan: Plan, error: Exception) -> list[Problem] | None:
+    """Return what the validators of a class with fields complain of; None if the error is none of theirs."""
+    kind = plan.function
+    if isinstance(error, ValidationError):
+        own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+        return [_at_source(plan, problem) for problem in problems_of(error)] if own else None
+    if not inspect.isclass(kind):
+        return None
+    validates = attrs.has(kind) or (isinstance(error, ValueError) and dataclasses.is_dataclass(kind))
+    problem = Problem((), "value_error", str(error.args[0] if error.args else error))
+    return [_at_source(plan, problem)] if validates else None
+
+
+def _at_source(plan: Plan, problem: Problem) -> Problem:
+    """Return a problem of a field as one of the parameter that the field was taken from."""
+    texts = [parameter for parameter in plan.parameters if parameter.source in _TEXTS]
+    if not problem.loc:  # of all fields together
+        return problem.below(*(texts[0].source.value,) if texts else ())
+    name, *rest = problem.loc
+    for parameter in texts:
+        if name in (parameter.name, parameter.key):
+            return attrs.evolve(problem, loc=(*_place(parameter), *rest))
+    return problem
 
 
 def _place(parameter: Parameter) -> tuple[str, str]:

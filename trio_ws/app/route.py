@@ -14,6 +14,7 @@ from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
 from trio_ws.app.listener import Listener
+from trio_ws.app.output import Output, output_of
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
@@ -115,6 +116,7 @@ class Call:
         blocking: whether it is a plain function, which runs in a thread.
         body: the parameter that takes a message.
         code: the parameter that takes the close code.
+        output: narrows the replies to messages.
     """
 
     function: Callable[..., Any]
@@ -123,6 +125,7 @@ class Call:
     blocking: bool
     body: BodyParameter | None = None
     code: str | None = None
+    output: Output | None = None
 
     @classmethod
     def of(
@@ -146,7 +149,8 @@ class Call:
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
-        call = cls(function, plan, method, is_plain(function), body, code)
+        output = output_of(shown) if takes_body else None
+        call = cls(function, plan, method, is_plain(function), body, code, output)
         why = call._unfit(takes_body=takes_body, takes_code=takes_code)
         if why:
             raise RegistrationError(f"{where}: {plan.label}: {why}")

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Final, NoReturn, get_args, get_origin
 from uuid import UUID
 
 import attrs
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from trio_ws.app.conversion import Validator, adapter_for
 from trio_ws.app.hints import Scope, label_of, unresolvable
@@ -186,6 +188,7 @@ class _Planner:
             return Parameter(name=name, source=Source.PATH_REST, key=name, by_position=False)
         annotation, marker = self._hint(declared, scope)
         marker, default = self._default(declared, marker)
+        annotation, marker, default = self._with_field(name, annotation, marker, default)
         chosen = _Chosen(name, declared.kind in _BY_POSITION, annotation, default)
         match marker:
             case RefusedMarker(name=refused):
@@ -260,6 +263,33 @@ class _Planner:
             self._refuse("what it depends on always gives a value: leave the default out", declared.name)
         return marker, default
 
+    def _with_field(
+        self, name: str, annotation: Any, marker: Marker | None, default: Any
+    ) -> tuple[Any, Marker | None, Any]:
+        """Take a pydantic `Field(...)`, as default or in the annotation, or what `Query(ge=1)` says, apart."""
+        given = [item for item in get_args(annotation)[1:] if isinstance(item, FieldInfo)]
+        annotated = given if get_origin(annotation) is Annotated else []
+        field = default if isinstance(default, FieldInfo) else None
+        if field is not None:
+            default = MISSING
+        elif isinstance(marker, ValueMarker):
+            field = marker.field
+        for each in (*annotated, *([] if field is None else [field])):
+            if each.default_factory is not None:
+                self._refuse("a default_factory has no place here: a default that can be changed is copied", name)
+            if default is MISSING and each.default is not PydanticUndefined and each.default is not ...:
+                default = each.default
+            if each.alias is not None and marker is None and name not in self.provided:
+                marker = ValueMarker("path" if name in self.paths else "query", alias=each.alias)
+            elif each.alias is not None and isinstance(marker, ValueMarker) and marker.alias is None:
+                marker = attrs.evolve(marker, alias=each.alias)
+        if any(each.alias is not None or each.default is not PydanticUndefined for each in annotated):
+            annotation = _with_constraints_only(annotation)
+        if field is not None and field.metadata:
+            known = type(default) if annotation is _BARE and type(default) in _TELLING else annotation
+            annotation = Annotated[(str if known is _BARE else known, *field.metadata)]
+        return annotation, marker, default
+
     # --- values of the request, and dependencies -----------------------------------------------------------------
 
     def _value(self, chosen: _Chosen, source: Source, marker: ValueMarker | None = None) -> Parameter:
@@ -324,6 +354,13 @@ class _Planner:
     @property
     def _place(self) -> str:
         return self.prefix + label_of(self.function)
+
+
+def _with_constraints_only(annotation: Any) -> Any:
+    """Return an annotation whose fields have lost their aliases and defaults, of which pydantic would warn."""
+    bare, *metadata = get_args(annotation)
+    flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    return Annotated[(bare, *flat)] if flat else bare
 
 
 @attrs.frozen

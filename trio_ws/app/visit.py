@@ -160,7 +160,8 @@ class Visit:
         args, kwargs = await self._resolver.arguments(self._route.construction(controller))
         made = controller.__new__(controller, *args, **kwargs)
         # Before the constructor runs, so that it may use them.
-        made.websocket, made.request, made.context = self._websocket, self._request, context
+        for name, value in (("websocket", self._websocket), ("request", self._request), ("context", context)):
+            object.__setattr__(made, name, value)  # it may be frozen
         if runs_in_thread(controller):
             await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiter)
         else:
@@ -219,7 +220,8 @@ class Visit:
             args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
             return function(*args, **kwargs)
 
-        return Callbacks(call, None if body is None else body.validator, options, receive.plan.label)
+        validator = None if body is None else body.validator
+        return Callbacks(call, validator, options, receive.plan.label, receive.output)
 
     async def _farewell(self, disconnect: Call) -> Farewell:
         """Return what is called when the connection is over."""
