@@ -14,18 +14,25 @@ __all__ = ["check_flag", "check_number", "check_text", "flag", "integer", "list_
 Validator = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
 
-def check_number(name: str, value: object, minimum: float, maximum: float = math.inf, *, whole: bool = True) -> None:
-    """Refuse what is no number between two bounds, both included.
+def check_number(name: str, value: object, minimum: float, maximum: float = math.inf, *, none: str = "") -> None:
+    """Refuse what is no whole number between two bounds, both included.
+
+    Args:
+        name: of the option.
+        value: of the option.
+        minimum: the least that works.
+        maximum: the most that works.
+        none: what None means, for the message.
 
     Raises:
-        TypeError: it is no number, or none without a fraction though it counts something.
-        ValueError: it is out of bounds, or NaN.
+        TypeError: it is no whole number.
+        ValueError: it is out of bounds.
     """
-    kind = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} takes {'a whole number' if whole else 'a number'}, not {value!r}")
+    bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
+    bounds += f", or None for {none}" if none else ""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, {bounds}, not {value!r}")
     if not minimum <= value <= maximum:
-        bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
         raise ValueError(f"{name} must be {bounds}, not {value!r}")
 
 
@@ -60,35 +67,39 @@ def near_miss(name: str, known: Collection[str]) -> str:
     return f": did you mean {found[0]}=?" if found else ""
 
 
-def integer(minimum: int, maximum: float = math.inf, *, optional: str = "") -> Validator:
+def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Validator:
     """Return a validator of attrs for whole numbers.
 
     Args:
         minimum: the least that works.
         maximum: the most that works.
-        optional: what None means; "" if it is refused.
+        none: what None means; "" if it is refused.
     """
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is not None or not optional:
-            _with_hint(optional, check_number, attribute.name, value, minimum, maximum)
+        if value is not None or not none:
+            check_number(attribute.name, value, minimum, maximum, none=none)
 
     return check
 
 
-def number(*, positive: bool = False, optional: str = "", unit: str = "") -> Validator:
-    """Return a validator of attrs for numbers of 0 or more, or of more than 0."""
+def number(says: str, *, positive: bool = False, optional: bool = False) -> Validator:
+    """Return a validator of attrs for numbers of 0 or more.
+
+    Args:
+        says: what the number must be, for messages.
+        positive: refuse 0.
+        optional: take None.
+    """
 
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None and optional:
             return
+        problem = f"{attribute.name} must be {says}, not {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{attribute.name} takes a number{unit and f' of {unit}'}, not {value!r}")
+            raise TypeError(problem)
         if not (value > 0 if positive else value >= 0):
-            least = "more than 0" if positive else "0 or more"
-            raise ValueError(
-                f"{attribute.name} must be a number{unit and f' of {unit}'}, {least}{_or(optional)}, not {value!r}"
-            )
+            raise ValueError(problem)
 
     return check
 
@@ -96,16 +107,3 @@ def number(*, positive: bool = False, optional: str = "", unit: str = "") -> Val
 def flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is neither True nor False: a validator of attrs."""
     check_flag(attribute.name, value)
-
-
-def _or(optional: str) -> str:
-    return f", or None {optional}" if optional else ""
-
-
-def _with_hint(optional: str, check: Callable[..., None], *arguments: Any) -> None:
-    try:
-        check(*arguments)
-    except (TypeError, ValueError) as error:
-        if not optional:
-            raise
-        raise type(error)(f"{error}; None {optional}") from None

@@ -17,7 +17,9 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-_interval = number(positive=True, optional="for never", unit="seconds")
+_seconds = number("a number of seconds, 0 or more")
+_interval = number("more than 0 seconds, or None to turn it off", positive=True)
+_rate = number("more than 0 per second, or None for no bound", positive=True, optional=True)
 
 
 def _never(value: float | None) -> float:
@@ -52,11 +54,11 @@ class Limits:
     """Bytes of the whole HTTP head. A longer one is answered 431."""
     max_headers: int = attrs.field(default=100, validator=integer(8))
     """HTTP headers in a head. More are answered 431."""
-    max_connections: int | None = attrs.field(default=None, validator=integer(1, optional="is for no bound"))
+    max_connections: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
-    max_connections_per_ip: int | None = attrs.field(default=None, validator=integer(1, optional="is for no bound"))
+    max_connections_per_ip: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
-    drain_rate: float | None = attrs.field(default=None, validator=number(positive=True, optional="for no bound"))
+    drain_rate: float | None = attrs.field(default=None, validator=_rate)
     """WebSockets that a server which shuts down says goodbye to in a second, so that not all come back at once; the
     rate is higher if `Timeouts.drain_spread` demands it. None: all at once."""
 
@@ -70,9 +72,9 @@ class Timeouts:
         ValueError: a time is negative or NaN, or an interval is zero.
     """
 
-    open_timeout: float = attrs.field(default=10.0, validator=number(unit="seconds"))
+    open_timeout: float = attrs.field(default=10.0, validator=_seconds)
     """From TCP accept (or the client's start) to the answered handshake, TLS included."""
-    close_timeout: float = attrs.field(default=5.0, validator=number(unit="seconds"))
+    close_timeout: float = attrs.field(default=5.0, validator=_seconds)
     """From our close frame to the peer's, then the connection is aborted."""
     ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
     """Between two keepalive pings on a silent connection. None: no keepalive."""
@@ -80,20 +82,20 @@ class Timeouts:
     """From a keepalive ping to its pong, then the connection ends with 1011. None: wait for ever."""
     send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
     """How long a full outbox may make no progress, then the connection ends with 1013. None: for ever."""
-    drain_timeout: float = attrs.field(default=1.0, validator=number(unit="seconds"))
+    drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
     """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
-    cleanup_timeout: float = attrs.field(default=5.0, validator=number(unit="seconds"))
+    cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
     """How long a handler that was told may go on, and how long `on_disconnect` may take."""
     idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How long a connection may carry no message, then it ends with 1001. None: for ever."""
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How old a connection may become, then it ends with 1001. None: no bound."""
-    shutdown_grace: float = attrs.field(default=10.0, validator=number(unit="seconds"))
+    shutdown_grace: float = attrs.field(default=10.0, validator=_seconds)
     """How long handlers may go on after a server that shuts down said goodbye, before they are cancelled."""
-    drain_delay: float = attrs.field(default=0.0, validator=number(unit="seconds"))
+    drain_delay: float = attrs.field(default=0.0, validator=_seconds)
     """How long a server that shuts down still accepts, only to say so: 503 on `/healthz` and to upgrades. Some load
     balancers need seconds to notice."""
-    drain_spread: float = attrs.field(default=60.0, validator=number(unit="seconds"))
+    drain_spread: float = attrs.field(default=60.0, validator=_seconds)
     """How long a server that shuts down may take to say goodbye to everyone at `Limits.drain_rate`."""
 
 

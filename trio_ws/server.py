@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_ws.checks import check_flag
 from trio_ws.codes import CloseCode
 from trio_ws.conversation import Conversation, House
 from trio_ws.draining import Draining
@@ -61,6 +62,7 @@ class Server:
 
     Raises:
         RuntimeError: the poller is demanded where there is none.
+        TypeError: an option is of another type.
         ValueError: the TLS context is one for clients.
     """
 
@@ -73,6 +75,13 @@ class Server:
         poller: bool | None = None,
         strict: bool = False,
     ) -> None:
+        if settings is not None and not isinstance(settings, Settings):
+            raise TypeError(f"settings takes Settings(...), not {settings!r}")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise TypeError(f"ssl_context takes an ssl.SSLContext, not {ssl_context!r}")
+        if poller is not None:
+            check_flag("poller", poller)
+        check_flag("strict", strict)
         self._responder = responder
         self._settings = settings or Settings()
         self._ssl_context = ssl_context
@@ -256,7 +265,7 @@ class Server:
         code: int = CloseCode.GOING_AWAY,
         grace: float | None = None,
         *,
-        reason: str = "",
+        reason: str | None = "",
         delay: float | None = None,
     ) -> None:
         """Begin to shut down: accept no more, send `code` to everyone, cancel handlers after `grace`.
@@ -278,7 +287,7 @@ class Server:
         Raises:
             ValueError: code or reason cannot be sent.
         """
-        self._draining.begin(code, grace, reason, delay)
+        self._draining.begin(code, grace, reason or "", delay)
 
     @property
     def shutdown_bound(self) -> float:

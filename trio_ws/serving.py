@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from trio_ws.checks import check_number, list_of
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
 from trio_ws.server import Server
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from trio_ws.request import Request
 
-__all__ = ["Listener", "bind", "serve_websocket"]
+__all__ = ["Listener", "bind", "cannot_listen", "listen", "serve_websocket"]
 
 
 @attrs.frozen
@@ -43,9 +45,13 @@ async def bind(
     """Return the listeners that the arguments of a serving function name.
 
     Raises:
-        ValueError: neither a port nor `uds` nor `listeners` is given.
+        TypeError: an argument is of another type.
+        ValueError: neither a port nor `uds` nor `listeners` is given, or the port is no TCP port.
         OSError: an address cannot be listened on.
     """
+    if port is not None:
+        check_number("port", port, 0, 65535)
+    listeners = list_of("listeners", listeners, "sockets and listeners")
     bound: list[Listener] = []
     try:
         if uds is not None:
@@ -59,6 +65,45 @@ async def bind(
     if not bound and not listeners:
         raise ValueError("nothing to listen on: give a port, uds= or listeners=")
     return [*listeners, *bound]
+
+
+async def listen(
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
+) -> list[Listener]:
+    """Return what `bind` does; an error of the system's says where it struck, and what to do.
+
+    Raises:
+        OSError: an address cannot be listened on; `errno` is the system's.
+        ValueError: as `bind` raises it.
+    """
+    try:
+        return await bind(host, port, uds, listeners)
+    except OSError as error:
+        explained = type(error)(cannot_listen(host, port, uds, error))
+        explained.errno = error.errno
+        raise explained from None
+
+
+def cannot_listen(
+    host: str | None,
+    port: int | None,
+    uds: str | os.PathLike[str] | None,
+    error: Exception,
+    *,
+    host_option: str = "host",
+) -> str:
+    """Return what a person is told of an address that cannot be listened on."""
+    where = uds if port is None else f"{host or '*'}:{port}"
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            advice = ". End the server that has it, or choose another one"
+        case errno.EACCES:
+            advice = ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+        case errno.EADDRNOTAVAIL:
+            advice = f". {host_option} is an address of this machine, or 0.0.0.0 for all of them"
+        case _:
+            advice = ""
+    return f"cannot listen on {where}: {error}{advice}"
 
 
 async def serve_websocket(
@@ -110,8 +155,8 @@ async def serve_websocket(
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=Limits() if limits is None else limits,
+            timeouts=Timeouts() if timeouts is None else timeouts,
             compression=compression,
             origins=origins,
             trusted_proxies=trusted_proxies,
@@ -120,4 +165,4 @@ async def serve_websocket(
         poller=poller,
         strict=strict,
     )
-    await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
+    await server.serve(await listen(host, port, uds, listeners), task_status=task_status)

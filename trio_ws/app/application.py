@@ -27,7 +27,7 @@ from trio_ws.instruments import Instrument, Instruments, instruments_of
 from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
-from trio_ws.serving import Listener, bind
+from trio_ws.serving import Listener, listen
 from trio_ws.settings import Origins, Settings
 
 if TYPE_CHECKING:
@@ -323,14 +323,14 @@ class App(Router):
             task_status: for `nursery.start`.
 
         Raises:
-            OSError: an address cannot be listened on.
+            OSError: an address cannot be listened on; the message says what to do.
             RegistrationError: as `lifespan_context` raises it.
             trio.Cancelled: after every client was told 1001.
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         async with self.lifespan_context():
             self.responder.served_by(server)
-            await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
+            await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
         """Serve the application in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM, then shut down gracefully.

@@ -205,11 +205,11 @@ class BlockingWebSocket:
 
     # --- ending --------------------------------------------------------------------------------------------------
 
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection."""
         self._run(self._websocket.close, code, reason)
 
-    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open."""
         self._run(self._websocket.ensure_closed, code, reason)
 

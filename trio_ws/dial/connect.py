@@ -20,7 +20,7 @@ from trio_ws.dial.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.dial.redirect import REDIRECTS, redirect_target, without_credentials
 from trio_ws.dial.stream import Progress, closed_on_error, default_context, open_tcp, open_unix, start_tls
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, HeaderSource, RemoteProtocolError
-from trio_ws.headers import Headers, is_token
+from trio_ws.headers import header_pairs, is_token
 from trio_ws.protocol.offer import Accepted, ClientHandshake, Rejected
 from trio_ws.url import URL
 
@@ -161,9 +161,7 @@ def _check(target: _Target, way: _Way, open_timeout: float) -> None:
 def _request_headers(
     headers: HeaderSource, cookies: Mapping[str, str] | None, origin: str | None
 ) -> list[tuple[str, str]]:
-    if isinstance(headers, Headers):
-        headers = headers.pairs
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    pairs = header_pairs(headers)
     if origin is not None:
         _add(pairs, "Origin", origin)
     if cookies:
