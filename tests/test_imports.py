@@ -99,7 +99,7 @@ RULES = {
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
-    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio"}, set()),
+    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "outcome", "pydantic", "pytest", "trio"}, set()),
     5: Rule({0, 1, 2, 3, 4}, set(), set()),
 }
 

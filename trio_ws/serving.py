@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from trio_ws.request import Request
 
-__all__ = ["Listener", "bind", "cannot_listen", "listen", "serve_websocket"]
+__all__ = ["Listener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
 
 
 @attrs.frozen
@@ -84,6 +86,18 @@ async def listen(
         raise explained from None
 
 
+@asynccontextmanager
+async def closed_at_the_end(listeners: list[Listener]) -> AsyncGenerator[list[Listener], None]:
+    """Close listeners behind a block, unless a server has done so."""
+    try:
+        yield listeners
+    finally:
+        with trio.CancelScope(shield=True):
+            for listener in listeners:
+                if not (isinstance(listener, socket.socket) and listener.fileno() == -1):
+                    await close_listener(listener)
+
+
 def cannot_listen(
     host: str | None,
     port: int | None,
@@ -98,7 +112,9 @@ def cannot_listen(
         case errno.EADDRINUSE:
             advice = ". End the server that has it, or choose another one"
         case errno.EACCES:
-            advice = ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+            advice = (
+                ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+            )
         case errno.EADDRNOTAVAIL:
             advice = f". {host_option} is an address of this machine, or 0.0.0.0 for all of them"
         case _:

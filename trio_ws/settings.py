@@ -68,8 +68,8 @@ def _origin(text: object) -> str:
         raise ValueError('"*" stands alone, for all origins: write origins="*"')
     if not is_origin(text):
         raise ValueError(
-            f"no browser sends the origin {text!r}: it is a scheme and a host, perhaps with a port, and nothing behind, "
-            "such as 'https://example.org'"
+            f"no browser sends the origin {text!r}: an origin is a scheme and a host, perhaps with a port, and nothing "
+            "behind, such as 'https://example.org'"
         )
     return text
 

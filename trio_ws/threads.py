@@ -13,7 +13,16 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 import trio
 
-__all__ = ["ThreadedContext", "around_calls", "call", "in_loop", "layers", "run_in_thread", "runs_in_thread", "underlying"]
+__all__ = [
+    "ThreadedContext",
+    "around_calls",
+    "call",
+    "in_loop",
+    "layers",
+    "run_in_thread",
+    "runs_in_thread",
+    "underlying",
+]
 
 T = TypeVar("T")
 
@@ -135,5 +144,5 @@ class ThreadedContext:
     ) -> bool:
         leave = functools.partial(self.manager.__exit__, kind, error, trace)
         with trio.CancelScope(shield=True):  # else a cancelled handler would keep what it depends on
-            handled = bool(await run_in_thread(leave, self.limiter))
-        return handled
+            handled = await run_in_thread(leave, self.limiter)
+        return bool(handled)

@@ -27,7 +27,7 @@ from trio_ws.instruments import Instrument, Instruments, instruments_of
 from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
-from trio_ws.serving import Listener, listen
+from trio_ws.serving import Listener, closed_at_the_end, listen
 from trio_ws.settings import Origins, Settings
 
 if TYPE_CHECKING:
@@ -282,8 +282,8 @@ class App(Router):
             BackplaneError: the backplane is not there, or will not have us, and its options do not say to wait.
             RuntimeError: the application runs already.
         """
-        if self._nursery is not None:
-            raise RuntimeError("the application runs already")
+        if any(app._nursery is not None for app in (self, *(guest.app for guest in guests_of(self)))):
+            raise RuntimeError("the application runs already, by itself or included in another one")
         self.check_pending()
         self._table = self.checked_routes()
         async with self._rooms.running(), trio.open_nursery() as nursery:
@@ -328,9 +328,10 @@ class App(Router):
             trio.Cancelled: after every client was told 1001.
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
-        async with self.lifespan_context():
+        # Before the application starts: an address that is taken is no error of its lifespan.
+        async with closed_at_the_end(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
             self.responder.served_by(server)
-            await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
+            await server.serve(bound, task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
         """Serve the application in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM, then shut down gracefully.

@@ -56,7 +56,6 @@ class Validator:
         except ValidationError as error:
             raise ParameterError(problems_of(error)) from None
 
-
     def from_json(self, message: str | bytes) -> Any:
         """Return what is to be made of a message of JSON, by the rules for JSON: a strict model takes a date's text.
 

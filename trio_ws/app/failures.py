@@ -47,9 +47,7 @@ class Failures:
                 return codes.get(kind)
         return None
 
-    async def report(
-        self, websocket: WebSocket, error: BaseException, limiter: trio.CapacityLimiter | None
-    ) -> None:
+    async def report(self, websocket: WebSocket, error: BaseException, limiter: trio.CapacityLimiter | None) -> None:
         """Call the application's callback, else that of the application around it."""
         callback = next((each.callback for each in self._chain() if each.callback is not None), None)
         if callback is not None:

@@ -102,7 +102,6 @@ async def hosted(host: App) -> AsyncGenerator[None, None]:
     """Run included applications as part of the host, which runs; their lifespans are entered in their order.
 
     Raises:
-        RuntimeError: one runs already.
         Exception: what a lifespan raises.
     """
     guests = {guest.app: guest.parent for guest in reversed(guests_of(host))}  # where it is included twice: the first
@@ -118,8 +117,6 @@ async def hosted(host: App) -> AsyncGenerator[None, None]:
 @contextmanager
 def _borrowed(host: App, guest: App, parent: App) -> Iterator[None]:
     """Lend a guest what only a running application has."""
-    if guest._nursery is not None:
-        raise RuntimeError("an included App runs already, by itself or as part of another one")
     own = guest._rooms, guest.everyone
     host._rooms.adopt(guest._rooms)
     guest._parent, guest._failures.outer = parent, parent._failures

@@ -119,7 +119,11 @@ def _shape(annotation: Any) -> Any:
         if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
             return annotation
         return Union[shapes] if _is_union(annotation) else origin[shapes]  # noqa: UP007 - the members vary
-    if inspect.isclass(annotation) and attrs.has(annotation) and not hasattr(annotation, "__get_pydantic_core_schema__"):
+    if (
+        inspect.isclass(annotation)
+        and attrs.has(annotation)
+        and not hasattr(annotation, "__get_pydantic_core_schema__")
+    ):
         return Annotated[Any, PlainValidator(_fields_of(annotation))]
     return annotation
 

@@ -100,7 +100,9 @@ class Pages:
     def _find(self, path: str) -> Path | Page | None:
         if path in self._pages:
             return self._pages[path]
-        found = (pages._pages.get(path.removeprefix(prefix)) for prefix, pages in self.included if path.startswith(prefix))
+        found = (
+            pages._pages.get(path.removeprefix(prefix)) for prefix, pages in self.included if path.startswith(prefix)
+        )
         return next((page for page in found if page is not None), None)
 
     def _all_folders(self) -> Iterator[StaticFolder]:

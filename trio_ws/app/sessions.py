@@ -63,7 +63,7 @@ class Session(MutableMapping[str, Any]):
             self._before, self._data = self._data, frozen(self._data)
 
     def check_unchanged(self) -> None:
-        """Raise `LocalProtocolError` if a list or a dictionary that was taken out before the answer has changed since."""
+        """Raise `LocalProtocolError` if a list or dictionary that was taken out before the answer has changed since."""
         if self._frozen and self.changed:
             names = [repr(key) for key in self._data if self._data[key] != self._before.get(key)]
             raise LocalProtocolError(f"a change at {', '.join(names)} is lost: {READ_ONLY}")
