@@ -118,9 +118,13 @@ async def run_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | N
         Exception: what it raises.
         trio.Cancelled: it has not begun, or was abandoned.
     """
-    run = functools.partial(trio.to_thread.run_sync, work, limiter=limiter, abandon_on_cancel=abandon)
+
+    def boxed() -> tuple[T]:  # Trio takes a result that can be awaited for a mistake
+        return (work(),)
+
+    run = functools.partial(trio.to_thread.run_sync, boxed, limiter=limiter, abandon_on_cancel=abandon)
     around = around_calls.get()
-    result: T = await (run() if around is None else around(run))
+    (result,) = await (run() if around is None else around(run))
     return result
 
 

@@ -338,3 +338,17 @@ async def test_what_a_plain_page_reads_is_the_request() -> None:
     app.page("/p", page)
     async with app.test_client() as client:
         assert (await client.get("/p")).json() == {"path": "/p"}
+
+
+async def test_a_plain_function_may_return_what_is_to_be_awaited() -> None:
+    async def allowed() -> bool:
+        return True
+
+    app = App(guards=[lambda: allowed()])
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, x: bool = Depends(lambda: allowed())) -> None:
+        await ws.send(f"{x}")
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        assert await ws.receive() == "True"

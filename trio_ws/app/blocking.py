@@ -293,7 +293,9 @@ def in_thread(
         return partial(function, *swapped, **named)
 
     async def run(*args: Any, **kwargs: Any) -> Any:
-        return await trio.to_thread.run_sync(filled(*args, **kwargs), limiter=limiter)
+        call = filled(*args, **kwargs)
+        (result,) = await trio.to_thread.run_sync(lambda: (call(),), limiter=limiter)  # of any kind, also to be awaited
+        return await result if inspect.isawaitable(result) else result
 
     def run_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         return _in_steps(filled(*args, **kwargs)(), limiter)

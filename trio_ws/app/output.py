@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import attrs
-from pydantic import BaseModel, PlainValidator, TypeAdapter
+from pydantic import BaseModel, PlainValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from trio_ws.app.hints import Scope, label_of
@@ -56,7 +56,10 @@ class Output:
         return self.adapter.dump_json(self._narrowed(value), by_alias=True, fallback=plain)
 
     def _narrowed(self, value: Any) -> Any:
-        return self.adapter.validate_python(value, from_attributes=True)
+        try:
+            return self.adapter.validate_python(value)
+        except ValidationError:  # an object of another class is made into one of this
+            return self.adapter.validate_python(value, from_attributes=True)
 
 
 def output_of(function: Callable[..., Any]) -> Output | None:
