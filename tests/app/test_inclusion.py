@@ -165,18 +165,18 @@ async def test_an_included_app_brings_its_pages_and_static_files(tmp_path: Path)
 
 
 async def test_errors_of_an_included_apps_routes_are_its_own() -> None:
-    class Broken(Exception):
+    class BrokenError(Exception):
         pass
 
     heard: list[str] = []
     inner, outer = App(), App()
-    inner.close_on(Broken, 4001)
+    inner.close_on(BrokenError, 4001)
     outer.close_on(LookupError, 4002)
     inner.on_error(lambda ws, error: heard.append(f"inner {error}"))
     outer.on_error(lambda ws, error: heard.append(f"outer {error}"))
 
     async def fail(ws: WebSocket, kind: str) -> None:
-        raise {"broken": Broken, "lookup": LookupError, "other": ValueError}[kind](kind)
+        raise {"broken": BrokenError, "lookup": LookupError, "other": ValueError}[kind](kind)
 
     inner.websocket("/{kind}")(fail)
     outer.websocket("/outer/{kind}")(fail)
@@ -222,6 +222,10 @@ async def test_an_included_apps_sessions_serve_its_routes() -> None:
         assert await ws.receive_json() == {}
 
 
+class Traced(Instrument):
+    def connection_opened(self, websocket: WebSocket) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
@@ -229,7 +233,10 @@ async def test_an_included_apps_sessions_serve_its_routes() -> None:
         ({"limits": Limits(max_message_size=1)}, "limits"),
         ({"compression": True}, "compression"),
         ({"trusted_proxies": ["10.0.0.0/8"]}, "trusted_proxies"),
-        ({"instruments": [type("Traced", (Instrument,), {"connection_opened": lambda self, ws: None})()]}, "instruments"),
+        (
+            {"instruments": [type("Traced", (Instrument,), {"connection_opened": lambda self, ws: None})()]},
+            "instruments",
+        ),
         ({"not_found_status": 404}, "not_found_status"),
         ({"max_threads": 1}, "max_threads"),
         ({"backplane": "redis://localhost"}, "backplane"),

@@ -33,7 +33,11 @@ class Blocker:
         self.free = threading.Event()
         self.threads: list[int] = []
 
-    def __call__(self, *_: Any) -> bool:
+    def __call__(self, *_: object) -> bool:
+        return self.wait()
+
+    def wait(self) -> bool:
+        """Block until `release`."""
         self.threads.append(threading.get_ident())
         self.blocked.set()
         # The event loop's thread would wait for itself here: for a few seconds, then the test fails.
@@ -60,7 +64,7 @@ async def hello(ws: WebSocket) -> None:
 
 def with_guard(block: Blocker) -> App:
     app = App()
-    app.websocket("/a", guards=[lambda context: block(context)])(hello)
+    app.websocket("/a", guards=[lambda context: block()])(hello)
     return app
 
 
@@ -91,7 +95,7 @@ def with_dependency(block: Blocker) -> App:
     app = App()
 
     @app.websocket("/a")
-    async def view(ws: WebSocket, x: bool = Depends(lambda: block())) -> None:
+    async def view(ws: WebSocket, x: bool = Depends(block.wait)) -> None:
         await hello(ws)
 
     return app
@@ -243,7 +247,7 @@ async def test_async_functions_and_those_that_say_in_loop_stay_in_the_loop() -> 
     async def asynchronous() -> bool:
         return note()
 
-    app = App(guards=[Guard, Guard(), asynchronous, in_loop(lambda: note())])
+    app = App(guards=[Guard, Guard(), asynchronous, in_loop(lambda context: note())])
 
     @app.websocket("/a")
     async def view(
@@ -344,10 +348,13 @@ async def test_a_plain_function_may_return_what_is_to_be_awaited() -> None:
     async def allowed() -> bool:
         return True
 
-    app = App(guards=[lambda: allowed()])
+    def plain() -> Any:
+        return allowed()
+
+    app = App(guards=[plain])
 
     @app.websocket("/a")
-    async def view(ws: WebSocket, x: bool = Depends(lambda: allowed())) -> None:
+    async def view(ws: WebSocket, x: bool = Depends(plain)) -> None:
         await ws.send(f"{x}")
 
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
