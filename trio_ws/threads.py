@@ -106,23 +106,22 @@ async def call(function: Callable[..., Any], *args: Any, limiter: trio.CapacityL
     return await value if inspect.isawaitable(value) else value
 
 
-async def run_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None, *, abandon: bool = False) -> T:
+async def run_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None) -> T:
     """Do short work of a user in a thread, and return its result.
 
     Args:
         work: what to do.
         limiter: bounds the threads; None for Trio's own.
-        abandon: let the thread go on alone when the caller is cancelled, instead of waiting for it.
 
     Raises:
         Exception: what it raises.
-        trio.Cancelled: it has not begun, or was abandoned.
+        trio.Cancelled: it has not begun.
     """
 
     def boxed() -> tuple[T]:  # Trio takes a result that can be awaited for a mistake
         return (work(),)
 
-    run = functools.partial(trio.to_thread.run_sync, boxed, limiter=limiter, abandon_on_cancel=abandon)
+    run = functools.partial(trio.to_thread.run_sync, boxed, limiter=limiter)
     around = around_calls.get()
     (result,) = await (run() if around is None else around(run))
     return result

@@ -22,7 +22,6 @@ from trio_ws import (
     WebSocketDisconnect,
 )
 from trio_ws.app import GuardContext, in_loop, websocket
-from trio_ws.rooms import Rooms
 
 
 class Blocker:
@@ -176,19 +175,6 @@ def with_on_invalid(block: Blocker) -> App:
     return app
 
 
-def with_room_callback(block: Blocker) -> App:
-    app = App()
-    room = app.room("lobby")
-    room.on_join(lambda member, count: block())
-
-    @app.websocket("/a")
-    async def view(ws: WebSocket) -> None:
-        async with room.join(ws):
-            await hello(ws)
-
-    return app
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -202,7 +188,6 @@ def with_room_callback(block: Blocker) -> App:
         with_controller,
         with_on_error,
         with_on_invalid,
-        with_room_callback,
     ],
 )
 async def test_a_plain_function_that_blocks_keeps_the_loop_going(make: Callable[[Blocker], App]) -> None:
@@ -320,17 +305,6 @@ async def test_virtual_time_stands_still_while_a_thread_works(autojump_clock: An
     except ConnectionRejected:
         pytest.fail("the clock went on")
     assert autojump_clock.current_time() < 1
-
-
-async def test_a_room_callback_that_takes_too_long_is_abandoned(autojump_clock: Any, caplog: Any) -> None:
-    block = Blocker()
-    rooms = Rooms(callback_timeout=3)
-    async with rooms.running():
-        room = rooms.room("lobby")
-        room._callbacks.add([block], rooms.calling, None, 0)
-        await trio.sleep(4)
-    block.free.set()
-    assert "took longer than 3 s" in caplog.text
 
 
 async def test_what_a_plain_page_reads_is_the_request() -> None:

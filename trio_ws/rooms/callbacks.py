@@ -8,13 +8,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from inspect import isawaitable, signature
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
-
-from trio_ws.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
     from trio_ws.rooms.room import Room
@@ -81,18 +78,13 @@ class Callbacks:
         """Make one call; an error in it, or its taking too long, is a line in the log and nothing else."""
         with trio.move_on_after(self._timeout) as scope:
             try:
-                result = await self._result(callback, arguments)
+                result = callback(*arguments)
                 if isawaitable(result):
                     await result
             except Exception:
                 logger.exception("error in a callback of %s", self._where)
         if scope.cancelled_caught:
             logger.warning("a callback of %s took longer than %g s: it was cancelled", self._where, self._timeout)
-
-    async def _result(self, callback: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
-        if runs_in_thread(callback):  # abandoned when its time is over: nothing can end a thread
-            return await run_in_thread(partial(callback, *arguments), None, abandon=True)
-        return callback(*arguments)
 
 
 def register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
