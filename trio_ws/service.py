@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from trio_ws.checks import flag
 from trio_ws.codec import resolve_types
+from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.instruments import Instruments, instruments_of
+from trio_ws.settings import close_codes_of, of_kind, subprotocols_of
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.codec import ValueType
-    from trio_ws.config import Compression, Limits, Timeouts
     from trio_ws.errors import HeaderSource
 
 __all__ = ["Handler", "Response", "Service"]
@@ -39,19 +41,19 @@ class Service:
     """Runs after an error of the handler's was logged."""
     close_code_of: Callable[[BaseException], int | None] | None = None
     """Maps an error of the handler's to the close code to send, None for the default."""
-    auto_accept: bool = True
+    auto_accept: bool = attrs.field(default=True, validator=flag)
     """Accept before the handler is called; else it calls `accept`, `reject`, or enters `async with ws`."""
-    subprotocols: tuple[str, ...] = ()
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     """What is spoken here, the favourite first."""
-    caught_close_codes: CaughtCodes = GOOD_CODES
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=close_codes_of)
     """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     """What becomes of the handler when its peer is gone."""
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
-    limits: Limits | None = None
+    limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     """None: the server's."""
-    timeouts: Timeouts | None = None
+    timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     """None: the server's."""
     compression: Compression | bool | None = None
     """None: the server's; True for the defaults, False for none."""

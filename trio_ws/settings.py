@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from trio_ws.checks import check_number, check_text
+from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.headers import is_token
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
 from trio_ws.protocol.origin import is_origin
 
-__all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
+if TYPE_CHECKING:
+    from trio_ws.websocket import CaughtCodes
+
+__all__ = ["Origins", "Settings", "close_codes_of", "compression_of", "of_kind", "origins_of", "subprotocols_of"]
 
 Origins: TypeAlias = "Iterable[str] | Literal['*'] | None"
 """Who may connect from a browser: None for pages of the same origin, "*" for all, or those origins beside it."""
@@ -72,6 +78,41 @@ def _origin(text: object) -> str:
             "behind, such as 'https://example.org'"
         )
     return text
+
+
+def close_codes_of(codes: CaughtCodes) -> CaughtCodes:
+    """Return what `caught_close_codes=` means.
+
+    Raises:
+        TypeError: it is neither a list of numbers nor the built-in `all`.
+        ValueError: no connection ends with one of the codes.
+    """
+    if codes is all:
+        return codes
+    if isinstance(codes, str | Mapping) or not isinstance(codes, Collection):
+        raise TypeError(f"caught_close_codes takes a list of codes, or the built-in all, not {codes!r}")
+    for code in codes:
+        check_number("a code in caught_close_codes", code, 1000, 4999)
+        if not is_wire_code(code) and code not in (CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE):
+            raise ValueError(f"no connection ends with {code}, which is in caught_close_codes")
+    return codes
+
+
+def subprotocols_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return what `subprotocols=` means.
+
+    Raises:
+        TypeError: a single name was given where a list of them is expected, or one is no text.
+        ValueError: a name is no token (RFC 6455 4.1).
+    """
+    if isinstance(names, str):
+        raise TypeError(f"subprotocols takes a list of names: write subprotocols=[{names!r}]")
+    names = tuple(names)
+    for name in names:
+        check_text("a name in subprotocols", name)
+        if not is_token(name):
+            raise ValueError(f"{name!r} cannot be the name of a subprotocol: it must be a token (RFC 6455 4.1)")
+    return names
 
 
 @attrs.frozen(kw_only=True)

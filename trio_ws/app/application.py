@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from trio_ws.app.everyone import Everyone
 from trio_ws.app.failures import Failures
-from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, guests_of, hosted
-from trio_ws.app.options import check_callback, lifespan_of
+from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, guests_of, hosted, with_parents
+from trio_ws.app.options import Lifespan, check_callback, lifespan_of
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.responder import AppResponder
 from trio_ws.app.router import Router
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["App"]
 
 E = TypeVar("E", bound=Callable[..., Any])
-
-Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[object] | AsyncIterator[object]]"
 
 
 class App(Router):
@@ -128,9 +126,11 @@ class App(Router):
         """The application's connections in this process."""
         self._failures = Failures()
         self._parent: App | None = None  # which includes this one, while that runs
+        self._checked_guests: set[App] = set()
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
-        self._call_limiter: trio.CapacityLimiter | None = None
+        self.call_limiter: trio.CapacityLimiter | None = None
+        """Bounds the threads of short calls, which so do not wait for views; None while nothing runs."""
         self._server: Server | None = None
         self._bridge: Bridge | None = None
         self._table: list[Route] = []
@@ -190,8 +190,7 @@ class App(Router):
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` when an error of that type leaves a handler; the most derived type counts.
 
-        It holds for the whole application. It may stand above a function as `@app.close_on(...)`, which it leaves as
-        it is.
+        It holds for the whole application. It may stand above a function as a decorator, which leaves it as it is.
 
         Raises:
             TypeError: that is no type of error.
@@ -239,9 +238,7 @@ class App(Router):
             LookupError: there is no such route.
             ValueError: a parameter is missing, is not of the path, or does not fit.
         """
-        root = self
-        while root._parent is not None:
-            root = root._parent
+        *_, root = with_parents(self)
         for route in sorted(root.routes(), key=lambda route: route.app is not self):
             if route.name == name:
                 return route.pattern.build(**parameters)
@@ -288,12 +285,12 @@ class App(Router):
         self._table = self.checked_routes()
         async with self._rooms.running(), trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._limiter, self._call_limiter = (trio.CapacityLimiter(self.max_threads) for _ in range(2))
+            self._limiter, self.call_limiter = (trio.CapacityLimiter(self.max_threads) for _ in range(2))
             try:
                 async with self.everyone.hearing(), hosted(self):
                     yield
             finally:
-                self._nursery = self._limiter = self._call_limiter = self._server = None
+                self._nursery = self._limiter = self.call_limiter = self._server = None
             nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
@@ -362,19 +359,12 @@ class App(Router):
             self._bridge = Bridge(self)
         await self._bridge(scope, receive, send)
 
-    # --- what a visit needs --------------------------------------------------------------------------------------
-
     @property
     def limiter(self) -> trio.CapacityLimiter:
         """Bounds the threads of plain views and callbacks."""
         if self._limiter is None:
             raise RuntimeError("the application does not run")
         return self._limiter
-
-    @property
-    def call_limiter(self) -> trio.CapacityLimiter | None:
-        """Bounds the threads of short calls, so that they do not wait for views; None while nothing runs."""
-        return self._call_limiter
 
     def checked_routes(self) -> list[Route]:
         """Return all routes, as `Router.checked_routes`, and see to the applications that are included."""
@@ -395,17 +385,11 @@ class App(Router):
 
     def open_session(self, websocket: WebSocket) -> None:
         """Give a connection its session, if there are sessions."""
-        sessions = self._own_or_parents_sessions()
+        sessions = next((app.sessions for app in with_parents(self) if app.sessions is not None), None)
         if sessions is not None:
             session = sessions.load(websocket.request)
             websocket._session = session
             websocket._on_answer = lambda: sessions.header(session)
-
-    def _own_or_parents_sessions(self) -> Sessions | None:
-        app: App | None = self
-        while app is not None and app.sessions is None:
-            app = app._parent
-        return None if app is None else app.sessions
 
     def close_code_of(self, error: BaseException) -> int | None:
         """Return what `close_on` says of an error; of one that has a code anyhow only if it names that type."""
@@ -413,4 +397,4 @@ class App(Router):
 
     async def report(self, websocket: WebSocket, error: BaseException) -> None:
         """Call `on_error`, if there is one."""
-        await self._failures.report(websocket, error, self._call_limiter)
+        await self._failures.report(websocket, error, self.call_limiter)

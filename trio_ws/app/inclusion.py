@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trio_ws.app.application import App
     from trio_ws.app.router import Router
 
-__all__ = ["MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "guests_of", "hosted"]
+__all__ = ["MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "guests_of", "hosted", "with_parents"]
 
 NOT_FOUND_STATUS: Final = 403
 MAX_THREADS: Final = 500
@@ -54,7 +54,8 @@ def check_guests(host: App) -> None:
     """
     guests = guests_of(host)
     for guest in guests:
-        names = _foreign_options(host, guest.app)
+        # The command line changes settings of the host later, which is no contradiction.
+        names = [] if guest.app in host._checked_guests else _foreign_options(host, guest.app)
         if names:
             raise RegistrationError(
                 f"the included App has {', '.join(f'{name}=' for name in names)} of its own, which holds for a whole "
@@ -64,6 +65,7 @@ def check_guests(host: App) -> None:
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise RegistrationError(f"two pages have the path {twice!r}: include the App below a prefix")
+    host._checked_guests.update(guest.app for guest in guests)
 
 
 def _foreign_options(host: App, guest: App) -> list[str]:
@@ -97,6 +99,14 @@ def _server_options(app: App) -> dict[str, Any]:
     }
 
 
+def with_parents(app: App) -> Iterator[App]:
+    """Return an application and, while it runs as part of others, those around it, the nearest first."""
+    each: App | None = app
+    while each is not None:
+        yield each
+        each = each._parent
+
+
 @asynccontextmanager
 async def hosted(host: App) -> AsyncGenerator[None, None]:
     """Run included applications as part of the host, which runs; their lifespans are entered in their order.
@@ -122,10 +132,10 @@ def _borrowed(host: App, guest: App, parent: App) -> Iterator[None]:
     guest._parent, guest._failures.outer = parent, parent._failures
     guest._rooms, guest.everyone = host._rooms, host.everyone
     guest._nursery, guest._limiter, guest._server = host._nursery, host._limiter, host._server
-    guest._call_limiter = host._call_limiter
+    guest.call_limiter = host.call_limiter
     try:
         yield
     finally:
         guest._rooms, guest.everyone = own
         guest._parent = guest._failures.outer = None
-        guest._nursery = guest._limiter = guest._call_limiter = guest._server = None
+        guest._nursery = guest._limiter = guest.call_limiter = guest._server = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -18,7 +18,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves
 from trio_ws.websocket import CaughtCodes
 
-__all__ = ["RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
+__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
 
 _ELSEWHERE: Final = {
     "use_extra_handler": "register the function with @app.listener() instead, and its callbacks with on_connect and "
@@ -49,6 +49,10 @@ class RouteKeywords(TypedDict, total=False):
     timeouts: Timeouts | None
     compression: Compression | bool | None
     name: str | None
+
+
+Lifespan: TypeAlias = "Callable[[Any], AbstractAsyncContextManager[object] | AsyncIterator[object]]"
+"""Makes, of the application, a context that is open while it runs."""
 
 
 def check_names(given: Iterable[str], decorator: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,13 +18,11 @@ from trio_ws.app.output import Output, output_of
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
-from trio_ws.checks import check_number, check_text, flag
+from trio_ws.checks import check_text, flag
 from trio_ws.codec import ValueType, resolve_types
-from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.headers import is_token
-from trio_ws.settings import compression_of, of_kind
+from trio_ws.settings import close_codes_of, compression_of, of_kind, subprotocols_of
 from trio_ws.threads import is_plain, underlying
 from trio_ws.websocket import GOOD_CODES, CaughtCodes
 
@@ -42,29 +40,6 @@ BLOCKING_KEY = "blocking_websocket"
 """What a plan calls a parameter that is annotated `BlockingWebSocket`."""
 
 
-def _caught(codes: CaughtCodes) -> CaughtCodes:
-    if codes is all:
-        return codes
-    if isinstance(codes, str | Mapping) or not isinstance(codes, Collection):
-        raise TypeError(f"caught_close_codes takes a list of codes, or the built-in all, not {codes!r}")
-    for code in codes:
-        check_number("a code in caught_close_codes", code, 1000, 4999)
-        if not is_wire_code(code) and code not in (CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE):
-            raise ValueError(f"no connection ends with {code}, which is in caught_close_codes")
-    return codes
-
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise TypeError(f"subprotocols takes a list of names: write subprotocols=[{names!r}]")
-    names = tuple(names)
-    for name in names:
-        check_text("a name in subprotocols", name)
-        if not is_token(name):
-            raise ValueError(f"{name!r} cannot be the name of a subprotocol: it must be a token (RFC 6455 4.1)")
-    return names
-
-
 @attrs.frozen(kw_only=True)
 class RouteOptions:
     """The options of one route, as `Router.websocket` describes them.
@@ -78,10 +53,10 @@ class RouteOptions:
     send_type: ValueType | None = None
     value_type: ValueType | None = None
     auto_accept: bool = attrs.field(default=True, validator=flag)
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=_caught)
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=close_codes_of)
     guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
