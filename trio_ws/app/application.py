@@ -111,7 +111,7 @@ class App(Router):
             trusted_proxies=trusted_proxies,
         )
         self.instruments: Instruments | None = instruments_of(instruments)
-        self.sessions = sessions_of(sessions)
+        self.sessions: Sessions | None = sessions_of(sessions)
         self.not_found_status = not_found_status
         self.max_threads = max_threads
         self.responder: AppResponder = AppResponder(self)

@@ -97,7 +97,7 @@ class Resolver:
         app: object = None,
         limiter: trio.CapacityLimiter | None = None,
     ) -> None:
-        self.limiter = limiter
+        self.limiter: trio.CapacityLimiter | None = limiter
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}

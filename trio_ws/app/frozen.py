@@ -24,9 +24,6 @@ def _refuse(self: object, *_: object, **__: object) -> NoReturn:
 class FrozenList(list[Any]):
     """A list that cannot be changed; copies of it can."""
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
-
     def __copy__(self) -> list[Any]:
         return list(self)
 
@@ -40,9 +37,6 @@ class FrozenList(list[Any]):
 class FrozenDict(dict[Any, Any]):
     """A dictionary that cannot be changed; copies of it can."""
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
     def __copy__(self) -> dict[Any, Any]:
         return dict(self)
 
@@ -51,6 +45,15 @@ class FrozenDict(dict[Any, Any]):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return dict, (dict(self),)
+
+
+_CHANGES = {
+    FrozenList: "__setitem__ __delitem__ __iadd__ __imul__ append clear extend insert pop remove reverse sort",
+    FrozenDict: "__setitem__ __delitem__ __ior__ clear pop popitem setdefault update",
+}
+for _kind, _names in _CHANGES.items():
+    for _name in _names.split():
+        setattr(_kind, _name, _refuse)
 
 
 def frozen(value: T) -> T:

@@ -48,7 +48,7 @@ class Session(MutableMapping[str, Any]):
         self._data = data
         self._before = copy.deepcopy(data)
         self._frozen = False
-        self.stale = stale
+        self.stale: bool = stale
         """Whether its cookie has to be set anew though nothing has changed: it is old, or signed with an old key."""
 
     @property
