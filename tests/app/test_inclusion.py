@@ -113,6 +113,27 @@ def test_a_class_with_two_prefixes_needs_an_explicit_one() -> None:
     assert paths(app) == ["/taxi/drive"]
 
 
+async def test_guards_from_an_iterator_are_not_used_up() -> None:
+    app = App(guards=iter([lambda: True]))
+    router = Router(guards=iter([lambda: True]))
+
+    async def view(ws: WebSocket) -> None: ...
+
+    router.websocket("/view", guards=iter([never]))(view)
+    router.listener("/listener", guards=iter([never]))(lambda data: data)
+
+    @router.controller(guards=iter([never]))
+    class Two(Controller):
+        @websocket("/one")
+        async def one(self) -> None: ...
+
+        @websocket("/two")
+        async def two(self) -> None: ...
+
+    app.include(router)
+    assert [await status_of(app, path) for path in ("/view", "/listener", "/one", "/two")] == [403] * 4
+
+
 # --- applications ------------------------------------------------------------------------------------------------
 
 

@@ -34,9 +34,7 @@ C = TypeVar("C", bound=type)
 
 def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
     """Mark a controller's method as a view; see `Router.websocket`."""
-    _check_text(path, "websocket")
-    check_names(options, "websocket")
-    chosen = RouteOptions(**options)
+    chosen = _chosen(path, options, "websocket")
 
     def decorate(function: F) -> F:
         mark(function, path, function, chosen)
@@ -54,9 +52,7 @@ def listener(
     **options: Unpack[RouteKeywords],
 ) -> Callable[[Callable[..., Any]], Listener]:
     """Mark a controller's method as a listener; see `Router.listener`."""
-    _check_text(path, "listener")
-    check_names(options, "listener")
-    chosen = RouteOptions(**options)
+    chosen = _chosen(path, options, "listener")
     treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
 
     def decorate(function: Callable[..., Any]) -> Listener:
@@ -65,6 +61,13 @@ def listener(
         return made
 
     return decorate
+
+
+def _chosen(path: object, options: RouteKeywords, decorator: str) -> RouteOptions:
+    """Return the options of a route. They are read once: guards may come from an iterator."""
+    _check_text(path, decorator)
+    check_names(options, decorator)
+    return RouteOptions(**options)
 
 
 def _check_text(path: object, decorator: str) -> None:
@@ -138,13 +141,14 @@ class Router:
             RegistrationError: the path or a parameter cannot work, or the path is taken.
             ValueError: an option makes no sense.
         """
-        decorate = websocket(path, **options)
+        chosen = _chosen(path, options, "websocket")
 
         def register(function: F) -> F:
             if in_class_body(function):
-                self._pending.append(decorate(function))
+                mark(function, path, function, chosen)
+                self._pending.append(function)
             else:
-                self._add(path, function, RouteOptions(**options))
+                self._add(path, function, chosen)
             return function
 
         return register
@@ -177,14 +181,16 @@ class Router:
             RegistrationError: the path or a parameter cannot work, or the path is taken.
             ValueError: an option makes no sense.
         """
-        decorate = listener(path, encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, **options)
+        chosen = _chosen(path, options, "listener")
+        treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
 
         def register(function: Callable[..., Any]) -> Listener:
-            made = decorate(function)
+            made = Listener(function, treatment)
             if in_class_body(function):
+                mark(function, path, made, chosen)
                 self._pending.append(function)
             else:
-                self._add(path, made, RouteOptions(**options))
+                self._add(path, made, chosen)
             return made
 
         return register
