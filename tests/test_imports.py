@@ -65,6 +65,7 @@ LAYERS = {
     "settings": 2,
     "statistics": 2,
     "tap": 2,
+    "threads": 2,
     "timers": 2,
     "transport": 2,
     "unwinding": 2,
@@ -105,7 +106,7 @@ RULES = {
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
-    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "pydantic", "pytest", "trio", "yaml"}, set()),
+    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "outcome", "pydantic", "pytest", "trio", "yaml"}, set()),
     5: Rule({0, 1, 2, 3, 4}, set(), set()),
 }
 
@@ -124,6 +125,7 @@ FACES_OF_L2 = {
     "serving",
     "settings",
     "statistics",
+    "threads",
     "unwinding",
     "websocket",
 }

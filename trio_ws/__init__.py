@@ -37,6 +37,7 @@ from trio_ws.request import Request
 from trio_ws.server import Server, Statistics
 from trio_ws.service import Response, Service
 from trio_ws.serving import serve_websocket
+from trio_ws.threads import in_loop
 from trio_ws.url import URL, QueryParameters
 from trio_ws.version import __version__
 from trio_ws.websocket import WebSocket
@@ -140,6 +141,7 @@ __all__ = [
     "WsBody",
     "__version__",
     "broadcast",
+    "in_loop",
     "open_websocket",
     "reconnect",
     "serve_websocket",

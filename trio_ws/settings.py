@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.options import of_kind
+from trio_ws.options import list_of, of_kind
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
 from trio_ws.protocol.hosts import Hosts, hosts_of
 from trio_ws.protocol.origin import listed_origin
@@ -41,9 +41,7 @@ def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
     """
     if value is None or value == "*":
         return value
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f'origins takes a list of origins, None or "*": write origins=[{value!r}]')
-    return tuple(map(listed_origin, value))
+    return tuple(map(listed_origin, list_of("origins", value, 'origins, None or "*"')))
 
 
 @attrs.frozen(kw_only=True)

@@ -32,6 +32,7 @@ from trio_ws.app.replies import (
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router, listener, websocket
 from trio_ws.app.sessions import Session, Sessions
+from trio_ws.threads import in_loop
 
 __all__ = [
     "Accepted",
@@ -69,6 +70,7 @@ __all__ = [
     "Unauthorized",
     "UnprocessableEntity",
     "WsBody",
+    "in_loop",
     "listener",
     "websocket",
 ]

@@ -11,16 +11,17 @@ import attrs
 from trio_ws.app.problems import RegistrationError
 
 if TYPE_CHECKING:
-    from trio_ws.app.guards import GuardContext
+    from trio_ws.app.guards import Guard, GuardContext
     from trio_ws.app.route import RouteOptions, Target
     from trio_ws.request import Request
     from trio_ws.websocket import WebSocket
 
-__all__ = ["Controller", "Mark", "in_class_body", "mark", "marks_of"]
+__all__ = ["Controller", "ControllerOptions", "Mark", "declare", "in_class_body", "mark", "marks_of", "options_of"]
 
 T = TypeVar("T")
 
 _MARKS: Final = "__trio_ws_routes__"
+_OPTIONS: Final = "__trio_ws_controller__"
 
 
 class Controller:
@@ -35,6 +36,47 @@ class Controller:
     websocket: WebSocket
     request: Request
     context: GuardContext
+
+
+@attrs.frozen
+class ControllerOptions:
+    """What decorators say of a class; it holds wherever the class is registered."""
+
+    prefix: str | None
+    """Begins the paths of its methods, None if two decorators differ: each registration then names its own."""
+    guards: tuple[Guard, ...]
+
+
+def declare(controller: type, options: ControllerOptions) -> None:
+    """Keep the options of a decorator with the class, beside those of decorators below.
+
+    Raises:
+        RegistrationError: the class is registered already, and these guards would not hold there.
+    """
+    before: ControllerOptions | None = vars(controller).get(_OPTIONS)
+    if before is None:
+        setattr(controller, _OPTIONS, options)
+        return
+    missing = [guard for guard in options.guards if guard not in before.guards]
+    if missing:
+        raise RegistrationError(
+            f"controller {controller.__qualname__} is registered already, without the guards of this decorator: give "
+            "them to the first decorator (the lowest), or for one place alone to add_controller(..., guards=[...])"
+        )
+    prefix = before.prefix if before.prefix == options.prefix else None
+    setattr(controller, _OPTIONS, ControllerOptions(prefix, before.guards))
+
+
+def options_of(controller: type) -> ControllerOptions:
+    """Return the prefix of the nearest decorator, and the guards of all, those of base classes first."""
+    prefix: str | None = ""
+    guards: dict[int, Guard] = {}
+    for owner in reversed(controller.__mro__):
+        declared: ControllerOptions | None = vars(owner).get(_OPTIONS)
+        if declared is not None:
+            prefix = declared.prefix
+            guards.update((id(guard), guard) for guard in declared.guards)
+    return ControllerOptions(prefix, tuple(guards.values()))
 
 
 @attrs.frozen

@@ -9,7 +9,8 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, overload
 
 import attrs
 import trio
@@ -18,10 +19,12 @@ from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
 from trio_ws.codec import as_bytes, as_text, from_json
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
+from trio_ws.options import integer
 from trio_ws.unwinding import use_and_close
 
 if TYPE_CHECKING:
     from trio_ws.app.conversion import Validator
+    from trio_ws.app.output import Output
     from trio_ws.channel import Channel
     from trio_ws.codec import Payload, ValueType
     from trio_ws.websocket import WebSocket
@@ -45,7 +48,7 @@ class ListenerOptions:
 
     encoding: ValueType = "json"
     on_invalid: OnInvalid = "reply"
-    concurrency: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    concurrency: int = attrs.field(default=1, validator=integer(1))
 
     def __attrs_post_init__(self) -> None:
         if self.encoding not in ("json", "text", "bytes"):
@@ -103,6 +106,14 @@ class Listener:
             raise
         return function
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Listener: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[..., Any]: ...
+    def __get__(self, instance: object, owner: type) -> Listener | Callable[..., Any]:
+        """Return the function that takes messages as a bound method, as in `await self.chat(data)`."""
+        return self if instance is None else MethodType(self.receive_callback, instance)
+
     def _check(self) -> None:
         for check in self.checks:
             check()
@@ -127,6 +138,8 @@ class Callbacks:
     options: ListenerOptions
     name: str
     """Of the function that is called, for the log."""
+    output: Output | None = None
+    """Narrows replies; None sends all that there is."""
 
 
 Send: TypeAlias = "Callable[[Payload], Awaitable[None]]"
@@ -227,7 +240,7 @@ def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
             body = as_bytes(message)
         case "json":
             try:
-                body = from_json(message)
+                return from_json(message) if callbacks.body is None else callbacks.body.from_json(message)
             except InvalidMessage as error:
                 raise ParameterError([Problem((), "json_invalid", str(error))]) from None
         case other:
@@ -240,7 +253,7 @@ async def _answer_invalid(
 ) -> None:
     on_invalid = callbacks.options.on_invalid
     if callable(on_invalid):
-        await _send_result(websocket, on_invalid(error), callbacks, send)
+        await _send_result(websocket, on_invalid(error), attrs.evolve(callbacks, output=None), send)
         return
     await send(encode_reply(Reply(400, {"errorList": error.error_list}), "json"))
     if on_invalid == "close":
@@ -270,6 +283,6 @@ async def _send_reply(reply: Any, callbacks: Callbacks, send: Send) -> None:
     if reply is None:
         return
     try:
-        await send(encode_reply(reply, callbacks.options.encoding))
+        await send(encode_reply(reply, callbacks.options.encoding, callbacks.output))
     except (NotAReply, UnicodeEncodeError) as error:
         raise NotAReply(f"{callbacks.name}: {error}") from None

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from trio_ws.headers import Headers
+from trio_ws.options import list_of
 from trio_ws.protocol.head import excerpt
 from trio_ws.protocol.request import BadRequest
 from trio_ws.url import ascii_host, split_host
@@ -51,9 +52,7 @@ def hosts_of(value: Iterable[str] | None) -> Hosts:
     """
     if value is None:
         return None
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"hosts takes a list of hosts: write hosts=[{value!r}]")
-    hosts = tuple(map(_read, value))
+    hosts = tuple(map(_read, list_of("hosts", value, "hosts")))
     if not hosts:
         raise ValueError("hosts=[] would refuse every request: list the names that the server is reached by")
     return hosts
