@@ -298,7 +298,7 @@ def trio_ws_client_context(authority):
         (["--fd", "99999"], "cannot listen on descriptor 99999: "),
         (["--fd", "-1"], "cannot listen on descriptor -1: "),
         (["--drain-delay", "-1"], "drain_delay must be a number of seconds, 0 or more, not -1.0"),
-        (["--drain-rate", "0"], "drain_rate must be more than 0 per second, or None for no bound, not 0.0"),
+        (["--drain-rate", "0"], "drain_rate must be a number per second, more than 0, or None for no bound, not 0.0"),
         (["--worker-port", "9000"], "--worker-port is for --workers N: one server has its --port"),
         (["--workers", "2", "--port", "0", "--worker-port", "70000"], "cannot listen on localhost:70000: "),
         (["--workers", "2", "--reload"], "--reload is for one server: leave --workers out"),
