@@ -45,6 +45,7 @@ LAYERS = {
     "draining": 2,
     "engine": 2,
     "events": 2,
+    "gradual": 2,
     "handshake": 2,
     "inbox": 2,
     "instruments": 2,
@@ -56,6 +57,7 @@ LAYERS = {
     "parts": 2,
     "pings": 2,
     "prepared": 2,
+    "progress": 2,
     "reconnect": 2,
     "running": 2,
     "sending": 2,
@@ -117,6 +119,7 @@ FACES_OF_L2 = {
     "channel",  # an interface
     "codec",
     "disconnect",
+    "gradual",  # of "codec"
     "instruments",
     "prepared",
     "running",

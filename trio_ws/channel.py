@@ -120,6 +120,13 @@ class Channel(ABC):
         """Return the next part of a message and whether it is the last; `first` begins a new message."""
 
     @abstractmethod
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step.
+
+        With the messages that were received and sent it decides when `receive` and `send` let other tasks run.
+        """
+
+    @abstractmethod
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message; raise `WebSocketDisconnect` if the connection has ended."""
 
@@ -144,6 +151,10 @@ class Channel(ABC):
 
         If the connection ends before, it is not called.
         """
+
+    @abstractmethod
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room: what it offers now is enough."""
 
     @abstractmethod
     def forget_writable(self, callback: Callable[[], None]) -> None:

@@ -29,6 +29,7 @@ from trio_ws.protocol.extensions import DeflateSettings, check_response, make_of
 from trio_ws.request import Request
 from trio_ws.settings import compression_of
 from trio_ws.transport.poller import Poller
+from trio_ws.transport.sockets import abandon
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ async def connect(plan: Plan, options: ClientOptions) -> Connected:
     try:
         return Connected(dialled, check_response(dialled.accepted.extensions, options.compression))
     except RemoteProtocolError as error:
-        await trio.aclose_forcefully(dialled.stream)
+        await abandon(dialled.stream)
         raise ConnectError("handshake", str(error)) from error
 
 

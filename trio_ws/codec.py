@@ -56,9 +56,9 @@ def to_json(value: Any, *, wrapped: int = 0, default: Callable[[Any], Any] | Non
     try:
         text = encoder.encode(value)
     except RecursionError:
-        raise ValueError(_too_deep(bound)) from None
+        raise ValueError(too_deep(bound)) from None
     if may_exceed(text, bound) and _exceeds(value if default is None else json.loads(text), bound):
-        raise ValueError(_too_deep(bound))
+        raise ValueError(too_deep(bound))
     return text if text.isascii() else _encodable(text)
 
 
@@ -76,18 +76,24 @@ def from_json(message: str | bytes, *, wrapped: int = 0) -> Any:
     bound = MAX_DEPTH + wrapped
     try:
         text = message if isinstance(message, str) else message.decode(json.detect_encoding(message))
-        value = _DECODER.decode(text)
+        value = DECODER.decode(text)
     except RecursionError:
-        raise InvalidMessage(_too_deep(bound), message) from None
+        raise InvalidMessage(too_deep(bound), message) from None
     except ValueError as error:
         raise InvalidMessage(f"not JSON: {error}", message) from None
-    if may_exceed(text, bound) and _exceeds(value, bound):
-        raise InvalidMessage(_too_deep(bound), message)
+    if exceeds_depth(text, value, bound):
+        raise InvalidMessage(too_deep(bound), message)
     return value
 
 
-def _too_deep(bound: int) -> str:
+def too_deep(bound: int) -> str:
+    """Return what is wrong with JSON that `exceeds_depth`."""
     return f"JSON is nested deeper than {bound} levels"
+
+
+def exceeds_depth(text: str, value: Any, bound: int) -> bool:
+    """Return whether JSON is nested deeper than `bound` levels, from its text and its value."""
+    return may_exceed(text, bound) and _exceeds(value, bound)
 
 
 def may_exceed(message: str | bytes, bound: int = MAX_DEPTH) -> bool:
@@ -138,7 +144,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _COMPACT: Final = (",", ":")
 _STRICT: Final[dict[str, Any]] = {"ensure_ascii": False, "allow_nan": False}
 _ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT)
-_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
+DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 
 def as_text(message: str | bytes) -> str:

@@ -76,13 +76,18 @@ class Timeouts:
     open_timeout: float = attrs.field(default=10.0, validator=_seconds)
     """From TCP accept (or the client's start) to the answered handshake, TLS included."""
     close_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """From our close frame to the peer's, then the connection is aborted."""
+    """From our close frame to the peer's, then the connection is aborted. It begins anew while the peer takes what was
+    sent before, see `delivery_timeout`."""
+    delivery_timeout: float = attrs.field(default=60.0, validator=_seconds)
+    """How long a connection that ends waits in all for a peer that still takes what was sent before. Such a peer may
+    stop for as long as it has taken something, `send_timeout` at most; one that takes nothing has `close_timeout`."""
     ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
     """Between two keepalive pings on a silent connection. None: no keepalive."""
     ping_timeout: float = attrs.field(default=20.0, converter=_never, validator=_interval)
-    """From a keepalive ping to its pong, then the connection ends with 1011. None: wait for ever."""
+    """From a keepalive ping to its pong, then the connection ends with 1011. It begins anew while the peer takes what
+    was sent before the ping. None: wait for ever."""
     send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
-    """How long a full outbox may make no progress, then the connection ends with 1013. None: for ever."""
+    """How long a peer may take nothing while the outbox is full, then the connection ends with 1013. None: for ever."""
     drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
     """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
     cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)

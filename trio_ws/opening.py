@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
+from trio_ws.progress import Progress
 from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ class Opening:
                 await self._wait()
             if scope.cancelled_caught:
                 await trio.lowlevel.checkpoint()  # a loop that was held up sees only now what the network takes
+                transport.look()
                 if outbox.size == waiting:
                     return False
         await trio.lowlevel.checkpoint()
@@ -194,19 +196,23 @@ class Opening:
         A client that has said all it has to say (half-closed) still takes the answer.
 
         Args:
-            transport: its outbox has what of the answer waits for the network.
-            patience: seconds that it may wait there and not move.
+            transport: carries the answer.
+            patience: seconds that the client may take nothing of it.
         """
-        outbox = transport.outbox
-        while outbox.size or not self.network_over:
-            waiting = outbox.size
-            with trio.move_on_after(patience if waiting else LINGER) as scope:
+        progress = Progress()
+        progress.look(transport, progress.time)
+        pending = transport.outbox.size > 0
+        while transport.outbox.size or not self.network_over:
+            with trio.move_on_after(patience if pending else LINGER) as scope:
                 await self._wait()
             if scope.cancelled_caught:
                 await trio.lowlevel.checkpoint()
                 transport.look()
-                if outbox.size == waiting:
-                    break
+            now = trio.current_time()
+            uptake = progress.look(transport, now)
+            if scope.cancelled_caught and progress.time < now:
+                break
+            pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
 
     # --- the one task that waits ---------------------------------------------------------------------------------
 

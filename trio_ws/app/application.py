@@ -19,6 +19,7 @@ from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, g
 from trio_ws.app.options import Lifespan, check_callback, lifespan_of
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.responder import AppResponder
+from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
 from trio_ws.app.sessions import sessions_of
 from trio_ws.background import open_background
@@ -382,11 +383,7 @@ class App(Router):
         """Return the first route that a path matches, with the values of its parameters."""
         if len(self._table) != self.route_count():  # some were registered while the application runs
             self._table = self.checked_routes()
-        for route in self._table:
-            values = route.pattern.match(raw_path)
-            if values is not None:
-                return route, values
-        return None
+        return first_match(self._table, raw_path)
 
     def open_session(self, websocket: WebSocket) -> None:
         """Give a connection its session, if there are sessions."""

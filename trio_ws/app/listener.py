@@ -17,8 +17,9 @@ import trio
 
 from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
-from trio_ws.codec import as_bytes, as_text, from_json
+from trio_ws.codec import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
+from trio_ws.gradual import PIECE, read_json
 from trio_ws.options import integer
 from trio_ws.unwinding import use_and_close
 
@@ -223,7 +224,7 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbac
         channel.watcher.reading()  # it has a callback's time, also if the peer left before it began
     try:
         try:
-            body = _decode(message, callbacks)
+            body = await _decode(channel, message, callbacks)
         except ParameterError as error:
             await _answer_invalid(websocket, message, error, callbacks, send)
         else:
@@ -232,7 +233,7 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbac
         channel.callbacks -= 1
 
 
-def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
+async def _decode(channel: Channel, message: str | bytes, callbacks: Callbacks) -> Any:
     match callbacks.options.encoding:
         case "text":
             body: Any = as_text(message)
@@ -240,12 +241,22 @@ def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
             body = as_bytes(message)
         case "json":
             try:
-                return from_json(message) if callbacks.body is None else callbacks.body.from_json(message)
+                return await _read_body(channel, message, callbacks.body)
             except InvalidMessage as error:
                 raise ParameterError([Problem((), "json_invalid", str(error))]) from None
         case other:
             assert_never(other)
     return body if callbacks.body is None else callbacks.body.from_body(body)
+
+
+async def _read_body(channel: Channel, message: str | bytes, body: Validator | None) -> Any:
+    """Return the validated value of a JSON message; a large one is read in pieces before it is validated."""
+    if body is None:
+        return await read_json(message, channel)
+    if len(message) > PIECE:
+        return body.from_json(message, value=await read_json(message, channel))
+    channel.worked(len(message))
+    return body.from_json(message)
 
 
 async def _answer_invalid(
