@@ -14,8 +14,8 @@ import trio
 from trio_ws import App, Compression, Controller, Limits, Reject, Router, Server, Sessions, Timeouts, WebSocket
 from trio_ws.app import RegistrationError, listener, websocket
 from trio_ws.codes import CloseCode
-from trio_ws.serving import serve_websocket
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
+from trio_ws.server.serve import serve_websocket
 
 KEY = "k" * 32
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, Strict, StrictInt, fiel
 
 from trio_ws import App, ConnectionRejected, Cookie, Depends, Header, InvalidMessage, Path, Query, WebSocket
 from trio_ws.app import RegistrationError
-from trio_ws.app.conversion import adapter_for
+from trio_ws.app.parameters.validation import adapter_for
 
 
 async def answer_of(app: App, target: str) -> Any:

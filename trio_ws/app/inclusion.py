@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trio_ws.app.problems import RegistrationError
-from trio_ws.settings import Settings
-from trio_ws.unwinding import unwound
+from trio_ws.app.errors import RegistrationError
+from trio_ws.connection.settings import Settings
+from trio_ws.handler.unwinding import unwound
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App

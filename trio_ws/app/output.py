@@ -14,8 +14,8 @@ import attrs
 from pydantic import BaseModel, PlainValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
-from trio_ws.app.hints import Scope, label_of
-from trio_ws.app.problems import RegistrationError
+from trio_ws.app.errors import RegistrationError
+from trio_ws.app.parameters.annotations import Scope, label_of
 from trio_ws.app.replies import Reply, plain
 
 __all__ = ["Output", "output_of"]
