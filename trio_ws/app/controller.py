@@ -16,11 +16,20 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Controller", "ControllerOptions", "Mark", "declare", "in_class_body", "mark", "marks_of", "options_of"]
+__all__ = [
+    "Controller",
+    "ControllerOptions",
+    "RouteDefinition",
+    "declare",
+    "in_class_body",
+    "mark",
+    "options_of",
+    "route_definitions",
+]
 
 T = TypeVar("T")
 
-_MARKS: Final = "__trio_ws_routes__"
+_ROUTE_DEFINITIONS: Final = "__trio_ws_routes__"
 _OPTIONS: Final = "__trio_ws_controller__"
 
 
@@ -80,7 +89,7 @@ def options_of(controller: type) -> ControllerOptions:
 
 
 @attrs.frozen
-class Mark:
+class RouteDefinition:
     """A method of a class that is yet to become a controller, marked as a route."""
 
     path: str
@@ -106,20 +115,20 @@ def mark(function: Callable[..., Any], path: str, target: Target, options: Route
         RegistrationError: it cannot be called on an instance.
     """
     _check_method(function)
-    function.__dict__.setdefault(_MARKS, []).append(Mark(path, target, options))
+    function.__dict__.setdefault(_ROUTE_DEFINITIONS, []).append(RouteDefinition(path, target, options))
 
 
-def marks_of(controller: type) -> list[Mark]:
+def route_definitions(controller: type) -> list[RouteDefinition]:
     """Return the routes of a class, its bases' first, overridden methods' not.
 
     Raises:
         RegistrationError: there are none, or one cannot be called on an instance.
     """
-    found: dict[str, list[Mark]] = {}
+    found: dict[str, list[RouteDefinition]] = {}
     for owner in reversed(controller.__mro__):
         for name, member in vars(owner).items():
             function = getattr(member, "__wrapped__", member)
-            found[name] = list(getattr(function, _MARKS, ()))
+            found[name] = list(getattr(function, _ROUTE_DEFINITIONS, ()))
             if found[name]:
                 _check_method(member)
     marks = [each for listed in found.values() for each in listed]
