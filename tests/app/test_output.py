@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from trio_ws import App, Controller, Ok, Reply, WebSocket
 from trio_ws.app import BadRequest, NotAReply, RegistrationError, listener
+from trio_ws.app.output import output_of
 from trio_ws.app.replies import encode_reply
 
 if TYPE_CHECKING:
@@ -329,3 +330,25 @@ async def test_a_filtered_model_leaves_by_its_aliases() -> None:
         return Renamed(user_name="Ann")
 
     assert await reply_of(annotated) == {"userName": "Ann"}
+
+
+class Counted(TypedDict):
+    counts: dict[Any, int]
+
+
+class Hidden(Counted):
+    password: str
+
+
+@pytest.mark.parametrize("wrap", [lambda value: value, Ok])
+def test_a_lone_surrogate_in_a_key_does_not_undo_the_filter(wrap: Any) -> None:
+    """Pydantic does not express such a key; what is sent in its place has the fields of the annotation only."""
+
+    def count() -> Counted: ...  # type: ignore[empty-body]
+
+    value = Hidden(counts={"\ud800": 1}, password="secret")
+    text = encode_reply(wrap(value), "json", output_of(count))
+    assert isinstance(text, str)
+    body = json.loads(text)
+    assert (body["body"] if wrap is Ok else body) == {"counts": {"\ud800": 1}}
+    text.encode()
