@@ -30,6 +30,7 @@ from trio_ws.app.replies import (
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router, listener, websocket
 from trio_ws.app.sessions import Session, Sessions
+from trio_ws.runtime.threads import in_loop
 
 __all__ = [
     "Accepted",
@@ -67,6 +68,7 @@ __all__ = [
     "Unauthorized",
     "UnprocessableEntity",
     "WsBody",
+    "in_loop",
     "listener",
     "websocket",
 ]

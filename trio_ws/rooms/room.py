@@ -147,9 +147,9 @@ class Room:
     def on_join(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each join: a decorator.
 
-        Callbacks, functions or async functions, run in a task of the rooms', in order, one at a time, once for each
-        join and leave of a connection, each for at most `callback_timeout`. `count` is the number of members right
-        after the join or leave. Their errors are logged. To register a callback again changes nothing.
+        Callbacks, `async` or plain ones that do not block, run in a task of the rooms', in order, one at a time, once
+        for each join and leave of a connection, each for at most `callback_timeout`. `count` is how many are in it
+        right after the join or leave. Their errors are logged. To register a callback again changes nothing.
 
         Raises:
             TypeError: it cannot be called with two arguments.
