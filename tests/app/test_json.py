@@ -6,11 +6,12 @@ import dataclasses
 import datetime
 import json
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import attrs
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, Json
 
 from trio_ws import App, BlockingWebSocket, ConnectionRejected, Ok, Sessions, WebSocket, WebSocketDisconnect
 from trio_ws.app.replies import NotAReply, encode_reply
@@ -139,6 +140,78 @@ async def test_a_surrogate_where_a_model_wants_text_is_a_400(text: str) -> None:
     async with app.test_client() as client, client.websocket_connect("/ints") as ws:
         await ws.send_text(text)
         assert (await ws.receive_json())["statusCode"] == 400
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999"])
+async def test_a_float_that_json_lacks_is_a_400(text: str) -> None:
+    """Texts become floats as well as numbers do: what a stranger writes there must be sendable, too."""
+    app = App()
+
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: float) -> None: ...
+
+    @app.websocket("/many")
+    async def many(ws: WebSocket, x: list[float | None]) -> None: ...
+
+    @app.websocket("/path/{x}")
+    async def path(ws: WebSocket, x: float) -> None: ...
+
+    @app.listener("/number")
+    async def number(data: float) -> float:
+        return data
+
+    @app.listener("/numbers")
+    async def numbers(data: dict[str, list[float]]) -> Any:
+        return data
+
+    async with app.test_client() as client:
+        for target in (f"/query?x={text}", f"/many?x=1&x={text}", f"/path/{text}"):
+            with pytest.raises(ConnectionRejected) as caught:
+                async with client.websocket_connect(target):
+                    pass
+            assert caught.value.status == 400
+        for target, value in (("/number", text), ("/numbers", {"a": [1.5, text]})):
+            async with client.websocket_connect(target) as ws:
+                await ws.send_json(value)
+                assert (await ws.receive_json())["statusCode"] == 400
+
+
+async def test_a_float_may_be_infinite_if_its_type_says_so() -> None:
+    app = App()
+
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: Annotated[float, Field(allow_inf_nan=True)]) -> None:
+        await ws.send_text(str(x))
+
+    async with app.test_client() as client, client.websocket_connect("/query?x=inf") as ws:
+        assert await ws.receive_text() == "inf"
+
+
+@refused
+async def test_json_in_a_text_is_bounded_as_messages_are(text: str) -> None:
+    app = App()
+
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: Json[Any]) -> None: ...
+
+    @app.listener("/body")
+    async def body(data: Json[Any]) -> Any:
+        return data
+
+    @app.listener("/bodies")
+    async def bodies(data: list[Json]) -> Any:
+        return data
+
+    async with app.test_client() as client:
+        if len(text) < 6000:
+            with pytest.raises(ConnectionRejected) as caught:
+                async with client.websocket_connect(f"/query?x={quote(text)}"):
+                    pass
+            assert (caught.value.status, json.loads(caught.value.body)["errorList"][0]["type"]) == (400, "json_invalid")
+        for path, value in (("/body", text), ("/bodies", [text])):
+            async with client.websocket_connect(path) as ws:
+                await ws.send_json(value)
+                assert (await ws.receive_json())["body"]["errorList"][0]["type"] == "json_invalid"
 
 
 @taken

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import attrs
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.shapes import Unsuitable, for_body, for_text, takes_many
@@ -75,7 +75,7 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
     """
     try:
         shape = for_text(annotation) if source == "text" else for_body(annotation)
-        adapter: TypeAdapter[Any] = TypeAdapter(shape)
+        adapter = _finite_adapter(shape)
         # Of types that are not defined so far there is no validator: what stands in its place complains here.
         validate = adapter.validator.validate_python
     except Unsuitable as error:
@@ -86,6 +86,16 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
             f"something else, or let Depends(...) provide it ({_first_line(error)})"
         ) from error
     return Validator(validate, source == "text" and takes_many(annotation))
+
+
+def _finite_adapter(shape: Any) -> TypeAdapter[Any]:
+    """Return an adapter whose floats are finite, since JSON has no others; a type may say otherwise for its own."""
+    try:
+        return TypeAdapter(shape, config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+    return TypeAdapter(shape)  # a model, which has a configuration of its own
 
 
 def _first_line(error: Exception) -> str:

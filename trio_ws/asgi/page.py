@@ -44,6 +44,7 @@ class PageCall:
         self._receive = receive
         self._send = send
         self._read = trio.Event()
+        self._ending = False
 
     async def run(self) -> None:
         """Answer the request; nothing is answered when the client leaves before."""
@@ -57,11 +58,15 @@ class PageCall:
             nursery.cancel_scope.cancel(reason="the page is answered")
 
     async def _watch(self, scope: trio.CancelScope) -> None:
-        """Read what the client sends, to its end, and cancel everything when the client leaves."""
+        """Read what the client sends, to its end, and cancel everything when the client leaves before the last part.
+
+        hypercorn reports a disconnect while it takes the last part, too, and closes the connection in that same call.
+        """
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
-                scope.cancel(reason="client left")
+                if not self._ending:
+                    scope.cancel(reason="client left")
                 return
             if not event.get("more_body", False):
                 self._read.set()
@@ -94,4 +99,5 @@ class PageCall:
                 async for piece in pieces:
                     await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         body = b"" if head_only else answer.body
+        self._ending = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

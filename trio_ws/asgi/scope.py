@@ -80,8 +80,13 @@ _FRAMING: Final = ("content-length", "transfer-encoding")
 
 
 def root_path_of(scope: Scope) -> str:
-    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root."""
-    return quote(scope.get("root_path", "").rstrip("/"), _SAFE)
+    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root.
+
+    It begins with one slash: "//host" in front of a Location or of `url_for` would lead to another host, and a mount
+    with parameters takes its path from the client.
+    """
+    root = scope.get("root_path", "").strip("/")
+    return f"/{quote(root, _SAFE)}" if root else ""
 
 
 def _paths(scope: Scope) -> tuple[str, str]:
