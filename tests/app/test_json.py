@@ -6,12 +6,13 @@ import dataclasses
 import datetime
 import json
 from http.cookies import SimpleCookie
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
+from uuid import UUID
 
 import attrs
 import pytest
-from pydantic import BaseModel, Field, Json
+from pydantic import BaseModel, Field, Json, SecretStr, field_serializer
 
 from trio_ws import App, BlockingWebSocket, ConnectionRejected, Ok, Sessions, WebSocket, WebSocketDisconnect
 from trio_ws.app.replies import NotAReply, encode_reply
@@ -278,6 +279,59 @@ def test_a_lone_surrogate_in_a_key_is_sent_whatever_holds_it(kind: Any) -> None:
     text = encode_reply(Ok(value), "json")
     assert isinstance(text, str)
     assert json.loads(text) == {"statusCode": 200, "body": {"\ud83d": [{"content": "2026-01-02"}, inner]}}
+
+
+class Guarded(BaseModel):
+    """Its password is masked in JSON only, so that a key of a stranger's must not lead around that."""
+
+    content: Any
+    password: str = "hunter2"
+    token: SecretStr = SecretStr("hunter3")
+    counts: dict[UUID, int] = {UUID(int=1): 2}
+
+    @field_serializer("password", when_used="json")
+    def _mask(self, _: str) -> str:
+        return "*"
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@attrs.frozen(slots=True)
+class Slotted:
+    content: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlottedData:
+    content: Any
+
+
+@pytest.mark.parametrize("key", ["\ud83d", "plain"], ids=ascii)
+@pytest.mark.parametrize("hold", [lambda x: [x], Slotted, SlottedData, lambda x: Box(content=x), lambda x: Pair(x, (1,))])
+def test_a_model_is_serialized_alike_whatever_keys_it_holds(hold: Any, key: str) -> None:
+    held = hold(Guarded(content={key: {"\udc00a": {UUID(int=3): 4, "b": datetime.date(2026, 1, 2)}}}))
+    text = encode_reply(held, "json")
+    assert isinstance(text, str)
+    reply = json.loads(text)
+    while "password" not in reply:
+        reply = reply[0] if isinstance(reply, list) else reply["content"]
+    inner = {str(UUID(int=3)): 4, "b": "2026-01-02"}
+    assert reply == {
+        "content": {key: {"\udc00a": inner}},
+        "password": "*",
+        "token": "**********",
+        "counts": {str(UUID(int=1)): 2},
+    }
+
+
+def test_what_contains_itself_and_a_lone_surrogate_is_no_reply() -> None:
+    value: dict[str, Any] = {"\ud83d": 1}
+    value["self"] = value
+    with pytest.raises(NotAReply, match="contains itself"):
+        encode_reply(value, "json")
 
 
 def test_what_is_no_reply_beside_a_lone_surrogate_is_none() -> None:
