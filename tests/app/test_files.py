@@ -383,7 +383,9 @@ async def test_a_range_of_a_large_file_is_streamed(app: App) -> None:
         assert (answer.status, answer.body) == (206, LARGE[100:-2])
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=99999-", "bytes=-0", f"bytes={SIZE}-{SIZE + 9}", f"bytes={2**70}-"])
+@pytest.mark.parametrize(
+    "asked", [f"bytes={SIZE}-", "bytes=99999-", "bytes=-0", f"bytes={SIZE}-{SIZE + 9}", f"bytes={2**70}-"]
+)
 async def test_a_range_with_nothing_of_the_file_is_a_416(app: App, asked: str) -> None:
     async with app.test_client() as client:
         answer = await client.get("/files/a.bin", headers={"Range": asked})

@@ -310,7 +310,9 @@ class SlottedData:
 
 
 @pytest.mark.parametrize("key", ["\ud83d", "plain"], ids=ascii)
-@pytest.mark.parametrize("hold", [lambda x: [x], Slotted, SlottedData, lambda x: Box(content=x), lambda x: Pair(x, (1,))])
+@pytest.mark.parametrize(
+    "hold", [lambda x: [x], Slotted, SlottedData, lambda x: Box(content=x), lambda x: Pair(x, (1,))]
+)
 def test_a_model_is_serialized_alike_whatever_keys_it_holds(hold: Any, key: str) -> None:
     held = hold(Guarded(content={key: {"\udc00a": {UUID(int=3): 4, "b": datetime.date(2026, 1, 2)}}}))
     text = encode_reply(held, "json")

@@ -66,7 +66,7 @@ def app() -> App:
 
 
 async def test_hypercorn_closes_where_the_client_wants_it(app: App, tmp_path: Path) -> None:
-    """hypercorn closes in the call that takes the last part, and reports a disconnect in it: that is no reason to end."""
+    """hypercorn closes in the call that takes the last part, and reports a disconnect meanwhile."""
     (tmp_path / "large").write_bytes(b"x" * 300_000)
     app.static("/files", tmp_path)
     with trio.fail_after(60):

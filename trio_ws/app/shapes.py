@@ -64,7 +64,7 @@ def _is_json_text(annotation: Any) -> bool:
 
 
 def _checked_json(annotation: Any) -> Any:
-    """Return a form of `pydantic.Json` that refuses what `from_json` does; pydantic's parser takes NaN and infinities."""
+    """Return a form of `pydantic.Json` that refuses what `from_json` does, NaN and infinities among it."""
     return Annotated[annotation, BeforeValidator(_check_json)]
 
 
