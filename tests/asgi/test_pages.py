@@ -80,6 +80,13 @@ async def test_hypercorn_closes_where_the_client_wants_it(app: App, tmp_path: Pa
                     assert len(got.partition(b"\r\n\r\n")[2]) == size
 
 
+async def test_a_request_of_http_1_0_needs_no_host(app: App) -> None:
+    """Health checks are often such ones; our own server answers them."""
+    async with living(app):
+        assert (await ask(app, "/healthz", headers=[], http_version="1.0"))[0] == 200
+        assert (await ask(app, "/healthz", headers=[], http_version="1.1"))[0] == 400
+
+
 # --- pages -----------------------------------------------------------------------------------------------------------
 
 

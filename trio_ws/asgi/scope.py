@@ -62,7 +62,8 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     method = scope.get("method", "GET")
     # The server has read the body's framing, or there is none: what is refused of the rest is the same everywhere.
     plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
-    check_http(RequestHead(method=method, target=target, http_version="1.1", headers=plain))
+    version = "1.0" if scope.get("http_version") == "1.0" else "1.1"  # HTTP/2 has our rules for 1.1
+    check_http(RequestHead(method=method, target=target, http_version=version, headers=plain))
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
     return Request(
