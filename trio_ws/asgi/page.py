@@ -78,7 +78,7 @@ class PageCall:
                 page = await self._responder.page(request)
                 if page is None:
                     raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
-                answer_headers(self._scope, page.status, page.headers, page.body)  # it can be sent
+                self._headers_of(page)  # it can be sent
                 return page
             raise BadRequest(503, "the page took longer than open_timeout")
         except BadRequest as problem:
@@ -89,9 +89,12 @@ class PageCall:
             logger.exception("error in the responder for %s", self._scope.get("client"))
             return Response(status=500, headers=(_TEXT,), body=b"internal error\n")
 
-    async def _say(self, answer: Response) -> None:
+    def _headers_of(self, answer: Response) -> list[tuple[bytes, bytes]]:
         length = answer.length if isinstance(answer, Streamed) else None
-        headers = answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
+        return answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
+
+    async def _say(self, answer: Response) -> None:
+        headers = self._headers_of(answer)
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         head_only = self._scope["method"] == "HEAD"
         if isinstance(answer, Streamed) and not head_only:
