@@ -21,11 +21,15 @@ LAYERS = {
     "codes": 0,
     "config": 0,
     "errors": 0,
+    "escaping": 0,
     "headers": 0,
     "messages": 0,
+    "options": 0,
     "request": 0,
     "url": 0,
+    "version": 0,
     "protocol": 1,
+    "admission": 2,
     "awake": 2,
     "background": 2,
     "channel": 2,
@@ -41,6 +45,7 @@ LAYERS = {
     "draining": 2,
     "engine": 2,
     "events": 2,
+    "gradual": 2,
     "handshake": 2,
     "inbox": 2,
     "instruments": 2,
@@ -52,6 +57,7 @@ LAYERS = {
     "parts": 2,
     "pings": 2,
     "prepared": 2,
+    "progress": 2,
     "reconnect": 2,
     "running": 2,
     "sending": 2,
@@ -63,6 +69,7 @@ LAYERS = {
     "tap": 2,
     "timers": 2,
     "transport": 2,
+    "unwinding": 2,
     "verdict": 2,
     "websocket": 2,
     "app": 3,
@@ -96,7 +103,7 @@ WIRE = {"h11", "wsproto"}
 APPLICATION = {"anyio", "coredis", "itsdangerous", "prometheus_client", "pydantic", "pydantic_core"}
 
 RULES = {
-    0: Rule(set(), VALUES, CLOCKS_AND_IO),
+    0: Rule(set(), VALUES | {"idna"}, CLOCKS_AND_IO),
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
@@ -111,6 +118,7 @@ FACES_OF_L2 = {
     "channel",  # an interface
     "codec",
     "disconnect",
+    "gradual",  # of "codec"
     "instruments",
     "prepared",
     "running",
@@ -119,6 +127,7 @@ FACES_OF_L2 = {
     "serving",
     "settings",
     "statistics",
+    "unwinding",
     "websocket",
 }
 

@@ -343,7 +343,7 @@ async def _listeners(options: argparse.Namespace) -> list[Listener]:
 async def _bind(host: str, port: int | None, uds: str | None, inherited: Sequence[Listener] = ()) -> list[Listener]:
     try:
         return await bind(host, port, uds, inherited)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         where = uds if port is None else f"{host}:{port}"
         raise _UsageError(f"cannot listen on {where}: {error}{_advice(error)}") from None
 
@@ -366,7 +366,7 @@ def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:
     for descriptor in options.fd:
         try:
             listeners.append(inherit(descriptor))
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise _UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
     return tuple(listeners)
 

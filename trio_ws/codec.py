@@ -42,9 +42,9 @@ def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
     try:
         text = (_SPACED_ENCODER if spaced else _ENCODER).encode(value)
     except RecursionError:
-        raise ValueError(_too_deep(bound)) from None
-    if _may_exceed(text, bound) and _exceeds(value, bound):
-        raise ValueError(_too_deep(bound))
+        raise ValueError(too_deep(bound)) from None
+    if exceeds_depth(text, value, bound):
+        raise ValueError(too_deep(bound))
     return text if text.isascii() else _encodable(text)
 
 
@@ -62,18 +62,24 @@ def from_json(message: str | bytes, *, wrapped: int = 0) -> Any:
     bound = MAX_DEPTH + wrapped
     try:
         text = message if isinstance(message, str) else message.decode(json.detect_encoding(message))
-        value = _DECODER.decode(text)
+        value = DECODER.decode(text)
     except RecursionError:
-        raise InvalidMessage(_too_deep(bound), message) from None
+        raise InvalidMessage(too_deep(bound), message) from None
     except ValueError as error:
         raise InvalidMessage(f"not JSON: {error}", message) from None
-    if _may_exceed(text, bound) and _exceeds(value, bound):
-        raise InvalidMessage(_too_deep(bound), message)
+    if exceeds_depth(text, value, bound):
+        raise InvalidMessage(too_deep(bound), message)
     return value
 
 
-def _too_deep(bound: int) -> str:
+def too_deep(bound: int) -> str:
+    """Return what is wrong with JSON that `exceeds_depth`."""
     return f"JSON is nested deeper than {bound} levels"
+
+
+def exceeds_depth(text: str, value: Any, bound: int) -> bool:
+    """Return whether JSON is nested deeper than `bound` levels, from its text and its value."""
+    return _may_exceed(text, bound) and _exceeds(value, bound)
 
 
 def _may_exceed(text: str, bound: int) -> bool:
@@ -121,7 +127,7 @@ _COMPACT: Final = (",", ":")
 _STRICT: Final[dict[str, Any]] = {"ensure_ascii": False, "allow_nan": False}
 _ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT)
 _SPACED_ENCODER: Final = json.JSONEncoder(**_STRICT)
-_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
+DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 
 def as_text(message: str | bytes) -> str:

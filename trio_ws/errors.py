@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.escaping import printable
 from trio_ws.headers import Headers, HeaderSource
 
 __all__ = [
@@ -111,9 +112,14 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
+        self._origin: object = None  # what tells whose end it is: see `channel.disconnect_of`
+
+    def __reduce__(self) -> tuple[type[WebSocketDisconnect], tuple[int, str]]:
+        return type(self), (self.code, self.reason)
 
     def __str__(self) -> str:
-        return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"
+        # The reason is the peer's text, and this is for logs.
+        return f"connection closed with {self.code}{f': {printable(self.reason)}' if self.reason else ''}"
 
 
 class RemoteProtocolError(WebSocketError):
@@ -177,10 +183,13 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
         status: the HTTP status.
         headers: the answer's headers.
         body: at most the first 64 KiB of the answer's body.
+
+    Args:
+        why: why a redirect was not followed.
     """
 
-    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"") -> None:
-        super().__init__("handshake", f"the server answered with HTTP status {status}")
+    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"", *, why: str = "") -> None:
+        super().__init__("handshake", f"the server answered with HTTP status {status}{why and f': {why}'}")
         self.status = status
         self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
@@ -222,16 +231,16 @@ class BackplaneRefused(BackplaneError):  # noqa: N818 - what it is
 
 
 class MessageTooLarge(BackplaneError, ValueError):  # noqa: N818 - what it is
-    """The message is larger than the backplane carries: it was not published.
+    """The message, or a member's info, is larger than the backplane carries: it was not published.
 
     Attributes:
         size: bytes of the message.
         limit: bytes that it may have.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, what: str = "the message") -> None:
         super().__init__(
-            f"the message has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
+            f"{what} has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
         )
         self.size = size
         self.limit = limit

@@ -23,7 +23,9 @@ current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", defa
 """The `root_path` of the request that the current task, or thread, is about."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-"""The path parameters of every request without any."""
+"""The path parameters, or cookies, of every request without any."""
+_NO_QUERY = QueryParameters()
+"""The query of every request without one."""
 
 
 class Request:
@@ -41,6 +43,8 @@ class Request:
     """
 
     __slots__ = (
+        "_cookies",
+        "_query",
         "_url",
         "client",
         "headers",
@@ -75,12 +79,14 @@ class Request:
         """What the route took from the path."""
         self.root_path: str = root_path
         self._url: URL | None = None
+        self._query: QueryParameters | None = None
+        self._cookies: Mapping[str, str] | None = None
 
     @property
     def url(self) -> URL:
-        """The full URL of the request, from its Host header, `root_path` and target."""
+        """The full URL of the request, from its Host header (`localhost` without one), `root_path` and target."""
         if self._url is None:
-            host = self.headers.get("host", "localhost")
+            host = self.headers.get("host") or "localhost"
             self._url = URL.of_request(host, self.root_path + self.target, secure=self.secure)
         return self._url
 
@@ -97,7 +103,10 @@ class Request:
     @property
     def query_parameters(self) -> QueryParameters:
         """The query, immutable and dictionary-like; the last of repeated values counts."""
-        return QueryParameters(self.url.query)
+        if self._query is None:
+            query = self.target.partition("?")[2]
+            self._query = QueryParameters(query) if query else _NO_QUERY
+        return self._query
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -107,11 +116,19 @@ class Request:
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that came, decoded, as a new dictionary."""
-        return parse_cookies(self.headers.get_list("cookie"))
+        return dict(self.parsed_cookies)
+
+    @property
+    def parsed_cookies(self) -> Mapping[str, str]:
+        """The cookies that came, decoded; they are parsed once."""
+        if self._cookies is None:
+            values = self.headers.get_list("cookie")
+            self._cookies = MappingProxyType(parse_cookies(values)) if values else _NONE
+        return self._cookies
 
     def with_path_parameters(self, parameters: Mapping[str, Any]) -> Request:
         """Return the same request with what a route took from its path."""
-        return Request(
+        request = Request(
             method=self.method,
             target=self.target,
             headers=self.headers,
@@ -121,6 +138,8 @@ class Request:
             path_parameters=parameters,
             root_path=self.root_path,
         )
+        request._url, request._query, request._cookies = self._url, self._query, self._cookies
+        return request
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"

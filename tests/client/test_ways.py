@@ -269,8 +269,7 @@ class TestFailures:
             (True, "permessage-deflate, permessage-deflate"),
             (True, "permessage-deflate; server_max_window_bits=7"),
             (True, "permessage-deflate; no_such_thing"),
-            (True, "permessage-deflate"),  # and no server_no_context_takeover, which was asked for
-            (Compression(receive_context=True, receive_window_bits=10), "permessage-deflate"),
+            (Compression(receive_window_bits=10), "permessage-deflate; server_max_window_bits=11"),
             (True, "permessage-deflate;"),
         ],
     )

@@ -16,6 +16,7 @@ import trio
 from trio_ws.app.everyone import Everyone
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.responder import AppResponder
+from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
 from trio_ws.background import open_background
 from trio_ws.codes import CloseCode, check_close
@@ -28,6 +29,7 @@ from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
 from trio_ws.serving import Listener, bind
 from trio_ws.settings import Origins, Settings
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     import ssl
@@ -65,6 +67,8 @@ class App(Router):
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the application is reached by, such as "example.org", "*.example.org" or "localhost:8000";
+            a request with another Host, for a page too, is refused with 421. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         instruments: are told what happens on connections, for tracing; see `Instrument`.
@@ -91,6 +95,7 @@ class App(Router):
         timeouts: Timeouts | None = None,
         compression: Compression | bool | None = None,
         origins: Origins = None,
+        hosts: Iterable[str] | None = None,
         trusted_proxies: Iterable[str] = (),
         instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
@@ -109,6 +114,7 @@ class App(Router):
             timeouts=timeouts or Timeouts(),
             compression=compression,
             origins=origins,
+            hosts=hosts,
             trusted_proxies=trusted_proxies,
         )
         self.instruments: Instruments | None = instruments_of(instruments)
@@ -287,7 +293,7 @@ class App(Router):
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
             try:
-                async with self.everyone.hearing(), lifespan:
+                async with self.everyone.hearing(), unwound(lifespan, self.settings.timeouts.cleanup_timeout):
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None
@@ -370,11 +376,7 @@ class App(Router):
         """Return the first route that a path matches, with the values of its parameters."""
         if len(self._table) != self.route_count():  # some were registered while the application runs
             self._table = self.checked_routes()
-        for route in self._table:
-            values = route.pattern.match(raw_path)
-            if values is not None:
-                return route, values
-        return None
+        return first_match(self._table, raw_path)
 
     def open_session(self, websocket: WebSocket) -> None:
         """Give a connection its session, if there are sessions."""

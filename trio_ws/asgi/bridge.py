@@ -142,7 +142,7 @@ class Bridge:
     async def _see_off(self) -> None:
         """Wait for those who are still there: their goodbyes need the application; each has its bounds."""
         times = self.settings.timeouts
-        with trio.move_on_after(times.cleanup_timeout + 2 * times.close_timeout, shield=True):
+        with trio.move_on_after(2 * (times.cleanup_timeout + times.close_timeout), shield=True):
             await self.all_over()
 
     # --- calls ---------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import attrs
 import trio
 
 from trio_ws.asgi.channel import ServedChannel
-from trio_ws.channel import Gate
+from trio_ws.channel import Gate, disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
+from trio_ws.errors import LocalProtocolError
 from trio_ws.protocol.handshake import OWNED_HEADERS
 from trio_ws.protocol.response import extra_headers, response
 
@@ -97,7 +97,7 @@ class ServedGate(Gate):
             raise LocalProtocolError(f"subprotocol {subprotocol!r} was not offered: the client offered {list(offered)}")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._pump.left or self.answered:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
+            raise disconnect_of(self, CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
         self.answered = True
         self._writer.put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         terms = self._terms

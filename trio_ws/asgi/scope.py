@@ -13,9 +13,10 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
 from trio_ws.headers import Headers, is_token
+from trio_ws.protocol import origin
 from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
 from trio_ws.protocol.forwarded import forwarded
-from trio_ws.protocol.origin import origin_allowed
+from trio_ws.protocol.hosts import check_host
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http
 from trio_ws.request import Request
 
@@ -52,7 +53,7 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     Who the client is, `trusted_proxies` may say.
 
     Raises:
-        BadRequest: its Host, its path or its method is none that we answer.
+        BadRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
     """
     root_path, target = _paths(scope)
     query = scope.get("query_string", b"")
@@ -66,6 +67,7 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     check_http(RequestHead(method=method, target=target, http_version=version, headers=plain))
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
+    check_host(headers, settings.hosts, secure=secure)
     return Request(
         method=method,
         target=target,
@@ -113,12 +115,9 @@ def check_origin(request: Request, settings: Settings) -> None:
     Raises:
         BadRequest: 403 for an origin that is not allowed, 400 for more than one.
     """
-    origins = request.headers.get_list("origin")
-    if len(origins) > 1:
+    if request.headers.count("origin") > 1:
         raise BadRequest(400, "header 'origin' occurs more than once")
-    host = request.headers.get("host", "")
-    if origins and not origin_allowed(origins[0], host, request.secure, settings.origins):
-        raise BadRequest(403, f"origin {origins[0][:200]!a} is not the origin of host {host[:200]!a}, nor in origins=")
+    origin.check_origin(request.headers, settings.origins, secure=request.secure)
 
 
 def check_offers(request: Request) -> None:

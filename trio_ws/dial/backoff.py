@@ -39,7 +39,11 @@ _TEMPORARY_CLOSES = frozenset(
 )
 _TEMPORARY_REFUSALS = frozenset({408, 429})  # RFC 9110 15.5.9, RFC 6585 4; so is every 5xx
 _PERMANENT_CAUSES = (RemoteProtocolError, SSLCertVerificationError)
-_SECONDS = re.compile(r"[0-9]+")
+_SECONDS = re.compile(r"0*([0-9]+)")
+_MOST_DIGITS = 9
+"""Of seconds: these are 30 years. A longer number is not read."""
+_LONGEST_DATE = 64
+"""Characters; those of RFC 9110 5.6.7 have 29 to 33. A longer text is not read."""
 
 
 def should_reconnect(
@@ -107,11 +111,11 @@ def _after_refusal(rejected: ConnectionRejected, now: Callable[[], float]) -> bo
 def _retry_after(headers: Headers, now: Callable[[], float]) -> float:
     """Read `Retry-After` (RFC 9110 10.2.3): seconds or a date; 0 if there is none, or one that is past."""
     value = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        # Nine digits are 30 years; a longer number is not worth reading.
-        seconds = float(value) if len(value) <= 9 else MAX_RETRY_AFTER
+    digits = _SECONDS.fullmatch(value)
+    if digits is not None:
+        seconds = float(digits[1]) if len(digits[1]) <= _MOST_DIGITS else MAX_RETRY_AFTER
     else:
-        seconds = _seconds_until(value, now())
+        seconds = _seconds_until(value, now()) if len(value) <= _LONGEST_DATE else 0.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 

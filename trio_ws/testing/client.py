@@ -62,7 +62,8 @@ class TestClient:
         timeout: seconds that each wait of the test for the server may take, then `TestTimeout` is raised; `math.inf`
             for no bound.
         raise_server_errors: False to leave the errors of handlers in `errors` and not to raise them; leaked tasks are.
-        base_url: what the server believes to be called, for its Host header.
+        base_url: what the server believes to be called, for its Host header. None: the first of its `hosts`, else
+            `ws://testserver`.
 
     Raises:
         ValueError: the timeout or the URL make no sense.
@@ -77,13 +78,13 @@ class TestClient:
         settings: Settings | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         raise_server_errors: bool = True,
-        base_url: str = "ws://testserver",
+        base_url: str | None = None,
     ) -> None:
         self._responder = cast("Responder", getattr(responder, "responder", responder))
         self._settings = settings or getattr(self._responder, "settings", None) or Settings()
         self._timeout = seconds_of(timeout)
         self._raise_server_errors = raise_server_errors
-        self._base = URL.parse(base_url)
+        self._base = URL.parse(_first_host(self._settings) if base_url is None else base_url)
         self._observer = Observer(self._responder)
         self._server: Server | None = None
         self._listener = MemoryListener()
@@ -348,3 +349,9 @@ class TestConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
+
+
+def _first_host(settings: Settings) -> str:
+    """Return the URL of the first host that is served and is no pattern."""
+    names = [f"ws://{host.authority}" for host in settings.hosts or () if host.authority]
+    return names[0] if names else "ws://testserver"
