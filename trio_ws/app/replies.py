@@ -12,7 +12,7 @@ import attrs
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from trio_ws.app.keys import serialized
-from trio_ws.codec import Payload, ValueType, to_json
+from trio_ws.connection.serialization import Payload, ValueType, to_json
 
 __all__ = [
     "Accepted",
