@@ -253,6 +253,7 @@ class Closing(Channel):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._endpoint.lose()
+        self._endpoint.release()
         self._transport.close()
         self._announce_end()
         if self._patient_until is not None and self.watcher is not None:

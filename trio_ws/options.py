@@ -13,7 +13,7 @@ import attrs
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.headers import is_token
 
-__all__ = ["caught_codes", "check_names", "hinting", "of_kind", "optional_bool", "subprotocols_of"]
+__all__ = ["caught_codes", "check_names", "hinting", "keyword_options", "of_kind", "optional_bool", "subprotocols_of"]
 
 _C = TypeVar("_C", bound=Callable[..., Any])
 
@@ -104,9 +104,15 @@ def _fields(kind: type[Any]) -> list[str]:
     return [field.name for field in attrs.fields(kind)]
 
 
+def keyword_options(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of the parameters that are given by name only."""
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+
+
 def hinting(function: _C) -> _C:
     """Decorate a function so that the error for an unknown option says where that belongs."""
-    known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    known = keyword_options(function)
     names = frozenset(inspect.signature(function).parameters)
 
     @functools.wraps(function)

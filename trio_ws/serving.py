@@ -12,7 +12,7 @@ import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
-from trio_ws.options import check_names
+from trio_ws.options import check_names, keyword_options
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
@@ -79,9 +79,6 @@ def _check_addresses(host: object, port: object, listeners: object) -> None:
             raise TypeError(f"listeners takes listening sockets and listeners of Trio's, not {each!r}")
 
 
-_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
-
-
 async def serve_websocket(
     handler: Handler,
     host: str | None = None,
@@ -132,7 +129,7 @@ async def serve_websocket(
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every client was told 1001.
     """
-    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
+    check_names(service, _OPTIONS, "serve_websocket()")
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(
@@ -148,3 +145,6 @@ async def serve_websocket(
         strict=strict,
     )
     await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
+
+
+_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"} | keyword_options(serve_websocket)

@@ -15,7 +15,7 @@ import trio
 
 from trio_ws.client import open_websocket
 from trio_ws.errors import ConnectError, WebSocketDisconnect
-from trio_ws.escaping import printable
+from trio_ws.escaping import encodable, printable
 from trio_ws.running import print_line
 from trio_ws.websocket import GOOD_CODES, WebSocket
 
@@ -69,6 +69,7 @@ class _Terminal:
         self._wait = wait
         self._heard = trio.current_time()
         self._shown: Callable[[str], str] = partial(printable, keep="\n\t") if sink.isatty() else str
+        self._encoding = getattr(sink, "encoding", None) or "utf-8"
         self._websocket: WebSocket | None = None
         self.scope = trio.CancelScope()
         """Ends the attempt to connect, or the conversation."""
@@ -110,7 +111,7 @@ class _Terminal:
 
     def _show(self, message: str | bytes) -> None:
         shown = self._shown(message) if isinstance(message, str) else repr(message)
-        self._sink.write(f"{shown}\n")
+        self._sink.write(f"{encodable(shown, self._encoding)}\n")
         self._sink.flush()
 
     async def _send_lines(self, websocket: WebSocket) -> None:

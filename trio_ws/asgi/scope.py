@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
+import attrs
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
@@ -17,7 +18,7 @@ from trio_ws.protocol import origin
 from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
 from trio_ws.protocol.forwarded import forwarded
 from trio_ws.protocol.hosts import check_host
-from trio_ws.protocol.request import BadRequest, RequestHead, check_http
+from trio_ws.protocol.request import BadRequest, RequestHead, check_http, in_origin_form
 from trio_ws.request import Request
 
 if TYPE_CHECKING:
@@ -45,20 +46,27 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     Raises:
         BadRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
     """
-    target = _path(scope)
+    head = in_origin_form(
+        RequestHead(
+            method=scope.get("method", "GET"),
+            target=_path(scope),
+            http_version="1.1",
+            headers=Headers(scope["headers"]),
+        )
+    )
+    target = _below_root(head.target, scope)
     query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
-    headers = Headers(scope["headers"])
-    method = scope.get("method", "GET")
+    headers = head.headers
     # The server has read the body's framing, or there is none: what is refused of the rest is the same everywhere.
     plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
-    check_http(RequestHead(method=method, target=target, http_version="1.1", headers=plain))
+    check_http(attrs.evolve(head, target=target, headers=plain))
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
     check_host(headers, settings.hosts, secure=secure)
     return Request(
-        method=method,
+        method=head.method,
         target=target,
         headers=headers,
         client=client,
@@ -73,6 +81,10 @@ _FRAMING: Final = ("content-length", "transfer-encoding")
 def _path(scope: Scope) -> str:
     raw = scope.get("raw_path")
     path: str = quote(scope["path"], _SAFE) if raw is None else raw.decode("latin-1")
+    return path
+
+
+def _below_root(path: str, scope: Scope) -> str:
     root = quote(scope.get("root_path", "").rstrip("/"), _SAFE)
     if root and f"{path}/".startswith(f"{root}/"):
         return path[len(root) :] or "/"

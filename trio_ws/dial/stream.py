@@ -11,11 +11,15 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
 from trio_ws.transport.secured import SecuredStream
+
+if TYPE_CHECKING:
+    from trio_ws.protocol.offer import ClientHandshake
 
 __all__ = [
     "Progress",
@@ -36,12 +40,14 @@ class Progress:
 
     Attributes:
         phase: what is being done right now.
+        handshake: the one under way, None before it.
     """
 
-    __slots__ = ("phase",)
+    __slots__ = ("handshake", "phase")
 
     def __init__(self) -> None:
         self.phase: ConnectPhase = "url"
+        self.handshake: ClientHandshake | None = None
 
 
 @asynccontextmanager
@@ -168,7 +174,10 @@ def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
     A context cannot be asked what certificate it holds, nor be copied. Names and certificates are always checked.
     """
-    authorities = b"".join(context.get_ca_certs(binary_form=True))
+    try:
+        authorities = b"".join(context.get_ca_certs(binary_form=True))
+    except NotImplementedError:  # a context over the system's own verifier
+        return default_context()
     if not authorities:  # none, or in a folder
         return default_context()
     made = ssl.create_default_context(cadata=authorities)
