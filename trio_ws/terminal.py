@@ -39,7 +39,8 @@ async def talk(url: str, *, wait: float, source: int | None = None, sink: TextIO
         source: a file descriptor to read lines from, None for standard input.
         sink: what messages are written to, None for standard output. What is said about the connection goes to
             standard error. A terminal gets messages with escapes in place of control characters; anything else gets
-            them as they are. What is said about the connection never has control characters in it.
+            them as they are, but for escapes in place of what its encoding lacks. What is said about the connection
+            never has control characters in it.
         options: those of `open_websocket`.
 
     Returns:

@@ -64,7 +64,8 @@ async def follow(plan: Plan) -> Dialled:
     Raises:
         ConnectError: with the phase that failed; nothing stays open.
         ConnectTimeout: it took longer than `open_timeout`.
-        ConnectionRejected: the server answered with a status that is neither 101 nor a redirect that can be followed.
+        ConnectionRejected: the server answered with a status that is neither 101 nor a redirect that can be followed,
+            or with one whose body took longer than `open_timeout`.
         ImportError: a SOCKS proxy without python-socks.
 
     Cancellation closes what was opened.
