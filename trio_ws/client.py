@@ -18,18 +18,18 @@ import trio
 from trio_ws.codec import resolve_types
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.connection import Connection
 from trio_ws.dial.connect import Dialled, follow
 from trio_ws.dial.plan import USER_AGENT, Plan, make_plan
 from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.engine import Engine
-from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
+from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.options import caught_codes, hinting, of_kind, optional_bool
 from trio_ws.protocol.extensions import DeflateSettings, check_response, make_offer
 from trio_ws.request import Request
 from trio_ws.settings import compression_of
 from trio_ws.transport.poller import Poller
+from trio_ws.transport.sockets import abandon
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ async def connect(plan: Plan, options: ClientOptions) -> Connected:
     try:
         return Connected(dialled, check_response(dialled.accepted.extensions, options.compression))
     except RemoteProtocolError as error:
-        await trio.aclose_forcefully(dialled.stream)
+        await abandon(dialled.stream)
         raise ConnectError("handshake", str(error)) from error
 
 
@@ -220,7 +220,7 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
     websocket._log.know(connected.dialled.url.target, connected.dialled.url.netloc)
     transport.log = websocket._log
     scope = trio.CancelScope()
-    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers)
+    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, websocket._log)
     failure: BaseException | None = None
     async with trio.open_nursery() as shared:
         engine.start(shared)
@@ -235,11 +235,11 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
                         yield websocket
                         nursery.cancel_scope.cancel(reason="the block has ended")
             except BaseException as error:
-                failure = _unwrapped(error)
+                failure = _unwrapped(error, websocket)
             websocket._nursery = None
             rule.stop()
             if scope.cancelled_caught and failure is None:
-                failure = _disconnect(connection)
+                failure = connection._disconnected()
             if isinstance(failure, Exception | None):  # else the server is told, and not waited for
                 if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
                     failure = None
@@ -258,14 +258,18 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
         raise failure
 
 
-def _unwrapped(error: BaseException) -> BaseException:
+def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
     """Return the error that the block raised: the nursery puts it into a group.
 
     What its tasks were told of the connection's end is told once.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
-    disconnects, others = error.split(WebSocketDisconnect)
+
+    def own(each: BaseException) -> bool:  # Python 3.11 takes no method
+        return websocket._owns(each)
+
+    disconnects, others = error.split(own)
     if disconnects is not None and others is None:
         return _first_leaf(disconnects)
     return error.exceptions[0] if len(error.exceptions) == 1 else error
@@ -284,14 +288,6 @@ def _first_leaf(error: BaseException) -> BaseException:
     return error
 
 
-def _disconnect(connection: Connection) -> WebSocketDisconnect:
-    """Make the exception for a block that was cancelled because the server had gone."""
-    info = connection.close_info
-    return (
-        WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE) if info is None else WebSocketDisconnect(info.code, info.reason)
-    )
-
-
 def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
     """Make the face of a connection that this side has opened."""
     request = Request(
@@ -305,6 +301,7 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
         send_type=options.send_type,
         caught_close_codes=options.caught_close_codes,
     )
+    websocket._cleanup_timeout = options.timeouts.cleanup_timeout
     websocket.subprotocol = dialled.accepted.subprotocol
     websocket.response_headers = dialled.accepted.headers
     return websocket

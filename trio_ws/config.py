@@ -109,7 +109,8 @@ class Limits:
     max_headers: int = attrs.field(default=100, validator=_at_least(8))
     """HTTP headers in a head. More are answered 431."""
     max_connections: int | None = attrs.field(default=None, validator=_count)
-    """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
+    """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None, or more
+    than that: what the descriptor limit leaves."""
     max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
     drain_rate: float | None = attrs.field(default=None, validator=_rate)
@@ -129,17 +130,23 @@ class Timeouts:
     open_timeout: float = attrs.field(default=10.0, validator=_seconds)
     """From TCP accept (or the client's start) to the answered handshake, TLS included."""
     close_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """From our close frame to the peer's, then the connection is aborted."""
+    """From our close frame to the peer's, then the connection is aborted. It begins anew while the peer takes what was
+    sent before, see `delivery_timeout`."""
+    delivery_timeout: float = attrs.field(default=60.0, validator=_seconds)
+    """How long a connection that ends waits in all for a peer that still takes what was sent before. Such a peer may
+    stop for as long as it has taken something, `send_timeout` at most; one that takes nothing has `close_timeout`."""
     ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
     """Between two keepalive pings on a silent connection. None: no keepalive."""
     ping_timeout: float = attrs.field(default=20.0, converter=_never, validator=_interval)
-    """From a keepalive ping to its pong, then the connection ends with 1011. None: wait for ever."""
+    """From a keepalive ping to its pong, then the connection ends with 1011. It begins anew while the peer takes what
+    was sent before the ping. None: wait for ever."""
     send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
-    """How long a full outbox may make no progress, then the connection ends with 1013. None: for ever."""
+    """How long a peer may take nothing while the outbox is full, then the connection ends with 1013. None: for ever."""
     drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
     """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
     cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """How long a handler that was told may go on, and how long `on_disconnect` may take."""
+    """How long a handler that was told may go on, and a callback that is at work on a message; and how long each of
+    these may take: `on_disconnect`, `on_error`, the clean-up of all that the library has entered for a handler."""
     idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How long a connection may carry no message, then it ends with 1001. None: for ever."""
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)

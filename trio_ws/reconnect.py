@@ -57,15 +57,12 @@ class Reconnect:
         """Hold one connection, and judge its end."""
         self._verdict = False
         began = trio.current_time()
-        ended = False
+        websocket: WebSocket | None = None
         try:
             async with converse(connected, self._options) as websocket:
-                try:
-                    yield websocket
-                finally:
-                    ended = not websocket.connected
+                yield websocket
         except WebSocketDisconnect as end:
-            if not ended:  # it tells of another connection
+            if websocket is None or not websocket._owns(end):  # it tells of another connection
                 raise
             self._judge(end.code, began)
             if self._verdict is False:

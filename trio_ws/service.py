@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.config import Compression
     from trio_ws.errors import HeaderSource
 
-__all__ = ["Handler", "Response", "Service"]
+__all__ = ["Handler", "Response", "Service", "Streamed"]
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
 
@@ -89,3 +89,13 @@ class Response:
     status: int = 200
     headers: HeaderSource = ()
     body: bytes = b""
+
+
+@attrs.frozen(kw_only=True)
+class Streamed(Response):
+    """An HTTP answer whose body is made while it is sent, as fast as the client takes it."""
+
+    length: int
+    """Bytes of the body."""
+    pieces: Callable[[], AsyncGenerator[bytes, None]]
+    """Called when the body is to be sent: yields it, each piece when there is room for it. It is closed at the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,11 +16,14 @@ from trio_ws.options import check_names, keyword_options
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from trio_ws.request import Request
+    from trio_ws.websocket import WebSocket
 
 __all__ = ["Listener", "bind", "serve_websocket"]
 
@@ -37,6 +40,11 @@ class _OneService:
     def route(self, request: Request) -> tuple[Request, Service] | Response:
         """Every path is for the one handler."""
         return request, self.service
+
+
+def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
+    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
 
 
 async def bind(
@@ -130,6 +138,8 @@ async def serve_websocket(
         trio.Cancelled: after every client was told 1001.
     """
     check_names(service, _OPTIONS, "serve_websocket()")
+    if service.get("around") is not None:
+        service["around"] = _unwound(service["around"])
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(

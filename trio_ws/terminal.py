@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 import trio
 
 from trio_ws.client import open_websocket
+from trio_ws.codes import is_good_code
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.escaping import encodable, printable
 from trio_ws.running import print_line
@@ -98,7 +99,7 @@ class _Terminal:
             await self._hold(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
         _say(f"closed: {websocket.close_code}{reason}")
-        return 0 if websocket.close_code in GOOD_CODES else 1
+        return 0 if is_good_code(websocket.close_code, GOOD_CODES) else 1
 
     async def _hold(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""

@@ -248,8 +248,9 @@ class QueryParameters(Mapping[str, str]):
         source: the query as it travels (`a=1&b=2`), a mapping, or pairs.
     """
 
-    __slots__ = ("pairs",)
+    __slots__ = ("_values", "pairs")
 
+    _values: Mapping[str, list[str]]
     pairs: tuple[tuple[str, str], ...]
     """Every parameter as a pair of name and value, in order, those without a value too."""
 
@@ -260,26 +261,28 @@ class QueryParameters(Mapping[str, str]):
             source = source.pairs
         elif isinstance(source, Mapping):
             source = source.items()
-        object.__setattr__(self, "pairs", tuple(source))
+        pairs = tuple(source)
+        values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            values.setdefault(name, []).append(value)
+        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "_values", values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"QueryParameters are immutable: cannot set {name!r}")
 
     def __getitem__(self, name: str) -> str:
-        for key, value in reversed(self.pairs):
-            if key == name:
-                return value
-        raise KeyError(name)
+        return self._values[name][-1]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self.pairs))
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len({name for name, _ in self.pairs})
+        return len(self._values)
 
     def get_list(self, name: str) -> list[str]:
         """Return every value of `name` in order, an empty list if there is none."""
-        return [value for key, value in self.pairs if key == name]
+        return list(self._values.get(name, ()))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, QueryParameters):

@@ -15,7 +15,7 @@ from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan
 from trio_ws.app.hints import layers, underlying
 from trio_ws.app.listener import Listener
-from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
+from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
 from trio_ws.codec import ValueType, resolve_types
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
 
-__all__ = ["Call", "Route", "RouteOptions", "Target"]
+__all__ = ["Call", "Route", "RouteOptions", "Target", "first_match"]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
 """What a route is decorated onto: a view, or the callbacks of a listener."""
@@ -244,3 +244,20 @@ class Route:
         self.guard_plans()
         if self.controller is not None:
             self.construction(self.controller)
+
+
+def first_match(routes: Iterable[Route], raw_path: str) -> tuple[Route, dict[str, Any]] | None:
+    """Return the first route that a path matches, with the values of its parameters; the path is taken apart once.
+
+    Args:
+        routes: in the order in which they are asked.
+        raw_path: as it travels, percent-encoded, without the query.
+    """
+    path = segments(raw_path)
+    if path is None:
+        return None
+    for route in routes:
+        values = route.pattern.read(path)
+        if values is not None:
+            return route, values
+    return None

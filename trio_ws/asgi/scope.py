@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 from wsproto.extensions import PerMessageDeflate
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from trio_ws.request import Address
     from trio_ws.settings import Settings
 
-__all__ = ["Application", "Event", "Receive", "Scope", "Send", "check_offers", "check_origin", "read_request"]
+__all__ = [
+    "Application",
+    "Event",
+    "Receive",
+    "Scope",
+    "Send",
+    "check_offers",
+    "check_origin",
+    "read_request",
+    "root_path_of",
+]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -39,7 +49,7 @@ _SAFE: Final = "/:@!$&'()*+,;=~-._"
 
 
 def read_request(scope: Scope, settings: Settings) -> Request:
-    """Return the request that an `http` or `websocket` scope describes, its path relative to the `root_path`.
+    """Return the request that an `http` or `websocket` scope describes, its target relative to the `root_path`.
 
     Who the client is, `trusted_proxies` may say.
 
@@ -54,7 +64,7 @@ def read_request(scope: Scope, settings: Settings) -> Request:
             headers=Headers(scope["headers"]),
         )
     )
-    target = _below_root(head.target, scope)
+    root_path, target = _below_root(head.target, scope)
     query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
@@ -72,10 +82,16 @@ def read_request(scope: Scope, settings: Settings) -> Request:
         client=client,
         secure=secure,
         subprotocols=tuple(scope.get("subprotocols", ())),
+        root_path=root_path,
     )
 
 
 _FRAMING: Final = ("content-length", "transfer-encoding")
+
+
+def root_path_of(scope: Scope) -> str:
+    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root."""
+    return quote(scope.get("root_path", "").rstrip("/"), _SAFE)
 
 
 def _path(scope: Scope) -> str:
@@ -84,11 +100,14 @@ def _path(scope: Scope) -> str:
     return path
 
 
-def _below_root(path: str, scope: Scope) -> str:
-    root = quote(scope.get("root_path", "").rstrip("/"), _SAFE)
-    if root and f"{path}/".startswith(f"{root}/"):
-        return path[len(root) :] or "/"
-    return path
+def _below_root(path: str, scope: Scope) -> tuple[str, str]:
+    """Return the `root_path` and the path below it; servers and proxies differ in whether they took it off."""
+    root = root_path_of(scope)
+    segments = path.split("/")
+    depth = root.count("/") + 1
+    if root and unquote("/".join(segments[:depth])) == unquote(root):  # "%c3" and "%C3" are the same
+        return root, "/" + "/".join(segments[depth:])
+    return root, path
 
 
 def _client(scope: Scope) -> Address:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
@@ -18,6 +18,7 @@ import attrs
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError, WebSocketDisconnect
+from trio_ws.headers import Headers
 
 __all__ = ["Backoff", "BackoffSettings", "should_reconnect"]
 
@@ -107,9 +108,9 @@ def _after_refusal(rejected: ConnectionRejected, now: Callable[[], float]) -> bo
     return rejected.status in _TEMPORARY_REFUSALS or rejected.status >= 500
 
 
-def _retry_after(headers: Iterable[tuple[str, str]], now: Callable[[], float]) -> float:
+def _retry_after(headers: Headers, now: Callable[[], float]) -> float:
     """Read `Retry-After` (RFC 9110 10.2.3): seconds or a date; 0 if there is none, or one that is past."""
-    value = next((value.strip() for name, value in headers if name.lower() == "retry-after"), "")
+    value = headers.get("retry-after", "").strip()
     digits = _SECONDS.fullmatch(value)
     if digits is not None:
         seconds = float(digits[1]) if len(digits[1]) <= _MOST_DIGITS else MAX_RETRY_AFTER

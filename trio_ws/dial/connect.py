@@ -18,6 +18,7 @@ from trio_ws.dial.redirect import REDIRECTS, redirect_target
 from trio_ws.dial.stream import Progress, closed_on_error, default_context, open_tcp, open_unix, start_tls
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.protocol.offer import Accepted, ClientHandshake, Rejected
+from trio_ws.transport.sockets import abandon
 from trio_ws.url import URL
 
 __all__ = ["Dialled", "dial", "follow"]
@@ -109,7 +110,7 @@ def _redirected(target: Target, way: Way, answer: Rejected) -> Target:
 
 
 def _rejection(answer: Rejected, *, why: str = "") -> ConnectionRejected:
-    return ConnectionRejected(answer.status, answer.headers.pairs, answer.body, why=why)
+    return ConnectionRejected(answer.status, answer.headers, answer.body, why=why)
 
 
 async def _attempt(target: Target, way: Way, progress: Progress) -> Dialled | Rejected:
@@ -127,7 +128,7 @@ async def _attempt(target: Target, way: Way, progress: Progress) -> Dialled | Re
         request = handshake.request()
         answer = await _answer(stream, request, handshake)
     if isinstance(answer, Rejected):
-        await trio.aclose_forcefully(stream)
+        await abandon(stream)
         return answer
     return Dialled(stream, answer, handshake.leftover, target.url, request)
 

@@ -227,7 +227,7 @@ async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limit
     status = response.status_code
     if not 200 <= status <= 299:
         raise ConnectError("proxy", f"the proxy answered with HTTP status {status}") from ConnectionRejected(
-            status, Headers(response.headers).pairs
+            status, Headers(response.headers)
         )
     if http.trailing_data[0]:
         # The client speaks first, in TLS and in HTTP: these bytes are nobody's answer.

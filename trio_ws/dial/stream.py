@@ -17,6 +17,7 @@ import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
 from trio_ws.transport.secured import SecuredStream
+from trio_ws.transport.sockets import abandon, shut_down
 
 if TYPE_CHECKING:
     from trio_ws.protocol.offer import ClientHandshake
@@ -56,7 +57,7 @@ async def closed_on_error(stream: trio.abc.AsyncResource) -> AsyncIterator[None]
     try:
         yield
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await abandon(stream)
         raise
 
 
@@ -130,6 +131,7 @@ async def _race(hosts: list[str], name: str, port: int) -> trio.SocketStream:
 
 def _close(streams: list[trio.SocketStream]) -> None:
     for stream in streams:
+        shut_down(stream.socket)
         stream.socket.close()
 
 

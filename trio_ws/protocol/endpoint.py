@@ -30,6 +30,9 @@ PATIENCE: Final = 512
 """Control frames and fragments that are decoded in one go: some milliseconds in Python. One read of the network may
 hold a hundred times as many."""
 
+WORK_BYTES: Final = 256 * 1024
+"""Bytes that are inflated in one go: about a millisecond, whatever the size of the message."""
+
 Closer: TypeAlias = Literal["local", "peer", "network", "unknown"]
 
 _WHO: Final = {
@@ -79,6 +82,7 @@ class Endpoint:
             max_fragments=limits.max_fragments,
             inflater=deflate.inflater() if deflate else None,
             patience=PATIENCE,
+            work=WORK_BYTES,
         )
         self.encoder: Encoder = _SHARED
         """Whatever it does but `fragment`, which is the endpoint's, depends on nothing that was sent before."""

@@ -19,6 +19,8 @@ __all__ = ["TrustedProxies", "forwarded", "proxies_of"]
 TrustedProxies: TypeAlias = "tuple[IPv4Network | IPv6Network | Literal['unix'], ...]"
 """Networks whose requests are passed on by proxies that tell the truth; "unix" for all that come over a Unix socket."""
 
+MAX_PROXIES = 32
+"""Addresses that are looked at: no request passes more proxies, and a client may write thousands of trusted ones."""
 _MAX_PORT_DIGITS = 5
 _MAX_ADDRESS = 45
 """Characters of the longest IP address: an IPv6 one that ends with an IPv4 one."""
@@ -62,7 +64,7 @@ def forwarded(headers: Headers, peer: Address, secure: bool, trusted: TrustedPro
     if not trusted or not _trusts(peer, trusted):
         return peer, secure
     client = peer
-    for entry in reversed(elements(headers.get_list("x-forwarded-for"))):
+    for entry in reversed(elements(headers.get_list("x-forwarded-for"))[-MAX_PROXIES:]):
         address = _address(entry)
         if address is None:  # "unknown", or nonsense: the last one that was named is as far as we can see
             break

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import trio
 
+from trio_ws.background import open_background
 from trio_ws.client import open_websocket
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import ConnectError, HeaderSource, WebSocketDisconnect
@@ -56,7 +57,7 @@ class TestClient:
 
     Args:
         responder: an `App`, or anything else that a `Server` takes. Its `lifespan_context()`, if it has one, is entered
-            before it is served, and its `served_by(server)` is called.
+            before it is served, and its `served_by(server)` is called. What the lifespan raises is raised as it is.
         settings: of the server; None for the `settings` of the responder, or the defaults.
         timeout: seconds that each wait of the test for the server may take, then `TestTimeout` is raised; `math.inf`
             for no bound.
@@ -131,8 +132,9 @@ class TestClient:
         self._observer = observer = Observer(self._responder)
         self._listener = listener = MemoryListener()
         failure: BaseException | None = None
+        surroundings: list[BaseException] = []
         try:
-            async with nullcontext() if lifespan is None else lifespan(), trio.open_nursery() as nursery:
+            async with nullcontext() if lifespan is None else lifespan(), open_background() as nursery:
                 self._server = server = Server(observer, self._settings)
                 served_by = getattr(self._responder, "served_by", None)
                 if served_by is not None:
@@ -150,7 +152,8 @@ class TestClient:
                     server.shutdown(grace=0)
         except Exception as error:
             observer.errors.append(error)
-        self._judge(failure)
+            surroundings.append(error)
+        self._judge(failure, surroundings)
 
     async def _find_leaks(self, server: Server) -> None:
         """Wait until every connection has ended by itself, or note which tasks are in the way."""
@@ -165,9 +168,18 @@ class TestClient:
         logger.warning("%s", leaked)
         self._observer.errors.append(leaked)
 
-    def _judge(self, failure: BaseException | None) -> None:
-        """Raise the test's failure, the server's errors, or both."""
-        errors = [error for error in self.errors if self._raise_server_errors or isinstance(error, LeakedTask)]
+    def _judge(self, failure: BaseException | None, surroundings: list[BaseException]) -> None:
+        """Raise the test's failure, the server's errors, or both.
+
+        Args:
+            failure: of the test.
+            surroundings: those of the errors that no handler has raised, but the lifespan.
+        """
+        errors = [
+            error
+            for error in self.errors
+            if self._raise_server_errors or isinstance(error, LeakedTask) or error in surroundings
+        ]
         failures = list(errors)
         if failure is not None and not (errors and isinstance(failure, _CONSEQUENCES)):
             failures.insert(0, failure)
