@@ -10,8 +10,8 @@ from support.networks import REQUEST
 from trio_ws import App, ConnectionRejected, WebSocket, open_websocket
 from trio_ws.asgi import Bridge
 from trio_ws.asgi.scope import read_request
-from trio_ws.protocol.request import BadRequest
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
+from trio_ws.http.parser import BadRequest
 
 
 async def status_of(port: int, request: bytes) -> int:
