@@ -8,10 +8,10 @@ from support.handlers import echo, serve
 from support.networks import REQUEST
 
 from trio_ws import App, ConnectionRejected, WebSocket, open_websocket
-from trio_ws.asgi import Bridge
+from trio_ws.asgi import ASGIApplication
 from trio_ws.asgi.scope import read_request
 from trio_ws.connection.settings import Settings
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 
 
 async def status_of(port: int, request: bytes) -> int:
@@ -69,7 +69,7 @@ async def test_serve_websocket_takes_hosts(nursery):
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 async def test_under_an_asgi_server_another_host_gets_421(kind):
     app, seen = application()
-    bridge = Bridge(app)
+    bridge = ASGIApplication(app)
     sent = []
     scope = {
         "type": kind,
@@ -112,7 +112,7 @@ def test_under_an_asgi_server_an_absolute_target_counts(path, served):
         request = read_request({**scope, "query_string": b"q"}, settings)
         assert (request.target, request.headers["host"], request.headers["x"]) == ("/page?q", "example.org", "y")
     else:
-        with pytest.raises(BadRequest, match="421"):
+        with pytest.raises(MalformedRequest, match="421"):
             read_request(scope, settings)
 
 
