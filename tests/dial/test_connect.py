@@ -95,7 +95,9 @@ class TestAccepted:
         assert done.accepted.subprotocol == "two"
         assert done.accepted.extensions == "permessage-deflate"
 
-    @pytest.mark.parametrize("headers", [{"X-One": "1"}, Headers({"X-One": "1"}), [("X-One", "1")]])
+    @pytest.mark.parametrize(
+        "headers", [{"X-One": "1"}, Headers({"X-One": "1"}), [("X-One", "1")], [(b"X-One", b"1")], {b"X-One": b"1"}]
+    )
     async def test_headers_come_in_every_form(self, serve, headers):
         server = await serve()
         done = await dial(f"ws://localhost:{server.port}/", headers=headers)

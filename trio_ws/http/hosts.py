@@ -12,6 +12,7 @@ from trio_ws.headers import Headers
 from trio_ws.http.head import excerpt
 from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
+from trio_ws.options import list_of
 
 __all__ = ["Hosts", "check_host", "hosts_of"]
 
@@ -55,9 +56,7 @@ def hosts_of(value: Iterable[str] | None) -> Hosts:
     """
     if value is None:
         return None
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"hosts takes a list of hosts: write hosts=[{value!r}]")
-    hosts = tuple(map(_read, value))
+    hosts = tuple(map(_read, list_of("hosts", value, "hosts")))
     if not hosts:
         raise ValueError("hosts=[] would refuse every request: list the names that the server is reached by")
     return hosts
