@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
 import trio
 
-from trio_ws.app.parameters.annotations import underlying
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
+from trio_ws.runtime.threads import underlying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -215,11 +215,11 @@ class BlockingWebSocket:
 
     # --- ending --------------------------------------------------------------------------------------------------
 
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection."""
         self._run(self._websocket.close, code, reason)
 
-    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open."""
         self._run(self._websocket.ensure_closed, code, reason)
 
@@ -323,7 +323,9 @@ def in_thread(
         return partial(function, *swapped, **named)
 
     async def run(*args: Any, **kwargs: Any) -> Any:
-        return await trio.to_thread.run_sync(filled(*args, **kwargs), limiter=limiter)
+        call = filled(*args, **kwargs)
+        (result,) = await trio.to_thread.run_sync(lambda: (call(),), limiter=limiter)  # of any kind, also to be awaited
+        return await result if inspect.isawaitable(result) else result
 
     def run_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         return _in_steps(filled(*args, **kwargs)(), limiter)

@@ -10,7 +10,17 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from trio_ws.errors import InvalidMessage, UnexpectedMessage
 
-__all__ = ["MAX_DEPTH", "Payload", "ValueType", "decoder_of", "encoder_of", "from_json", "resolve_types", "to_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "Payload",
+    "ValueType",
+    "decoder_of",
+    "encoder_of",
+    "from_json",
+    "may_exceed",
+    "resolve_types",
+    "to_json",
+]
 
 ValueType: TypeAlias = Literal["json", "text", "bytes"]
 Payload: TypeAlias = str | bytes | bytearray | memoryview
@@ -79,12 +89,16 @@ def too_deep(bound: int) -> str:
 
 def exceeds_depth(text: str, value: Any, bound: int) -> bool:
     """Return whether JSON is nested deeper than `bound` levels, from its text and its value."""
-    return _may_exceed(text, bound) and _exceeds(value, bound)
+    return may_exceed(text, bound) and _exceeds(value, bound)
 
 
-def _may_exceed(text: str, bound: int) -> bool:
-    """Return False if the text is too short, or has too few brackets, to be nested deeper."""
-    return len(text) > 2 * bound and text.count("[") + text.count("{") > bound
+def may_exceed(message: str | bytes, bound: int = MAX_DEPTH) -> bool:
+    """Return False if JSON is too short, or has too few brackets, to be nested deeper."""
+    if len(message) <= 2 * bound:
+        return False
+    if isinstance(message, bytes):
+        return message.count(b"[") + message.count(b"{") > bound
+    return message.count("[") + message.count("{") > bound
 
 
 def _exceeds(value: Any, bound: int) -> bool:
