@@ -89,6 +89,12 @@ class Endpoint(ClosingMachine):
         """Note the end of the network connection."""
         self.move(CloseEvent.NETWORK_ENDS)
 
+    def release(self) -> None:
+        """Free what earlier messages left: a handler may keep its connection for long after the end."""
+        self.decoder.release()
+        if self.encoder is not _SHARED:
+            self.encoder.release()
+
     def answer(self, item: Ping | CloseConnection | ViolationEvent) -> bytes:
         """Take a control frame or a violation of the protocol; return the bytes that answer it, maybe none."""
         match item:
