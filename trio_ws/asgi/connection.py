@@ -14,8 +14,7 @@ import trio
 from trio_ws.asgi.closing import ASGIClosing
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import end_for
-from trio_ws.connection.inbox import Inbox
-from trio_ws.connection.writer import STEP_BYTES, YIELD_EVERY
+from trio_ws.connection.inbox import STEP_BYTES, YIELD_EVERY, Inbox
 from trio_ws.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ class ASGIConnection(ASGIClosing):
         self._life_timer = timers.after(timeouts.max_lifetime, self._grow_old)
         writer.high_water = limits.outbox_bytes
         writer.on_moved = self._writer_moved
+        self.reader = self.writer = self.closing = self
 
     # --- what arrives --------------------------------------------------------------------------------------------
 
@@ -118,8 +118,8 @@ class ASGIConnection(ASGIClosing):
         assert isinstance(item, (str, bytes))  # parts of messages are never put in
         if self._paused and not self._inbox.items:
             self._resume()
-        if self._notified and self.watcher is not None:
-            self.watcher.reading()
+        if self._notified and self.observer is not None:
+            self.observer.on_read_after_end()
         return item
 
     def _resume(self) -> None:
@@ -212,7 +212,7 @@ class ASGIConnection(ASGIClosing):
         self._message_time = trio.current_time()
         self._watch_writer()
 
-    def worked(self, size: int) -> None:
+    def count_work(self, size: int) -> None:
         """Count `size` bytes of work that was done for the peer within the current task's step."""
         self._streak += size * YIELD_EVERY // STEP_BYTES
 

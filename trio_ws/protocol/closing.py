@@ -86,9 +86,7 @@ _FINISH: Final = (CloseAction.DISCONNECT_WHEN_DONE, CloseAction.AWAIT_END, *_DIS
 
 TRANSITIONS: Final[dict[State, dict[CloseEvent, Transition]]] = {
     State.OPEN: {
-        CloseEvent.WE_CLOSE: _transition(
-            State.CLOSING, CloseAction.SEND_CLOSE, CloseAction.AWAIT_ANSWER, *_DISCARDED
-        ),
+        CloseEvent.WE_CLOSE: _transition(State.CLOSING, CloseAction.SEND_CLOSE, CloseAction.AWAIT_ANSWER, *_DISCARDED),
         CloseEvent.WE_CLOSE_AFTER_EOF: _transition(State.DISCARDING, CloseAction.AWAIT_ANSWER, *_DISCARDED),
         CloseEvent.WE_FAIL: _transition(State.FAILED, CloseAction.SEND_CLOSE, *_FAIL),
         CloseEvent.PEER_CLOSES: _transition(State.CLOSED, CloseAction.SEND_CLOSE, *_FINISH),
