@@ -95,7 +95,7 @@ def in_pieces(text: str) -> Generator[None, None, Any]:
 
 
 class _Reader:
-    """Reads the elements of one array or object after the other.
+    """A reader of the elements of arrays and objects, one after the other.
 
     Args:
         text: all of it.

@@ -378,7 +378,7 @@ class MessageWriter:
 
 
 class TransportProgress:
-    """What the peer takes of the data that was written to a transport.
+    """The measure of what the peer takes from a transport.
 
     Args:
         transport: leads to the peer.
