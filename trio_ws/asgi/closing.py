@@ -47,7 +47,7 @@ class ASGIClosing(Channel):
         self.reads: bool = False
         self._pump = pump
         self._writer = writer
-        self._inbox = inbox
+        self.inbox = inbox
         self._timeouts = timeouts
         self._timers = timers
         self._info: CloseInfo | None = None
@@ -76,7 +76,7 @@ class ASGIClosing(Channel):
     @property
     def pending(self) -> bool:
         """True if messages wait to be received."""
-        return bool(self._inbox.items)
+        return bool(self.inbox.items)
 
     # --- we end it -----------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class ASGIClosing(Channel):
     def _wake(self) -> bool:
         """Wake everyone who waits; return whether there was someone."""
         changed = bool(self._changed)
-        inbox = self._inbox.wake()
+        inbox = self.inbox.wake()
         writer = self._writer.wake()
         self._wake_changed()
         return inbox or writer or changed

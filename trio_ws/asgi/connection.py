@@ -72,7 +72,7 @@ class ASGIConnection(ASGIClosing):
     @property
     def wants_messages(self) -> bool:
         """Whether the next message is taken in: not while too many wait, always once they are dropped."""
-        if self._inbox.full and self.open:
+        if self.inbox.full and self.open:
             self._paused = True
         return not self._paused
 
@@ -86,12 +86,12 @@ class ASGIConnection(ASGIClosing):
             return
         self.received += 1
         self._message_time = trio.current_time()
-        self._inbox.put(content, size)
+        self.inbox.put(content, size)
 
     @property
     def inbox_messages(self) -> int:
         """Messages that wait, for statistics."""
-        return len(self._inbox.items)
+        return len(self.inbox.items)
 
     @property
     def outbox_bytes(self) -> int:
@@ -101,7 +101,7 @@ class ASGIConnection(ASGIClosing):
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise what says that there will be none."""
         self.reads = True
-        inbox = self._inbox
+        inbox = self.inbox
         while True:
             if inbox.items:
                 await self._step()
@@ -114,9 +114,9 @@ class ASGIConnection(ASGIClosing):
                 await inbox.wait()
 
     def _take(self) -> str | bytes:
-        item = self._inbox.take()
+        item = self.inbox.take()
         assert isinstance(item, (str, bytes))  # parts of messages are never put in
-        if self._paused and not self._inbox.items:
+        if self._paused and not self.inbox.items:
             self._resume()
         if self._notified and self.observer is not None:
             self.observer.on_read_after_end()

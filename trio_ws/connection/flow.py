@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from trio_ws.transport.progress import LOOKS
+from trio_ws.transport.progress import LOOKS, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timer, Timers
+    from trio_ws.transport.base import Transport
 
-__all__ = ["FlowControl", "ProgressMeter", "SendBuffer", "SendingPart"]
+__all__ = ["FlowControl", "ProgressMeter", "SendBuffer", "SendingPart", "TransportProgress"]
 
 
 class SendBuffer(Protocol):
@@ -177,3 +178,26 @@ class FlowControl:
             self._timer = self._timers.after(min(left, self._send_timeout / LOOKS), self.check)
         else:
             self._sender.on_stalled()
+
+
+class TransportProgress:
+    """The measure of what the peer takes from a transport.
+
+    Args:
+        transport: leads to the peer.
+    """
+
+    __slots__ = ("_progress", "_transport")
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._progress = Progress()
+
+    def look(self, now: float) -> float:
+        """Measure at the time `now`; return the time of the last progress, or of the creation before that."""
+        self._progress.look(self._transport, now)
+        return self._progress.time
+
+    def refresh(self) -> None:
+        """Read and write what is possible without waiting, so that the last measurement is exact."""
+        self._transport.look()

@@ -102,7 +102,7 @@ class _Reader:
         begin: where the outermost bracket is.
 
     Attributes:
-        container: what is being read; at the end the value.
+        container: the container that is being read; at the end the value.
         done: whether the outermost container is complete.
         work: characters that were looked at since the last pause.
     """

@@ -9,13 +9,12 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.flow import FlowControl
+from trio_ws.connection.flow import FlowControl, TransportProgress
 from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.connection.pings import Pings
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
-from trio_ws.transport.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -375,26 +374,3 @@ class MessageWriter:
             return False
         self._transport.write(self._endpoint.encoder.ping(b"keepalive"))
         return True
-
-
-class TransportProgress:
-    """The measure of what the peer takes from a transport.
-
-    Args:
-        transport: leads to the peer.
-    """
-
-    __slots__ = ("_progress", "_transport")
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._progress = Progress()
-
-    def look(self, now: float) -> float:
-        """Measure at the time `now`; return the time of the last progress, or of the creation before that."""
-        self._progress.look(self._transport, now)
-        return self._progress.time
-
-    def refresh(self) -> None:
-        """Read and write what is possible without waiting, so that the last measurement is exact."""
-        self._transport.look()

@@ -145,7 +145,7 @@ class ClosingMachine:
     """The state of one closing handshake.
 
     Attributes:
-        state: what may still be sent and received.
+        state: the present state.
         close_info: how the connection ended; None while it is OPEN or DISCARDING.
     """
 

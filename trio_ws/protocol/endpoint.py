@@ -41,7 +41,7 @@ class Endpoint(ClosingMachine):
     Args:
         client: True on the side that dialled: it masks what it sends.
         limits: of one received message.
-        deflate: what the handshake agreed about permessage-deflate, None for no compression.
+        deflate: the negotiated compression, None for none.
     """
 
     __slots__ = ("decoder", "encoder")

@@ -12,7 +12,7 @@ __all__ = ["CloseEvent", "State"]
 
 
 class State(Enum):
-    """What a connection may still send and receive."""
+    """The phase of a connection: it decides on sending and receiving."""
 
     OPEN = auto()
     """Both sides may send messages."""
