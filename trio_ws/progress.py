@@ -59,17 +59,19 @@ class Linger:
 
     Args:
         total: seconds in which it must have taken everything.
-        stall: seconds for which it may stop at most; within that, as long as it was seen to take something, and no less
-            than it has to answer.
+        stall: seconds for which it may stop once it was seen to take something, and no less than it has to answer. One
+            that was never seen to has no longer than that.
+        seen: the peer was seen to take something lately.
         draining: the connection ends because its server does.
     """
 
-    __slots__ = ("_answer", "_began", "_born", "_progress", "_stall", "_until", "draining")
+    __slots__ = ("_answer", "_began", "_progress", "_stall", "_until", "draining")
 
-    def __init__(self, total: float, stall: float, *, draining: bool = False) -> None:
+    def __init__(self, total: float, stall: float, *, seen: bool = False, draining: bool = False) -> None:
         self.draining: bool = draining
         self._progress = Progress()
-        self._born = self._began = self._progress.time
+        self._progress.seen = seen
+        self._began = self._progress.time
         self._stall = stall
         self._answer = 0.0
         self._until = self._began + total
@@ -103,7 +105,7 @@ class Linger:
         progress = self._progress
         pending = progress.look(way, now).pending
         if pending:
-            patience = max(min(progress.time - self._born, self._stall), self._answer)
+            patience = max(self._stall, self._answer) if progress.seen else self._answer
             due = max(min(progress.time + patience, self._until), self._began + self._answer)
         else:
             due = progress.time + self._answer

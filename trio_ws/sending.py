@@ -6,7 +6,6 @@ It is the middle of `Connection`: how it ends is in `closing`, what arrives is i
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -283,14 +282,16 @@ class Sending(Closing):
         """While the outbox is full, look whether the peer takes something within each `send_timeout`."""
         if self._transport.outbox.full and self._send_timer is None:
             # The first look is soon, since what the peer took before it does not count.
-            self._look_later(self._timeouts.send_timeout / LOOKS**2, Progress())
+            self._taking = Progress()
+            self._look_later(self._timeouts.send_timeout / LOOKS**2)
 
-    def _look_later(self, seconds: float, progress: Progress) -> None:
-        self._send_timer = self._timers.after(seconds, partial(self._look_at_outbox, progress))
+    def _look_later(self, seconds: float) -> None:
+        self._send_timer = self._timers.after(seconds, self._look_at_outbox)
 
-    def _look_at_outbox(self, progress: Progress) -> None:
+    def _look_at_outbox(self) -> None:
         self._send_timer = None
-        if not self._transport.outbox.full:
+        progress = self._taking
+        if progress is None or not self._transport.outbox.full:
             return
         now = trio.current_time()
         progress.look(self._transport, now)
@@ -302,7 +303,7 @@ class Sending(Closing):
             progress.look(self._transport, now)
             left = progress.time + self._timeouts.send_timeout - now
         if left > 0:
-            self._look_later(min(left, self._timeouts.send_timeout / LOOKS), progress)
+            self._look_later(min(left, self._timeouts.send_timeout / LOOKS))
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 
