@@ -289,8 +289,8 @@ class Closing(Channel):
             self._close_timer.cancel()
         if self._linger is None:
             times, taking = self._timeouts, self._taking
-            seen = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
-            self._linger = Linger(times.delivery_timeout, times.send_timeout, seen=seen)
+            known = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
+            self._linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
         self._close_timer = self._timers.after(self._linger.restart(seconds), self._look_at_peer)
 
     def _look_at_peer(self) -> None:
