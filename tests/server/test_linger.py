@@ -7,8 +7,8 @@ from support.transports import FakeTransport
 from trio.testing import MockClock
 
 from trio_ws import Limits
-from trio_ws.opening import Opening
-from trio_ws.transport.sockets import Uptake
+from trio_ws.server.handshake import Opening
+from trio_ws.transport.socket_options import Uptake
 
 
 class Dripping(FakeTransport):
