@@ -7,7 +7,7 @@ from support.transports import FakeTransport
 from trio.testing import MockClock
 
 from trio_ws import Limits
-from trio_ws.server.handshake import Opening
+from trio_ws.server.handshake import ServerHandshake
 from trio_ws.transport.socket_options import Uptake
 
 
@@ -19,7 +19,7 @@ class Dripping(FakeTransport):
 
 
 async def test_client_that_reads_for_ever_is_bounded(autojump_clock: MockClock) -> None:
-    opening, transport = Opening(Limits()), Dripping(1024)
+    opening, transport = ServerHandshake(Limits()), Dripping(1024)
     transport.receiver = opening
     opening.refuse(transport, bytes(100_000))
     began = trio.current_time()
