@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket, open_websocket, serve_websocket
 from trio_ws.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
+from trio_ws.transport.secured import Secured
 
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
 CROWD = 300
@@ -173,6 +175,38 @@ async def test_a_refused_client_that_never_ends_its_handshake_is_dropped_too(pol
     limits = Limits(max_connections=1)
     async with serving(ssl_context=contexts()[0], poller=poller, limits=limits) as server, AsyncExitStack() as stack:
         await silent_crowd(stack, server.port, 5)
+        clock.jump(TIMES.open_timeout + 0.01)
+        await settle()
+        assert server.statistics().connections == 0
+
+
+@pytest.mark.parametrize("words", [b"", b"\x16\x03\x01"], ids=["nothing", "half a greeting"])
+async def test_a_crowd_of_endless_tls_handshakes_is_dropped(words, poller, clock) -> None:
+    """They are more than the handshakes that one turn of the poller does, and nothing wakes the poller again."""
+    async with AsyncExitStack() as stack, serving(ssl_context=contexts()[0], poller=poller) as server:
+        for _ in range(30):
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
+            if words:
+                await stream.send_all(words)
+        await settle()
+        assert server.statistics().connections == 30
+        clock.jump(TIMES.open_timeout + 0.01)
+        await settle()
+        assert server.statistics().connections == 0
+
+
+async def test_a_tls_handshake_is_dropped_wherever_it_stalls(poller, clock) -> None:
+    client = Secured(contexts()[1], "localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    greeting = client.outgoing.read()
+    cuts = [*range(12), *range(12, len(greeting), 16), len(greeting) - 1, len(greeting)]
+    async with AsyncExitStack() as stack, serving(ssl_context=contexts()[0], poller=poller) as server:
+        for cut in cuts:
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
+            await stream.send_all(greeting[:cut])
+        await settle()
+        assert server.statistics().connections == len(cuts)
         clock.jump(TIMES.open_timeout + 0.01)
         await settle()
         assert server.statistics().connections == 0
