@@ -26,7 +26,7 @@ from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
 from trio_ws.serving import Listener, bind
 from trio_ws.settings import Origins, Settings
-from trio_ws.unwinding import unwound
+from trio_ws.unwinding import LifespanOwner, unwound
 
 if TYPE_CHECKING:
     import ssl
@@ -285,8 +285,9 @@ class App(Router):
         async with self._rooms.running(), trio.open_nursery() as nursery:
             self._nursery = nursery
             self._limiter = trio.CapacityLimiter(self.max_threads)
+            owner = LifespanOwner(nursery, self.settings.timeouts.cleanup_timeout)
             try:
-                async with self.everyone.hearing(), unwound(lifespan, self.settings.timeouts.cleanup_timeout):
+                async with self.everyone.hearing(), unwound(lifespan, owner, patient=True):
                     yield
             finally:
                 self._nursery = self._limiter = self._server = None
