@@ -210,3 +210,17 @@ async def test_a_tls_handshake_is_dropped_wherever_it_stalls(poller, clock) -> N
         clock.jump(TIMES.open_timeout + 0.01)
         await settle()
         assert server.statistics().connections == 0
+
+
+async def test_two_servers_of_one_process_share_its_descriptors(poller, clock, monkeypatch) -> None:
+    """Each could hold nearly as many as there are when it began."""
+    room = 120
+    limit = descriptors() + SPARE_DESCRIPTORS + room
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    async with AsyncExitStack() as stack, serving(poller=poller) as one, serving(poller=poller) as other:
+        for _ in range(room):
+            await silent_crowd(stack, one.port, 1)
+            await silent_crowd(stack, other.port, 1)
+        statistics = one.statistics(), other.statistics()
+        assert sum(each.connections for each in statistics) <= room
+        assert all(each.refused for each in statistics)
