@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from contextlib import AsyncExitStack
@@ -14,7 +15,8 @@ from support.tls import contexts
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from contracts.rig import request
-from trio_ws import App, Timeouts, WebSocket
+from contracts.test_punctuality import answer_to
+from trio_ws import App, ConnectTimeout, Timeouts, WebSocket, open_websocket
 from trio_ws.transport.secured import Secured
 
 HELD = 100.0
@@ -171,3 +173,64 @@ async def test_a_tls_handshake_goes_on_after_each_hold(crowd, poller, clock) -> 
             assert await client.status() == b"HTTP/1.1 101"
         clock.autojump_threshold = 0
         nursery.cancel_scope.cancel()
+
+
+async def test_a_clients_tls_handshake_goes_on_after_a_hold(poller, clock) -> None:
+    """The server's part of it is there in time; what follows can only come later."""
+    for _ in range(ROUNDS):
+        opened = trio.Event()
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with trio.open_nursery() as nursery, listener:
+            url = f"wss://localhost:{listener.socket.getsockname()[1]}/"
+
+            async def connect(url: str = url, opened: trio.Event = opened) -> None:
+                context = contexts()[1]
+                async with open_websocket(
+                    url, timeouts=TIMES, poller=poller, ssl_context=context, caught_close_codes=all
+                ):
+                    opened.set()
+
+            nursery.start_soon(connect)
+            stream = await listener.accept()
+            server = Client(stream, tls=False)
+            server.secured = Secured(contexts()[0])
+            await server.take()
+            assert not server.shake()
+            clock.jump(HELD)
+            await settle()
+            await server.take()
+            assert server.shake()
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                try:
+                    head += server.secured.tls.read()
+                except ssl.SSLWantReadError:
+                    await server.take()
+            server.ask(answer_to(head))
+            await settle()
+            assert opened.is_set()
+            await trio.aclose_forcefully(stream)
+            clock.autojump_threshold = 0
+        clock.autojump_threshold = math.inf
+
+
+async def test_a_server_that_is_silent_after_a_hold_is_given_up(poller, clock) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        failures: list[ConnectTimeout] = []
+
+        async def connect() -> None:
+            try:
+                async with open_websocket(f"ws://localhost:{listener.socket.getsockname()[1]}/", timeouts=TIMES):
+                    pass
+            except ConnectTimeout as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connect)
+            stream = await listener.accept()
+            await settle()
+            clock.jump(TIMES.open_timeout + 0.01)
+            await settle()
+            assert [error.phase for error in failures] == ["handshake"]
+            await stream.aclose()

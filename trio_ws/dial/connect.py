@@ -10,12 +10,14 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 import attrs
 import trio
 
 from trio_ws.config import Limits
+from trio_ws.dial.deadline import within
 from trio_ws.dial.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.dial.redirect import REDIRECTS, redirect_target, without_credentials
 from trio_ws.dial.stream import Progress, closed_on_error, default_context, open_tcp, open_unix, start_tls
@@ -142,8 +144,9 @@ async def dial(
     )
     _check(target, way, open_timeout)
     progress = Progress()
-    with trio.move_on_after(open_timeout):
-        return await _follow(target, way, progress)
+    dialled = await within(open_timeout, progress, partial(_follow, target, way, progress))
+    if dialled is not None:
+        return dialled
     raise ConnectTimeout(progress.phase, f"no connection to {target.url} within {open_timeout:g} seconds")
 
 

@@ -27,13 +27,23 @@ class Progress:
     """Where an attempt to connect is, so that a timeout can say so.
 
     Attributes:
-        phase: what is being done right now.
+        step_time: when the last phase began, on Trio's clock.
     """
 
-    __slots__ = ("phase",)
+    __slots__ = ("_phase", "step_time")
 
     def __init__(self) -> None:
-        self.phase: ConnectPhase = "url"
+        self.phase = "url"
+
+    @property
+    def phase(self) -> ConnectPhase:
+        """What is being done right now."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: ConnectPhase) -> None:
+        self._phase: ConnectPhase = phase
+        self.step_time: float = trio.current_time()
 
 
 @asynccontextmanager
