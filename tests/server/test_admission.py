@@ -212,15 +212,48 @@ async def test_a_tls_handshake_is_dropped_wherever_it_stalls(poller, clock) -> N
         assert server.statistics().connections == 0
 
 
-async def test_two_servers_of_one_process_share_its_descriptors(poller, clock, monkeypatch) -> None:
-    """Each could hold nearly as many as there are when it began."""
-    room = 120
-    limit = descriptors() + SPARE_DESCRIPTORS + room
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
-    async with AsyncExitStack() as stack, serving(poller=poller) as one, serving(poller=poller) as other:
-        for _ in range(room):
-            await silent_crowd(stack, one.port, 1)
-            await silent_crowd(stack, other.port, 1)
-        statistics = one.statistics(), other.statistics()
-        assert sum(each.connections for each in statistics) <= room
-        assert all(each.refused for each in statistics)
+def test_two_servers_of_one_process_share_its_descriptors(monkeypatch) -> None:
+    """Each could hold all that are there when it begins; a new descriptor has the lowest number that is free."""
+    limit, in_use = 256, 10
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr("trio_ws.admission._descriptors_in_use", lambda: in_use)
+    servers = Admission(Limits()), Admission(Limits())
+    held = [0, 0]
+
+    class Silent:
+        def drop(self) -> bool:
+            return False  # its descriptor is free later
+
+    for _ in range(limit):
+        for index, admission in enumerate(servers):
+            descriptor = in_use + sum(held)
+            if not admission.full("host", descriptor):
+                admission.admit("host")
+            elif admission.can_refuse(descriptor):
+                admission.refuse(Silent())
+            else:
+                continue
+            held[index] += 1
+    assert sum(held) == limit - in_use - SPARE_DESCRIPTORS
+    assert min(held) > 50
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_connection_on_a_spare_descriptor_is_closed(tls, poller, clock) -> None:
+    """The application has opened all the others."""
+    options: dict[str, Any] = {"ssl_context": contexts()[0]} if tls else {}
+    async with serving(poller=poller, **options) as server:
+        server._admission._ceiling = 0
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            assert await stream.receive_some(1) == b""
+        assert server.statistics().refused == 1
+
+
+async def test_a_stream_on_a_spare_descriptor_is_closed(clock) -> None:
+    """The same with a listener of Trio's."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with serving(listeners=[listener]) as server:
+        server._admission._ceiling = 0
+        async with await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as stream:
+            assert await stream.receive_some(1) == b""
+        assert server.statistics().refused == 1
