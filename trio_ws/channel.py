@@ -120,6 +120,13 @@ class Channel(ABC):
         """Return the next part of a message and whether it is the last; `first` begins a new message."""
 
     @abstractmethod
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step.
+
+        With the messages that were received and sent it decides when `receive` and `send` let other tasks run.
+        """
+
+    @abstractmethod
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message; raise `WebSocketDisconnect` if the connection has ended."""
 
@@ -146,6 +153,10 @@ class Channel(ABC):
         """
 
     @abstractmethod
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room: what it offers now is enough."""
+
+    @abstractmethod
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
 
@@ -168,6 +179,13 @@ class Channel(ABC):
     @abstractmethod
     def abort(self, code: int, reason: str) -> None:
         """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
+
+    @abstractmethod
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
 
     @abstractmethod
     async def wait_ended(self) -> None:

@@ -56,6 +56,7 @@ class Server:
 
     Raises:
         RuntimeError: the poller is demanded where there is none.
+        TypeError: an argument is of another kind.
         ValueError: the TLS context is one for clients.
     """
 
@@ -71,6 +72,12 @@ class Server:
         poller: bool | None = None,
         strict: bool = False,
     ) -> None:
+        if not isinstance(settings, Settings | None):
+            raise TypeError(f"settings takes Settings(...), not {settings!r}")
+        if not isinstance(ssl_context, ssl.SSLContext | None):
+            raise TypeError(f"ssl_context takes a context of ssl.create_default_context(), not {ssl_context!r}")
+        if not isinstance(poller, bool | None):
+            raise TypeError(f"poller takes True, False or None, not {poller!r}")
         self._responder = responder
         self._settings = settings or Settings()
         self._ssl_context = ssl_context

@@ -11,6 +11,7 @@ import trio
 from trio_ws import codec, events
 from trio_ws.codes import CloseCode, check_close, is_good_code
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
+from trio_ws.gradual import read_json
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
 from trio_ws.parts import MessageStream
@@ -141,7 +142,8 @@ class WebSocket(Handshake):
         return channel.receive() if self._decode is None else self._decoded(channel.receive(), self._decode)
 
     async def _decoded(self, coming: Coroutine[Any, Any, str | bytes], decode: Callable[[str | bytes], Any]) -> Any:
-        return decode(await coming)
+        message = await coming
+        return decode(message) if decode is not codec.from_json else await read_json(message, self._open_channel())
 
     async def receive_text(self) -> str:
         """Return the next message, which must be text. It raises what `receive` does."""
@@ -153,7 +155,8 @@ class WebSocket(Handshake):
 
     async def receive_json(self) -> Any:
         """Return the value of the next message, which must be JSON, text or binary. It raises what `receive` does."""
-        return codec.from_json(await self._open_channel().receive())
+        channel = self._open_channel()
+        return await read_json(await channel.receive(), channel)
 
     async def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close as one close message, then None. It follows Cello.
@@ -325,7 +328,8 @@ class WebSocket(Handshake):
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the connection, and wait for the peer's answer at most `close_timeout` (RFC 6455 7.1.2).
 
-        After the peer's end it does nothing, whatever the code.
+        The wait begins anew while the peer still takes what was sent before; `delivery_timeout` bounds it in all. After
+        the peer's end it does nothing, whatever the code.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.

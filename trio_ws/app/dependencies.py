@@ -154,7 +154,7 @@ class Resolver:
                 values = request.headers.get_list(key)
                 return values if many else values[:1]
             case Source.COOKIE:
-                cookies = request.cookies
+                cookies = request.parsed_cookies
                 return [cookies[key]] if key in cookies else []
             case _:
                 found = request.path_parameters

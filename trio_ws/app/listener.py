@@ -16,8 +16,9 @@ import trio
 
 from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
-from trio_ws.codec import as_bytes, as_text, from_json
+from trio_ws.codec import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
+from trio_ws.gradual import read_json
 from trio_ws.unwinding import use_and_close
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbac
         channel.watcher.reading()  # it has a callback's time, also if the peer left before it began
     try:
         try:
-            body = _decode(message, callbacks)
+            body = await _decode(channel, message, callbacks)
         except ParameterError as error:
             await _answer_invalid(websocket, message, error, callbacks, send)
         else:
@@ -219,7 +220,7 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbac
         channel.callbacks -= 1
 
 
-def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
+async def _decode(channel: Channel, message: str | bytes, callbacks: Callbacks) -> Any:
     match callbacks.options.encoding:
         case "text":
             body: Any = as_text(message)
@@ -227,7 +228,7 @@ def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
             body = as_bytes(message)
         case "json":
             try:
-                body = from_json(message)
+                body = await read_json(message, channel)
             except InvalidMessage as error:
                 raise ParameterError([Problem((), "json_invalid", str(error))]) from None
         case other:

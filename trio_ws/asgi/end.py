@@ -107,6 +107,10 @@ class End(Channel):
             self.retire(code, reason)
             self._hang_up()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up; the server has `close_timeout` to take the close frame."""
+        self.retire(code, reason)
+
     async def wait_ended(self) -> None:
         """Be a checkpoint: after `begin_close`, `close_info` says at once how the connection ended."""
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from trio_ws.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
+from trio_ws.transport.sockets import Uptake, uptake_of
 
 if TYPE_CHECKING:
     import trio
@@ -127,6 +128,10 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the network connection now, dropping what was not sent. The receiver hears nothing more."""
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was written. It may ask the kernel: not for each message."""
+        return uptake_of(None, self.outbox.size, self.outbox.written)
 
     def give_up(self) -> None:
         """Log the error that is being handled, and end this one connection as if the network had ended.

@@ -10,6 +10,7 @@ import trio
 from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.sockets import Uptake, shut_down, uptake_of
 
 if TYPE_CHECKING:
     from trio_ws.log import ConnectionLog
@@ -214,6 +215,13 @@ class PollerTransport(Transport):
             except OSError:
                 self._write_broken = True
 
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was written."""
+        outbox = self.outbox
+        if self._write_broken:
+            return Uptake((outbox.written, 0), 0, pending=False)
+        return uptake_of(self._sock, outbox.size, outbox.written)
+
     # --- reading -------------------------------------------------------------------------------------------------
 
     def ready(self, matter: int, now: float) -> None:
@@ -321,6 +329,7 @@ class PollerTransport(Transport):
             return
         self._unwatch()
         sock, self._sock = self._sock, None
+        shut_down(sock)
         sock.close()
         self.outbox.close()
         self.receiver = NOBODY

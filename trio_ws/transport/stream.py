@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 import select
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
+from trio_ws.transport.sockets import Uptake, shut_down, socket_below, uptake_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from trio_ws.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
@@ -180,6 +182,13 @@ class StreamTransport(Transport):
             self.receiver.outbox_moved()
             self._reader.unpark_all()
 
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was written."""
+        outbox = self.outbox
+        if self._write_broken or self._stopped.is_set():
+            return Uptake((outbox.written, 0), 0, pending=False)
+        return uptake_of(socket_below(self._stream), outbox.size, outbox.written)
+
     async def _send_eof(self) -> None:
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
         stream = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
@@ -236,7 +245,7 @@ class StreamTransport(Transport):
 
     async def _close_stream(self) -> None:
         """Close the stream, with TLS's close_notify if the peer still reads."""
-        with trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
+        with _end_seen(self._stream), trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
             try:
                 await self._stream.aclose()
             except _GONE:
@@ -270,13 +279,30 @@ class _Noting(trio.abc.Stream):
         await self._stream.aclose()
 
 
+@contextmanager
+def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
+    """Let the peer see the end of a stream that the block closes, also if a forked process has its socket, too.
+
+    TLS says goodbye when it is closed, and closes the socket itself: what is shut down afterwards is a duplicate.
+    """
+    sock = socket_below(stream)
+    try:
+        ours = None if sock is None or sock.fileno() < 0 else sock.dup()
+    except OSError:
+        ours = None  # descriptors are used up
+    if ours is None:
+        yield
+        return
+    try:
+        yield
+    finally:
+        shut_down(ours)
+        ours.close()
+
+
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     """Return the socket at the bottom of `stream` if the platform can say whether its peer has left."""
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    if isinstance(stream, trio.SocketStream) and _RDHUP:
-        return stream.socket
-    return None
+    return socket_below(stream) if _RDHUP else None
 
 
 def _has_departed(sock: trio.socket.SocketType) -> bool:
