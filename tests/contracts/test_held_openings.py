@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from contracts.rig import request
 from contracts.test_punctuality import answer_to
 from trio_ws import App, ConnectTimeout, Timeouts, WebSocket, open_websocket
-from trio_ws.transport.secured import Secured
+from trio_ws.transport.tls_session import Secured
 
 HELD = 100.0
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)

@@ -9,7 +9,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trio_ws.dial.stream import Progress
+    from trio_ws.client.streams import Progress
 
 __all__ = ["within"]
 
