@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from contracts.rig import request
 from contracts.test_punctuality import answer_to
 from trio_ws import App, ConnectTimeout, Timeouts, WebSocket, open_websocket
-from trio_ws.transport.tls_session import Secured
+from trio_ws.transport.tls_session import TLSSession
 
 HELD = 100.0
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, stream: trio.SocketStream, *, tls: bool) -> None:
         self.stream = stream
-        self.secured = Secured(contexts()[1], "localhost") if tls else None
+        self.secured = TLSSession(contexts()[1], "localhost") if tls else None
 
     def push(self, data: bytes) -> None:
         raw = socket.socket(fileno=self.stream.socket.fileno())
@@ -193,7 +193,7 @@ async def test_a_clients_tls_handshake_goes_on_after_a_hold(poller, clock) -> No
             nursery.start_soon(connect)
             stream = await listener.accept()
             server = Client(stream, tls=False)
-            server.secured = Secured(contexts()[0])
+            server.secured = TLSSession(contexts()[0])
             await server.take()
             assert not server.shake()
             clock.jump(HELD)

@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket, open_websocket, serve_websocket
 from trio_ws.server.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
-from trio_ws.transport.tls_session import Secured
+from trio_ws.transport.tls_session import TLSSession
 
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
 CROWD = 300
@@ -196,7 +196,7 @@ async def test_a_crowd_of_endless_tls_handshakes_is_dropped(words, poller, clock
 
 
 async def test_a_tls_handshake_is_dropped_wherever_it_stalls(poller, clock) -> None:
-    client = Secured(contexts()[1], "localhost")
+    client = TLSSession(contexts()[1], "localhost")
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.do_handshake()
     greeting = client.outgoing.read()
