@@ -1,7 +1,7 @@
 """Chaos: processes that publish and listen while Redis and the lines to it fail at random, and what must hold of it.
 
 Of one publisher everything is heard in order and once; what was acknowledged is heard, or a gap is told where it is
-missing; what failed for certain is heard by nobody; an id with which one has recovered leaves nothing out.
+missing; what failed for certain is not heard; an id with which one has recovered leaves nothing out.
 """
 
 from __future__ import annotations

@@ -314,7 +314,7 @@ async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) 
         assert far._local._rooms == {}
 
 
-async def test_a_message_of_uncertain_end_is_heard_before_the_next_one_over_redis(redis) -> None:
+async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
     """Its publisher gives up while the answer is lost, as in a process that was frozen meanwhile."""
     async with processes(redis) as (line, far, near):
         here, there = Ear(), Ear()
@@ -338,7 +338,7 @@ async def test_a_message_of_uncertain_end_is_heard_before_the_next_one_over_redi
         assert here.data == there.data == ["first", "second", "end"]
 
 
-async def test_a_message_that_was_sent_is_published_though_its_publisher_is_cancelled(redis) -> None:
+async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> None:
     async with processes(redis) as (line, far, near):
         here, there = Ear(), Ear()
         await say(far, "so that there is a connection for it")
@@ -659,7 +659,7 @@ async def test_what_redis_has_lost_is_not_waited_for() -> None:
     assert desk.ear.data == ["1", "2", "7", "8"]
 
 
-async def test_an_acknowledged_message_of_a_room_opened_alone_keeps_its_place() -> None:
+async def test_an_acknowledged_message_is_held_in_a_room_opened_alone() -> None:
     """The link is back and its subscription is stuck, so nothing was read yet; then the link breaks again."""
     desk = Desk()
     desk.feed.position = None
@@ -679,7 +679,7 @@ async def test_an_acknowledged_message_of_a_room_opened_alone_keeps_its_place() 
     assert (desk.local._rooms, desk.subscription.had) == ({}, {})
 
 
-async def test_what_was_acknowledged_before_a_room_was_opened_alone_is_not_read_late() -> None:
+async def test_a_room_opened_alone_delivers_nothing_from_before() -> None:
     """Where it was opened is known by clocks, which may place it before a message that was said earlier."""
     desk = Desk()
     desk.feed.position = None
@@ -694,7 +694,7 @@ async def test_what_was_acknowledged_before_a_room_was_opened_alone_is_not_read_
     assert desk.ear.data == ["2", "3"]
 
 
-async def test_a_message_of_uncertain_end_is_heard_before_the_next_one() -> None:
+async def test_an_uncertain_message_is_heard_before_the_next_one() -> None:
     """Its publisher was frozen until it gave up; the answer was lost, and the message is in the stream."""
     desk = Desk()
     desk.subscription.begin([])
@@ -708,7 +708,7 @@ async def test_a_message_of_uncertain_end_is_heard_before_the_next_one() -> None
     assert (desk.local._rooms, desk.subscription.had) == ({}, {})
 
 
-async def test_a_message_of_uncertain_end_that_is_read_in_time_is_heard_once() -> None:
+async def test_an_uncertain_message_read_in_time_is_heard_once() -> None:
     desk = Desk()
     desk.subscription.begin([])
     desk.local.link(there=True)
@@ -720,7 +720,7 @@ async def test_a_message_of_uncertain_end_that_is_read_in_time_is_heard_once() -
     assert desk.local._rooms == {}
 
 
-async def test_a_message_of_uncertain_end_is_dropped_with_the_next_own_one_read() -> None:
+async def test_an_uncertain_message_is_dropped_after_a_later_one() -> None:
     """Numbers grow in a stream: what was not read before a greater one is not there, and is not held for ever."""
     desk = Desk()
     desk.subscription.begin([])
@@ -735,7 +735,7 @@ async def test_a_message_of_uncertain_end_is_dropped_with_the_next_own_one_read(
     assert desk.local._rooms == {}, "nobody will read it"
 
 
-async def test_messages_of_uncertain_end_are_bounded_and_never_heard_late() -> None:
+async def test_uncertain_messages_are_bounded_and_never_heard_late() -> None:
     desk = Desk(max_waiting=2)
     desk.subscription.begin([])
     desk.local.link(there=True)
@@ -749,7 +749,7 @@ async def test_messages_of_uncertain_end_are_bounded_and_never_heard_late() -> N
     assert desk.ear.data == ["3", "4", "5", "6"], "the first two were given up, and come too late now"
 
 
-async def test_a_late_answer_settles_a_message_of_uncertain_end() -> None:
+async def test_a_late_answer_settles_an_uncertain_message() -> None:
     desk = Desk()
     desk.subscription.begin([])
     desk.local.link(there=True)

@@ -1,4 +1,4 @@
-"""How long a room's stream lives: as long as somebody is in it, however quiet it is, and whatever wakes the reader."""
+"""A room's stream lives as long as the room has members, however quiet it is, and whatever wakes the reader."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def test_a_quiet_room_outlives_its_retention_in_redis() -> None:
 @needs_redis
 @forgives_coredis
 @collects_coredis
-async def test_a_room_that_is_opened_shortly_before_it_expires_lives_on() -> None:
+async def test_a_room_opened_shortly_before_it_expires_lives_on() -> None:
     with redis_server() as redis:
         backplane = RedisBackplane(redis.url, retention=60, poll_interval=60)
         async with backplane.running():

@@ -1,9 +1,9 @@
-"""The newest entry that this process has seen of each stream: evidence of what Redis must still have.
+"""The newest entry of each stream that this process has seen.
 
 Redis may come back with older data, and go on from there. A stream has an epoch, which all its entries bear. A process
 names the head that it has seen when it appends, and over each new link. Where that entry is missing, the script begins
-another epoch with a mark, before anything else is appended: so all readers are told of a loss, also those that had not
-read so far, and had no other way to see it.
+another epoch with a mark, before anything else is appended. So all readers see the loss, also those that had not read
+so far, for which nothing else looks wrong.
 """
 
 from __future__ import annotations
