@@ -239,6 +239,41 @@ async def test_room_that_cannot_be_told_of_has_one_record(redis, caplog) -> None
             redis.ask("SET trio_ws:{=room}:processes text")
 
 
+async def test_message_in_the_stream_is_acknowledged_whatever_fails(redis, caplog) -> None:
+    """It would be heard, and its publisher would be told that it is certain not to be."""
+    async with unharmed(redis, caplog) as backplane:
+        ear = Ear()
+        async with backplane.subscribe("room", ear, history=0):
+            redis.ask("ACL SETUSER default -hset -hlen -pexpire -publish")
+            try:
+                await backplane.publish("room", Prepared("said"), NOBODY)
+                await backplane.sync("room")
+            finally:
+                redis.ask("ACL SETUSER default +@all")
+        assert ear.data == ["said"]
+
+
+@pytest.mark.parametrize("how", ["rename", "acl"])
+@pytest.mark.parametrize("command", ["xadd", "xrevrange", "xread", "hset", "pexpire", "zrangebyscore", "time"])
+async def test_redis_without_a_command_is_refused_at_the_start(command, how) -> None:
+    options = ["--rename-command", command, ""] if how == "rename" else []
+    with redis_server(*options) as server:
+        if how == "acl":
+            server.ask(f"ACL SETUSER default -{command}")
+        with pytest.raises(BackplaneRefused, match=f"(?i){command}"):
+            async with RedisBackplane(server.url).running():
+                pytest.fail("it runs")
+
+
+async def test_check_at_the_start_leaves_nothing_behind() -> None:
+    """It is passed also where Redis is full, or takes nothing as it is a replica: that may change."""
+    with redis_server() as redis:
+        for command in ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "REPLICAOF 127.0.0.1 1"):
+            assert redis.ask(command) == "+OK\r\n"
+            async with RedisBackplane(redis.url).running():
+                assert redis.ask("DBSIZE") == ":0\r\n"
+
+
 async def test_process_whose_members_are_something_else_is_skipped(redis, caplog) -> None:
     """It spoils nothing of what is said of others, and has one record however often one asks."""
     redis.ask("ZADD trio_ws:{=room}:processes 9999999999999 stranger")

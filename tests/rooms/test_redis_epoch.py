@@ -232,6 +232,7 @@ async def test_a_reader_ahead_of_another_epoch_needs_no_other_link(redis) -> Non
         key = near.backplane._keys.stream("room")
         redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
         await far.ear.hears(1)
+        await far.backplane.sync("room")  # so the stream was touched
         redis.ask(f"DEL {key}")
         await near.say("not seen")
         await until(lambda: far.lost)

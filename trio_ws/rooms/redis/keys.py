@@ -63,8 +63,39 @@ class Keys:
         return f"{self._of(room)}:members:{process}"
 
 
-CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
-"""See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
+CHECK: Final = """\
+local key = KEYS[1]
+local function allowed(...)
+  local answer = redis.pcall(...)
+  local problem = type(answer) == 'table' and answer.err or ''
+  for _, words in ipairs({'NOPERM', 'no permission', "can't run this", 'Unknown Redis command'}) do
+    if string.find(problem, words, 1, true) then error((...) .. ': ' .. problem, 0) end
+  end
+end
+allowed('TIME')
+allowed('XADD', key, '*', 'n', '0')
+allowed('XREVRANGE', key, '+', '-', 'COUNT', 1)
+allowed('XRANGE', key, '-', '+', 'COUNT', 1)
+allowed('XREAD', 'COUNT', 1, 'STREAMS', key, '0')
+allowed('PEXPIRE', key, 1000)
+allowed('DEL', key)
+allowed('HSET', key, 'n', '0')
+allowed('HGET', key, 'n')
+allowed('HGETALL', key)
+allowed('HKEYS', key)
+allowed('HLEN', key)
+allowed('HDEL', key, 'n')
+allowed('ZADD', key, 1, 'n')
+allowed('PTTL', key)
+allowed('ZRANGEBYSCORE', key, 0, 0)
+allowed('ZREM', key, 'n')
+allowed('PUBLISH', ARGV[1], '')
+return 1
+"""
+"""See whether scripts, channels, and all commands of the others are allowed; leave nothing behind. Fail for one that is
+not, also where Redis takes nothing just now.
+
+Key: any that is not used. Argument: any channel."""
 
 _STREAM: Final = """\
 local key, life = KEYS[1], tonumber(ARGV[1])
@@ -172,15 +203,16 @@ if epoch == '' then epoch = another('', ARGV[5]) end
 local id = redis.call('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
   'n', text(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
 local answer = id .. ' ' .. epoch
-redis.call('HSET', KEYS[2], number, answer, 'last', number)
-if redis.call('HLEN', KEYS[2]) > 256 then
-  for _, each in ipairs(redis.call('HKEYS', KEYS[2])) do
-    if each ~= 'last' and (tonumber(each) or 0) < least then redis.call('HDEL', KEYS[2], each) end
+redis.pcall('HSET', KEYS[2], number, answer, 'last', number)
+local kept = redis.pcall('HLEN', KEYS[2])
+if type(kept) == 'number' and kept > 256 then
+  for _, each in ipairs(redis.pcall('HKEYS', KEYS[2])) do
+    if each ~= 'last' and (tonumber(each) or 0) < least then redis.pcall('HDEL', KEYS[2], each) end
   end
 end
-redis.call('PEXPIRE', key, life)
-redis.call('PEXPIRE', KEYS[2], ARGV[7])
-redis.call('PUBLISH', ARGV[2], '')
+redis.pcall('PEXPIRE', key, life)
+redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
+redis.pcall('PUBLISH', ARGV[2], '')
 return answer
 """
 )
@@ -189,7 +221,8 @@ greater number is, so that readers would take it for an old one: it wants a new 
 
 Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
 for a new one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom
-it is not for, the process's number of the message, and its least number of those under way. An entry has its place in
+it is not for, the process's number of the message, and its least number of those under way. Once it is appended, it is
+said so, whatever else Redis does not take. An entry has its place in
 the stream as `n`, by which readers see that something is missing; it follows that of the newest entry of ours, whatever
 else is there."""
 
