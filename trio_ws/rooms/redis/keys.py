@@ -68,10 +68,11 @@ local key = KEYS[1]
 local function allowed(...)
   local answer = redis.pcall(...)
   local problem = type(answer) == 'table' and answer.err or ''
-  for _, words in ipairs({'NOPERM', 'no permission', "can't run this", 'Unknown Redis command'}) do
+  for _, words in ipairs({'NOPERM', 'no permission', "can't run this", 'command called from script'}) do
     if string.find(problem, words, 1, true) then error((...) .. ': ' .. problem, 0) end
   end
 end
+redis.call('EXISTS', key)
 allowed('TIME')
 allowed('XADD', key, '*', 'n', '0')
 allowed('XREVRANGE', key, '+', '-', 'COUNT', 1)
@@ -89,8 +90,7 @@ allowed('ZADD', key, 1, 'n')
 allowed('PTTL', key)
 allowed('ZRANGEBYSCORE', key, 0, 0)
 allowed('ZREM', key, 'n')
-allowed('PUBLISH', ARGV[1], '')
-return 1
+return redis.call('PUBLISH', ARGV[1], '')
 """
 """See whether scripts, channels, and all commands of the others are allowed; leave nothing behind. Fail for one that is
 not, also where Redis takes nothing just now.
