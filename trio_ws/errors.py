@@ -5,10 +5,12 @@ Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.escaping import printable
+from trio_ws.headers import Headers, HeaderSource
 
 __all__ = [
     "BackplaneError",
@@ -30,9 +32,6 @@ __all__ = [
     "WebSocketError",
     "WebSocketException",
 ]
-
-HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
-"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once."""
 
 ConnectPhase: TypeAlias = Literal["url", "dns", "tcp", "proxy", "tls", "handshake"]
 """Where an attempt to connect failed."""
@@ -113,9 +112,14 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
+        self._origin: object = None  # what tells whose end it is: see `channel.disconnect_of`
+
+    def __reduce__(self) -> tuple[type[WebSocketDisconnect], tuple[int, str]]:
+        return type(self), (self.code, self.reason)
 
     def __str__(self) -> str:
-        return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"
+        # The reason is the peer's text, and this is for logs.
+        return f"connection closed with {self.code}{f': {printable(self.reason)}' if self.reason else ''}"
 
 
 class RemoteProtocolError(WebSocketError):
@@ -177,14 +181,17 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
 
     Attributes:
         status: the HTTP status.
-        headers: the answer's headers as pairs, in order.
+        headers: the answer's headers.
         body: at most the first 64 KiB of the answer's body.
+
+    Args:
+        why: why a redirect was not followed.
     """
 
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
-        super().__init__("handshake", f"the server answered with HTTP status {status}")
+    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"", *, why: str = "") -> None:
+        super().__init__("handshake", f"the server answered with HTTP status {status}{why and f': {why}'}")
         self.status = status
-        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
+        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
 
 

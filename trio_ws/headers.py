@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self, TypeVar, overload
+from typing import Self, TypeAlias, TypeVar, overload
 
-from trio_ws.errors import HeaderSource
+__all__ = ["HeaderSource", "Headers", "is_token", "parse_cookies", "validate_headers"]
 
-__all__ = ["Headers", "is_token", "parse_cookies", "validate_headers"]
+HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once."""
 
 # RFC 9110 5.6.2: token = 1*tchar
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,14 +12,18 @@ import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
+from trio_ws.options import check_names
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from trio_ws.request import Request
+    from trio_ws.websocket import WebSocket
 
 __all__ = ["Listener", "bind", "serve_websocket"]
 
@@ -37,15 +42,22 @@ class _OneService:
         return request, self.service
 
 
+def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
+    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
+
+
 async def bind(
     host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
 ) -> list[Listener]:
     """Return the listeners that the arguments of a serving function name.
 
     Raises:
-        ValueError: neither a port nor `uds` nor `listeners` is given.
+        TypeError: an argument is of another kind.
+        ValueError: neither a port nor `uds` nor `listeners` is given, or the port is out of range.
         OSError: an address cannot be listened on.
     """
+    _check_addresses(host, port, listeners)
     bound: list[Listener] = []
     try:
         if uds is not None:
@@ -61,6 +73,23 @@ async def bind(
     return [*listeners, *bound]
 
 
+def _check_addresses(host: object, port: object, listeners: object) -> None:
+    if not isinstance(host, str | None):
+        raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
+    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
+        raise TypeError(f"port takes a number from 0 to 65535, or None, not {port!r}")
+    if isinstance(port, int) and not 0 <= port <= 65535:
+        raise ValueError(f"port is from 0 to 65535, not {port}")
+    if not isinstance(listeners, Sequence):
+        raise TypeError(f"listeners takes a list: write listeners=[{listeners!r}]")
+    for each in listeners:
+        if not isinstance(each, socket.socket | trio.abc.Listener):
+            raise TypeError(f"listeners takes listening sockets and listeners of Trio's, not {each!r}")
+
+
+_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
+
+
 async def serve_websocket(
     handler: Handler,
     host: str | None = None,
@@ -73,6 +102,7 @@ async def serve_websocket(
     timeouts: Timeouts | None = None,
     compression: Compression | bool | None = None,
     origins: Origins = None,
+    hosts: Iterable[str] | None = None,
     trusted_proxies: Iterable[str] = (),
     poller: bool | None = None,
     strict: bool = False,
@@ -94,6 +124,8 @@ async def serve_websocket(
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the server is reached by, such as "example.org", "*.example.org" or "localhost:8000"; a
+            request with another Host is refused with 421, against DNS rebinding. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         poller: False turns the shared poller off.
@@ -104,16 +136,21 @@ async def serve_websocket(
 
     Raises:
         OSError: an address cannot be listened on.
+        TypeError: an option is of another kind, or there is no such option.
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every client was told 1001.
     """
+    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
+    if service.get("around") is not None:
+        service["around"] = _unwound(service["around"])
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=Limits() if limits is None else limits,
+            timeouts=Timeouts() if timeouts is None else timeouts,
             compression=compression,
             origins=origins,
+            hosts=hosts,
             trusted_proxies=trusted_proxies,
         ),
         ssl_context=ssl_context,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.options import of_kind
 from trio_ws.protocol.forwarded import TrustedProxies, proxies_of
+from trio_ws.protocol.hosts import Hosts, hosts_of
+from trio_ws.protocol.origin import listed_origin
 
-__all__ = ["Origins", "Settings", "compression_of", "of_kind", "origins_of"]
+__all__ = ["Origins", "Settings", "compression_of", "origins_of"]
 
 Origins: TypeAlias = "Iterable[str] | Literal['*'] | None"
 """Who may connect from a browser: None for pages of the same origin, "*" for all, or those origins beside it."""
@@ -29,27 +32,18 @@ def compression_of(value: Compression | bool | None) -> Compression | None:
     return Compression() if value else None
 
 
-def of_kind(kind: type[Any], *, optional: bool = False) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    """Return a validator of attrs: a value is a `kind`, or None if it is optional, else it is a `TypeError`."""
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not (isinstance(value, kind) or (optional and value is None)):
-            raise TypeError(f"{attribute.name} takes {kind.__name__}(...), not {value!r}")
-
-    return check
-
-
 def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
     """Return what `origins=` means.
 
     Raises:
-        TypeError: a single origin was given where a list of them is expected.
+        TypeError: a single origin was given where a list of them is expected, or one of them is not a str.
+        ValueError: no request has such an origin.
     """
     if value is None or value == "*":
         return value
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TypeError(f'origins takes a list of origins, None or "*": write origins=[{value!r}]')
-    return tuple(value)
+    return tuple(map(listed_origin, value))
 
 
 @attrs.frozen(kw_only=True)
@@ -60,5 +54,7 @@ class Settings:
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)
+    hosts: Hosts = attrs.field(default=None, converter=hosts_of)
+    """The hosts that requests may be for; None for every host."""
     trusted_proxies: TrustedProxies = attrs.field(default=(), converter=proxies_of)
     """Who is believed what it says of the client in `X-Forwarded-For` and `X-Forwarded-Proto`."""

@@ -12,7 +12,11 @@ from support.redis import Line, RedisServer, collects_coredis, forgives_coredis,
 
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.redis import RedisBackplane, link
+from trio_ws.rooms.redis.feed import Feed, Subscription
+from trio_ws.rooms.redis.feeds import Feeds
 from trio_ws.rooms.redis.heads import Heads
+from trio_ws.rooms.redis.local import Local
+from trio_ws.rooms.redis.options import Options
 
 from .conformance import NOBODY, Ear
 
@@ -314,6 +318,19 @@ async def test_an_entry_of_another_program_is_no_gap(redis) -> None:
         await near.say("behind it")
         await far.ear.hears(2)
         assert far.lost == []
+
+
+async def test_a_room_opened_alone_has_all_from_the_same_moment_on(autojump_clock) -> None:
+    """Ids have whole milliseconds, and clocks differ: a message right after the opening is no history."""
+    feeds: dict[str, Feed] = {}
+    local = Local(Options(), "me", feeds)
+    reader, feed = Feeds(Options(), feeds, local, Heads(feeds)), Feed("room", local)
+    subscription = Subscription(feed, local, Ear(), print, 0)
+    subscription.open_alone()
+    for seconds, ahead in ((0, 0.0), (1000, 0.5)):
+        await trio.sleep(seconds)
+        now = 5_000_000 + 1000 * (seconds + ahead)  # Redis's clock runs faster than ours
+        assert int(await reader._end(None, feed, subscription, now)) < 5_000_000
 
 
 def test_the_heads_that_are_held_are_bounded() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import trio
 from support.networks import CLOSE, TEXT, RawPeer, SocketNetwork, ping, serving, text
@@ -9,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket
 from trio_ws.rooms import Rooms, broadcast
-from trio_ws.rooms.seat import ENTRY_BYTES
+from trio_ws.rooms.seat import ENTRY_BYTES, SHARE_BYTES
 
 from .hall import Guest, open_hall, seated
 
@@ -295,3 +297,29 @@ async def test_a_member_whose_peer_has_left_behind_unread_messages_is_not_called
             await trio.sleep(3)
             await fill(room, 50)
             assert gone.websocket.close_code in (None, 1006)
+
+
+async def test_a_newcomer_is_handed_a_long_history_over_several_turns(autojump_clock) -> None:
+    """Though its connection has room for all of it: to hand out costs time, above all where it is deflated."""
+    count, size = 40, 10 * KIB
+    async with open_hall(limits=Limits(outbox_bytes=KIB * KIB)) as hall:
+        room = hall.room("r", history=count)
+        ann, ben = await hall.guest(), await hall.guest()
+        async with seated(room, [ann]):
+            said = await fill(room, count, size)
+            async with room.join(ben.websocket):
+                seat = room._seats[ben.websocket]
+                waiting = [count, len(seat.backlog)]
+
+                class Watching(trio.abc.Instrument):
+                    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                        waiting.append(len(seat.backlog))
+
+                watching = Watching()
+                trio.lowlevel.add_instrument(watching)
+                while seat.backlog:
+                    await trio.lowlevel.checkpoint()
+                trio.lowlevel.remove_instrument(watching)
+                most = max(before - after for before, after in itertools.pairwise(waiting))
+                assert 0 < most * size <= SHARE_BYTES + size
+                assert await ben.heard(count) == said

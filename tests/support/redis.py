@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 import trio
 
-PROGRAM = os.environ.get("TRIO_WS_REDIS_SERVER") or shutil.which("redis-server")
+from support import services
+
+PROGRAM = os.environ.get("TRIO_WS_REDIS_SERVER") or services.REDIS.program
 """What the tests start; the variable names another one, to run all of them on that."""
 VALKEY = shutil.which("valkey-server")
-needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
+needs_redis = pytest.mark.skipif(PROGRAM is None, reason=services.REDIS.reason)
 
 # A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
 # `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So modules in which connections

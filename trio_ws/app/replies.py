@@ -5,6 +5,7 @@ A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Final
 
 import attrs
@@ -116,10 +117,15 @@ def encode_reply(value: Any, encoding: ValueType) -> Payload:
         return value
     if encoding == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
         return value
+    wrapped = 0
     if isinstance(value, Reply):
-        value = {"statusCode": value.status_code, "body": value.body}
+        value, wrapped = {"statusCode": value.status_code, "body": value.body}, 1
     try:
-        return to_json(to_jsonable_python(value, fallback=_plain, by_alias=True))
+        try:
+            plain = to_jsonable_python(value, fallback=_plain, by_alias=True)
+        except UnicodeEncodeError:  # a lone surrogate in a key, which pydantic does not pass on
+            return to_json(value, wrapped=wrapped, default=_one_level)
+        return to_json(plain, wrapped=wrapped)
     except (PydanticSerializationError, TypeError, ValueError) as error:
         raise NotAReply(f"a callback returned {type(value).__name__}, which is no reply: {error}") from None
 
@@ -129,3 +135,15 @@ def _plain(value: Any) -> Any:
     if attrs.has(type(value)):
         return {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")
+
+
+def _one_level(value: Any) -> Any:
+    """Return the fields of a model or dataclass unconverted, and whatever else pydantic makes of `value`."""
+    serializer = getattr(type(value), "__pydantic_serializer__", None)
+    if serializer is not None:
+        return serializer.to_python(value, by_alias=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if attrs.has(type(value)):
+        return _plain(value)
+    return to_jsonable_python(value, fallback=_plain, by_alias=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from trio_ws.codec import from_json, to_json
 from trio_ws.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -137,4 +137,16 @@ class Sessions:
             from itsdangerous import URLSafeTimedSerializer  # noqa: PLC0415 - an extra
         except ImportError:
             raise ImportError("sessions need itsdangerous: pip install trio-ws[sessions]") from None
-        return URLSafeTimedSerializer(self.secret_key, salt="trio_ws.session", serializer=json)
+        return URLSafeTimedSerializer(self.secret_key, salt="trio_ws.session", serializer=_Serializer)
+
+
+class _Serializer:
+    """JSON for itsdangerous, by the rules of messages."""
+
+    @staticmethod
+    def dumps(value: Any) -> str:
+        return to_json(value, wrapped=1)
+
+    @staticmethod
+    def loads(payload: str | bytes) -> Any:
+        return from_json(payload, wrapped=1)

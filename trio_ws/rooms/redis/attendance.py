@@ -70,7 +70,7 @@ class Attendance:
     def enter(self, room: str, member: Present) -> None:
         """See `Backplane.enter`."""
         encoded(room, "the name of a room")
-        text = to_json(dict(member.info))
+        text = to_json(dict(member.info), wrapped=1)
         size, limit = len(encoded(text, "the info of a member")), self._options.max_info_size
         if size > limit:
             raise MessageTooLarge(size, limit, "the info of a member")
@@ -222,7 +222,7 @@ def _present(member: str, text: str) -> tuple[str, int, Present]:
     number, _, info = text.partition(" ")
     if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
         raise ValueError("not a number of ours")
-    found = from_json(info)
+    found = from_json(info, wrapped=1)
     if not isinstance(found, dict):
         raise ValueError("not the info of a member")  # noqa: TRY004 - it is Redis that has it
     return member.partition("-")[0], int(number), Present(member, found)
