@@ -11,12 +11,16 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
 from trio_ws.transport.socket_options import abandon, shut_down
 from trio_ws.transport.tls_session import TLSStream
+
+if TYPE_CHECKING:
+    from trio_ws.protocol.client_handshake import ClientHandshake
 
 __all__ = [
     "Progress",
@@ -37,12 +41,14 @@ class Progress:
 
     Attributes:
         phase: what is being done right now.
+        handshake: the one under way, None before it.
     """
 
-    __slots__ = ("phase",)
+    __slots__ = ("handshake", "phase")
 
     def __init__(self) -> None:
         self.phase: ConnectPhase = "url"
+        self.handshake: ClientHandshake | None = None
 
 
 @asynccontextmanager
@@ -170,7 +176,10 @@ def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
     A context cannot be asked what certificate it holds, nor be copied. Names and certificates are always checked.
     """
-    authorities = b"".join(context.get_ca_certs(binary_form=True))
+    try:
+        authorities = b"".join(context.get_ca_certs(binary_form=True))
+    except NotImplementedError:  # a context over the system's own verifier
+        return default_context()
     if not authorities:  # none, or in a folder
         return default_context()
     made = ssl.create_default_context(cadata=authorities)

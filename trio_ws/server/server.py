@@ -16,6 +16,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.factory import TransportFactory
 from trio_ws.connection.settings import Settings
 from trio_ws.http.parser import MalformedRequest
+from trio_ws.options import check_flag
 from trio_ws.runtime.timers import TimeoutQueue
 from trio_ws.server.admission import Admission
 from trio_ws.server.connection import ServerConnection, ServerContext
@@ -75,8 +76,8 @@ class Server:
             raise TypeError(f"settings takes Settings(...), not {settings!r}")
         if not isinstance(ssl_context, ssl.SSLContext | None):
             raise TypeError(f"ssl_context takes a context of ssl.create_default_context(), not {ssl_context!r}")
-        if not isinstance(poller, bool | None):
-            raise TypeError(f"poller takes True, False or None, not {poller!r}")
+        check_flag("poller", poller, optional=True)
+        check_flag("strict", strict)
         self._responder = responder
         self._settings = settings or Settings()
         self._ssl_context = ssl_context
@@ -260,7 +261,7 @@ class Server:
         code: int = CloseCode.GOING_AWAY,
         grace: float | None = None,
         *,
-        reason: str = "",
+        reason: str | None = "",
         delay: float | None = None,
     ) -> None:
         """Begin to shut down: accept no more, send `code` to everyone, cancel handlers after `grace`.
@@ -282,7 +283,7 @@ class Server:
         Raises:
             ValueError: code or reason cannot be sent.
         """
-        self._draining.begin(code, grace, reason, delay)
+        self._draining.begin(code, grace, reason or "", delay)
 
     @property
     def shutdown_bound(self) -> float:
