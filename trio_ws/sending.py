@@ -158,6 +158,10 @@ class Sending(Closing):
         await self._wait_for_room()
         return encoder.end(deflating, text=isinstance(data, str))
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return what decides the frame of a message for many."""
+        return self._endpoint.encoder.kind(size)
+
     def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
         endpoint = self._endpoint

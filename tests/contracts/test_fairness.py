@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import zlib
 from copy import copy
+from functools import partial
 
 import pytest
 import trio
+from support.memory import MemoryListener
 from support.turns import Work
 from trio.testing import memory_stream_pair
 from wsproto.utilities import generate_accept_token
 
 from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
-from trio_ws import App, Compression, Limits, open_websocket
+from trio_ws import App, Compression, Limits, broadcast, open_websocket
 from trio_ws.gradual import PIECE
 from trio_ws.protocol import compressors, deflate
 from trio_ws.protocol.endpoint import WORK_BYTES
@@ -263,7 +265,7 @@ class Deflated(trio.abc.Instrument):
         self.most = max(self.most, self._now)
 
     def _counting(self, make):
-        return lambda *arguments: Counted(make(*arguments), self)
+        return lambda *arguments, **more: Counted(make(*arguments, **more), self)
 
     def _wrapped(self, counted):
         return Counted(copy(counted.stream), self)
@@ -367,3 +369,40 @@ async def test_a_large_message_whose_deflating_is_cancelled_was_not_sent(context
         assert await inflated_messages(peer, 2) == [b"first " * 100, b"second " * 100]
         await peer.leave()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("size", [5000, 60_000, MIB])
+@pytest.mark.parametrize("way", ["broadcast", "room", "stamping room", "app"])
+async def test_a_message_for_many_is_deflated_in_small_steps(monkeypatch, context, size, way):
+    """Peers ask for any window, and may keep a context: each would be deflated for on its own, in one step."""
+    app = App(compression=Compression(send_context=context, send_window_bits=15))
+    stamp = (lambda _, message: message) if way == "stamping room" else None
+    room, connections = app.room("hall", **({} if stamp is None else {"stamp": stamp})), []
+    message = "".join(f"{number:x}" for number in range(size))[:size]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+    send = {"broadcast": lambda: broadcast(connections, message), "app": lambda: app.broadcast(message)}
+
+    @app.websocket("/")
+    async def view(ws):
+        async with room.join(ws):
+            connections.append(ws)
+            await ws.send("first " * 100)
+            await trio.sleep_forever()
+
+    rig = Rig("server", "memory")
+    rig._listener = MemoryListener()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(app.serve, None, None, listeners=[rig._listener]))
+        peers = [(await rig.dial(f"{offer}; server_max_window_bits={9 + count % 7}"))[1] for count in range(21)]
+        while len(connections) < len(peers):
+            await trio.sleep(0.001)
+        deflated = Deflated(monkeypatch)
+        await send.get(way, lambda: room.publish(message))()
+        for ws in connections:
+            await ws.send("last " * 100)
+        for peer in peers:
+            assert await inflated_messages(peer, 3) == [b"first " * 100, message.encode(), b"last " * 100]
+            await peer.leave()
+        nursery.cancel_scope.cancel()
+    assert deflated.most <= STEP_BYTES + 16 * 1024  # and what the handlers send
