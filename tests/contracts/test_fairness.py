@@ -406,3 +406,62 @@ async def test_a_message_for_many_is_deflated_in_small_steps(monkeypatch, contex
             await peer.leave()
         nursery.cancel_scope.cancel()
     assert deflated.most <= STEP_BYTES + 16 * 1024  # and what the handlers send
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+@pytest.mark.parametrize("context", [False, True])
+async def test_a_chunk_of_a_stream_is_deflated_in_small_steps(monkeypatch, context, kind):
+    """It is sent in several fragments, whose borders mean nothing (RFC 6455 5.4)."""
+    rig, received = Rig("server", "memory"), []
+    text = "".join(f"{number:x}" for number in range(MIB))[:MIB]
+    chunks = [text, "", text[::-1]] if kind is str else [text.encode(), b"", text[::-1].encode()]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+    deflated = Deflated(monkeypatch)
+
+    async def body(ws):
+        await ws.send_stream(chunks)
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        _, peer = await rig.dial(offer)
+        with trio.fail_after(LONG):
+            while b"\x88\x02\x03\xe8" not in peer._received[-4:]:
+                peer._received += await peer.stream.receive_some(1 << 20)
+        data, stream, position = peer._received, zlib.decompressobj(-15), 0
+        while data[position] & 0x0F < 8:
+            form = data[position + 1]
+            start = position + 2 + {126: 2, 127: 8}.get(form, 0)
+            size = int.from_bytes(data[position + 2 : start]) if form > 125 else form
+            received.append(stream.decompress(data[start : start + size]))
+            position = start + size
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+    assert b"".join(received) + stream.flush() == (text + text[::-1]).encode()
+    assert 0 < deflated.most <= STEP_BYTES
+
+
+async def test_a_stream_that_is_cancelled_within_its_first_chunk_ends_the_connection():
+    """A part of it was sent: the message cannot be completed."""
+    rig, text = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))
+
+    async def body(ws):
+        with trio.CancelScope() as scope:
+
+            async def stop():
+                for _ in range(6):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+
+            ws.nursery.start_soon(stop)
+            await ws.send_stream([text])
+        assert scope.cancelled_caught
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=True)
+        _, peer = await rig.dial(OFFER)
+        with trio.fail_after(LONG):
+            while rig.websocket is None or rig.websocket.close_info is None:
+                await trio.sleep(0.001)
+        assert rig.websocket.close_code == 1011
+        await peer.leave()
+        nursery.cancel_scope.cancel()

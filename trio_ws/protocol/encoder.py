@@ -25,7 +25,7 @@ from trio_ws.protocol.frames import (
 from trio_ws.protocol.masking import MaskSource
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
 __all__ = ["PLAIN", "Encoder", "Kind", "deflated_message", "deflated_steps", "plain_message"]
 
@@ -148,6 +148,14 @@ class Encoder:
         if self._compressing and self._deflater is not None:
             payload = self._deflater.deflate(payload, final=final)
         return self._frame(kind if first else CONTINUATION, payload, fin=final, rsv1=first and self._compressing)
+
+    def cut(self, chunk: str | bytes | bytearray | memoryview) -> Sequence[str | bytes | bytearray | memoryview]:
+        """Return a chunk of a fragmented message in parts, each to be deflated in one step; others as they are."""
+        if self._deflater is None or not isinstance(chunk, str | bytes | bytearray | memoryview):
+            return (chunk,)
+        at_once = max(DEFLATED_AT_ONCE, self._deflater.threshold)
+        data = chunk if isinstance(chunk, str) else bytes(chunk)
+        return [data[at : at + at_once] for at in range(0, len(data), at_once)] or (chunk,)
 
     def ping(self, payload: bytes = b"") -> bytes:
         """Return a ping with at most 125 bytes of payload (RFC 6455 5.5.2).
