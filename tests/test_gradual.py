@@ -11,14 +11,14 @@ import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_ws import gradual
-from trio_ws.codec import from_json
+from trio_ws.connection import incremental_json
+from trio_ws.connection.serialization import from_json
 from trio_ws.errors import InvalidMessage
 
 
 def read(text: str) -> tuple[Any, int]:
     """Return the value, and how many pauses there were."""
-    steps, pauses = gradual.in_pieces(text), 0
+    steps, pauses = incremental_json.in_pieces(text), 0
     while True:
         try:
             next(steps)
@@ -63,7 +63,7 @@ TOKENS = st.lists(
 @pytest.fixture(params=[1, 3, 20], autouse=True)
 def _small_pieces(request, monkeypatch):
     """Whatever the size of the pieces, also where none holds an element."""
-    monkeypatch.setattr(gradual, "PIECE", request.param)
+    monkeypatch.setattr(incremental_json, "PIECE", request.param)
 
 
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
@@ -157,7 +157,9 @@ ENCODINGS = st.sampled_from(["", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "u
 def test_read_json_agrees_with_from_json(text: str, encoding: str) -> None:
     """Value, order of keys, error, the bound of the depth, encodings of binary messages, byte order marks."""
     message = text.encode(encoding, "surrogatepass") if encoding else text
-    assert outcome(lambda sent: trio.run(gradual.read_json, sent, Anyone()), message) == outcome(from_json, message)
+    assert outcome(lambda sent: trio.run(incremental_json.read_json, sent, Anyone()), message) == outcome(
+        from_json, message
+    )
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000, "[0," * 100_000])
@@ -183,7 +185,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_work_grows_with_the_length_and_pauses_are_regular(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """Counted: characters given to the parser, and rounds of the loop."""
-    monkeypatch.setattr(gradual, "PIECE", 4096)
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     parsed = 0
     raw_decode = json.JSONDecoder.raw_decode
 
@@ -216,9 +218,9 @@ class Looks:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.most = self._now = 0
-        for name, pattern in vars(gradual).items():
+        for name, pattern in vars(incremental_json).items():
             if isinstance(pattern, re.Pattern):
-                patch.setattr(gradual, name, self._counted(pattern))
+                patch.setattr(incremental_json, name, self._counted(pattern))
         raw_decode = json.JSONDecoder.raw_decode
 
         def counted(decoder: json.JSONDecoder, s: str, idx: int = 0) -> tuple[Any, int]:
@@ -249,7 +251,7 @@ class Looks:
     def read(self, text: str) -> None:
         """Read a text to its end, or to what is wrong with it."""
         try:
-            for _ in gradual.in_pieces(text):
+            for _ in incremental_json.in_pieces(text):
                 self._now = 0
         except ValueError:
             pass
@@ -275,7 +277,7 @@ ENDLESS = {
 @pytest.mark.parametrize("shape", ENDLESS)
 def test_a_step_looks_at_some_pieces_whatever_is_long(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """A token may be as long as the message, and so may what is not JSON."""
-    monkeypatch.setattr(gradual, "PIECE", 4096)
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     looks = Looks(monkeypatch)
     looks.read(ENDLESS[shape](400_000))
     assert 0 < looks.most <= 6 * 4096
@@ -284,16 +286,16 @@ def test_a_step_looks_at_some_pieces_whatever_is_long(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("before", ["", "[" + "0," * 5000 + "0],"])
 def test_groups_that_are_deep_are_parsed_as_a_whole(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
     """Also after something that was tried in vain: going in level by level takes fifty times as long."""
-    monkeypatch.setattr(gradual, "PIECE", 4096)
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     rounds = 0
-    advance = gradual._Reader._advance
+    advance = incremental_json._Reader._advance
 
     def counted(reader: Any) -> Any:
         nonlocal rounds
         rounds += 1
         return advance(reader)
 
-    monkeypatch.setattr(gradual._Reader, "_advance", counted)
+    monkeypatch.setattr(incremental_json._Reader, "_advance", counted)
     groups = 1000
     value, _ = read("[" + before + ",".join(["[" * 100 + "]" * 100] * groups) + "]")
     assert len(value) == groups + bool(before)

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
-from trio_ws.app.everyone import Everyone
+from trio_ws.app.connections import Everyone
+from trio_ws.app.dispatcher import AppResponder
 from trio_ws.app.pages import Page, Pages
-from trio_ws.app.responder import AppResponder
 from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
-from trio_ws.background import open_background
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection.settings import Origins, Settings
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
-from trio_ws.instruments import Instrument, Instruments, instruments_of
-from trio_ws.request import current_root_path
+from trio_ws.handler.instruments import Instrument, Instruments, instruments_of
+from trio_ws.handler.unwinding import unwound
+from trio_ws.http.request import current_root_path
 from trio_ws.rooms import Room, Rooms
-from trio_ws.running import serve_until_signalled
-from trio_ws.server import Server
-from trio_ws.serving import Listener, bind
-from trio_ws.settings import Origins, Settings
-from trio_ws.unwinding import unwound
+from trio_ws.runtime.background import open_background
+from trio_ws.server.serve import Listener, bind
+from trio_ws.server.server import Server
+from trio_ws.server.signals import serve_until_signalled
 
 if TYPE_CHECKING:
     import ssl
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from trio_ws.asgi import Bridge
     from trio_ws.rooms import Backplane
     from trio_ws.testing import TestClient
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["App"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 import trio
 
-from trio_ws.app.hints import underlying
+from trio_ws.app.parameters.annotations import underlying
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.headers import Headers
+    from trio_ws.http.request import Address, Request
+    from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
-    from trio_ws.request import Address, Request
     from trio_ws.rooms import Member, Room
-    from trio_ws.url import URL, QueryParameters
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
 

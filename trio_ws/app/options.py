@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing_extensions import TypedDict
 
 from trio_ws.app.guards import Guard
-from trio_ws.codec import ValueType
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.disconnect import WhenPeerLeaves
-from trio_ws.websocket import CaughtCodes
+from trio_ws.connection.serialization import ValueType
+from trio_ws.handler.disconnect import WhenPeerLeaves
+from trio_ws.websocket.websocket import CaughtCodes
 
 __all__ = ["RouteKeywords"]
 

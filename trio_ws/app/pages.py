@@ -12,12 +12,12 @@ from urllib.parse import unquote
 import attrs
 
 from trio_ws.app.files import SAFE_HEADERS, file_answer
-from trio_ws.codec import to_json
+from trio_ws.connection.serialization import to_json
+from trio_ws.handler.service import Response
 from trio_ws.headers import Headers
-from trio_ws.service import Response
 
 if TYPE_CHECKING:
-    from trio_ws.request import Request
+    from trio_ws.http.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 

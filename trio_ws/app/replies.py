@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from trio_ws.codec import Payload, ValueType, to_json
+from trio_ws.connection.serialization import Payload, ValueType, to_json
 
 __all__ = [
     "Accepted",

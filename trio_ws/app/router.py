@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from trio_ws.app.controller import in_class_body, mark, marks_of
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
-from trio_ws.app.problems import RegistrationError
 from trio_ws.app.route import Route, RouteOptions, Target
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
-    from trio_ws.codec import ValueType
+    from trio_ws.connection.serialization import ValueType
 
 __all__ = ["Router", "listener", "websocket"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trio_ws.codec import from_json, to_json
+from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import LocalProtocolError
 
 if TYPE_CHECKING:
-    from trio_ws.request import Request
+    from trio_ws.http.request import Request
 
 __all__ = ["Session", "Sessions"]
 

@@ -1,0 +1,240 @@
+"""Resolver: the values of one connection's parameters: converted, depended on, and unwound at its end."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import AsyncGenerator, Generator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from trio_ws.app.errors import ParameterError, Problem
+from trio_ws.app.parameters.markers import MISSING
+from trio_ws.app.parameters.signature import Source
+from trio_ws.handler.unwinding import Unwinding
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from trio_ws.app.parameters.signature import Dependency, Parameter, Plan
+    from trio_ws.http.request import Request
+    from trio_ws.websocket.websocket import WebSocket
+
+__all__ = ["Arguments", "Resolver"]
+
+_MISSING = Problem((), "missing", "Field required")
+_TEXTS = frozenset({Source.PATH, Source.QUERY, Source.HEADER, Source.COOKIE})
+
+
+@attrs.frozen
+class Arguments:
+    """Everything that a function is called with, but for what its caller provides."""
+
+    plan: Plan
+    values: Mapping[str, Any]
+    """By the names of the parameters."""
+
+    def fill(self, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return the positional and the keyword arguments.
+
+        Args:
+            provided: by their keys; what the function does not take is left out. The name of any other parameter
+                stands for that one instead of the value that it would have.
+
+        Raises:
+            TypeError: something is not provided, and has no default.
+        """
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for parameter in self.plan.parameters:
+            value = self._value(parameter, provided)
+            if parameter.source is Source.PATH_REST:
+                kwargs.update(value)
+            elif parameter.by_position:
+                args.append(value)
+            else:
+                kwargs[parameter.name] = value
+        return args, kwargs
+
+    def _value(self, parameter: Parameter, provided: Mapping[str, Any]) -> Any:
+        key = parameter.key if parameter.source is Source.PROVIDED else parameter.name
+        if key in provided:
+            return provided[key]
+        if parameter.name in self.values:
+            return self.values[parameter.name]
+        raise TypeError(f"{self.plan.label} is called without {key!r}, which its plan counts on")
+
+
+class Resolver:
+    """Finds what functions are called with, for one connection; `async with` leaves its dependencies at the end.
+
+    They are left in `cleanup_timeout`, all together, also when the task is cancelled.
+
+    Every text is converted once, and every dependency called once. All calls must come from the task that entered.
+
+    Args:
+        request: with the path parameters of its route.
+        websocket: the connection.
+        app: given to parameters that are planned for the key "app".
+        patient: dependencies take as long as they need to be left, unless the task is cancelled already.
+
+    Attributes:
+        given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
+    """
+
+    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given")
+
+    def __init__(self, request: Request, websocket: WebSocket, app: object = None, *, patient: bool = False) -> None:
+        self._patient = patient
+        self._request = request
+        self._websocket = websocket
+        self.given: dict[str, Any] = {"app": app}
+        self._unwinding: Unwinding | None = None  # two kilobytes, so only where there is something to leave
+        self._converted: dict[Parameter, Any] = {}
+        self._cache: dict[Hashable, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return self._unwinding is not None and await self._unwinding.leave(kind, error, trace)
+
+    def nested(self) -> Resolver:
+        """Return a resolver for a part of the connection: what it enters is left at the end of that."""
+        nested = Resolver(self._request, self._websocket, patient=self._patient)
+        nested.given = self.given
+        nested._converted = self._converted
+        nested._cache = dict(self._cache)
+        return nested
+
+    # --- texts ---------------------------------------------------------------------------------------------------
+
+    def convert(self, *plans: Plan) -> dict[str, Any]:
+        """Convert all texts that functions and their dependencies take, and return the functions' own by name.
+
+        Raises:
+            ParameterError: with all problems, of all plans.
+        """
+        problems: dict[Problem, None] = {}
+        for plan in plans:
+            for parameter in plan.flat():
+                if parameter.source in _TEXTS and parameter not in self._converted:
+                    try:
+                        self._converted[parameter] = self._convert(parameter)
+                    except ParameterError as error:
+                        problems.update((problem.below(*_place(parameter)), None) for problem in error.problems)
+        if problems:
+            raise ParameterError(problems)
+        return {each.name: self._converted[each] for plan in plans for each in plan.parameters if each.source in _TEXTS}
+
+    def _convert(self, parameter: Parameter) -> Any:
+        values = self._texts(parameter)
+        if not values:
+            if parameter.default is MISSING:
+                raise ParameterError([_MISSING])
+            return _own(parameter.default)
+        if parameter.validator is None:
+            return values[-1]
+        if isinstance(values[-1], str):
+            return parameter.validator.from_strings(values)
+        return parameter.validator.from_body(values[-1])  # converted by the path already
+
+    def _texts(self, parameter: Parameter) -> Sequence[Any]:
+        """Return what came under a parameter's name: none, one, or all if it takes many."""
+        request, key = self._request, parameter.key
+        many = parameter.validator is not None and parameter.validator.many
+        match parameter.source:
+            case Source.QUERY:
+                return request.query_parameters.get_list(key)
+            case Source.HEADER:
+                values = request.headers.get_list(key)
+                return values if many else values[:1]
+            case Source.COOKIE:
+                cookies = request.parsed_cookies
+                return [cookies[key]] if key in cookies else []
+            case _:
+                found = request.path_parameters
+                return [found[key]] if key in found else []
+
+    # --- arguments -----------------------------------------------------------------------------------------------
+
+    async def resolve(self, plan: Plan) -> Arguments:
+        """Return what a function is called with; its dependencies are called, and entered.
+
+        Raises:
+            ParameterError: with all problems; no dependency was called.
+            Exception: whatever a dependency raises.
+        """
+        values: dict[str, Any] = self.convert(plan)
+        for parameter in plan.parameters:
+            match parameter.source:
+                case Source.CONNECTION:
+                    values[parameter.name] = self._websocket
+                case Source.REQUEST:
+                    values[parameter.name] = self._request
+                case Source.PATH_REST:
+                    values[parameter.name] = self._rest(plan)
+                case Source.PROVIDED if parameter.key in self.given:
+                    values[parameter.name] = self.given[parameter.key]
+                case Source.PROVIDED if parameter.default is not MISSING:
+                    values[parameter.name] = parameter.default
+            if parameter.dependency is not None:
+                values[parameter.name] = await self._depend(parameter.dependency)
+        return Arguments(plan, values)
+
+    async def arguments(self, plan: Plan, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return what a function is called with now; see `resolve` and `Arguments.fill`."""
+        return (await self.resolve(plan)).fill(**provided)
+
+    def _rest(self, plan: Plan) -> dict[str, Any]:
+        """Return the path parameters that no other parameter takes."""
+        taken = {each.key for each in plan.parameters if each.source is Source.PATH}
+        taken.update(each.name for each in plan.parameters)
+        return {name: value for name, value in self._request.path_parameters.items() if name not in taken}
+
+    # --- dependencies --------------------------------------------------------------------------------------------
+
+    async def _depend(self, dependency: Dependency) -> Any:
+        key = _cache_key(dependency.plan.function)
+        if dependency.use_cache and key in self._cache:
+            return self._cache[key]
+        args, kwargs = await self.arguments(dependency.plan)
+        value = dependency.plan.function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            value = await value
+        if dependency.entered:
+            value = await self._enter(value)
+        if dependency.use_cache:
+            self._cache[key] = value
+        return value
+
+    async def _enter(self, value: Any) -> Any:
+        if isinstance(value, AsyncGenerator):
+            value = asynccontextmanager(lambda: value)()
+        elif isinstance(value, Generator):
+            value = contextmanager(lambda: value)()
+        if self._unwinding is None:
+            self._unwinding = Unwinding(self._websocket, patient=self._patient)
+        return await self._unwinding.enter(value)
+
+
+def _place(parameter: Parameter) -> tuple[str, str]:
+    return parameter.source.value, parameter.key
+
+
+def _own(default: Any) -> Any:
+    """Return a default that the connection may change: a copy, if it can be changed."""
+    return copy.deepcopy(default) if isinstance(default, list | dict | set) else default
+
+
+def _cache_key(function: Any) -> Hashable:
+    """Functions are called once each, by equality, as methods want it; what has no hash is known by identity."""
+    try:
+        hash(function)
+    except TypeError:
+        return id(function)
+    return function  # type: ignore[no-any-return]
