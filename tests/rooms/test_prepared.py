@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_ws.config import Limits
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.negotiation import DeflateSettings
@@ -37,7 +37,7 @@ class Connection:
             inflater=settings.inflater() if settings else None,
         )
 
-    def receives(self, prepared: Prepared) -> object:
+    def receives(self, prepared: PreparedMessage) -> object:
         items: list[object] = []
         frame = prepared.frame(self.encoder)
         assert self.decoder.decode(memoryview(frame), items, 10, 10**6) == len(frame)  # type: ignore[arg-type]
@@ -66,14 +66,14 @@ LARGE = st.sampled_from(
 def test_every_peer_reads_what_was_published_whatever_its_settings(messages: list[str | bytes]) -> None:
     connections = one_of_each() + one_of_each()
     for message in messages:
-        prepared = Prepared(message)
+        prepared = PreparedMessage(message)
         for connection in connections:
             assert connection.receives(prepared) == message
 
 
 @pytest.mark.parametrize("text", ["short", "long enough to be compressed"])
 def test_servers_with_the_same_settings_share_one_frame(text: str) -> None:
-    prepared = Prepared(text)
+    prepared = PreparedMessage(text)
     for settings in (None, deflate()):
         one, two = Connection(settings=settings), Connection(settings=settings)
         assert prepared.frame(one.encoder) is prepared.frame(two.encoder)
@@ -82,14 +82,14 @@ def test_servers_with_the_same_settings_share_one_frame(text: str) -> None:
 
 
 def test_masked_frames_and_frames_in_a_context_are_never_shared() -> None:
-    prepared = Prepared("long enough to be compressed")
+    prepared = PreparedMessage("long enough to be compressed")
     for connection in (Connection(client=True), Connection(settings=deflate(context=True))):
         first, second = prepared.frame(connection.encoder), prepared.frame(connection.encoder)
         assert first != second
 
 
 def test_the_size_is_that_of_the_encoded_message() -> None:
-    assert (Prepared("äöü").size, Prepared(b"abc").size, Prepared([1]).size) == (6, 3, 3)
+    assert (PreparedMessage("äöü").size, PreparedMessage(b"abc").size, PreparedMessage([1]).size) == (6, 3, 3)
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000, 200_000])
@@ -98,7 +98,7 @@ def test_what_is_deflated_where_it_is_sent_has_a_bound(size: int, context: bool)
     """Of all kinds together; beyond it members are sent the message uncompressed, and all of them one frame."""
     members = [Connection(settings=deflate(context=context, window=window)) for window in range(8, 16)]
     members += [Connection(settings=deflate(context=context, level=level)) for level in range(1, 6)]
-    prepared = Prepared("x" * size)
+    prepared = PreparedMessage("x" * size)
     frames = {id(frame): frame for frame in [prepared.frame(member.encoder) for member in members]}
     compressed = [frame for frame in frames.values() if frame[0] & 0x40]
     assert len(compressed) == 64 * 1024 // size
@@ -112,6 +112,6 @@ def test_a_context_goes_on_behind_a_message_for_many(window: int) -> None:
     text = "".join(f"{number:x}" for number in range(5000))
     end = text[-200:]
     for message in ("first " * 9, text, end, end * 2, text, text, end):
-        assert member.receives(Prepared(message)) == message
+        assert member.receives(PreparedMessage(message)) == message
     if window > 8:  # whose compressor refers to nothing but the byte before
-        assert len(Prepared(end).frame(member.encoder)) < 40
+        assert len(PreparedMessage(end).frame(member.encoder)) < 40

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
 
-from trio_ws.app.connections import Everyone
-from trio_ws.app.dispatcher import AppResponder
+from trio_ws.app.connections import ConnectionManager
+from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
@@ -27,7 +27,7 @@ from trio_ws.handler.unwinding import unwound
 from trio_ws.http.request import current_root_path
 from trio_ws.rooms import Room, Rooms
 from trio_ws.runtime.background import open_background
-from trio_ws.server.serve import Listener, bind
+from trio_ws.server.serve import SocketListener, bind
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
-    from trio_ws.asgi import Bridge
+    from trio_ws.asgi import ASGIApplication
     from trio_ws.rooms import Backplane
     from trio_ws.testing import TestClient
     from trio_ws.websocket.websocket import WebSocket
@@ -121,21 +121,21 @@ class App(Router):
         self.sessions = sessions
         self.not_found_status = not_found_status
         self.max_threads = max_threads
-        self.responder: AppResponder = AppResponder(self)
+        self.responder: Dispatcher = Dispatcher(self)
         """What a `Server` serves the application with."""
         self._lifespan: Callable[[App], Any] | None = (
             asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
         )
         self._pages = Pages()
         self._rooms = Rooms(backplane)
-        self.everyone: Everyone = Everyone(self._rooms.backplane)
+        self.everyone: ConnectionManager = ConnectionManager(self._rooms.backplane)
         """The application's connections in this process."""
         self._close_codes: dict[type[BaseException], int] = {BackplaneUnavailable: CloseCode.TRY_AGAIN_LATER}
         self._on_error: Callable[[WebSocket, BaseException], Any] | None = None
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
         self._server: Server | None = None
-        self._bridge: Bridge | None = None
+        self._bridge: ASGIApplication | None = None
         self._table: list[Route] = []
         for controller in controllers:
             self.add_controller(controller)
@@ -266,7 +266,7 @@ class App(Router):
     def server(self) -> Server:
         """The server that runs the application, for its `statistics` and `shutdown`.
 
-        Under an ASGI server it is a `trio_ws.asgi.Bridge`, which has these two and `draining`.
+        Under an ASGI server it is a `trio_ws.asgi.ASGIApplication`, which has these two and `draining`.
 
         Raises:
             RuntimeError: the application is not being served.
@@ -304,7 +304,7 @@ class App(Router):
         port: int | None = 8000,
         *,
         uds: str | os.PathLike[str] | None = None,
-        listeners: Sequence[Listener] = (),
+        listeners: Sequence[SocketListener] = (),
         ssl_context: ssl.SSLContext | None = None,
         poller: bool | None = None,
         strict: bool = False,
@@ -358,9 +358,9 @@ class App(Router):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer an ASGI server: `hypercorn -k trio module:app` serves the application; see `trio_ws.asgi`."""
         if self._bridge is None:
-            from trio_ws.asgi import Bridge  # noqa: PLC0415 - under an ASGI server only
+            from trio_ws.asgi import ASGIApplication  # noqa: PLC0415 - under an ASGI server only
 
-            self._bridge = Bridge(self)
+            self._bridge = ASGIApplication(self)
         await self._bridge(scope, receive, send)
 
     # --- what a visit needs --------------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Controller", "Mark", "in_class_body", "mark", "marks_of"]
+__all__ = ["Controller", "RouteDefinition", "in_class_body", "mark", "route_definitions"]
 
 T = TypeVar("T")
 
-_MARKS: Final = "__trio_ws_routes__"
+_ROUTE_DEFINITIONS: Final = "__trio_ws_routes__"
 
 
 class Controller:
@@ -38,7 +38,7 @@ class Controller:
 
 
 @attrs.frozen
-class Mark:
+class RouteDefinition:
     """A method of a class that is yet to become a controller, marked as a route."""
 
     path: str
@@ -64,20 +64,20 @@ def mark(function: Callable[..., Any], path: str, target: Target, options: Route
         RegistrationError: it cannot be called on an instance.
     """
     _check_method(function)
-    function.__dict__.setdefault(_MARKS, []).append(Mark(path, target, options))
+    function.__dict__.setdefault(_ROUTE_DEFINITIONS, []).append(RouteDefinition(path, target, options))
 
 
-def marks_of(controller: type) -> list[Mark]:
+def route_definitions(controller: type) -> list[RouteDefinition]:
     """Return the routes of a class, its bases' first, overridden methods' not.
 
     Raises:
         RegistrationError: there are none, or one cannot be called on an instance.
     """
-    found: dict[str, list[Mark]] = {}
+    found: dict[str, list[RouteDefinition]] = {}
     for owner in reversed(controller.__mro__):
         for name, member in vars(owner).items():
             function = getattr(member, "__wrapped__", member)
-            found[name] = list(getattr(function, _MARKS, ()))
+            found[name] = list(getattr(function, _ROUTE_DEFINITIONS, ()))
             if found[name]:
                 _check_method(member)
     marks = [each for listed in found.values() for each in listed]

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from trio_ws.app.invocation import Visit
+from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
 from trio_ws.handler.service import Response
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
-__all__ = ["AppResponder"]
+__all__ = ["Dispatcher"]
 
 
-class AppResponder:
+class Dispatcher:
     """Answers for one application.
 
     Args:
@@ -80,4 +80,4 @@ class AppResponder:
             return Response(status=self._app.not_found_status)
         route, parameters = matched
         routed = request.with_path_parameters(parameters)
-        return routed, Visit(self._app, route, routed).service()
+        return routed, RouteInvocation(self._app, route, routed).service()

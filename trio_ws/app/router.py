@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from trio_ws.app.controller import in_class_body, mark, marks_of
+from trio_ws.app.controller import in_class_body, mark, route_definitions
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
@@ -191,7 +191,7 @@ class Router:
     def add_controller(self, controller: type, prefix: str = "", *, guards: Iterable[Guard] = ()) -> None:
         """Register a controller that was not decorated; see `controller`."""
         _check_prefix(prefix)
-        for each in marks_of(controller):
+        for each in route_definitions(controller):
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]
             self._add(prefix + each.path, each.target, each.options, tuple(guards), controller)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel
     from trio_ws.protocol.encoder import Encoder, Kind
 
-__all__ = ["Prepared"]
+__all__ = ["PreparedMessage"]
 
 _DEFLATED_UNPREPARED: Final = 64 * 1024
 """Bytes of one message that are deflated where it is sent, for all kinds together: some milliseconds. Beyond that it
 goes uncompressed, unless it was deflated before."""
 
 
-class Prepared:
+class PreparedMessage:
     """A message that is about to be sent to many.
 
     A server's connections share one frame of it for each compression setting. Clients, which mask every frame with a

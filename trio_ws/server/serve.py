@@ -16,7 +16,7 @@ from trio_ws.handler.service import Handler, Response, Service
 from trio_ws.handler.unwinding import unwound
 from trio_ws.options import check_names
 from trio_ws.server.server import Server
-from trio_ws.transport.listeners import Listener, bind_tcp, bind_unix, close_listener
+from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
 
 if TYPE_CHECKING:
     import ssl
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Listener", "bind", "serve_websocket"]
+__all__ = ["SocketListener", "bind", "serve_websocket"]
 
 
 @attrs.frozen
@@ -48,8 +48,8 @@ def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]])
 
 
 async def bind(
-    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
-) -> list[Listener]:
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
+) -> list[SocketListener]:
     """Return the listeners that the arguments of a serving function name.
 
     Raises:
@@ -58,7 +58,7 @@ async def bind(
         OSError: an address cannot be listened on.
     """
     _check_addresses(host, port, listeners)
-    bound: list[Listener] = []
+    bound: list[SocketListener] = []
     try:
         if uds is not None:
             bound.append(bind_unix(uds))
@@ -96,7 +96,7 @@ async def serve_websocket(
     port: int | None = None,
     *,
     uds: str | os.PathLike[str] | None = None,
-    listeners: Sequence[Listener] = (),
+    listeners: Sequence[SocketListener] = (),
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,

@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from trio_ws.app.errors import ParameterError, Problem
+from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.markers import MISSING
-from trio_ws.app.parameters.signature import Source
+from trio_ws.app.parameters.signature import ParameterSource
 from trio_ws.handler.unwinding import Unwinding
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from trio_ws.app.parameters.signature import Dependency, Parameter, Plan
+    from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Arguments", "Resolver"]
 
-_MISSING = Problem((), "missing", "Field required")
-_TEXTS = frozenset({Source.PATH, Source.QUERY, Source.HEADER, Source.COOKIE})
+_MISSING = ErrorDetail((), "missing", "Field required")
+_TEXTS = frozenset({ParameterSource.PATH, ParameterSource.QUERY, ParameterSource.HEADER, ParameterSource.COOKIE})
 
 
 @attrs.frozen
 class Arguments:
     """Everything that a function is called with, but for what its caller provides."""
 
-    plan: Plan
+    plan: Signature
     values: Mapping[str, Any]
     """By the names of the parameters."""
 
@@ -50,7 +50,7 @@ class Arguments:
         kwargs: dict[str, Any] = {}
         for parameter in self.plan.parameters:
             value = self._value(parameter, provided)
-            if parameter.source is Source.PATH_REST:
+            if parameter.source is ParameterSource.PATH_REST:
                 kwargs.update(value)
             elif parameter.by_position:
                 args.append(value)
@@ -59,7 +59,7 @@ class Arguments:
         return args, kwargs
 
     def _value(self, parameter: Parameter, provided: Mapping[str, Any]) -> Any:
-        key = parameter.key if parameter.source is Source.PROVIDED else parameter.name
+        key = parameter.key if parameter.source is ParameterSource.PROVIDED else parameter.name
         if key in provided:
             return provided[key]
         if parameter.name in self.values:
@@ -81,7 +81,7 @@ class Resolver:
         patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
     Attributes:
-        given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
+        given: values by the keys that `Signature.of` got as `types`, for all functions and their dependencies.
     """
 
     __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given")
@@ -113,13 +113,13 @@ class Resolver:
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
-    def convert(self, *plans: Plan) -> dict[str, Any]:
+    def convert(self, *plans: Signature) -> dict[str, Any]:
         """Convert all texts that functions and their dependencies take, and return the functions' own by name.
 
         Raises:
             ParameterError: with all problems, of all plans.
         """
-        problems: dict[Problem, None] = {}
+        problems: dict[ErrorDetail, None] = {}
         for plan in plans:
             for parameter in plan.flat():
                 if parameter.source in _TEXTS and parameter not in self._converted:
@@ -148,12 +148,12 @@ class Resolver:
         request, key = self._request, parameter.key
         many = parameter.validator is not None and parameter.validator.many
         match parameter.source:
-            case Source.QUERY:
+            case ParameterSource.QUERY:
                 return request.query_parameters.get_list(key)
-            case Source.HEADER:
+            case ParameterSource.HEADER:
                 values = request.headers.get_list(key)
                 return values if many else values[:1]
-            case Source.COOKIE:
+            case ParameterSource.COOKIE:
                 cookies = request.parsed_cookies
                 return [cookies[key]] if key in cookies else []
             case _:
@@ -162,7 +162,7 @@ class Resolver:
 
     # --- arguments -----------------------------------------------------------------------------------------------
 
-    async def resolve(self, plan: Plan) -> Arguments:
+    async def resolve(self, plan: Signature) -> Arguments:
         """Return what a function is called with; its dependencies are called, and entered.
 
         Raises:
@@ -172,27 +172,27 @@ class Resolver:
         values: dict[str, Any] = self.convert(plan)
         for parameter in plan.parameters:
             match parameter.source:
-                case Source.CONNECTION:
+                case ParameterSource.CONNECTION:
                     values[parameter.name] = self._websocket
-                case Source.REQUEST:
+                case ParameterSource.REQUEST:
                     values[parameter.name] = self._request
-                case Source.PATH_REST:
+                case ParameterSource.PATH_REST:
                     values[parameter.name] = self._rest(plan)
-                case Source.PROVIDED if parameter.key in self.given:
+                case ParameterSource.PROVIDED if parameter.key in self.given:
                     values[parameter.name] = self.given[parameter.key]
-                case Source.PROVIDED if parameter.default is not MISSING:
+                case ParameterSource.PROVIDED if parameter.default is not MISSING:
                     values[parameter.name] = parameter.default
             if parameter.dependency is not None:
                 values[parameter.name] = await self._depend(parameter.dependency)
         return Arguments(plan, values)
 
-    async def arguments(self, plan: Plan, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
+    async def arguments(self, plan: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return what a function is called with now; see `resolve` and `Arguments.fill`."""
         return (await self.resolve(plan)).fill(**provided)
 
-    def _rest(self, plan: Plan) -> dict[str, Any]:
+    def _rest(self, plan: Signature) -> dict[str, Any]:
         """Return the path parameters that no other parameter takes."""
-        taken = {each.key for each in plan.parameters if each.source is Source.PATH}
+        taken = {each.key for each in plan.parameters if each.source is ParameterSource.PATH}
         taken.update(each.name for each in plan.parameters)
         return {name: value for name, value in self._request.path_parameters.items() if name not in taken}
 

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict, is_typeddict
 
 from trio_ws.app.parameters.annotations import Scope
 
-__all__ = ["Unsuitable", "allows_none", "for_body", "for_text", "takes_many"]
+__all__ = ["UnsupportedAnnotation", "allows_none", "for_body", "for_text", "takes_many"]
 
 _CONCRETE: Final = (list, set, frozenset, tuple, collections.deque)
 _ABSTRACT: Final = (abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
@@ -30,7 +30,7 @@ _MAPPINGS: Final = (dict, abc.Mapping, abc.MutableMapping)
 _TYPED_DICT_OPTIONS: Final = ("__pydantic_config__", "__closed__", "__extra_items__", "__doc__", "__module__")
 
 
-class Unsuitable(Exception):  # noqa: N818 - a verdict on an annotation
+class UnsupportedAnnotation(Exception):  # noqa: N818 - a verdict on an annotation
     """No text can become what the annotation says; the message says what to do instead."""
 
 
@@ -114,7 +114,9 @@ def _first_of(members: list[Any]) -> Any:
 def _many_texts(annotation: Any) -> Any:
     kind, args = _kind(annotation), get_args(annotation)
     if any(arg is not ... and takes_many(arg) for arg in args):
-        raise Unsuitable("a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON")
+        raise UnsupportedAnnotation(
+            "a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON"
+        )
     made: Any = list if kind in _LAZY else kind
     texts = tuple(arg if arg is ... else for_text(arg) for arg in args)
     return made[texts] if texts else made
@@ -127,7 +129,7 @@ def _one_text(annotation: Any) -> Any:
     if inspect.isclass(kind) and issubclass(kind, enum.Enum):
         return _found_by_text(annotation, kind)
     if _is_record(kind):
-        raise Unsuitable(
+        raise UnsupportedAnnotation(
             f"{kind.__name__} is made of several values: let Depends() make it of its fields, or take "
             f"pydantic.Json[{kind.__name__}], one text of JSON. Bodies are for listeners"
         )

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 import attrs
 from pydantic import TypeAdapter, ValidationError
 
-from trio_ws.app.errors import ParameterError, Problem, RegistrationError
-from trio_ws.app.parameters.schemas import Unsuitable, for_body, for_text, takes_many
+from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
+from trio_ws.app.parameters.schemas import UnsupportedAnnotation, for_body, for_text, takes_many
 
 __all__ = ["Validator", "adapter_for"]
 
@@ -52,12 +52,12 @@ class Validator:
             raise ParameterError(_problems(error)) from None
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def _problems(error: ValidationError) -> list[ErrorDetail]:
     count = error.error_count()
     if count > MAX_PROBLEMS:
-        return [Problem((), "too_many_problems", f"{count} problems: more than {MAX_PROBLEMS} are not listed")]
+        return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_PROBLEMS} are not listed")]
     return [
-        Problem(each["loc"], each["type"], each["msg"])
+        ErrorDetail(each["loc"], each["type"], each["msg"])
         for each in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 
@@ -78,7 +78,7 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
         adapter: TypeAdapter[Any] = TypeAdapter(shape)
         # Of types that are not defined so far there is no validator: what stands in its place complains here.
         validate = adapter.validator.validate_python
-    except Unsuitable as error:
+    except UnsupportedAnnotation as error:
         raise RegistrationError(f"{where or annotation}: {error}") from None
     except Exception as error:  # pydantic's are of several families, and users' types have their own
         raise RegistrationError(
