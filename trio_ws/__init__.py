@@ -36,6 +36,7 @@ from trio_ws.http.request import Request
 from trio_ws.http.url import URL, QueryParameters
 from trio_ws.messages import WebSocketMessage
 from trio_ws.protocol.endpoint import CloseInfo
+from trio_ws.runtime.threads import in_loop
 from trio_ws.server.serve import serve_websocket
 from trio_ws.server.server import Server, Statistics
 from trio_ws.version import __version__
@@ -140,6 +141,7 @@ __all__ = [
     "WsBody",
     "__version__",
     "broadcast",
+    "in_loop",
     "open_websocket",
     "reconnect",
     "serve_websocket",

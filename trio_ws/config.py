@@ -5,16 +5,11 @@ Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)`
 
 from __future__ import annotations
 
-import functools
 import math
-from difflib import get_close_matches
-from types import UnionType
-from typing import TYPE_CHECKING, Any
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from trio_ws.options import flag, hold, integer, number
 
 __all__ = ["Compression", "Limits", "Timeouts"]
 
@@ -22,58 +17,9 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-def _is_number(value: object, kinds: type[int] | UnionType) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def _at_least(minimum: int) -> Callable[[object, attrs.Attribute[int], int], None]:
-    def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-        if not _is_number(value, int):
-            raise TypeError(f"{attribute.name} takes a whole number, {minimum} or more, not {value!r}")
-        if value < minimum:
-            raise ValueError(f"{attribute.name} must be at least {minimum}, not {value!r}")
-
-    return check
-
-
-def _count(_: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    if value is None:
-        return
-    if not _is_number(value, int):
-        raise TypeError(f"{attribute.name} takes a whole number, 1 or more, or None for no bound, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{attribute.name} must be at least 1, or None for no bound, not {value!r}")
-
-
-def _rate(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
-    if value is None:
-        return
-    if not _is_number(value, int | float):
-        raise TypeError(f"{attribute.name} takes a number per second, or None for no bound, not {value!r}")
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 per second, or None for no bound, not {value!r}")
-
-
-def _check_seconds(attribute: attrs.Attribute[float], value: object, *, never: str) -> None:
-    if not _is_number(value, int | float):
-        raise TypeError(f"{attribute.name} takes a number of seconds{never}, not {value!r}")
-
-
-def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    _check_seconds(attribute, value, never="")
-    if not value >= 0:
-        raise ValueError(f"{attribute.name} must be a number of seconds, 0 or more, not {value!r}")
-
-
-def _interval(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    _check_seconds(attribute, value, never=", or None to turn it off")
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 seconds, or None to turn it off, not {value!r}")
-
-
-def _flag(_: object, attribute: attrs.Attribute[bool], value: bool) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{attribute.name} takes True or False, not {value!r}")
+_seconds = number("of seconds")
+_interval = number("of seconds", positive=True, none="to turn it off")
+_rate = number("per second", positive=True, none="for no bound")
 
 
 def _never(value: float | None) -> float:
@@ -90,28 +36,28 @@ class Limits:
         ValueError: a bound is too small to work with.
     """
 
-    max_message_size: int = attrs.field(default=MIB, validator=_at_least(1))
+    max_message_size: int = attrs.field(default=MIB, validator=integer(1))
     """Bytes of one received message, after inflating and before decoding. A larger one closes with 1009."""
-    max_fragments: int = attrs.field(default=65_536, validator=_at_least(1))
+    max_fragments: int = attrs.field(default=65_536, validator=integer(1))
     """Frames that one received message may be cut into. More close with 1009."""
-    inbox_messages: int = attrs.field(default=32, validator=_at_least(1))
+    inbox_messages: int = attrs.field(default=32, validator=integer(1))
     """Received messages that wait for the handler. At this bound the socket is not read any more."""
-    inbox_bytes: int = attrs.field(default=MIB, validator=_at_least(1))
+    inbox_bytes: int = attrs.field(default=MIB, validator=integer(1))
     """Bytes of received messages that wait for the handler, counted after inflating."""
-    outbox_bytes: int = attrs.field(default=64 * KIB, validator=_at_least(1))
+    outbox_bytes: int = attrs.field(default=64 * KIB, validator=integer(1))
     """The outbox's high-water mark: `send()` waits while this many bytes wait for the network."""
-    max_request_line: int = attrs.field(default=8 * KIB, validator=_at_least(64))
+    max_request_line: int = attrs.field(default=8 * KIB, validator=integer(64))
     """Bytes of the HTTP request line. A longer one is answered 414."""
-    max_header_size: int = attrs.field(default=8 * KIB, validator=_at_least(64))
+    max_header_size: int = attrs.field(default=8 * KIB, validator=integer(64))
     """Bytes of one HTTP header line. A longer one is answered 431."""
-    max_head_size: int = attrs.field(default=32 * KIB, validator=_at_least(256))
+    max_head_size: int = attrs.field(default=32 * KIB, validator=integer(256))
     """Bytes of the whole HTTP head. A longer one is answered 431."""
-    max_headers: int = attrs.field(default=100, validator=_at_least(8))
+    max_headers: int = attrs.field(default=100, validator=integer(8))
     """HTTP headers in a head. More are answered 431."""
-    max_connections: int | None = attrs.field(default=None, validator=_count)
+    max_connections: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None, or more
     than that: what the descriptor limit leaves."""
-    max_connections_per_ip: int | None = attrs.field(default=None, validator=_count)
+    max_connections_per_ip: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
     drain_rate: float | None = attrs.field(default=None, validator=_rate)
     """WebSockets that a server which shuts down says goodbye to in a second, so that not all come back at once; the
@@ -160,19 +106,8 @@ class Timeouts:
     """How long a server that shuts down may take to say goodbye to everyone at `Limits.drain_rate`."""
 
 
-def _window_bits(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    # zlib cannot write raw deflate with an 8 bit window (it silently uses 9, which the peer may not be able to read).
-    if not _is_number(value, int):
-        raise TypeError(f"{attribute.name} takes a whole number from 9 to 15, not {value!r}")
-    if not 9 <= value <= 15:
-        raise ValueError(f"{attribute.name} must be from 9 to 15, not {value!r}")
-
-
-def _level(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if not _is_number(value, int):
-        raise TypeError(f"{attribute.name} takes a whole number from 0 to 9, not {value!r}")
-    if not 0 <= value <= 9:
-        raise ValueError(f"{attribute.name} must be from 0 to 9, not {value!r}")
+# zlib cannot write raw deflate with an 8 bit window (it silently uses 9, which the peer may not be able to read).
+_window_bits = integer(9, 15)
 
 
 @attrs.frozen(kw_only=True)
@@ -190,14 +125,14 @@ class Compression:
         ValueError: level or window out of range, or a negative threshold.
     """
 
-    level: int = attrs.field(default=6, validator=_level)
+    level: int = attrs.field(default=6, validator=integer(0, 9))
     """zlib's level, 0 (store) to 9 (smallest). 3 takes two fifths less time for large messages, which become some 8%
     larger; above 6 there is next to nothing to gain."""
-    threshold: int = attrs.field(default=256, validator=_at_least(0))
+    threshold: int = attrs.field(default=256, validator=integer(0))
     """Messages of fewer bytes are sent as they are: there is little to save. With a context, 32 is a good value."""
-    send_context: bool = attrs.field(default=False, validator=_flag)
+    send_context: bool = attrs.field(default=False, validator=flag)
     """Keep the context of what we send from message to message, if the peer allows it."""
-    receive_context: bool = attrs.field(default=True, validator=_flag)
+    receive_context: bool = attrs.field(default=True, validator=flag)
     """Let the peer keep its context from message to message. False saves memory, and fails with clients that keep it
     all the same, such as Tornado's. A server that keeps it all the same is put up with."""
     send_window_bits: int = attrs.field(default=12, validator=_window_bits)
@@ -207,23 +142,6 @@ class Compression:
     """The window that we ask the peer for, if it can be asked."""
 
 
-def _explain_unknown(kind: type[Any], others: tuple[type[Any], ...]) -> None:
-    """Let the error for a field that `kind` does not have say which of the others has it."""
-    init = kind.__init__
-    known = frozenset(field.name for field in attrs.fields(kind))
-
-    def explaining(self: object, *args: object, **values: object) -> None:
-        for name in values.keys() - known:
-            owner = next((each for each in others if name in {field.name for field in attrs.fields(each)}), None)
-            near = get_close_matches(name, known, n=1)
-            hint = f": it is one of {owner.__name__}(...)" if owner else f": did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{kind.__name__}(...) has no option {name!r}{hint}")
-        init(self, *args, **values)
-
-    functools.update_wrapper(explaining, init)
-    kind.__init__ = explaining
-
-
-_explain_unknown(Limits, (Timeouts, Compression))
-_explain_unknown(Timeouts, (Limits, Compression))
-_explain_unknown(Compression, (Limits, Timeouts))
+hold("limits", Limits)
+hold("timeouts", Timeouts)
+hold("compression", Compression)

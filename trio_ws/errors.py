@@ -5,12 +5,11 @@ Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.escaping import printable
-from trio_ws.headers import Headers, HeaderSource
+from trio_ws.headers import Headers, HeaderSource, header_pairs
 
 __all__ = [
     "BackplaneError",
@@ -57,13 +56,14 @@ class WebSocketException(WebSocketError):  # noqa: N818 - the name is the field'
 
     Args:
         code: the close code to send: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
-        reason: at most 123 bytes of UTF-8, shown to the peer.
+        reason: at most 123 bytes of UTF-8, shown to the peer; None is "".
 
     Raises:
         ValueError: code or reason cannot be sent.
     """
 
-    def __init__(self, code: int, reason: str = "") -> None:
+    def __init__(self, code: int, reason: str | None = "") -> None:
+        reason = reason or ""
         check_close(code, reason)
         super().__init__(code, reason)
         self.code = code
@@ -90,7 +90,7 @@ class Reject(WebSocketError):  # noqa: N818 - an instruction, not an error
             raise ValueError(f"a handshake is rejected with an HTTP status from 300 to 599, not {status}")
         super().__init__(status)
         self.status = status
-        self.headers: tuple[tuple[str, str], ...] = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        self.headers: tuple[tuple[str, str], ...] = (*header_pairs(headers),)
         self.body = body
 
     def __str__(self) -> str:
@@ -108,7 +108,8 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         reason: the reason in that frame, `""` if none.
     """
 
-    def __init__(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def __init__(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
+        reason = reason or ""
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
@@ -146,10 +147,10 @@ class UnexpectedMessage(WebSocketError):  # noqa: N818 - what it is
         self.message = message
 
 
-class InvalidMessage(WebSocketError):  # noqa: N818 - what it is
+class InvalidMessage(WebSocketError, ValueError):  # noqa: N818 - what it is
     """A message came whose content is not what the route takes: JSON that is none. Uncaught it closes with 1007.
 
-    The message was taken from the inbox and is in `message`.
+    The message was taken from the inbox and is in `message`. It is a `ValueError`, as `json.JSONDecodeError` is.
     """
 
     def __init__(self, problem: str, message: str | bytes) -> None:
@@ -182,7 +183,7 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
     Attributes:
         status: the HTTP status.
         headers: the answer's headers.
-        body: at most the first 64 KiB of the answer's body.
+        body: at most the first 64 KiB of the answer's body; less if it was cut off or took too long.
 
     Args:
         why: why a redirect was not followed.

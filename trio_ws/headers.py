@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self, TypeAlias, TypeVar, overload
 
-__all__ = ["HeaderSource", "Headers", "is_token", "parse_cookies", "validate_headers"]
+__all__ = ["HeaderSource", "Headers", "header_pairs", "is_token", "parse_cookies", "validate_headers"]
 
-HeaderSource: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
-"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once."""
+HeaderSource: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str] | tuple[bytes, bytes]]
+"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once; text, or bytes as ASGI
+has them."""
 
 # RFC 9110 5.6.2: token = 1*tchar
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -190,11 +191,22 @@ def _pairs(source: object) -> Iterable[tuple[str | bytes, str | bytes]]:
     return source.items() if isinstance(source, Mapping) else source  # type: ignore[return-value]
 
 
+def header_pairs(source: HeaderSource) -> list[tuple[str, str]]:
+    """Return headers as pairs of text, in order; pairs of bytes, as ASGI has them, are decoded as latin-1."""
+    return [_text_pair(*pair) for pair in _pairs(source)]
+
+
+def _text_pair(name: str | bytes, value: str | bytes) -> tuple[str, str]:
+    if isinstance(name, bytes) and isinstance(value, bytes):
+        return name.decode("latin-1"), value.decode("latin-1")
+    return name, value  # type: ignore[return-value]  # what is neither is refused by `validate_headers`
+
+
 def validate_headers(source: HeaderSource) -> list[tuple[bytes, bytes]]:
     """Return headers that we are to send as bytes, in order, their values without surrounding spaces.
 
     Args:
-        source: a mapping, or pairs; `Headers` keep their repeated names.
+        source: a mapping, or pairs, of text; `Headers` keep their repeated names.
 
     Raises:
         ValueError: a name is not a token, or a value has CR, LF, NUL or another control character in it or is

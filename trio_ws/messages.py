@@ -85,14 +85,14 @@ class WebSocketMessage:
         return WebSocketMessage("pong", data=data)
 
     @staticmethod
-    def close(code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> WebSocketMessage:
+    def close(code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> WebSocketMessage:
         """Make a close message.
 
         Raises:
             ValueError: a code that may not be sent, or a reason of more than 123 bytes.
         """
-        check_close(code, reason)
-        return WebSocketMessage("close", code=int(code), reason=reason)
+        check_close(code, reason or "")
+        return WebSocketMessage("close", code=int(code), reason=reason or "")
 
     def is_text(self) -> bool:
         """Say whether this is a text message."""

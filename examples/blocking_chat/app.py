@@ -7,6 +7,7 @@ Try it with two `trio-ws connect ws://localhost:8000/ws/chat`.
 """
 
 import json
+import sys
 
 from trio_ws import App, BlockingWebSocket
 from trio_ws.rooms import Member
@@ -39,4 +40,7 @@ async def left(member: Member, count: int) -> None:
 
 
 if __name__ == "__main__":
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

@@ -4,6 +4,7 @@ It is the chat room of Bocadillo's documents: messages are JSON objects, and new
 is put into the page as text, never as HTML.
 """
 
+import sys
 from pathlib import Path
 
 from trio_ws import App, WebSocket
@@ -23,4 +24,7 @@ async def chat(ws: WebSocket) -> None:
 
 
 if __name__ == "__main__":
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

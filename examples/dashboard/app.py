@@ -3,6 +3,7 @@
 The task that takes the figures belongs to the room: it begins with the first visitor and ends with the last.
 """
 
+import sys
 from pathlib import Path
 
 import attrs
@@ -42,4 +43,7 @@ async def echo(ws: WebSocket) -> None:
 
 
 if __name__ == "__main__":
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

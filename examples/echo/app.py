@@ -1,5 +1,7 @@
 """An echo server: what a client sends comes back to it. `client.py` beside it is such a client."""
 
+import sys
+
 from trio_ws import App, WebSocket
 
 app = App()
@@ -12,4 +14,7 @@ async def echo(ws: WebSocket) -> None:
 
 
 if __name__ == "__main__":
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

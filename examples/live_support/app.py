@@ -4,6 +4,7 @@ It is the live support room of Ellar's documents. There the page puts what it re
 message may hold any script; here it is text everywhere: the server sends plain text, and the page shows it as text.
 """
 
+import sys
 from pathlib import Path
 
 from trio_ws import App, Controller, Query, WebSocket, WsBody
@@ -28,4 +29,7 @@ class CarController(Controller):
 
 
 if __name__ == "__main__":
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

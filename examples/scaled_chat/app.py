@@ -42,4 +42,7 @@ async def chat(ws: WebSocket, user: str = "Anonymous", since: str | None = Query
 
 
 if __name__ == "__main__":
-    app.run(port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
+    try:
+        app.run(port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

@@ -5,6 +5,8 @@ Each connection is a span, each message an event in it, and what the handler doe
     trio-ws connect ws://localhost:8000/divide
 """
 
+import sys
+
 from opentelemetry import context, propagate
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -79,4 +81,7 @@ async def divide(ws: WebSocket) -> None:
 
 if __name__ == "__main__":
     provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

@@ -8,6 +8,7 @@ trio-ws connect ws://localhost:8000/bar
 The last message is answered with a list of what is wrong with it, and the connection stays.
 """
 
+import sys
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field
@@ -83,4 +84,7 @@ async def clear(tab: OwnTab, code: int) -> None:
 
 
 if __name__ == "__main__":
-    app.run()
+    try:
+        app.run()
+    except OSError as error:  # the port is taken, say
+        sys.exit(str(error))

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 import trio_ws.app
 from trio_ws import App, Controller, Ok, Reply, WebSocket, WebSocketDisconnect, WsBody
-from trio_ws.app import GuardContext, ParameterError, RegistrationError, listener, websocket
+from trio_ws.app import GuardContext, Listener, ParameterError, RegistrationError, listener, websocket
 
 
 class Question(BaseModel):
@@ -626,3 +626,54 @@ async def test_on_disconnect_may_take_route_parameters_and_no_code() -> None:
     async with app.test_client() as client, client.websocket_connect("/a"):
         pass
     assert heard == [("a", 1000)]
+
+
+# --- listeners as methods ----------------------------------------------------------------------------------------
+
+
+class Chat(Controller):
+    name = "chat"
+
+    @listener("/chat")
+    async def chat(self, data: str) -> str:
+        return f"{self.name}: {data}"
+
+    @listener("/twice")
+    async def twice(self, data: str) -> list[str]:
+        return [await self.chat(data), await self.chat(data)]
+
+    @listener("/plain")
+    def plain(self, data: str) -> str:
+        return data.upper()
+
+
+class Loud(Chat):
+    name = "loud"
+
+    @listener("/chat")
+    async def chat(self, data: str) -> str:
+        return (await super().chat(data)).upper()
+
+
+async def test_a_listener_of_a_class_is_called_like_a_method() -> None:
+    assert await Chat().chat("a") == "chat: a"
+    assert await Loud().chat("a") == "LOUD: A"
+    assert await Chat.chat(Chat(), "a") == "chat: a"
+    assert Chat().plain("a") == "A"
+    assert isinstance(Chat.chat, Listener)
+
+
+async def test_listeners_of_a_class_call_one_another() -> None:
+    app = App(controllers=[Loud])
+    assert await answers(app, "/twice", '"a"') == [["LOUD: A", "LOUD: A"]]
+    assert await answers(app, "/chat", '"a"') == ["LOUD: A"]
+
+
+async def test_a_bound_listener_is_a_callback() -> None:
+    app = App()
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket) -> None:
+        await ws.accept_callback(on_receive=Chat().chat)
+
+    assert await answers(app, "/a", '"x"') == ["chat: x"]

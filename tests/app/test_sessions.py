@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import sys
+import time
+from collections.abc import Callable
 from http.cookies import SimpleCookie
+from typing import Any
 
 import pytest
 
-from trio_ws import App, ConnectionRejected, LocalProtocolError, Sessions, WebSocket
+from trio_ws import App, ConnectionRejected, Headers, LocalProtocolError, Request, Sessions, WebSocket
 from trio_ws.app import Session
 
 
@@ -95,14 +101,15 @@ async def test_a_forged_cookie_is_an_empty_session(cookie: str) -> None:
         assert await ws.receive_json() == {"visits": 1}
 
 
-async def test_another_secret_or_too_old_a_cookie_is_an_empty_session() -> None:
+async def test_another_secret_or_too_old_a_cookie_is_an_empty_session(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session({})
     session["visits"] = 7
     made = cookie_of(Sessions(secret_key="other").header(session))
     old = Session({})
     old["visits"] = 7
-    expired = Sessions(secret_key="secret", max_age=-1)
+    expired = Sessions(secret_key="secret", max_age=60)
     cookie = cookie_of(expired.header(old))
+    monkeypatch.setattr(time, "time", lambda now=time.time() + 62: now)
     for sessions, cookies in ((Sessions(secret_key="secret"), made), (expired, cookie)):
         async with (
             counting(sessions).test_client() as client,
@@ -159,3 +166,127 @@ async def test_the_cookie_of_a_changed_session_comes_with_the_yes() -> None:
         async with client.websocket_connect("/read", cookies=cookies) as ws:
             assert await ws.receive_json() == {"visits": 1}
             assert "set-cookie" not in (ws.response_headers or {})
+
+
+# --- changes after the answer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session["cart"].append(1),
+        lambda session: session["cart"].__setitem__(0, 1),
+        lambda session: session["cart"][0].clear(),
+        lambda session: session["cart"][0].update(a=1),
+        lambda session: session["user"].__setitem__("name", "Eve"),
+        lambda session: session["user"].setdefault("roles", []).append("admin"),
+        lambda session: session["user"]["roles"].sort(),
+        lambda session: session.pop("cart"),
+        lambda session: session.update(cart=[]),
+    ],
+)
+def test_a_change_after_the_answer_is_an_error_however_deep(change: Callable[[Session], Any]) -> None:
+    session = Session({"cart": [{"a": 0}], "user": {"name": "Ann", "roles": []}})
+    SESSIONS.header(session)
+    with pytest.raises(LocalProtocolError, match="read-only"):
+        change(session)
+    assert dict(session) == {"cart": [{"a": 0}], "user": {"name": "Ann", "roles": []}}
+
+
+def test_what_is_copied_from_a_session_can_be_changed_and_sent() -> None:
+    session = Session({"cart": [{"a": [0]}]})
+    SESSIONS.header(session)
+    for copied in (copy.deepcopy(session["cart"]), pickle.loads(pickle.dumps(session["cart"])), session["cart"].copy()):
+        copied.append(1)
+    assert copy.copy(session["cart"][0]) == {"a": [0]}
+    copied = copy.deepcopy(session["cart"][0])
+    copied["a"].append(1)
+    assert pickle.loads(pickle.dumps(session["cart"][0])) == {"a": [0]}
+    assert json.dumps(session["cart"]) == '[{"a": [0]}]'
+
+
+async def test_a_change_of_what_was_taken_out_before_the_answer_is_an_error() -> None:
+    app = App(sessions=SESSIONS)
+
+    @app.websocket("/a", auto_accept=False)
+    async def view(ws: WebSocket) -> None:
+        cart = ws.session.setdefault("cart", [])
+        await ws.accept()
+        cart.append("lost")
+
+    with pytest.raises(LocalProtocolError, match="a change at 'cart' is lost"):
+        async with app.test_client() as client, client.websocket_connect("/a") as ws:
+            assert (await ws.recv()).code == 1011  # type: ignore[union-attr]
+
+
+async def test_a_lost_change_beside_an_error_of_the_handler_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    app = App(sessions=SESSIONS)
+
+    @app.websocket("/a", auto_accept=False)
+    async def view(ws: WebSocket) -> None:
+        cart = ws.session.setdefault("cart", [])
+        await ws.accept()
+        cart.append("lost")
+        raise ZeroDivisionError
+
+    async with app.test_client(raise_server_errors=False) as client, client.websocket_connect("/a") as ws:
+        assert await ws.recv()
+    assert "session changed after the answer" in caplog.text
+
+
+# --- keys, domains, ages -----------------------------------------------------------------------------------------
+
+OLD, NEW = "o" * 32, "n" * 32
+SESSIONS = Sessions(secret_key=OLD)
+
+
+def request_with(headers: list[tuple[str, str]]) -> Request:
+    cookie = headers[0][1].partition(";")[0]
+    return Request(target="/", headers=Headers([("host", "localhost"), ("cookie", cookie)]))
+
+
+def cookie_for(sessions: Sessions, **data: Any) -> list[tuple[str, str]]:
+    session = Session({})
+    session.update(data)
+    return sessions.header(session)
+
+
+def test_the_newest_key_signs_and_cookies_of_older_ones_are_taken() -> None:
+    rotated = Sessions(secret_key=[NEW, OLD])
+    session = rotated.load(request_with(cookie_for(SESSIONS, visits=1)))
+    assert dict(session) == {"visits": 1}
+    renewed = rotated.header(session)  # though nothing has changed: the old key will go
+    assert dict(Sessions(secret_key=NEW).load(request_with(renewed))) == {"visits": 1}
+    assert dict(SESSIONS.load(request_with(renewed))) == {}
+    assert rotated.header(rotated.load(request_with(renewed))) == []
+
+
+def test_a_domain_is_in_the_cookie() -> None:
+    ((_, value),) = cookie_for(Sessions(secret_key=OLD, domain="example.org"), a=1)
+    assert "; Domain=example.org" in value
+    assert "Domain" not in cookie_for(SESSIONS, a=1)[0][1]
+
+
+@pytest.mark.parametrize(("sliding", "kept"), [(True, True), (False, False)])
+def test_a_sliding_session_lives_from_its_last_use(sliding: bool, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_700_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    sessions = Sessions(secret_key=OLD, max_age=100, sliding=sliding)
+    cookie = cookie_for(sessions, visits=1)
+    for _ in range(4):
+        now[0] += 60
+        cookie = sessions.header(sessions.load(request_with(cookie))) or cookie
+    assert dict(sessions.load(request_with(cookie))) == ({"visits": 1} if kept else {})
+
+
+def test_a_young_cookie_of_a_sliding_session_is_not_set_anew() -> None:
+    sessions = Sessions(secret_key=OLD, max_age=1_000_000, sliding=True)
+    assert sessions.header(sessions.load(request_with(cookie_for(sessions, a=1)))) == []
+
+
+def test_a_short_key_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    Sessions(secret_key="secret")
+    assert "the secret_key of sessions has 6 bytes" in caplog.text
+    caplog.clear()
+    Sessions(secret_key=OLD)
+    assert caplog.text == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -407,3 +408,27 @@ def test_an_async_function_cannot_ask_for_a_blocking_connection() -> None:
 
         @app.websocket("/a")
         async def view(ws: BlockingWebSocket) -> None: ...
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_an_error_that_a_dependency_swallows_leaves_a_record(
+    asynchronous: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+
+    async def swallow_in_the_loop():
+        with contextlib.suppress(ZeroDivisionError):
+            yield
+
+    def swallow_in_a_thread():
+        with contextlib.suppress(ZeroDivisionError):
+            yield
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, x: Any = Depends(swallow_in_the_loop if asynchronous else swallow_in_a_thread)):
+        raise ZeroDivisionError
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        assert (await ws.recv()).code == 1000
+    (record,) = [each for each in caplog.records if "swallowed" in each.message]
+    assert (record.levelname, record.exc_info[0]) == ("ERROR", ZeroDivisionError)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from trio_ws import App, Controller, ModelWSResponse, Ok, WebSocket
-from trio_ws.app import BadRequest, Created, RegistrationError
+from trio_ws import App, Controller, ModelWSResponse, Ok, WebSocket, WebSocketDisconnect
+from trio_ws.app import BadRequest, Created, NotAReply, RegistrationError
 from trio_ws.testing import BlockingTestClient
 
 from .ports import (
@@ -249,6 +249,47 @@ async def test_a_response_that_is_not_for_websockets_is_refused_by_name(
         await ws.send_json({"message": "Hello"})
         assert await ending_of(ws) == 1011
     assert "HTMLResponse, which is no reply" in error_in(caplog)
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "raised"),
+    [
+        ('{"message": "bye"}', 1000, None),
+        ('{"message": "bye"}', 1001, None),
+        ('{"message": "bye"}', 4000, WebSocketDisconnect),
+        ('{"message": "wrong"}', None, NotAReply),
+        ('{"message": "fail"}', None, ZeroDivisionError),
+    ],
+)
+async def test_what_accept_callback_raises(message: str, code: int | None, raised: type[Exception] | None) -> None:
+    # not in the document: what a view has to expect
+    app = App()
+    seen: list[type[BaseException] | None] = []
+
+    @app.websocket("/chat", auto_accept=False)
+    async def chat(ws: WebSocket) -> None:
+        async def on_receive(data: ChatRequestDto):  # type: ignore[no-untyped-def]
+            if data.message == "fail":
+                raise ZeroDivisionError
+            return object() if data.message == "wrong" else data
+
+        with pytest.raises(RegistrationError, match="nobody provides it"):
+            await ws.accept_callback(on_receive=on_receive, on_connect=lambda ws, request, lock: None)
+        try:
+            await ws.accept_callback(on_receive=on_receive)
+        except Exception as error:
+            seen.append(type(error))
+        else:
+            seen.append(None)
+
+    async with app.test_client() as client, client.websocket_connect("/chat") as ws:
+        await ws.send(message)
+        if code is not None:
+            await ws.receive()
+            await ws.close(code)
+        else:
+            await ws.recv()
+    assert seen == [raised]
 
 
 # --- "Only the on_receive callback is required" -----------------------------------------------------------------------

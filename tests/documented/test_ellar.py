@@ -512,7 +512,7 @@ class TestCarController:
 
     def test_live_support_works(self) -> None:
         # "use the TestClient in a with statement, connecting to the WebSocket"
-        with self.client.websocket_connect("/live-support") as websocket_client:
+        with self.client.websocket_connect("/car/live-support") as websocket_client:
             data = websocket_client.receive_text()
             assert data == welcome()
 
@@ -524,8 +524,8 @@ class TestCarController:
         # "test_module.get_test_client()": entered, one client holds several connections
         with (
             self.client as client,
-            client.websocket_connect("/live-support") as one,
-            client.websocket_connect("/live-support") as two,
+            client.websocket_connect("/car/live-support") as one,
+            client.websocket_connect("/car/live-support") as two,
         ):
             assert one.receive_text() == two.receive_text() == welcome()
             two.send_text("two")
@@ -534,7 +534,7 @@ class TestCarController:
 
     def test_the_end_of_the_connection_is_an_error_of_the_test(self) -> None:
         app = App(controllers=[ellar_encodings.CarController])
-        with app.test_client().websocket_connect("/text") as websocket_client:
+        with app.test_client().websocket_connect("/car/text") as websocket_client:
             websocket_client.send_bytes(b"no text")
             with pytest.raises(WebSocketDisconnect) as caught:
                 websocket_client.receive_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 import trio
@@ -25,6 +26,19 @@ async def test_whoever_is_connected_hears_what_the_program_measures_and_is_told_
                 heard += [reading for ws in (one, other) async for reading in ws]
                 assert [one.close_code, other.close_code] == [1001, 1001]
     assert all(15 < each["temperature"] < 25 for each in heard)
+    assert station.output.endswith("goodbye\n")
+
+
+async def test_sigterm_ends_it_as_ctrl_c_does() -> None:
+    with trio.fail_after(PATIENCE):
+        async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as station:
+            url = f"ws://{await station.address()}/weather"
+            async with open_websocket(url, when_peer_leaves="finish", caught_close_codes=all) as ws:
+                station.signal(signal.SIGTERM)
+                assert await station.ended() == 0
+                async for _ in ws:
+                    pass
+            assert ws.close_code == 1001
     assert station.output.endswith("goodbye\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import logging
 import re
@@ -21,7 +22,9 @@ from trio_ws import (
     ConnectionRejected,
     Depends,
     Instrument,
+    LocalProtocolError,
     Server,
+    Sessions,
     Timeouts,
     WebSocket,
     WebSocketDisconnect,
@@ -319,6 +322,31 @@ class TestEveryRecord:
         }.items():
             record = await self.told(records, "ERROR", message)
             assert record.exc_info[0] is kind
+
+    async def test_errors_that_would_be_lost(self, records):
+        app = App(sessions=Sessions(secret_key="k" * 32))
+
+        async def swallow():
+            with contextlib.suppress(KeyError):
+                yield
+
+        @app.websocket("/x", auto_accept=False)
+        async def view(ws: WebSocket, error: str = "KeyError", swallowed: Any = Depends(swallow)) -> None:
+            cart = ws.session.setdefault("cart", [])
+            await ws.accept()
+            if error == "KeyError":
+                raise KeyError
+            cart.append(1)
+            raise ZeroDivisionError
+
+        async with app.test_client(raise_server_errors=False) as client:
+            for error in ("KeyError", "ZeroDivisionError"):
+                async with client.websocket_connect(f"/x?token=secret&error={error}") as ws:
+                    await ws.recv()
+        record = await self.told(records, "ERROR", "%s: a dependency swallowed an error of the handler's")
+        assert record.exc_info[0] is KeyError
+        record = await self.told(records, "ERROR", "%s: session changed after the answer")
+        assert record.exc_info[0] is LocalProtocolError
 
     async def test_an_error_of_the_responder(self, records):
         class Broken(Routes):

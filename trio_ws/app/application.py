@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from trio_ws.app.connections import ConnectionManager
 from trio_ws.app.dispatcher import Dispatcher
+from trio_ws.app.failures import Failures
+from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, guests_of, hosted, with_parents
+from trio_ws.app.options import Lifespan, check_callback, lifespan_of
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
-from trio_ws.codes import CloseCode, check_close
+from trio_ws.app.sessions import sessions_of
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
-from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.handler.instruments import Instrument, Instruments, instruments_of
-from trio_ws.handler.unwinding import unwound
 from trio_ws.http.request import current_root_path
-from trio_ws.rooms import Room, Rooms
+from trio_ws.options import check_number, list_of
+from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.runtime.background import open_background
-from trio_ws.server.serve import SocketListener, bind
+from trio_ws.server.serve import SocketListener, closed_at_the_end, listen
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
 
@@ -41,18 +43,12 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
     from trio_ws.asgi import ASGIApplication
-    from trio_ws.rooms import Backplane
     from trio_ws.testing import TestClient
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["App"]
 
 E = TypeVar("E", bound=Callable[..., Any])
-
-Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[object] | AsyncIterator[object]]"
-
-_CODED: Final = (WebSocketException, UnexpectedMessage, InvalidMessage)
-"""Errors that close with a code of their own: a code for `Exception` is not for them."""
 
 
 class App(Router):
@@ -77,12 +73,14 @@ class App(Router):
             which names the forms of URLs and has options. None for rooms within this process.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
-        max_threads: plain `def` functions that run at once, each in a thread.
+        max_threads: plain `def` views and callbacks that run at once, each in a thread; as many guards, dependencies,
+            pages and other short calls beside them.
 
     Raises:
         ImportError: the backplane needs a package that is not installed.
         RegistrationError: a controller cannot work.
-        ValueError: an option makes no sense.
+        TypeError: an option is of another type.
+        ValueError: an option can never work.
     """
 
     def __init__(
@@ -101,43 +99,49 @@ class App(Router):
         sessions: Sessions | None = None,
         backplane: Backplane | str | None = None,
         converters: Mapping[str, Converter] | None = None,
-        not_found_status: int = 403,
-        max_threads: int = 500,
+        not_found_status: int = NOT_FOUND_STATUS,
+        max_threads: int = MAX_THREADS,
     ) -> None:
         super().__init__(guards=guards, converters=converters)
-        if not 400 <= not_found_status <= 499:
-            raise ValueError(f"not_found_status is from 400 to 499, not {not_found_status}")
+        self._application = self
+        check_number("not_found_status", not_found_status, 400, 499)
+        if max_threads != math.inf:
+            check_number("max_threads", max_threads, 1)
         self.state: SimpleNamespace = SimpleNamespace()
         """Yours: whatever the application's functions share."""
         self.settings: Settings = Settings(
-            limits=limits or Limits(),
-            timeouts=timeouts or Timeouts(),
+            limits=Limits() if limits is None else limits,
+            timeouts=Timeouts() if timeouts is None else timeouts,
             compression=compression,
             origins=origins,
             hosts=hosts,
             trusted_proxies=trusted_proxies,
         )
         self.instruments: Instruments | None = instruments_of(instruments)
-        self.sessions = sessions
+        self.sessions: Sessions | None = sessions_of(sessions)
         self.not_found_status = not_found_status
         self.max_threads = max_threads
         self.responder: Dispatcher = Dispatcher(self)
         """What a `Server` serves the application with."""
-        self._lifespan: Callable[[App], Any] | None = (
-            asynccontextmanager(lifespan) if inspect.isasyncgenfunction(lifespan) else lifespan
-        )
+        self._lifespan = lifespan_of(lifespan)
         self._pages = Pages()
+        if not (backplane is None or isinstance(backplane, str | Backplane)):
+            raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
+        self._given_backplane = backplane
         self._rooms = Rooms(backplane)
         self.everyone: ConnectionManager = ConnectionManager(self._rooms.backplane)
         """The application's connections in this process."""
-        self._close_codes: dict[type[BaseException], int] = {BackplaneUnavailable: CloseCode.TRY_AGAIN_LATER}
-        self._on_error: Callable[[WebSocket, BaseException], Any] | None = None
+        self._failures = Failures()
+        self._parent: App | None = None  # which includes this one, while that runs
+        self._checked_guests: set[App] = set()
         self._nursery: trio.Nursery | None = None
         self._limiter: trio.CapacityLimiter | None = None
+        self.call_limiter: trio.CapacityLimiter | None = None
+        """Bounds the threads of short calls, which so do not wait for views; None while nothing runs."""
         self._server: Server | None = None
         self._bridge: ASGIApplication | None = None
         self._table: list[Route] = []
-        for controller in controllers:
+        for controller in list_of("controllers", controllers, "classes"):
             self.add_controller(controller)
 
     # --- registering what is no route ----------------------------------------------------------------------------
@@ -193,22 +197,19 @@ class App(Router):
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` when an error of that type leaves a handler; the most derived type counts.
 
-        It holds for the whole application. It may stand above a function as `@app.close_on(...)`, which it leaves as
-        it is.
+        It holds for the whole application. It may stand above a function as a decorator, which leaves it as it is.
 
         Raises:
             TypeError: that is no type of error.
             ValueError: the code may not be sent.
         """
-        if not (inspect.isclass(error) and issubclass(error, Exception)):
-            raise TypeError(f"close_on() takes a type of error and a code, not {error!r}")
-        check_close(code, "")
-        self._close_codes[error] = code
+        self._failures.close_on(error, code)
         return lambda function: function
 
     def on_error(self, function: E) -> E:
-        """Call `function(ws, error)` after an error that nobody foresaw was logged; it may be `async`."""
-        self._on_error = function
+        """Call `function(ws, error)` after an unexpected error was logged; a plain one runs in a thread."""
+        check_callback("on_error", function, "the connection", "the error")
+        self._failures.callback = function
         return function
 
     def room(self, name: str, **options: Any) -> Room:
@@ -244,7 +245,8 @@ class App(Router):
             LookupError: there is no such route.
             ValueError: a parameter is missing, is not of the path, or does not fit.
         """
-        for route in self.routes():
+        *_, root = with_parents(self)
+        for route in sorted(root.routes(), key=lambda route: route.app is not self):
             if route.name == name:
                 return current_root_path.get() + route.pattern.build(**parameters)
         raise LookupError(f"no route is named {name!r}")
@@ -284,19 +286,18 @@ class App(Router):
             BackplaneError: the backplane is not there, or will not have us, and its options do not say to wait.
             RuntimeError: the application runs already.
         """
-        if self._nursery is not None:
-            raise RuntimeError("the application runs already")
+        if any(app._nursery is not None for app in (self, *(guest.app for guest in guests_of(self)))):
+            raise RuntimeError("the application runs already, by itself or included in another one")
         self.check_pending()
         self._table = self.checked_routes()
-        lifespan = nullcontext() if self._lifespan is None else self._lifespan(self)
         async with self._rooms.running(), open_background() as nursery:
             self._nursery = nursery
-            self._limiter = trio.CapacityLimiter(self.max_threads)
+            self._limiter, self.call_limiter = (trio.CapacityLimiter(self.max_threads) for _ in range(2))
             try:
-                async with self.everyone.hearing(), unwound(lifespan, self.settings.timeouts.cleanup_timeout):
+                async with self.everyone.hearing(), hosted(self):
                     yield
             finally:
-                self._nursery = self._limiter = self._server = None
+                self._nursery = self._limiter = self.call_limiter = self._server = None
 
     async def serve(
         self,
@@ -325,14 +326,15 @@ class App(Router):
             task_status: for `nursery.start`.
 
         Raises:
-            OSError: an address cannot be listened on.
+            OSError: an address cannot be listened on; the message says what to do.
             RegistrationError: as `lifespan_context` raises it.
             trio.Cancelled: after every client was told 1001.
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
-        async with self.lifespan_context():
+        # Before the application starts: an address that is taken is no error of its lifespan.
+        async with closed_at_the_end(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
             self.responder.served_by(server)
-            await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
+            await server.serve(bound, task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
         """Serve the application in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM, then shut down gracefully.
@@ -363,14 +365,19 @@ class App(Router):
             self._bridge = ASGIApplication(self)
         await self._bridge(scope, receive, send)
 
-    # --- what a visit needs --------------------------------------------------------------------------------------
-
     @property
     def limiter(self) -> trio.CapacityLimiter:
-        """Bounds the threads of plain `def` functions."""
+        """Bounds the threads of plain views and callbacks."""
         if self._limiter is None:
             raise RuntimeError("the application does not run")
         return self._limiter
+
+    def checked_routes(self) -> list[Route]:
+        """Return all routes, as `Router.checked_routes`, and see to the applications that are included."""
+        routes = super().checked_routes()
+        check_guests(self)
+        self._pages.included = tuple((guest.prefix, guest.app._pages) for guest in guests_of(self))
+        return routes
 
     def match(self, raw_path: str) -> tuple[Route, dict[str, Any]] | None:
         """Return the first route that a path matches, with the values of its parameters."""
@@ -380,7 +387,7 @@ class App(Router):
 
     def open_session(self, websocket: WebSocket) -> None:
         """Give a connection its session, if there are sessions."""
-        sessions = self.sessions
+        sessions = next((app.sessions for app in with_parents(self) if app.sessions is not None), None)
         if sessions is not None:
             session = sessions.load(websocket.request)
             websocket._session = session
@@ -388,14 +395,8 @@ class App(Router):
 
     def close_code_of(self, error: BaseException) -> int | None:
         """Return what `close_on` says of an error; of one that has a code anyhow only if it names that type."""
-        for kind in type(error).__mro__:
-            if kind in self._close_codes or kind in _CODED:
-                return self._close_codes.get(kind)
-        return None
+        return self._failures.close_code_of(error)
 
     async def report(self, websocket: WebSocket, error: BaseException) -> None:
         """Call `on_error`, if there is one."""
-        if self._on_error is not None:
-            result = self._on_error(websocket, error)
-            if inspect.isawaitable(result):
-                await result
+        await self._failures.report(websocket, error, self.call_limiter)

@@ -9,13 +9,13 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
 import trio
 
-from trio_ws.app.parameters.annotations import underlying
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
+from trio_ws.runtime.threads import underlying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _END: Final = object()
 """What a generator that has ended yields for us."""
+_ELSEWHERE: Final = object()
+"""What a thread of another event loop's gets instead of a result."""
 
 Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
 """Whom a message is not for: one connection, or several; `member.websocket` is one too."""
@@ -55,7 +57,12 @@ class BlockingWebSocket:
         self._token = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def _run(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return trio.from_thread.run(method, *args, trio_token=None if _is_trios_thread() else self._token)
+        token = self._token
+        if _is_trios_thread():
+            done = trio.from_thread.run(_run_within, token, method, *args)
+            if done is not _ELSEWHERE:
+                return cast("T", done)
+        return trio.from_thread.run(method, *args, trio_token=token)
 
     # --- the request ---------------------------------------------------------------------------------------------
 
@@ -208,11 +215,11 @@ class BlockingWebSocket:
 
     # --- ending --------------------------------------------------------------------------------------------------
 
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection."""
         self._run(self._websocket.close, code, reason)
 
-    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open."""
         self._run(self._websocket.ensure_closed, code, reason)
 
@@ -225,6 +232,15 @@ class BlockingWebSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         return self._run(self._websocket.__aexit__, kind, error, trace)
+
+
+async def _run_within(
+    token: trio.lowlevel.TrioToken | None, method: Callable[..., Awaitable[object]], *args: Any
+) -> object:
+    """Await `method`, unless this event loop is another one than the connection's."""
+    if token is not None and token is not trio.lowlevel.current_trio_token():
+        return _ELSEWHERE
+    return await method(*args)
 
 
 def _is_trios_thread() -> bool:
@@ -307,7 +323,9 @@ def in_thread(
         return partial(function, *swapped, **named)
 
     async def run(*args: Any, **kwargs: Any) -> Any:
-        return await trio.to_thread.run_sync(filled(*args, **kwargs), limiter=limiter)
+        call = filled(*args, **kwargs)
+        (result,) = await trio.to_thread.run_sync(lambda: (call(),), limiter=limiter)  # of any kind, also to be awaited
+        return await result if inspect.isawaitable(result) else result
 
     def run_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         return _in_steps(filled(*args, **kwargs)(), limiter)

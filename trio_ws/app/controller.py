@@ -11,16 +11,26 @@ import attrs
 from trio_ws.app.errors import RegistrationError
 
 if TYPE_CHECKING:
-    from trio_ws.app.guards import GuardContext
+    from trio_ws.app.guards import Guard, GuardContext
     from trio_ws.app.route import RouteOptions, Target
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Controller", "RouteDefinition", "in_class_body", "mark", "route_definitions"]
+__all__ = [
+    "Controller",
+    "ControllerOptions",
+    "RouteDefinition",
+    "declare",
+    "in_class_body",
+    "mark",
+    "options_of",
+    "route_definitions",
+]
 
 T = TypeVar("T")
 
 _ROUTE_DEFINITIONS: Final = "__trio_ws_routes__"
+_OPTIONS: Final = "__trio_ws_controller__"
 
 
 class Controller:
@@ -35,6 +45,47 @@ class Controller:
     websocket: WebSocket
     request: Request
     context: GuardContext
+
+
+@attrs.frozen
+class ControllerOptions:
+    """What decorators say of a class; it holds wherever the class is registered."""
+
+    prefix: str | None
+    """Begins the paths of its methods, None if two decorators differ: each registration then names its own."""
+    guards: tuple[Guard, ...]
+
+
+def declare(controller: type, options: ControllerOptions) -> None:
+    """Keep the options of a decorator with the class, beside those of decorators below.
+
+    Raises:
+        RegistrationError: the class is registered already, and these guards would not hold there.
+    """
+    before: ControllerOptions | None = vars(controller).get(_OPTIONS)
+    if before is None:
+        setattr(controller, _OPTIONS, options)
+        return
+    missing = [guard for guard in options.guards if guard not in before.guards]
+    if missing:
+        raise RegistrationError(
+            f"controller {controller.__qualname__} is registered already, without the guards of this decorator: give "
+            "them to the first decorator (the lowest), or for one place alone to add_controller(..., guards=[...])"
+        )
+    prefix = before.prefix if before.prefix == options.prefix else None
+    setattr(controller, _OPTIONS, ControllerOptions(prefix, before.guards))
+
+
+def options_of(controller: type) -> ControllerOptions:
+    """Return the prefix of the nearest decorator, and the guards of all, those of base classes first."""
+    prefix: str | None = ""
+    guards: dict[int, Guard] = {}
+    for owner in reversed(controller.__mro__):
+        declared: ControllerOptions | None = vars(owner).get(_OPTIONS)
+        if declared is not None:
+            prefix = declared.prefix
+            guards.update((id(guard), guard) for guard in declared.guards)
+    return ControllerOptions(prefix, tuple(guards.values()))
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from trio_ws.app.inclusion import guests_of
 from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
 from trio_ws.handler.service import Response
@@ -35,7 +36,8 @@ class Dispatcher:
 
     def served_by(self, server: Server) -> None:
         """Hear which server runs the application."""
-        self._app._server = server
+        for app in (self._app, *(guest.app for guest in guests_of(self._app))):
+            app._server = server
 
     @property
     def running(self) -> bool:
@@ -63,7 +65,7 @@ class Dispatcher:
         """Answer a request that is no handshake."""
         if request.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
             return self._health()
-        answer = await self._app._pages.answer(request)
+        answer = await self._app._pages.answer(request, self._app.call_limiter)
         if answer is NOT_FOUND and self._app.match(request.raw_path) is not None:
             return UPGRADE_REQUIRED
         return answer
@@ -80,4 +82,4 @@ class Dispatcher:
             return Response(status=self._app.not_found_status)
         route, parameters = matched
         routed = request.with_path_parameters(parameters)
-        return routed, RouteInvocation(self._app, route, routed).service()
+        return routed, RouteInvocation(route.app or self._app, route, routed).service()

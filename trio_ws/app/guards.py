@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import attrs
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import label_of, underlying
+from trio_ws.app.parameters.annotations import label_of
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.errors import Reject
+from trio_ws.runtime.threads import call, underlying
 
 if TYPE_CHECKING:
     from trio_ws.app.parameters.dependencies import Resolver
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards"]
+__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards", "guards_of"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
 """A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False."""
+
+
+def guards_of(value: Iterable[Guard]) -> tuple[Guard, ...]:
+    """Return what `guards=` means.
+
+    Raises:
+        TypeError: a single guard was given where a list of them is expected.
+    """
+    if callable(value) or hasattr(value, "can_activate"):
+        raise TypeError(f"guards takes a list: write guards=[{label_of(value)}]")
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"guards takes a list of guards, not {value!r}")
+    return tuple(value)
 
 
 CONTEXT_KEY: Final = "context"
@@ -119,12 +134,11 @@ class GuardPlan:
         function = self.call.function
         if self.maker is not None:
             args, kwargs = await resolver.arguments(self.maker)
-            function = self.maker.function(*args, **kwargs).can_activate
+            made = await call(partial(self.maker.function, *args, **kwargs), limiter=resolver.limiter)
+            function = made.can_activate
         provided = {} if self.context_name is None else {self.context_name: context}
         args, kwargs = await resolver.arguments(self.call, **provided)
-        answer = function(*args, **kwargs)
-        if inspect.isawaitable(answer):
-            answer = await answer
+        answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiter)
         if answer is False:
             raise Reject(403)
         if answer is not True:

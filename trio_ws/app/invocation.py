@@ -11,15 +11,19 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
+import attrs
+
 from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.guards import GuardContext, check_guards
 from trio_ws.app.listener import BoundListener, Listener, ListenerOptions, run_listener
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.route import BLOCKING_KEY, PlannedCall
+from trio_ws.app.sessions import Session
 from trio_ws.connection.serialization import resolve_types, to_json
-from trio_ws.errors import Reject
+from trio_ws.errors import LocalProtocolError, Reject, WebSocketDisconnect
 from trio_ws.handler.service import Service
+from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -90,7 +94,7 @@ class RouteInvocation:
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
-        self._resolver = Resolver(self._request, websocket, self._app, patient=patient)
+        self._resolver = Resolver(self._request, websocket, self._app, self._app.call_limiter, patient=patient)
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
@@ -107,7 +111,26 @@ class RouteInvocation:
     ) -> bool:
         """Unwind it when they have ended."""
         self._app.everyone.connections.discard(self._websocket)
-        return await self._resolver.__aexit__(kind, error, trace)
+        handled = await self._resolver.__aexit__(kind, error, trace)
+        self._record_losses(error, handled=handled)
+        return handled
+
+    def _record_losses(self, error: BaseException | None, *, handled: bool) -> None:
+        """See that neither an error that a dependency swallowed nor a late change of the session is lost in silence.
+
+        Raises:
+            LocalProtocolError: the session was changed after the answer, and there is no other error.
+        """
+        websocket = self._websocket
+        if handled and isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+            websocket._log.error("%s: a dependency swallowed an error of the handler's", error=error)
+        if isinstance(websocket._session, Session):
+            try:
+                websocket._session.check_unchanged()
+            except LocalProtocolError as lost:
+                if error is None or handled:
+                    raise
+                websocket._log.error("%s: session changed after the answer", error=lost)
 
     async def _prepare(self) -> None:
         """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
@@ -138,8 +161,12 @@ class RouteInvocation:
         args, kwargs = await self._resolver.arguments(self._route.construction(controller))
         made = controller.__new__(controller, *args, **kwargs)
         # Before the constructor runs, so that it may use them.
-        made.websocket, made.request, made.context = self._websocket, self._request, context
-        made.__init__(*args, **kwargs)
+        for name, value in (("websocket", self._websocket), ("request", self._request), ("context", context)):
+            object.__setattr__(made, name, value)  # it may be frozen
+        if runs_in_thread(controller):
+            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiter)
+        else:
+            made.__init__(*args, **kwargs)
         return made
 
     # --- the function --------------------------------------------------------------------------------------------
@@ -189,13 +216,16 @@ class RouteInvocation:
         """Return what is done with a message: everything but the message is found once."""
         arguments = await self._arguments(receive, resolver)
         function = self._bound(receive)
-        body = receive.body
+        body, on_invalid = receive.body, options.on_invalid
+        if callable(on_invalid) and runs_in_thread(on_invalid):
+            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._app.limiter))
 
         def call(message: Any) -> Any:
             args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
             return function(*args, **kwargs)
 
-        return BoundListener(call, None if body is None else body.validator, options, receive.plan.label)
+        validator = None if body is None else body.validator
+        return BoundListener(call, validator, options, receive.plan.label, receive.output)
 
     async def _farewell(self, disconnect: PlannedCall, resolver: Resolver | None = None) -> DisconnectCallback:
         """Return what is called when the connection is over."""

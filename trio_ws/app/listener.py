@@ -9,19 +9,22 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, overload
 
 import attrs
 import trio
 
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
-from trio_ws.connection.incremental_json import read_json
+from trio_ws.connection.incremental_json import PIECE, read_json
 from trio_ws.connection.serialization import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
 from trio_ws.handler.unwinding import use_and_close
+from trio_ws.options import integer
 
 if TYPE_CHECKING:
+    from trio_ws.app.output import Output
     from trio_ws.app.parameters.validation import Validator
     from trio_ws.connection.channel import Channel
     from trio_ws.connection.serialization import Payload, ValueType
@@ -46,7 +49,7 @@ class ListenerOptions:
 
     encoding: ValueType = "json"
     on_invalid: OnInvalid = "reply"
-    concurrency: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    concurrency: int = attrs.field(default=1, validator=integer(1))
 
     def __attrs_post_init__(self) -> None:
         if self.encoding not in ("json", "text", "bytes"):
@@ -104,6 +107,14 @@ class Listener:
             raise
         return function
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Listener: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[..., Any]: ...
+    def __get__(self, instance: object, owner: type) -> Listener | Callable[..., Any]:
+        """Return the function that takes messages as a bound method, as in `await self.chat(data)`."""
+        return self if instance is None else MethodType(self.receive_callback, instance)
+
     def _check(self) -> None:
         for check in self.checks:
             check()
@@ -128,6 +139,8 @@ class BoundListener:
     options: ListenerOptions
     name: str
     """Of the function that is called, for the log."""
+    output: Output | None = None
+    """Narrows replies; None sends all that there is."""
 
 
 Send: TypeAlias = "Callable[[Payload], Awaitable[None]]"
@@ -228,7 +241,7 @@ async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListen
             body = as_bytes(message)
         case "json":
             try:
-                body = await read_json(message, channel)
+                return await _read_body(channel, message, callbacks.body)
             except InvalidMessage as error:
                 raise ParameterError([ErrorDetail((), "json_invalid", str(error))]) from None
         case other:
@@ -236,12 +249,22 @@ async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListen
     return body if callbacks.body is None else callbacks.body.from_body(body)
 
 
+async def _read_body(channel: Channel, message: str | bytes, body: Validator | None) -> Any:
+    """Return the validated value of a JSON message; a large one is read in pieces before it is validated."""
+    if body is None:
+        return await read_json(message, channel)
+    if len(message) > PIECE:
+        return body.from_json(message, value=await read_json(message, channel))
+    channel.worked(len(message))
+    return body.from_json(message)
+
+
 async def _answer_invalid(
     websocket: WebSocket, message: str | bytes, error: ParameterError, callbacks: BoundListener, send: Send
 ) -> None:
     on_invalid = callbacks.options.on_invalid
     if callable(on_invalid):
-        await _send_result(websocket, on_invalid(error), callbacks, send)
+        await _send_result(websocket, on_invalid(error), attrs.evolve(callbacks, output=None), send)
         return
     await send(encode_reply(Reply(400, {"errorList": error.error_list}), "json"))
     if on_invalid == "close":
@@ -271,6 +294,6 @@ async def _send_reply(reply: Any, callbacks: BoundListener, send: Send) -> None:
     if reply is None:
         return
     try:
-        await send(encode_reply(reply, callbacks.options.encoding))
+        await send(encode_reply(reply, callbacks.options.encoding, callbacks.output))
     except (NotAReply, UnicodeEncodeError) as error:
         raise NotAReply(f"{callbacks.name}: {error}") from None

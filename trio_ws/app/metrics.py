@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trio_ws.handler.service import Response
+from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -87,6 +88,7 @@ class Metrics:
         """
         self.registry.register(self)
 
+    @in_loop  # the figures are the event loop's
     def page(self, request: Request) -> Response:
         """Answer a scrape."""
         body = self._client.generate_latest(self.registry)

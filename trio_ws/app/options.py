@@ -1,18 +1,37 @@
-"""RouteKeywords: the keyword arguments that every way of registering a route has in common, for type checkers."""
+"""The options of routes by name, for type checkers and for messages, and the checks of an application's options."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, TypeAlias
 
 from typing_extensions import TypedDict
 
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import Guard
+from trio_ws.app.path import DEFAULT_CONVERTERS, Converter
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType
 from trio_ws.handler.disconnect import WhenPeerLeaves
+from trio_ws.options import unknown_hint
 from trio_ws.websocket.websocket import CaughtCodes
 
-__all__ = ["RouteKeywords"]
+__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
+
+_ELSEWHERE: Final = {
+    "use_extra_handler": "register the function with @app.listener() instead, and its callbacks with on_connect and "
+    "on_disconnect",
+    "encoding": "it is an option of @app.listener(); a view has receive_type=, send_type= and value_type=",
+    "on_invalid": "it is an option of @app.listener()",
+    "concurrency": "it is an option of @app.listener()",
+    "dependencies": "take them as parameters, with Depends()",
+    "methods": "a WebSocket begins with GET; app.page() answers other GETs",
+    "origins": "it is an option of the App",
+    "sessions": "it is an option of the App",
+}
+"""What is an option in other frameworks, or in another place here."""
 
 
 class RouteKeywords(TypedDict, total=False):
@@ -30,3 +49,69 @@ class RouteKeywords(TypedDict, total=False):
     timeouts: Timeouts | None
     compression: Compression | bool | None
     name: str | None
+
+
+Lifespan: TypeAlias = "Callable[[Any], AbstractAsyncContextManager[object] | AsyncIterator[object]]"
+"""Makes, of the application, a context that is open while it runs."""
+
+
+def check_names(given: Iterable[str], decorator: str) -> None:
+    """Refuse options that a route has not.
+
+    Raises:
+        RegistrationError: with the option that was meant, or what to do instead.
+    """
+    for name in given:
+        if name not in RouteKeywords.__annotations__:
+            hint = _ELSEWHERE.get(name)
+            why = f": {hint}" if hint else unknown_hint(name, RouteKeywords.__annotations__)
+            raise RegistrationError(f"@{decorator} has no option {name!r}{why}")
+
+
+def converters_of(given: Mapping[str, Converter] | None) -> dict[str, Converter]:
+    """Return what `converters=` means: these, and the built-in ones.
+
+    Raises:
+        TypeError: it is no mapping from names to converters.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"converters takes a mapping from names to Converter(...), not {given!r}")
+    for name, converter in (given or {}).items():
+        if not isinstance(name, str) or not isinstance(converter, Converter):
+            raise TypeError(f"converters takes a mapping from names to Converter(...), and {name!r} is {converter!r}")
+    return {**DEFAULT_CONVERTERS, **(given or {})}
+
+
+def lifespan_of(given: Any) -> Callable[[Any], AbstractAsyncContextManager[object]] | None:
+    """Return what `lifespan=` means.
+
+    Raises:
+        TypeError: what it returns cannot be entered, or it does not take the application.
+    """
+    if given is None:
+        return None
+    if not callable(given):
+        raise TypeError(f"lifespan takes a function of the application that yields once, not {given!r}")
+    if inspect.isgeneratorfunction(given) or inspect.iscoroutinefunction(given):
+        raise TypeError(f"lifespan {given.__qualname__} must be an `async def` that yields once")
+    check_callback("lifespan", given, "the application")
+    return asynccontextmanager(given) if inspect.isasyncgenfunction(given) else given
+
+
+def check_callback(name: str, function: Any, *arguments: str) -> None:
+    """Refuse what cannot be called with so many arguments.
+
+    Raises:
+        TypeError: it names the arguments.
+    """
+    takes = f"{name} takes a function that is called with {' and '.join(arguments)}"
+    if not callable(function):
+        raise TypeError(f"{takes}, not {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of something built in
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise TypeError(f"{takes}: {function!r} is none ({error})") from None

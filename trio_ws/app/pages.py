@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -15,15 +14,18 @@ from trio_ws.app.files import SAFE_HEADERS, file_answer
 from trio_ws.connection.serialization import to_json
 from trio_ws.handler.service import Response
 from trio_ws.headers import Headers
+from trio_ws.runtime.threads import call
 
 if TYPE_CHECKING:
+    import trio
+
     from trio_ws.http.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 
 Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | Response"
 Page: TypeAlias = "Callable[[Request], Content | Awaitable[Content]]"
-"""A function that makes a page: text is HTML, a dict or list is JSON."""
+"""A function that makes a page: text is HTML, a dict or list is JSON. A plain `def` runs in a thread."""
 
 NOT_FOUND: Final = Response(status=404, headers={"Content-Type": "text/plain; charset=utf-8"}, body=b"not found\n")
 UPGRADE_REQUIRED: Final = Response(
@@ -75,6 +77,8 @@ class Pages:
     def __init__(self) -> None:
         self._pages: dict[str, Path | Page] = {}
         self._folders: list[StaticFolder] = []
+        self.included: tuple[tuple[str, Pages], ...] = ()
+        """The pages of included applications, and what their paths begin with."""
 
     def add(self, path: str, page: Path | Page) -> None:
         """Serve a file, or what a function makes, at `path`.
@@ -106,47 +110,68 @@ class Pages:
 
     def has(self, path: str) -> bool:
         """Say whether there is a page at `path`."""
-        return path in self._pages
+        return self._find(path) is not None
+
+    def paths(self) -> Iterator[str]:
+        """Return the paths of all pages, those of included applications too."""
+        yield from self._pages
+        for prefix, pages in self.included:
+            yield from (prefix + path for path in pages._pages)
+
+    def _find(self, path: str) -> Path | Page | None:
+        if path in self._pages:
+            return self._pages[path]
+        found = (
+            pages._pages.get(path.removeprefix(prefix)) for prefix, pages in self.included if path.startswith(prefix)
+        )
+        return next((page for page in found if page is not None), None)
+
+    def _all_folders(self) -> Iterator[StaticFolder]:
+        yield from self._folders
+        for prefix, pages in self.included:
+            yield from (attrs.evolve(folder, prefix=prefix + folder.prefix) for folder in pages._folders)
 
     def knows(self, path: str) -> bool:
         """Say whether a path is a page's, but for a trailing slash, or below a folder."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
-        below = any(path.startswith(folder.prefix) for folder in self._folders)
-        return below or path in self._pages or other in self._pages
+        below = any(path.startswith(folder.prefix) for folder in self._all_folders())
+        return below or self.has(path) or self.has(other)
 
-    async def answer(self, request: Request) -> Response:
-        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many."""
+    async def answer(self, request: Request, limiter: trio.CapacityLimiter | None = None) -> Response:
+        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many.
+
+        Args:
+            request: a plain GET.
+            limiter: bounds the threads of plain functions; None for Trio's own.
+        """
         path = request.raw_path
-        page = self._pages.get(path)
+        page = self._find(path)
         if page is not None:
-            return await _made(page, request)
-        for folder in self._folders:
+            return await _made(page, request, limiter)
+        for folder in self._all_folders():
             found = await folder.page(path, request.headers, request.method)
             if found is not None:
                 return found
         other = path[:-1] if path.endswith("/") else f"{path}/"
         # "//host" in a Location would lead to another host.
-        if not other.startswith("//") and (other in self._pages or await self._is_folder(path)):
+        if not other.startswith("//") and (self.has(other) or await self._is_folder(path)):
             query = request.url.query
             target = f"{request.root_path}{other}"
             return Response(status=307, headers={"Location": f"{target}?{query}" if query else target})
         return NOT_FOUND
 
     async def _is_folder(self, path: str) -> bool:
-        for folder in self._folders:
+        for folder in self._all_folders():
             if await folder.is_folder(path):
                 return True
         return False
 
 
-async def _made(page: Path | Page, request: Request) -> Response:
+async def _made(page: Path | Page, request: Request, limiter: trio.CapacityLimiter | None) -> Response:
     if isinstance(page, Path):
         allowed = partial(_is_below, page.parent)
         return await file_answer(page, request.headers, allowed=allowed, method=request.method) or NOT_FOUND
-    content = page(request)
-    if inspect.isawaitable(content):
-        content = await content
-    return _response(content)
+    return _response(await call(page, request, limiter=limiter))
 
 
 def _response(content: Any) -> Response:

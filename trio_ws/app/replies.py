@@ -5,13 +5,15 @@ A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents:
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
+import pydantic_core
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from trio_ws.connection.serialization import Payload, ValueType, to_json
+from trio_ws.app.keys import serialized
+from trio_ws.connection.serialization import Payload, ValueType, from_json, to_json
 
 __all__ = [
     "Accepted",
@@ -28,6 +30,7 @@ __all__ = [
     "Unauthorized",
     "UnprocessableEntity",
     "encode_reply",
+    "plain",
 ]
 
 
@@ -102,48 +105,76 @@ ModelWSResponse: Final = Ok
 """Cafeto's classic name for `Ok`."""
 
 
-def encode_reply(value: Any, encoding: ValueType) -> Payload:
+class Shape(Protocol):
+    """A type of replies, which narrows them; see `output`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def plain(self, value: Any) -> Any: ...
+
+    def json(self, value: Any) -> bytes: ...
+
+
+def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) -> Payload:
     """Return the message for a reply.
 
     Args:
         value: what the callback returned or yielded, not None.
         encoding: of the listener. Text and bytes go out as they are on a listener of their kind; everything else, and
             every `Reply`, as JSON.
+        shape: narrows a value, or the body of a `Reply` with a status below 400; None for all that there is.
 
     Raises:
-        NotAReply: the value cannot be expressed.
+        NotAReply: the value cannot be expressed, or has not the shape.
     """
     if encoding == "text" and isinstance(value, str):
         return value
     if encoding == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
         return value
-    wrapped = 0
-    if isinstance(value, Reply):
-        value, wrapped = {"statusCode": value.status_code, "body": value.body}, 1
+    body, wrapped = (value.body, 1) if isinstance(value, Reply) else (value, 0)
+    if body is None or (isinstance(value, Reply) and value.status_code >= 400):
+        shape = None
     try:
+        made = serialized(body, _plain if shape is None else shape.plain)
         try:
-            plain = to_jsonable_python(value, fallback=_plain, by_alias=True)
-        except UnicodeEncodeError:  # a lone surrogate in a key, which pydantic does not pass on
-            return to_json(value, wrapped=wrapped, default=_one_level)
-        return to_json(plain, wrapped=wrapped)
+            return to_json(_enveloped(value, made), wrapped=wrapped)
+        except ValueError:
+            # A float that JSON has not: models say in their configuration what becomes of it.
+            encode = _json if shape is None else shape.json
+            again = serialized(body, lambda kept: from_json(encode(kept)))
+            return to_json(_enveloped(value, again), wrapped=wrapped)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise NotAReply(
+            f"a callback returned {type(body).__name__}, which is not the {shape and shape.name} of its return "
+            f"annotation ({f'{where}: ' if where else ''}{first['msg']})"
+        ) from None
     except (PydanticSerializationError, TypeError, ValueError) as error:
-        raise NotAReply(f"a callback returned {type(value).__name__}, which is no reply: {error}") from None
+        raise NotAReply(f"a callback returned {type(body).__name__}, which is no reply: {error}. {_MAY_BE}") from None
+
+
+_MAY_BE: Final = (
+    "It may return None for no reply, what JSON has, models of pydantic, dataclasses, attrs classes, Ok(...) and its "
+    "like, or Reply(status_code, body)"
+)
+
+
+def _enveloped(value: Any, body: Any) -> Any:
+    return {"statusCode": value.status_code, "body": body} if isinstance(value, Reply) else body
 
 
 def _plain(value: Any) -> Any:
-    """Return what pydantic does not know as something that it does."""
+    return to_jsonable_python(value, fallback=plain, by_alias=True)
+
+
+def _json(value: Any) -> bytes:
+    return pydantic_core.to_json(value, fallback=plain, by_alias=True)
+
+
+def plain(value: Any) -> Any:
+    """Return what pydantic cannot express as something that it can: attrs classes, by the names that they take in."""
     if attrs.has(type(value)):
-        return {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+        return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")
-
-
-def _one_level(value: Any) -> Any:
-    """Return the fields of a model or dataclass unconverted, and whatever else pydantic makes of `value`."""
-    serializer = getattr(type(value), "__pydantic_serializer__", None)
-    if serializer is not None:
-        return serializer.to_python(value, by_alias=True)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if attrs.has(type(value)):
-        return _plain(value)
-    return to_jsonable_python(value, fallback=_plain, by_alias=True)

@@ -12,9 +12,9 @@ import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
 from trio_ws.app.listener import Listener
-from trio_ws.app.parameters.annotations import layers, underlying
+from trio_ws.app.output import Output, output_of
 from trio_ws.app.parameters.body import BodyParameter, body_parameter, code_parameter
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
@@ -22,10 +22,12 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.options import caught_codes, of_kind, subprotocols_of
+from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
+from trio_ws.runtime.threads import is_plain, underlying
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
+    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
 
@@ -36,10 +38,6 @@ Target: TypeAlias = "Callable[..., Any] | Listener"
 
 BLOCKING_KEY = "blocking_websocket"
 """What a plan calls a parameter that is annotated `BlockingWebSocket`."""
-
-
-def _guards(guards: Iterable[Guard]) -> tuple[Guard, ...]:
-    return tuple(guards)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,15 +52,20 @@ class RouteOptions:
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
     value_type: ValueType | None = None
-    auto_accept: bool = True
+    auto_accept: bool = attrs.field(default=True, validator=flag)
     caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
-    guards: tuple[Guard, ...] = attrs.field(default=(), converter=_guards)
+    guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
-    name: str | None = None
+    name: str | None = attrs.field(default=None)
+
+    @name.validator
+    def _check_name(self, _: object, value: object) -> None:
+        if value is not None:
+            check_text("name", value)
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, self.value_type)
@@ -88,6 +91,7 @@ class PlannedCall:
         blocking: whether it is a plain function, which runs in a thread.
         body: the parameter that takes a message.
         code: the parameter that takes the close code.
+        output: narrows the replies to messages.
     """
 
     function: Callable[..., Any]
@@ -96,6 +100,7 @@ class PlannedCall:
     blocking: bool
     body: BodyParameter | None = None
     code: str | None = None
+    output: Output | None = None
 
     @classmethod
     def of(
@@ -119,7 +124,8 @@ class PlannedCall:
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         plan = Signature.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
-        call = cls(function, plan, method, _blocks(function), body, code)
+        output = output_of(shown) if takes_body else None
+        call = cls(function, plan, method, is_plain(function), body, code, output)
         why = call._unfit(takes_body=takes_body, takes_code=takes_code)
         if why:
             raise RegistrationError(f"{where}: {plan.label}: {why}")
@@ -138,13 +144,6 @@ class PlannedCall:
         return ""
 
 
-def _blocks(function: Callable[..., Any]) -> bool:
-    """Say whether nothing about a function is asynchronous, the decorators above it included."""
-    return not any(
-        inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer) for layer in layers(function)
-    )
-
-
 @attrs.frozen(eq=False)
 class Route:
     """One path of an application, with everything from the application down to the function."""
@@ -158,6 +157,8 @@ class Route:
     controller: type | None = None
     converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
     """What the pattern was made with: a router that includes the route makes it anew."""
+    app: App | None = attrs.field(default=None, repr=False)
+    """The application that it was registered with; None for that of the outermost router."""
     _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
     _calls: dict[tuple[int, bool, bool], PlannedCall] = attrs.field(factory=dict, init=False, repr=False)
 

@@ -6,16 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
+from pydantic import BaseModel
 
-from trio_ws.app.controller import in_class_body, mark, route_definitions
+from trio_ws.app.controller import ControllerOptions, declare, in_class_body, mark, options_of, route_definitions
 from trio_ws.app.errors import RegistrationError
+from trio_ws.app.guards import guards_of
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
-from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
+from trio_ws.app.options import check_names, converters_of
+from trio_ws.app.path import PathPattern
 from trio_ws.app.route import Route, RouteOptions, Target
+from trio_ws.options import check_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
@@ -29,8 +34,7 @@ C = TypeVar("C", bound=type)
 
 def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
     """Mark a controller's method as a view; see `Router.websocket`."""
-    _check_text(path, "websocket")
-    chosen = RouteOptions(**options)
+    chosen = _chosen(path, options, "websocket")
 
     def decorate(function: F) -> F:
         mark(function, path, function, chosen)
@@ -48,8 +52,7 @@ def listener(
     **options: Unpack[RouteKeywords],
 ) -> Callable[[Callable[..., Any]], Listener]:
     """Mark a controller's method as a listener; see `Router.listener`."""
-    _check_text(path, "listener")
-    chosen = RouteOptions(**options)
+    chosen = _chosen(path, options, "listener")
     treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
 
     def decorate(function: Callable[..., Any]) -> Listener:
@@ -60,14 +63,32 @@ def listener(
     return decorate
 
 
+def _chosen(path: object, options: RouteKeywords, decorator: str) -> RouteOptions:
+    """Return the options of a route. They are read once: guards may come from an iterator."""
+    _check_text(path, decorator)
+    check_names(options, decorator)
+    return RouteOptions(**options)
+
+
 def _check_text(path: object, decorator: str) -> None:
     if not isinstance(path, str):
         raise RegistrationError(f'@{decorator} takes a path: write @{decorator}("/path"), not {path!r}')
 
 
 def _check_prefix(prefix: str) -> None:
+    check_text("prefix", prefix)
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ValueError(f"a prefix begins with a slash and does not end with one, unlike {prefix!r}")
+
+
+def _check_controller(controller: object) -> None:
+    if not isinstance(controller, type):
+        raise RegistrationError(f"a controller is a class, not {controller!r}: it is made anew for each connection")
+    if issubclass(controller, BaseModel):
+        raise RegistrationError(
+            f"controller {controller.__qualname__} is a pydantic model: derive it from Controller, and give it the "
+            "model by Depends() or as the body of a listener"
+        )
 
 
 class Router:
@@ -82,6 +103,8 @@ class Router:
         ValueError: the prefix does not begin with a slash, or ends with one.
     """
 
+    _application: App | None = None
+
     def __init__(
         self,
         prefix: str = "",
@@ -91,8 +114,8 @@ class Router:
     ) -> None:
         _check_prefix(prefix)
         self._prefix = prefix
-        self._guards = tuple(guards)
-        self._converters = {**DEFAULT_CONVERTERS, **(converters or {})}
+        self._guards = guards_of(guards)
+        self._converters = converters_of(converters)
         self._routes: list[Route] = []
         self._included: list[tuple[str, Router]] = []
         self._pending: list[Callable[..., Any]] = []
@@ -118,13 +141,14 @@ class Router:
             RegistrationError: the path or a parameter cannot work, or the path is taken.
             ValueError: an option makes no sense.
         """
-        decorate = websocket(path, **options)
+        chosen = _chosen(path, options, "websocket")
 
         def register(function: F) -> F:
             if in_class_body(function):
-                self._pending.append(decorate(function))
+                mark(function, path, function, chosen)
+                self._pending.append(function)
             else:
-                self._add(path, function, RouteOptions(**options))
+                self._add(path, function, chosen)
             return function
 
         return register
@@ -157,14 +181,16 @@ class Router:
             RegistrationError: the path or a parameter cannot work, or the path is taken.
             ValueError: an option makes no sense.
         """
-        decorate = listener(path, encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, **options)
+        chosen = _chosen(path, options, "listener")
+        treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
 
         def register(function: Callable[..., Any]) -> Listener:
-            made = decorate(function)
+            made = Listener(function, treatment)
             if in_class_body(function):
+                mark(function, path, made, chosen)
                 self._pending.append(function)
             else:
-                self._add(path, made, RouteOptions(**options))
+                self._add(path, made, chosen)
             return made
 
         return register
@@ -172,42 +198,75 @@ class Router:
     def controller(self, prefix: str = "", *, guards: Iterable[Guard] = ()) -> Callable[[C], C]:
         """Register a class whose methods are views and listeners; it is made anew for each connection.
 
+        The prefix and the guards belong to the class: they hold wherever else it is registered, and for classes that
+        are derived from it.
+
         Args:
             prefix: begins the paths of its methods.
             guards: stand before the guards of its methods.
 
         Raises:
-            RegistrationError: it has no routes, or one of them cannot work.
+            RegistrationError: it has no routes, or one of them cannot work; or it was registered without these guards.
             ValueError: the prefix does not begin with a slash, or ends with one.
         """
         _check_text(prefix, "controller")
+        _check_prefix(prefix)
+        options = ControllerOptions(prefix, guards_of(guards))
 
         def register(controller: C) -> C:
-            self.add_controller(controller, prefix, guards=guards)
+            _check_controller(controller)
+            route_definitions(controller)
+            declare(controller, options)
+            self.add_controller(controller, prefix)
             return controller
 
         return register
 
-    def add_controller(self, controller: type, prefix: str = "", *, guards: Iterable[Guard] = ()) -> None:
-        """Register a controller that was not decorated; see `controller`."""
+    def add_controller(self, controller: type, prefix: str | None = None, *, guards: Iterable[Guard] = ()) -> None:
+        """Register a class, decorated or not; see `controller`.
+
+        Args:
+            controller: the class.
+            prefix: begins the paths of its methods in this router, instead of the prefix that its decorator gave; None
+                for that one.
+            guards: stand between the guards of its decorators and those of its methods, in this router only.
+
+        Raises:
+            RegistrationError: it has no routes, or one of them cannot work; or decorators give it several prefixes.
+            ValueError: the prefix does not begin with a slash, or ends with one.
+        """
+        _check_controller(controller)
+        declared = options_of(controller)
+        if prefix is None:
+            prefix = declared.prefix
+        if prefix is None:
+            raise RegistrationError(
+                f"controller {controller.__qualname__} has several prefixes: name one, add_controller(cls, '/prefix')"
+            )
         _check_prefix(prefix)
+        every = (*declared.guards, *guards_of(guards))
         for each in route_definitions(controller):
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]
-            self._add(prefix + each.path, each.target, each.options, tuple(guards), controller)
+            self._add(prefix + each.path, each.target, each.options, every, controller)
 
     def include(self, router: Router, prefix: str = "") -> None:
         """Include the routes of another router, also those that it gets later.
+
+        An `App` brings its pages, its lifespan, and for its own routes its state, `close_on`, `on_error` and sessions.
 
         Args:
             router: behind this one's guards.
             prefix: put before the other's own.
 
         Raises:
-            RegistrationError: a path is taken, a route cannot work below the prefix, or the routers include each other.
+            RegistrationError: a path is taken, a route cannot work below the prefix, or the routers include each other;
+                or an `App` has options that hold for a whole server, and differ from those of the including one.
             ValueError: the prefix does not begin with a slash, or ends with one.
         """
         _check_prefix(prefix)
+        if not isinstance(router, Router):
+            raise RegistrationError(f"include() takes a Router or an App, not {router!r}")
         if self in router._with_included():
             raise RegistrationError("a router cannot be included in itself, nor in one that it includes")
         self._included.append((prefix, router))
@@ -227,7 +286,8 @@ class Router:
     ) -> None:
         path = self._prefix + path
         guards = (*self._guards, *guards, *options.guards)
-        route = Route(path, PathPattern(path, self._converters), target, options, guards, controller, self._converters)
+        pattern = PathPattern(path, self._converters)
+        route = Route(path, pattern, target, options, guards, controller, self._converters, self._application)
         route.check()
         self._routes.append(route)
         try:
@@ -251,7 +311,8 @@ class Router:
         path = self._prefix + prefix + route.path
         converters = {**self._converters, **route.converters}
         pattern, guards = PathPattern(path, converters), (*self._guards, *route.guards)
-        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters)
+        app = route.app or self._application
+        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters, app=app)
 
     def _with_included(self) -> Iterator[Router]:
         yield self

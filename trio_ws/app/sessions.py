@@ -3,42 +3,70 @@
 from __future__ import annotations
 
 import copy
+import logging
+import re
+import time
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from trio_ws.app.frozen import READ_ONLY, frozen
 from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import LocalProtocolError
+from trio_ws.headers import is_token
+from trio_ws.options import check_text, flag, integer, list_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trio_ws.http.request import Request
 
-__all__ = ["Session", "Sessions"]
+__all__ = ["Session", "Sessions", "sessions_of"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 TWO_WEEKS = 14 * 24 * 60 * 60
 MAX_COOKIE_BYTES = 4096
 """What browsers keep of a cookie, its name and its value (RFC 6265 6.1)."""
+MIN_KEY_BYTES: Final = 4
+"""Anything shorter is a slip."""
+SHORT_KEY_BYTES: Final = 16
+"""Shorter keys are a WARNING in the log: they may do in a test."""
+_PATH: Final = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
+_DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+Key: TypeAlias = str | bytes
 
 
 class Session(MutableMapping[str, Any]):
     """The session of one client: a dictionary that can be changed until the handshake is answered."""
 
-    __slots__ = ("_before", "_data", "_frozen")
+    __slots__ = ("_before", "_data", "_frozen", "stale")
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: dict[str, Any], *, stale: bool = False) -> None:
         self._data = data
         self._before = copy.deepcopy(data)
         self._frozen = False
+        self.stale: bool = stale
+        """Whether its cookie has to be set anew though nothing has changed: it is old, or signed with an old key."""
 
     @property
     def changed(self) -> bool:
-        """Whether the client has to be told: something in it, however deep, is not as it came."""
+        """Whether something in it, however deep, is not as it came."""
         return self._data != self._before
 
     def freeze(self) -> None:
-        """Refuse changes from now on: the answer, which carries the cookie, is on its way."""
-        self._frozen = True
+        """Refuse changes from now on, also deep inside: the answer, which carries the cookie, is on its way."""
+        if not self._frozen:
+            self._frozen = True
+            self._before, self._data = self._data, frozen(self._data)
+
+    def check_unchanged(self) -> None:
+        """Raise `LocalProtocolError` if a list or dictionary that was taken out before the answer has changed since."""
+        if self._frozen and self.changed:
+            names = [repr(key) for key in self._data if self._data[key] != self._before.get(key)]
+            raise LocalProtocolError(f"a change at {', '.join(names)} is lost: {READ_ONLY}")
 
     def __getitem__(self, key: str) -> Any:
         return self._data[key]
@@ -62,10 +90,43 @@ class Session(MutableMapping[str, Any]):
 
     def _check_open(self) -> None:
         if self._frozen:
-            raise LocalProtocolError(
-                "the session is read-only once the handshake is answered: the cookie is in the answer. "
-                "Change it in a guard, a dependency, or before accept() on a route with auto_accept=False"
-            )
+            raise LocalProtocolError(READ_ONLY)
+
+
+def _keys(value: Any) -> tuple[Key, ...]:
+    return (value,) if isinstance(value, str | bytes) else tuple(list_of("secret_key", value, "keys"))
+
+
+def _check_keys(_: object, __: object, keys: tuple[Key, ...]) -> None:
+    if not keys or not all(keys):
+        raise ValueError("sessions need a secret_key: secrets.token_urlsafe(32) makes one")
+    for key in keys:
+        if not isinstance(key, str | bytes):
+            raise TypeError(f"secret_key takes text, bytes, or a list of these, and one is of {type(key).__name__}")
+        size = len(key.encode() if isinstance(key, str) else key)
+        if size < MIN_KEY_BYTES:
+            raise ValueError(f"a secret_key of {size} bytes is no secret: secrets.token_urlsafe(32) makes one")
+        if size < SHORT_KEY_BYTES:
+            logger.warning("the secret_key of sessions has %d bytes, which may be guessed: take 32", size)
+
+
+def _check_cookie(_: object, __: object, name: str) -> None:
+    check_text("cookie", name)
+    if not is_token(name):
+        raise ValueError(f"cookie is the name of a cookie, a token (RFC 6265 4.1.1), not {name!r}")
+
+
+def _check_path(_: object, __: object, path: str) -> None:
+    check_text("path", path)
+    if not _PATH.fullmatch(path):
+        raise ValueError(f"path is the path that the cookie is for, such as '/', not {path!r}")
+
+
+def _check_domain(_: object, __: object, domain: str | None) -> None:
+    if domain is not None:
+        check_text("domain", domain)
+        if not _DOMAIN.fullmatch(domain):
+            raise ValueError(f"domain is a name such as 'example.org', without scheme and port, not {domain!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -77,22 +138,30 @@ class Sessions:
         ImportError: itsdangerous is not installed.
     """
 
-    secret_key: str | bytes = attrs.field(repr=False)
-    """Signs the cookie: at least 32 random bytes, the same in every process."""
-    cookie: str = "session"
-    max_age: int = TWO_WEEKS
+    secret_key: Key | Sequence[Key] = attrs.field(repr=False, converter=_keys, validator=_check_keys)
+    """Signs the cookie: at least 32 random bytes, the same in every process. A list of keys for rotation, the newest
+    first: that one signs, and the cookies of all are taken."""
+    cookie: str = attrs.field(default="session", validator=_check_cookie)
+    max_age: int = attrs.field(default=TWO_WEEKS, validator=integer(1))
     """Seconds after which a session is forgotten."""
-    path: str = "/"
+    path: str = attrs.field(default="/", validator=_check_path)
+    domain: str | None = attrs.field(default=None, validator=_check_domain)
+    """The name whose subdomains get the cookie too; None for the host alone that set it."""
     same_site: Literal["lax", "strict", "none"] = "lax"
-    https_only: bool = False
+    https_only: bool = attrs.field(default=False, validator=flag)
+    sliding: bool = attrs.field(default=False, validator=flag)
+    """Count `max_age` from the last connection, not from the last change: a cookie that has lived a tenth of it is set
+    anew by the next answer."""
 
     def __attrs_post_init__(self) -> None:
-        if not self.secret_key:
-            raise ValueError("sessions need a secret_key: secrets.token_urlsafe(32) makes one")
         if self.same_site not in ("lax", "strict", "none"):
             raise ValueError(f'same_site is "lax", "strict" or "none", not {self.same_site!r}')
         if self.same_site == "none" and not self.https_only:
             raise ValueError('same_site="none" goes with https_only=True: browsers refuse such a cookie otherwise')
+        if self.cookie.startswith(("__Secure-", "__Host-")) and not self.https_only:
+            raise ValueError(f"browsers refuse the cookie {self.cookie} without https_only=True")
+        if self.cookie.startswith("__Host-") and (self.path != "/" or self.domain is not None):
+            raise ValueError(f'browsers refuse the cookie {self.cookie} unless path is "/" and there is no domain')
         self._signer()
 
     def load(self, request: Request) -> Session:
@@ -102,11 +171,18 @@ class Sessions:
         cookie = request.cookies.get(self.cookie)
         if cookie is None:
             return Session({})
+        signer = self._signer()
         try:
-            data = self._signer().loads(cookie, max_age=self.max_age)
+            data, signed = signer.loads(cookie, max_age=self.max_age, return_timestamp=True)
         except BadData:
-            data = None
-        return Session(data if isinstance(data, dict) else {})
+            return Session({})
+        if not isinstance(data, dict):
+            return Session({})
+        return Session(data, stale=self._is_stale(cookie, signed.timestamp()))
+
+    def _is_stale(self, cookie: str, signed: float) -> bool:
+        aged = self.sliding and time.time() - signed >= self.max_age / 10
+        return aged or not self._signer(newest_only=True).loads_unsafe(cookie)[0]
 
     def header(self, session: Session) -> list[tuple[str, str]]:
         """Return the headers that tell the client of a changed session, and freeze it.
@@ -115,10 +191,10 @@ class Sessions:
             TypeError: the session holds something that is not JSON.
             ValueError: it has become too large for a cookie.
         """
+        value = self._signer().dumps(dict(session)) if session.changed or session.stale else None
         session.freeze()
-        if not session.changed:
+        if value is None:
             return []
-        value = self._signer().dumps(dict(session))
         if len(self.cookie) + len(value) > MAX_COOKIE_BYTES:
             raise ValueError(f"the session takes {len(value)} bytes, a cookie holds at most {MAX_COOKIE_BYTES}")
         parts = [
@@ -128,16 +204,19 @@ class Sessions:
             "HttpOnly",
             f"SameSite={self.same_site.capitalize()}",
         ]
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
         if self.https_only:
             parts.append("Secure")
         return [("Set-Cookie", "; ".join(parts))]
 
-    def _signer(self) -> Any:
+    def _signer(self, *, newest_only: bool = False) -> Any:
         try:
             from itsdangerous import URLSafeTimedSerializer  # noqa: PLC0415 - an extra
         except ImportError:
             raise ImportError("sessions need itsdangerous: pip install trio-ws[sessions]") from None
-        return URLSafeTimedSerializer(self.secret_key, salt="trio_ws.session", serializer=_Serializer)
+        keys: Any = self.secret_key[:1] if newest_only else self.secret_key[::-1]  # the last of a list signs
+        return URLSafeTimedSerializer(keys, salt="trio_ws.session", serializer=_Serializer)
 
 
 class _Serializer:
@@ -150,3 +229,15 @@ class _Serializer:
     @staticmethod
     def loads(payload: str | bytes) -> Any:
         return from_json(payload, wrapped=1)
+
+
+def sessions_of(value: Any) -> Sessions | None:
+    """Return what `sessions=` means.
+
+    Raises:
+        TypeError: it is no `Sessions`.
+    """
+    if value is not None and not isinstance(value, Sessions):
+        hint = "secret_key=..." if isinstance(value, str | bytes) else "..."  # the message must not hold the secret
+        raise TypeError(f"sessions takes Sessions({hint}), not an object of {type(value).__name__}")
+    return value

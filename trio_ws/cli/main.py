@@ -7,7 +7,6 @@ at a terminal in `terminal`.
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import math
 import os
@@ -33,7 +32,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.compressors import LIBRARY
-from trio_ws.server.serve import bind
+from trio_ws.server.serve import bind, cannot_listen
 from trio_ws.server.signals import END_SIGNALS, serve_until_signalled
 from trio_ws.transport.listeners import close_listener, describe, inherit
 
@@ -347,22 +346,8 @@ async def _bind(
 ) -> list[SocketListener]:
     try:
         return await bind(host, port, uds, inherited)
-    except (OSError, OverflowError, ValueError) as error:
-        where = uds if port is None else f"{host}:{port}"
-        raise _UsageError(f"cannot listen on {where}: {error}{_advice(error)}") from None
-
-
-def _advice(error: Exception) -> str:
-    """Say what to do about an address that cannot be listened on."""
-    match getattr(error, "errno", None):
-        case errno.EADDRINUSE:
-            return ". End the server that has it, or choose another one"
-        case errno.EACCES:
-            return ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
-        case errno.EADDRNOTAVAIL:
-            return ". --host is an address of this machine, or 0.0.0.0 for all of them"
-        case _:
-            return ""
+    except (OSError, ValueError) as error:
+        raise _UsageError(cannot_listen(host, port, uds, error, host_option="--host")) from None
 
 
 def _inherited(options: argparse.Namespace) -> tuple[SocketListener, ...]:

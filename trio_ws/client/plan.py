@@ -18,10 +18,10 @@ from trio_ws.client.proxy import Proxy
 from trio_ws.client.streams import without_certificate
 from trio_ws.config import Limits
 from trio_ws.errors import HeaderSource
-from trio_ws.headers import Headers, is_token
+from trio_ws.headers import Headers, header_pairs, is_token
 from trio_ws.http.origin import Origin, page_origin
 from trio_ws.http.url import URL, ascii_hostname
-from trio_ws.options import subprotocols_of
+from trio_ws.options import check_number, list_of, subprotocols_of
 from trio_ws.protocol.client_handshake import ClientHandshake
 from trio_ws.version import __version__
 
@@ -196,7 +196,7 @@ def _client_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
 def _proxy(proxy: str | bool | None) -> Proxy | Literal[True] | None:
     if isinstance(proxy, str):
         return Proxy.parse(proxy)
-    if proxy not in (True, False, None):
+    if not isinstance(proxy, bool | None):
         raise TypeError(f'proxy takes a URL, such as "http://proxy.example:3128", True or None, not {proxy!r}')
     return proxy or None
 
@@ -211,18 +211,18 @@ def _certificate_name(server_hostname: str) -> str:
 
 
 def _trusted(origins: Iterable[str]) -> frozenset[Origin]:
-    if isinstance(origins, (str, bytes)) or not isinstance(origins, Iterable):
-        raise TypeError(f"redirect_origins takes a list of origins: write redirect_origins=[{origins!r}]")
-    return frozenset(page_origin(each, "redirect_origins") for each in origins)
+    listed = list_of("redirect_origins", origins, "origins")
+    trusted = frozenset(page_origin(each, "redirect_origins") for each in listed)
+    for scheme, host, _ in trusted:
+        if scheme not in ("http", "https"):
+            raise ValueError(f"redirect_origins: no redirect leads to {scheme}://{host}: write https://{host}")
+    return trusted
 
 
 def _check(target: Target, way: Connector, open_timeout: float) -> None:
     if not open_timeout >= 0:
         raise ValueError(f"open_timeout must be a number of seconds, 0 or more, not {open_timeout!r}")
-    if not isinstance(way.max_redirects, int) or isinstance(way.max_redirects, bool):
-        raise TypeError(f"max_redirects takes a whole number, 0 or more, not {way.max_redirects!r}")
-    if way.max_redirects < 0:
-        raise ValueError(f"max_redirects must be 0 or more, not {way.max_redirects!r}")
+    check_number("max_redirects", way.max_redirects, 0)
     if not target.url.secure and not (target.ssl_context is None and target.server_hostname is None):
         raise ValueError("ssl_context and server_hostname are for wss, the URL is a ws one")
     if way.stream is not None and not isinstance(way.stream, trio.abc.Stream):
@@ -254,11 +254,13 @@ def _pairs(headers: HeaderSource) -> list[tuple[str, str]]:
         pairs = list(headers)
     if pairs is None or not all(map(_is_pair, pairs)):
         raise TypeError(f"headers takes a mapping, or pairs of names and values, not {headers!r}")
-    return cast("list[tuple[str, str]]", pairs)
+    return header_pairs(cast("list[tuple[str, str]]", pairs))
 
 
 def _is_pair(pair: object) -> bool:
-    return isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        return False
+    return isinstance(pair[0], str) or all(isinstance(part, bytes) for part in pair)
 
 
 def _add(pairs: list[tuple[str, str]], name: str, value: str) -> None:

@@ -9,7 +9,17 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from trio_ws.errors import InvalidMessage, UnexpectedMessage
 
-__all__ = ["MAX_DEPTH", "Payload", "ValueType", "decoder_of", "encoder_of", "from_json", "resolve_types", "to_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "Payload",
+    "ValueType",
+    "decoder_of",
+    "encoder_of",
+    "from_json",
+    "may_exceed",
+    "resolve_types",
+    "to_json",
+]
 
 ValueType: TypeAlias = Literal["json", "text", "bytes"]
 Payload: TypeAlias = str | bytes | bytearray | memoryview
@@ -22,7 +32,7 @@ _CONTAINERS: Final = (dict, list, tuple)
 _SHOWN_DIGITS: Final = 20
 
 
-def to_json(value: Any, *, wrapped: int = 0, default: Callable[[Any], Any] | None = None, spaced: bool = False) -> str:
+def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
     """Return `value` as JSON that UTF-8 can carry.
 
     A lone surrogate, which JSON allows as an escape, goes out as the escape that it came in as.
@@ -30,22 +40,18 @@ def to_json(value: Any, *, wrapped: int = 0, default: Callable[[Any], Any] | Non
     Args:
         value: dicts, lists, strings, finite numbers, booleans and None.
         wrapped: levels around the caller's value that the library has added; they do not count.
-        default: called with anything else, and returns what is sent in its place.
         spaced: for people to read; messages are compact.
 
     Raises:
-        TypeError: it holds something else, and there is no `default`.
+        TypeError: it holds something else.
         ValueError: it contains itself, NaN or infinity, which JSON does not have, or is nested deeper than `MAX_DEPTH`.
     """
     bound = MAX_DEPTH + wrapped
-    encoder = _ENCODER
-    if spaced or default is not None:
-        encoder = json.JSONEncoder(**_STRICT, separators=None if spaced else _COMPACT, default=default)
     try:
-        text = encoder.encode(value)
+        text = (_SPACED_ENCODER if spaced else _ENCODER).encode(value)
     except RecursionError:
         raise ValueError(too_deep(bound)) from None
-    if _may_exceed(text, bound) and _exceeds(value if default is None else json.loads(text), bound):
+    if exceeds_depth(text, value, bound):
         raise ValueError(too_deep(bound))
     return text if text.isascii() else _encodable(text)
 
@@ -81,12 +87,16 @@ def too_deep(bound: int) -> str:
 
 def exceeds_depth(text: str, value: Any, bound: int) -> bool:
     """Return whether JSON is nested deeper than `bound` levels, from its text and its value."""
-    return _may_exceed(text, bound) and _exceeds(value, bound)
+    return may_exceed(text, bound) and _exceeds(value, bound)
 
 
-def _may_exceed(text: str, bound: int) -> bool:
-    """Return False if the text is too short, or has too few brackets, to be nested deeper."""
-    return len(text) > 2 * bound and text.count("[") + text.count("{") > bound
+def may_exceed(message: str | bytes, bound: int = MAX_DEPTH) -> bool:
+    """Return False if JSON is too short, or has too few brackets, to be nested deeper."""
+    if len(message) <= 2 * bound:
+        return False
+    if isinstance(message, bytes):
+        return message.count(b"[") + message.count(b"{") > bound
+    return message.count("[") + message.count("{") > bound
 
 
 def _exceeds(value: Any, bound: int) -> bool:
@@ -128,6 +138,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _COMPACT: Final = (",", ":")
 _STRICT: Final[dict[str, Any]] = {"ensure_ascii": False, "allow_nan": False}
 _ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT)
+_SPACED_ENCODER: Final = json.JSONEncoder(**_STRICT)
 DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 

@@ -11,7 +11,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.http.forwarded import TrustedProxies, proxies_of
 from trio_ws.http.hosts import Hosts, hosts_of
 from trio_ws.http.origin import listed_origin
-from trio_ws.options import of_kind
+from trio_ws.options import list_of, of_kind
 
 __all__ = ["Origins", "Settings", "compression_of", "origins_of"]
 
@@ -41,9 +41,7 @@ def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
     """
     if value is None or value == "*":
         return value
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f'origins takes a list of origins, None or "*": write origins=[{value!r}]')
-    return tuple(map(listed_origin, value))
+    return tuple(map(listed_origin, list_of("origins", value, 'origins, None or "*"')))
 
 
 @attrs.frozen(kw_only=True)

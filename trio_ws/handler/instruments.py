@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from trio_ws.connection.instrumented import InstrumentedChannel
+from trio_ws.options import list_of
 
 if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import CloseInfo
@@ -122,6 +123,6 @@ def instruments_of(value: Iterable[Instrument] | Instruments | None) -> Instrume
     if value is None or isinstance(value, Instruments):
         return value
     if isinstance(value, Instrument):
-        raise TypeError(f"instruments takes a list: write instruments=[{value!r}]")
-    made = Instruments(value)
+        raise TypeError(f"instruments takes a list of Instrument objects: write instruments=[{value!r}]")
+    made = Instruments(list_of("instruments", value, "Instrument objects"))
     return made if any(made._listening.values()) else None

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from trio_ws.headers import Headers
 from trio_ws.http.head import elements
 from trio_ws.http.request import Address
+from trio_ws.options import list_of
 
 __all__ = ["TrustedProxies", "forwarded", "proxies_of"]
 
@@ -35,9 +36,8 @@ def proxies_of(value: Iterable[str]) -> TrustedProxies:
         TypeError: a single one was given where a list of them is expected.
         ValueError: one of them is no address and no network.
     """
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"trusted_proxies takes a list of addresses and networks: write trusted_proxies=[{value!r}]")
-    return tuple("unix" if each == "unix" else _network(each) for each in value)
+    listed = list_of("trusted_proxies", value, "addresses and networks")
+    return tuple("unix" if each == "unix" else _network(each) for each in listed)
 
 
 def _network(text: object) -> IPv4Network | IPv6Network:

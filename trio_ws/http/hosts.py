@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import TypeAlias
 
 import attrs
@@ -11,6 +12,7 @@ from trio_ws.headers import Headers
 from trio_ws.http.head import excerpt
 from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
+from trio_ws.options import list_of
 
 __all__ = ["Hosts", "check_host", "hosts_of"]
 
@@ -38,8 +40,11 @@ class _Host:
 
     def matches(self, name: str, port: int) -> bool:
         """Say whether a request is for this host."""
-        same = name.endswith(self.name) if self.name.startswith(".") else name == self.name
-        return same and self.port in (None, port)
+        if self.port not in (None, port):
+            return False
+        if self.name.startswith("."):
+            return name.endswith(self.name) and not name.startswith(".")
+        return name == self.name
 
 
 def hosts_of(value: Iterable[str] | None) -> Hosts:
@@ -51,9 +56,7 @@ def hosts_of(value: Iterable[str] | None) -> Hosts:
     """
     if value is None:
         return None
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"hosts takes a list of hosts: write hosts=[{value!r}]")
-    hosts = tuple(map(_read, value))
+    hosts = tuple(map(_read, list_of("hosts", value, "hosts")))
     if not hosts:
         raise ValueError("hosts=[] would refuse every request: list the names that the server is reached by")
     return hosts
@@ -65,11 +68,21 @@ def _read(text: object) -> _Host:
     wildcard = text.startswith("*.")
     try:
         name, port = split_host(ascii_host(text.removeprefix("*.")))
+        if wildcard and _is_address(name):
+            raise ValueError("an address has no names below it")
     except ValueError as error:
         hint = "; leave hosts out to serve every host" if text == "*" else ""
         raise ValueError(f"{_FORM}, not {text!r}: {error}{hint}") from None
     name = name.removesuffix(".")
     return _Host(f".{name}" if wildcard else name, port)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def check_host(headers: Headers, hosts: Hosts, *, secure: bool) -> None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import h11
 
 from trio_ws.errors import HeaderSource
-from trio_ws.headers import validate_headers
+from trio_ws.headers import header_pairs, validate_headers
 
 __all__ = ["extra_headers", "response"]
 
@@ -30,7 +30,7 @@ def extra_headers(source: HeaderSource, owned: frozenset[bytes]) -> list[tuple[b
     Raises:
         ValueError: a header cannot be sent, or is one of `owned`; the message names it.
     """
-    headers = validate_headers(source)
+    headers = validate_headers(header_pairs(source))
     for name, _ in headers:
         if name.lower() in owned:
             raise ValueError(f"header {name.decode()!r} is set by the library")
@@ -60,7 +60,7 @@ def response(
     """
     if not 200 <= status <= 599:
         raise ValueError(f"a response has a status from 200 to 599, not {status}")
-    if body and status in _BODILESS:
+    if (body or length) and status in _BODILESS:
         raise ValueError(f"a response with status {status} has no body")
     fields = extra_headers(headers, _OURS)
     if status not in _BODILESS:

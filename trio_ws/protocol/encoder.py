@@ -157,6 +157,10 @@ class Encoder:
         data = chunk if isinstance(chunk, str) else bytes(chunk)
         return [data[at : at + at_once] for at in range(0, len(data), at_once)] or (chunk,)
 
+    def release(self) -> None:
+        """Free the context of earlier messages; nothing is sent any more."""
+        self._deflater = None
+
     def ping(self, payload: bytes = b"") -> bytes:
         """Return a ping with at most 125 bytes of payload (RFC 6455 5.5.2).
 

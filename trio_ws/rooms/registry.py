@@ -102,6 +102,17 @@ class Rooms:
                 raise ValueError(f"{room!r} exists with {option}={has!r}, it cannot have {option}={value!r} too")
         return room
 
+    def adopt(self, other: Rooms) -> None:
+        """Take over the rooms that were named in another registry, which does not run.
+
+        Raises:
+            ValueError: a room of that name exists here, and is another one.
+        """
+        for name, room in list(other._known.items()):
+            if self._known.setdefault(name, room) is not room:
+                raise ValueError(f"{room!r} exists twice: name it in one application, or hold it in neither")
+            room._rooms = self
+
     def __iter__(self) -> Iterator[Room]:
         return iter([room for room in self._open.values() if room.count])
 

@@ -115,8 +115,8 @@ class Room:
         member then is dropped. A connection that joins again within the block stays one member until the outermost
         block ends.
 
-        With `since`, the newcomer is handed what followed that message instead of the history, and the `Membership`, what
-        `join` returns, says in `recovered` whether that is all of it:
+        With `since`, the newcomer gets what followed that message instead of the history. `recovered` of the
+        `Membership` that `join` returns is True if that is all of it:
 
             joining = room.join(ws, since=last_seen)
             async with joining as room:
@@ -147,9 +147,9 @@ class Room:
     def on_join(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each join: a decorator.
 
-        Callbacks, functions or async functions, run in a task of the rooms', in order, one at a time, once for each
-        join and leave of a connection, each for at most `callback_timeout`. `count` is the number of members right
-        after the join or leave. Their errors are logged. To register a callback again changes nothing.
+        Callbacks, `async` or plain ones that do not block, run in a task of the rooms', in order, one at a time, once
+        for each join and leave of a connection, each for at most `callback_timeout`. `count` is how many are in it
+        right after the join or leave. Their errors are logged. To register a callback again changes nothing.
 
         Raises:
             TypeError: it cannot be called with two arguments.

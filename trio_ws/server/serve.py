@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,7 +16,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
 from trio_ws.handler.unwinding import unwound
-from trio_ws.options import check_names
+from trio_ws.options import check_names, check_number, keyword_options, list_of
 from trio_ws.server.server import Server
 from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["SocketListener", "bind", "serve_websocket"]
+__all__ = ["SocketListener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
 
 
 @attrs.frozen
@@ -43,8 +45,8 @@ class _OneService:
 
 
 def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
-    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
-    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
+    """Return an `around` that is left shielded; cancellation bounds it by `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket, patient=True)
 
 
 async def bind(
@@ -57,7 +59,7 @@ async def bind(
         ValueError: neither a port nor `uds` nor `listeners` is given, or the port is out of range.
         OSError: an address cannot be listened on.
     """
-    _check_addresses(host, port, listeners)
+    listeners = _checked(host, port, listeners)
     bound: list[SocketListener] = []
     try:
         if uds is not None:
@@ -73,21 +75,70 @@ async def bind(
     return [*listeners, *bound]
 
 
-def _check_addresses(host: object, port: object, listeners: object) -> None:
+def _checked(host: object, port: object, listeners: object) -> list[SocketListener]:
+    """Return the listeners of a serving function whose addresses can be listened on."""
     if not isinstance(host, str | None):
         raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
-    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
-        raise TypeError(f"port takes a number from 0 to 65535, or None, not {port!r}")
-    if isinstance(port, int) and not 0 <= port <= 65535:
-        raise ValueError(f"port is from 0 to 65535, not {port}")
-    if not isinstance(listeners, Sequence):
-        raise TypeError(f"listeners takes a list: write listeners=[{listeners!r}]")
-    for each in listeners:
+    if port is not None:
+        check_number("port", port, 0, 65535, none="no TCP")
+    listed = list_of("listeners", listeners, "sockets and listeners")
+    for each in listed:
         if not isinstance(each, socket.socket | trio.abc.Listener):
             raise TypeError(f"listeners takes listening sockets and listeners of Trio's, not {each!r}")
+    return listed
 
 
-_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
+async def listen(
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
+) -> list[SocketListener]:
+    """Return what `bind` does; an error of the system's says where it struck, and what to do.
+
+    Raises:
+        OSError: an address cannot be listened on; `errno` is the system's.
+        ValueError: as `bind` raises it.
+    """
+    try:
+        return await bind(host, port, uds, listeners)
+    except OSError as error:
+        explained = type(error)(cannot_listen(host, port, uds, error))
+        explained.errno = error.errno
+        raise explained from None
+
+
+@asynccontextmanager
+async def closed_at_the_end(listeners: list[SocketListener]) -> AsyncGenerator[list[SocketListener], None]:
+    """Close listeners behind a block, unless a server has done so."""
+    try:
+        yield listeners
+    finally:
+        with trio.CancelScope(shield=True):
+            for listener in listeners:
+                if not (isinstance(listener, socket.socket) and listener.fileno() == -1):
+                    await close_listener(listener)
+
+
+def cannot_listen(
+    host: str | None,
+    port: int | None,
+    uds: str | os.PathLike[str] | None,
+    error: Exception,
+    *,
+    host_option: str = "host",
+) -> str:
+    """Return what a person is told of an address that cannot be listened on."""
+    where = uds if port is None else f"{host or '*'}:{port}"
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            advice = ". End the server that has it, or choose another one"
+        case errno.EACCES:
+            advice = (
+                ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+            )
+        case errno.EADDRNOTAVAIL:
+            advice = f". {host_option} is an address of this machine, or 0.0.0.0 for all of them"
+        case _:
+            advice = ""
+    return f"cannot listen on {where}: {error}{advice}"
 
 
 async def serve_websocket(
@@ -140,7 +191,7 @@ async def serve_websocket(
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every client was told 1001.
     """
-    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
+    check_names(service, _OPTIONS, "serve_websocket()")
     if service.get("around") is not None:
         service["around"] = _unwound(service["around"])
     server = Server(
@@ -157,4 +208,7 @@ async def serve_websocket(
         poller=poller,
         strict=strict,
     )
-    await server.serve(await bind(host, port, uds, listeners), task_status=task_status)
+    await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
+
+
+_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"} | keyword_options(serve_websocket)

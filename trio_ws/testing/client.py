@@ -20,6 +20,7 @@ from trio_ws.http.url import URL
 from trio_ws.runtime.background import open_background
 from trio_ws.server.server import Server
 from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
+from trio_ws.testing.clock import time_held_for_threads
 from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.portal import BlockingPortal
@@ -128,6 +129,12 @@ class TestClient:
     @asynccontextmanager
     async def _serve(self) -> AsyncGenerator[None, None]:
         """Serve for as long as the block runs, and raise at its end what has to be raised."""
+        with time_held_for_threads():
+            async with self._serve_now():
+                yield
+
+    @asynccontextmanager
+    async def _serve_now(self) -> AsyncGenerator[None, None]:
         lifespan = getattr(self._responder, "lifespan_context", None)
         self._observer = observer = ServerRecorder(self._responder)
         self._listener = listener = MemoryListener()

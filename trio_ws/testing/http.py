@@ -10,7 +10,7 @@ import h11
 import trio
 
 from trio_ws.errors import ConnectError
-from trio_ws.headers import Headers, validate_headers
+from trio_ws.headers import Headers, header_pairs, validate_headers
 
 if TYPE_CHECKING:
     from trio_ws.errors import HeaderSource
@@ -54,7 +54,7 @@ async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource) -> Tes
         ValueError: a header cannot be sent.
     """
     connection = h11.Connection(h11.CLIENT)
-    fields = [(b"Host", url.netloc.encode()), *validate_headers(headers)]
+    fields = [(b"Host", url.netloc.encode()), *validate_headers(header_pairs(headers))]
     request = connection.send(h11.Request(method="GET", target=url.target, headers=fields)) or b""
     async with stream:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,11 +11,12 @@ from trio_ws.codes import CloseCode
 from trio_ws.config import Timeouts
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
+from trio_ws.headers import header_pairs
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.websocket.close_code import leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 
     from trio_ws.connection.channel import Channel, PendingHandshake
     from trio_ws.headers import Headers
@@ -171,8 +171,7 @@ class Handshake:
         """Return `headers` and those that the application adds to every answer."""
         if self._on_answer is None:
             return headers
-        given = headers.items() if isinstance(headers, Mapping) else headers
-        return (*given, *self._on_answer())
+        return [*header_pairs(headers), *self._on_answer()]
 
     def _open_gate(self, what: str) -> PendingHandshake:
         if self._gate is None:
@@ -205,3 +204,8 @@ class Handshake:
         if self._scope is not None and self._scope.cancel_called:
             deadline = self._cleanup_until = min(self._cleanup_until, deadline)
         return deadline
+
+    def _note_cut_off(self) -> None:
+        self._log.warning(
+            "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", self._cleanup_timeout
+        )

@@ -276,7 +276,7 @@ class WebSocket(Handshake):
         """
         channel = self._open_channel()
         if isinstance(chunks, AsyncGenerator):
-            async with unwound(aclosing(chunks), self._cleanup_timeout):
+            async with unwound(aclosing(chunks), self):
                 await channel.send_stream(chunks)
         else:
             async with aclosing(asgi_events.as_async(chunks)) as parts:
@@ -328,7 +328,7 @@ class WebSocket(Handshake):
 
     # --- ending --------------------------------------------------------------------------------------------------
 
-    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection, and wait for the peer's answer at most `close_timeout` (RFC 6455 7.1.2).
 
         The wait begins anew while the peer still takes what was sent before; `delivery_timeout` bounds it in all. After
@@ -336,7 +336,7 @@ class WebSocket(Handshake):
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
-            reason: at most 123 bytes of UTF-8.
+            reason: at most 123 bytes of UTF-8; None is "".
 
         Raises:
             LocalProtocolError: it was called before (it is a `RuntimeError`); `ensure_closed` never complains.
@@ -344,7 +344,7 @@ class WebSocket(Handshake):
             trio.Cancelled: nothing was sent if the connection is still open; else the closing handshake goes on
                 without you.
         """
-        channel = self._open_channel()
+        channel, reason = self._open_channel(), reason or ""
         await trio.lowlevel.checkpoint_if_cancelled()  # before it counts as called
         if self._close_called and not self._finished:
             raise LocalProtocolError("close() was called before: ensure_closed() closes whatever the state")
@@ -355,7 +355,7 @@ class WebSocket(Handshake):
             code = CloseCode.NORMAL_CLOSURE
         await channel.close(int(code), reason)
 
-    async def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+    async def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open; it never complains about the state.
 
         Raises:

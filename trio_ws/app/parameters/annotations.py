@@ -11,13 +11,14 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator
-from types import FunctionType, MethodType, SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, Self
 
 from trio_ws.http.request import Request
+from trio_ws.runtime.threads import underlying
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Scope", "label_of", "layers", "underlying", "unresolvable"]
+__all__ = ["Scope", "label_of", "unresolvable"]
 
 _RESOLVED = "__trio_ws_resolved__"
 # What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
@@ -38,29 +39,6 @@ def unresolvable(annotation: object, error: Exception) -> str:
         f"its annotation {annotation!r} cannot be resolved ({error}): import what it names where the function is "
         "defined, and not under TYPE_CHECKING only"
     )
-
-
-def layers(function: Any) -> Iterator[Any]:
-    """Go from a callable through partials, methods, decorators and callable objects to what was written with `def`."""
-    yield function
-    while not inspect.isclass(function):
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif isinstance(function, MethodType | staticmethod | classmethod):
-            function = function.__func__
-        elif (wrapped := getattr(function, "__wrapped__", None)) is not None:
-            function = wrapped
-        elif not isinstance(function, FunctionType) and isinstance(type(function).__call__, FunctionType):
-            function = type(function).__call__
-        else:
-            return
-        yield function
-
-
-def underlying(function: Any) -> Any:
-    """Return what was written with `def`, below everything that `layers` goes through; or the class."""
-    *_, written = layers(function)
-    return written
 
 
 class Scope:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import AsyncGenerator, Generator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
+from pydantic import BaseModel, ValidationError
 
 from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.signature import ParameterSource
+from trio_ws.app.parameters.validation import problems_of
 from trio_ws.handler.unwinding import Unwinding
+from trio_ws.runtime.threads import ThreadedContext, run_in_thread
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import trio
 
     from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
     from trio_ws.http.request import Request
@@ -78,15 +85,25 @@ class Resolver:
         request: with the path parameters of its route.
         websocket: the connection.
         app: given to parameters that are planned for the key "app".
+        limiter: bounds the threads of plain dependencies; None for Trio's own.
         patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
     Attributes:
         given: values by the keys that `Signature.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given")
+    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given", "limiter")
 
-    def __init__(self, request: Request, websocket: WebSocket, app: object = None, *, patient: bool = False) -> None:
+    def __init__(
+        self,
+        request: Request,
+        websocket: WebSocket,
+        app: object = None,
+        limiter: trio.CapacityLimiter | None = None,
+        *,
+        patient: bool = False,
+    ) -> None:
+        self.limiter: trio.CapacityLimiter | None = limiter
         self._patient = patient
         self._request = request
         self._websocket = websocket
@@ -105,7 +122,7 @@ class Resolver:
 
     def nested(self) -> Resolver:
         """Return a resolver for a part of the connection: what it enters is left at the end of that."""
-        nested = Resolver(self._request, self._websocket, patient=self._patient)
+        nested = Resolver(self._request, self._websocket, limiter=self.limiter, patient=self._patient)
         nested.given = self.given
         nested._converted = self._converted
         nested._cache = dict(self._cache)
@@ -203,23 +220,57 @@ class Resolver:
         if dependency.use_cache and key in self._cache:
             return self._cache[key]
         args, kwargs = await self.arguments(dependency.plan)
-        value = dependency.plan.function(*args, **kwargs)
+        function = partial(dependency.plan.function, *args, **kwargs)
+        try:
+            value = await run_in_thread(function, self.limiter) if dependency.in_thread else function()
+        except (TypeError, ValueError) as error:
+            problems = invalid_fields(dependency.plan, error)
+            if problems is None:
+                raise
+            raise ParameterError(problems) from None
         if inspect.iscoroutine(value):
             value = await value
         if dependency.entered:
-            value = await self._enter(value)
+            value = await self._enter(value, in_thread=dependency.in_thread)
         if dependency.use_cache:
             self._cache[key] = value
         return value
 
-    async def _enter(self, value: Any) -> Any:
+    async def _enter(self, value: Any, *, in_thread: bool) -> Any:
         if isinstance(value, AsyncGenerator):
             value = asynccontextmanager(lambda: value)()
         elif isinstance(value, Generator):
             value = contextmanager(lambda: value)()
+        if in_thread and not hasattr(value, "__aenter__"):
+            value = ThreadedContext(value, self.limiter)
         if self._unwinding is None:
             self._unwinding = Unwinding(self._websocket, patient=self._patient)
         return await self._unwinding.enter(value)
+
+
+def invalid_fields(plan: Signature, error: Exception) -> list[ErrorDetail] | None:
+    """Return what the validators of a class with fields complain of; None if the error is none of theirs."""
+    kind = plan.function
+    if isinstance(error, ValidationError):
+        own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+        return [_at_source(plan, problem) for problem in problems_of(error)] if own else None
+    if not inspect.isclass(kind):
+        return None
+    validates = attrs.has(kind) or (isinstance(error, ValueError) and dataclasses.is_dataclass(kind))
+    problem = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
+    return [_at_source(plan, problem)] if validates else None
+
+
+def _at_source(plan: Signature, problem: ErrorDetail) -> ErrorDetail:
+    """Return a problem of a field as one of the parameter that the field was taken from."""
+    texts = [parameter for parameter in plan.parameters if parameter.source in _TEXTS]
+    if not problem.loc:  # of all fields together
+        return problem.below(*(texts[0].source.value,) if texts else ())
+    name, *rest = problem.loc
+    for parameter in texts:
+        if name in (parameter.name, parameter.key):
+            return attrs.evolve(problem, loc=(*_place(parameter), *rest))
+    return problem
 
 
 def _place(parameter: Parameter) -> tuple[str, str]:

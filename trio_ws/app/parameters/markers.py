@@ -12,6 +12,11 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from trio_ws.app.errors import RegistrationError
+from trio_ws.options import unknown_hint
 
 __all__ = [
     "MISSING",
@@ -51,6 +56,8 @@ class ValueMarker:
     default: Any = MISSING
     alias: str | None = None
     description: str = ""
+    field: FieldInfo | None = None
+    """Constraints of the value."""
 
 
 @attrs.frozen(eq=False)
@@ -59,6 +66,7 @@ class DependsMarker:
 
     dependency: Callable[..., Any] | None = None
     use_cache: bool = True
+    in_loop: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -83,10 +91,30 @@ def _default(value: Any) -> Any:
     return MISSING if value is ... else value
 
 
+_CONSTRAINTS: Final = (
+    *("gt", "ge", "lt", "le", "multiple_of", "allow_inf_nan", "max_digits", "decimal_places"),
+    *("min_length", "max_length", "pattern", "strict"),
+)
+
+
+def _constrained(constraints: dict[str, Any], marker: str) -> FieldInfo | None:
+    for name in constraints:
+        if name not in _CONSTRAINTS:
+            options = ("default", "alias", "description", *_CONSTRAINTS)
+            raise RegistrationError(
+                f"{marker}() has no option {name!r}{unknown_hint(name, options)}. All others of pydantic's Field go "
+                f"into the annotation: Annotated[int, {marker}(), Field({name}=...)]"
+            )
+    field: FieldInfo | None = Field(**constraints) if constraints else None
+    return field
+
+
 # The names are the field's, and they stand where class names would.
 
 
-def Query(default: Any = ..., *, alias: str | None = None, description: str = "") -> Any:  # noqa: N802
+def Query(  # noqa: N802
+    default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
+) -> Any:
     """Take a parameter from the query.
 
     Args:
@@ -94,35 +122,55 @@ def Query(default: Any = ..., *, alias: str | None = None, description: str = ""
             each connection if it is mutable.
         alias: its name in the query, if it is not the parameter's.
         description: for people.
+        constraints: of its value, as pydantic's `Field` has them: `ge=1`, `max_length=80`, `pattern="[a-z]+"`, ...
+
+    Raises:
+        RegistrationError: there is no such constraint.
     """
-    return ValueMarker("query", _default(default), alias, description)
+    return ValueMarker("query", _default(default), alias, description, _constrained(constraints, "Query"))
 
 
-def Header(default: Any = ..., *, alias: str | None = None, description: str = "") -> Any:  # noqa: N802
+def Header(  # noqa: N802
+    default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
+) -> Any:
     """Take a parameter from a header: `x_token` is `X-Token`. A list takes repeated headers. See `Query`."""
-    return ValueMarker("header", _default(default), alias, description)
+    return ValueMarker("header", _default(default), alias, description, _constrained(constraints, "Header"))
 
 
-def Cookie(default: Any = ..., *, alias: str | None = None, description: str = "") -> Any:  # noqa: N802
+def Cookie(  # noqa: N802
+    default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
+) -> Any:
     """Take a parameter from a cookie. See `Query`."""
-    return ValueMarker("cookie", _default(default), alias, description)
+    return ValueMarker("cookie", _default(default), alias, description, _constrained(constraints, "Cookie"))
 
 
-def Path(*, alias: str | None = None, description: str = "") -> Any:  # noqa: N802
-    """Take a parameter from the route's path; needed only where its name in the path is another (`alias`)."""
-    return ValueMarker("path", MISSING, alias, description)
+def Path(  # noqa: N802
+    default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
+) -> Any:
+    """Take a parameter from the route's path; needed only for an `alias`, or for constraints. See `Query`.
+
+    Raises:
+        RegistrationError: there is no such constraint, or it has a default, though the path always holds it.
+    """
+    if default is not ...:
+        raise RegistrationError("Path() takes no default: the path always holds its parameters")
+    return ValueMarker("path", MISSING, alias, description, _constrained(constraints, "Path"))
 
 
-def Depends(dependency: Callable[..., Any] | None = None, *, use_cache: bool = True) -> Any:  # noqa: N802
+def Depends(  # noqa: N802
+    dependency: Callable[..., Any] | None = None, *, use_cache: bool = True, in_loop: bool = False
+) -> Any:
     """Take a parameter from a dependency.
 
     Args:
         dependency: a function or a class, whose own parameters are filled like a handler's. If it is a generator
             function (with or without `@asynccontextmanager`) or a class with `__aenter__`, it is entered, and left
-            when the connection has ended. Left out, the annotation is the dependency.
+            when the connection has ended. Left out, the annotation is the dependency. A plain `def`, or a class, is
+            called in a thread.
         use_cache: call it once for a connection, however many ask for it; else once for each.
+        in_loop: call a plain one in the event loop instead: it is cheap, and never blocks.
     """
-    return DependsMarker(dependency, use_cache)
+    return DependsMarker(dependency, use_cache, in_loop)
 
 
 def WsBody(*, description: str = "") -> Any:  # noqa: N802

@@ -12,25 +12,24 @@ from enum import Enum
 from functools import partial
 from inspect import Parameter as Declared
 from types import MappingProxyType
-from typing import Annotated, Any, Final, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
 from uuid import UUID
 
 import attrs
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import Scope, label_of, underlying, unresolvable
+from trio_ws.app.fields import BARE, TELLING, Reading
+from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
 from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
-from trio_ws.app.parameters.schemas import allows_none
+from trio_ws.app.parameters.schemas import UnsupportedAnnotation, allows_none
 from trio_ws.app.parameters.validation import Validator, adapter_for
 from trio_ws.http.request import Request
+from trio_ws.runtime.threads import runs_in_thread, underlying
 from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Dependency", "Parameter", "ParameterSource", "Signature"]
 
 _BY_POSITION: Final = (Declared.POSITIONAL_ONLY, Declared.POSITIONAL_OR_KEYWORD)
-_BARE: Final = Declared.empty
-# A default says as much as an annotation would, if it is of one of these.
-_TELLING: Final = (bool, int, float, str)
 
 
 class ParameterSource(Enum):
@@ -63,6 +62,8 @@ class Dependency:
     use_cache: bool
     entered: bool
     """Whether what the call returns is a context that lasts as long as the connection."""
+    in_thread: bool
+    """Whether it is called, entered and left in threads."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -183,7 +184,13 @@ class _SignatureBuilder:
             return Parameter(name=name, source=ParameterSource.PATH_REST, key=name, by_position=False)
         annotation, marker = self._hint(declared, scope)
         marker, default = self._default(declared, marker)
-        chosen = _Chosen(name, declared.kind in _BY_POSITION, annotation, default)
+        source: Literal["path", "query"] = "path" if name in self.paths else "query"
+        try:
+            read = Reading(annotation, marker, default).without_fields(None if name in self.provided else source)
+        except UnsupportedAnnotation as error:
+            self._refuse(str(error), name)
+        marker = read.marker
+        chosen = _Chosen(name, declared.kind in _BY_POSITION, read.annotation, read.default)
         match marker:
             case RefusedMarker(name=refused):
                 self._refuse(f"the request for a WebSocket has no body: {refused}() is WsBody() in a listener", name)
@@ -226,12 +233,12 @@ class _SignatureBuilder:
     def _hint(self, declared: Declared, scope: Scope) -> tuple[Any, Marker | None]:
         """Return what a parameter is annotated with, without the marker, and the marker."""
         if declared.annotation is Declared.empty:
-            return _BARE, None
+            return BARE, None
         try:
             annotation = scope.resolve(declared.name, declared.annotation)
         except Exception as error:  # an annotation is code
             if declared.name in self.provided:
-                return _BARE, None  # whatever it means, the caller provides it
+                return BARE, None  # whatever it means, the caller provides it
             self._refuse(unresolvable(declared.annotation, error), declared.name, cause=error)
         if get_origin(annotation) is not Annotated:
             return annotation, None
@@ -266,12 +273,12 @@ class _SignatureBuilder:
         if source is ParameterSource.PATH:
             self._check_path(chosen, key)
         annotation, default = chosen.annotation, chosen.default
-        if annotation is _BARE and type(default) in _TELLING:
+        if annotation is BARE and type(default) in TELLING:
             annotation = type(default)
         if default is MISSING and source is not ParameterSource.PATH and allows_none(annotation):
             default = None
         validator = None
-        if annotation is not _BARE:
+        if annotation is not BARE:
             where = f"{self._place}: parameter {chosen.name!r}"
             validator = adapter_for(annotation, source="text", where=where)
         return Parameter(
@@ -299,7 +306,7 @@ class _SignatureBuilder:
     def _depending(self, chosen: _Chosen, marker: DependsMarker) -> Parameter:
         function = marker.dependency
         if function is None:
-            if chosen.annotation is _BARE or not inspect.isclass(chosen.annotation):
+            if chosen.annotation is BARE or not inspect.isclass(chosen.annotation):
                 self._refuse("Depends() without a function wants a class as annotation", chosen.name)
             function = chosen.annotation
         chain = (*self.chain, self.function)
@@ -308,7 +315,8 @@ class _SignatureBuilder:
             self._refuse(f"it depends on itself: {circle}", chosen.name)
         prefix = f"{self._place}: parameter {chosen.name!r} depends on "
         plan = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).plan()
-        dependency = Dependency(plan, marker.use_cache, _is_context(function))
+        in_thread = not marker.in_loop and runs_in_thread(function)
+        dependency = Dependency(plan, marker.use_cache, _is_context(function), in_thread)
         return attrs.evolve(chosen.of(ParameterSource.DEPENDENCY), dependency=dependency)
 
     # --- refusing ------------------------------------------------------------------------------------------------
@@ -334,11 +342,11 @@ class _Chosen:
     @property
     def bare(self) -> bool:
         """Whether nothing is said about it."""
-        return self.annotation is _BARE and self.default is MISSING
+        return self.annotation is BARE and self.default is MISSING
 
     @property
     def shown(self) -> Any:
-        return None if self.annotation is _BARE else self.annotation
+        return None if self.annotation is BARE else self.annotation
 
     def of(self, source: ParameterSource, key: str | None = None) -> Parameter:
         return Parameter(

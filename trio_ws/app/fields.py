@@ -1,0 +1,78 @@
+"""Pydantic's `Field(...)` as the default, or in the annotation, of a parameter: default, alias and constraints."""
+
+from __future__ import annotations
+
+from inspect import Parameter
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+import attrs
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from trio_ws.app.parameters.markers import MISSING, Marker, ValueMarker
+from trio_ws.app.parameters.schemas import UnsupportedAnnotation
+
+__all__ = ["BARE", "TELLING", "Reading"]
+
+BARE: Final = Parameter.empty
+"""There is no annotation."""
+TELLING: Final = (bool, int, float, str)
+"""A default says as much as an annotation would, if it is of one of these."""
+
+
+@attrs.frozen
+class Reading:
+    """What is written about a parameter."""
+
+    annotation: Any
+    marker: Marker | None
+    default: Any
+
+    def without_fields(self, source: Literal["path", "query"] | None) -> Reading:
+        """Return the same, with what fields say taken apart: `Field(1, ge=1)`, and `Query(ge=1)`.
+
+        Args:
+            source: where the value comes from if there is no marker; None for a value that the caller provides.
+
+        Raises:
+            Unsuitable: a field has a `default_factory`.
+        """
+        annotation, marker, default = self.annotation, self.marker, self.default
+        written = _fields_in(annotation)
+        field = marker.field if isinstance(marker, ValueMarker) else None
+        if isinstance(default, FieldInfo):
+            field, default = default, MISSING
+        for each in (*written, *([] if field is None else [field])):
+            if each.default_factory is not None:
+                raise UnsupportedAnnotation(
+                    "a default_factory has no place here: a default that can be changed is copied"
+                )
+            if default is MISSING and each.default is not PydanticUndefined and each.default is not ...:
+                default = each.default
+            if each.alias is not None:
+                marker = _with_alias(marker, each.alias, source)
+        if any(each.alias is not None or each.default is not PydanticUndefined for each in written):
+            annotation = _with_constraints_only(annotation)
+        if field is not None and field.metadata:
+            kind = type(default) if annotation is BARE and type(default) in TELLING else annotation
+            annotation = Annotated[(str if kind is BARE else kind, *field.metadata)]
+        return Reading(annotation, marker, default)
+
+
+def _fields_in(annotation: Any) -> list[FieldInfo]:
+    if get_origin(annotation) is not Annotated:
+        return []
+    return [item for item in get_args(annotation)[1:] if isinstance(item, FieldInfo)]
+
+
+def _with_alias(marker: Marker | None, alias: str, source: Literal["path", "query"] | None) -> Marker | None:
+    if isinstance(marker, ValueMarker):
+        return attrs.evolve(marker, alias=marker.alias or alias)
+    return marker if marker is not None or source is None else ValueMarker(source, alias=alias)
+
+
+def _with_constraints_only(annotation: Any) -> Any:
+    """Return an annotation whose fields have lost their aliases and defaults, of which pydantic would warn."""
+    bare, *metadata = get_args(annotation)
+    flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    return Annotated[(bare, *flat)] if flat else bare
