@@ -157,6 +157,10 @@ class MessageWriter(ClosingHandshake):
         await self._wait_for_room()
         return encoder.end(deflating, text=isinstance(data, str))
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return what decides the frame of a message for many."""
+        return self._endpoint.encoder.kind(size)
+
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
         endpoint = self._endpoint
@@ -209,13 +213,14 @@ class MessageWriter(ClosingHandshake):
         self._streaming_out = True
         first, complete = True, False
         try:
-            held: str | bytes = b""
+            held: str | bytes | bytearray | memoryview = b""
             any_held = False
             async for chunk in chunks:
-                if any_held:
-                    await self._send_fragment(held, first=first, final=False)
-                    first = False
-                held, any_held = chunk, True
+                for part in self._endpoint.encoder.cut(chunk):
+                    if any_held:
+                        await self._send_fragment(held, first=first, final=False)
+                        first = False
+                    held, any_held = part, True
             await self._send_fragment(held, first=first, final=True)
             complete = True
         finally:
@@ -229,7 +234,7 @@ class MessageWriter(ClosingHandshake):
             self._call_if_writable()
         self._committed(self._transport.outbox)
 
-    async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
+    async def _send_fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
         self._transport.write(self._endpoint.fragment(data, first=first, final=final))
         if self._endpoint.encoder.compresses:
