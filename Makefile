@@ -3,9 +3,11 @@
 #   PYTHON=python3.12 make test     another interpreter, in an environment of its own (.venv-3.12)
 #   make test ARGS='-k frames'      what is given to pytest besides
 #   make test COVERAGE=no           the tests without measuring
+#   make test WORKERS=1             in so many processes; auto is two more than cores
 
 PYTHON ?= python3
 COVERAGE ?= yes
+WORKERS ?= auto
 ARGS ?=
 
 ifndef VENV
@@ -15,6 +17,7 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+PARALLEL = -n $(WORKERS) --dist worksteal
 SPEEDUPS := trio_ws/protocol/_speedups.c
 SANITIZED := build/sanitized
 DOCS_INSTALLED := $(VENV)/.installed-docs
@@ -61,10 +64,10 @@ demo: $(INSTALLED) ## run the chat example; Ctrl-C ends it
 # Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
 test: $(INSTALLED) ## run the tests; branch coverage has a gate where all that they start is installed
 ifeq ($(COVERAGE),no)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(PARALLEL) $(ARGS)
 else
 	@$(RUN) -m coverage erase
-	$(RUN) -m coverage run --parallel-mode -m pytest $(ARGS)
+	$(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS)
 	@$(RUN) -m coverage combine -q
 	@missing=$$($(RUN) tests/support/services.py); \
 	if [ -z "$$missing" ]; then $(RUN) -m coverage report; else \
