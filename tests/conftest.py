@@ -13,6 +13,7 @@ from support.differences import mark_differences
 from support.machine import cores
 from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol
 from support.redis import coredis_is_collected
+from support.steady import use_steady_clock
 
 __all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_protocol"]
 
@@ -36,9 +37,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores() + 2
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect to fail what is known to be different under hypercorn."""
+    """Mark what is known to be different under hypercorn, and give async tests a clock that ignores the machine."""
     mark_differences(items)
+    use_steady_clock(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
