@@ -16,7 +16,7 @@ import trio
 
 __all__ = ["MOST", "SteadyClock", "run", "use_steady_clock"]
 
-MOST = 0.03
+MOST = 0.005
 """Seconds of work, and of delay behind the end of a wait, that count at most at once."""
 
 _T = TypeVar("_T")
