@@ -18,6 +18,9 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 PARALLEL = -n $(WORKERS) --dist worksteal
+# Tests across packages, of other programs or with processes of their own: `make quick` runs the rest.
+ACROSS := benchmarks conformance contracts deploy documented examples hostile interop soak workers
+NAMED = $(filter tests%,$(ARGS))
 SPEEDUPS := trio_ws/protocol/_speedups.c
 SANITIZED := build/sanitized
 DOCS_INSTALLED := $(VENV)/.installed-docs
@@ -25,7 +28,7 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test quick watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +79,13 @@ else
 		echo "$$missing" | sed 's/^/  /'; \
 	fi
 endif
+
+quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
+	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest $(PARALLEL) -q -m 'not soak and not slow' \
+		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
+
+watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it
+	$(RUN) tools/watch.py $(MAKE) --no-print-directory quick
 
 # A copy of the package with an extension of its own. Leaks are not looked for here, as the interpreter itself has
 # some; tests/protocol/test_speedups.py counts ours.
