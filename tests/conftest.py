@@ -1,4 +1,4 @@
-"""Hooks of all tests: Hypothesis's profile, SIGINT, worker processes, expected failures under hypercorn, the summary."""
+"""Hooks of all tests, and the profile of Hypothesis."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import trio
+import trio.lowlevel
 from support.steady import MOST, SteadyClock
 
 
@@ -41,7 +42,7 @@ async def test_async_tests_run_by_it() -> None:
     assert isinstance(trio.lowlevel.current_clock(), SteadyClock)
     with trio.fail_after(0.2):
         time.sleep(0.4)  # noqa: ASYNC251 - as a process that is stopped
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 async def test_a_test_may_bring_another_clock(autojump_clock) -> None:

@@ -1,8 +1,8 @@
 """The clock of all async tests that ask for no other: real time without what the test's process was not running.
 
 A machine that is busy, or a process that is stopped, delays both sides of a test alike: nothing can be answered
-meanwhile. By the system's clock deadlines pass in that time; by this one they do not, so a test's outcome does not depend
-on the machine's speed. Other processes that a test starts have the system's clock.
+meanwhile. By the system's clock deadlines pass in that time; by this one they do not, so a test's outcome does not
+depend on the machine's speed. Other processes that a test starts have the system's clock.
 """
 
 from __future__ import annotations
