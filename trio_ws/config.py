@@ -1,6 +1,7 @@
-"""The settings: Limits, Timeouts, Compression. Each is one frozen object, given to a server, a client or a route.
+"""The settings of a server, a client or a route.
 
-Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)` makes a changed copy.
+Each is one frozen object. Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)` makes a
+changed copy.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ _rate = number("per second", positive=True, none="for no bound")
 
 
 def _never(value: float | None) -> float:
-    """None means 'never': it is kept as infinity, so that deadlines need no case of their own."""
+    """Convert None, which means never, to infinity."""
     return math.inf if value is None else value
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What one peer may cost.
+    """Bounds of the resources that one peer can use.
 
     Raises:
         TypeError: a bound is not a whole number, or there is no such limit.
@@ -66,7 +67,9 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long to wait for whom, in seconds. None in a field that allows it means never.
+    """Timeouts in seconds.
+
+    None in a field that allows it means never.
 
     Raises:
         TypeError: a time is not a number, or there is no such timeout.
@@ -112,7 +115,7 @@ _window_bits = integer(9, 15)
 
 @attrs.frozen(kw_only=True)
 class Compression:
-    """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
+    """Options and costs of permessage-deflate (RFC 7692).
 
     Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, of
     those connections only whose peer sends compressed messages; to send 38 KiB with a window of 12 bits and 150 KiB

@@ -1,4 +1,4 @@
-"""Checks of options when they are given, with errors that show the right form.
+"""Checks of options, with errors that show the right form.
 
 A value of the wrong type is a `TypeError` ("it takes ..."), one that can never work a `ValueError` ("it must be ...").
 """
@@ -47,7 +47,7 @@ _HOLDERS: Final[dict[str, type[Any]]] = {}
 
 
 def check_number(name: str, value: object, minimum: float, maximum: float = math.inf, *, none: str = "") -> None:
-    """Refuse everything but whole numbers between two bounds, both included.
+    """Check that an option is a whole number within bounds.
 
     Args:
         name: of the option.
@@ -70,7 +70,7 @@ def check_number(name: str, value: object, minimum: float, maximum: float = math
 
 
 def check_flag(name: str, value: object, *, optional: bool = False) -> None:
-    """Refuse everything but True and False, and None if it is optional.
+    """Check that an option is a bool, or None if it is optional.
 
     Raises:
         TypeError: it is something else.
@@ -80,7 +80,7 @@ def check_flag(name: str, value: object, *, optional: bool = False) -> None:
 
 
 def check_text(name: str, value: object) -> None:
-    """Refuse everything but text.
+    """Check that an option is text.
 
     Raises:
         TypeError: it is something else.
@@ -103,7 +103,7 @@ def list_of(name: str, value: Any, what: str) -> list[Any]:
 
 
 def caught_codes(value: Any) -> Any:
-    """Return what `caught_close_codes=` means: close codes, or the built-in `all`.
+    """Check `caught_close_codes=`: close codes, or the built-in `all`.
 
     Raises:
         TypeError: it is something else.
@@ -124,7 +124,7 @@ def caught_codes(value: Any) -> Any:
 
 
 def subprotocols_of(value: Iterable[str]) -> tuple[str, ...]:
-    """Return the subprotocols that `subprotocols=` lists.
+    """Check `subprotocols=` and return it as a tuple.
 
     Raises:
         TypeError: a single one was given where a list of them is expected, or one is not a str.
@@ -145,7 +145,7 @@ def subprotocols_of(value: Iterable[str]) -> tuple[str, ...]:
 
 
 def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Validator:
-    """Return a validator of whole numbers.
+    """Return a validator of whole numbers within bounds.
 
     Args:
         minimum: the least that works.
@@ -161,7 +161,7 @@ def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Valid
 
 
 def number(unit: str, *, positive: bool = False, none: str = "") -> Validator:
-    """Return a validator of numbers of 0 or more.
+    """Return a validator of numbers that are not negative.
 
     Args:
         unit: of the number, for messages, such as "of seconds".
@@ -182,17 +182,20 @@ def number(unit: str, *, positive: bool = False, none: str = "") -> Validator:
 
 
 def flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse everything but True and False."""
+    """Validate a bool."""
     check_flag(attribute.name, value)
 
 
 def optional_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse everything but True, False and None."""
+    """Validate a bool or None."""
     check_flag(attribute.name, value, optional=True)
 
 
 def of_kind(kind: type[Any], *, optional: bool = False) -> Validator:
-    """Return a validator of instances of `kind`, and of None if it is optional; else it is a `TypeError`."""
+    """Return a validator of instances of `kind`.
+
+    None is valid, too, if it is optional. Everything else is a `TypeError`.
+    """
 
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not (isinstance(value, kind) or (optional and value is None)):
@@ -202,7 +205,7 @@ def of_kind(kind: type[Any], *, optional: bool = False) -> Validator:
 
 
 def _shown(value: object) -> str:
-    """Name a value of the wrong kind, and the option that it is for."""
+    """Describe a value of the wrong kind, and its proper option."""
     for name, kind in _HOLDERS.items():
         if isinstance(value, kind):
             return f"{kind.__name__}(...): give that as {name}="
@@ -213,7 +216,9 @@ def _shown(value: object) -> str:
 
 
 def hold(name: str, kind: type[Any]) -> None:
-    """Make a class with fields an option that holds others: errors for unknown names refer to it.
+    """Register a class with fields as an option that groups others.
+
+    Errors for unknown names refer to it.
 
     Args:
         name: of the option.
@@ -231,7 +236,7 @@ def hold(name: str, kind: type[Any]) -> None:
 
 
 def check_names(given: Iterable[str], known: Collection[str], function: str) -> None:
-    """Refuse options that a function does not have.
+    """Refuse unknown options of a function.
 
     Raises:
         TypeError: the message says where the option belongs, or what was probably meant.
@@ -242,7 +247,10 @@ def check_names(given: Iterable[str], known: Collection[str], function: str) -> 
 
 
 def unknown_hint(name: str, known: Collection[str]) -> str:
-    """Return the rest of a message about an unknown option: where it belongs, or what was probably meant."""
+    """Return a hint for an unknown option, to end an error message.
+
+    It is the option's proper place, or a similar name.
+    """
     for holder, kind in _HOLDERS.items():
         if name in _fields(kind) and holder in known:
             return f": write {holder}={kind.__name__}({name}=...)"
@@ -257,7 +265,7 @@ def _fields(kind: type[Any]) -> list[str]:
 
 
 def hinting(function: _C) -> _C:
-    """Decorate a function so that the error for an unknown option says where that belongs."""
+    """Decorate a function to add hints to errors for unknown options."""
     known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
     names = frozenset(inspect.signature(function).parameters)
 

@@ -1,7 +1,7 @@
-"""Client: `open_websocket`, from a URL to a `WebSocket` in a nursery of its own.
+"""The client: `open_websocket` and the life of its connection.
 
-`dial` makes the connection, `reconnect` makes it again and again. What holds for a handler on a server holds for the
-body of `async with` here: it is cancelled when the server is gone, by the same rule.
+`connector` makes the connection, `reconnect` makes it again and again. The body of `async with` is cancelled when the
+server is gone, by the same rule as a handler on a server.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ INTERRUPTED_FLUSH = 0.1
 
 @attrs.frozen(kw_only=True)
 class ClientOptions:
-    """How a client's connections are held, once they are made."""
+    """The options of a client's open connections."""
 
     limits: Limits = attrs.field(factory=Limits, validator=of_kind(Limits))
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
@@ -68,7 +68,7 @@ class ClientOptions:
 
 @attrs.frozen
 class Connected:
-    """A connection whose handshake is done, and that nobody reads yet."""
+    """A connection whose handshake is done, not read yet."""
 
     dialled: Dialled
     deflate: DeflateSettings | None
@@ -100,7 +100,9 @@ async def open_websocket(
     when_peer_leaves: WhenPeerLeaves = "drain",
     poller: bool | None = None,
 ) -> AsyncGenerator[WebSocket, None]:
-    """Connect to a WebSocket server: `async with open_websocket("ws://localhost:8000/") as ws`.
+    """Connect to a WebSocket server.
+
+    Use it as `async with open_websocket("ws://localhost:8000/") as ws`.
 
     Leaving the block closes the connection with 1000, or with 1011 on an error. The block is cancelled when the server
     is gone and the block does not notice; a `WebSocketDisconnect` with a caught code ends it silently, others leave it.
@@ -169,7 +171,7 @@ async def open_websocket(
 
 
 def plan_connection(url: str, options: ClientOptions, **dialling: Any) -> Plan:
-    """Check what is given for a connection.
+    """Check the arguments for a connection.
 
     Args:
         url: where to.
@@ -211,7 +213,7 @@ async def connect(plan: Plan, options: ClientOptions) -> Connected:
 
 @asynccontextmanager
 async def hold_connection(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
-    """Hold a connection in a nursery of its own, and end it with the block."""
+    """Run a connection in its own nursery until the block ends."""
     engine = TransportFactory(poller=options.poller, solo=True)
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
     connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
@@ -259,9 +261,9 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
 
 
 def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
-    """Return the error that the block raised: the nursery puts it into a group.
+    """Return the block's error without the nursery's group.
 
-    What its tasks were told of the connection's end is told once.
+    The same disconnect in several tasks counts once.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -276,7 +278,10 @@ def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
 
 
 def _is_interrupt(failure: BaseException | None) -> bool:
-    """Say whether the program is to end (KeyboardInterrupt, SystemExit), and not only the block."""
+    """Return whether the program is to end, not only the block.
+
+    That is on KeyboardInterrupt and SystemExit.
+    """
     if isinstance(failure, BaseExceptionGroup):
         return any(map(_is_interrupt, failure.exceptions))
     return not isinstance(failure, Exception | trio.Cancelled | None)
@@ -289,7 +294,7 @@ def _first_leaf(error: BaseException) -> BaseException:
 
 
 def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
-    """Make the face of a connection that this side has opened."""
+    """Make the `WebSocket` of a connection that this side has opened."""
     request = Request(
         target=dialled.url.target,
         headers=_headers_of(dialled.request),
@@ -308,6 +313,6 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
 
 
 def _headers_of(request: bytes) -> Headers:
-    """Read back the headers of a request that was sent."""
+    """Parse the headers of a request that was sent."""
     lines = request.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
     return Headers([(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)])

@@ -1,4 +1,4 @@
-"""`dial`: from a URL to the server's 101, on whatever way leads there, under one deadline.
+"""Connecting, from a URL to the server's 101, under one deadline.
 
 It opens streams and closes them if anything fails; frames, keepalive and reconnecting are the client's.
 """
@@ -57,7 +57,7 @@ async def dial(url: str, **options: Any) -> Dialled:
 
 
 async def follow(plan: Plan) -> Dialled:
-    """Connect as a plan says, and do the opening handshake.
+    """Connect by a plan, and do the opening handshake.
 
     Returns:
         The stream with what the server answered. It is the caller's to close.
@@ -154,7 +154,10 @@ async def _answer(stream: trio.abc.Stream, request: bytes, handshake: ClientHand
 
 @contextmanager
 def _breaches_translated(*, ended: bool = False) -> Iterator[None]:
-    """Turn the server's breaches of the protocol into `ConnectError`s; to be cut off is not a breach."""
+    """Turn the server's breaches of the protocol into `ConnectError`s.
+
+    The end of the connection is not a breach.
+    """
     try:
         yield
     except RemoteProtocolError as error:

@@ -1,6 +1,6 @@
-"""The plan of a connection: where to, with what, on which way. Arguments are checked when it is made.
+"""The checked arguments of a connection.
 
-Nothing here connects; `connect` follows a plan, and `reconnect` follows one again and again.
+Nothing here connects; `connector` executes a plan, and `reconnect` executes one again and again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COOKIE_VALUE = re.compile(r"[\x21-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 
 @attrs.frozen
 class Target:
-    """What an attempt is about; a redirect changes it."""
+    """The parts of a request that a redirect changes."""
 
     url: URL
     headers: Sequence[tuple[str, str]]
@@ -46,8 +46,8 @@ class Target:
     def redirected(self, url: URL, trusted: Collection[Origin]) -> Target:
         """Return the target of a redirect to `url`.
 
-        What the user gave goes along within the origin, and to origins that the user trusts with it. To others goes
-        only what the library itself makes: any header may be a secret, and tokens are put into subprotocols, too.
+        Within the origin, and to origins that the user trusts with it, everything that the user gave is sent. To others
+        goes only what the library itself makes: any header may be a secret, and tokens are put into subprotocols, too.
         """
         if url.origin == self.url.origin:
             return attrs.evolve(self, url=url)
@@ -60,7 +60,7 @@ class Target:
 
 @attrs.frozen
 class Connector:
-    """How attempts are made; redirects do not change it."""
+    """The options of attempts that redirects do not change."""
 
     extensions: str | None
     user_agent: str | None
@@ -75,14 +75,14 @@ class Connector:
 
 @attrs.frozen
 class Plan:
-    """All that is given for a connection; `make_plan` makes one."""
+    """All arguments of a connection; `make_plan` makes one."""
 
     target: Target
     way: Connector
     open_timeout: float
 
     def check(self) -> None:
-        """Make the first request once, so that what cannot be sent is refused before anything is connected.
+        """Make the first request once, to refuse it before connecting.
 
         Raises:
             ValueError: a header or subprotocol cannot be sent.
@@ -102,7 +102,7 @@ def handshake_for(target: Target, way: Connector) -> ClientHandshake:
 
 
 def _with_user_agent(headers: Sequence[tuple[str, str]], user_agent: str | None) -> list[tuple[str, str]]:
-    """Return the headers with a User-Agent, unless there is one among them (RFC 9110 10.1.5)."""
+    """Add a User-Agent header if there is none (RFC 9110 10.1.5)."""
     if user_agent is None or any(name.lower() == "user-agent" for name, _ in headers):
         return list(headers)
     return [("User-Agent", user_agent), *headers]
@@ -128,7 +128,7 @@ def make_plan(
     uds: str | os.PathLike[str] | None = None,
     detachable: bool = False,
 ) -> Plan:
-    """Check all that is given for a connection.
+    """Check the arguments for a connection.
 
     Args:
         url: a ws or wss URL; http and https mean the same. Username and password become an Authorization

@@ -1,4 +1,6 @@
-"""Connecting through a proxy: HTTP CONNECT, spoken with h11, or SOCKS, spoken by python-socks (an extra).
+"""Connections through HTTP and SOCKS proxies.
+
+HTTP CONNECT is spoken with h11, SOCKS by python-socks (an extra).
 
 A proxy gets the target's host and port and its own credentials, nothing else: no header or cookie of the
 handshake.
@@ -39,7 +41,10 @@ _READ_SIZE = 4096
 
 @attrs.frozen
 class Proxy:
-    """A proxy's address and how to speak to it. `Proxy.parse` makes one."""
+    """A proxy's address and protocol.
+
+    `Proxy.parse` makes one.
+    """
 
     scheme: Scheme
     """`socks4` and `socks5` resolve the target's name here, `socks4a` and `socks5h` let the proxy do it."""
@@ -54,7 +59,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
-        """Read a proxy's URL: `scheme://username:password@host:port`.
+        """Parse a proxy's URL: `scheme://username:password@host:port`.
 
         Without a port it is 80 for http, 443 for https, 1080 for SOCKS.
 
@@ -92,7 +97,9 @@ def _check_credentials(scheme: str, username: str, password: str) -> None:
 
 
 def environment_proxy(url: URL) -> Proxy | None:
-    """Find the proxy that the environment (or the system's settings) names for `url`; None means go directly.
+    """Return the environment's proxy for `url`, None to connect directly.
+
+    On some systems their settings count, too.
 
     The order is the one of RFC 6455 4.1: SOCKS first, then the proxy for https, for ws then the one for http;
     `WS_PROXY` or `WSS_PROXY` come before all, `ALL_PROXY` after. `NO_PROXY` names hosts to reach directly: names,
@@ -115,7 +122,9 @@ def environment_proxy(url: URL) -> Proxy | None:
 
 
 def _is_exempt(host: str, exceptions: str) -> bool:
-    """Say whether NO_PROXY names a network that `host`, an address, is in, or names below a domain as `*.domain`.
+    """Return whether NO_PROXY exempts a host by network or wildcard.
+
+    Networks are for hosts that are addresses, wildcards (`*.domain`) for names below a domain.
 
     Single hosts and domains are matched by `proxy_bypass`.
     """
@@ -137,7 +146,10 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
 
 
 def _with_scheme(kind: str, value: str) -> str:
-    """Complete what the environment says: `host:port` alone is an HTTP proxy, a "socks" entry a SOCKS one."""
+    """Complete a proxy of the environment to a URL.
+
+    `host:port` alone is an HTTP proxy, a "socks" entry a SOCKS one.
+    """
     scheme, separator, address = value.partition("://")
     if kind == "socks" and not scheme.startswith(("socks4", "socks5")):
         # Windows' settings are given as socks://, those of macOS as http://.
@@ -146,7 +158,7 @@ def _with_scheme(kind: str, value: str) -> str:
 
 
 async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Limits) -> trio.abc.Stream:
-    """Open a connection to the host of `url` through `proxy`.
+    """Connect to the host of `url` through `proxy`.
 
     Args:
         proxy: the proxy.
@@ -176,7 +188,7 @@ async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Li
 
 
 async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limits: Limits) -> None:
-    """Send CONNECT and read the answer's head to its end, however it is cut (RFC 9110 9.3.6)."""
+    """Send CONNECT and read the head of the answer (RFC 9110 9.3.6)."""
     target = f"{url.host}:{url.port}"
     headers = [("Host", target)]
     if proxy.username or proxy.password:

@@ -1,4 +1,7 @@
-"""The hosts that a server is reached by, against DNS rebinding: a page's own name may lead to any address."""
+"""The host names that a server answers to.
+
+It is the defence against DNS rebinding: a page's own name may resolve to any address.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,19 @@ class _Host:
 
     @property
     def authority(self) -> str:
-        """What a Host header for it holds; `""` if it stands for many names."""
+        """The value of a Host header for it; `""` for a wildcard."""
         if self.name.startswith("."):
             return ""
         return self.name if self.port is None else f"{self.name}:{self.port}"
 
     def matches(self, name: str, port: int) -> bool:
-        """Say whether a request is for this host."""
+        """Return whether a request is for this host."""
         same = name.endswith(self.name) if self.name.startswith(".") else name == self.name
         return same and self.port in (None, port)
 
 
 def hosts_of(value: Iterable[str] | None) -> Hosts:
-    """Return what `hosts=` means.
+    """Parse `hosts=`.
 
     Raises:
         TypeError: a single host was given where a list of them is expected, or a host is not a str.
@@ -72,7 +75,7 @@ def _read(text: object) -> _Host:
 
 
 def check_host(headers: Headers, hosts: Hosts, *, secure: bool) -> None:
-    """Refuse a request for another host than those of `hosts=`, or for none.
+    """Refuse a request for a host that is not in `hosts=`.
 
     Args:
         headers: of the request, its Host checked.

@@ -1,6 +1,6 @@
-"""Reading an HTTP request on the server: `RequestParser` makes a `RequestHead` of bytes, `check_http` judges it.
+"""The parser and the checks of an HTTP request on the server.
 
-The upgrade to a WebSocket is in `handshake`, answers are in `response`.
+The upgrade to a WebSocket is in `protocol.server_handshake`, answers are in `response`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _FRAMING = ("content-length", "transfer-encoding")
 
 
 class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
-    """A request that is answered with an error, after which the connection ends.
+    """The error of a request that is answered with an HTTP error.
+
+    Afterwards the connection ends.
 
     Attributes:
         status: the HTTP status to answer with.
@@ -51,7 +53,7 @@ class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
 
 @attrs.frozen
 class RequestHead:
-    """The head of a request as h11 read it; it may yet be one that we refuse."""
+    """A request's head as h11 read it, which may yet be refused."""
 
     method: str
     target: str
@@ -63,13 +65,10 @@ class RequestHead:
 
 
 class RequestParser:
-    """Reads one request head. Limits are checked before h11 sees a byte, however the head is cut.
+    """A parser of one request head.
 
-    An ordinary head that comes in one piece, which is nearly every one, is read without h11, in a tenth of the time;
-    a test compares the two.
-
-    Args:
-        limits: the bounds of `max_request_line`, `max_header_size`, `max_head_size` and `max_headers`.
+    Limits are checked before h11 sees a byte, however the head is cut. An ordinary head in one piece, as nearly every
+    one is, is read without h11, in a tenth of the time; a test compares the two.
     """
 
     __slots__ = ("_limits", "_splitter", "leftover")
@@ -81,7 +80,9 @@ class RequestParser:
         """The bytes that came behind the head: they belong to the frames."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> RequestHead | None:
-        """Take bytes and return the head when it is complete. Then, and after an error, do not feed it again.
+        """Parse more bytes and return the head when it is complete.
+
+        After a head, and after an error, do not feed it again.
 
         Raises:
             MalformedRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
@@ -105,7 +106,10 @@ class RequestParser:
 
 
 def _parse_common_request(data: bytes | bytearray | memoryview, limits: Limits) -> tuple[RequestHead, int] | None:
-    """Return the head at the beginning of `data` and its size; None if h11 is to say what it is."""
+    """Return the head at the beginning of `data` and its size.
+
+    None if it has to be read by h11.
+    """
     # A head that is no longer than one line may be has no line that is too long.
     most = min(limits.max_request_line, limits.max_header_size, limits.max_head_size)
     match = _COMMON_REQUEST.match(str(data[:most], "latin-1"))
@@ -142,7 +146,7 @@ def _read(head: bytes) -> RequestHead:
 
 
 def _of_absolute_form(head: RequestHead, authority: str, rest: str) -> RequestHead:
-    """Return the head with a path for its target and the target's host for its Host (RFC 9112 3.2.2).
+    """Convert a target in absolute form to a path and Host (RFC 9112 3.2.2).
 
     Raises:
         MalformedRequest: the target has no valid host, or the Host header itself is malformed (RFC 9112 3.2).
@@ -159,12 +163,15 @@ def _of_absolute_form(head: RequestHead, authority: str, rest: str) -> RequestHe
 
 
 def is_path(target: str) -> bool:
-    """Say whether a request target is a path with a query, if any, and without a fragment (RFC 9112 3.2.1)."""
+    """Return whether a request target is a path (RFC 9112 3.2.1).
+
+    It may have a query, but no fragment.
+    """
     return _ORIGIN_FORM.fullmatch(target) is not None
 
 
 def check_http(head: RequestHead) -> None:
-    """Refuse what we answer to no request at all, be it for an upgrade or for a page.
+    """Refuse a request that is answered neither for an upgrade nor a page.
 
     Raises:
         MalformedRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
@@ -194,7 +201,10 @@ def _check_host(head: RequestHead) -> None:
 
 
 def is_upgrade(head: RequestHead) -> bool:
-    """Say whether the request is meant for a WebSocket, well-formed or not; otherwise it is for a page."""
+    """Return whether a request is for a WebSocket, well-formed or not.
+
+    Otherwise it is for a page.
+    """
     headers = head.headers
     return (
         "sec-websocket-key" in headers

@@ -1,4 +1,4 @@
-"""Request: what a client asked for when it opened the connection. It is immutable and knows no connection."""
+"""The immutable request of a client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_QUERY = QueryParameters()
 
 
 class Request:
-    """An HTTP request, as far as a WebSocket server looks at it.
+    """An HTTP request, with the parts that a WebSocket server uses.
 
     Args:
         method: "GET" or "HEAD".
@@ -84,7 +84,10 @@ class Request:
 
     @property
     def url(self) -> URL:
-        """The full URL of the request, from its Host header (`localhost` without one), `root_path` and target."""
+        """The full URL of the request.
+
+        It is made from its Host header (`localhost` without one), `root_path` and target.
+        """
         if self._url is None:
             host = self.headers.get("host") or "localhost"
             self._url = URL.of_request(host, self.root_path + self.target, secure=self.secure)
@@ -92,7 +95,7 @@ class Request:
 
     @property
     def raw_path(self) -> str:
-        """The path below `root_path`, percent-encoded: what routes match."""
+        """The path below `root_path`, percent-encoded, as routes match it."""
         return self.target.partition("?")[0]
 
     @property
@@ -115,19 +118,19 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that came, decoded, as a new dictionary."""
+        """The request's cookies, decoded, as a new dictionary."""
         return dict(self.parsed_cookies)
 
     @property
     def parsed_cookies(self) -> Mapping[str, str]:
-        """The cookies that came, decoded; they are parsed once."""
+        """The request's cookies, decoded and parsed once."""
         if self._cookies is None:
             values = self.headers.get_list("cookie")
             self._cookies = MappingProxyType(parse_cookies(values)) if values else _NONE
         return self._cookies
 
     def with_path_parameters(self, parameters: Mapping[str, Any]) -> Request:
-        """Return the same request with what a route took from its path."""
+        """Return a copy of the request with a route's path parameters."""
         request = Request(
             method=self.method,
             target=self.target,

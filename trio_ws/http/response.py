@@ -1,4 +1,7 @@
-"""Whole HTTP responses: pages, refusals and errors. The 101 that opens a WebSocket is in `handshake`."""
+"""Whole HTTP responses: pages, refusals and errors.
+
+The 101 that opens a WebSocket is in `protocol.server_handshake`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _REQUESTS = {
 
 
 def extra_headers(source: HeaderSource, owned: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """Return validated headers of the user's for a message some of whose headers are not theirs to set.
+    """Validate a user's headers for a message that has some of its own.
 
     Args:
         source: a mapping, or pairs.
@@ -45,7 +48,7 @@ def response(
     head_only: bool = False,
     length: int | None = None,
 ) -> bytes:
-    """Return a whole HTTP/1.1 response, after which the connection is closed.
+    """Return a whole HTTP/1.1 response that closes the connection.
 
     Args:
         status: 200 to 599.

@@ -1,4 +1,4 @@
-"""Small tools on top of Trio: waking tasks, shared timers, the connection log.
+"""Small tools on top of Trio.
 
 Here: `wakeup`, `timers` and `log`. Not here: anything that depends on WebSockets.
 """

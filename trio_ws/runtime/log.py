@@ -1,7 +1,7 @@
-"""Log: every record about one connection, with the fields that tell which. Records about no connection are not here.
+"""Log records about one connection, with fields that identify it.
 
-The fields are attributes of the `logging.LogRecord` (its `extra`), for formatters that write JSON. What comes from the
-peer is escaped, in the message and in the fields.
+The fields are attributes of the `logging.LogRecord` (its `extra`), for formatters that write JSON. The peer's text is
+escaped, in the message and in the fields.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MOST_SHOWN: Final = 100
 
 
 def escaped(text: str) -> str:
-    """Return the beginning of a peer's text in printable ASCII, without quotes around it."""
+    """Return the beginning of a peer's text in printable ASCII, unquoted."""
     shown = ascii(text[:MOST_SHOWN])[1:-1] + ("..." if len(text) > MOST_SHOWN else "")
     return text if shown == text else shown  # one string for both, where it is kept
 
 
 def shown_address(address: Address) -> str:
-    """Return an address as people write it; `unknown` if there is none, as for a peer that has left already."""
+    """Return an address as text, `unknown` if there is none."""
     if not isinstance(address, tuple):
         return escaped(address) if address else "unknown"
     host, port = address
@@ -36,7 +36,7 @@ def shown_address(address: Address) -> str:
 
 
 class ConnectionLog:
-    """Says in each record which connection it is about.
+    """A logger of records about one connection.
 
     Args:
         number: of the connection within its server.
@@ -53,17 +53,17 @@ class ConnectionLog:
         """The path of the request, escaped, without the query, which may hold secrets; "" before there is one."""
 
     def know(self, target: str, client: Address) -> None:
-        """Take note of what was asked for, and by whom."""
+        """Set the path of the request and the address of its client."""
         self.path = escaped(target.partition("?")[0])
         self.client = client
 
     @property
     def task_name(self) -> str:
-        """What the connection's task is called: `/chat/42 #17`."""
+        """The name of the connection's task, such as `/chat/42 #17`."""
         return f"{self.path or shown_address(self.client)} #{self.number}"
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields that each record about the connection has."""
+        """Return the fields of each record about the connection."""
         return {"connection_id": self.number, "path": self.path, "peer": shown_address(self.client)}
 
     def __str__(self) -> str:
@@ -71,17 +71,17 @@ class ConnectionLog:
 
     @property
     def listened_to(self) -> bool:
-        """Whether anybody wants the records of the lowest level."""
+        """Whether records of level DEBUG are enabled."""
         return logger.isEnabledFor(logging.DEBUG)
 
     # --- records: the first %s of a message is the connection ----------------------------------------------------
 
     def debug(self, message: str, *args: object, **fields: Any) -> None:
-        """Record what is of interest to those who look for something."""
+        """Log a detail for diagnosis."""
         self._log(logging.DEBUG, message, args, None, fields)
 
     def info(self, message: str, *args: object, **fields: Any) -> None:
-        """Record what a peer did that is not as it should be."""
+        """Log a fault of a peer."""
         self._log(logging.INFO, message, args, None, fields)
 
     def warning(self, message: str, *args: object, **fields: Any) -> None:

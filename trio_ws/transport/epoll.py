@@ -25,7 +25,7 @@ class EpollSelector(Selector):
         self._epoll.register(fd, wanted)
 
     def change(self, fd: int, wanted: int) -> None:
-        """Watch `fd` for something else."""
+        """Watch `fd` for other events."""
         self._epoll.modify(fd, wanted)
 
     def remove(self, fd: int) -> None:

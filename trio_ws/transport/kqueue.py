@@ -18,12 +18,12 @@ _ALWAYS: Final = ERROR_OR_HANGUP | WRITABLE
 
 
 class KqueueSelector(Selector):
-    """A kqueue.
+    """A selector over kqueue.
 
-    Each socket always has its read filter: it tells of the peer's end (EV_EOF, an error in fflags if it was a reset),
-    and of data. While data is not wanted it is edge-triggered (EV_CLEAR), because data that nobody reads would be
-    reported for ever. The write filter exists while it is wanted; its EV_EOF is told as WRITABLE, since the attempt to
-    write finds out what is wrong.
+    Each socket always has its read filter: it reports the peer's end (EV_EOF, an error in fflags if it was a reset),
+    and data. While data is not wanted it is edge-triggered (EV_CLEAR), because unread data would be reported for ever.
+    The write filter exists while it is wanted; its EV_EOF is reported as WRITABLE, since the attempt to write finds the
+    error.
 
     Args:
         kernel: the module that has kqueue; another one in tests.
@@ -44,7 +44,7 @@ class KqueueSelector(Selector):
         self._apply([self._reading(fd, wanted), *self._writing(fd, 0, wanted)])
 
     def change(self, fd: int, wanted: int) -> None:
-        """Watch `fd` for something else."""
+        """Watch `fd` for other events."""
         before, self._wanted[fd] = self._wanted[fd], wanted
         changes = self._writing(fd, before, wanted)
         if (before ^ wanted) & READABLE:
@@ -60,7 +60,10 @@ class KqueueSelector(Selector):
         self._apply([self._event(fd, kernel.KQ_FILTER_READ, kernel.KQ_EV_DELETE), *self._writing(fd, wanted, 0)])
 
     def poll(self) -> list[tuple[int, int]]:
-        """Return pairs of a descriptor and what is the matter with it; a socket's two filters may make two pairs."""
+        """Return pairs of a descriptor and its events.
+
+        A socket's two filters may make two pairs.
+        """
         found = []
         for event in self._kqueue.control(None, BATCH, 0):
             matter = self._meaning(event) & (self._wanted.get(event.ident, 0) | _ALWAYS)
@@ -69,7 +72,7 @@ class KqueueSelector(Selector):
         return found
 
     def close(self) -> None:
-        """Give the kqueue's descriptor back."""
+        """Close the kqueue's descriptor."""
         self._kqueue.close()
 
     def _meaning(self, event: Any) -> int:

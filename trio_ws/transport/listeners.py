@@ -1,4 +1,4 @@
-"""Listening: the sockets of a server, and the loops that accept connections from them."""
+"""The sockets of a server, and the loops that accept connections."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 async def bind_tcp(host: str | None, port: int, *, backlog: int = BACKLOG) -> list[socket.socket]:
-    """Bind and listen on every address that `host` has; port 0 takes one free port for all of them.
+    """Bind and listen on every address that `host` resolves to.
+
+    Port 0 takes one free port for all of them.
 
     Args:
         host: a name or an address, None for all interfaces.
@@ -118,7 +120,9 @@ def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
 
 
 def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket.socket:
-    """Bind and listen on a Unix socket; one that nobody listens on any more is replaced.
+    """Bind and listen on a Unix socket, replacing a stale one.
+
+    A socket is stale if no process listens on it.
 
     Raises:
         OSError: the path is empty, in use, no socket, or cannot be written.
@@ -157,7 +161,12 @@ def _remove_stale(name: str) -> None:
 
 
 async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
-    """Accept connections from `sock` for ever and give each, with its peer, to `take`, which must not wait or raise."""
+    """Accept connections from a socket, for ever.
+
+    Args:
+        sock: a listening socket.
+        take: called with each connection and its peer; it must neither wait nor raise.
+    """
     sock.setblocking(False)
     complained = -math.inf
     host = ""
@@ -183,7 +192,10 @@ async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Add
 
 
 async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Callable[[trio.abc.Stream], None]) -> None:
-    """Accept connections from any Trio listener for ever and give each to `take`."""
+    """Accept connections from a Trio listener, for ever.
+
+    Each is passed to `take`, which must neither wait nor raise.
+    """
     complained = -math.inf
     while True:
         try:
@@ -197,13 +209,17 @@ async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Cal
 
 
 async def close_stream(stream: trio.abc.Stream) -> None:
-    """Close a stream that nothing was sent on and nothing is sent on."""
+    """Close a stream that is not in use."""
     with contextlib.suppress(OSError, trio.BrokenResourceError):
         await trio.aclose_forcefully(stream)
 
 
 async def _wait_for_resources(error: OSError, complained: float) -> float:
-    """Wait a little; log the failure unless one was logged lately. Return when one was logged last."""
+    """Wait a little, and log the failure unless one was logged lately.
+
+    Returns:
+        The time of the last record.
+    """
     now = trio.current_time()
     if now >= complained + COMPLAINT_SECONDS:
         complained = now
@@ -213,11 +229,11 @@ async def _wait_for_resources(error: OSError, complained: float) -> float:
 
 
 class _Inherited(socket.socket):
-    """A listening socket that was made by another process, which may listen on it, too."""
+    """A listening socket of another process, which may listen on it too."""
 
 
 def inherit(descriptor: int) -> socket.socket:
-    """Return the listening socket of a descriptor that this process was started with.
+    """Return the listening socket of an inherited descriptor.
 
     Closing it ends nothing for others who have it, and leaves the path of a Unix socket to who made it. Programs that
     this process starts do not inherit it.
@@ -234,7 +250,10 @@ def inherit(descriptor: int) -> socket.socket:
 
 
 def owned_path(listener: socket.socket) -> str | None:
-    """Return the path of a Unix socket that this process has bound, which it is to remove; None if there is none."""
+    """Return the path of a Unix socket that this process has bound.
+
+    It is this process's to remove. None for every other socket.
+    """
     if _is_unix(listener) and not isinstance(listener, _Inherited):
         name = listener.getsockname()
         return name if isinstance(name, str) and name else None  # names in the abstract namespace are bytes
@@ -242,7 +261,7 @@ def owned_path(listener: socket.socket) -> str | None:
 
 
 async def close_listener(listener: SocketListener) -> None:
-    """Stop listening; the path of a Unix socket that was bound here is removed."""
+    """Stop listening, and remove the path of a Unix socket bound here."""
     if isinstance(listener, socket.socket):
         path = owned_path(listener)
         listener.close()
@@ -254,7 +273,7 @@ async def close_listener(listener: SocketListener) -> None:
 
 
 def describe(listener: SocketListener, *, secure: bool) -> str:
-    """Return the URL under which a listener is reached, or what it is if that cannot be told."""
+    """Return the URL of a listener, or its `repr` if it has none."""
     if not isinstance(listener, socket.socket):
         return repr(listener)
     if _is_unix(listener):
@@ -265,7 +284,10 @@ def describe(listener: SocketListener, *, secure: bool) -> str:
 
 
 def port_of(listener: SocketListener) -> int | None:
-    """Return the TCP port of a listening socket; None for a Unix socket and for a listener that cannot be asked."""
+    """Return the TCP port of a listening socket.
+
+    None for a Unix socket, and for a listener that does not expose its socket.
+    """
     if isinstance(listener, trio.SocketListener):
         name = listener.socket.getsockname()
     elif isinstance(listener, socket.socket):
@@ -276,7 +298,7 @@ def port_of(listener: SocketListener) -> int | None:
 
 
 def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
-    """Return the address at the other end of a connected socket; None if it has left already."""
+    """Return the peer's address of a socket, None if it is disconnected."""
     try:
         name = sock.getpeername()
     except OSError:
@@ -292,7 +314,7 @@ def _address(name: Any) -> Address:
 
 
 def peer_of_stream(stream: trio.abc.Stream) -> Address:
-    """Return the address at the other end of a stream; None if it has no socket."""
+    """Return the peer's address of a stream, None if there is no socket."""
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
     return peer_of(stream.socket) if isinstance(stream, trio.SocketStream) else None

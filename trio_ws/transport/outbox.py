@@ -1,6 +1,7 @@
-"""Outbox: bytes that were committed and wait for the network, in order, bounded by those who put them in.
+"""Committed bytes that wait for the network.
 
-Whatever is put in is sent whole, unless the connection ends first. The outbox never writes; a transport empties it.
+Everything put in is sent in order and whole, unless the connection ends first. Its senders bound its size. The outbox
+never writes; a transport empties it.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class Outbox:
             self.size += len(data)
 
     def peek(self) -> Buffer:
-        """Return what is to be written next, some 64 KiB at most unless one chunk is longer; it stays inside."""
+        """Return the next bytes to write; they stay inside.
+
+        They are some 64 KiB at most, unless one chunk is longer.
+        """
         chunks = self.chunks
         if len(chunks) == 1:
             return chunks[0]
@@ -67,7 +71,11 @@ class Outbox:
         return chunks[0]
 
     def advance(self, count: int) -> None:
-        """Take `count` bytes, at most those that `peek` returned, off the front: the network has them."""
+        """Remove `count` bytes that the network has taken.
+
+        Args:
+            count: at most the length of the last `peek`.
+        """
         if not count or not self.chunks:
             return  # nothing has moved, or it was closed while they were under way
         head = self.chunks[0]
@@ -81,19 +89,25 @@ class Outbox:
             self._waiters.unpark_all()
 
     async def wait(self) -> None:
-        """Wait until there may be room, or for `wake`. Cancellation leaves nothing behind."""
+        """Wait until there may be room, or for `wake`.
+
+        Cancellation leaves nothing behind.
+        """
         if self._waiters is None:
             self._waiters = trio.lowlevel.ParkingLot()
         await self._waiters.park()
 
     def close(self) -> None:
-        """Drop everything, now and from now on. Who waits for room is woken by the one who knows how it ended."""
+        """Drop everything, now and from now on.
+
+        Waiting senders stay asleep; the connection wakes them with the reason of its end.
+        """
         self.closed = True
         self.chunks.clear()
         self.size = 0
 
     def wake(self) -> bool:
-        """Let everyone who waits for room look at the state of the connection; return whether there was someone."""
+        """Wake all waiting senders; return whether there were any."""
         if self._waiters is None:
             return False
         return bool(self._waiters.unpark_all())

@@ -1,7 +1,7 @@
-"""The poller: one task that reads the sockets of all connections of a server into one shared buffer.
+"""A task that reads the sockets of all of a server's connections.
 
-A connection on it has no task and no buffer of its own for reading: its bytes are parsed where they were read, and its
-handler is woken with the messages. What it watches is in `polled`. It needs a platform that has epoll or kqueue.
+A connection on it has no task and no read buffer of its own: its bytes are parsed where they were read, and its handler
+is woken with the messages. The transports are in `sockets`. It needs epoll or kqueue.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Trio to be asked to wait, and to wait, and to wake it."""
 
 
 class Poller:
-    """Watches the sockets of many connections from one task, `run`.
+    """A poller of many sockets, with one task, `run`.
 
     Raises:
         RuntimeError: the platform has neither epoll nor kqueue; see `available`.
@@ -45,7 +45,7 @@ class Poller:
 
     @staticmethod
     def available() -> bool:
-        """Say whether this platform has a poller."""
+        """Return whether this platform has a poller."""
         return make_selector is not None
 
     def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
@@ -66,7 +66,10 @@ class Poller:
     # Ctrl-C strikes whatever code runs: not here, where all connections would lose their way to the network.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Read and write for all connections, for ever. Cancel it when the last connection has ended."""
+        """Read and write for all connections, for ever.
+
+        Cancel it when the last connection has ended.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._flush_corked)
@@ -82,7 +85,7 @@ class Poller:
                 await trio.lowlevel.checkpoint()  # those who were woken run now; meanwhile others have become ready
 
     def _serve_once(self) -> int:
-        """Read and write for the sockets that are ready; return how many they were."""
+        """Read and write for the sockets that are ready; return their number."""
         transports = self._transports
         # Looked up before the first is called: that one may close others, whose descriptors are used again.
         found = [(transports[fd], matter) for fd, matter in self.readiness.poll()]
@@ -97,7 +100,7 @@ class Poller:
 
     @trio.lowlevel.enable_ki_protection
     async def _flush_corked(self) -> None:
-        """Run once in each scheduler turn after one in which something was held back."""
+        """Flush corked transports, once in each scheduler turn that had some."""
         while True:
             if not self._corked:
                 await self._flusher.sleep()

@@ -1,4 +1,7 @@
-"""Progress of a peer with what it was sent, judged by what it takes and not by what the kernel takes of us."""
+"""A peer's progress with the data that it was sent.
+
+It is measured by what the peer takes, not by what our kernel takes.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ LOOKS: Final = 8
 
 
 class UptakeSource(Protocol):
-    """What leads to a peer: a transport, or a connection over one."""
+    """A transport, or a connection over one."""
 
     def uptake(self) -> Uptake:
         """Return how far the peer has come with what was sent."""
 
 
 class Progress:
-    """The time at which a peer last took something, found out by looking from time to time.
+    """The time at which a peer last took data, found by sampling.
 
-    The first look is what later ones are compared with: what was on its way before is none of the peer's doing.
+    The first sample is the base of later ones: data that was on its way before is no sign of the peer.
 
     Attributes:
         time: of the last look that saw progress, by Trio's clock; before that, of the beginning.
@@ -40,7 +43,7 @@ class Progress:
         self._taken: tuple[int, int] | None = None
 
     def look(self, way: UptakeSource, now: float) -> Uptake:
-        """Look at the peer's progress at the time `now`; return how far it has come."""
+        """Sample the peer's progress at the time `now`."""
         uptake = way.uptake()
         if self._taken not in (None, uptake.taken):
             self.time = now
@@ -55,7 +58,7 @@ class Progress:
 
 
 class Linger:
-    """The patience with a peer at the end of a connection, as long as it takes what was sent.
+    """The time limits of a closing connection whose peer still takes data.
 
     Args:
         total: seconds in which it must have taken everything.
@@ -80,11 +83,11 @@ class Linger:
         return self._progress.seen
 
     def limit(self, seconds: float) -> None:
-        """Let the patience end in `seconds`, if it lasts longer."""
+        """Let the time end in `seconds` at the latest."""
         self._until = min(self._until, trio.current_time() + seconds)
 
     def restart(self, answer: float) -> float:
-        """Begin with the next part of the end; return in how many seconds to look at the peer.
+        """Begin the next part of the end; return the seconds to the first sample.
 
         Args:
             answer: seconds that the peer has for its own part.
@@ -95,9 +98,11 @@ class Linger:
         return self._step(self._until + answer - self._began)
 
     def look(self, way: UptakeSource) -> tuple[float, bool]:
-        """Look at the peer; return in how many seconds to look again, and whether it has yet to take something.
+        """Sample the peer's progress.
 
-        Not a positive number says that its time is over.
+        Returns:
+            Seconds until the next sample, not positive if the time is over; and whether the peer has yet to take
+            something.
         """
         now = trio.current_time()
         progress = self._progress

@@ -1,7 +1,7 @@
-"""Solo: the poller's place for one socket, a client's. Trio waits for it, without an epoll in between.
+"""A poller for one socket, a client's, without an epoll in between.
 
-What Trio cannot wait for is that the peer departs, or the connection breaks, while nobody wants the data: for that
-there is an epoll (or kqueue) as long as it lasts. A client that reads has one descriptor.
+Trio itself waits for the socket. It cannot wait for the peer's end, or an error, while data is not wanted: for that
+time there is an epoll (or kqueue). A client that reads has one descriptor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ MISSES: Final = 16
 
 
 class SingleSocketPoller:
-    """Watches the socket of one connection from one task, `run`; a second one waits for room to write when it has to.
+    """A poller of one socket, with one task, `run`.
+
+    A second task waits for room to write when it has to.
 
     Raises:
         RuntimeError: the platform has neither epoll nor kqueue; see `Poller.available`.
@@ -53,7 +55,7 @@ class SingleSocketPoller:
 
     @property
     def readiness(self) -> SingleSocketPoller:
-        """What is told when something else is wanted of the socket."""
+        """The poller itself, which keeps its only socket's events."""
         return self
 
     def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
@@ -63,7 +65,7 @@ class SingleSocketPoller:
         self.change(fd, wanted)
 
     def change(self, _: int, wanted: int) -> None:
-        """Watch the socket for something else."""
+        """Watch the socket for other events."""
         before, self._wanted = self._wanted, wanted
         if (before ^ wanted) & _ABOUT_READING:
             self._idle.wake()
@@ -87,7 +89,7 @@ class SingleSocketPoller:
         self._flusher.wake()
 
     def interrupt(self) -> None:
-        """Let whoever waits for the socket look again at what there is to wait for."""
+        """Wake the task that waits for the socket, to look at its events again."""
         if self._waits_for >= 0:
             trio.lowlevel.notify_closing(self._waits_for)
 
@@ -95,25 +97,31 @@ class SingleSocketPoller:
 
     @property
     def free(self) -> bool:
-        """Whether data is wanted and nobody waits for it: then the one who receives may `read`."""
+        """Whether data is wanted and no task waits for it.
+
+        Then the receiving task may `read`.
+        """
         return self._waits_for < 0 and bool(self._wanted & READABLE)
 
     def hand_over(self) -> None:
-        """The one who receives will run: leave the socket to it, until it calls `watch`."""
+        """Leave the socket to the receiving task, which will run, until `watch`."""
         if self._misses:
             self._misses -= 1
         else:
             self._handed_over = True
 
     def watch(self) -> None:
-        """The one who receives has something to do: in the next turn our task looks whether it has come back."""
+        """Take the socket back if the receiving task is not back next turn."""
         self._handed_over = False
         self._idle.wake()
 
     # Ctrl-C strikes whatever code runs: not here, where the connection would lose its way to the network.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Read and write for the connection, for ever. Cancel it when the connection has ended."""
+        """Read and write for the connection, for ever.
+
+        Cancel it when the connection has ended.
+        """
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._flush_corked)
             self.change(self._fd, self._wanted)
@@ -129,9 +137,9 @@ class SingleSocketPoller:
 
     @trio.lowlevel.enable_ki_protection
     async def read(self) -> None:
-        """Wait for something to read, in whichever task this is, and pass it on; or return when `interrupt`ed.
+        """Wait for data in the current task, and pass it on.
 
-        Call it only if it is `free`.
+        It returns early when it is interrupted. Call it only if the socket is `free`.
         """
         self._waits_for = self._fd
         try:
@@ -147,7 +155,7 @@ class SingleSocketPoller:
             self._pass_on(READABLE)
 
     async def _look_out(self) -> None:
-        """While data is not wanted, see whether the peer departs, or the connection breaks."""
+        """Watch for the peer's end or an error while data is not wanted."""
         await trio.lowlevel.checkpoint()  # most handlers take what has come in their next turn
         if self._fd < 0 or self._wanted & READABLE:
             return
@@ -168,7 +176,7 @@ class SingleSocketPoller:
             readiness.close()
 
     async def _report(self, readiness: Selector) -> list[tuple[int, int]]:
-        """Wait until something is the matter with the socket, and return it."""
+        """Wait for events of the socket and return them."""
         readiness.add(self._fd, self._wanted & PEER_CLOSED)
         self._waits_for = readiness.fileno()
         try:
@@ -179,7 +187,7 @@ class SingleSocketPoller:
             self._waits_for = -1
 
     async def _serve_writable(self) -> None:
-        """As long as something waits for room to write, send it."""
+        """Write while data waits for room in the socket."""
         while self._wanted & WRITABLE:
             try:
                 await trio.lowlevel.wait_writable(self._fd)
@@ -192,7 +200,7 @@ class SingleSocketPoller:
         self._writer = False
 
     async def _flush_corked(self) -> None:
-        """Run once in each scheduler turn after one in which something was held back."""
+        """Flush the transport, once in each scheduler turn that corked it."""
         while True:
             if not self._corked:
                 await self._flusher.sleep()
@@ -205,7 +213,7 @@ class SingleSocketPoller:
                 self._transport.give_up()
 
     def _pass_on(self, matter: int) -> None:
-        """Tell the transport what is the matter with its socket."""
+        """Pass events of the socket to the transport."""
         try:
             self._transport.ready(matter, trio.current_time())
         except Exception:

@@ -1,4 +1,4 @@
-"""Polled: a plain stream socket (TCP, Unix) without a task. A `Poller` or a `Solo` says what it is ready for."""
+"""Stream sockets (TCP, Unix) that a poller reads, without a task."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read b
 
 
 def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryview:
-    """Return the buffer of a kind of this run of Trio: what is in it is parsed before anything else is, so one does.
+    """Return this Trio run's buffer of a kind.
 
-    Each client has a watcher of its own, and there may be thousands.
+    One is enough, since data in it is parsed before anything else runs. Each client has a poller of its own, and there
+    may be thousands.
     """
     try:
         return kind.get()
@@ -42,14 +43,17 @@ def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryvie
 
 
 class SocketPoller(Protocol):
-    """Who watches a transport's socket, and calls `ready` and `uncork` of the transport: a `Poller` or a `Solo`."""
+    """A watcher of transports' sockets that calls `ready` and `uncork`.
+
+    It is a `Poller` or a `SingleSocketPoller`.
+    """
 
     buffer: memoryview
     handshakes: int
 
     @property
     def readiness(self) -> InterestSet:
-        """What is told when something else is wanted of a socket."""
+        """The events that sockets are watched for."""
 
     def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
         """Begin to watch a transport's socket."""
@@ -58,20 +62,20 @@ class SocketPoller(Protocol):
         """Stop watching a socket that is about to be closed."""
 
     def cork(self, transport: SocketTransport) -> None:
-        """Flush `transport` at the end of this scheduler turn."""
+        """Call `uncork` of `transport` at the end of this scheduler turn."""
 
 
 class InterestSet(Protocol):
-    """What of `Readiness` a transport uses."""
+    """The part of `Selector` that transports use."""
 
     def change(self, fd: int, wanted: int, /) -> None:
-        """Watch `fd` for something else."""
+        """Watch `fd` for other events."""
 
 
 class SocketTransport(Transport):
-    """A plain stream socket on a poller.
+    """A transport over a plain stream socket on a poller.
 
-    `write`, `ready`, `_send` and `_read` are all that touches its bytes: TLS puts itself in their place.
+    It has no task, and reads into the poller's shared buffer.
 
     Args:
         poller: reads for it.
@@ -117,7 +121,7 @@ class SocketTransport(Transport):
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer, *, hold: bool = False) -> None:
-        """Send `data` at once if nothing waits before it, else in its turn."""
+        """Send `data` at once if nothing waits before it, else later."""
         outbox = self.outbox
         if hold or outbox.size:
             if data and not outbox.closed:  # as `outbox.put`, written out: replies to many messages come here
@@ -145,12 +149,12 @@ class SocketTransport(Transport):
             self._keep(data, sent)
 
     def _keep(self, data: Buffer, sent: int) -> None:
-        """Let what the socket did not take wait until it takes more."""
+        """Put the unsent rest of `data` into the outbox."""
         self.outbox.put(memoryview(data)[sent:])
         self._want(self._wanted | WRITABLE)
 
     def flush(self) -> None:
-        """Send what is held back, as far as the socket takes it."""
+        """Send held-back data as far as the socket takes it."""
         outbox = self.outbox
         while outbox.size:
             data = outbox.peek()
@@ -168,7 +172,10 @@ class SocketTransport(Transport):
             self.receiver.outbox_moved()
 
     def uncork(self) -> None:
-        """The scheduler turn is over in which replies were held back, writing failed, or a dead socket was resumed."""
+        """Do the work that was put off to the end of a turn.
+
+        Replies were held back, writing failed, or a dead socket was resumed.
+        """
         self._corked = False
         if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
             self.flush()
@@ -182,7 +189,10 @@ class SocketTransport(Transport):
             self._poller.cork(self)
 
     def _send(self, data: Buffer) -> int:
-        """Return how much of `data` the socket took; a broken connection takes, and forgets, everything."""
+        """Return how many bytes of `data` the socket took.
+
+        A broken connection takes, and drops, everything.
+        """
         if self._sock is None or self._write_broken:
             return len(data)
         try:
@@ -194,9 +204,9 @@ class SocketTransport(Transport):
             return len(data)
 
     def _break_writing(self) -> None:
-        """The network takes nothing any more.
+        """Give up writing after an error of the socket.
 
-        What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+        Data that the peer sent before may still be unread: reading goes on, and meets the end itself.
         """
         self._write_broken = True
         self.outbox.close()
@@ -216,7 +226,7 @@ class SocketTransport(Transport):
                 self._write_broken = True
 
     def uptake(self) -> Uptake:
-        """Return how far the peer has come with what was written."""
+        """Return how much the peer has taken of the written data."""
         outbox = self.outbox
         if self._write_broken:
             return Uptake((outbox.written, 0), 0, pending=False)
@@ -225,7 +235,12 @@ class SocketTransport(Transport):
     # --- reading -------------------------------------------------------------------------------------------------
 
     def ready(self, matter: int, now: float) -> None:
-        """The poller found something the matter with the socket, at the time `now`."""
+        """Handle readiness events of the socket.
+
+        Args:
+            matter: epoll bits.
+            now: the time by Trio's clock.
+        """
         sock = self._sock
         if matter == READABLE and sock is not None and not self._reading_over and self.receiver.wants_data():
             # Nearly always: as `_attend` and `_read`, written out.
@@ -273,7 +288,7 @@ class SocketTransport(Transport):
         self.receiver.network_ended()
 
     def _leave_unread(self, matter: int) -> None:
-        """Nobody wants data now: stop asking for it, and pass on that the peer has left behind it."""
+        """Pause reading, and report an end that lies behind unread data."""
         self._want(self._wanted & ~(READABLE | matter & PEER_CLOSED))
         if matter & (PEER_CLOSED | ERROR_OR_HANGUP):
             self.receiver.peer_departed()
@@ -281,9 +296,9 @@ class SocketTransport(Transport):
             self._break_off()
 
     def _break_off(self) -> None:
-        """The socket is dead in both directions, which the kernel would go on reporting: stop watching it.
+        """Stop watching a socket that is dead in both directions.
 
-        What it received before can still be read.
+        The kernel would report it in every turn. Data that it received before can still be read.
         """
         if self._sock is None:
             return
@@ -293,7 +308,7 @@ class SocketTransport(Transport):
         self.receiver.outbox_moved()
 
     def resume(self) -> None:
-        """Read on."""
+        """Continue reading."""
         if self._sock is None or self._reading_over:
             return
         if self._dead:
@@ -302,9 +317,9 @@ class SocketTransport(Transport):
             self._want(self._wanted | READABLE)
 
     def look(self) -> bool:
-        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+        """Read and write once without waiting, before a deadline takes effect.
 
-        The poller serves some of its sockets in each turn: after the loop was held up, this one's may be far.
+        The poller serves some of its sockets in each turn: after the loop was held up, this one's turn may be far.
         """
         try:
             if self._wanted & WRITABLE:

@@ -1,6 +1,6 @@
-"""The stream transport: any `trio.abc.Stream`, with a reader and a writer task of its own.
+"""A transport over any `trio.abc.Stream`, with two tasks.
 
-It serves in-memory streams, TLS that users bring or that is spoken within TLS, and every platform that has no poller.
+It serves in-memory streams, TLS that users bring or that is spoken within TLS, and every platform without a poller.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
 class StreamTransport(Transport):
-    """A `trio.abc.Stream`, owned from now on.
+    """A transport over a `trio.abc.Stream`, which it owns.
 
     Args:
         stream: connected, with any TLS handshake done or left to the first read or write.
@@ -75,7 +75,7 @@ class StreamTransport(Transport):
 
     @property
     def established(self) -> bool:
-        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        """Whether written data can reach the peer: false before TLS's handshake is done."""
         return self._established
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -85,7 +85,7 @@ class StreamTransport(Transport):
 
     @property
     def _name(self) -> str:
-        """What the connection is called in the names of tasks: there is no request yet."""
+        """The connection's name in names of tasks, before there is a request."""
         return "connection" if self.log is None else self.log.task_name
 
     async def _work(self) -> None:
@@ -101,9 +101,9 @@ class StreamTransport(Transport):
             await self._close_stream()
 
     async def _shake_hands(self) -> bool:
-        """Do what is left of a TLS handshake; return whether it worked.
+        """Complete a TLS handshake; return whether it succeeded.
 
-        If reader and writer began it both, one of them would wait for ever when it fails for the other.
+        If reader and writer both began it, one of them would wait for ever when it fails for the other.
         """
         if isinstance(self._stream, trio.SSLStream):
             try:
@@ -122,12 +122,12 @@ class StreamTransport(Transport):
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer, *, hold: bool = False) -> None:
-        """Hand `data` to the writer task, which gathers what comes until its turn: nothing has to be held."""
+        """Queue `data` for the writer task, which sends all that has gathered."""
         self.outbox.put(data)
         self._writer.unpark_all()
 
     def flush(self) -> None:
-        """Do nothing: the writer task is at work already."""
+        """Do nothing: the writer task sends without being asked."""
 
     def finish(self) -> None:
         """Half-close once the outbox is empty, if the stream can."""
@@ -156,7 +156,7 @@ class StreamTransport(Transport):
             self._reader.unpark_all()
 
     def uptake(self) -> Uptake:
-        """Return how far the peer has come with what was written."""
+        """Return how much the peer has taken of the written data."""
         outbox = self.outbox
         if self._write_broken or self._stopped.is_set():
             return Uptake((outbox.written, 0), 0, pending=False)
@@ -184,7 +184,10 @@ class StreamTransport(Transport):
         self.receiver.network_ended()
 
     async def _wait_until_wanted(self) -> None:
-        """Wait for `resume`, and see whether the peer leaves meanwhile, where writing or the platform can tell."""
+        """Wait for `resume`, and report a peer that leaves meanwhile.
+
+        That is seen if writing fails, or by the platform's poll.
+        """
         sock = _socket_of(self._stream)
         departed = False
         while not self.receiver.wants_data():
@@ -195,13 +198,13 @@ class StreamTransport(Transport):
                 await self._reader.park()
 
     def resume(self) -> None:
-        """Read on."""
+        """Continue reading."""
         self._reader.unpark_all()
 
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the tasks; what is left of them closes the stream in the next turn."""
+        """Stop the tasks; they close the stream in the next turn."""
         if not self._closed:
             self._closed = True
             self._scope.cancel(reason="connection closed")
@@ -228,9 +231,10 @@ class StreamTransport(Transport):
 
 @contextmanager
 def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
-    """Let the peer see the end of a stream that the block closes, also if a forked process has its socket, too.
+    """Shut down the socket of a stream that the block closes.
 
-    TLS says goodbye when it is closed, and closes the socket itself: what is shut down afterwards is a duplicate.
+    The peer sees the end also if forked processes hold the socket. TLS sends close_notify when it is closed, and closes
+    the socket itself, so a duplicate is shut down afterwards.
     """
     sock = socket_below(stream)
     try:
@@ -248,7 +252,7 @@ def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    """Return the socket at the bottom of `stream` if the platform can say whether its peer has left."""
+    """Return the stream's socket if the platform can report its peer's end."""
     return socket_below(stream) if _RDHUP else None
 
 
