@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_good_code", "is_wire_code"]
+__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_normal_close", "is_wire_code"]
 
 MAX_REASON_BYTES = 123
 """RFC 6455 5.5: a control frame's payload is at most 125 bytes, two of which are the close code."""
@@ -56,7 +56,7 @@ def is_wire_code(code: int) -> bool:
     return code in _REGISTERED or 3000 <= code <= 4999
 
 
-def is_good_code(code: int | None, caught: Collection[int]) -> bool:
+def is_normal_close(code: int | None, caught: Collection[int]) -> bool:
     """Return whether a close code is in `caught`.
 
     1005 counts as 1000 (RFC 6455 7.1.5).

@@ -1,6 +1,6 @@
 """The exceptions, named by who caused them.
 
-Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one border each and never reach users.
+Foreign exceptions (h11, ssl, OSError) are translated into these in one place each and never reach users.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LocalProtocolError(WebSocketError, RuntimeError):
 
 
 class WebSocketException(WebSocketError):  # noqa: N818 - the name is the field's
-    """An order to close the connection with a code, raised in a handler.
+    """An order to close the connection with a code, for handlers.
 
     Before the handshake's answer it becomes an HTTP 403.
 
@@ -117,7 +117,7 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
-        self._origin: object = None  # what tells whose end it is: see `channel.disconnect_of`
+        self._origin: object = None  # identifies the connection: see `channel.disconnect_of`
 
     def __reduce__(self) -> tuple[type[WebSocketDisconnect], tuple[int, str]]:
         return type(self), (self.code, self.reason)

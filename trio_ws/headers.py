@@ -105,7 +105,7 @@ class Headers(Mapping[str, str]):
         """Reduce the memory of the headers; later look-ups take longer."""
         if isinstance(self._kept, tuple) and self._kept:
             packed = _SEPARATOR.join(self._kept)
-            if packed.count(_SEPARATOR) == len(self._kept) - 1:  # what comes from the network has none in it
+            if packed.count(_SEPARATOR) == len(self._kept) - 1:  # received headers have none in them
                 self._kept = packed
 
     def __getitem__(self, name: str) -> str:
@@ -205,7 +205,7 @@ def header_pairs(source: HeaderSource) -> list[tuple[str, str]]:
 def _text_pair(name: str | bytes, value: str | bytes) -> tuple[str, str]:
     if isinstance(name, bytes) and isinstance(value, bytes):
         return name.decode("latin-1"), value.decode("latin-1")
-    return name, value  # type: ignore[return-value]  # what is neither is refused by `validate_headers`
+    return name, value  # type: ignore[return-value]  # other types are refused by `validate_headers`
 
 
 def validate_headers(source: HeaderSource) -> list[tuple[bytes, bytes]]:

@@ -24,14 +24,14 @@ __all__ = [
     "check_number",
     "check_text",
     "flag",
-    "hinting",
+    "hint_unknown_options",
     "hold",
     "integer",
     "list_of",
     "number",
     "of_kind",
     "optional_bool",
-    "subprotocols_of",
+    "parse_subprotocols",
     "unknown_hint",
 ]
 
@@ -54,7 +54,7 @@ def check_number(name: str, value: object, minimum: float, maximum: float = math
         value: of the option.
         minimum: the least that works.
         maximum: the most that works.
-        none: what None means, for the message.
+        none: the meaning of None, for the message.
 
     Raises:
         TypeError: it is not a whole number.
@@ -70,7 +70,7 @@ def check_number(name: str, value: object, minimum: float, maximum: float = math
 
 
 def check_flag(name: str, value: object, *, optional: bool = False) -> None:
-    """Check that an option is a bool, or None if it is optional.
+    """Check that an option is a bool; None if it is optional.
 
     Raises:
         TypeError: it is something else.
@@ -123,7 +123,7 @@ def caught_codes(value: Any) -> Any:
     return value
 
 
-def subprotocols_of(value: Iterable[str]) -> tuple[str, ...]:
+def parse_subprotocols(value: Iterable[str]) -> tuple[str, ...]:
     """Check `subprotocols=` and return it as a tuple.
 
     Raises:
@@ -150,7 +150,7 @@ def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Valid
     Args:
         minimum: the least that works.
         maximum: the most that works.
-        none: what None means; "" if it is refused.
+        none: the meaning of None; "" if it is refused.
     """
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -166,7 +166,7 @@ def number(unit: str, *, positive: bool = False, none: str = "") -> Validator:
     Args:
         unit: of the number, for messages, such as "of seconds".
         positive: refuse 0.
-        none: what None is for, such as "for no bound"; "" if it is refused.
+        none: the use of None, such as "for no bound"; "" if it is refused.
     """
     form = f"a number {unit}, {'more than 0' if positive else '0 or more'}{f', or None {none}' if none else ''}"
 
@@ -222,7 +222,7 @@ def hold(name: str, kind: type[Any]) -> None:
 
     Args:
         name: of the option.
-        kind: an attrs class, whose own error for an unknown field says where that belongs, too.
+        kind: an attrs class, whose own error for an unknown field has the hint, too.
     """
     _HOLDERS[name] = kind
     init, known = kind.__init__, _fields(kind)
@@ -239,7 +239,7 @@ def check_names(given: Iterable[str], known: Collection[str], function: str) -> 
     """Refuse unknown options of a function.
 
     Raises:
-        TypeError: the message says where the option belongs, or what was probably meant.
+        TypeError: the message has the option's proper place, or a similar name.
     """
     for name in given:
         if name not in known:
@@ -264,7 +264,7 @@ def _fields(kind: type[Any]) -> list[str]:
     return [field.name for field in attrs.fields(kind)]
 
 
-def hinting(function: _C) -> _C:
+def hint_unknown_options(function: _C) -> _C:
     """Decorate a function to add hints to errors for unknown options."""
     known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
     names = frozenset(inspect.signature(function).parameters)

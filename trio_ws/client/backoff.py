@@ -23,11 +23,11 @@ from trio_ws.headers import Headers
 __all__ = ["Backoff", "BackoffSettings", "should_reconnect"]
 
 MAX_RETRY_AFTER = 3600.0
-"""Seconds. A server that asks for more is asked again after this; no answer silences a client for ever."""
+"""Seconds. The most that a server can ask for: no answer stops a client for ever."""
 RESTART_SPREAD = 5.0
 """Seconds over which clients come back to a server that restarts. RFC 6455 7.2.3 names 0 to 5 seconds."""
 TRY_LATER = 15.0
-"""Seconds that a server which said 1013 (try again later) is left alone."""
+"""Seconds before a server that closed with 1013 (try again later) is tried again."""
 
 _TEMPORARY_CLOSES = frozenset(
     {
@@ -185,7 +185,7 @@ class Backoff:
         """Return the seconds before the next attempt, and widen the range.
 
         Args:
-            verdict: what `should_reconnect` said: `True`, or the seconds to add the random delay to.
+            verdict: the result of `should_reconnect`, `True`, or the seconds to add the random delay to.
 
         Raises:
             ValueError: the verdict is `False`, not to connect again.

@@ -1,4 +1,4 @@
-"""The client: `open_websocket` and the life of its connection.
+"""The client's `open_websocket` and the life of its connection.
 
 `connector` makes the connection, `reconnect` makes it again and again. The body of `async with` is cancelled when the
 server is gone, by the same rule as a handler on a server.
@@ -26,7 +26,7 @@ from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError
 from trio_ws.handler.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.headers import Headers
 from trio_ws.http.request import Request
-from trio_ws.options import caught_codes, hinting, of_kind, optional_bool
+from trio_ws.options import caught_codes, hint_unknown_options, of_kind, optional_bool
 from trio_ws.protocol.negotiation import DeflateSettings, check_response, make_offer
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.socket_options import abandon
@@ -41,7 +41,7 @@ __all__ = ["ClientOptions", "connect", "hold_connection", "open_websocket", "pla
 
 
 INTERRUPTED_FLUSH = 0.1
-"""Seconds that a goodbye may take to get to the network after Ctrl-C: a server that reads takes it at once."""
+"""Seconds to write the close frame after Ctrl-C: a server that reads takes it at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +74,7 @@ class Connected:
     deflate: DeflateSettings | None
 
 
-@hinting
+@hint_unknown_options
 @asynccontextmanager
 async def open_websocket(
     url: str,
@@ -111,7 +111,7 @@ async def open_websocket(
         url: a ws or wss URL; http and https mean the same. Username and password become an Authorization header.
         headers: further headers of the request.
         cookies: names and values for the Cookie header.
-        subprotocols: what to offer, the favourite first.
+        subprotocols: those to offer, the favourite first.
         origin: the Origin header.
         user_agent: the User-Agent header; None for none. One in `headers` comes before the default.
         ssl_context: for wss; None: certificates are checked against the system's authorities.
@@ -122,13 +122,13 @@ async def open_websocket(
             subprotocols, Origin and the client certificate to. To others only what the library makes goes along.
         stream: use this connected stream.
         uds: connect to this Unix socket.
-        limits: what the server may cost.
+        limits: bounds of the resources that the server can use.
         timeouts: how long to wait; `open_timeout` holds for everything up to the server's 101.
         compression: offer permessage-deflate: True, or a `Compression`.
-        receive_type: what `receive` makes of messages: "json", "text", "bytes", None as they come.
-        send_type: what `send` makes messages of.
+        receive_type: the type that `receive` returns, "json", "text", "bytes", or None as they arrive.
+        send_type: the type that `send` takes.
         caught_close_codes: close codes that end iteration and the block silently.
-        when_peer_leaves: what becomes of the block when the server is gone.
+        when_peer_leaves: the rule for the block when the server is gone.
         poller: False reads a socket, TLS on it too, through Trio's streams instead.
 
     Raises:
@@ -138,7 +138,7 @@ async def open_websocket(
         WebSocketDisconnect: the connection ended with a code that is not caught.
         TypeError: an argument is of another kind, or there is no such argument.
         ValueError: an argument makes no sense.
-        trio.Cancelled: the server is told 1001, and not waited for; likewise KeyboardInterrupt.
+        trio.Cancelled: the server gets 1001, and its answer is not awaited; likewise KeyboardInterrupt.
     """
     options = ClientOptions(
         limits=Limits() if limits is None else limits,
@@ -219,7 +219,7 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
     connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
     websocket = _websocket(connected.dialled, options)
     websocket._channel = connection
-    websocket._log.know(connected.dialled.url.target, connected.dialled.url.netloc)
+    websocket._log.set_request(connected.dialled.url.target, connected.dialled.url.netloc)
     transport.log = websocket._log
     scope = trio.CancelScope()
     rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, websocket._log)
@@ -242,7 +242,7 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
             rule.stop()
             if scope.cancelled_caught and failure is None:
                 failure = connection._disconnected()
-            if isinstance(failure, Exception | None):  # else the server is told, and not waited for
+            if isinstance(failure, Exception | None):  # else the close frame is sent, and its answer is not awaited
                 if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
                     failure = None
                 await connection.wait_gone()

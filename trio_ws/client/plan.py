@@ -21,7 +21,7 @@ from trio_ws.errors import HeaderSource
 from trio_ws.headers import Headers, header_pairs, is_token
 from trio_ws.http.origin import Origin, page_origin
 from trio_ws.http.url import URL, ascii_hostname
-from trio_ws.options import check_number, list_of, subprotocols_of
+from trio_ws.options import check_number, list_of, parse_subprotocols
 from trio_ws.protocol.client_handshake import ClientHandshake
 from trio_ws.version import __version__
 
@@ -135,8 +135,8 @@ def make_plan(
             header.
         headers: further headers of the request.
         cookies: names and values for the Cookie header.
-        subprotocols: what to offer, the favourite first.
-        extensions: what to offer in Sec-WebSocket-Extensions.
+        subprotocols: those to offer, the favourite first.
+        extensions: the value of Sec-WebSocket-Extensions.
         origin: the Origin header.
         user_agent: the User-Agent header; None for none.
         ssl_context: for wss; None: certificates are checked against the system's authorities.
@@ -164,7 +164,7 @@ def make_plan(
     target = Target(
         URL.parse(url),
         _request_headers(headers, cookies, origin, user_agent),
-        subprotocols_of(subprotocols),
+        parse_subprotocols(subprotocols),
         _client_context(ssl_context),
         None if server_hostname is None else _certificate_name(server_hostname),
     )

@@ -19,7 +19,7 @@ import attrs
 import h11
 import trio
 
-from trio_ws.client.streams import Progress, closed_on_error, default_context, open_tcp, start_tls
+from trio_ws.client.streams import ConnectProgress, closed_on_error, default_context, open_tcp, start_tls
 from trio_ws.config import Limits
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.headers import Headers
@@ -157,13 +157,13 @@ def _with_scheme(kind: str, value: str) -> str:
     return value if separator else f"http://{value}"
 
 
-async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Limits) -> trio.abc.Stream:
+async def connect_through(proxy: Proxy, url: URL, progress: ConnectProgress, limits: Limits) -> trio.abc.Stream:
     """Connect to the host of `url` through `proxy`.
 
     Args:
         proxy: the proxy.
         url: only its host and port are used.
-        progress: is told the phase "proxy".
+        progress: its phase is set to "proxy".
         limits: `max_head_size` bounds an HTTP proxy's answer.
 
     Raises:
@@ -173,7 +173,7 @@ async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Li
     progress.phase = "proxy"
     if proxy.scheme.startswith("socks"):
         return await _through_socks(proxy, url)
-    below = Progress()  # Seen from outside all of it is one phase: "proxy".
+    below = ConnectProgress()  # Seen from outside all of it is one phase: "proxy".
     try:
         stream: trio.abc.Stream = await open_tcp(proxy.host, proxy.port, below)
         async with closed_on_error(stream):
@@ -210,7 +210,7 @@ async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limit
             status, Headers(response.headers)
         )
     if http.trailing_data[0]:
-        # The client speaks first, in TLS and in HTTP: these bytes are nobody's answer.
+        # The client speaks first, in TLS and in HTTP: these bytes answer nothing.
         raise ConnectError("proxy", "the proxy sent data before the connection was used")
 
 

@@ -65,7 +65,7 @@ class Reconnect:
             async with hold_connection(connected, self._options) as websocket:
                 yield websocket
         except WebSocketDisconnect as end:
-            if websocket is None or not websocket._owns(end):  # it tells of another connection
+            if websocket is None or not websocket._owns(end):  # it is about another connection
                 raise
             self._judge(end.code, began)
             if self._verdict is False:
@@ -97,7 +97,7 @@ def reconnect(url: str, *, backoff: BackoffSettings | None = None, **options: An
         TypeError: an argument is of another kind, or there is no such argument.
         ValueError: an argument makes no sense.
         ConnectError: from the loop: no connection, and another attempt makes no sense (HTTP 401, 403, 404, ...).
-        WebSocketDisconnect: from the block: the connection ended with a code that says not to come again (1008, ...).
+        WebSocketDisconnect: from the block: the connection ended with a permanent code (1008, ...).
         trio.Cancelled: nothing stays open.
     """
     if not isinstance(backoff, BackoffSettings | None):

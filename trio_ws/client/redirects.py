@@ -33,8 +33,8 @@ def redirect_target(url: URL, status: int, headers: Headers) -> URL:
         The next URL, http and https taken as ws and wss.
 
     Raises:
-        RemoteProtocolError: no Location, or several, or one that is no WebSocket URL, or from wss to ws, where
-            everyone on the way could read what was to be secret.
+        RemoteProtocolError: no Location, or several, or one that is no WebSocket URL, or from wss to ws, which
+            would send secrets unencrypted.
     """
     locations = set(filter(None, map(str.strip, headers.get_list("location"))))
     if len(locations) != 1:

@@ -1,4 +1,4 @@
-"""Network connections of clients: name resolution, TCP or Unix socket, TLS.
+"""Network connections of clients, from name resolution to TLS.
 
 Each failure becomes a `ConnectError` here, with the phase it happened in. Proxies are in `proxy`, HTTP in `connector`.
 """
@@ -18,7 +18,7 @@ from trio_ws.transport.socket_options import abandon, shut_down
 from trio_ws.transport.tls_session import TLSStream
 
 __all__ = [
-    "Progress",
+    "ConnectProgress",
     "closed_on_error",
     "default_context",
     "open_tcp",
@@ -31,11 +31,11 @@ ATTEMPT_DELAY = 0.25
 """Seconds that one address may take before the next is tried beside it (RFC 8305 8)."""
 
 
-class Progress:
-    """The phase of an attempt to connect, for the error of a timeout.
+class ConnectProgress:
+    """The phase of an attempt to connect, for a timeout's error.
 
     Attributes:
-        phase: what is being done right now.
+        phase: the current one.
     """
 
     __slots__ = ("phase",)
@@ -57,15 +57,15 @@ async def closed_on_error(stream: trio.abc.AsyncResource) -> AsyncIterator[None]
         raise
 
 
-async def open_tcp(host: str, port: int, progress: Progress) -> trio.SocketStream:
+async def open_tcp(host: str, port: int, progress: ConnectProgress) -> trio.SocketStream:
     """Connect to the fastest address of `host` ("happy eyeballs", RFC 8305).
 
-    The name is resolved here and not by `trio.open_tcp_stream`, so that the two phases can be told apart.
+    The name is resolved here and not by `trio.open_tcp_stream`, so that the two phases can be distinguished.
 
     Args:
         host: a name or a numeric address, IPv6 without brackets.
         port: the TCP port.
-        progress: is told the phases "dns" and "tcp".
+        progress: its phase is set to "dns" and "tcp".
 
     Raises:
         ConnectError: "dns", there is no such name; "tcp", no address of it can be reached.
@@ -152,11 +152,11 @@ def _root(failure: OSError) -> BaseException:
     return group.exceptions[0] if isinstance(group, BaseExceptionGroup) else failure
 
 
-async def open_unix(path: str | os.PathLike[str], progress: Progress) -> trio.SocketStream:
+async def open_unix(path: str | os.PathLike[str], progress: ConnectProgress) -> trio.SocketStream:
     """Connect to a Unix socket.
 
     Raises:
-        ConnectError: "tcp", the phase of transport connections: nobody listens at `path`.
+        ConnectError: "tcp", the phase of transport connections: no process listens at `path`.
     """
     progress.phase = "tcp"
     try:
@@ -193,7 +193,12 @@ def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 async def start_tls(
-    stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress, *, detachable: bool = False
+    stream: trio.abc.Stream,
+    context: ssl.SSLContext,
+    hostname: str,
+    progress: ConnectProgress,
+    *,
+    detachable: bool = False,
 ) -> trio.SSLStream[trio.abc.Stream] | TLSStream:
     """Do a TLS handshake over `stream`.
 
@@ -201,11 +206,11 @@ async def start_tls(
     own (RFC 6455 7.1.1), and many servers skip TLS's.
 
     Args:
-        stream: what to speak TLS over.
+        stream: the connection below TLS.
         context: a client's.
         hostname: the name that the certificate must hold for.
-        progress: is told the phase "tls".
-        detachable: over a socket, let a transport take over later what is below the stream.
+        progress: its phase is set to "tls".
+        detachable: over a socket, let a transport take over the socket later.
 
     Raises:
         ConnectError: "tls": no certificate that holds for `hostname`, or no TLS at all.

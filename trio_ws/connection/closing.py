@@ -280,7 +280,7 @@ class ClosingHandshake(Channel):
             self._close_timer.cancel()
         if self._linger is None:
             self._linger = Linger(self._timeouts.delivery_timeout, self._timeouts.send_timeout)
-        self._close_timer = self._timers.after(self._linger.restart(seconds), self._look_at_peer)
+        self._close_timer = self._timers.call_later(self._linger.restart(seconds), self._look_at_peer)
 
     def _look_at_peer(self) -> None:
         """End the network connection if the peer has had its time."""
@@ -294,7 +294,7 @@ class ClosingHandshake(Channel):
                 return
             left, pending = linger.look(self._transport)
         if left > 0:
-            self._close_timer = self._timers.after(left, self._look_at_peer)
+            self._close_timer = self._timers.call_later(left, self._look_at_peer)
         elif linger.seen and not pending and self._endpoint.state is State.CLOSING:
             # It may be reading still: what it sends meanwhile must not meet a closed socket, whose reset would take
             # from it what it has not read.

@@ -15,10 +15,10 @@ from trio_ws.http.head import elements
 from trio_ws.http.request import Address
 from trio_ws.options import list_of
 
-__all__ = ["TrustedProxies", "forwarded", "proxies_of"]
+__all__ = ["TrustedProxies", "forwarded", "parse_trusted_proxies"]
 
 TrustedProxies: TypeAlias = "tuple[IPv4Network | IPv6Network | Literal['unix'], ...]"
-"""Networks whose requests are passed on by proxies that tell the truth; "unix" for all that come over a Unix socket."""
+"""Networks whose proxies send correct headers; "unix" for all requests over a Unix socket."""
 
 MAX_PROXIES = 32
 """Addresses that are looked at: no request passes more proxies, and a client may write thousands of trusted ones."""
@@ -29,7 +29,7 @@ _MAX_ADDRESS = 45
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 
 
-def proxies_of(value: Iterable[str]) -> TrustedProxies:
+def parse_trusted_proxies(value: Iterable[str]) -> TrustedProxies:
     """Parse `trusted_proxies=`: addresses, networks (`10.0.0.0/8`), or "unix".
 
     Raises:
@@ -58,16 +58,16 @@ def forwarded(headers: Headers, peer: Address, secure: bool, trusted: TrustedPro
 
     Args:
         headers: of the request.
-        peer: who is at the other end of the network connection.
+        peer: the other end of the network connection.
         secure: whether that connection is TLS.
-        trusted: who is believed.
+        trusted: the proxies whose headers are used.
     """
     if not trusted or not _trusts(peer, trusted):
         return peer, secure
     client = peer
     for entry in reversed(elements(headers.get_list("x-forwarded-for"))[-MAX_PROXIES:]):
         address = _address(entry)
-        if address is None:  # "unknown", or nonsense: the last one that was named is as far as we can see
+        if address is None:  # "unknown", or malformed: the last valid one is the best we have
             break
         client = address
         if not _trusts(client, trusted):

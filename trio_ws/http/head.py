@@ -1,4 +1,4 @@
-"""The head of an HTTP message: its end in the input, and its bounds.
+"""The head of an HTTP message, its end and its bounds.
 
 Both sides of the opening handshake use it before h11 sees a byte. The contents of a head are read in `parser` and
 `protocol.client_handshake`.
@@ -19,12 +19,12 @@ _CR = 0x0D
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 
 
-class MalformedHead(Exception):  # noqa: N818 - it is translated by whoever reads the head
+class MalformedHead(Exception):  # noqa: N818 - readers of the head translate it
     """The error of a head that is not read any further.
 
     Attributes:
-        status: what a server answers it with: 400, 414 or 431.
-        message: what is wrong with it, in ASCII, with nothing of the peer's in it.
+        status: the HTTP status to answer with, 400, 414 or 431.
+        message: the fault, in ASCII, without any text of the peer.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -40,12 +40,12 @@ class HeadParser:
     cut, and the result does not depend on the cuts.
 
     Args:
-        plausible: says whether the first bytes (at most 40) can begin a head, so that what is no HTTP is
-            refused at its first byte and not by a timeout.
+        plausible: returns whether the first bytes (at most 40) can begin a head, so that other protocols are
+            refused at their first byte and not by a timeout.
         limits: bounds of lines, their number and the whole.
     """
 
-    __slots__ = ("_begin", "_buffer", "_headers", "_limits", "_line", "_plausible", "_searched", "rest")
+    __slots__ = ("_begin", "_buffer", "_headers", "_limits", "_line", "_plausible", "_searched", "leftover")
 
     def __init__(self, plausible: Callable[[bytes], bool], limits: Limits) -> None:
         self._plausible = plausible
@@ -55,8 +55,8 @@ class HeadParser:
         self._line = 0  # where the current line begins
         self._searched = 0  # no line ends between self._line and here
         self._headers = -1  # complete header lines; -1 until the first line is complete
-        self.rest: bytes = b""
-        """What came behind the head."""
+        self.leftover: bytes = b""
+        """The bytes after the head."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes | None:
         """Parse more bytes and return the head when it is complete.
@@ -71,7 +71,7 @@ class HeadParser:
             raise MalformedHead(400, "this is not HTTP/1.1")
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
             if self._ends_head(end):
-                self.rest = bytes(self._buffer[end + 1 :])
+                self.leftover = bytes(self._buffer[end + 1 :])
                 return bytes(self._buffer[self._begin : end + 1])
             self._line = self._searched = end + 1
         self._searched = len(self._buffer)
@@ -79,7 +79,7 @@ class HeadParser:
         return None
 
     def _ends_head(self, end: int) -> bool:
-        """Take one line; return whether it is the empty one at the end.
+        """Take one line; return whether it is the empty last one.
 
         Args:
             end: the position of its LF.

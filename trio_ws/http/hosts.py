@@ -16,7 +16,7 @@ from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
 from trio_ws.options import list_of
 
-__all__ = ["Hosts", "check_host", "hosts_of"]
+__all__ = ["Hosts", "check_host", "parse_hosts"]
 
 Hosts: TypeAlias = "tuple[_Host, ...] | None"
 """What `hosts=` means: None for every host."""
@@ -46,7 +46,7 @@ class _Host:
         return same and self.port in (None, port)
 
 
-def hosts_of(value: Iterable[str] | None) -> Hosts:
+def parse_hosts(value: Iterable[str] | None) -> Hosts:
     """Parse `hosts=`.
 
     Raises:

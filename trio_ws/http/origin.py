@@ -74,7 +74,7 @@ def page_origin(text: object, option: str) -> Origin:
 
     Raises:
         TypeError: it is not a str.
-        ValueError: it is not the origin of a page. The message says what is, with the option's name.
+        ValueError: it is not the origin of a page. The message shows the right form, with the option's name.
     """
     form = f'{option} lists origins such as "https://example.org" or "http://localhost:3000"'
     if not isinstance(text, str):

@@ -39,9 +39,8 @@ class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
 
     Attributes:
         status: the HTTP status to answer with.
-        message: what is wrong, in printable ASCII, the peer's text in it escaped and cut: safe to log and to
-            send.
-        headers: what the answer must hold besides.
+        message: the fault, in printable ASCII, the peer's text in it escaped and cut: safe to log and to send.
+        headers: further headers of the answer.
     """
 
     def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -57,8 +56,8 @@ class RequestHead:
 
     method: str
     target: str
-    """The request target in ASCII, percent-encoded as it came; of the absolute form path and query, whose host
-    is in `headers` then, whatever Host said."""
+    """The request target in ASCII, percent-encoded as received; of the absolute form path and query. Its host is in
+    `headers` then, in place of Host."""
     http_version: str
     """`"1.1"`, for example."""
     headers: Headers
@@ -71,13 +70,13 @@ class RequestParser:
     one is, is read without h11, in a tenth of the time; a test compares the two.
     """
 
-    __slots__ = ("_limits", "_splitter", "leftover")
+    __slots__ = ("_head_parser", "_limits", "leftover")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._splitter: HeadParser | None = None  # once it is out of the ordinary
+        self._head_parser: HeadParser | None = None  # made when the fast path does not match
         self.leftover: bytes = b""
-        """The bytes that came behind the head: they belong to the frames."""
+        """The bytes after the head, which belong to frames."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> RequestHead | None:
         """Parse more bytes and return the head when it is complete.
@@ -88,20 +87,20 @@ class RequestParser:
             MalformedRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
                 raised.
         """
-        if self._splitter is None:
+        if self._head_parser is None:
             read = _parse_common_request(data, self._limits)
             if read is not None:
                 head, size = read
                 self.leftover = bytes(data[size:])
                 return head
-            self._splitter = HeadParser(_plausible, self._limits)
+            self._head_parser = HeadParser(_plausible, self._limits)
         try:
-            whole = self._splitter.feed(data)
+            whole = self._head_parser.feed(data)
         except MalformedHead as error:
             raise MalformedRequest(error.status, error.message) from None
         if whole is None:
             return None
-        self.leftover = self._splitter.rest
+        self.leftover = self._head_parser.leftover
         return _read(whole)
 
 
@@ -133,7 +132,7 @@ def _read(head: bytes) -> RequestHead:
         # A whole head is a request or an error.
         request = cast("h11.Request", connection.next_event())
     except h11.RemoteProtocolError as error:
-        error.__traceback__ = None  # a frame of h11's in it knows the error: a cycle that holds all who called
+        error.__traceback__ = None  # it refers to a frame of h11's, which refers to the error: a cycle with all callers
         raise MalformedRequest(400, f"malformed request: {excerpt(str(error))}") from None
     read = RequestHead(
         method=request.method.decode("ascii"),
@@ -171,7 +170,7 @@ def is_path(target: str) -> bool:
 
 
 def check_http(head: RequestHead) -> None:
-    """Refuse a request that is answered neither for an upgrade nor a page.
+    """Refuse a request that is never answered with a 101 or a page.
 
     Raises:
         MalformedRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,

@@ -20,7 +20,7 @@ Address: TypeAlias = "tuple[str, int] | str | None"
 """Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
 
 current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", default="")
-"""The `root_path` of the request that the current task, or thread, is about."""
+"""The `root_path` of the request that the current task, or thread, works on."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 """The path parameters, or cookies, of every request without any."""
@@ -34,10 +34,10 @@ class Request:
     Args:
         method: "GET" or "HEAD".
         target: path and query, percent-encoded, below `root_path`.
-        headers: as they came.
+        headers: as received.
         client: the address of the peer.
         secure: whether it came over TLS.
-        subprotocols: what the client offers, its favourite first.
+        subprotocols: those that the client offers, its favourite first.
         path_parameters: taken from the path by the route, converted.
         root_path: where an ASGI server or application has mounted the application, percent-encoded; "" at the root.
     """
@@ -76,7 +76,7 @@ class Request:
         self.secure: bool = secure
         self.subprotocols: tuple[str, ...] = subprotocols
         self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters)) if path_parameters else _NONE
-        """What the route took from the path."""
+        """The parameters that the route found in the path."""
         self.root_path: str = root_path
         self._url: URL | None = None
         self._query: QueryParameters | None = None

@@ -1,4 +1,4 @@
-"""Whole HTTP responses: pages, refusals and errors.
+"""Whole HTTP responses for pages, refusals and errors.
 
 The 101 that opens a WebSocket is in `protocol.server_handshake`.
 """
@@ -24,7 +24,7 @@ _REQUESTS = {
 
 
 def extra_headers(source: HeaderSource, owned: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """Validate a user's headers for a message that has some of its own.
+    """Validate a user's headers for a message with some of its own.
 
     Args:
         source: a mapping, or pairs.
@@ -53,7 +53,7 @@ def response(
     Args:
         status: 200 to 599.
         headers: all but Connection, Content-Length and Transfer-Encoding, which are set here.
-        body: what follows the head.
+        body: the bytes after the head.
         head_only: it answers a HEAD request: Content-Length is that of the body, which is not sent.
         length: of a body that is sent later: only the head is returned.
 
@@ -68,7 +68,7 @@ def response(
     fields = extra_headers(headers, _OURS)
     if status not in _BODILESS:
         fields.append((b"Content-Length", b"%d" % (len(body) if length is None else length)))
-    # RFC 9110 7.8: whoever sends Upgrade (a 426 must) names it in Connection.
+    # RFC 9110 7.8: a message with Upgrade (a 426 must have it) names it in Connection.
     upgrade = any(name.lower() == b"upgrade" for name, _ in fields)
     fields.append((b"Connection", b"close, Upgrade" if upgrade else b"close"))
     # h11 frames a response by the request that it answers.

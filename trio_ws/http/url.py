@@ -23,7 +23,7 @@ _MAX_LABEL = 63  # RFC 1035 2.3.4
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\s\ud800-\udfff]")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]*))?")
-# RFC 3986 3.3 and 3.4: what may stand in a path and in a query as it is. "%" is in it: it is encoded already.
+# RFC 3986 3.3 and 3.4: characters that need no encoding in a path and in a query. "%" is in it: it is encoded already.
 _SAFE = "/?:@!$&'()*+,;=~-._%"
 
 
@@ -88,7 +88,7 @@ class URL:
         UTF-8; http and https are taken as ws and wss.
 
         Raises:
-            ValueError: it is not such a URL; the message says why.
+            ValueError: it is not such a URL; the message has the reason.
         """
         if _FORBIDDEN.search(text):
             raise ValueError("a URL cannot contain spaces or control characters: percent-encode them")
@@ -158,7 +158,7 @@ class URL:
 
     @property
     def netloc(self) -> str:
-        """The value of a Host header: host, and port unless it is the default."""
+        """The value of a Host header: host, and port if not default."""
         return self.host if self.port == _DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
@@ -168,7 +168,7 @@ class URL:
 
     @property
     def target(self) -> str:
-        """Path and query as they stand in the request line."""
+        """Path and query, as in the request line."""
         return f"{self.raw_path}?{self.query}" if self.query else self.raw_path
 
     @property
@@ -230,7 +230,7 @@ def _ascii_name(name: str) -> str:
         raise ValueError("the host is not a domain name: it has a colon in it")
     if not name.isascii():
         return idna.encode(name, uts46=True).decode("ascii")
-    # Letters, digits and more, such as the underscores of local names: what is in ASCII is resolved as it is.
+    # Letters, digits and more, such as the underscores of local names: ASCII is resolved unchanged.
     if not all(0 < len(label) <= _MAX_LABEL for label in name.removesuffix(".").split(".")):
         raise ValueError(f"the host is not a domain name: a label has 1 to {_MAX_LABEL} characters")
     return name

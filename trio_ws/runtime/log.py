@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from trio_ws.http.request import Address
 
-__all__ = ["ConnectionLog", "escaped", "shown_address"]
+__all__ = ["ConnectionLog", "escaped", "format_address"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 MOST_SHOWN: Final = 100
-"""Characters of a path in records and task names: enough to tell routes apart, too few to fill a log."""
+"""Characters of a path in records and task names: enough to distinguish routes, too few to fill a log."""
 
 
 def escaped(text: str) -> str:
@@ -26,7 +26,7 @@ def escaped(text: str) -> str:
     return text if shown == text else shown  # one string for both, where it is kept
 
 
-def shown_address(address: Address) -> str:
+def format_address(address: Address) -> str:
     """Return an address as text, `unknown` if there is none."""
     if not isinstance(address, tuple):
         return escaped(address) if address else "unknown"
@@ -48,11 +48,11 @@ class ConnectionLog:
     def __init__(self, number: int, client: Address) -> None:
         self.number: int = number
         self.client: Address = client
-        """Who is at the other end; behind a trusted proxy known only with the request."""
+        """The peer's address; behind a trusted proxy it is replaced when the request arrives."""
         self.path: str = ""
         """The path of the request, escaped, without the query, which may hold secrets; "" before there is one."""
 
-    def know(self, target: str, client: Address) -> None:
+    def set_request(self, target: str, client: Address) -> None:
         """Set the path of the request and the address of its client."""
         self.path = escaped(target.partition("?")[0])
         self.client = client
@@ -60,17 +60,17 @@ class ConnectionLog:
     @property
     def task_name(self) -> str:
         """The name of the connection's task, such as `/chat/42 #17`."""
-        return f"{self.path or shown_address(self.client)} #{self.number}"
+        return f"{self.path or format_address(self.client)} #{self.number}"
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of each record about the connection."""
-        return {"connection_id": self.number, "path": self.path, "peer": shown_address(self.client)}
+        return {"connection_id": self.number, "path": self.path, "peer": format_address(self.client)}
 
     def __str__(self) -> str:
-        return f"{self.path} #{self.number} from {shown_address(self.client)}".lstrip()
+        return f"{self.path} #{self.number} from {format_address(self.client)}".lstrip()
 
     @property
-    def listened_to(self) -> bool:
+    def debug_enabled(self) -> bool:
         """Whether records of level DEBUG are enabled."""
         return logger.isEnabledFor(logging.DEBUG)
 
@@ -105,5 +105,5 @@ class ConnectionLog:
         fields: dict[str, Any],
     ) -> None:
         if logger.isEnabledFor(level):
-            # The connection as text: what it knows may change before a handler in another thread formats the record.
+            # The connection as text: it may change before a handler in another thread formats the record.
             logger.log(level, message, str(self), *args, exc_info=error, extra=self.fields() | fields, stacklevel=3)

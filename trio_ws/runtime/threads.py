@@ -104,7 +104,7 @@ async def call(function: Callable[..., Any], *args: Any, limiter: trio.CapacityL
         limiter: bounds the threads; None for Trio's own.
 
     Raises:
-        Exception: what the function raises.
+        Exception: as the function raises it.
         trio.Cancelled: before the call, or in what it returned; the thread itself is waited for.
     """
     if runs_in_thread(function):
@@ -118,11 +118,11 @@ async def run_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | N
     """Run a user's short function in a thread, and return its result.
 
     Args:
-        work: what to do.
+        work: the function.
         limiter: bounds the threads; None for Trio's own.
 
     Raises:
-        Exception: what it raises.
+        Exception: as the function raises it.
         trio.Cancelled: it has not begun.
     """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Deadline", "TimeoutQueue", "Timer", "Timers"]
 
 SWEEP_FROM: Final = 64
-"""Entries of the heap from which on cancelled ones are looked for."""
+"""Entries of the heap from which on cancelled ones are removed."""
 
 
 class Deadline(ABC):
@@ -31,7 +31,7 @@ class Deadline(ABC):
     __slots__ = ("armed",)
 
     armed: bool
-    """Whether it is yet to come."""
+    """Whether it will fire."""
 
     @property
     @abstractmethod
@@ -39,7 +39,7 @@ class Deadline(ABC):
         """The log of the connection that it concerns."""
 
     @abstractmethod
-    def due(self) -> None:
+    def fire(self) -> None:
         """Act on the deadline, without waiting."""
 
     def cancel(self) -> None:
@@ -64,7 +64,7 @@ class Timer(Deadline):
         """The log of the object whose method the callback is."""
         return getattr(getattr(self.callback, "__self__", None), "log", None)
 
-    def due(self) -> None:
+    def fire(self) -> None:
         """Call the callback, and drop it: the timer may be kept longer."""
         callback, self.callback = self.callback, None
         cast("Callable[[], None]", callback)()
@@ -76,7 +76,7 @@ class Timer(Deadline):
 
 
 NEVER: Final = Timer(None)
-"""Every deadline that never comes."""
+"""A deadline that never fires, shared by all."""
 
 
 class Timers:
@@ -88,7 +88,7 @@ class Timers:
         self._sweep_at = SWEEP_FROM
         self._sleeper: trio.CancelScope | None = None
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` in `seconds`, or never if they are infinite.
 
         The callback must neither wait nor raise. If it raises all the same, the `log` of the object whose method it is
@@ -116,7 +116,7 @@ class Timers:
         heapq.heapify(self._heap)
         self._sweep_at = max(SWEEP_FROM, 2 * len(self._heap))
 
-    # Ctrl-C strikes whatever code runs: not here, where the deadlines of all goodbyes would be lost.
+    # Ctrl-C interrupts the code that runs: not here, where the deadlines of all closing handshakes would be lost.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Call what is due, for ever.
@@ -128,8 +128,7 @@ class Timers:
             deadline = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=deadline) as self._sleeper:
                 await trio.sleep_forever()
-            # The loop may have been held up: tasks that read, and those that work, have their turn before they are
-            # judged.
+            # The loop may have been held up: all tasks that can run do so before a deadline ends them.
             await trio.lowlevel.checkpoint()
 
     def _call_due(self) -> None:
@@ -138,24 +137,24 @@ class Timers:
         due: list[Deadline] = []
         while heap and (not heap[0][2].armed or heap[0][0] <= now):
             due.append(heapq.heappop(heap)[2])
-        for deadline in due:  # not those that they arm for at once: others come first
+        for deadline in due:  # not those that they arm for at once: other tasks run first
             if deadline.armed:
                 deadline.armed = False
                 log = deadline.log or ConnectionLog(0, None)
                 try:
-                    deadline.due()
+                    deadline.fire()
                 except Exception:
-                    log.exception("error at a deadline of the connection %s: others go on")
+                    log.exception("unexpected error in a timer of connection %s")
 
 
 class TimeoutTarget(Protocol):
-    """An object that waits for an event that is nearly always in time."""
+    """An object waiting for an event that is nearly always in time."""
 
     @property
     def log(self) -> ConnectionLog:
         """The log of the connection that it concerns."""
 
-    def too_late(self) -> None:
+    def on_timeout(self) -> None:
         """Handle the timeout, without waiting or raising."""
 
 
@@ -163,8 +162,8 @@ class TimeoutQueue:
     """Timeouts of equal length that rarely expire, with one timer.
 
     Args:
-        timers: has that timer.
-        seconds: how far away.
+        timers: where its timer is.
+        seconds: the length of all its timeouts.
     """
 
     def __init__(self, timers: Timers, seconds: float) -> None:
@@ -178,7 +177,7 @@ class TimeoutQueue:
         if self._seconds != math.inf:
             self._waiting[waiting] = trio.current_time() + self._seconds
             if not self._timer.armed:
-                self._timer = self._timers.after(self._seconds, self._look)
+                self._timer = self._timers.call_later(self._seconds, self._look)
 
     def remove(self, waiting: TimeoutTarget) -> None:
         """Cancel the timeout of `waiting`, if there is one."""
@@ -193,9 +192,9 @@ class TimeoutQueue:
         for waiting in list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting)):
             del self._waiting[waiting]
             try:
-                waiting.too_late()
+                waiting.on_timeout()
             except Exception:
-                waiting.log.exception("error at a deadline of the connection %s: others go on")
+                waiting.log.exception("unexpected error in a timer of connection %s")
         if self._waiting:
             first = next(iter(self._waiting.values()))
-            self._timer = self._timers.after(first - now, self._look)
+            self._timer = self._timers.call_later(first - now, self._look)

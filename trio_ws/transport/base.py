@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
-from trio_ws.transport.socket_options import Uptake, uptake_of
+from trio_ws.transport.socket_options import Uptake, get_uptake
 
 if TYPE_CHECKING:
     import trio
@@ -35,7 +35,7 @@ class Receiver(Protocol):
         Its memory is reused as soon as this returns.
         """
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         """Note that the peer has closed its side while reading is paused.
 
         There may be unread bytes before the end.
@@ -66,7 +66,7 @@ class _NullReceiver:
     def data_received(self, data: memoryview, now: float, /) -> None:
         pass
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         pass
 
     def network_ended(self) -> None:
@@ -83,9 +83,9 @@ class Transport(ABC):
     """One network connection.
 
     Attributes:
-        outbox: what waits to be written.
-        receiver: who is told of what arrives. Set it before `start`; it may be exchanged between two calls.
-        log: says in the records about it which connection it is; None until somebody knows.
+        outbox: data that waits to be written.
+        receiver: the consumer of input. Set it before `start`; it may be exchanged between two calls.
+        log: logger of the connection; None before it has a number.
     """
 
     __slots__ = ("log", "outbox", "receiver")
@@ -98,7 +98,10 @@ class Transport(ABC):
 
     @property
     def established(self) -> bool:
-        """Whether written data can reach the peer: false before TLS's handshake is done."""
+        """Whether written data can reach the peer.
+
+        False before TLS's handshake is done.
+        """
         return True
 
     @abstractmethod
@@ -163,7 +166,7 @@ class Transport(ABC):
 
         It may be a system call: do not call it for each message.
         """
-        return uptake_of(None, self.outbox.size, self.outbox.written)
+        return get_uptake(None, self.outbox.size, self.outbox.written)
 
     def give_up(self) -> None:
         """Log the current exception and end this connection as lost.
@@ -171,7 +174,7 @@ class Transport(ABC):
         A receiver must not raise. If it does all the same (memory is short, say), the transport's task, and with it
         every other connection, goes on.
         """
-        (self.log or ConnectionLog(0, None)).exception("error in the connection %s: it is ended, others go on")
-        with contextlib.suppress(Exception):  # it says no more than the first
+        (self.log or ConnectionLog(0, None)).exception("unexpected error in connection %s, closing it")
+        with contextlib.suppress(Exception):  # a second error has no news
             self.receiver.network_ended()
         self.close()

@@ -16,14 +16,14 @@ __all__ = ["Buffer", "Outbox"]
 Buffer: TypeAlias = bytes | memoryview
 
 WRITE_BYTES = 64 * 1024
-"""The most that is handed to the network in one call: enough to fill a loopback socket's buffer in a few calls."""
+"""The most that is written in one call: enough to fill a loopback socket's buffer in a few calls."""
 
 
 class Outbox:
     """A queue of byte chunks with a high-water mark.
 
     Args:
-        high_water: bytes from which on it is `full`.
+        high_water: bytes at which it is `full`.
     """
 
     __slots__ = ("_waiters", "chunks", "closed", "high_water", "size", "written")
@@ -33,11 +33,11 @@ class Outbox:
         self.size: int = 0
         """Bytes that wait."""
         self.written: int = 0
-        """Bytes of what had waited here that the network has taken."""
+        """Bytes that have left the outbox for the network."""
         self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
         self.chunks: list[Buffer] = []  # a deque would take 600 bytes in each idle connection
-        """What waits, in order, none of it empty. Who appends without `put` adds to `size`."""
+        """Waiting chunks in order, none of them empty. Code that appends without `put` adds to `size`."""
         self._waiters: trio.lowlevel.ParkingLot | None = None
 
     @property
@@ -77,7 +77,7 @@ class Outbox:
             count: at most the length of the last `peek`.
         """
         if not count or not self.chunks:
-            return  # nothing has moved, or it was closed while they were under way
+            return  # nothing was taken, or it was closed during the write
         head = self.chunks[0]
         if count < len(head):
             self.chunks[0] = memoryview(head)[count:]

@@ -12,10 +12,10 @@ import trio
 if TYPE_CHECKING:
     from trio_ws.transport.socket_options import Uptake
 
-__all__ = ["LOOKS", "Linger", "Progress"]
+__all__ = ["LOOKS", "DeliveryProgress", "Linger"]
 
 LOOKS: Final = 8
-"""Looks at the peer's progress in the time that it has for it: the last one is dated no worse than that."""
+"""Samples within a time limit; they are the precision of the time of progress."""
 
 
 class UptakeSource(Protocol):
@@ -25,14 +25,14 @@ class UptakeSource(Protocol):
         """Return how far the peer has come with what was sent."""
 
 
-class Progress:
+class DeliveryProgress:
     """The time at which a peer last took data, found by sampling.
 
-    The first sample is the base of later ones: data that was on its way before is no sign of the peer.
+    The first sample is the base of later ones: data that was sent before is no sign of the peer.
 
     Attributes:
-        time: of the last look that saw progress, by Trio's clock; before that, of the beginning.
-        seen: whether one did.
+        time: of the last sample with progress, by Trio's clock; before that, of the beginning.
+        seen: whether there was one.
     """
 
     __slots__ = ("_taken", "seen", "time")
@@ -42,9 +42,9 @@ class Progress:
         self.seen: bool = False
         self._taken: tuple[int, int] | None = None
 
-    def look(self, way: UptakeSource, now: float) -> Uptake:
+    def look(self, source: UptakeSource, now: float) -> Uptake:
         """Sample the peer's progress at the time `now`."""
-        uptake = way.uptake()
+        uptake = source.uptake()
         if self._taken not in (None, uptake.taken):
             self.time = now
             self.seen = True
@@ -52,7 +52,7 @@ class Progress:
         return uptake
 
     def restart(self) -> None:
-        """Begin anew, with what was seen so far in mind."""
+        """Begin again, keeping `seen`."""
         self.time = trio.current_time()
         self._taken = None
 
@@ -71,7 +71,7 @@ class Linger:
 
     def __init__(self, total: float, stall: float, *, draining: bool = False) -> None:
         self.draining: bool = draining
-        self._progress = Progress()
+        self._progress = DeliveryProgress()
         self._born = self._began = self._progress.time
         self._stall = stall
         self._answer = 0.0
@@ -87,17 +87,17 @@ class Linger:
         self._until = min(self._until, trio.current_time() + seconds)
 
     def restart(self, answer: float) -> float:
-        """Begin the next part of the end; return the seconds to the first sample.
+        """Begin the next part; return the seconds to the first sample.
 
         Args:
-            answer: seconds that the peer has for its own part.
+            answer: seconds that the peer has for its own part of the end.
         """
         self._answer = answer
         self._progress.restart()
         self._began = self._progress.time
         return self._step(self._until + answer - self._began)
 
-    def look(self, way: UptakeSource) -> tuple[float, bool]:
+    def look(self, source: UptakeSource) -> tuple[float, bool]:
         """Sample the peer's progress.
 
         Returns:
@@ -106,7 +106,7 @@ class Linger:
         """
         now = trio.current_time()
         progress = self._progress
-        pending = progress.look(way, now).pending
+        pending = progress.look(source, now).pending
         if pending:
             patience = max(min(progress.time - self._born, self._stall), self._answer)
             due = max(min(progress.time + patience, self._until), self._began + self._answer)

@@ -1,4 +1,4 @@
-"""One interface over the kernel's readiness lists, epoll and kqueue.
+"""One interface over the kernel's selector lists, epoll and kqueue.
 
 Both are level-triggered and are polled without waiting: Trio waits, on the descriptor of the selector itself.
 """
@@ -32,16 +32,16 @@ class Selector(ABC):
         """Return the descriptor that is readable while `poll` would report something."""
 
     @abstractmethod
-    def add(self, fd: int, wanted: int) -> None:
+    def add(self, fd: int, interest: int) -> None:
         """Begin to watch `fd`.
 
         Args:
             fd: a socket's descriptor.
-            wanted: a sum of READABLE, WRITABLE, PEER_CLOSED; ERROR_OR_HANGUP is always reported.
+            interest: a sum of READABLE, WRITABLE, PEER_CLOSED; ERROR_OR_HANGUP is always reported.
         """
 
     @abstractmethod
-    def change(self, fd: int, wanted: int) -> None:
+    def change(self, fd: int, interest: int) -> None:
         """Watch `fd` for other events."""
 
     @abstractmethod

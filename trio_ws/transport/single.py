@@ -23,7 +23,7 @@ __all__ = ["SingleSocketPoller"]
 
 _ABOUT_READING: Final = READABLE | PEER_CLOSED
 MISSES: Final = 16
-"""Messages that our own task reads after the one who receives was not back in time: the attempt costs a turn."""
+"""Messages that our own task reads after the receiving task was not back in time: the attempt costs a turn."""
 
 
 class SingleSocketPoller:
@@ -43,41 +43,41 @@ class SingleSocketPoller:
         """Steps of TLS handshakes in this turn: a client's handshake is over before."""
         self._transport: SocketTransport  # from `add`, or the first `cork`
         self._fd = -1  # while nothing is to be watched
-        self._wanted = 0
-        self._waits_for = -1  # the descriptor that our task waits for, or the one who receives in its place
-        self._idle = AutoResetEvent()  # our task sleeps here while there is nothing to wait for
+        self._interest = 0
+        self._waits_for = -1  # the descriptor that our task waits for, or the receiving task in its place
+        self._idle = AutoResetEvent()  # our task sleeps here while it has nothing to wait for
         self._handed_over = False
         self._misses = 0
         self._nursery: trio.Nursery | None = None
-        self._writer = False  # the second task is there
+        self._writer = False  # the second task runs
         self._corked = False
         self._flusher = AutoResetEvent()
 
     @property
-    def readiness(self) -> SingleSocketPoller:
+    def selector(self) -> SingleSocketPoller:
         """The poller itself, which keeps its only socket's events."""
         return self
 
-    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: SocketTransport, fd: int, interest: int) -> None:
         """Begin to watch the transport's socket; there is only one."""
         self._transport = transport
         self._fd = fd
-        self.change(fd, wanted)
+        self.change(fd, interest)
 
-    def change(self, _: int, wanted: int) -> None:
+    def change(self, _: int, interest: int) -> None:
         """Watch the socket for other events."""
-        before, self._wanted = self._wanted, wanted
-        if (before ^ wanted) & _ABOUT_READING:
+        before, self._interest = self._interest, interest
+        if (before ^ interest) & _ABOUT_READING:
             self._idle.wake()
             self.interrupt()
-        if wanted & WRITABLE and self._nursery is not None and not self._writer:
+        if interest & WRITABLE and self._nursery is not None and not self._writer:
             self._writer = True
             self._nursery.start_soon(self._serve_writable)
 
     def remove(self, fd: int) -> None:
         """Stop watching the socket, which is about to be closed."""
         self._fd = -1
-        self._wanted = 0
+        self._interest = 0
         if self._waits_for != fd:
             self.interrupt()
         trio.lowlevel.notify_closing(fd)
@@ -89,11 +89,14 @@ class SingleSocketPoller:
         self._flusher.wake()
 
     def interrupt(self) -> None:
-        """Wake the task that waits for the socket, to look at its events again."""
+        """Wake the task that waits for the socket.
+
+        It looks at its interest again.
+        """
         if self._waits_for >= 0:
             trio.lowlevel.notify_closing(self._waits_for)
 
-    # --- the one who receives may wait in our task's place -----------------------------------------------------------
+    # --- the receiving task may wait in our task's place -------------------------------------------------------------
 
     @property
     def free(self) -> bool:
@@ -101,7 +104,7 @@ class SingleSocketPoller:
 
         Then the receiving task may `read`.
         """
-        return self._waits_for < 0 and bool(self._wanted & READABLE)
+        return self._waits_for < 0 and bool(self._interest & READABLE)
 
     def hand_over(self) -> None:
         """Leave the socket to the receiving task, which will run, until `watch`."""
@@ -111,11 +114,11 @@ class SingleSocketPoller:
             self._handed_over = True
 
     def watch(self) -> None:
-        """Take the socket back if the receiving task is not back next turn."""
+        """Take the socket back unless the receiving task returns next turn."""
         self._handed_over = False
         self._idle.wake()
 
-    # Ctrl-C strikes whatever code runs: not here, where the connection would lose its way to the network.
+    # Ctrl-C interrupts the code that runs: not here, where the connection would lose its access to the network.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Read and write for the connection, for ever.
@@ -124,13 +127,13 @@ class SingleSocketPoller:
         """
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._flush_corked)
-            self.change(self._fd, self._wanted)
+            self.change(self._fd, self._interest)
             while True:
                 if self._fd < 0 or self._waits_for >= 0 or self._handed_over:
                     await self._idle.sleep()
                     if self._waits_for < 0:
                         self._misses = MISSES
-                elif self._wanted & READABLE:
+                elif self._interest & READABLE:
                     await self.read()
                 else:
                     await self._look_out()
@@ -146,56 +149,56 @@ class SingleSocketPoller:
             await trio.lowlevel.wait_readable(self._fd)
         except trio.ClosedResourceError:
             return  # interrupted
-        except OSError:  # the kernel watches as much as it may
+        except OSError:  # the kernel's limit of watched descriptors
             self._transport.give_up()
             return
         finally:
             self._waits_for = -1
-        if self._wanted & READABLE:
+        if self._interest & READABLE:
             self._pass_on(READABLE)
 
     async def _look_out(self) -> None:
-        """Watch for the peer's end or an error while data is not wanted."""
-        await trio.lowlevel.checkpoint()  # most handlers take what has come in their next turn
-        if self._fd < 0 or self._wanted & READABLE:
+        """Watch for the peer's end or an error while reading is paused."""
+        await trio.lowlevel.checkpoint()  # most handlers take received messages in their next turn
+        if self._fd < 0 or self._interest & READABLE:
             return
         assert make_selector is not None
         try:
-            readiness = make_selector()
-        except OSError:  # descriptors are used up: then it is seen when data is wanted again
+            selector = make_selector()
+        except OSError:  # out of descriptors: the end is seen when data is wanted again
             await self._idle.sleep()
             return
         try:
-            for _, matter in await self._report(readiness):
-                self._pass_on(matter)
+            for _, events in await self._report(selector):
+                self._pass_on(events)
         except trio.ClosedResourceError:
             pass  # interrupted
         except OSError:
             self._transport.give_up()
         finally:
-            readiness.close()
+            selector.close()
 
-    async def _report(self, readiness: Selector) -> list[tuple[int, int]]:
+    async def _report(self, selector: Selector) -> list[tuple[int, int]]:
         """Wait for events of the socket and return them."""
-        readiness.add(self._fd, self._wanted & PEER_CLOSED)
-        self._waits_for = readiness.fileno()
+        selector.add(self._fd, self._interest & PEER_CLOSED)
+        self._waits_for = selector.fileno()
         try:
             await trio.lowlevel.wait_readable(self._waits_for)
-            return readiness.poll()
+            return selector.poll()
         finally:
             trio.lowlevel.notify_closing(self._waits_for)
             self._waits_for = -1
 
     async def _serve_writable(self) -> None:
         """Write while data waits for room in the socket."""
-        while self._wanted & WRITABLE:
+        while self._interest & WRITABLE:
             try:
                 await trio.lowlevel.wait_writable(self._fd)
             except trio.ClosedResourceError:
                 continue  # it is closed, or another task was interrupted
             except OSError:
                 self._transport.give_up()
-            if self._wanted & WRITABLE:
+            if self._interest & WRITABLE:
                 self._pass_on(WRITABLE)
         self._writer = False
 
@@ -205,16 +208,16 @@ class SingleSocketPoller:
             if not self._corked:
                 await self._flusher.sleep()
             else:
-                await trio.lowlevel.checkpoint()  # one that has more to do than its share of a turn came again
+                await trio.lowlevel.checkpoint()  # a transport with more work than its share of a turn corked again
             self._corked = False
             try:
                 self._transport.uncork()
             except Exception:
                 self._transport.give_up()
 
-    def _pass_on(self, matter: int) -> None:
+    def _pass_on(self, events: int) -> None:
         """Pass events of the socket to the transport."""
         try:
-            self._transport.ready(matter, trio.current_time())
+            self._transport.ready(events, trio.current_time())
         except Exception:
             self._transport.give_up()

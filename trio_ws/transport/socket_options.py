@@ -13,11 +13,11 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "shut_down", "socket_below", "tune", "uptake_of"]
+__all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "get_uptake", "shut_down", "socket_below", "tune"]
 
 NOTSENT_BYTES: Final = 64 * 1024
-"""Bytes that the kernel takes beyond what it may send now; without a bound they are megabytes. With less, messages of a
-megabyte take half as long again, since the kernel asks for more too often (docs/decisions/0024)."""
+"""Bytes that the kernel buffers beyond what it may send now; without a bound they are megabytes. With less, messages of
+a megabyte take half as long again, since the kernel asks for more too often (docs/decisions/0024)."""
 
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
@@ -36,7 +36,7 @@ _AnySocket = socket.socket | trio.socket.SocketType
 
 
 class Uptake(NamedTuple):
-    """A peer's progress with written data, as far as the platform reports it."""
+    """A peer's progress with written data, where the platform reports it."""
 
     taken: tuple[int, int]
     """Changes whenever the peer, or its system, has taken more; it has no other meaning."""
@@ -60,12 +60,12 @@ def _set(sock: socket.socket, option: int, value: int) -> None:
         pass  # a Unix socket has no such option, and macOS refuses it on a socket that was reset already
 
 
-def uptake_of(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
-    """Return the progress of the peer at the other end of a socket.
+def get_uptake(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
+    """Return the progress of a socket's peer.
 
     Args:
-        sock: a connected socket; None if there is none that could tell.
-        waiting: bytes that wait in the outbox.
+        sock: a connected socket, None without one.
+        waiting: bytes in the outbox.
         left: bytes that have left the outbox so far.
     """
     if sock is None or sys.platform != "linux" or sock.fileno() < 0:
@@ -123,7 +123,7 @@ def shut_down(sock: _AnySocket) -> None:
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it has ended already, or never began
+        pass  # it is not connected any more, or never was
 
 
 async def abandon(stream: trio.abc.AsyncResource) -> None:

@@ -10,7 +10,7 @@ import trio
 from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.selector import ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE
-from trio_ws.transport.socket_options import Uptake, shut_down, uptake_of
+from trio_ws.transport.socket_options import Uptake, get_uptake, shut_down
 
 if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["SocketPoller", "SocketTransport", "shared_buffer"]
 
 BUFFER_BYTES: Final = 256 * 1024
-"""What is read from one socket in one turn: a large message in few calls, and no turn that is long."""
+"""The most that is read from one socket in one turn: a large message in few calls, and no long turn."""
 CORK_BYTES: Final = 16 * 1024
-"""Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
+"""Held-back replies are sent at this size: a larger one saves nothing that can be measured."""
 
 _ABOUT_READING: Final = READABLE | PEER_CLOSED | ERROR_OR_HANGUP
 
@@ -52,10 +52,10 @@ class SocketPoller(Protocol):
     handshakes: int
 
     @property
-    def readiness(self) -> InterestSet:
+    def selector(self) -> InterestSet:
         """The events that sockets are watched for."""
 
-    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: SocketTransport, fd: int, interest: int) -> None:
         """Begin to watch a transport's socket."""
 
     def remove(self, fd: int) -> None:
@@ -68,7 +68,7 @@ class SocketPoller(Protocol):
 class InterestSet(Protocol):
     """The part of `Selector` that transports use."""
 
-    def change(self, fd: int, wanted: int, /) -> None:
+    def change(self, fd: int, interest: int, /) -> None:
         """Watch `fd` for other events."""
 
 
@@ -90,10 +90,10 @@ class SocketTransport(Transport):
         "_dead",
         "_fd",
         "_finishing",
+        "_interest",
         "_poller",
         "_reading_over",
         "_sock",
-        "_wanted",
         "_write_broken",
     )
 
@@ -103,8 +103,8 @@ class SocketTransport(Transport):
         self.outbox: Outbox = Outbox(high_water)
         self._poller: SocketPoller = poller
         self._sock: socket.socket | None = sock
-        self._fd = -1  # while nobody watches it
-        self._wanted = READABLE | PEER_CLOSED
+        self._fd = -1  # while it is not watched
+        self._interest = READABLE | PEER_CLOSED
         self._corked = False
         self._dead = False
         self._finishing = False
@@ -115,7 +115,7 @@ class SocketTransport(Transport):
         """Begin to read; the poller's task does the work."""
         if self._sock is not None:
             fd = self._sock.fileno()
-            self._poller.add(self, fd, self._wanted)
+            self._poller.add(self, fd, self._interest)
             self._fd = fd
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class SocketTransport(Transport):
             if data and not outbox.closed:  # as `outbox.put`, written out: replies to many messages come here
                 outbox.chunks.append(data)
                 outbox.size += len(data)
-            if self._wanted & WRITABLE:
+            if self._interest & WRITABLE:
                 return
             if hold and outbox.size < CORK_BYTES:
                 if not self._corked:
@@ -151,7 +151,7 @@ class SocketTransport(Transport):
     def _keep(self, data: Buffer, sent: int) -> None:
         """Put the unsent rest of `data` into the outbox."""
         self.outbox.put(memoryview(data)[sent:])
-        self._want(self._wanted | WRITABLE)
+        self._watch_for(self._interest | WRITABLE)
 
     def flush(self) -> None:
         """Send held-back data as far as the socket takes it."""
@@ -161,23 +161,23 @@ class SocketTransport(Transport):
             sent = self._send(data)
             outbox.advance(sent)
             if sent < len(data):
-                self._want(self._wanted | WRITABLE)
+                self._watch_for(self._interest | WRITABLE)
                 break
         else:
-            if self._wanted & WRITABLE:
-                self._want(self._wanted & ~WRITABLE)
+            if self._interest & WRITABLE:
+                self._watch_for(self._interest & ~WRITABLE)
             if self._finishing:
                 self._shut_down_writing()
         if self._sock is not None:
             self.receiver.outbox_moved()
 
     def uncork(self) -> None:
-        """Do the work that was put off to the end of a turn.
+        """Do the work put off to the end of a turn.
 
         Replies were held back, writing failed, or a dead socket was resumed.
         """
         self._corked = False
-        if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
+        if self._write_broken or (self.outbox.size and not self._interest & WRITABLE):
             self.flush()
         if self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
             self._read(self._sock, trio.current_time())
@@ -210,7 +210,7 @@ class SocketTransport(Transport):
         """
         self._write_broken = True
         self.outbox.close()
-        self._cork()  # to tell the receiver when it is not in the middle of a write
+        self._cork()  # the receiver, which may be writing, is called later
 
     def finish(self) -> None:
         """Half-close once the outbox is empty."""
@@ -230,19 +230,19 @@ class SocketTransport(Transport):
         outbox = self.outbox
         if self._write_broken:
             return Uptake((outbox.written, 0), 0, pending=False)
-        return uptake_of(self._sock, outbox.size, outbox.written)
+        return get_uptake(self._sock, outbox.size, outbox.written)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def ready(self, matter: int, now: float) -> None:
-        """Handle readiness events of the socket.
+    def ready(self, events: int, now: float) -> None:
+        """Handle selector events of the socket.
 
         Args:
-            matter: epoll bits.
+            events: epoll bits.
             now: the time by Trio's clock.
         """
         sock = self._sock
-        if matter == READABLE and sock is not None and not self._reading_over and self.receiver.wants_data():
+        if events == READABLE and sock is not None and not self._reading_over and self.receiver.wants_data():
             # Nearly always: as `_attend` and `_read`, written out.
             buffer = self._poller.buffer
             try:
@@ -252,18 +252,18 @@ class SocketTransport(Transport):
             if size:
                 self.receiver.data_received(buffer[:size], now)
                 return
-        self._attend(matter, now)
+        self._attend(events, now)
 
-    def _attend(self, matter: int, now: float) -> None:
-        if matter & WRITABLE:
+    def _attend(self, events: int, now: float) -> None:
+        if events & WRITABLE:
             self.flush()
         sock = self._sock
-        if sock is None or not matter & _ABOUT_READING:
+        if sock is None or not events & _ABOUT_READING:
             return
         if self._reading_over:
-            self._break_off()  # nothing else is asked for then
+            self._break_off()  # only errors are reported then
         elif not self.receiver.wants_data():
-            self._leave_unread(matter)
+            self._leave_unread(events)
         else:
             self._read(sock, now)
 
@@ -274,7 +274,7 @@ class SocketTransport(Transport):
         except BlockingIOError:
             if not self._dead:
                 return
-            size = 0  # nothing is left, and nothing will come
+            size = 0  # everything was read, and nothing will arrive
         except OSError:
             size = 0
         if size:
@@ -284,15 +284,15 @@ class SocketTransport(Transport):
 
     def _end_reading(self) -> None:
         self._reading_over = True
-        self._want(self._wanted & WRITABLE)
+        self._watch_for(self._interest & WRITABLE)
         self.receiver.network_ended()
 
-    def _leave_unread(self, matter: int) -> None:
+    def _leave_unread(self, events: int) -> None:
         """Pause reading, and report an end that lies behind unread data."""
-        self._want(self._wanted & ~(READABLE | matter & PEER_CLOSED))
-        if matter & (PEER_CLOSED | ERROR_OR_HANGUP):
-            self.receiver.peer_departed()
-        if matter & ERROR_OR_HANGUP:
+        self._watch_for(self._interest & ~(READABLE | events & PEER_CLOSED))
+        if events & (PEER_CLOSED | ERROR_OR_HANGUP):
+            self.receiver.peer_closed()
+        if events & ERROR_OR_HANGUP:
             self._break_off()
 
     def _break_off(self) -> None:
@@ -313,8 +313,8 @@ class SocketTransport(Transport):
             return
         if self._dead:
             self._cork()
-        elif not self._wanted & READABLE:
-            self._want(self._wanted | READABLE)
+        elif not self._interest & READABLE:
+            self._watch_for(self._interest | READABLE)
 
     def look(self) -> bool:
         """Read and write once without waiting, before a deadline takes effect.
@@ -322,7 +322,7 @@ class SocketTransport(Transport):
         The poller serves some of its sockets in each turn: after the loop was held up, this one's turn may be far.
         """
         try:
-            if self._wanted & WRITABLE:
+            if self._interest & WRITABLE:
                 self.flush()
             if self._sock is not None and not self._reading_over and self.receiver.wants_data():
                 self._read(self._sock, trio.current_time())
@@ -330,11 +330,11 @@ class SocketTransport(Transport):
             self.give_up()
         return True
 
-    def _want(self, wanted: int) -> None:
-        if wanted != self._wanted:
-            self._wanted = wanted
+    def _watch_for(self, interest: int) -> None:
+        if interest != self._interest:
+            self._interest = interest
             if self._fd >= 0:
-                self._poller.readiness.change(self._fd, wanted)
+                self._poller.selector.change(self._fd, interest)
 
     # --- ending --------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import trio
 
 from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
-from trio_ws.transport.socket_options import Uptake, shut_down, socket_below, uptake_of
+from trio_ws.transport.socket_options import Uptake, get_uptake, shut_down, socket_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["StreamTransport"]
 
 READ_BYTES: Final = 64 * 1024
-"""What is asked for in one `receive_some`: a buffer of this size is made for each call."""
-LOOK_INTERVAL: Final = 0.25
-"""Seconds between two looks whether a peer that is not being read has left."""
-GOODBYE_TIMEOUT: Final = 1.0
+"""The size of one `receive_some`: a buffer of this size is made for each call."""
+CHECK_INTERVAL: Final = 0.25
+"""Seconds between two checks for the end of a peer while reading is paused."""
+CLOSE_NOTIFY_TIMEOUT: Final = 1.0
 """Seconds that TLS's close_notify may take; a peer that does not read does not get it."""
 
 _RDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
-"""0 on platforms that cannot tell of a peer that has left behind unread data."""
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+"""0 on platforms that do not report a peer's end behind unread data."""
+_CONNECTION_LOST = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
 class StreamTransport(Transport):
@@ -62,7 +62,7 @@ class StreamTransport(Transport):
         self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
         self._stream = stream
-        # Goodbyes are said while what is around is cancelled already; `close` ends the tasks.
+        # Close frames are sent while the surroundings are cancelled already; `close` ends the tasks.
         self._scope = trio.CancelScope(shield=True)
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
@@ -75,7 +75,10 @@ class StreamTransport(Transport):
 
     @property
     def established(self) -> bool:
-        """Whether written data can reach the peer: false before TLS's handshake is done."""
+        """Whether written data can reach the peer.
+
+        False before TLS's handshake is done.
+        """
         return self._established
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -108,7 +111,7 @@ class StreamTransport(Transport):
         if isinstance(self._stream, trio.SSLStream):
             try:
                 await self._stream.do_handshake()
-            except _GONE as error:
+            except _CONNECTION_LOST as error:
                 if self.log is not None and isinstance(error.__cause__, ssl.SSLError):
                     reason = error.__cause__.reason
                     self.log.debug("%s: TLS failed: %s", reason, tls_error=reason)
@@ -143,13 +146,13 @@ class StreamTransport(Transport):
                         await self._send_eof()
                         return
                     await self._writer.park()
-                # Not more at once: what a slow peer takes shall be seen as progress.
+                # Not more at once, so that a slow peer's progress is visible.
                 data = outbox.peek()[:WRITE_BYTES]
                 await self._stream.send_all(data)
                 outbox.advance(len(data))
                 self.receiver.outbox_moved()
-        except _GONE:
-            # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+        except _CONNECTION_LOST:
+            # Data that the peer sent before may still be unread: reading goes on, and meets the end itself.
             self._write_broken = True
             outbox.close()
             self.receiver.outbox_moved()
@@ -160,7 +163,7 @@ class StreamTransport(Transport):
         outbox = self.outbox
         if self._write_broken or self._stopped.is_set():
             return Uptake((outbox.written, 0), 0, pending=False)
-        return uptake_of(socket_below(self._stream), outbox.size, outbox.written)
+        return get_uptake(socket_below(self._stream), outbox.size, outbox.written)
 
     async def _send_eof(self) -> None:
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
@@ -179,7 +182,7 @@ class StreamTransport(Transport):
                 if not data:
                     break
                 self.receiver.data_received(memoryview(data), trio.current_time())
-        except _GONE:
+        except _CONNECTION_LOST:
             pass
         self.receiver.network_ended()
 
@@ -189,12 +192,12 @@ class StreamTransport(Transport):
         That is seen if writing fails, or by the platform's poll.
         """
         sock = _socket_of(self._stream)
-        departed = False
+        peer_closed = False
         while not self.receiver.wants_data():
-            if not departed and (self._write_broken or (sock is not None and _has_departed(sock))):
-                departed = True
-                self.receiver.peer_departed()
-            with trio.move_on_after(math.inf if sock is None or departed else LOOK_INTERVAL):
+            if not peer_closed and (self._write_broken or (sock is not None and _is_peer_closed(sock))):
+                peer_closed = True
+                self.receiver.peer_closed()
+            with trio.move_on_after(math.inf if sock is None or peer_closed else CHECK_INTERVAL):
                 await self._reader.park()
 
     def resume(self) -> None:
@@ -221,16 +224,19 @@ class StreamTransport(Transport):
 
     async def _close_stream(self) -> None:
         """Close the stream, with TLS's close_notify if the peer still reads."""
-        with _end_seen(self._stream), trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
+        with (
+            _shut_down_at_exit(self._stream),
+            trio.move_on_after(0 if self._write_broken else CLOSE_NOTIFY_TIMEOUT, shield=True),
+        ):
             try:
                 await self._stream.aclose()
-            except _GONE:
+            except _CONNECTION_LOST:
                 pass
         self._stopped.set()
 
 
 @contextmanager
-def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
+def _shut_down_at_exit(stream: trio.abc.Stream) -> Iterator[None]:
     """Shut down the socket of a stream that the block closes.
 
     The peer sees the end also if forked processes hold the socket. TLS sends close_notify when it is closed, and closes
@@ -238,17 +244,17 @@ def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
     """
     sock = socket_below(stream)
     try:
-        ours = None if sock is None or sock.fileno() < 0 else sock.dup()
+        duplicate = None if sock is None or sock.fileno() < 0 else sock.dup()
     except OSError:
-        ours = None  # descriptors are used up
-    if ours is None:
+        duplicate = None  # out of descriptors
+    if duplicate is None:
         yield
         return
     try:
         yield
     finally:
-        shut_down(ours)
-        ours.close()
+        shut_down(duplicate)
+        duplicate.close()
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
@@ -256,7 +262,7 @@ def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     return socket_below(stream) if _RDHUP else None
 
 
-def _has_departed(sock: trio.socket.SocketType) -> bool:
+def _is_peer_closed(sock: trio.socket.SocketType) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), _RDHUP)
     return bool(poll.poll(0))

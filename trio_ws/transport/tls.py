@@ -154,7 +154,7 @@ class TLSTransport(SocketTransport):
                 taken = super()._send(self._cipher)
                 if taken < len(self._cipher):
                     self._cipher = self._cipher[taken:]
-                    self._want(self._wanted)
+                    self._watch_for(self._interest)
                     return False
                 self._cipher = _NOTHING
                 sealed, self._sealed = self._sealed, 0
@@ -163,12 +163,12 @@ class TLSTransport(SocketTransport):
                 return True
             self._cipher = memoryview(self._outgoing.read())
 
-    def _want(self, wanted: int) -> None:
+    def _watch_for(self, interest: int) -> None:
         if self._cipher:
-            wanted |= WRITABLE
+            interest |= WRITABLE
         elif not self._shaken:
-            wanted &= ~WRITABLE  # what stands in the outbox waits for the peer's part of the handshake
-        super()._want(wanted)
+            interest &= ~WRITABLE  # what stands in the outbox waits for the peer's part of the handshake
+        super()._watch_for(interest)
 
     def _shut_down_writing(self) -> None:
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
@@ -177,9 +177,9 @@ class TLSTransport(SocketTransport):
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def ready(self, matter: int, now: float) -> None:
-        """The poller found something the matter with the socket, at the time `now`."""
-        self._attend(matter, now)
+    def ready(self, events: int, now: float) -> None:
+        """The poller found something the events with the socket, at the time `now`."""
+        self._attend(events, now)
 
     def _read(self, sock: socket.socket, now: float) -> None:
         if self._left:
@@ -258,7 +258,7 @@ class TLSTransport(SocketTransport):
         elif self.receiver.wants_data():
             self._end_reading()
         else:
-            self.receiver.peer_departed()
+            self.receiver.peer_closed()
 
     def _decrypt(self) -> int:
         """Decrypt one turn's work of what was read into the shared buffer; return how many bytes it gave."""
