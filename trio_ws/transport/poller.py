@@ -16,7 +16,7 @@ from trio_ws.transport.selector import Selector
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
-    from trio_ws.transport.sockets import SocketTransport
+    from trio_ws.transport.sockets import PollerClient
 
 __all__ = ["Poller"]
 
@@ -39,8 +39,8 @@ class Poller:
         self.buffer: memoryview = shared_buffer()
         self.handshakes: int = 0
         """Steps of TLS handshakes in this turn."""
-        self._transports: dict[int, SocketTransport] = {}
-        self._corked: list[SocketTransport] = []
+        self._transports: dict[int, PollerClient] = {}
+        self._corked: list[PollerClient] = []
         self._flusher = AutoResetEvent()
 
     @staticmethod
@@ -48,7 +48,7 @@ class Poller:
         """Return whether this platform has a poller."""
         return make_selector is not None
 
-    def add(self, transport: SocketTransport, fd: int, interest: int) -> None:
+    def add(self, transport: PollerClient, fd: int, interest: int) -> None:
         """Begin to watch a transport's socket."""
         self.selector.add(fd, interest)
         self._transports[fd] = transport
@@ -58,7 +58,7 @@ class Poller:
         del self._transports[fd]
         self.selector.remove(fd)
 
-    def cork(self, transport: SocketTransport) -> None:
+    def cork(self, transport: PollerClient) -> None:
         """Flush `transport` at the end of this scheduler turn."""
         self._corked.append(transport)
         self._flusher.wake()
@@ -107,6 +107,7 @@ class Poller:
             else:
                 await trio.lowlevel.checkpoint()  # a transport with more work than its share of a turn corked again
             corked, self._corked = self._corked, []
+            self.handshakes = 0  # no socket may have become ready since the last turn
             for transport in corked:
                 try:
                     transport.uncork()

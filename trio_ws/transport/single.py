@@ -17,7 +17,7 @@ from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
     from trio_ws.transport.selector import Selector
-    from trio_ws.transport.sockets import SocketTransport
+    from trio_ws.transport.sockets import PollerClient
 
 __all__ = ["SingleSocketPoller"]
 
@@ -41,7 +41,7 @@ class SingleSocketPoller:
         self.buffer: memoryview = shared_buffer()
         self.handshakes: int = 0
         """Steps of TLS handshakes in this turn: a client's handshake is over before."""
-        self._transport: SocketTransport  # from `add`, or the first `cork`
+        self._transport: PollerClient  # from `add`, or the first `cork`
         self._fd = -1  # while nothing is to be watched
         self._interest = 0
         self._waits_for = -1  # the descriptor that our task waits for, or the receiving task in its place
@@ -58,7 +58,7 @@ class SingleSocketPoller:
         """The poller itself, which keeps its only socket's events."""
         return self
 
-    def add(self, transport: SocketTransport, fd: int, interest: int) -> None:
+    def add(self, transport: PollerClient, fd: int, interest: int) -> None:
         """Begin to watch the transport's socket; there is only one."""
         self._transport = transport
         self._fd = fd
@@ -82,7 +82,7 @@ class SingleSocketPoller:
             self.interrupt()
         trio.lowlevel.notify_closing(fd)
 
-    def cork(self, transport: SocketTransport) -> None:
+    def cork(self, transport: PollerClient) -> None:
         """Flush the transport at the end of this scheduler turn."""
         self._transport = transport
         self._corked = True

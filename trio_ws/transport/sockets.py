@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
-__all__ = ["SocketPoller", "SocketTransport", "shared_buffer"]
+__all__ = ["PollerClient", "SocketPoller", "SocketTransport", "shared_buffer"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """The most that is read from one socket in one turn: a large message in few calls, and no long turn."""
@@ -42,6 +42,19 @@ def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryvie
         return buffer
 
 
+class PollerClient(Protocol):
+    """The part of a transport that its poller calls."""
+
+    def ready(self, events: int, now: float) -> None:
+        """Handle readiness events of the socket."""
+
+    def uncork(self) -> None:
+        """Do the work put off to the end of a turn."""
+
+    def give_up(self) -> None:
+        """Handle an exception of one of these calls."""
+
+
 class SocketPoller(Protocol):
     """A watcher of transports' sockets that calls `ready` and `uncork`.
 
@@ -55,13 +68,13 @@ class SocketPoller(Protocol):
     def selector(self) -> InterestSet:
         """The events that sockets are watched for."""
 
-    def add(self, transport: SocketTransport, fd: int, interest: int) -> None:
+    def add(self, transport: PollerClient, fd: int, interest: int) -> None:
         """Begin to watch a transport's socket."""
 
     def remove(self, fd: int) -> None:
         """Stop watching a socket that is about to be closed."""
 
-    def cork(self, transport: SocketTransport) -> None:
+    def cork(self, transport: PollerClient) -> None:
         """Call `uncork` of `transport` at the end of this scheduler turn."""
 
 
@@ -91,6 +104,7 @@ class SocketTransport(Transport):
         "_fd",
         "_finishing",
         "_interest",
+        "_owner",
         "_poller",
         "_reading_over",
         "_sock",
@@ -105,6 +119,7 @@ class SocketTransport(Transport):
         self._sock: socket.socket | None = sock
         self._fd = -1  # while it is not watched
         self._interest = READABLE | PEER_CLOSED
+        self._owner: PollerClient | None = None
         self._corked = False
         self._dead = False
         self._finishing = False
@@ -115,8 +130,15 @@ class SocketTransport(Transport):
         """Begin to read; the poller's task does the work."""
         if self._sock is not None:
             fd = self._sock.fileno()
-            self._poller.add(self, fd, self._interest)
+            self._poller.add(self._owner or self, fd, self._interest)
             self._fd = fd
+
+    def attach(self, owner: PollerClient) -> None:
+        """Let the poller call `owner`, a transport over this one, which passes its calls on.
+
+        Call it before `start`.
+        """
+        self._owner = owner
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -131,7 +153,7 @@ class SocketTransport(Transport):
                 return
             if hold and outbox.size < CORK_BYTES:
                 if not self._corked:
-                    self._cork()
+                    self.cork()
             else:
                 self.flush()
             return
@@ -181,12 +203,13 @@ class SocketTransport(Transport):
             self.flush()
         if self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
             self._read(self._sock, trio.current_time())
-            self._cork()  # to read on in the next turn
+            self.cork()  # to read on in the next turn
 
-    def _cork(self) -> None:
+    def cork(self) -> None:
+        """Have `uncork` called at the end of this scheduler turn."""
         if not self._corked:
             self._corked = True
-            self._poller.cork(self)
+            self._poller.cork(self._owner or self)
 
     def _send(self, data: Buffer) -> int:
         """Return how many bytes of `data` the socket took.
@@ -210,7 +233,7 @@ class SocketTransport(Transport):
         """
         self._write_broken = True
         self.outbox.close()
-        self._cork()  # the receiver, which may be writing, is called later
+        self.cork()  # the receiver, which may be writing, is called later
 
     def finish(self) -> None:
         """Half-close once the outbox is empty."""
@@ -283,9 +306,13 @@ class SocketTransport(Transport):
             self._end_reading()
 
     def _end_reading(self) -> None:
+        self.stop_reading()
+        self.receiver.network_ended()
+
+    def stop_reading(self) -> None:
+        """Read no more, for good."""
         self._reading_over = True
         self._watch_for(self._interest & WRITABLE)
-        self.receiver.network_ended()
 
     def _leave_unread(self, events: int) -> None:
         """Pause reading, and report an end that lies behind unread data."""
@@ -312,7 +339,7 @@ class SocketTransport(Transport):
         if self._sock is None or self._reading_over:
             return
         if self._dead:
-            self._cork()
+            self.cork()
         elif not self._interest & READABLE:
             self._watch_for(self._interest | READABLE)
 
@@ -327,7 +354,7 @@ class SocketTransport(Transport):
             if self._sock is not None and not self._reading_over and self.receiver.wants_data():
                 self._read(self._sock, trio.current_time())
         except Exception:
-            self.give_up()
+            (self._owner or self).give_up()
         return True
 
     def _watch_for(self, interest: int) -> None:
@@ -348,6 +375,7 @@ class SocketTransport(Transport):
         sock.close()
         self.outbox.close()
         self.receiver = NULL_RECEIVER
+        self._owner = None
 
     async def aclose(self) -> None:
         """Close the socket; there is nothing to wait for."""
