@@ -191,7 +191,7 @@ class Backoff:
             ValueError: the verdict is `False`, not to connect again.
         """
         if verdict is False:
-            raise ValueError("should_reconnect said no: there is no next attempt to wait for")
+            raise ValueError("should_reconnect returned False: there is no next attempt to wait for")
         jitter = self._source() * self._range
         self._range = min(self._range * self._settings.factor, self._settings.maximum)
         return jitter if verdict is True else verdict + jitter

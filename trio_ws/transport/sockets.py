@@ -134,7 +134,9 @@ class SocketTransport(Transport):
             self._fd = fd
 
     def attach(self, owner: PollerClient) -> None:
-        """Let the poller call `owner`, a transport over this one, which passes its calls on.
+        """Let the poller call `owner` in place of this transport.
+
+        It is a transport over this one, which passes the calls on.
 
         Call it before `start`.
         """

@@ -1,4 +1,4 @@
-"""TLS over a socket on a poller, without a task, as for a plain socket.
+"""TLS over a socket on a poller, without a task.
 
 Ciphertext is read into the poller's shared buffer and decrypted into a second shared one; plaintext is encrypted when
 the socket can take it. A server does the handshake here, a client has done it on a `TLSStream`.
@@ -36,7 +36,9 @@ _plaintext: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws TLS
 
 
 class TLSTransport(Transport):
-    """A transport that has a TLS session and a `SocketTransport`, whose receiver it is.
+    """A transport with a TLS session over a `SocketTransport`.
+
+    It is that one's receiver, and the poller calls it in place of that one.
 
     The outbox counts plaintext until its records have left. At most `WRITE_BYTES` of it are encrypted already and wait
     in the socket's outbox. A handshake that fails, or a record that cannot be decrypted, is a lost connection; the peer
@@ -168,7 +170,7 @@ class TLSTransport(Transport):
         self.outbox.close()
 
     def outbox_moved(self) -> None:
-        """Encrypt more when the socket has taken all ciphertext, or give up writing."""
+        """Encrypt more if all ciphertext was taken, or give up writing."""
         below = self._socket.outbox
         if below.closed:
             self._drop_output()
@@ -283,7 +285,10 @@ class TLSTransport(Transport):
         self.network_ended()
 
     def _fail(self, error: ssl.SSLError) -> None:
-        """Log an error of TLS, send its alert if the socket takes it, and give up writing."""
+        """Log an error of TLS, send its alert, and give up writing.
+
+        The alert is sent only if the socket takes it at once.
+        """
         if self.log is not None:
             self.log.debug("%s: TLS failed: %s", error.reason, tls_error=error.reason)
         self._send_output()

@@ -1,4 +1,4 @@
-"""TLS in memory, without I/O, and a stream over it for the handshakes of clients.
+"""TLS in memory, without I/O, and a stream for clients' handshakes.
 
 A `TLSTransport` takes over the socket and the session of a client's stream; `trio.SSLStream` would not give them away.
 """
@@ -114,9 +114,12 @@ class TLSSession:
         self._incoming.write_eof()
 
     def decrypt(self, buffer: memoryview) -> int:
-        """Decrypt one turn's work of the input into `buffer`; return the size of the plaintext.
+        """Decrypt one turn's work of the input into `buffer`.
 
         Afterwards `has_input`, `eof` and `error` are up to date.
+
+        Returns:
+            The size of the plaintext.
         """
         incoming, most = self._incoming, len(buffer) - RECORD_BYTES
         read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # typeshed: without buffer
@@ -142,7 +145,7 @@ class TLSSession:
         return size
 
     def read(self) -> bytes | None:
-        """Return the plaintext of one record, b"" at the end, None if more input is needed.
+        """Return one record's plaintext, b"" at the end, None without input.
 
         Raises:
             ssl.SSLError: the input is not TLS.
@@ -158,7 +161,7 @@ class TLSSession:
         return data
 
     def _fill(self) -> bool:
-        """Put the next part of the pending ciphertext into the BIO; return whether there was one."""
+        """Put more pending ciphertext into the BIO, if there is some."""
         pending = self._pending_ciphertext
         if not pending:
             return False
@@ -210,7 +213,7 @@ class TLSSession:
 
 
 class TLSStream(trio.abc.Stream):
-    """TLS over a client's socket, for one task that sends and receives by turns.
+    """TLS over a client's socket, for one task.
 
     The end of TCP without TLS's close_notify is an end like any other, and `aclose` sends none: it is for failures.
 
