@@ -27,6 +27,7 @@ __all__ = [
     "hint_unknown_options",
     "hold",
     "integer",
+    "keyword_options",
     "list_of",
     "number",
     "of_kind",
@@ -264,9 +265,15 @@ def _fields(kind: type[Any]) -> list[str]:
     return [field.name for field in attrs.fields(kind)]
 
 
+def keyword_options(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of a function's keyword-only parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+
+
 def hint_unknown_options(function: _C) -> _C:
     """Decorate a function to add hints to errors for unknown options."""
-    known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    known = keyword_options(function)
     names = frozenset(inspect.signature(function).parameters)
 
     @functools.wraps(function)

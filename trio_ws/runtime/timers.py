@@ -154,8 +154,15 @@ class TimeoutTarget(Protocol):
     def log(self) -> ConnectionLog:
         """The log of the connection that it concerns."""
 
-    def on_timeout(self) -> None:
-        """Handle the timeout, without waiting or raising."""
+    def on_timeout(self, since: float) -> bool:
+        """Handle the timeout, without waiting or raising.
+
+        Args:
+            since: the deadline on Trio's clock, earlier than now if the loop was held up.
+
+        Returns:
+            False to be called again in the next turn.
+        """
 
 
 class TimeoutQueue:
@@ -189,12 +196,17 @@ class TimeoutQueue:
 
     def _look(self) -> None:
         now = trio.current_time()
+        postponed: dict[TimeoutTarget, float] = {}
         for waiting in list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting)):
-            del self._waiting[waiting]
+            since = self._waiting.pop(waiting)
             try:
-                waiting.on_timeout()
+                if not waiting.on_timeout(since):
+                    postponed[waiting] = since
             except Exception:
                 waiting.log.exception("unexpected error in a timer of connection %s")
+        if postponed:
+            self._waiting = {**postponed, **self._waiting}
+        self._timer.cancel()  # one that was added anew has armed it
         if self._waiting:
             first = next(iter(self._waiting.values()))
             self._timer = self._timers.call_later(first - now, self._look)

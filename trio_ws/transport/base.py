@@ -7,6 +7,7 @@ Only `aclose`, which waits for the transport's own tasks, is asynchronous.
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
@@ -104,6 +105,14 @@ class Transport(ABC):
         """
         return True
 
+    @property
+    def step_time(self) -> float:
+        """The time of the last step of TLS's handshake, on Trio's clock.
+
+        A step is an answer to the peer, or its end.
+        """
+        return -math.inf
+
     @abstractmethod
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read and write.
@@ -143,7 +152,7 @@ class Transport(ABC):
         A transport whose own task reads has done so by the time a deadline fires.
 
         Returns:
-            False if this turn's share of the work is used up.
+            False to be called again in the next turn.
         """
         return True
 

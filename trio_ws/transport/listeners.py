@@ -27,9 +27,7 @@ __all__ = [
     "close_listener",
     "close_stream",
     "describe",
-    "get_peer",
-    "get_port",
-    "get_stream_peer",
+    "get_stream_descriptor",
     "inherit",
     "owned_path",
 ]
@@ -315,9 +313,20 @@ def _address(name: Any) -> Address:
 
 def get_stream_peer(stream: trio.abc.Stream) -> Address:
     """Return the peer's address of a stream, None without a socket."""
+    sock = _socket_of_stream(stream)
+    return None if sock is None else get_peer(sock)
+
+
+def get_stream_descriptor(stream: trio.abc.Stream) -> int:
+    """Return the descriptor of a stream's socket, -1 without one."""
+    sock = _socket_of_stream(stream)
+    return -1 if sock is None else sock.fileno()
+
+
+def _socket_of_stream(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
-    return get_peer(stream.socket) if isinstance(stream, trio.SocketStream) else None
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
 
 
 def _is_unix(sock: socket.socket) -> bool:

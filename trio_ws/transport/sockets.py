@@ -336,6 +336,13 @@ class SocketTransport(Transport):
         self._unwatch()
         self.receiver.outbox_moved()
 
+    def has_unread(self) -> bool:
+        """Return whether the socket has data that was not read; it asks the kernel."""
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def resume(self) -> None:
         """Continue reading."""
         if self._sock is None or self._reading_over:

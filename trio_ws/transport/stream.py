@@ -18,7 +18,7 @@ from trio_ws.transport.outbox import WRITE_BYTES, Outbox
 from trio_ws.transport.socket_options import Uptake, get_uptake, shut_down, socket_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
@@ -29,6 +29,8 @@ READ_BYTES: Final = 64 * 1024
 """The size of one `receive_some`: a buffer of this size is made for each call."""
 CHECK_INTERVAL: Final = 0.25
 """Seconds between two checks for the end of a peer while reading is paused."""
+STEP_TURNS: Final = 8
+"""Turns of the loop that a step of TLS's handshake takes at most between reading and writing."""
 CLOSE_NOTIFY_TIMEOUT: Final = 1.0
 """Seconds that TLS's close_notify may take; a peer that does not read does not get it."""
 
@@ -52,8 +54,10 @@ class StreamTransport(Transport):
         "_reader",
         "_scope",
         "_started",
+        "_step_time",
         "_stopped",
         "_stream",
+        "_turns",
         "_write_broken",
         "_writer",
     )
@@ -67,6 +71,8 @@ class StreamTransport(Transport):
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
         self._established = not isinstance(stream, trio.SSLStream)
+        self._step_time = -math.inf
+        self._turns = 0 if self._established else STEP_TURNS
         self._started = False
         self._stopped = trio.Event()
         self._finishing = False
@@ -80,6 +86,14 @@ class StreamTransport(Transport):
         False before TLS's handshake is done.
         """
         return self._established
+
+    @property
+    def step_time(self) -> float:
+        """The time of the last step of TLS's handshake.
+
+        A step is an answer to the peer, or its end.
+        """
+        return self._step_time
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer."""
@@ -109,6 +123,8 @@ class StreamTransport(Transport):
         If reader and writer both began it, one of them would wait for ever when it fails for the other.
         """
         if isinstance(self._stream, trio.SSLStream):
+            below = self._stream.transport_stream
+            self._stream.transport_stream = _WriteObserver(below, self._step)
             try:
                 await self._stream.do_handshake()
             except _CONNECTION_LOST as error:
@@ -119,8 +135,25 @@ class StreamTransport(Transport):
                 self.outbox.close()
                 self.receiver.network_ended()
                 return False
+            finally:
+                self._stream.transport_stream = below
         self._established = True
+        self._step()
         return True
+
+    def _step(self) -> None:
+        self._step_time = trio.current_time()
+        self._turns = STEP_TURNS
+
+    def look(self) -> bool:
+        """Return False while the reader may be about to complete a step.
+
+        That is a step of TLS's handshake.
+        """
+        if self._established or not self._turns:
+            return True
+        self._turns -= 1
+        return False
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -233,6 +266,32 @@ class StreamTransport(Transport):
             except _CONNECTION_LOST:
                 pass
         self._stopped.set()
+
+
+class _WriteObserver(trio.abc.Stream):
+    """The stream below TLS during its handshake, which reports writes.
+
+    Args:
+        stream: to write to and read from.
+        note: called before each write.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, note: Callable[[], None]) -> None:
+        self._stream = stream
+        self._note = note
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._note()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ the socket can take it. A server does the handshake here, a client has done it o
 
 from __future__ import annotations
 
+import math
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +63,7 @@ class TLSTransport(Transport):
         "_reading_over",
         "_session",
         "_socket",
+        "_step_time",
         "_write_broken",
     )
 
@@ -78,6 +80,7 @@ class TLSTransport(Transport):
         self._closed = False
         self._finishing = False
         self._reading_over = False
+        self._step_time = -math.inf
         self._write_broken = False
 
     @property
@@ -87,6 +90,14 @@ class TLSTransport(Transport):
         False before the handshake is done.
         """
         return self._session.handshake_done
+
+    @property
+    def step_time(self) -> float:
+        """The time of the last step of the handshake.
+
+        A step is an answer to the peer, or its end.
+        """
+        return self._step_time
 
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read, first the input of a client's session."""
@@ -245,6 +256,8 @@ class TLSTransport(Transport):
             self._fail(error)
             self._end_reading()
             return False
+        if done or self._session.pending_output:
+            self._step_time = trio.current_time()
         self._send_output()
         if done and (self.outbox.size or self._finishing):
             self.flush()
@@ -318,10 +331,10 @@ class TLSTransport(Transport):
         """Read and write once without waiting, before a deadline takes effect.
 
         Returns:
-            False if this turn has had its handshakes.
+            False to be called again in the next turn: this one has had its handshakes, and there is input.
         """
         if not self._session.handshake_done and self._poller.handshakes >= HANDSHAKES:
-            return False
+            return not self._socket.has_unread()
         self._socket.look()
         try:
             self._deliver_rest()
