@@ -27,7 +27,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Return text with escapes in place of what an encoding does not have.
+    """Return text with escapes in place of characters outside an encoding.
 
     Args:
         text: of a peer.

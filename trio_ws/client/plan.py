@@ -25,7 +25,7 @@ from trio_ws.options import check_number, list_of, parse_subprotocols
 from trio_ws.protocol.client_handshake import ClientHandshake
 from trio_ws.version import __version__
 
-__all__ = ["USER_AGENT", "Connector", "Plan", "Target", "handshake_for", "make_plan"]
+__all__ = ["USER_AGENT", "ConnectOptions", "Plan", "Target", "handshake_for", "make_plan"]
 
 USER_AGENT = f"trio-ws/{__version__}"
 """The User-Agent header of a client for which none is given."""
@@ -59,7 +59,7 @@ class Target:
 
 
 @attrs.frozen
-class Connector:
+class ConnectOptions:
     """The options of attempts that redirects do not change."""
 
     extensions: str | None
@@ -78,7 +78,7 @@ class Plan:
     """All arguments of a connection; `make_plan` makes one."""
 
     target: Target
-    way: Connector
+    options: ConnectOptions
     open_timeout: float
 
     def check(self) -> None:
@@ -87,17 +87,17 @@ class Plan:
         Raises:
             ValueError: a header or subprotocol cannot be sent.
         """
-        handshake_for(self.target, self.way)
+        handshake_for(self.target, self.options)
 
 
-def handshake_for(target: Target, way: Connector) -> ClientHandshake:
+def handshake_for(target: Target, options: ConnectOptions) -> ClientHandshake:
     """Return the opening handshake of one attempt."""
     return ClientHandshake(
         target.url,
-        headers=_with_user_agent(target.headers, way.user_agent),
+        headers=_with_user_agent(target.headers, options.user_agent),
         subprotocols=target.subprotocols,
-        extensions=way.extensions,
-        limits=way.limits,
+        extensions=options.extensions,
+        limits=options.limits,
     )
 
 
@@ -168,7 +168,7 @@ def make_plan(
         _client_context(ssl_context),
         None if server_hostname is None else _certificate_name(server_hostname),
     )
-    way = Connector(
+    options = ConnectOptions(
         extensions,
         user_agent,
         _proxy(proxy),
@@ -179,8 +179,8 @@ def make_plan(
         uds,
         detachable,
     )
-    _check(target, way, open_timeout)
-    return Plan(target, way, open_timeout)
+    _check(target, options, open_timeout)
+    return Plan(target, options, open_timeout)
 
 
 def _client_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
@@ -219,15 +219,15 @@ def _trusted(origins: Iterable[str]) -> frozenset[Origin]:
     return trusted
 
 
-def _check(target: Target, way: Connector, open_timeout: float) -> None:
+def _check(target: Target, options: ConnectOptions, open_timeout: float) -> None:
     if not open_timeout >= 0:
         raise ValueError(f"open_timeout must be a number of seconds, 0 or more, not {open_timeout!r}")
-    check_number("max_redirects", way.max_redirects, 0)
+    check_number("max_redirects", options.max_redirects, 0)
     if not target.url.secure and not (target.ssl_context is None and target.server_hostname is None):
         raise ValueError("ssl_context and server_hostname are for wss, the URL is a ws one")
-    if way.stream is not None and not isinstance(way.stream, trio.abc.Stream):
-        raise TypeError(f"stream takes a stream of Trio's, such as trio.SocketStream(...), not {way.stream!r}")
-    if sum((way.stream is not None, way.uds is not None, way.proxy is not None)) > 1:
+    if options.stream is not None and not isinstance(options.stream, trio.abc.Stream):
+        raise TypeError(f"stream takes a stream of Trio's, such as trio.SocketStream(...), not {options.stream!r}")
+    if sum((options.stream is not None, options.uds is not None, options.proxy is not None)) > 1:
         raise ValueError("stream, uds and proxy are three ways to connect: give one of them")
 
 

@@ -337,7 +337,7 @@ class SocketTransport(Transport):
         self.receiver.outbox_moved()
 
     def has_unread(self) -> bool:
-        """Return whether the socket has data that was not read; it asks the kernel."""
+        """Return whether the socket has unread data; it asks the kernel."""
         try:
             return self._sock is not None and bool(self._sock.recv(1, socket.MSG_PEEK))
         except OSError:
