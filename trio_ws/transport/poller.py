@@ -107,7 +107,6 @@ class Poller:
             else:
                 await trio.lowlevel.checkpoint()  # a transport with more work than its share of a turn corked again
             corked, self._corked = self._corked, []
-            self.handshakes = 0  # no socket may have become ready since the last turn
             for transport in corked:
                 try:
                     transport.uncork()
