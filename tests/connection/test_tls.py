@@ -521,6 +521,57 @@ async def test_a_peer_that_does_not_read_costs_no_more_than_its_outbox_and_no_tu
     assert ends.transport._socket.outbox.size <= WRITE_BYTES + 1024
 
 
+async def fill(ends: Ends) -> int:
+    """Write until ciphertext waits, and no plaintext besides; return how much was written."""
+    size = 0
+    while not ends.transport.outbox.size:
+        ends.transport.write(bytes(WRITE_BYTES))
+        size += WRITE_BYTES
+    assert ends.transport.outbox.size == WRITE_BYTES
+    return size
+
+
+async def test_half_close_comes_after_a_record_of_tls_that_waits(ends):
+    """TLS's own records wait for the ciphertext before them: here stands one with data, which shows."""
+    size = await fill(ends)
+    ends.transport._session._tls.write(b"own")
+    ends.transport.finish()
+    assert await ends.peer.receive(size + 3) == bytes(size) + b"own"
+    assert await ends.peer.some() == b""
+    assert not ends.transport.outbox.closed
+
+
+async def test_events_after_close_with_waiting_ciphertext_do_nothing(ends):
+    await fill(ends)
+    ends.transport.close()
+    moved = ends.receiver.moved
+    ends.transport.ready(selector.WRITABLE | selector.READABLE, trio.current_time())
+    ends.transport.uncork()
+    ends.transport.flush()
+    ends.transport.resume()
+    assert ends.transport.look()
+    assert (ends.receiver.moved, ends.receiver.ended) == (moved, 0)
+    assert ends.transport.outbox.size == 0
+
+
+async def test_error_of_receiver_closes_both_transports_and_no_others(make, caplog):
+    """The poller's client is the TLS transport: an error above it is logged with its connection."""
+    ends, other = await make(), await make()
+    ends.transport.log = ConnectionLog(7, ("192.0.2.1", 5))
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    ends.receiver.on_data = fail
+    await ends.peer.send(b"x")
+    await ends.receiver.until(lambda: ends.receiver.ended)
+    assert (ends.transport.outbox.closed, ends.sock.fileno()) == (True, -1)
+    (record,) = caplog.records
+    assert record.getMessage() == "unexpected error in connection #7 from 192.0.2.1:5, closing it"
+    await other.peer.send(b"y")
+    await other.receiver.until(lambda: other.receiver.data == b"y")
+
+
 async def test_a_peer_that_reads_slowly_is_seen_to_progress(ends):
     ends.transport.write(bytes(1_000_000))
     last, taken = ends.transport.uptake().taken, 0

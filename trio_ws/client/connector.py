@@ -34,7 +34,7 @@ class Dialled:
 
     stream: trio.abc.Stream
     """A `trio.SocketStream` for TCP and Unix sockets, through a proxy too; a `trio.SSLStream` for wss, or a
-    `SecuredStream` if TLS was to be `detachable`, and is spoken over a socket."""
+    `TLSStream` if TLS was to be `detachable`, and is spoken over a socket."""
     accepted: Accepted
     """The server's answer."""
     leftover: bytes
