@@ -10,7 +10,7 @@ import math
 
 import attrs
 
-from trio_ws.options import flag, hold, integer, number
+from trio_ws.options import flag, integer, number, register_group
 
 __all__ = ["Compression", "Limits", "Timeouts"]
 
@@ -146,6 +146,6 @@ class Compression:
     """The window that we ask the peer for, if it supports the parameter."""
 
 
-hold("limits", Limits)
-hold("timeouts", Timeouts)
-hold("compression", Compression)
+register_group("limits", Limits)
+register_group("timeouts", Timeouts)
+register_group("compression", Compression)

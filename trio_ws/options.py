@@ -25,7 +25,6 @@ __all__ = [
     "check_text",
     "flag",
     "hint_unknown_options",
-    "hold",
     "integer",
     "keyword_options",
     "list_of",
@@ -33,6 +32,7 @@ __all__ = [
     "of_kind",
     "optional_bool",
     "parse_subprotocols",
+    "register_group",
     "unknown_hint",
 ]
 
@@ -40,8 +40,8 @@ _C = TypeVar("_C", bound=Callable[..., Any])
 
 Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
-_HOLDERS: Final[dict[str, type[Any]]] = {}
-"""The options that hold others, by name; `hold` fills it."""
+_GROUPS: Final[dict[str, type[Any]]] = {}
+"""The options that hold others, by name; `register_group` fills it."""
 
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def of_kind(kind: type[Any], *, optional: bool = False) -> Validator:
 
 def _shown(value: object) -> str:
     """Describe a value of the wrong kind, and its proper option."""
-    for name, kind in _HOLDERS.items():
+    for name, kind in _GROUPS.items():
         if isinstance(value, kind):
             return f"{kind.__name__}(...): give that as {name}="
     return repr(value)
@@ -216,7 +216,7 @@ def _shown(value: object) -> str:
 # --- names -------------------------------------------------------------------------------------------------------
 
 
-def hold(name: str, kind: type[Any]) -> None:
+def register_group(name: str, kind: type[Any]) -> None:
     """Register a class with fields as an option that groups others.
 
     Errors for unknown names refer to it.
@@ -225,7 +225,7 @@ def hold(name: str, kind: type[Any]) -> None:
         name: of the option.
         kind: an attrs class, whose own error for an unknown field has the hint, too.
     """
-    _HOLDERS[name] = kind
+    _GROUPS[name] = kind
     init, known = kind.__init__, _fields(kind)
 
     def explaining(self: object, *args: object, **values: object) -> None:
@@ -252,7 +252,7 @@ def unknown_hint(name: str, known: Collection[str]) -> str:
 
     It is the option's proper place, or a similar name.
     """
-    for holder, kind in _HOLDERS.items():
+    for holder, kind in _GROUPS.items():
         if name in _fields(kind) and holder in known:
             return f": write {holder}={kind.__name__}({name}=...)"
         if name in _fields(kind):

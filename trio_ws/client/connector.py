@@ -38,11 +38,11 @@ class Dialled:
     accepted: Accepted
     """The server's answer."""
     leftover: bytes
-    """What came behind the answer: the first bytes of the first frames."""
+    """The bytes after the answer, with which the first frames begin."""
     url: URL
-    """Where the connection leads, after redirects."""
+    """The URL of the connection, after redirects."""
     request: bytes
-    """The request that was accepted, as it was sent."""
+    """The accepted request, as it was sent."""
 
 
 async def dial(url: str, **options: Any) -> Dialled:
