@@ -22,7 +22,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
+from trio_ws.options import caught_codes, check_text, flag, of_kind, parse_subprotocols
 from trio_ws.runtime.threads import is_plain, underlying
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
 
@@ -56,7 +56,7 @@ class RouteOptions:
     caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
     guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=parse_subprotocols)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None

@@ -33,18 +33,21 @@ around_calls: Final[ContextVar[Around | None]] = ContextVar("around_calls", defa
 
 
 def in_loop(function: T) -> T:
-    """Have a cheap plain function, or class, called in the event loop instead of a thread.
+    """Call a cheap plain function or class in the event loop.
 
-    It saves some 100 microseconds for each call. The function must not block: everything else waits for it. A class
-    may say `in_loop = True` in its body instead, for its constructor and, of a guard, for `can_activate`. Views and
-    callbacks of listeners that are plain always have a thread.
+    Without it a thread is used, which costs some 100 microseconds for each call. The function must not block:
+    everything else waits for it. A class may say `in_loop = True` in its body instead, for its constructor and, of a
+    guard, for `can_activate`. Plain views and callbacks of listeners always have a thread.
     """
     function.in_loop = True  # type: ignore[attr-defined]
     return function
 
 
 def layers(function: Any) -> Iterator[Any]:
-    """Go from a callable through partials, methods, decorators and callable objects to what was written with `def`."""
+    """Yield a callable, and what it wraps, down to the `def`.
+
+    Layers are partials, methods, decorators and callable objects.
+    """
     yield function
     while not inspect.isclass(function):
         if isinstance(function, functools.partial):
@@ -61,20 +64,23 @@ def layers(function: Any) -> Iterator[Any]:
 
 
 def underlying(function: Any) -> Any:
-    """Return what was written with `def`, below everything that `layers` goes through; or the class."""
+    """Return the function or class below all `layers`."""
     *_, written = layers(function)
     return written
 
 
 def is_plain(function: Any) -> bool:
-    """Return whether nothing about a function is asynchronous, the decorators above it included."""
+    """Return whether a function and its decorators are all synchronous."""
     return not any(
         inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer) for layer in layers(function)
     )
 
 
 def runs_in_thread(function: Any) -> bool:
-    """Return whether a function is called in a thread: it is plain, may block, and does not say `in_loop`."""
+    """Return whether a function is called in a thread.
+
+    It is if it is plain, may block, and is not marked with `in_loop`.
+    """
     cheap = any(
         getattr(layer, "in_loop", False) is True or getattr(getattr(layer, "__self__", None), "in_loop", False) is True
         for layer in layers(function)
@@ -83,12 +89,14 @@ def runs_in_thread(function: Any) -> bool:
 
 
 def _does_nothing(function: Any) -> bool:
-    """Return whether it is a class that is made without running code of a user's."""
+    """Return whether it is a class without a constructor of its own."""
     return inspect.isclass(function) and function.__init__ is object.__init__ and function.__new__ is object.__new__
 
 
 async def call(function: Callable[..., Any], *args: Any, limiter: trio.CapacityLimiter | None = None) -> Any:
-    """Call a function, in a thread if it `runs_in_thread`, and await what it returns if that can be awaited.
+    """Call a function, in a thread if it `runs_in_thread`.
+
+    If its result is awaitable, it is awaited.
 
     Args:
         function: of a user.
@@ -96,7 +104,7 @@ async def call(function: Callable[..., Any], *args: Any, limiter: trio.CapacityL
         limiter: bounds the threads; None for Trio's own.
 
     Raises:
-        Exception: what the function raises.
+        Exception: as the function raises it.
         trio.Cancelled: before the call, or in what it returned; the thread itself is waited for.
     """
     if runs_in_thread(function):
@@ -107,14 +115,14 @@ async def call(function: Callable[..., Any], *args: Any, limiter: trio.CapacityL
 
 
 async def run_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None) -> T:
-    """Do short work of a user in a thread, and return its result.
+    """Run a user's short function in a thread, and return its result.
 
     Args:
-        work: what to do.
+        work: the function.
         limiter: bounds the threads; None for Trio's own.
 
     Raises:
-        Exception: what it raises.
+        Exception: as the function raises it.
         trio.Cancelled: it has not begun.
     """
 
