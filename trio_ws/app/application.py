@@ -29,6 +29,7 @@ from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
 from trio_ws.serving import Listener, closed_at_the_end, listen
 from trio_ws.settings import Origins, Settings
+from trio_ws.threads import Limiters
 
 if TYPE_CHECKING:
     import ssl
@@ -69,7 +70,7 @@ class App(Router):
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
         max_threads: plain `def` views and callbacks that run at once, each in a thread; as many guards, dependencies,
-            pages and other short calls beside them.
+            pages and other short calls beside them, and as many for clean-up.
 
     Raises:
         ImportError: the backplane needs a package that is not installed.
@@ -128,9 +129,8 @@ class App(Router):
         self._parent: App | None = None  # which includes this one, while that runs
         self._checked_guests: set[App] = set()
         self._nursery: trio.Nursery | None = None
-        self._limiter: trio.CapacityLimiter | None = None
-        self.call_limiter: trio.CapacityLimiter | None = None
-        """Bounds the threads of short calls, which so do not wait for views; None while nothing runs."""
+        self.limiters: Limiters = Limiters()
+        """Bound the threads of plain functions while the application runs."""
         self._server: Server | None = None
         self._bridge: Bridge | None = None
         self._table: list[Route] = []
@@ -285,12 +285,12 @@ class App(Router):
         self._table = self.checked_routes()
         async with self._rooms.running(), trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._limiter, self.call_limiter = (trio.CapacityLimiter(self.max_threads) for _ in range(2))
+            self.limiters = Limiters.of(self.max_threads)
             try:
                 async with self.everyone.hearing(), hosted(self):
                     yield
             finally:
-                self._nursery = self._limiter = self.call_limiter = self._server = None
+                self._nursery, self._server, self.limiters = None, None, Limiters()
             nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
@@ -362,9 +362,9 @@ class App(Router):
     @property
     def limiter(self) -> trio.CapacityLimiter:
         """Bounds the threads of plain views and callbacks."""
-        if self._limiter is None:
+        if self.limiters.views is None:
             raise RuntimeError("the application does not run")
-        return self._limiter
+        return self.limiters.views
 
     def checked_routes(self) -> list[Route]:
         """Return all routes, as `Router.checked_routes`, and see to the applications that are included."""
@@ -397,4 +397,4 @@ class App(Router):
 
     async def report(self, websocket: WebSocket, error: BaseException) -> None:
         """Call `on_error`, if there is one."""
-        await self._failures.report(websocket, error, self.call_limiter)
+        await self._failures.report(websocket, error, self.limiters.calls)

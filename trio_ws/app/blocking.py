@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
@@ -15,7 +16,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
-from trio_ws.threads import underlying
+from trio_ws.threads import Limiters, underlying, variables_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -271,20 +272,22 @@ def expect_reading(websocket: WebSocket) -> None:
 
 
 def in_thread(
-    function: Callable[..., Any], websocket: WebSocket, limiter: trio.CapacityLimiter
+    function: Callable[..., Any], websocket: WebSocket, limiters: Limiters, *, last: bool = False
 ) -> Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]:
     """Return an asynchronous form of a plain function: it runs in a worker thread, on a blocking `websocket`.
 
     Args:
         function: where it takes `websocket`, it gets the blocking one.
         websocket: the connection it is for.
-        limiter: bounds the threads.
+        limiters: bound the threads.
+        last: whether it is part of the clean-up.
 
     Of a generator function it is an asynchronous generator, each step of which is made in a thread.
 
     Cancellation reaches the thread in whatever method of the connection it waits; the thread is waited for.
     """
     blocking = BlockingWebSocket(websocket)
+    limiter = limiters.exits if last else limiters.views
 
     def filled(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         expect_reading(websocket)
@@ -294,20 +297,27 @@ def in_thread(
 
     async def run(*args: Any, **kwargs: Any) -> Any:
         call = filled(*args, **kwargs)
-        (result,) = await trio.to_thread.run_sync(lambda: (call(),), limiter=limiter)  # of any kind, also to be awaited
+        with variables_of_task() as lent:
+            (result,) = await trio.to_thread.run_sync(lambda: (lent(call),), limiter=limiter)  # also to be awaited
         return await result if inspect.isawaitable(result) else result
 
     def run_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        return _in_steps(filled(*args, **kwargs)(), limiter)
+        return _in_steps(filled(*args, **kwargs)(), limiters)
 
     return run_generator if inspect.isgeneratorfunction(underlying(function)) else run
 
 
-async def _in_steps(generator: Generator[Any, Any, Any], limiter: trio.CapacityLimiter) -> AsyncGenerator[Any, None]:
+async def _in_steps(generator: Generator[Any, Any, Any], limiters: Limiters) -> AsyncGenerator[Any, None]:
     """Yield what a plain generator does; it is closed with this one."""
+    context = copy_context()
+
+    async def step(work: Callable[[], T], limiter: trio.CapacityLimiter | None) -> T:
+        with variables_of_task(context) as lent:
+            return await trio.to_thread.run_sync(lent, work, limiter=limiter)
+
     try:
-        while (value := await trio.to_thread.run_sync(next, generator, _END, limiter=limiter)) is not _END:
+        while (value := await step(partial(next, generator, _END), limiters.views)) is not _END:
             yield value
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(generator.close, limiter=limiter)
+            await step(generator.close, limiters.exits)

@@ -17,12 +17,10 @@ from trio_ws.app.conversion import problems_of
 from trio_ws.app.markers import MISSING
 from trio_ws.app.problems import ParameterError, Problem
 from trio_ws.app.signature import Source
-from trio_ws.threads import ThreadedContext, run_in_thread
+from trio_ws.threads import Limiters, ThreadedContext, run_in_thread
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    import trio
 
     from trio_ws.app.signature import Dependency, Parameter, Plan
     from trio_ws.request import Request
@@ -82,22 +80,22 @@ class Resolver:
         request: with the path parameters of its route.
         websocket: the connection.
         app: given to parameters that are planned for the key "app".
-        limiter: bounds the threads of plain dependencies; None for Trio's own.
+        limiters: bound the threads of plain dependencies.
 
     Attributes:
         given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_request", "_stack", "_websocket", "given", "limiter")
+    __slots__ = ("_cache", "_converted", "_request", "_stack", "_websocket", "given", "limiters")
 
     def __init__(
         self,
         request: Request,
         websocket: WebSocket,
         app: object = None,
-        limiter: trio.CapacityLimiter | None = None,
+        limiters: Limiters = Limiters(),  # noqa: B008 - frozen
     ) -> None:
-        self.limiter: trio.CapacityLimiter | None = limiter
+        self.limiters: Limiters = limiters
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}
@@ -207,7 +205,7 @@ class Resolver:
         args, kwargs = await self.arguments(dependency.plan)
         function = partial(dependency.plan.function, *args, **kwargs)
         try:
-            value = await run_in_thread(function, self.limiter) if dependency.in_thread else function()
+            value = await run_in_thread(function, self.limiters.calls) if dependency.in_thread else function()
         except (TypeError, ValueError) as error:
             problems = invalid_fields(dependency.plan, error)
             if problems is None:
@@ -227,7 +225,7 @@ class Resolver:
         elif isinstance(value, Generator):
             value = contextmanager(lambda: value)()
         if in_thread and not hasattr(value, "__aenter__"):
-            value = ThreadedContext(value, self.limiter)
+            value = ThreadedContext(value, self.limiters)
         if self._stack is None:
             self._stack = AsyncExitStack()
         if hasattr(value, "__aenter__"):

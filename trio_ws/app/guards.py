@@ -134,11 +134,11 @@ class GuardPlan:
         function = self.call.function
         if self.maker is not None:
             args, kwargs = await resolver.arguments(self.maker)
-            made = await call(partial(self.maker.function, *args, **kwargs), limiter=resolver.limiter)
+            made = await call(partial(self.maker.function, *args, **kwargs), limiter=resolver.limiters.calls)
             function = made.can_activate
         provided = {} if self.context_name is None else {self.context_name: context}
         args, kwargs = await resolver.arguments(self.call, **provided)
-        answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiter)
+        answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiters.calls)
         if answer is False:
             raise Reject(403)
         if answer is not True:

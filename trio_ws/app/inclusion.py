@@ -10,6 +10,7 @@ import attrs
 
 from trio_ws.app.problems import RegistrationError
 from trio_ws.settings import Settings
+from trio_ws.threads import Limiters
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App
@@ -131,11 +132,11 @@ def _borrowed(host: App, guest: App, parent: App) -> Iterator[None]:
     host._rooms.adopt(guest._rooms)
     guest._parent, guest._failures.outer = parent, parent._failures
     guest._rooms, guest.everyone = host._rooms, host.everyone
-    guest._nursery, guest._limiter, guest._server = host._nursery, host._limiter, host._server
-    guest.call_limiter = host.call_limiter
+    guest._nursery, guest.limiters, guest._server = host._nursery, host.limiters, host._server
     try:
         yield
     finally:
         guest._rooms, guest.everyone = own
         guest._parent = guest._failures.outer = None
-        guest._nursery = guest._limiter = guest.call_limiter = guest._server = None
+        guest._nursery = guest._server = None
+        guest.limiters = Limiters()

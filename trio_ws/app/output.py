@@ -6,17 +6,18 @@ import collections.abc
 import dataclasses
 import inspect
 import logging
+import operator
 from collections.abc import Callable, Mapping
-from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, ForwardRef, Literal, NotRequired, TypeVar, Union, get_args, get_origin
 
 import attrs
-from pydantic import BaseModel, PlainValidator, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from trio_ws.app.hints import Scope, label_of
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.replies import Reply, plain
+from trio_ws.app.shapes import BodyShapes, empty_typed_dict, field_hint, is_union, unaliased
 
 __all__ = ["Output", "output_of"]
 
@@ -79,56 +80,119 @@ def output_of(function: Callable[..., Any]) -> Output | None:
         logger.warning("replies of %s are not narrowed: return annotation unresolved: %s", label_of(function), error)
         return None
     annotation = _item(annotation)
-    if annotation is None or not _has_fields(annotation):
+    if not _has_fields(annotation):
         return None
     try:
-        return Output(TypeAdapter(_shape(annotation)), getattr(annotation, "__name__", str(annotation)))
+        adapter: TypeAdapter[Any] = TypeAdapter(_ReplyShapes().of(annotation))
+        _ = adapter.validator.validate_python  # of types that are not defined so far it complains
+        return Output(adapter, getattr(annotation, "__name__", str(annotation)))
     except Exception as error:
         raise RegistrationError(f"{label_of(function)}: replies cannot be {annotation}: {error}") from error
 
 
 def _item(annotation: Any) -> Any:
-    """Return the type of one reply, None if replies may be anything."""
-    while get_origin(annotation) in _AROUND:
-        args = get_args(annotation)
-        annotation = args[-1] if get_origin(annotation) is collections.abc.Coroutine else args[0]
-    if _is_union(annotation):
-        members = [member for member in get_args(annotation) if member is not Reply]
-        return Union[tuple(members)] if members else None  # noqa: UP007 - the members vary
-    return annotation
-
-
-def _is_union(annotation: Any) -> bool:
-    return get_origin(annotation) in (Union, UnionType)
-
-
-def _has_fields(annotation: Any) -> bool:
-    """Return whether a class with fields is in it, at any depth."""
-    if get_args(annotation):
-        return any(map(_has_fields, get_args(annotation)))
-    if not inspect.isclass(annotation) or annotation is Reply:
-        return False
-    model = issubclass(annotation, BaseModel) and annotation is not BaseModel
-    return model or dataclasses.is_dataclass(annotation) or is_typeddict(annotation) or attrs.has(annotation)
-
-
-def _shape(annotation: Any) -> Any:
-    """Return an annotation that pydantic can narrow by: attrs classes, which it does not take, by their fields."""
+    """Return the type of one reply, without `Reply`; Any if it may be anything."""
+    annotation = _named(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[(_shape(args[0]), *args[1:])]
-    if args:
-        shapes = tuple(map(_shape, args))
-        if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
+        inner = _item(args[0])
+        return annotation if inner is args[0] else inner
+    if origin in _AROUND:
+        return _item(args[-1] if origin is collections.abc.Coroutine else args[0]) if args else Any
+    if origin is collections.abc.Iterable and args:  # of a generator one after the other, of a list all at once
+        item = _item(args[0])
+        return Union[list[item], item]  # type: ignore[valid-type]  # noqa: UP007 - the item varies
+    if is_union(origin):
+        members = tuple(_item(member) for member in args if member is not Reply)
+        if len(members) == len(args) and all(map(operator.is_, members, args)):
             return annotation
-        return Union[shapes] if _is_union(annotation) else origin[shapes]  # noqa: UP007 - the members vary
-    if (
-        inspect.isclass(annotation)
-        and attrs.has(annotation)
-        and not hasattr(annotation, "__get_pydantic_core_schema__")
-    ):
-        return Annotated[Any, PlainValidator(_fields_of(annotation))]
+        return Union[members] if members else Any  # noqa: UP007 - the members vary
     return annotation
+
+
+def _named(annotation: Any) -> Any:
+    """Return what an alias, a NewType or a type parameter stands for."""
+    annotation = unaliased(annotation)
+    if isinstance(annotation, TypeVar):
+        bounds = annotation.__constraints__ or ((annotation.__bound__,) if annotation.__bound__ else ())
+        return _named(Union[bounds]) if bounds else Any  # noqa: UP007 - the members vary
+    return annotation
+
+
+def _has_fields(annotation: Any, around: tuple[Any, ...] = ()) -> bool:
+    """Return whether a class with fields is in it, at any depth."""
+    if any(each is annotation for each in around):  # an alias or a class that holds itself
+        return False
+    around = (*around, annotation)
+    annotation = _named(annotation)
+    if isinstance(annotation, str | ForwardRef):  # of an alias: pydantic will find what it names
+        return True
+    kind, args = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Annotated:
+        return _has_fields(args[0], around)
+    hints = () if kind is Literal else args
+    if inspect.isclass(kind) and _is_named_tuple(kind):
+        hints = (*args, *_hints_of(kind).values())
+    return _is_record(kind) or any(_has_fields(hint, around) for hint in hints)
+
+
+def _is_record(kind: Any) -> bool:
+    if not inspect.isclass(kind) or kind in (BaseModel, Reply):
+        return False
+    return issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind) or attrs.has(kind)
+
+
+def _is_named_tuple(kind: type[Any]) -> bool:
+    return issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def _hints_of(kind: type[Any]) -> dict[str, Any]:
+    """Return what the fields of a named tuple are annotated with; Any where it is not known."""
+    return {name: _hint(kind, (), name, kind.__annotations__.get(name, Any)) for name in kind._fields}
+
+
+def _hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) -> Any:
+    try:
+        return field_hint(kind, args, name, annotation)
+    except Exception as error:  # an annotation is code
+        logger.warning("replies are not narrowed at %s.%s: annotation unresolved: %s", label_of(kind), name, error)
+        return Any
+
+
+class _ReplyShapes(BodyShapes):
+    """A walk through an annotation of replies: classes that pydantic does not narrow become what it does."""
+
+    __slots__ = ()
+
+    def of(self, annotation: Any) -> Any:
+        """Return an annotation that pydantic narrows by."""
+        if annotation in self._met:
+            return self._met[annotation]
+        named = _named(annotation)
+        if named is annotation:
+            return super().of(annotation)
+        self._met[annotation] = annotation  # it may hold itself
+        shape = super().of(named)
+        self._met[annotation] = annotation if shape is named and not isinstance(annotation, TypeVar) else shape
+        return self._met[annotation]
+
+    def _class(self, kind: type[Any]) -> Any:
+        if _is_named_tuple(kind):
+            self._met[kind] = Any  # of one that holds itself no narrowing is to be had
+            shapes = tuple(map(self.of, _hints_of(kind).values()))
+            self._met[kind] = tuple[shapes] if shapes else kind  # type: ignore[valid-type]
+        return super()._class(kind)
+
+    def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
+        if (kind, args) not in self._met:
+            fields = empty_typed_dict(kind)
+            self._met[kind, args] = Annotated[fields, BeforeValidator(_fields_of(kind))]
+            hints = {each.alias: _hint(kind, args, each.name, each.type or Any) for each in attrs.fields(kind)}
+            # Plain values are as the class let them in.
+            fields.__annotations__ = {
+                name: NotRequired[self.of(hint) if _has_fields(hint) else Any] for name, hint in hints.items()
+            }
+        return self._met[kind, args]
 
 
 def _fields_of(kind: type[attrs.AttrsInstance]) -> Callable[[Any], dict[str, Any]]:

@@ -65,7 +65,7 @@ class AppResponder:
         """Answer a request that is no handshake."""
         if request.url.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
             return self._health()
-        answer = await self._app._pages.answer(request, self._app.call_limiter)
+        answer = await self._app._pages.answer(request, self._app.limiters.calls)
         if answer is NOT_FOUND and self._app.match(request.url.raw_path) is not None:
             return UPGRADE_REQUIRED
         return answer

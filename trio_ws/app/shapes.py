@@ -12,7 +12,7 @@ import inspect
 from collections import abc
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, NotRequired, Required, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NotRequired, Required, TypeVar, Union, get_args, get_origin
 
 import attrs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, PlainValidator, RootModel, WrapValidator
@@ -20,7 +20,18 @@ from typing_extensions import TypedDict, is_typeddict
 
 from trio_ws.app.hints import Scope
 
-__all__ = ["Unsuitable", "allows_none", "for_body", "for_text", "takes_many"]
+__all__ = [
+    "BodyShapes",
+    "Unsuitable",
+    "allows_none",
+    "empty_typed_dict",
+    "field_hint",
+    "for_body",
+    "for_text",
+    "is_union",
+    "takes_many",
+    "unaliased",
+]
 
 _CONCRETE: Final = (list, set, frozenset, tuple, collections.deque)
 _ABSTRACT: Final = (abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
@@ -34,11 +45,12 @@ class Unsuitable(Exception):  # noqa: N818 - a verdict on an annotation
     """No text can become what the annotation says; the message says what to do instead."""
 
 
-def _is_union(origin: object) -> bool:
+def is_union(origin: object) -> bool:
+    """Return whether an origin is that of a union, in either spelling."""
     return origin is Union or origin is UnionType
 
 
-def _unaliased(annotation: Any) -> Any:
+def unaliased(annotation: Any) -> Any:
     """Return what a NewType or a `type` statement stands for."""
     while True:
         origin = get_origin(annotation)
@@ -58,21 +70,21 @@ def _is_json(metadata: Iterable[object]) -> bool:
 
 def allows_none(annotation: Any) -> bool:
     """Say whether an annotation is optional."""
-    annotation = _unaliased(annotation)
+    annotation = unaliased(annotation)
     if get_origin(annotation) is Annotated:
         return allows_none(get_args(annotation)[0])
-    if _is_union(get_origin(annotation)):
+    if is_union(get_origin(annotation)):
         return any(map(allows_none, get_args(annotation)))
     return annotation is None or annotation is NoneType
 
 
 def takes_many(annotation: Any) -> bool:
     """Say whether an annotation takes all values of a repeated name, as a list does, or one."""
-    annotation = _unaliased(annotation)
+    annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return not _is_json(args[1:]) and takes_many(args[0])
-    if _is_union(origin):
+    if is_union(origin):
         return any(map(takes_many, args))
     kind = _kind(annotation)
     return kind in (*_ABSTRACT, *_LAZY) or (inspect.isclass(kind) and issubclass(kind, _CONCRETE))
@@ -90,7 +102,7 @@ def for_text(annotation: Any) -> Any:
     Raises:
         Unsuitable: no text can become that.
     """
-    annotation = _unaliased(annotation)
+    annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is Json or (origin is Annotated and _is_json(args[1:])):
         return annotation
@@ -98,7 +110,7 @@ def for_text(annotation: Any) -> Any:
         # A validator that runs first may make a text into anything.
         prepared = any(isinstance(item, BeforeValidator | PlainValidator | WrapValidator) for item in args[1:])
         return annotation if prepared and _is_record(_kind(args[0])) else Annotated[(for_text(args[0]), *args[1:])]
-    if _is_union(origin):
+    if is_union(origin):
         return _first_of([for_text(member) for member in args if member is not NoneType])
     if takes_many(annotation):
         return _many_texts(annotation)
@@ -168,18 +180,19 @@ def for_body(annotation: Any) -> Any:
     In a union, in a collection, in other attrs classes and TypedDicts they are found; in pydantic's models and in
     dataclasses the fields are pydantic's business.
     """
-    return _BodyShapes().of(annotation)
+    return BodyShapes().of(annotation)
 
 
-class _BodyShapes:
+class BodyShapes:
     """One walk through an annotation. Classes that were met are remembered, since they may hold themselves."""
 
     __slots__ = ("_met",)
 
     def __init__(self) -> None:
-        self._met: dict[type[Any], Any] = {}
+        self._met: dict[Any, Any] = {}
 
     def of(self, annotation: Any) -> Any:
+        """Return the annotation that stands for another one."""
         origin, args = get_origin(annotation), get_args(annotation)
         if inspect.isclass(annotation) and origin is None:
             return self._class(annotation)
@@ -190,12 +203,14 @@ class _BodyShapes:
     def _generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
         if origin is Annotated:
             return Annotated[(self.of(args[0]), *args[1:])]
+        if _is_foreign_attrs(origin):
+            return self._attrs(origin, args)
         shapes: tuple[Any, ...] = tuple(self.of(arg) for arg in args)
         if origin in _LAZY:
             return list[shapes]  # type: ignore[valid-type]
         if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
             return annotation
-        if _is_union(origin):
+        if is_union(origin):
             return Union[shapes]  # noqa: UP007 - the members vary
         first, *others = shapes
         return origin[shapes if others else first]
@@ -207,12 +222,10 @@ class _BodyShapes:
             return list[Any]
         if is_typeddict(kind):
             return self._typed_dict(kind)
-        if attrs.has(kind) and not hasattr(kind, "__get_pydantic_core_schema__"):
-            return self._attrs(kind)
-        return kind
+        return self._attrs(kind, ()) if _is_foreign_attrs(kind) else kind
 
     def _typed_dict(self, kind: type[Any]) -> Any:
-        shape = self._met[kind] = _empty_typed_dict(kind)
+        shape = self._met[kind] = empty_typed_dict(kind)
         scope = Scope.of_body(kind)
         fields = {}
         for name, annotation in kind.__annotations__.items():
@@ -222,21 +235,29 @@ class _BodyShapes:
         shape.__annotations__ = fields
         return shape
 
-    def _attrs(self, kind: type[Any]) -> Any:
-        fields_of_kind = _empty_typed_dict(kind)
-        shape = self._met[kind] = Annotated[fields_of_kind, AfterValidator(_maker(kind))]
+    def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
+        if (kind, args) in self._met:
+            return self._met[kind, args]
+        fields_of_kind = empty_typed_dict(kind)
+        shape = self._met[kind, args] = Annotated[fields_of_kind, AfterValidator(_maker(kind))]
         converted = getattr(kind.__init__, "__annotations__", {})  # of a field with a converter: what that takes
         fields = {}
         for field in attrs.fields(kind):
             if field.init:
                 annotation = converted.get(field.alias, field.type or Any)
-                hint = _scope_of(kind, field.name).resolve(field.name, annotation)
+                hint = field_hint(kind, args, field.name, annotation)
                 fields[field.alias] = _qualified(self.of(hint), field.default is attrs.NOTHING)
         fields_of_kind.__annotations__ = fields
         return shape
 
 
-def _empty_typed_dict(kind: type[Any]) -> Any:
+def _is_foreign_attrs(kind: Any) -> bool:
+    """Return whether it is an attrs class, which pydantic does not take as it is."""
+    return inspect.isclass(kind) and attrs.has(kind) and not hasattr(kind, "__get_pydantic_core_schema__")
+
+
+def empty_typed_dict(kind: type[Any]) -> Any:
+    """Return a TypedDict with the name and the options of a class; its annotations are set later."""
     shape: Any = TypedDict(kind.__name__, {})  # type: ignore[misc]
     for name in _TYPED_DICT_OPTIONS:
         if name in vars(kind):
@@ -246,6 +267,20 @@ def _empty_typed_dict(kind: type[Any]) -> Any:
 
 def _qualified(annotation: Any, required: bool) -> Any:
     return Required[annotation] if required else NotRequired[annotation]
+
+
+def field_hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) -> Any:
+    """Return what a field of a class is annotated with, strings and type parameters resolved.
+
+    Raises:
+        Exception: whatever the annotation raises, as it is code.
+    """
+    hint = _scope_of(kind, name).resolve(name, annotation)
+    given = dict(zip(getattr(kind, "__parameters__", ()), args, strict=False))
+    if isinstance(hint, TypeVar):
+        return given.get(hint, Any)
+    free = getattr(hint, "__parameters__", ()) if get_origin(hint) is not None else ()
+    return hint[tuple(given.get(parameter, Any) for parameter in free)] if free else hint
 
 
 def _scope_of(kind: type[Any], name: str) -> Scope:

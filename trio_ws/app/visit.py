@@ -93,7 +93,7 @@ class Visit:
         websocket = self._websocket
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
-        self._resolver = Resolver(self._request, websocket, self._app, self._app.call_limiter)
+        self._resolver = Resolver(self._request, websocket, self._app, self._app.limiters)
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
@@ -163,7 +163,7 @@ class Visit:
         for name, value in (("websocket", self._websocket), ("request", self._request), ("context", context)):
             object.__setattr__(made, name, value)  # it may be frozen
         if runs_in_thread(controller):
-            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiter)
+            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiters.calls)
         else:
             made.__init__(*args, **kwargs)
         return made
@@ -214,7 +214,7 @@ class Visit:
         function = self._bound(receive)
         body, on_invalid = receive.body, options.on_invalid
         if callable(on_invalid) and runs_in_thread(on_invalid):
-            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._app.limiter))
+            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._app.limiters))
 
         def call(message: Any) -> Any:
             args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
@@ -226,7 +226,7 @@ class Visit:
     async def _farewell(self, disconnect: Call) -> Farewell:
         """Return what is called when the connection is over."""
         arguments = await self._arguments(disconnect)
-        function = self._bound(disconnect)
+        function = self._bound(disconnect, last=True)
 
         async def farewell(_: WebSocket, code: int) -> None:
             args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
@@ -247,10 +247,17 @@ class Visit:
         """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
         return self._found.pop(call.plan, None) or await self._resolver.resolve(call.plan)
 
-    def _bound(self, call: Call) -> Callable[..., Any]:
-        """Return the function as it is called for this connection: on the controller, and in a thread if it blocks."""
+    def _bound(self, call: Call, *, last: bool = False) -> Callable[..., Any]:
+        """Return the function as it is called for this connection: on the controller, and in a thread if it blocks.
+
+        Args:
+            call: of the function.
+            last: whether it is part of the clean-up.
+        """
         function = MethodType(call.function, self._controller) if call.method else call.function
-        return in_thread(function, self._websocket, self._app.limiter) if call.blocking else function
+        if not call.blocking:
+            return function
+        return in_thread(function, self._websocket, self._app.limiters, last=last)
 
 
 async def _result(value: Any) -> Any:
