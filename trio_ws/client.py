@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from trio_ws.checks import check_flag
 from trio_ws.codec import resolve_types
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
@@ -25,7 +26,7 @@ from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebS
 from trio_ws.headers import Headers
 from trio_ws.protocol.extensions import DeflateSettings, check_response, make_offer
 from trio_ws.request import Request
-from trio_ws.settings import compression_of
+from trio_ws.settings import close_codes_of, compression_of, of_kind
 from trio_ws.transport.poller import Poller
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
@@ -41,12 +42,12 @@ __all__ = ["ClientOptions", "connect", "converse", "open_websocket"]
 class ClientOptions:
     """How a client's connections are held, once they are made."""
 
-    limits: Limits = attrs.field(factory=Limits)
-    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    limits: Limits = attrs.field(factory=Limits, validator=of_kind(Limits))
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
-    caught_close_codes: CaughtCodes = GOOD_CODES
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=close_codes_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     poller: bool | None = None
 
@@ -57,6 +58,8 @@ class ClientOptions:
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, None)
+        if self.poller is not None:
+            check_flag("poller", self.poller)
 
 
 @attrs.frozen
@@ -125,8 +128,8 @@ async def open_websocket(
         trio.Cancelled: the server is told 1001, and not waited for.
     """
     options = ClientOptions(
-        limits=limits or Limits(),
-        timeouts=timeouts or Timeouts(),
+        limits=Limits() if limits is None else limits,
+        timeouts=Timeouts() if timeouts is None else timeouts,
         compression=compression,
         receive_type=receive_type,
         send_type=send_type,

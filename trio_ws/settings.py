@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from trio_ws.checks import check_number, check_text
+from trio_ws.checks import check_number, check_text, list_of
 from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.headers import is_token
@@ -105,9 +105,7 @@ def subprotocols_of(names: Iterable[str]) -> tuple[str, ...]:
         TypeError: a single name was given where a list of them is expected, or one is no text.
         ValueError: a name is no token (RFC 6455 4.1).
     """
-    if isinstance(names, str):
-        raise TypeError(f"subprotocols takes a list of names: write subprotocols=[{names!r}]")
-    names = tuple(names)
+    names = tuple(list_of("subprotocols", names, "names"))
     for name in names:
         check_text("a name in subprotocols", name)
         if not is_token(name):

@@ -11,6 +11,7 @@ from inspect import Parameter
 from typing import Annotated, Any, get_args, get_origin
 
 import attrs
+from pydantic.fields import FieldInfo
 
 from trio_ws.app.conversion import Validator, adapter_for
 from trio_ws.app.hints import Scope, label_of, unresolvable
@@ -64,10 +65,10 @@ def body_parameter(
     """
     scope = Scope(function)
     filled = (WebSocket, Request, *given)
-    marked: list[tuple[str, Any]] = []
+    marked: list[tuple[str, Any]] = []  # of names and annotations
     eligible: list[tuple[str, Any]] = []
     for parameter in inspect.signature(function).parameters.values():
-        annotation = _annotation(parameter, scope)
+        annotation = _with_constraints(_annotation(parameter, scope), parameter.default)
         markers = [*_metadata(annotation), parameter.default]
         if any(isinstance(marker, BodyMarker) for marker in markers):
             marked.append((parameter.name, annotation))
@@ -111,6 +112,13 @@ def _annotation(parameter: Parameter, scope: Scope) -> Any:
         return scope.resolve(parameter.name, parameter.annotation)
     except Exception as error:  # an annotation is code; `signature` complains of those that are not the body's
         return _Unresolved(parameter.annotation, error)
+
+
+def _with_constraints(annotation: Any, default: Any) -> Any:
+    """Return an annotation with the constraints of a `Field(...)` that is the default: a body is never left out."""
+    if not isinstance(default, FieldInfo) or not default.metadata or isinstance(annotation, _Unresolved):
+        return annotation
+    return Annotated[(Any if annotation is Parameter.empty else annotation, *default.metadata)]
 
 
 def _metadata(annotation: Any) -> tuple[Any, ...]:

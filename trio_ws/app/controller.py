@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     from trio_ws.request import Request
     from trio_ws.websocket import WebSocket
 
-__all__ = ["Controller", "ControllerOptions", "Mark", "declare", "in_class_body", "mark", "marks_of", "options_of"]
+__all__ = [
+    "Controller",
+    "ControllerOptions",
+    "Mark",
+    "declare",
+    "in_class_body",
+    "mark",
+    "marks_of",
+    "note_registered",
+    "options_of",
+]
 
 T = TypeVar("T")
 
 _MARKS: Final = "__trio_ws_routes__"
 _OPTIONS: Final = "__trio_ws_controller__"
+_REGISTERED: Final = "__trio_ws_registered__"
 
 
 class Controller:
@@ -51,20 +62,30 @@ def declare(controller: type, options: ControllerOptions) -> None:
     """Keep the options of a decorator with the class, beside those of decorators below.
 
     Raises:
-        RegistrationError: the class is registered already, and these guards would not hold there.
+        RegistrationError: the class, or one derived from it, is registered already, and these guards would not hold
+            there.
     """
     before: ControllerOptions | None = vars(controller).get(_OPTIONS)
-    if before is None:
-        setattr(controller, _OPTIONS, options)
-        return
-    missing = [guard for guard in options.guards if guard not in before.guards]
-    if missing:
+    guards = () if before is None else before.guards
+    if _is_registered(controller) and any(guard not in guards for guard in options.guards):
         raise RegistrationError(
             f"controller {controller.__qualname__} is registered already, without the guards of this decorator: give "
             "them to the first decorator (the lowest), or for one place alone to add_controller(..., guards=[...])"
         )
-    prefix = before.prefix if before.prefix == options.prefix else None
-    setattr(controller, _OPTIONS, ControllerOptions(prefix, before.guards))
+    if before is not None:
+        added = tuple(guard for guard in options.guards if guard not in guards)
+        prefix = before.prefix if before.prefix == options.prefix else None
+        options = ControllerOptions(prefix, (*guards, *added))
+    setattr(controller, _OPTIONS, options)
+
+
+def note_registered(controller: type) -> None:
+    """Note that a router has the class with the guards that it has now."""
+    setattr(controller, _REGISTERED, True)
+
+
+def _is_registered(controller: type) -> bool:
+    return _REGISTERED in vars(controller) or any(map(_is_registered, type.__subclasses__(controller)))
 
 
 def options_of(controller: type) -> ControllerOptions:
@@ -117,11 +138,14 @@ def marks_of(controller: type) -> list[Mark]:
     """
     found: dict[str, list[Mark]] = {}
     for owner in reversed(controller.__mro__):
-        for name, member in vars(owner).items():
-            function = getattr(member, "__wrapped__", member)
-            found[name] = list(getattr(function, _MARKS, ()))
+        for name, member in list(vars(owner).items()):
+            marked = member
+            if callable(member) or isinstance(member, classmethod):
+                marked = inspect.unwrap(member, stop=lambda each: hasattr(each, _MARKS))
+            found[name] = [*getattr(marked, _MARKS, ())]
             if found[name]:
                 _check_method(member)
+                _check_undecorated(controller, name, member, found[name])
     marks = [each for listed in found.values() for each in listed]
     if not marks:
         raise RegistrationError(
@@ -132,6 +156,15 @@ def marks_of(controller: type) -> list[Mark]:
             f"controller {controller.__qualname__} has __slots__, none for the connection: derive it from Controller"
         )
     return marks
+
+
+def _check_undecorated(controller: type, name: str, member: object, marks: list[Mark]) -> None:
+    """Refuse a method with a decorator above that of its route, which would be passed by: it may be a guard."""
+    if any(each.target is not member for each in marks):
+        raise RegistrationError(
+            f"{controller.__qualname__}.{name}: a decorator stands above @websocket or @listener, and its route would "
+            "go without it: put it below"
+        )
 
 
 def _check_method(member: object) -> None:

@@ -5,6 +5,7 @@ The validating is pydantic's. What it cannot take as it is, `shapes` puts into i
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
@@ -33,6 +34,8 @@ class Validator:
     """Whether all texts of a repeated name make one value."""
     validate_json: Callable[[str | bytes], Any]
     """Pydantic's own, for a text of JSON."""
+    validate_text: Callable[[Any], Any]
+    """Pydantic's own, without strictness: to a text, which has no other type, it would refuse nearly everything."""
 
     def from_strings(self, values: Sequence[str]) -> Any:
         """Return the value of the texts that came under one name; only the last counts if it does not take many.
@@ -43,10 +46,21 @@ class Validator:
         Raises:
             ParameterError: they do not convert; `loc` is relative to the value.
         """
-        return self.from_body(list(values) if self.many else values[-1])
+        return self.from_text(list(values) if self.many else values[-1])
+
+    def from_text(self, value: Any) -> Any:
+        """Return what is to be made of a text, or of several.
+
+        Raises:
+            ParameterError: it does not validate; `loc` is relative to the value.
+        """
+        try:
+            return self.validate_text(value)
+        except ValidationError as error:
+            raise ParameterError(problems_of(error)) from None
 
     def from_body(self, value: Any) -> Any:
-        """Return what is to be made of a value that was read from JSON, or of a message's text or bytes.
+        """Return what is to be made of a value that was read from JSON, or of a message's bytes.
 
         Raises:
             ParameterError: it does not validate; `loc` is relative to the value.
@@ -74,8 +88,8 @@ class Validator:
         raise ParameterError(problems)
 
 
-# Constants that are not JSON, exponents that lead to infinity, and as many digits.
-_SPECIAL: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{300}")
+# Constants that are not JSON, and what may lead to infinity: exponents of three digits, 200 digits before shorter ones.
+_SPECIAL: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")
 _SPECIAL_BYTES: Final = re.compile(_SPECIAL.pattern.encode())
 
 
@@ -111,8 +125,9 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
         adapter: TypeAdapter[Any] = TypeAdapter(shape)
         # Of types that are not defined so far there is no validator: what stands in its place complains here.
         validate, validate_json = adapter.validator.validate_python, adapter.validator.validate_json
-        if source == "text" and (lenient := _lenient(adapter.core_schema)) != adapter.core_schema:
-            validate = SchemaValidator(lenient).validate_python
+        schema: Any = adapter.core_schema
+        lenient = _lenient(schema)
+        validate_text = validate if lenient is schema else SchemaValidator(lenient).validate_python
     except Unsuitable as error:
         raise RegistrationError(f"{where or annotation}: {error}") from None
     except Exception as error:  # pydantic's are of several families, and users' types have their own
@@ -120,23 +135,27 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
             f"{where or annotation}: nothing that a client sends can be made into {annotation}: annotate it with "
             f"something else, or let Depends(...) provide it ({_first_line(error)})"
         ) from error
-    return Validator(validate, source == "text" and takes_many(annotation), validate_json)
+    return Validator(validate, source == "text" and takes_many(annotation), validate_json, validate_text)
 
 
 def _lenient(schema: Any) -> Any:
-    """Return a schema of pydantic's without strictness: everything in a request is text, which strictness would refuse.
+    """Return a schema of pydantic's without strictness; the same object if it has none.
 
     What is JSON within a text keeps its own.
     """
-    match schema:
-        case {"type": "json"}:
+    if type(schema) is dict:
+        if schema.get("type") == "json":
             return schema
-        case dict():
-            return {key: _lenient(value) for key, value in schema.items() if (key, value) != ("strict", True)}
-        case list() | tuple():
-            return type(schema)(map(_lenient, schema))
-        case _:
-            return schema
+        of_values = ("default", "metadata") if isinstance(schema.get("type"), str) else ()  # else it maps fields
+        items = {key: value if key in of_values else _lenient(value) for key, value in schema.items()}
+        if items.get("strict") is True:
+            del items["strict"]
+        same = len(items) == len(schema) and all(map(operator.is_, items.values(), schema.values()))
+        return schema if same else items
+    if type(schema) in (list, tuple):
+        parts = [_lenient(part) for part in schema]
+        return schema if all(map(operator.is_, parts, schema)) else type(schema)(parts)
+    return schema
 
 
 def _first_line(error: Exception) -> str:

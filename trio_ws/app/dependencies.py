@@ -141,7 +141,7 @@ class Resolver:
             return values[-1]
         if isinstance(values[-1], str):
             return parameter.validator.from_strings(values)
-        return parameter.validator.from_body(values[-1])  # converted by the path already
+        return parameter.validator.from_text(values[-1])  # converted by the path already
 
     def _texts(self, parameter: Parameter) -> Sequence[Any]:
         """Return what came under a parameter's name: none, one, or all if it takes many."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from trio_ws.checks import check_number
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.threads import call
@@ -36,6 +37,7 @@ class Failures:
         """Close with `code` on that type of error; see `App.close_on`."""
         if not (inspect.isclass(error) and issubclass(error, Exception)):
             raise TypeError(f"close_on() takes a type of error and a code, not {error!r}")
+        check_number("code", code, 1000, 4999)
         check_close(code, "")
         self._codes[error] = code
 

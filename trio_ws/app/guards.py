@@ -31,13 +31,18 @@ def guards_of(value: Iterable[Guard]) -> tuple[Guard, ...]:
     """Return what `guards=` means.
 
     Raises:
+        RegistrationError: one of them cannot be a guard.
         TypeError: a single guard was given where a list of them is expected.
     """
     if callable(value) or hasattr(value, "can_activate"):
         raise TypeError(f"guards takes a list: write guards=[{label_of(value)}]")
-    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"guards takes a list of guards, not {value!r}")
-    return tuple(value)
+    guards = tuple(value)
+    for guard in guards:
+        if not (callable(guard) or hasattr(guard, "can_activate")):
+            _refuse_value(guard, "")
+    return guards
 
 
 CONTEXT_KEY: Final = "context"
@@ -169,9 +174,7 @@ def _decider(guard: Guard, where: str) -> Callable[..., Any]:
     elif found is None:
         found = guard
     if not callable(found):
-        if inspect.iscoroutine(guard):
-            guard.close()  # nobody will await it
-        _refuse(guard, "a guard is a function, or a class or an object with can_activate(context), not a result", where)
+        _refuse_value(guard, where)
     return found  # type: ignore[no-any-return]
 
 
@@ -188,6 +191,12 @@ def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
         return None
     bare = first.annotation is first.empty and first.default is first.empty
     return first.name if bare or always or first.name == "context" else None
+
+
+def _refuse_value(guard: object, where: str) -> NoReturn:
+    if inspect.iscoroutine(guard):
+        guard.close()  # it will not be awaited
+    _refuse(guard, "a guard is a function, or a class or an object with can_activate(context), not a result", where)
 
 
 def _refuse(guard: object, why: str, where: str) -> NoReturn:

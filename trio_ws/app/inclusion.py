@@ -15,6 +15,7 @@ from trio_ws.threads import Limiters
 if TYPE_CHECKING:
     from trio_ws.app.application import App
     from trio_ws.app.router import Router
+    from trio_ws.app.sessions import Sessions
 
 __all__ = ["MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "guests_of", "hosted", "with_parents"]
 
@@ -54,6 +55,8 @@ def check_guests(host: App) -> None:
             have one path.
     """
     guests = guests_of(host)
+    _check_places(host, guests)
+    _check_sessions(host, guests)
     for guest in guests:
         # The command line changes settings of the host later, which is no contradiction.
         names = [] if guest.app in host._checked_guests else _foreign_options(host, guest.app)
@@ -71,10 +74,31 @@ def check_guests(host: App) -> None:
 
 def _foreign_options(host: App, guest: App) -> list[str]:
     ours, theirs = _server_options(host), _server_options(guest)
-    names = [name for name, value in theirs.items() if value != _DEFAULTS[name] and value != ours[name]]
-    if host.sessions and guest.sessions and host.sessions != guest.sessions:
-        names.append("sessions")
-    return names
+    return [name for name, value in theirs.items() if value != _DEFAULTS[name] and value != ours[name]]
+
+
+def _check_places(host: App, guests: list[Guest]) -> None:
+    for guest in guests:
+        if host._nursery is not None and guest.app._nursery is None:
+            raise RegistrationError("the application runs: include another App, whose lifespan is entered, before")
+        if "{" in guest.prefix and guest.app._pages:
+            raise RegistrationError(
+                f"the included App has pages, which have fixed paths, and not one below {guest.prefix!r}: include it "
+                "below a prefix without parameters, or a Router with its routes"
+            )
+
+
+def _check_sessions(host: App, guests: list[Guest]) -> None:
+    kept: dict[str, Sessions] = {}
+    for app in (host, *(guest.app for guest in guests)):
+        sessions = app.sessions
+        if sessions is None:
+            continue
+        if kept.setdefault(sessions.cookie, sessions) != sessions or (host.sessions or sessions) != sessions:
+            raise RegistrationError(
+                f"two Apps have sessions= that differ, in the cookie {sessions.cookie!r}: give both the same, or the "
+                "including App alone"
+            )
 
 
 def _settings_of(settings: Settings) -> dict[str, Any]:
@@ -93,7 +117,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 def _server_options(app: App) -> dict[str, Any]:
     return {
         **_settings_of(app.settings),
-        "instruments": app.instruments,
+        "instruments": app.instruments and app.instruments._listening,
         "backplane": app._given_backplane,
         "not_found_status": app.not_found_status,
         "max_threads": app.max_threads,
@@ -129,7 +153,7 @@ async def hosted(host: App) -> AsyncGenerator[None, None]:
 def _borrowed(host: App, guest: App, parent: App) -> Iterator[None]:
     """Lend a guest what only a running application has."""
     own = guest._rooms, guest.everyone
-    host._rooms.adopt(guest._rooms)
+    adopted = host._rooms.adopt(guest._rooms)
     guest._parent, guest._failures.outer = parent, parent._failures
     guest._rooms, guest.everyone = host._rooms, host.everyone
     guest._nursery, guest.limiters, guest._server = host._nursery, host.limiters, host._server
@@ -137,6 +161,7 @@ def _borrowed(host: App, guest: App, parent: App) -> Iterator[None]:
         yield
     finally:
         guest._rooms, guest.everyone = own
+        guest._rooms.take_back(adopted)
         guest._parent = guest._failures.outer = None
         guest._nursery = guest._server = None
         guest.limiters = Limiters()

@@ -228,9 +228,11 @@ async def _answer(channel: Channel, message: str | bytes, callbacks: Callbacks, 
 def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
     match callbacks.options.encoding:
         case "text":
-            body: Any = as_text(message)
+            text = as_text(message)
+            return text if callbacks.body is None else callbacks.body.from_text(text)
         case "bytes":
             body = as_bytes(message)
+            return body if callbacks.body is None else callbacks.body.from_body(body)
         case "json":
             try:
                 return from_json(message) if callbacks.body is None else callbacks.body.from_json(message)
@@ -238,7 +240,6 @@ def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
                 raise ParameterError([Problem((), "json_invalid", str(error))]) from None
         case other:
             assert_never(other)
-    return body if callbacks.body is None else callbacks.body.from_body(body)
 
 
 async def _answer_invalid(message: str | bytes, error: ParameterError, callbacks: Callbacks, send: Send) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from trio_ws.app.problems import RegistrationError
-from trio_ws.checks import near_miss
+from trio_ws.checks import check_flag, check_text, near_miss
 
 __all__ = [
     "MISSING",
@@ -54,10 +54,15 @@ class ValueMarker:
 
     source: Literal["query", "header", "cookie", "path"]
     default: Any = MISSING
-    alias: str | None = None
+    alias: str | None = attrs.field(default=None)
     description: str = ""
     field: FieldInfo | None = None
     """Constraints of the value."""
+
+    @alias.validator
+    def _check_alias(self, _: object, alias: object) -> None:
+        if alias is not None:
+            check_text("alias", alias)
 
 
 @attrs.frozen(eq=False)
@@ -170,7 +175,12 @@ def Depends(  # noqa: N802
             called in a thread.
         use_cache: call it once for a connection, however many ask for it; else once for each.
         in_loop: call a plain one in the event loop instead: it is cheap, and never blocks.
+
+    Raises:
+        TypeError: a switch is neither True nor False.
     """
+    check_flag("use_cache", use_cache)
+    check_flag("in_loop", in_loop)
     return DependsMarker(dependency, use_cache, in_loop)
 
 

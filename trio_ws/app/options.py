@@ -32,6 +32,7 @@ _ELSEWHERE: Final = {
     "sessions": "it is an option of the App",
 }
 """What is an option in other frameworks, or in another place here."""
+_OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency")
 
 
 class RouteKeywords(TypedDict, total=False):
@@ -64,7 +65,8 @@ def check_names(given: Iterable[str], decorator: str) -> None:
     for name in given:
         if name not in RouteKeywords.__annotations__:
             hint = _ELSEWHERE.get(name)
-            why = f": {hint}" if hint else near_miss(name, RouteKeywords.__annotations__)
+            known = [*RouteKeywords.__annotations__, *(_OF_LISTENERS if decorator == "listener" else ())]
+            why = f": {hint}" if hint else near_miss(name, known)
             raise RegistrationError(f"@{decorator} has no option {name}={why}")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import attrs
 import trio
 
+from trio_ws.checks import check_text
 from trio_ws.service import Response
 from trio_ws.threads import call
 
@@ -59,6 +60,9 @@ class Pages:
         self.included: tuple[tuple[str, Pages], ...] = ()
         """The pages of included applications, and what their paths begin with."""
 
+    def __bool__(self) -> bool:
+        return bool(self._pages or self._folders)
+
     def add(self, path: str, page: Path | Page) -> None:
         """Serve a file, or what a function makes, at `path`.
 
@@ -66,6 +70,7 @@ class Pages:
             ValueError: the path does not begin with a slash, or is taken.
             FileNotFoundError: there is no such file.
         """
+        check_text("path", path)
         if not path.startswith("/"):
             raise ValueError(f"the path of a page begins with a slash: {path!r}")
         if path in self._pages:
@@ -81,6 +86,7 @@ class Pages:
             ValueError: the prefix does not begin with a slash.
             NotADirectoryError: there is no such folder.
         """
+        check_text("prefix", prefix)
         if not prefix.startswith("/"):
             raise ValueError(f"the prefix of a static folder begins with a slash: {prefix!r}")
         if not folder.is_dir():

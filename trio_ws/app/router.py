@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 from pydantic import BaseModel
 
-from trio_ws.app.controller import ControllerOptions, declare, in_class_body, mark, marks_of, options_of
+from trio_ws.app.controller import (
+    ControllerOptions,
+    declare,
+    in_class_body,
+    mark,
+    marks_of,
+    note_registered,
+    options_of,
+)
 from trio_ws.app.guards import guards_of
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
 from trio_ws.app.options import check_names, converters_of
@@ -249,6 +257,7 @@ class Router:
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]
             self._add(prefix + each.path, each.target, each.options, every, controller)
+        note_registered(controller)
 
     def include(self, router: Router, prefix: str = "") -> None:
         """Include the routes of another router, also those that it gets later.

@@ -33,6 +33,8 @@ MIN_KEY_BYTES: Final = 4
 """Anything shorter is a slip."""
 SHORT_KEY_BYTES: Final = 16
 """Shorter keys are a WARNING in the log: they may do in a test."""
+MAX_SKEW: Final = 60
+"""Seconds by which the clock of another process, which has signed a cookie, may be ahead."""
 _PATH: Final = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
@@ -53,8 +55,8 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def changed(self) -> bool:
-        """Whether something in it, however deep, is not as it came."""
-        return self._data != self._before
+        """Whether something in it, however deep, is not as it came; True is not 1."""
+        return _differ(self._data, self._before)
 
     def freeze(self) -> None:
         """Refuse changes from now on, also deep inside: the answer, which carries the cookie, is on its way."""
@@ -65,7 +67,7 @@ class Session(MutableMapping[str, Any]):
     def check_unchanged(self) -> None:
         """Raise `LocalProtocolError` if a list or dictionary that was taken out before the answer has changed since."""
         if self._frozen and self.changed:
-            names = [repr(key) for key in self._data if self._data[key] != self._before.get(key)]
+            names = [repr(key) for key, value in self._data.items() if _differ(value, self._before[key])]
             raise LocalProtocolError(f"a change at {', '.join(names)} is lost: {READ_ONLY}")
 
     def __getitem__(self, key: str) -> Any:
@@ -85,6 +87,15 @@ class Session(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._data)
 
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self._data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return copy.deepcopy(dict(self._data), memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self._data),)
+
     def __repr__(self) -> str:
         return f"<Session with {sorted(self._data)}>"
 
@@ -93,8 +104,20 @@ class Session(MutableMapping[str, Any]):
             raise LocalProtocolError(READ_ONLY)
 
 
+def _differ(one: Any, other: Any) -> bool:
+    """Return whether two values are not the same in JSON, where True is not 1."""
+    return one != other or json.dumps(one, default=repr) != json.dumps(other, default=repr)
+
+
 def _keys(value: Any) -> tuple[Key, ...]:
-    return (value,) if isinstance(value, str | bytes) else tuple(list_of("secret_key", value, "keys"))
+    if isinstance(value, str | bytes):
+        return (value,)
+    try:
+        return tuple(list_of("secret_key", value, "keys"))
+    except TypeError:  # its message would hold the secret
+        raise TypeError(
+            f"secret_key takes a list of keys or one key, not an object of {type(value).__name__}"
+        ) from None
 
 
 def _check_keys(_: object, __: object, keys: tuple[Key, ...]) -> None:
@@ -173,10 +196,11 @@ class Sessions:
             return Session({})
         signer = self._signer()
         try:
-            data, signed = signer.loads(cookie, max_age=self.max_age, return_timestamp=True)
+            data, signed = signer.loads(cookie, return_timestamp=True)
         except BadData:
             return Session({})
-        if not isinstance(data, dict):
+        age = time.time() - signed.timestamp()
+        if not isinstance(data, dict) or not -MAX_SKEW <= age <= self.max_age:
             return Session({})
         return Session(data, stale=self._is_stale(cookie, signed.timestamp()))
 

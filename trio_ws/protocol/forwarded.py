@@ -26,7 +26,7 @@ def proxies_of(value: Iterable[str]) -> TrustedProxies:
     """Return what `trusted_proxies=` means: addresses, networks (`10.0.0.0/8`), or "unix".
 
     Raises:
-        TypeError: a single one was given where a list of them is expected.
+        TypeError: a single one was given where a list of them is expected, or one is no text.
         ValueError: one of them is no address and no network.
     """
     if isinstance(value, str):
@@ -37,6 +37,8 @@ def proxies_of(value: Iterable[str]) -> TrustedProxies:
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
+    if not isinstance(text, str):  # numbers are addresses to ipaddress
+        raise TypeError(f"trusted_proxies takes addresses and networks as text, not {text!r}")
     try:
         return ip_network(text)
     except ValueError as error:
