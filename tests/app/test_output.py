@@ -396,6 +396,8 @@ PublicBound = TypeVar("PublicBound", bound=Public)
         (PublicBound, user(), PUBLIC),
         (list[PublicBound], [user()], [PUBLIC]),  # type: ignore[valid-type]
         (Annotated[PublicAlias | Reply, "of the user"], Ok(user()), {"statusCode": 200, "body": PUBLIC}),
+        (Annotated[Public, {"of": "the user"}], user(), PUBLIC),  # its metadata has no hash
+        (list[Annotated[Public, ["user"]]], [user()], [PUBLIC]),
         (Page[int], MarkedPage([1]), {"items": [1]}),
         (Parcel[int], MarkedParcel(1), {"content": 1}),
         (Parcel[list[Public]], MarkedParcel([user()]), {"content": [PUBLIC]}),

@@ -166,11 +166,11 @@ class _ReplyShapes(BodyShapes):
 
     def of(self, annotation: Any) -> Any:
         """Return an annotation that pydantic narrows by."""
-        if annotation in self._met:
-            return self._met[annotation]
         named = _named(annotation)
         if named is annotation:
             return super().of(annotation)
+        if annotation in self._met:
+            return self._met[annotation]
         self._met[annotation] = annotation  # it may hold itself
         shape = super().of(named)
         self._met[annotation] = annotation if shape is named and not isinstance(annotation, TypeVar) else shape
