@@ -4,6 +4,7 @@ With `TRIO_WS_REQUIRE_SPEEDUPS=1` in the environment, as release wheels are buil
 """
 
 import os
+import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -11,6 +12,7 @@ from setuptools.command.build_ext import build_ext
 
 REQUIRED = os.environ.get("TRIO_WS_REQUIRE_SPEEDUPS", "0") not in ("", "0")
 ABI = "cp311"  # whose stable ABI is used: Py_LIMITED_API in the source, and requires-python
+STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")  # a free-threaded build has no stable ABI
 
 
 class BuildExt(build_ext):
@@ -43,10 +45,10 @@ setup(
         Extension(
             "trio_ws.protocol._speedups",
             ["trio_ws/protocol/_speedups.c"],
-            py_limited_api=True,
+            py_limited_api=STABLE,
             optional=not REQUIRED,
         )
     ],
     cmdclass={"build_ext": BuildExt, "bdist_wheel": Wheel},
-    options={"bdist_wheel": {"py_limited_api": ABI}},
+    options={"bdist_wheel": {"py_limited_api": ABI if STABLE else False}},
 )

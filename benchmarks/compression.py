@@ -44,14 +44,12 @@ NAMES = ["Ana", "Bela", "Chen", "Dara", "Emil", "Fatima", "Goran", "Hana", "Ines
 
 MEMORY = {
     "no compression": None,
-    "no context (the default)": Compression(),
-    "receive_context": Compression(receive_context=True),
-    "send_context": Compression(send_context=True),
-    "both": Compression(send_context=True, receive_context=True),
-    "both, send_window_bits=15": Compression(send_context=True, receive_context=True, send_window_bits=15),
-    "both, windows of 10 bits": Compression(
-        send_context=True, receive_context=True, send_window_bits=10, receive_window_bits=10
-    ),
+    "receive_context=False": Compression(receive_context=False),
+    "defaults": Compression(),
+    "send_context, receive_context=False": Compression(send_context=True, receive_context=False),
+    "both contexts": Compression(send_context=True),
+    "both contexts, send_window_bits=15": Compression(send_context=True, send_window_bits=15),
+    "both contexts, windows of 10 bits": Compression(send_context=True, send_window_bits=10, receive_window_bits=10),
 }
 
 

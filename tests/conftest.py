@@ -1,18 +1,21 @@
-"""What all tests share: how hard Hypothesis searches, that programs which tests start can be interrupted, and what is
-known to be different under hypercorn.
+"""What all tests share: how hard Hypothesis searches, that programs which tests start can be interrupted, what is known
+to be different under hypercorn, and what the end of a run says.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import services
 from support.differences import mark_differences
+from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol
 from support.redis import coredis_is_collected
 
-__all__ = ["coredis_is_collected"]
+__all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_protocol"]
 
 # A deadline or a complaint about slow generation would measure the machine, not the library.
 settings.register_profile(
@@ -31,3 +34,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Expect to fail what is known to be different under hypercorn."""
     mark_differences(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested, and how many failures were expected: a line for each reason, not for each test."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
+    expected = len(terminalreporter.stats.get("xfailed", []))
+    if expected:
+        terminalreporter.write_line(f"{expected} failures were expected under hypercorn: docs/asgi.md says why")
+    for line in services.missing():
+        terminalreporter.write_line(f"not tested: {line}")

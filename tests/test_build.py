@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -11,6 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.services import COMPILER
+
+import trio_ws
 
 ROOT = Path(__file__).parents[1]
 EXTENSION = "trio_ws/protocol/_speedups"
@@ -18,7 +22,7 @@ NO_COMPILER = {"CC": "false"}
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the compiler is chosen with CC")
-has_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler here")
+has_compiler = pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
 
 
 def build(tmp_path: Path, kind: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -79,3 +83,8 @@ def test_the_source_is_complete(tmp_path: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {f"{EXTENSION}.c", f"{EXTENSION}.pyi", "setup.py", "pyproject.toml"} <= names
+
+
+def test_the_package_has_the_version_of_its_metadata() -> None:
+    """The version is written in one place, and read from there when the package is built."""
+    assert importlib.metadata.version("trio-ws") == trio_ws.__version__

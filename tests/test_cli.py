@@ -22,8 +22,11 @@ import trio
 
 import trio_ws
 from tests.support.handlers import serve
-from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
+from tests.support.mute import shake_hands
+from tests.support.networks import MemoryNetwork
+from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli import codec_name, load, main
+from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.reload import PythonFiles, folders_of, supervise
 from trio_ws.terminal import lines_of, talk
 
@@ -295,7 +298,7 @@ def trio_ws_client_context(authority):
         (["--fd", "99999"], "cannot listen on descriptor 99999: "),
         (["--fd", "-1"], "cannot listen on descriptor -1: "),
         (["--drain-delay", "-1"], "drain_delay must be a number of seconds, 0 or more, not -1.0"),
-        (["--drain-rate", "0"], "drain_rate must be more than 0 per second, or None for no bound, not 0.0"),
+        (["--drain-rate", "0"], "drain_rate must be a number per second, more than 0, or None for no bound, not 0.0"),
         (["--worker-port", "9000"], "--worker-port is for --workers N: one server has its --port"),
         (["--workers", "2", "--port", "0", "--worker-port", "70000"], "cannot listen on localhost:70000: "),
         (["--workers", "2", "--reload"], "--reload is for one server: leave --workers out"),
@@ -629,10 +632,45 @@ async def test_connect_lets_no_control_characters_of_the_server_reach_a_terminal
     assert capsys.readouterr().err.endswith("closed: 4000 \\x07no\n")
 
 
+@pytest.mark.parametrize("shown_on", [io.StringIO, Screen])
+async def test_connect_writes_no_control_characters_to_standard_error(
+    nursery, pipe, capsys, monkeypatch, shown_on
+) -> None:
+    """Wherever standard output leads: a reason cannot forge a line, nor colour or reorder one."""
+
+    async def refuse_with_controls(websocket: WebSocket) -> None:
+        await websocket.close(4000, "a\nclosed: 1000\r\x1b[31m\x9b\u202eé\N{THUMBS UP SIGN}")
+
+    errors = Screen()
+    monkeypatch.setattr(sys, "stderr", errors)
+    refusing = await serve(nursery, refuse_with_controls)
+    assert await talk(refusing.urls[0], wait=0, source=pipe.source, sink=shown_on()) == 1
+    assert errors.getvalue().splitlines()[1:] == [
+        "closed: 4000 a\\nclosed: 1000\\r\\x1b[31m\\x9b\\u202eé\N{THUMBS UP SIGN}"
+    ]
+
+
+async def test_connect_shows_what_a_terminal_takes_as_it_is(nursery, pipe) -> None:
+    async def speak(websocket: WebSocket) -> None:
+        await websocket.send("\ttwo\nlines\xa0\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\u2066\x9b")
+
+    server = await serve(nursery, speak)
+    screen = Screen()
+    await talk(server.urls[0], wait=0, source=pipe.source, sink=screen)
+    assert screen.getvalue() == "\ttwo\nlines\xa0\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\\u2066\\x9b\n"
+
+
+async def test_a_disconnect_in_a_traceback_has_no_control_characters() -> None:
+    error = WebSocketDisconnect(4000, "a\n\x1b[31mb")
+    assert str(error) == "connection closed with 4000: a\\n\\x1b[31mb"
+    assert str(CloseInfo(4000, error.reason, "peer")).endswith(r": 4000 a\n\x1b[31mb")
+    assert error.reason == "a\n\x1b[31mb"
+
+
 async def test_connect_fails_when_the_server_closes_with_an_error(nursery, pipe, capsys) -> None:
     server = await serve(nursery, refuse)
     assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 1
-    assert capsys.readouterr().err.endswith("closed: 4000 \x07no\n")
+    assert capsys.readouterr().err.endswith("closed: 4000 \\x07no\n")
 
 
 async def test_a_line_for_a_server_that_has_gone_is_no_error(nursery, pipe) -> None:
@@ -711,6 +749,25 @@ async def test_connect_is_ended_by_an_interrupt_before_it_is_connected(nursery, 
 
     server = await serve(nursery, undecided, auto_accept=False)
     assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 130
+
+
+async def test_a_second_interrupt_does_not_wait_for_a_mute_server(autojump_clock, nursery, pipe) -> None:
+    network = MemoryNetwork()
+    client, server = await network.connect(), await network.accept()
+
+    async def interrupt_twice() -> None:
+        await shake_hands(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        signal.raise_signal(signal.SIGINT)
+        await server.receive_some()  # the close frame
+        signal.raise_signal(signal.SIGINT)
+
+    nursery.start_soon(interrupt_twice)
+    began = trio.current_time()
+    patient = Timeouts(close_timeout=1000)
+    options = {"stream": client, "timeouts": patient, "source": pipe.source, "sink": io.StringIO()}
+    assert await talk("ws://mute/", wait=0, **options) == 130
+    assert trio.current_time() - began < 5
 
 
 @pytest.fixture

@@ -18,16 +18,20 @@ PACKAGE = "trio_ws"
 
 # Which layer a module is in, or a package with everything below it.
 LAYERS = {
-    "checks": 0,
     "codes": 0,
     "config": 0,
     "errors": 0,
+    "escaping": 0,
     "headers": 0,
     "messages": 0,
+    "options": 0,
     "request": 0,
     "url": 0,
+    "version": 0,
     "protocol": 1,
+    "admission": 2,
     "awake": 2,
+    "background": 2,
     "channel": 2,
     "client": 2,
     "closing": 2,
@@ -37,9 +41,11 @@ LAYERS = {
     "dial": 2,
     "direct": 2,
     "disconnect": 2,
+    "download": 2,
     "draining": 2,
     "engine": 2,
     "events": 2,
+    "gradual": 2,
     "handshake": 2,
     "inbox": 2,
     "instruments": 2,
@@ -51,6 +57,7 @@ LAYERS = {
     "parts": 2,
     "pings": 2,
     "prepared": 2,
+    "progress": 2,
     "reconnect": 2,
     "running": 2,
     "sending": 2,
@@ -63,6 +70,7 @@ LAYERS = {
     "threads": 2,
     "timers": 2,
     "transport": 2,
+    "unwinding": 2,
     "verdict": 2,
     "websocket": 2,
     "app": 3,
@@ -70,6 +78,7 @@ LAYERS = {
     "__main__": 4,
     "asgi": 4,
     "cli": 4,
+    "logconfig": 4,
     "process": 4,
     "reload": 4,
     "supervisor": 4,
@@ -95,20 +104,22 @@ WIRE = {"h11", "wsproto"}
 APPLICATION = {"anyio", "coredis", "itsdangerous", "prometheus_client", "pydantic", "pydantic_core"}
 
 RULES = {
-    0: Rule(set(), VALUES, CLOCKS_AND_IO),
+    0: Rule(set(), VALUES | {"idna"}, CLOCKS_AND_IO),
     1: Rule({0}, VALUES | WIRE | {"zlib_ng"}, CLOCKS_AND_IO),
     2: Rule({0, 1}, VALUES | WIRE | {"outcome", "python_socks", "trio"}, {"asyncio"}),
     3: Rule({0}, VALUES | APPLICATION | {"trio"}, SOCKETS),
-    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "outcome", "pydantic", "pytest", "trio"}, set()),
+    4: Rule({0, 1, 2, 3}, VALUES | WIRE | {"hypercorn", "outcome", "pydantic", "pytest", "trio", "yaml"}, set()),
     5: Rule({0, 1, 2, 3, 4}, set(), set()),
 }
 
 # The application layer sees a WebSocket and the server that runs it, never the transport underneath. Rooms offer
 # prepared messages to channels, the interface that every kind of connection has.
 FACES_OF_L2 = {
+    "background",
     "channel",  # an interface
     "codec",
     "disconnect",
+    "gradual",  # of "codec"
     "instruments",
     "prepared",
     "running",
@@ -118,6 +129,7 @@ FACES_OF_L2 = {
     "settings",
     "statistics",
     "threads",
+    "unwinding",
     "websocket",
 }
 

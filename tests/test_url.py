@@ -43,6 +43,10 @@ def test_text_and_repr_do_not_show_the_password():
         ("ws://bücher.example/ä?ö=€", "ws://xn--bcher-kva.example/%C3%A4?%C3%B6=%E2%82%AC"),
         ("ws://h/a|b\\c^`{}?<\">'", "ws://h/a%7Cb%5Cc%5E%60%7B%7D?%3C%22%3E'"),
         ("ws://h/100%/%zz", "ws://h/100%/%zz"),
+        ("ws://faß.example/", "ws://xn--fa-hia.example/"),
+        ("ws://βόλος.example/", "ws://xn--nxasmm1c.example/"),
+        ("ws://BÜCHER。example/", "ws://xn--bcher-kva.example/"),
+        ("ws://b%C3%BCcher.example/", "ws://xn--bcher-kva.example/"),
         ("ws://under_score.example./", "ws://under_score.example./"),
         ("ws://u@h/", "ws://h/"),
     ],
@@ -90,7 +94,11 @@ def test_a_url_is_normalised_and_then_stays_as_it_is(text, normal):
         ("ws://a,b/", "host must be"),
         ("ws://a\\b/", "host must be"),
         ("ws://a%20b/", "host must be"),
-        ("ws://℀.com/", "host must be"),
+        ("ws://℀.com/", "domain name"),
+        ("ws://☃.example/", "domain name"),
+        ("ws://a%3A80/", "domain name"),
+        ("ws://a%2Fb/", "host must be"),
+        ("ws://%FF/", "domain name"),
     ],
 )
 def test_what_is_no_websocket_url_is_refused_with_the_reason(text, problem):

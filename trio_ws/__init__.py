@@ -39,6 +39,7 @@ from trio_ws.service import Response, Service
 from trio_ws.serving import serve_websocket
 from trio_ws.threads import in_loop
 from trio_ws.url import URL, QueryParameters
+from trio_ws.version import __version__
 from trio_ws.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
     )
     from trio_ws.rooms import Room
     from trio_ws.rooms.broadcast import broadcast
-
-__version__ = "0.1.0"
 
 _LATER = dict.fromkeys(
     (

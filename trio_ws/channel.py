@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "end_for"]
+__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "disconnect_of", "end_for"]
 
 
 class Iteration(Protocol):
@@ -83,6 +83,11 @@ class Channel(ABC):
     sent: int = 0
 
     @property
+    def origin(self) -> object:
+        """The mark of this connection's disconnects; a wrapper has that of the channel below it."""
+        return self
+
+    @property
     @abstractmethod
     def close_info(self) -> CloseInfo | None:
         """How the connection ended; None while messages may be sent."""
@@ -115,6 +120,13 @@ class Channel(ABC):
         """Return the next part of a message and whether it is the last; `first` begins a new message."""
 
     @abstractmethod
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step.
+
+        With the messages that were received and sent it decides when `receive` and `send` let other tasks run.
+        """
+
+    @abstractmethod
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message; raise `WebSocketDisconnect` if the connection has ended."""
 
@@ -141,6 +153,10 @@ class Channel(ABC):
         """
 
     @abstractmethod
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room: what it offers now is enough."""
+
+    @abstractmethod
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
 
@@ -165,6 +181,13 @@ class Channel(ABC):
         """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
 
     @abstractmethod
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
+
+    @abstractmethod
     async def wait_ended(self) -> None:
         """After `begin_close`: wait until `close_info` says how the connection ended, which is bounded."""
 
@@ -176,6 +199,19 @@ class Channel(ABC):
 def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
     """Return what tells the caller of `Channel.receive` of the end."""
     return end if iteration is None or not iteration._is_good(end.code) else StopAsyncIteration()
+
+
+def disconnect_of(origin: object, code: int, reason: str = "") -> WebSocketDisconnect:
+    """Return the exception for the end of one connection, marked so that it is not taken for another's.
+
+    Args:
+        origin: its gate before the handshake is answered, its channel after.
+        code: the close code.
+        reason: the close reason.
+    """
+    end = WebSocketDisconnect(code, reason)
+    end._origin = origin
+    return end
 
 
 class Gate(ABC):

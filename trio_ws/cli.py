@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import math
 import os
 import platform
@@ -22,9 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 import trio
 
+from trio_ws import logconfig
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.listening import close_listener, describe, inherit
+from trio_ws.logconfig import LogConfigError
 from trio_ws.process import Patience
 from trio_ws.protocol.choice import CODEC
 from trio_ws.protocol.compressors import LIBRARY
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.given = given
     try:
         status: int = options.command(options)
-    except _UsageError as error:
+    except (_UsageError, LogConfigError) as error:
         parser.exit(1, f"trio-ws: {error}\n")
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -98,7 +99,8 @@ def _add_run(commands: _Commands) -> None:
     )
     run.add_argument("--ssl-certfile", metavar="FILE", help="serve TLS with this certificate chain")
     run.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
-    run.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(%(default)s)")
+    run.add_argument("--log-level", choices=logconfig.LEVELS, help=f"({logconfig.DEFAULT_LEVEL})")
+    run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--workers", type=_count, metavar="N", help="serve in so many processes; SIGHUP replaces them")
@@ -216,12 +218,12 @@ def _run(options: argparse.Namespace) -> int:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
         return trio.run(supervise, [sys.executable, "-m", "trio_ws", *command, "--restartable"], folders)
+    context = _ssl_context(options)
+    log_config = logconfig.read(options.log_config)
+    app = load(options.app)
     # Numbers of connections are each worker's own, so that a record of theirs says whose it is.
     whose = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
-    record = f"%(asctime)s {whose}%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=options.log_level.upper(), format=record)
-    context = _ssl_context(options)
-    app = load(options.app)
+    logconfig.configure(options.log_level, prefix=whose, config=log_config)
     _adjust(app, options)
     serve = partial(_serve, app, options, context)
     if options.worker is not None:
@@ -241,6 +243,7 @@ def _run_workers(options: argparse.Namespace) -> int:
         check_available()
     except WorkersUnavailable as error:
         raise _UsageError(str(error)) from None
+    logconfig.read(options.log_config)
     secure = _ssl_context(options) is not None  # the workers load it again; what is wrong with it is better said once
     return trio.run(_supervise, options, secure)
 
@@ -348,7 +351,7 @@ def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:
     for descriptor in options.fd:
         try:
             listeners.append(inherit(descriptor))
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise _UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
     return tuple(listeners)
 

@@ -6,28 +6,30 @@ body of `async with` here: it is cancelled when the server is gone, by the same 
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from trio_ws.checks import check_flag
 from trio_ws.codec import resolve_types
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.connection import Connection
-from trio_ws.dial.connect import Dialled, dial
+from trio_ws.dial.connect import Dialled, follow
+from trio_ws.dial.plan import USER_AGENT, Plan, make_plan
 from trio_ws.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.engine import Engine
-from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
+from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError
 from trio_ws.headers import Headers
+from trio_ws.options import caught_codes, hinting, of_kind, optional_bool
 from trio_ws.protocol.extensions import DeflateSettings, check_response, make_offer
 from trio_ws.request import Request
-from trio_ws.settings import close_codes_of, compression_of, of_kind
+from trio_ws.settings import compression_of
 from trio_ws.transport.poller import Poller
+from trio_ws.transport.sockets import abandon
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 
     from trio_ws.codec import ValueType
 
-__all__ = ["ClientOptions", "connect", "converse", "open_websocket"]
+__all__ = ["ClientOptions", "connect", "converse", "open_websocket", "plan_connection"]
+
+
+INTERRUPTED_FLUSH = 0.1
+"""Seconds that a goodbye may take to get to the network after Ctrl-C: a server that reads takes it at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,9 +53,9 @@ class ClientOptions:
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=close_codes_of)
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    poller: bool | None = None
+    poller: bool | None = attrs.field(default=None, validator=optional_bool)
 
     @property
     def polled(self) -> bool:
@@ -58,8 +64,6 @@ class ClientOptions:
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, None)
-        if self.poller is not None:
-            check_flag("poller", self.poller)
 
 
 @attrs.frozen
@@ -70,6 +74,7 @@ class Connected:
     deflate: DeflateSettings | None
 
 
+@hinting
 @asynccontextmanager
 async def open_websocket(
     url: str,
@@ -78,10 +83,12 @@ async def open_websocket(
     cookies: Mapping[str, str] | None = None,
     subprotocols: Sequence[str] = (),
     origin: str | None = None,
+    user_agent: str | None = USER_AGENT,
     ssl_context: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
     proxy: str | bool | None = None,
     max_redirects: int = 5,
+    redirect_origins: Iterable[str] = (),
     stream: trio.abc.Stream | None = None,
     uds: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
@@ -104,10 +111,13 @@ async def open_websocket(
         cookies: names and values for the Cookie header.
         subprotocols: what to offer, the favourite first.
         origin: the Origin header.
+        user_agent: the User-Agent header; None for none. One in `headers` comes before the default.
         ssl_context: for wss; None: certificates are checked against the system's authorities.
         server_hostname: for wss: the name that the certificate must hold for, if it is not the URL's.
         proxy: a proxy's URL, True for the environment's, None for none. See `dial`.
-        max_redirects: how many redirects are followed; credentials do not follow to another origin.
+        max_redirects: how many redirects are followed.
+        redirect_origins: origins, such as "https://example.org", that a redirect may take headers, cookies,
+            subprotocols, Origin and the client certificate to. To others only what the library makes goes along.
         stream: use this connected stream.
         uds: connect to this Unix socket.
         limits: what the server may cost.
@@ -124,8 +134,9 @@ async def open_websocket(
         ConnectTimeout: it took longer than `open_timeout`.
         ConnectionRejected: the server answered with another status than 101.
         WebSocketDisconnect: the connection ended with a code that is not caught.
+        TypeError: an argument is of another kind, or there is no such argument.
         ValueError: an argument makes no sense.
-        trio.Cancelled: the server is told 1001, and not waited for.
+        trio.Cancelled: the server is told 1001, and not waited for; likewise KeyboardInterrupt.
     """
     options = ClientOptions(
         limits=Limits() if limits is None else limits,
@@ -137,50 +148,64 @@ async def open_websocket(
         when_peer_leaves=when_peer_leaves,
         poller=poller,
     )
-    connected = await connect(
+    plan = plan_connection(
         url,
         options,
         headers=headers,
         cookies=cookies,
         subprotocols=subprotocols,
         origin=origin,
+        user_agent=user_agent,
         ssl_context=ssl_context,
         server_hostname=server_hostname,
         proxy=proxy,
         max_redirects=max_redirects,
+        redirect_origins=redirect_origins,
         stream=stream,
         uds=uds,
     )
-    async with converse(connected, options) as websocket:
+    async with converse(await connect(plan, options), options) as websocket:
         yield websocket
 
 
-async def connect(url: str, options: ClientOptions, **dialling: Any) -> Connected:
-    """Make a connection, up to the server's 101.
+def plan_connection(url: str, options: ClientOptions, **dialling: Any) -> Plan:
+    """Check what is given for a connection.
 
     Args:
         url: where to.
         options: its limits, `open_timeout` and compression.
-        dialling: the other arguments of `dial`.
+        dialling: the other arguments of `make_plan`.
 
     Raises:
-        ConnectError: as `open_websocket` does. Nothing stays open, after cancellation neither.
+        ValueError: likewise TypeError, as `make_plan` raises them.
     """
-    offer = None if options.compression is None else make_offer(options.compression)
-    dialled = await dial(
+    return make_plan(
         url,
-        extensions=offer,
+        extensions=None if options.compression is None else make_offer(options.compression),
         limits=options.limits,
         open_timeout=options.timeouts.open_timeout,
         detachable=options.polled,
         **dialling,
     )
+
+
+async def connect(plan: Plan, options: ClientOptions) -> Connected:
+    """Make a connection, up to the server's 101.
+
+    Args:
+        plan: from `plan_connection`.
+        options: its compression.
+
+    Raises:
+        ConnectError: as `open_websocket` does. Nothing stays open, after cancellation neither.
+    """
+    dialled = await follow(plan)
     if options.compression is None:
         return Connected(dialled, None)
     try:
         return Connected(dialled, check_response(dialled.accepted.extensions, options.compression))
     except RemoteProtocolError as error:
-        await trio.aclose_forcefully(dialled.stream)
+        await abandon(dialled.stream)
         raise ConnectError("handshake", str(error)) from error
 
 
@@ -195,7 +220,7 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
     websocket._log.know(connected.dialled.url.target, connected.dialled.url.netloc)
     transport.log = websocket._log
     scope = trio.CancelScope()
-    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers)
+    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, websocket._log)
     failure: BaseException | None = None
     async with trio.open_nursery() as shared:
         engine.start(shared)
@@ -210,52 +235,57 @@ async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerat
                         yield websocket
                         nursery.cancel_scope.cancel(reason="the block has ended")
             except BaseException as error:
-                failure = _unwrapped(error)
+                failure = _unwrapped(error, websocket)
             websocket._nursery = None
             rule.stop()
             if scope.cancelled_caught and failure is None:
-                failure = _disconnect(connection)
-            if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
-                failure = None
-            await connection.wait_gone()
+                failure = connection._disconnected()
+            if isinstance(failure, Exception | None):  # else the server is told, and not waited for
+                if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
+                    failure = None
+                await connection.wait_gone()
         except trio.Cancelled:
             if failure is None:  # else the cancellation is met again at the next checkpoint
                 raise
         finally:
             with trio.CancelScope(shield=True):
                 connection.begin_close(CloseCode.GOING_AWAY, "")
-                await connection.flush()
+                with trio.move_on_after(INTERRUPTED_FLUSH if _is_interrupt(failure) else math.inf):
+                    await connection.flush()
             await transport.aclose()
             engine.stop()
     if failure is not None:
         raise failure
 
 
-def _unwrapped(error: BaseException) -> BaseException:
+def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
     """Return the error that the block raised: the nursery puts it into a group.
 
     What its tasks were told of the connection's end is told once.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
-    disconnects, others = error.split(WebSocketDisconnect)
+
+    def own(each: BaseException) -> bool:  # Python 3.11 takes no method
+        return websocket._owns(each)
+
+    disconnects, others = error.split(own)
     if disconnects is not None and others is None:
         return _first_leaf(disconnects)
     return error.exceptions[0] if len(error.exceptions) == 1 else error
+
+
+def _is_interrupt(failure: BaseException | None) -> bool:
+    """Say whether the program is to end (KeyboardInterrupt, SystemExit), and not only the block."""
+    if isinstance(failure, BaseExceptionGroup):
+        return any(map(_is_interrupt, failure.exceptions))
+    return not isinstance(failure, Exception | trio.Cancelled | None)
 
 
 def _first_leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _disconnect(connection: Connection) -> WebSocketDisconnect:
-    """Make the exception for a block that was cancelled because the server had gone."""
-    info = connection.close_info
-    return (
-        WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE) if info is None else WebSocketDisconnect(info.code, info.reason)
-    )
 
 
 def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
@@ -271,6 +301,7 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
         send_type=options.send_type,
         caught_close_codes=options.caught_close_codes,
     )
+    websocket._cleanup_timeout = options.timeouts.cleanup_timeout
     websocket.subprotocol = dialled.accepted.subprotocol
     websocket.response_headers = dialled.accepted.headers
     return websocket

@@ -7,18 +7,18 @@ is in `protocol.states`; messages are in `connection`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.channel import Channel, Watcher
+from trio_ws.channel import Channel, Watcher, disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import WebSocketDisconnect
+from trio_ws.progress import Linger
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
+    from trio_ws.errors import WebSocketDisconnect
     from trio_ws.inbox import Inbox
     from trio_ws.log import ConnectionLog
     from trio_ws.pings import Pings
@@ -42,7 +42,7 @@ class Closing(Channel):
         endpoint: the protocol's state.
         inbox: who waits there is woken.
         client: True on the side that dialled.
-        timeouts: `close_timeout` of it.
+        timeouts: `close_timeout`, `send_timeout` and `delivery_timeout` of it.
         timers: calls the deadline.
     """
 
@@ -55,9 +55,9 @@ class Closing(Channel):
         "_endpoint",
         "_gone",
         "_inbox",
+        "_linger",
         "_network_over",
         "_notified",
-        "_patient_until",
         "_pings",
         "_timeouts",
         "_timers",
@@ -90,7 +90,7 @@ class Closing(Channel):
         self._dropping = False  # messages are read only to learn how it ended
         self._gone = False
         self._notified = False
-        self._patient_until: float | None = None  # while the server drains: until when the peer may take what waits
+        self._linger: Linger | None = None  # from the beginning of the end
         self._close_timer: Timer | None = None
 
     @property
@@ -138,7 +138,10 @@ class Closing(Channel):
         """Parse what was kept for want of room, then read on; at the end of the network, lose the connection."""
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one has passed; wait for the peer's, at most `close_timeout`."""
+        """Send a close frame unless one has passed; wait for the peer's.
+
+        The peer has `close_timeout` for it, which begins anew while it takes what was sent before.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         self.begin_close(code, reason)
         await self.wait_ended()
@@ -160,7 +163,7 @@ class Closing(Channel):
             self._dropping = True
         else:
             self._transport.write(self._endpoint.close(code, reason))
-        self._replace_close_timer(self._timeouts.close_timeout)
+        self._wait_for_peer(self._timeouts.close_timeout)
         self._read_on()
         self._announce_end()
 
@@ -176,24 +179,38 @@ class Closing(Channel):
             patience: seconds.
         """
         if self.open:
-            self._patient_until = trio.current_time() + patience
+            self._linger = Linger(patience, self._timeouts.close_timeout, draining=True)
             self.retire(code, reason)
+        elif self._linger is not None:
+            self._linger.limit(patience)
 
     def hurry(self) -> None:
-        """After `drain`: the patience is over, at most `close_timeout` is left."""
-        if self._patient_until is not None:
-            self._patient_until = min(self._patient_until, trio.current_time())
+        """End the patience with a peer that takes what was sent: at most `close_timeout` is left."""
+        if self._linger is not None:
+            self._linger.limit(0.0)
 
     def fail(self, code: int, reason: str) -> None:
         """Give the peer up: tell it why, half-close, and abort soon."""
         self._transport.write(self._endpoint.fail(code, reason))
         self._settle()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up, with a close frame.
+
+        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
+        """
+        if self.open and not self._network_over:
+            self.fail(code, reason)
+
     def abort(self, code: int, reason: str) -> None:
         """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
         if self.open and not self._network_over:
             self.fail(code, reason)
             self._hang_up()
+
+    def look(self) -> None:
+        """Take what has arrived, and send what can be sent, if that was not done yet."""
+        self._transport.look()
 
     async def flush(self) -> None:
         """Wait until what was committed is with the network, at most `close_timeout`."""
@@ -219,7 +236,7 @@ class Closing(Channel):
         if not self._gone:
             # What stands in the outbox goes out; then it is the peer's turn (RFC 6455 7.1.1).
             wait = self._timeouts.close_timeout if self._transport.outbox.size else LINGER
-            self._replace_close_timer(wait)
+            self._wait_for_peer(wait)
             self._read_on()
         self._announce_end()
 
@@ -232,10 +249,9 @@ class Closing(Channel):
     def _all_is_out(self) -> None:
         """The outbox has emptied: if that was our part of the end, it is the peer's turn now."""
         self._hang_up_if_done()
-        if self._endpoint.state in _OUR_PART_DONE and not self._gone:
-            self._replace_close_timer(LINGER)
-        elif self._patient_until is not None and not self._gone:
-            self._replace_close_timer(self._timeouts.close_timeout)
+        if self._linger is not None and not self._gone:
+            done = self._endpoint.state in _OUR_PART_DONE
+            self._wait_for_peer(LINGER if done else self._timeouts.close_timeout)
         self._wake_changed()
 
     def _lose(self) -> None:
@@ -255,36 +271,49 @@ class Closing(Channel):
         self._endpoint.lose()
         self._transport.close()
         self._announce_end()
-        if self._patient_until is not None and self.watcher is not None:
+        if self._draining and self.watcher is not None:
             self.watcher.left(self._why)
 
-    def _replace_close_timer(self, seconds: float) -> None:
+    def _wait_for_peer(self, seconds: float) -> None:
+        """Give the peer `seconds` for its part, and the time that it takes for what was sent before."""
         if self._close_timer is not None:
             self._close_timer.cancel()
-        if self._patient_until is not None:
-            left = self._patient_until + self._timeouts.close_timeout - trio.current_time()
-            seconds = max(min(seconds, left), 0.0)
-        self._close_timer = self._timers.after(seconds, partial(self._time_is_up, self._transport.outbox.size))
+        if self._linger is None:
+            self._linger = Linger(self._timeouts.delivery_timeout, self._timeouts.send_timeout)
+        self._close_timer = self._timers.after(self._linger.restart(seconds), self._look_at_peer)
 
-    def _time_is_up(self, waited: int) -> None:
-        """End the network connection, unless the server drains and the peer is still taking what was committed.
-
-        Args:
-            waited: bytes in the outbox when the time began.
-        """
-        if self._patient_until is not None and 0 < self._transport.outbox.size < waited:
-            left = self._patient_until - trio.current_time()
-            if left > 0:
-                self._replace_close_timer(min(self._timeouts.close_timeout, left))
+    def _look_at_peer(self) -> None:
+        """End the network connection if the peer has had its time."""
+        linger = self._linger
+        assert linger is not None  # this is one of its looks
+        left, pending = linger.look(self._transport)
+        if left <= 0:
+            timer = self._close_timer
+            self.look()
+            if self._gone or self._close_timer is not timer:  # the end has come nearer meanwhile
                 return
-        self._hang_up()
+            left, pending = linger.look(self._transport)
+        if left > 0:
+            self._close_timer = self._timers.after(left, self._look_at_peer)
+        elif linger.seen and not pending and self._endpoint.state is State.CLOSING:
+            # It may be reading still: what it sends meanwhile must not meet a closed socket, whose reset would take
+            # from it what it has not read.
+            self._endpoint.fail(CloseCode.ABNORMAL_CLOSURE, "")
+            self._settle()
+        else:
+            self._hang_up()
+
+    @property
+    def _draining(self) -> bool:
+        """Whether the connection ends because the server does."""
+        return self._linger is not None and self._linger.draining
 
     def _announce_end(self) -> None:
         """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
         waited_for = self._wake()
         if not self._notified:
             self._notified = True
-            if self.watcher is not None and self._patient_until is not None:
+            if self.watcher is not None and self._draining:
                 self.watcher.draining(waited_for=waited_for)
             elif self.watcher is not None:
                 self.watcher.ended(self._why, waited_for=waited_for)
@@ -300,8 +329,8 @@ class Closing(Channel):
             self.watcher.told()
         info = self.close_info
         if info is None:
-            return WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE)
-        return WebSocketDisconnect(info.code, info.reason)
+            return disconnect_of(self, CloseCode.ABNORMAL_CLOSURE)
+        return disconnect_of(self, info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

@@ -1,44 +1,150 @@
-"""What a route's `receive_type` and `send_type` mean: between messages and the values that handlers work with."""
+"""Conversion between messages and the values that handlers work with."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from trio_ws.errors import InvalidMessage, UnexpectedMessage
 
-__all__ = ["Payload", "ValueType", "decoder_of", "encoder_of", "from_json", "resolve_types", "to_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "Payload",
+    "ValueType",
+    "decoder_of",
+    "encoder_of",
+    "from_json",
+    "may_exceed",
+    "resolve_types",
+    "to_json",
+]
 
 ValueType: TypeAlias = Literal["json", "text", "bytes"]
 Payload: TypeAlias = str | bytes | bytearray | memoryview
 """What a message is made of: text, or bytes."""
 
+MAX_DEPTH: Final = 128
+"""Arrays and objects inside each other that one JSON message may have, in both directions (RFC 8259 9)."""
 
-def to_json(value: Any) -> str:
-    """Return `value` as compact JSON.
+_CONTAINERS: Final = (dict, list, tuple)
+_SHOWN_DIGITS: Final = 20
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def to_json(value: Any, *, wrapped: int = 0, default: Callable[[Any], Any] | None = None, spaced: bool = False) -> str:
+    """Return `value` as JSON that UTF-8 can carry.
+
+    A lone surrogate, which JSON allows as an escape, goes out as the escape that it came in as.
+
+    Args:
+        value: dicts, lists, strings, finite numbers, booleans and None.
+        wrapped: levels around the caller's value that the library has added; they do not count.
+        default: called with anything else, and returns what is sent in its place.
+        spaced: for people to read; messages are compact.
 
     Raises:
-        TypeError: it is not made of dicts, lists, strings, numbers, booleans and None.
-        ValueError: it contains itself, or NaN or infinity, which JSON does not have.
+        TypeError: it holds something else, and there is no `default`.
+        ValueError: it contains itself, NaN or infinity, which JSON does not have, or is nested deeper than `MAX_DEPTH`.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def from_json(message: str | bytes) -> Any:
-    """Return the value of a JSON message, text or binary.
-
-    Raises:
-        InvalidMessage: it is not JSON (RFC 8259), NaN and infinity included, or is nested too deeply.
-    """
+    bound = MAX_DEPTH + wrapped
+    encoder = _ENCODER
+    if spaced or default is not None:
+        encoder = json.JSONEncoder(**_STRICT, separators=None if spaced else _COMPACT, default=default)
     try:
-        return json.loads(message, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        text = encoder.encode(value)
+    except RecursionError:
+        raise ValueError(too_deep(bound)) from None
+    if may_exceed(text, bound) and _exceeds(value if default is None else json.loads(text), bound):
+        raise ValueError(too_deep(bound))
+    return text if text.isascii() else _encodable(text)
+
+
+def from_json(message: str | bytes, *, wrapped: int = 0) -> Any:
+    """Return the value of a JSON message, text or binary; `to_json` takes all that it returns.
+
+    Args:
+        message: UTF-8, or text; UTF-16 and UTF-32 are recognised.
+        wrapped: levels around the caller's value that the library has added; they do not count.
+
+    Raises:
+        InvalidMessage: it is not JSON (RFC 8259), has NaN or a number beyond the range of a float, or is nested deeper
+            than `MAX_DEPTH`.
+    """
+    bound = MAX_DEPTH + wrapped
+    try:
+        text = message if isinstance(message, str) else message.decode(json.detect_encoding(message))
+        value = DECODER.decode(text)
+    except RecursionError:
+        raise InvalidMessage(too_deep(bound), message) from None
+    except ValueError as error:
         raise InvalidMessage(f"not JSON: {error}", message) from None
+    if exceeds_depth(text, value, bound):
+        raise InvalidMessage(too_deep(bound), message)
+    return value
+
+
+def too_deep(bound: int) -> str:
+    """Return what is wrong with JSON that `exceeds_depth`."""
+    return f"JSON is nested deeper than {bound} levels"
+
+
+def exceeds_depth(text: str, value: Any, bound: int) -> bool:
+    """Return whether JSON is nested deeper than `bound` levels, from its text and its value."""
+    return may_exceed(text, bound) and _exceeds(value, bound)
+
+
+def may_exceed(message: str | bytes, bound: int = MAX_DEPTH) -> bool:
+    """Return False if JSON is too short, or has too few brackets, to be nested deeper."""
+    if len(message) <= 2 * bound:
+        return False
+    if isinstance(message, bytes):
+        return message.count(b"[") + message.count(b"{") > bound
+    return message.count("[") + message.count("{") > bound
+
+
+def _exceeds(value: Any, bound: int) -> bool:
+    """Return whether arrays and objects are nested deeper than `bound`; one pass for each level, no recursion."""
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(bound):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, _CONTAINERS)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _encodable(text: str) -> str:
+    """Return JSON with its lone surrogates escaped: outside of strings there are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if math.isinf(number):
+        shown = literal if len(literal) <= _SHOWN_DIGITS else f"{literal[:_SHOWN_DIGITS]}..."
+        raise ValueError(f"{shown} is beyond the range of a float")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not in JSON")
+
+
+_COMPACT: Final = (",", ":")
+_STRICT: Final[dict[str, Any]] = {"ensure_ascii": False, "allow_nan": False}
+_ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT)
+DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 
 def as_text(message: str | bytes) -> str:

@@ -6,8 +6,12 @@ Nothing here knows about connections; `errors` holds what is raised, `protocol.s
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_wire_code"]
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_good_code", "is_wire_code"]
 
 MAX_REASON_BYTES = 123
 """RFC 6455 5.5: a control frame's payload is at most 125 bytes, two of which are the close code."""
@@ -49,6 +53,16 @@ def is_wire_code(code: int) -> bool:
     These are 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 7.4.1 and 7.4.2, IANA registry).
     """
     return code in _REGISTERED or 3000 <= code <= 4999
+
+
+def is_good_code(code: int | None, caught: Collection[int]) -> bool:
+    """Say whether a close code is among `caught`, where 1005 counts as 1000 (RFC 6455 7.1.5).
+
+    Args:
+        code: None while the connection is open.
+        caught: close codes that count as a good end.
+    """
+    return code in caught or (code == CloseCode.NO_STATUS_RECEIVED and CloseCode.NORMAL_CLOSURE in caught)
 
 
 def check_close(code: int, reason: str) -> None:

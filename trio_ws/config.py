@@ -9,7 +9,7 @@ import math
 
 import attrs
 
-from trio_ws.checks import flag, integer, number
+from trio_ws.options import flag, hold, integer, number
 
 __all__ = ["Compression", "Limits", "Timeouts"]
 
@@ -17,9 +17,9 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-_seconds = number("a number of seconds, 0 or more")
-_interval = number("more than 0 seconds, or None to turn it off", positive=True)
-_rate = number("more than 0 per second, or None for no bound", positive=True, optional=True)
+_seconds = number("of seconds")
+_interval = number("of seconds", positive=True, none="to turn it off")
+_rate = number("per second", positive=True, none="for no bound")
 
 
 def _never(value: float | None) -> float:
@@ -32,7 +32,7 @@ class Limits:
     """What one peer may cost.
 
     Raises:
-        TypeError: a bound is no whole number.
+        TypeError: a bound is not a whole number, or there is no such limit.
         ValueError: a bound is too small to work with.
     """
 
@@ -55,7 +55,8 @@ class Limits:
     max_headers: int = attrs.field(default=100, validator=integer(8))
     """HTTP headers in a head. More are answered 431."""
     max_connections: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
-    """Connections that a server holds at once, more are answered 503. None: what the descriptor limit leaves."""
+    """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None, or more
+    than that: what the descriptor limit leaves."""
     max_connections_per_ip: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
     drain_rate: float | None = attrs.field(default=None, validator=_rate)
@@ -68,24 +69,30 @@ class Timeouts:
     """How long to wait for whom, in seconds. None in a field that allows it means never.
 
     Raises:
-        TypeError: a time is no number.
+        TypeError: a time is not a number, or there is no such timeout.
         ValueError: a time is negative or NaN, or an interval is zero.
     """
 
     open_timeout: float = attrs.field(default=10.0, validator=_seconds)
     """From TCP accept (or the client's start) to the answered handshake, TLS included."""
     close_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """From our close frame to the peer's, then the connection is aborted."""
+    """From our close frame to the peer's, then the connection is aborted. It begins anew while the peer takes what was
+    sent before, see `delivery_timeout`."""
+    delivery_timeout: float = attrs.field(default=60.0, validator=_seconds)
+    """How long a connection that ends waits in all for a peer that still takes what was sent before. Such a peer may
+    stop for as long as it has taken something, `send_timeout` at most; one that takes nothing has `close_timeout`."""
     ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
     """Between two keepalive pings on a silent connection. None: no keepalive."""
     ping_timeout: float = attrs.field(default=20.0, converter=_never, validator=_interval)
-    """From a keepalive ping to its pong, then the connection ends with 1011. None: wait for ever."""
+    """From a keepalive ping to its pong, then the connection ends with 1011. It begins anew while the peer takes what
+    was sent before the ping. None: wait for ever."""
     send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
-    """How long a full outbox may make no progress, then the connection ends with 1013. None: for ever."""
+    """How long a peer may take nothing while the outbox is full, then the connection ends with 1013. None: for ever."""
     drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
     """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
     cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """How long a handler that was told may go on, and how long `on_disconnect` may take."""
+    """How long a handler that was told may go on, and a callback that is at work on a message; and how long each of
+    these may take: `on_disconnect`, `on_error`, the clean-up of all that the library has entered for a handler."""
     idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How long a connection may carry no message, then it ends with 1001. None: for ever."""
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
@@ -107,13 +114,14 @@ _window_bits = integer(9, 15)
 class Compression:
     """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
 
-    Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, to
-    send 38 KiB with a window of 12 bits and 150 KiB with 15. Without it (the default) a connection keeps nothing
-    between messages, and all connections of the process deflate with one and the same compressor. What each setting
-    costs and saves was measured: see "Compression" in the documentation.
+    Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, of
+    those connections only whose peer sends compressed messages; to send 38 KiB with a window of 12 bits and 150 KiB
+    with 15. By default the peer may keep its context (some libraries do so whatever is agreed), and all connections of
+    the process deflate without context, with one and the same compressor. What each setting costs and saves was
+    measured: see "Compression" in the documentation.
 
     Raises:
-        TypeError: an option is of another type.
+        TypeError: an option is of another kind, or there is no such option.
         ValueError: level or window out of range, or a negative threshold.
     """
 
@@ -124,10 +132,16 @@ class Compression:
     """Messages of fewer bytes are sent as they are: there is little to save. With a context, 32 is a good value."""
     send_context: bool = attrs.field(default=False, validator=flag)
     """Keep the context of what we send from message to message, if the peer allows it."""
-    receive_context: bool = attrs.field(default=False, validator=flag)
-    """Let the peer keep its context from message to message."""
+    receive_context: bool = attrs.field(default=True, validator=flag)
+    """Let the peer keep its context from message to message. False saves memory, and fails with clients that keep it
+    all the same, such as Tornado's. A server that keeps it all the same is put up with."""
     send_window_bits: int = attrs.field(default=12, validator=_window_bits)
     """Our window is at most 2 to this power bytes, less if the peer asks for less. A larger one helps messages that are
     larger than it, and what is kept with `send_context`."""
     receive_window_bits: int = attrs.field(default=15, validator=_window_bits)
     """The window that we ask the peer for, if it can be asked."""
+
+
+hold("limits", Limits)
+hold("timeouts", Timeouts)
+hold("compression", Compression)

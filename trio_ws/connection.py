@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from trio_ws.awake import AWAKE
 from trio_ws.channel import end_for
 from trio_ws.closing import LINGER
-from trio_ws.inbox import Inbox
+from trio_ws.inbox import Inbox, joined
 from trio_ws.keepalive import Keepalive
 from trio_ws.protocol.endpoint import PATIENCE, Endpoint
 from trio_ws.protocol.states import State
@@ -39,7 +39,7 @@ _OPEN = State.OPEN  # each look into the class would cost more than the comparis
 _NOTHING = memoryview(b"")
 _MESSAGES: Final = (str, bytes, TextMessage, BytesMessage)
 DISCARD_ITEMS = 64
-"""Items that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
+"""Control frames that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
 
 
 class Connection(Sending):
@@ -162,7 +162,7 @@ class Connection(Sending):
             return
         if self._transport.outbox.closed and not self._notified:
             # Reading is to say how it ended, since it may meet a close frame; but nobody waits for it for ever.
-            self._timers.after(LINGER, self._announce_end)
+            self._timers.after(LINGER, self._announce_broken)
         if self._pong_due is not None and not self._pongs_wait:
             item, self._pong_due = self._pong_due, None
             self._transport.write(self._endpoint.answer(item))
@@ -170,6 +170,10 @@ class Connection(Sending):
             self._all_is_out()
         if not self._senders_waiting:
             self._call_if_writable()
+
+    def _announce_broken(self) -> None:
+        self.look()
+        self._announce_end()
 
     # --- bytes to messages ---------------------------------------------------------------------------------------
 
@@ -179,17 +183,18 @@ class Connection(Sending):
         It pauses reading unless all was parsed and there is room left.
         """
         inbox = self._inbox
-        endpoint = self._endpoint
-        decoder = endpoint.decoder
+        decoder = self._endpoint.decoder
         consumed = slow = 0
         while True:
-            if endpoint.state is _OPEN and not self._dropping:
+            wanted = self._wanted
+            if wanted:
                 items_room = inbox.max_items - len(inbox.items)
                 bytes_room = inbox.max_bytes - inbox.size
                 if items_room <= 0 or bytes_room <= 0:
                     self.paused = True
                     return consumed
             else:
+                decoder.discard()
                 items_room = bytes_room = DISCARD_ITEMS
             items: list[Item] = []
             used = decoder.decode(data, items, items_room, bytes_room)
@@ -202,7 +207,7 @@ class Connection(Sending):
                 return consumed
             # Either there is no room for more, or these were control frames, or the decoder wants to be asked again.
             slow += len(items) if len(items) >= items_room else PATIENCE
-            if slow >= PATIENCE and decoder.budget > 0 and len(inbox.items) < inbox.max_items:
+            if slow >= PATIENCE and not (wanted and inbox.full):
                 self.paused = True
                 if not self._put_off:
                     self._put_off = True
@@ -264,10 +269,18 @@ class Connection(Sending):
             self._read_on()
 
     def _read_on(self) -> None:
-        """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up."""
+        """The inbox is empty, or not wanted: parse what was kept, and read on when that is used up.
+
+        What was put off to the next turn waits for that. The work counts against the share of the task that receives.
+        """
+        if self._put_off:
+            return
         rest, self._rest = self._rest, _NOTHING
         self.paused = False
-        self._rest = rest[self._parse(rest) :]
+        inflated = self._endpoint.decoder.inflated
+        consumed = self._parse(rest)
+        self.worked(consumed + self._endpoint.decoder.inflated - inflated)
+        self._rest = rest[consumed:]
         if self._rest:
             return
         if self._network_over:
@@ -324,7 +337,7 @@ class Connection(Sending):
             return None
         self._in_stream = False
         parts, self._parts = self._parts, None
-        return _joined(parts) if parts else None
+        return joined(parts) if parts else None
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last; a whole message is a last part.
@@ -342,6 +355,7 @@ class Connection(Sending):
                 self._inbox.put(begun, 0)  # it is taken at once, below
         while True:
             if self._parts:
+                await self._step()
                 item: Received = self._parts.pop(0)
             else:
                 item = await self._next()
@@ -393,10 +407,3 @@ class Connection(Sending):
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None  # which knows this connection
-
-
-def _joined(parts: list[Chunk]) -> str | bytes:
-    """Return the whole message of its parts."""
-    if isinstance(parts[0], TextMessage):
-        return "".join(part.data for part in parts if isinstance(part, TextMessage))
-    return b"".join(part.data for part in parts if isinstance(part, BytesMessage))

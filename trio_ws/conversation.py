@@ -5,16 +5,17 @@ It reads the request, asks the responder what it is for, and answers a page, an 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import attrs
 import trio
 
-from trio_ws.channel import Gate
+from trio_ws.channel import Gate, disconnect_of
 from trio_ws.codes import CloseCode
 from trio_ws.connection import Connection
-from trio_ws.errors import WebSocketDisconnect
+from trio_ws.download import send_answer, send_body
 from trio_ws.lifecycle import Lifecycle
 from trio_ws.log import ConnectionLog
 from trio_ws.opening import LINGER, Opening
@@ -22,11 +23,12 @@ from trio_ws.protocol import handshake
 from trio_ws.protocol.extensions import ExtensionSyntaxError, accept_offer, parse_extensions
 from trio_ws.protocol.forwarded import forwarded
 from trio_ws.protocol.handshake import read_ordinary, read_upgrade
-from trio_ws.protocol.origin import origin_allowed
+from trio_ws.protocol.hosts import check_host
+from trio_ws.protocol.origin import check_origin
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http, is_upgrade
 from trio_ws.protocol.response import response
 from trio_ws.request import Request
-from trio_ws.service import Response, Service
+from trio_ws.service import Response, Service, Streamed
 from trio_ws.settings import Settings, compression_of
 from trio_ws.websocket import WebSocket
 
@@ -163,7 +165,7 @@ class Conversation(Lifecycle, Gate):
         """Let the client take the last answer, if it got one."""
         if self.connection is None:
             with trio.CancelScope() as self._leaving:
-                await self._opening.linger(self._transport.outbox, self._house.settings.timeouts.close_timeout)
+                await self._opening.linger(self._transport, self._house.settings.timeouts.close_timeout)
 
     def _failed(self, failure: Exception) -> Exception:
         """It is not the handler's error: the kernel has no room for the connection, say."""
@@ -175,6 +177,7 @@ class Conversation(Lifecycle, Gate):
         self._house.late.remove(self)
         if self.connection is None:
             self._opening.call_when_left(None)
+            self._opening.call_when_moved(None)
         try:
             await self._transport.aclose()
         finally:
@@ -200,9 +203,10 @@ class Conversation(Lifecycle, Gate):
             upgrade = read_ordinary(head)
             if upgrade is None:
                 check_http(head)
-                if not is_upgrade(head):
-                    await self._show_page(head)
-                    return False
+            check_host(head.headers, self._house.settings.hosts, secure=self.secure)
+            if upgrade is None and not is_upgrade(head):
+                await self._show_page(head)
+                return False
             if self._house.draining.begun:
                 raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
             return self._route(head, upgrade or read_upgrade(head))
@@ -237,10 +241,21 @@ class Conversation(Lifecycle, Gate):
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
         deadline = self._house.late.deadline(self)
         with trio.CancelScope(deadline=deadline) as self._paging:
-            self._opening.call_when_left(self._paging.cancel)
-            self._answer(await self._page(head), head_only=head.method == "HEAD")
+            # A client may have nothing more to say, and read: the end of what it sends is no end of its wish.
+            self._opening.call_when_moved(self._cancel_page_of_none)
+            page = await self._page(head)
+            self._answer(page, head_only=head.method == "HEAD")
+            if isinstance(page, Streamed) and head.method != "HEAD":
+                self._paging.deadline = deadline = math.inf  # it was made in time
+                patience = self._house.settings.timeouts.send_timeout
+                await send_body(self._opening, self._transport, page, patience=patience)
         if self._paging.cancelled_caught and trio.current_time() >= deadline:
             raise BadRequest(503, "the page took longer than open_timeout")
+
+    def _cancel_page_of_none(self) -> None:
+        """Cancel the making of a page if the network takes nothing any more."""
+        if self._transport.outbox.closed and self._paging is not None:
+            self._paging.cancel(reason="client left")
 
     async def _page(self, head: RequestHead) -> Response:
         page = await self._house.responder.page(self._request(head))
@@ -254,7 +269,7 @@ class Conversation(Lifecycle, Gate):
                 parse_extensions(upgrade.extensions)
         except ExtensionSyntaxError as error:
             raise BadRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
-        self._check_origin(head)
+        check_origin(head.headers, self._house.settings.origins, secure=self.secure)
         routed = self._house.responder.route(self._request(head, upgrade.subprotocols))
         if isinstance(routed, Response):
             self._answer(routed)
@@ -275,15 +290,6 @@ class Conversation(Lifecycle, Gate):
         self.serve(websocket, service, timeouts)
         self._opening.call_when_left(partial(self.cancel_handler, "client left before the answer"))
         return True
-
-    def _check_origin(self, head: RequestHead) -> None:
-        origin = head.headers.get("origin")
-        host = head.headers.get("host", "")
-        if origin is not None and not origin_allowed(origin, host, self.secure, self._house.settings.origins):
-            raise BadRequest(
-                403,
-                f"origin {origin[:200]!a} is not the origin of host {host[:200]!a}, nor in origins=",
-            )
 
     def _compression(self, service: Service) -> Compression | None:
         if service.compression is None:
@@ -308,7 +314,7 @@ class Conversation(Lifecycle, Gate):
     def _send(self, answer: Response, *, head_only: bool = False) -> None:
         if self._asked is None and not self.status:
             self.status = answer.status
-        self._opening.refuse(self._transport, response(answer.status, answer.headers, answer.body, head_only=head_only))
+        send_answer(self._opening, self._transport, answer, head_only=head_only)
 
     # --- the answer to a request for a WebSocket -----------------------------------------------------------------
 
@@ -323,7 +329,7 @@ class Conversation(Lifecycle, Gate):
         )
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._opening.left or self.answered:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
+            raise disconnect_of(self, CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
         self.answered = True
         self.status = 101
         self._transport.write(answer)
@@ -360,9 +366,22 @@ class Conversation(Lifecycle, Gate):
             self.status = status
             self._opening.refuse(self._transport, answer)
 
+    def drop(self) -> bool:
+        """End the network connection without an answer; return whether its descriptor is free already."""
+        self._transport.close()
+        self._opening.network_ended()
+        return self._transport.closes_at_once
+
     def too_late(self) -> None:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
-        if self._asked is None:
+        known = self._transport.established, self._opening.asked
+        looked = self._transport.look()
+        if not looked or known != (self._transport.established, self._opening.asked):
+            self._house.late.add(self)  # it was there in time, and the loop was held up
+        elif not self._transport.established:
+            self.log.debug("%s: TLS failed: %s", "not done within open_timeout", tls_error="timeout")
+            self.drop()
+        elif self._asked is None:
             self._opening.expire()
         elif not self.answered:
             self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)
@@ -380,7 +399,7 @@ class Conversation(Lifecycle, Gate):
         """
         if self.connection is not None:
             self.connection.drain(code, reason, patience)
-        elif self._leaving is None:
+        elif self._leaving is None and not self._opening.answered:
             self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
 
     def _refuse_now(self, status: int, message: str, headers: HeaderSource = ()) -> None:

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never, get_args
 
+import trio
+
+from trio_ws.log import ConnectionLog
+
 if TYPE_CHECKING:
     import attrs
-    import trio
 
     from trio_ws.channel import Channel
     from trio_ws.config import Timeouts
@@ -42,19 +45,35 @@ class DisconnectRule:
         policy: one of `WhenPeerLeaves`.
         timeouts: `drain_timeout` and `cleanup_timeout` of it.
         timers: calls back.
+        log: takes the record of a handler that is cut off; None for that of no connection.
     """
 
-    __slots__ = ("_channel", "_draining", "_policy", "_scope", "_timeouts", "_timer", "_timers", "_told", "_why")
+    __slots__ = (
+        "_channel",
+        "_draining",
+        "_left_time",
+        "_log",
+        "_policy",
+        "_scope",
+        "_timeouts",
+        "_timer",
+        "_timers",
+        "_told",
+        "_why",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one for each part of the rule
         self,
         channel: Channel,
         scope: trio.CancelScope,
         policy: WhenPeerLeaves,
         timeouts: Timeouts,
         timers: Timers,
+        log: ConnectionLog | None = None,
     ) -> None:
         self._channel = channel
+        self._log = log or ConnectionLog(0, None)
+        self._left_time = 0.0
         self._scope = scope
         self._policy = policy
         self._timeouts = timeouts
@@ -68,15 +87,15 @@ class DisconnectRule:
     def ended(self, why: str, *, waited_for: bool) -> None:
         """The connection has ended, not by the handler's own `close`."""
         self._why = why
+        self._left_time = trio.current_time()
         match self._policy:
             case "finish":
                 pass
             case "cancel":
+                self._told = waited_for
                 self._cancel()
-            case "drain" if self._channel.callbacks:
-                self._cancel_after(self._timeouts.cleanup_timeout)
-            case "drain" if self._reads or waited_for:
-                self._cancel_after(self._timeouts.drain_timeout)
+            case "drain" if self._channel.callbacks or self._reads or waited_for:
+                self._cancel_after(self._time_for_work)
             case "drain":
                 # One that is just beginning may be about to read what came with the handshake: judge at its next wait.
                 self._timer = self._timers.after(0, self._cancel_unless_reading)
@@ -98,6 +117,7 @@ class DisconnectRule:
         if not self._draining:  # it had left before
             return
         self._why = why
+        self._left_time = trio.current_time()
         match self._policy:
             case "finish":
                 pass
@@ -120,7 +140,7 @@ class DisconnectRule:
     def reading(self) -> None:
         """Something in the handler takes what had arrived before the end: its time begins anew."""
         if self._why and self._policy == "drain" and not self._told and not self._draining:
-            self._cancel_after(self._timeouts.drain_timeout)
+            self._cancel_after(self._time_for_work)
 
     def stop(self) -> None:
         """The handler has ended."""
@@ -130,7 +150,7 @@ class DisconnectRule:
 
     def _cancel_unless_reading(self) -> None:
         if self._reads:
-            self._cancel_after(self._timeouts.drain_timeout)
+            self._cancel_after(self._time_for_work)
         else:
             self._cancel()
 
@@ -143,10 +163,23 @@ class DisconnectRule:
         """Whether the handler has read, or there is something that it may yet read."""
         return self._channel.reads or self._channel.pending
 
+    @property
+    def _time_for_work(self) -> float:
+        """Seconds for work on a message: as many for a callback as for a handler that was told."""
+        return self._timeouts.cleanup_timeout if self._channel.callbacks else self._timeouts.drain_timeout
+
     def _cancel_after(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._timers.after(seconds, self._cancel)
 
     def _cancel(self) -> None:
+        at_work = self._channel.callbacks or (self._channel.reads and not self._told)
+        if at_work and not self._scope.cancel_called:
+            self._log.info(
+                "handler of %s was at work on a message: cut off %.3f s after its peer left, by when_peer_leaves=%r",
+                trio.current_time() - self._left_time,
+                self._policy,
+                when_peer_leaves=self._policy,
+            )
         self._scope.cancel(reason=self._why)

@@ -61,7 +61,8 @@ class Draining:
         """Seconds from the beginning to the end at most, with the settings as they are."""
         times = self._timeouts
         spread = 0.0 if self._rate is None else times.drain_spread
-        ends = times.cleanup_timeout + times.close_timeout + LINGER
+        # A cancelled handler is cleaned up after, then `on_disconnect` runs; meanwhile the connection is closed.
+        ends = times.cleanup_timeout + max(times.cleanup_timeout, times.close_timeout + LINGER)
         return times.drain_delay + spread + times.shutdown_grace + ends
 
     def begin(self, code: int, grace: float | None, reason: str, delay: float | None) -> None:

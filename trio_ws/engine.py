@@ -13,6 +13,7 @@ from trio_ws.timers import Timers
 from trio_ws.transport.polled import PollerTransport
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.secured import Secured, SecuredStream
+from trio_ws.transport.sockets import tune
 from trio_ws.transport.solo import Solo
 from trio_ws.transport.stream import StreamTransport
 from trio_ws.transport.tls import TLSTransport
@@ -61,7 +62,7 @@ class Engine:
 
     def socket_transport(self, sock: socket.socket, high_water: int) -> Transport:
         """Return a transport for a connected plain socket, which it owns from now on."""
-        _wait_for_nothing(sock)
+        tune(sock)
         if self._poller is not None:
             return PollerTransport(self._poller, sock, high_water)
         return StreamTransport(stream_of(sock), high_water)
@@ -69,7 +70,7 @@ class Engine:
     def tls_transport(self, sock: socket.socket, context: ssl.SSLContext, high_water: int) -> Transport:
         """Return a transport for the server's side of TLS over a connected plain socket, which it owns from now on."""
         if self._poller is not None:
-            _wait_for_nothing(sock)
+            tune(sock)
             return TLSTransport(self._poller, sock, Secured(context), high_water)
         stream = trio.SSLStream(stream_of(sock), context, server_side=True, https_compatible=True)
         return StreamTransport(stream, high_water)
@@ -81,7 +82,7 @@ class Engine:
         """
         if self._poller is not None and isinstance(stream, SecuredStream):
             sock = stream.detach()
-            _wait_for_nothing(sock)
+            tune(sock)
             return TLSTransport(self._poller, sock, stream.secured, high_water)
         if self._poller is not None and isinstance(stream, trio.SocketStream):
             return self.socket_transport(socket.socket(fileno=stream.socket.detach()), high_water)
@@ -100,14 +101,6 @@ class Engine:
             inbox = DirectInbox(limits.inbox_messages, limits.inbox_bytes, self._poller)
             return DirectConnection(transport, inbox=inbox, **rest)
         return Connection(transport, **rest)
-
-
-def _wait_for_nothing(sock: socket.socket) -> None:
-    """Let everything leave at once: frames are written whole, and to wait for more only costs time."""
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError:
-        pass  # a Unix socket has no such option, and macOS refuses it on a socket that was reset already
 
 
 def stream_of(sock: socket.socket) -> trio.SocketStream:

@@ -5,10 +5,11 @@ Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.escaping import printable
+from trio_ws.headers import Headers, HeaderSource, header_pairs
 
 __all__ = [
     "BackplaneError",
@@ -30,10 +31,6 @@ __all__ = [
     "WebSocketError",
     "WebSocketException",
 ]
-
-HeaderSource: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str] | tuple[bytes, bytes]]
-"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once; text, or bytes as ASGI
-has them."""
 
 ConnectPhase: TypeAlias = Literal["url", "dns", "tcp", "proxy", "tls", "handshake"]
 """Where an attempt to connect failed."""
@@ -93,17 +90,11 @@ class Reject(WebSocketError):  # noqa: N818 - an instruction, not an error
             raise ValueError(f"a handshake is rejected with an HTTP status from 300 to 599, not {status}")
         super().__init__(status)
         self.status = status
-        pairs: Iterable[tuple[Any, Any]] = headers.items() if isinstance(headers, Mapping) else headers
-        self.headers: tuple[tuple[str, str], ...] = tuple(_text_pair(*pair) for pair in pairs)
+        self.headers: tuple[tuple[str, str], ...] = (*header_pairs(headers),)
         self.body = body
 
     def __str__(self) -> str:
         return f"reject with HTTP status {self.status}"
-
-
-def _text_pair(name: Any, value: Any) -> tuple[Any, Any]:
-    both = isinstance(name, bytes) and isinstance(value, bytes)
-    return (name.decode("latin-1"), value.decode("latin-1")) if both else (name, value)
 
 
 # --- the peer ----------------------------------------------------------------------------------------------------
@@ -122,9 +113,14 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
+        self._origin: object = None  # what tells whose end it is: see `channel.disconnect_of`
+
+    def __reduce__(self) -> tuple[type[WebSocketDisconnect], tuple[int, str]]:
+        return type(self), (self.code, self.reason)
 
     def __str__(self) -> str:
-        return f"connection closed with {self.code}{f': {self.reason}' if self.reason else ''}"
+        # The reason is the peer's text, and this is for logs.
+        return f"connection closed with {self.code}{f': {printable(self.reason)}' if self.reason else ''}"
 
 
 class RemoteProtocolError(WebSocketError):
@@ -186,14 +182,17 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
 
     Attributes:
         status: the HTTP status.
-        headers: the answer's headers as pairs, in order.
+        headers: the answer's headers.
         body: at most the first 64 KiB of the answer's body.
+
+    Args:
+        why: why a redirect was not followed.
     """
 
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
-        super().__init__("handshake", f"the server answered with HTTP status {status}")
+    def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"", *, why: str = "") -> None:
+        super().__init__("handshake", f"the server answered with HTTP status {status}{why and f': {why}'}")
         self.status = status
-        self.headers: tuple[tuple[str, str], ...] = tuple(headers)
+        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
 
 
@@ -233,16 +232,16 @@ class BackplaneRefused(BackplaneError):  # noqa: N818 - what it is
 
 
 class MessageTooLarge(BackplaneError, ValueError):  # noqa: N818 - what it is
-    """The message is larger than the backplane carries: it was not published.
+    """The message, or a member's info, is larger than the backplane carries: it was not published.
 
     Attributes:
         size: bytes of the message.
         limit: bytes that it may have.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, what: str = "the message") -> None:
         super().__init__(
-            f"the message has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
+            f"{what} has {size} bytes, the backplane carries {limit}: send less, or say where it can be fetched"
         )
         self.size = size
         self.limit = limit

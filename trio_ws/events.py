@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -64,12 +63,8 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
 
 
 async def as_async(chunks: AsyncIterable[str | bytes] | Iterable[str | bytes]) -> AsyncGenerator[str | bytes, None]:
-    """Iterate over `chunks`, asynchronous or not; an asynchronous generator is closed at the end."""
-    if isinstance(chunks, AsyncGenerator):
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
-    elif isinstance(chunks, AsyncIterable):
+    """Iterate over `chunks`, asynchronous or not."""
+    if isinstance(chunks, AsyncIterable):
         async for chunk in chunks:
             yield chunk
     else:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trio_ws.channel import disconnect_of
 from trio_ws.codes import CloseCode
+from trio_ws.config import Timeouts
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
 from trio_ws.headers import header_pairs
 from trio_ws.log import ConnectionLog
+from trio_ws.verdict import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
@@ -22,11 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Handshake"]
 
 
+CLEANUP_TIMEOUT = Timeouts().cleanup_timeout
+"""Seconds; until the one who runs the connection says otherwise."""
+
+
 class Handshake:
     """A request for a WebSocket, and its answer. You get it as a `WebSocket`; it is never made by hand."""
 
     __slots__ = (
         "_channel",
+        "_cleanup_timeout",
+        "_cleanup_until",
         "_gate",
         "_log",
         "_offers",
@@ -53,6 +63,8 @@ class Handshake:
         self.response_headers = None
         self._offers = tuple(subprotocols)
         self._log = log or ConnectionLog(0, request.client)
+        self._cleanup_timeout = CLEANUP_TIMEOUT
+        self._cleanup_until = math.inf
         self._gate: Gate | None = None
         self._channel: Channel | None = None
         self._on_accept: Callable[[], None] | None = None
@@ -176,5 +188,19 @@ class Handshake:
         if self._channel is not None:
             return self._channel
         if self._rejected:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "handshake rejected")
+            raise disconnect_of(self._gate, CloseCode.ABNORMAL_CLOSURE, "handshake rejected")
         raise LocalProtocolError("the connection is not accepted yet: call accept(), or use 'async with ws'")
+
+    def _owns(self, error: BaseException) -> bool:
+        """Say whether an error, or all of a group, tells of the end of this connection, not of another's."""
+        origin = self._gate if self._channel is None else self._channel.origin
+        return origin is not None and all(
+            isinstance(leaf, WebSocketDisconnect) and leaf._origin is origin for leaf in leaves(error)
+        )
+
+    def _cleanup_deadline(self) -> float:
+        """Return when clean-up that begins now must be done; that of a cancelled handler has one deadline."""
+        deadline = trio.current_time() + self._cleanup_timeout
+        if self._scope is not None and self._scope.cancel_called:
+            deadline = self._cleanup_until = min(self._cleanup_until, deadline)
+        return deadline

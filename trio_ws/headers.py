@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self, TypeVar, overload
+from typing import Self, TypeAlias, TypeVar, overload
 
-from trio_ws.errors import HeaderSource
+__all__ = ["HeaderSource", "Headers", "header_pairs", "is_token", "parse_cookies", "validate_headers"]
 
-__all__ = ["Headers", "header_pairs", "is_token", "parse_cookies", "validate_headers"]
+HeaderSource: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str] | tuple[bytes, bytes]]
+"""What every `headers=` argument takes: a mapping, or pairs where a name occurs more than once; text, or bytes as ASGI
+has them."""
 
 # RFC 9110 5.6.2: token = 1*tchar
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
-__all__ = ["Chunk", "Inbox", "Received"]
+__all__ = ["Chunk", "Inbox", "Received", "joined"]
 
 Chunk: TypeAlias = TextMessage | BytesMessage
 """A part of a message that is received as a stream."""
@@ -91,3 +91,10 @@ class Inbox:
         self.reader = None
         reschedule(reader, AWAKE)
         return True
+
+
+def joined(parts: list[Chunk]) -> str | bytes:
+    """Return the whole message of its parts."""
+    if isinstance(parts[0], TextMessage):
+        return "".join(part.data for part in parts if isinstance(part, TextMessage))
+    return b"".join(part.data for part in parts if isinstance(part, BytesMessage))

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from trio_ws.options import list_of
 from trio_ws.tap import Tap
 
 if TYPE_CHECKING:
@@ -122,8 +123,6 @@ def instruments_of(value: Iterable[Instrument] | Instruments | None) -> Instrume
     if value is None or isinstance(value, Instruments):
         return value
     if isinstance(value, Instrument):
-        raise TypeError(f"instruments takes a list: write instruments=[{value!r}]")
-    if not isinstance(value, Iterable):
-        raise TypeError(f"instruments takes a list of Instrument objects, not {value!r}")
-    made = Instruments(value)
+        raise TypeError(f"instruments takes a list of Instrument objects: write instruments=[{value!r}]")
+    made = Instruments(list_of("instruments", value, "Instrument objects"))
     return made if any(made._listening.values()) else None

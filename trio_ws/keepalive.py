@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from trio_ws.codes import CloseCode
+from trio_ws.progress import Progress
 from trio_ws.timers import Deadline
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
     from trio_ws.log import ConnectionLog
     from trio_ws.timers import Timers
+    from trio_ws.transport.sockets import Uptake
 
 __all__ = ["Keepalive", "Kept"]
 
@@ -39,6 +41,12 @@ class Kept(Protocol):
     def paused(self) -> bool:
         """Whether the socket is not being read because the inbox is full."""
 
+    def look(self) -> None:
+        """Take what has arrived, if it was not read yet."""
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was sent."""
+
     def send_keepalive(self) -> bool:
         """Send a ping that nobody waits for, unless too much is before it on its way out; say whether it was sent."""
 
@@ -58,12 +66,13 @@ class Keepalive(Deadline):
         timers: calls back.
     """
 
-    __slots__ = ("_connection", "_idle_timer", "_life_timer", "_pinged", "_timeouts", "_timers")
+    __slots__ = ("_connection", "_idle_timer", "_life_timer", "_pinged", "_progress", "_timeouts", "_timers")
 
     def __init__(self, connection: Kept, timeouts: Timeouts, timers: Timers) -> None:
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
+        self._progress: Progress | None = None  # if something was before the ping
         self._pinged = math.inf  # when the outstanding ping was sent
         self.armed: bool = False
         self._again(timeouts.ping_interval)
@@ -89,20 +98,38 @@ class Keepalive(Deadline):
         now = trio.current_time()
         silent_since = self._connection.heard_time
         if self._connection.paused:
-            # Its pong may sit behind what we do not read: the peer is not to blame.
+            # Its pong may sit behind what we do not read: the peer is not to blame. But if it has left, the end sits
+            # there, too, and only an answer to what we send, a reset, tells.
             self._pinged = math.inf
+            self._connection.send_keepalive()
             self._again(self._timeouts.ping_interval)
         elif self._pinged <= silent_since or self._pinged == math.inf:
             self._ping_if_due(now, silent_since + self._timeouts.ping_interval)
-        elif now >= self._pinged + self._timeouts.ping_timeout:
-            self._connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        elif now >= (due := self._begun(now) + self._timeouts.ping_timeout):
+            self._give_up_unless_heard(self._connection)
         else:
-            self._again(self._pinged + self._timeouts.ping_timeout - now)
+            self._again(due - now)
+
+    def _begun(self, now: float) -> float:
+        """Return when the time for the pong began: with the ping, or when the peer last took what was before it."""
+        if self._progress is None:
+            return self._pinged
+        self._progress.look(self._connection, now)
+        return max(self._pinged, self._progress.time)
+
+    def _give_up_unless_heard(self, connection: Kept) -> None:
+        connection.look()
+        if connection.open and connection.heard_time < self._pinged:
+            connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        elif connection.open:
+            self.due()
 
     def _ping_if_due(self, now: float, due: float) -> None:
         if now < due:
             self._again(due - now)
             return
+        progress = Progress()
+        self._progress = progress if progress.look(self._connection, now).backlog else None
         if not self._connection.send_keepalive():
             # Who takes long for what it was sent is not dead; who takes nothing at all is `send_timeout`'s.
             self._again(self._timeouts.ping_interval)
@@ -116,13 +143,19 @@ class Keepalive(Deadline):
             self._timers.arm(self, seconds)
 
     def _look_for_idleness(self) -> None:
-        if not self._connection.open:
+        connection = self._connection
+        if self._idle_time_left(connection) <= 0:
+            connection.look()
+        if not connection.open:
             return
-        left = self._connection.message_time + self._timeouts.idle_timeout - trio.current_time()
+        left = self._idle_time_left(connection)
         if left > 0:
             self._idle_timer = self._timers.after(left, self._look_for_idleness)
         else:
-            self._connection.retire(CloseCode.GOING_AWAY, "idle timeout")
+            connection.retire(CloseCode.GOING_AWAY, "idle timeout")
+
+    def _idle_time_left(self, connection: Kept) -> float:
+        return connection.message_time + self._timeouts.idle_timeout - trio.current_time()
 
     def _retire(self) -> None:
         if self._connection.open:

@@ -69,6 +69,7 @@ class Lifecycle:
         websocket._on_accept = self._begin_watch
         if service.close_code_of is not None:
             websocket._close_code_of = self._close_code_of
+        websocket._cleanup_timeout = timeouts.cleanup_timeout
         if service.on_disconnect is not None:
             websocket._farewells = (service.on_disconnect,)
 
@@ -182,7 +183,7 @@ class Lifecycle:
         """Make the disconnect rule, and let it watch the channel in our place."""
         scope = cast("trio.CancelScope", self._websocket._scope)  # a handshake is answered in the nursery
         policy = self._service.when_peer_leaves
-        self._rule = DisconnectRule(self._watched(), scope, policy, self._timeouts, self._timers)
+        self._rule = DisconnectRule(self._watched(), scope, policy, self._timeouts, self._timers, self._log)
         return self._rule
 
     def _watched(self) -> Channel:
@@ -223,11 +224,11 @@ class Lifecycle:
             if not self._websocket.accepted:
                 return await self._answer_no(error)
             verdict = self._judge(error)
+            unforeseen = None if verdict.foreseen else error
+            if unforeseen is not None:
+                await self._report(unforeseen)  # now: the closing handshake may take its time
             await self._end(verdict.code, verdict.reason)
-            if error is None or verdict.foreseen:
-                return None
-            await self._report(error)
-            return error
+            return unforeseen
         finally:
             self._note_how_it_ended()
             self._let_go()
@@ -265,22 +266,22 @@ class Lifecycle:
             await channel.wait_gone()
 
     async def _clean_up(self, farewell: Farewell, code: int) -> None:
-        with trio.move_on_after(self._timeouts.cleanup_timeout, shield=True) as scope:
+        seconds = self._timeouts.cleanup_timeout
+        with trio.move_on_after(seconds, shield=True) as scope:
             try:
                 await farewell(self._websocket, code)
             except Exception as error:
                 await self._report(error)
         if scope.cancelled_caught:
-            seconds = self._timeouts.cleanup_timeout
             self._log.warning("on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
     async def _answer_no(self, error: Exception | None) -> Exception | None:
         """The handler has ended without a yes: answer no, unless it has."""
         websocket = self._websocket
         gate = websocket._gate
-        error = _refusal_in(error)
+        error = self._reduced(error)
         if websocket._rejected or gate is None:
-            if error is not None and not isinstance(error, _REFUSALS):
+            if error is not None and not self._is_refusal(error):
                 await self._report(error)
                 return error
             return None
@@ -297,17 +298,26 @@ class Lifecycle:
                     return await self._answer_no(problem)
             case WebSocketException():
                 await gate.reject(403, (), error.reason.encode())
-            case WebSocketDisconnect():
+            case WebSocketDisconnect() if websocket._owns(error):
                 pass  # accept() found that the client had left
             case _:
-                await gate.reject(500, (), b"")
                 await self._report(error)
+                await gate.reject(500, (), b"")
                 return error
         return None
 
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Say whether, before the answer, it is no error: a wish to refuse, or that this client has left."""
+        return isinstance(error, Reject | WebSocketException) or self._websocket._owns(error)
+
+    def _reduced(self, error: Exception | None) -> Exception | None:
+        """Return the first refusal in a group of nothing else, else `error`."""
+        found = list(leaves(error))
+        return cast("Exception", found[0]) if found and all(map(self._is_refusal, found)) else error
+
     def _judge(self, error: Exception | None) -> Verdict:
         for leaf in leaves(error):
-            if isinstance(leaf, WebSocketDisconnect) and self._websocket._departed:
+            if isinstance(leaf, WebSocketDisconnect) and self._websocket._owns(leaf):
                 self._note_end(leaf)
         return self._websocket._judge(error)
 
@@ -329,14 +339,18 @@ class Lifecycle:
             return None
 
     async def _report(self, error: BaseException) -> None:
-        """Log one record, then call `on_error`."""
+        """Log one record, then call `on_error`, which has `cleanup_timeout`."""
         self._log.error("error in the handler of %s", error=error)
         self._tell("handler_failed", error)
         if self._service.on_error is not None:
-            try:
-                await self._service.on_error(self._websocket, error)
-            except Exception:
-                self._log.exception("error in on_error of %s")
+            seconds = self._timeouts.cleanup_timeout
+            with trio.move_on_after(seconds, shield=True) as scope:
+                try:
+                    await self._service.on_error(self._websocket, error)
+                except Exception:
+                    self._log.exception("error in on_error of %s")
+            if scope.cancelled_caught:
+                self._log.warning("on_error of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
     # --- what others are told ------------------------------------------------------------------------------------
 
@@ -376,23 +390,11 @@ class Lifecycle:
         )
 
 
-_REFUSALS = (Reject, WebSocketException, WebSocketDisconnect)
-"""What before the answer is no error: a wish to refuse, or word that the client has left."""
-
-
 def _combined(own: Exception | None, group: ExceptionGroup[Exception]) -> Exception:
     """Return as one what the handler and its tasks raised."""
     if own is None:
         return _unwrapped(group)
     return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
-
-
-def _refusal_in(error: Exception | None) -> Exception | None:
-    """Return the first refusal in a group of nothing else, else `error`."""
-    found = list(leaves(error))
-    if found and all(isinstance(leaf, _REFUSALS) for leaf in found):
-        return next(leaf for leaf in found if isinstance(leaf, _REFUSALS))
-    return error
 
 
 def _unwrapped(error: Exception) -> Exception:

@@ -25,6 +25,7 @@ __all__ = [
     "bind_tcp",
     "bind_unix",
     "close_listener",
+    "close_stream",
     "describe",
     "inherit",
     "owned_path",
@@ -193,6 +194,12 @@ async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Cal
             complained = await _wait_for_resources(error, complained)
         else:
             take(stream)
+
+
+async def close_stream(stream: trio.abc.Stream) -> None:
+    """Close a stream that nothing was sent on and nothing is sent on."""
+    with contextlib.suppress(OSError, trio.BrokenResourceError):
+        await trio.aclose_forcefully(stream)
 
 
 async def _wait_for_resources(error: OSError, complained: float) -> float:

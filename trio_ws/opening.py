@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
+from trio_ws.progress import Progress
 from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from trio_ws.config import Limits
     from trio_ws.transport.interface import Transport
-    from trio_ws.transport.outbox import Outbox
 
 __all__ = ["LINGER", "Opening"]
 
@@ -38,13 +38,14 @@ class Opening:
     """
 
     __slots__ = (
-        "_answered",
         "_early",
         "_head",
         "_on_left",
+        "_on_moved",
         "_problem",
         "_reader",
         "_waiter",
+        "answered",
         "left",
         "network_over",
     )
@@ -58,8 +59,10 @@ class Opening:
         self._head: RequestHead | None = None
         self._problem: BadRequest | None = None
         self._early = b""
-        self._answered = False
+        self.answered: bool = False
+        """Whether the last answer has been sent, or its head."""
         self._on_left: Callable[[], None] | None = None
+        self._on_moved: Callable[[], None] | None = None
         self._waiter: Task | None = None  # the conversation's task, while it waits for a change
 
     # --- what the transport calls --------------------------------------------------------------------------------
@@ -70,7 +73,7 @@ class Opening:
 
     def data_received(self, data: memoryview, _: float) -> None:
         """Take a part of the request, or keep what comes behind it."""
-        if self._answered or self._problem is not None:
+        if self.answered or self._problem is not None:
             return
         if self._head is not None:
             self._early += data
@@ -98,7 +101,9 @@ class Opening:
         self.peer_departed()
 
     def outbox_moved(self) -> None:
-        """The client takes the last answer, which was more than the network takes at once."""
+        """The client takes the last answer, which was more than the network takes at once, or nothing any more."""
+        if self._on_moved is not None:
+            self._on_moved()
         self._wake()
 
     # --- what the server calls -----------------------------------------------------------------------------------
@@ -109,13 +114,18 @@ class Opening:
         Raises:
             BadRequest: it is none that can be answered with anything but an error.
         """
-        while self._head is None and self._problem is None and not self.left and not self._answered:
+        while self._head is None and self._problem is None and not self.left and not self.answered:
             await self._wait()
-        if self._answered:
+        if self.answered:
             return None
         if self._problem is not None:
             raise self._problem
         return self._head
+
+    @property
+    def asked(self) -> bool:
+        """Whether the request, or what is wrong with it, is known."""
+        return self._head is not None or self._problem is not None
 
     def expire(self) -> None:
         """The client has had its time: what it did not ask by now is not answered."""
@@ -129,6 +139,10 @@ class Opening:
         if self.left and callback is not None:
             callback()
 
+    def call_when_moved(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` when the outbox has moved, or was closed."""
+        self._on_moved = callback
+
     def hand_over(self) -> bytes:
         """Return what came behind the request: the connection is somebody else's from now on."""
         early, self._early = self._early, b""
@@ -136,28 +150,69 @@ class Opening:
 
     def refuse(self, transport: Transport, answer: bytes) -> None:
         """Send the last answer, unless there was one; what the client sends from now on is dropped."""
-        if self._answered:
-            return
-        self._answered = True
+        if self.begin(transport, answer):
+            transport.finish()
+
+    def begin(self, transport: Transport, head: bytes) -> bool:
+        """Send the head of the last answer, unless there was one; return whether its body may follow."""
+        if self.answered:
+            return False
+        self.answered = True
         self._early = b""
         self._problem = None  # its traceback knows this object
-        transport.write(answer)
-        transport.finish()
+        transport.write(head)
         transport.resume()
         self._wake()
+        return True
 
-    async def linger(self, outbox: Outbox, patience: float) -> None:
-        """Give the client time to take the last answer, and to read it: a reset would take it away.
+    async def write(self, transport: Transport, piece: bytes, patience: float) -> bool:
+        """Send a piece of the last answer's body, and wait for room for another.
 
         Args:
-            outbox: what of the answer waits for the network.
-            patience: seconds that it may wait there and not move.
+            transport: of the client.
+            piece: of the body.
+            patience: seconds in which the network must take something of what waits for it.
+
+        Returns:
+            False if it takes nothing any more.
         """
-        while not self.network_over:
-            with trio.move_on_after(patience if outbox.size else LINGER) as scope:
+        transport.write(piece)
+        outbox = transport.outbox
+        while outbox.full:
+            waiting = outbox.size
+            with trio.move_on_after(patience) as scope:
                 await self._wait()
             if scope.cancelled_caught:
+                await trio.lowlevel.checkpoint()  # a loop that was held up sees only now what the network takes
+                transport.look()
+                if outbox.size == waiting:
+                    return False
+        await trio.lowlevel.checkpoint()
+        return not outbox.closed
+
+    async def linger(self, transport: Transport, patience: float) -> None:
+        """Give the client time to take the last answer, and to read it: a reset would take it away.
+
+        A client that has said all it has to say (half-closed) still takes the answer.
+
+        Args:
+            transport: carries the answer.
+            patience: seconds that the client may take nothing of it.
+        """
+        progress = Progress()
+        progress.look(transport, progress.time)
+        pending = transport.outbox.size > 0
+        while transport.outbox.size or not self.network_over:
+            with trio.move_on_after(patience if pending else LINGER) as scope:
+                await self._wait()
+            if scope.cancelled_caught:
+                await trio.lowlevel.checkpoint()
+                transport.look()
+            now = trio.current_time()
+            uptake = progress.look(transport, now)
+            if scope.cancelled_caught and progress.time < now:
                 break
+            pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
 
     # --- the one task that waits ---------------------------------------------------------------------------------
 

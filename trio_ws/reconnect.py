@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
@@ -9,24 +10,27 @@ from typing import Any, Self
 import attrs
 import trio
 
-from trio_ws.client import ClientOptions, Connected, connect, converse
+from trio_ws.client import ClientOptions, Connected, connect, converse, open_websocket, plan_connection
 from trio_ws.dial.backoff import Backoff, BackoffSettings, should_reconnect
 from trio_ws.errors import ConnectError, WebSocketDisconnect
+from trio_ws.options import check_names
 from trio_ws.websocket import WebSocket
 
 __all__ = ["Reconnect", "reconnect"]
 
 _HELD = frozenset(field.name for field in attrs.fields(ClientOptions))
+_KNOWN = frozenset(inspect.signature(open_websocket).parameters) - {"url"}
 
 
 class Reconnect:
     """An asynchronous iterator of connections, each of which is entered with `async with`; see `reconnect`."""
 
     def __init__(self, url: str, backoff: BackoffSettings | None, options: dict[str, Any]) -> None:
-        self._url = url
         held = {name: value for name, value in options.items() if name in _HELD and value is not None}
         self._options = ClientOptions(**held)
-        self._dialling = {name: value for name, value in options.items() if name not in _HELD}
+        dialling = {name: value for name, value in options.items() if name not in _HELD}
+        self._plan = plan_connection(url, self._options, **dialling)
+        self._plan.check()
         self._backoff = Backoff(backoff)
         self._verdict: bool | float | None = None  # on the last connection; None before the first
 
@@ -40,7 +44,7 @@ class Reconnect:
             if self._verdict is not None:
                 await trio.sleep(self._backoff.next(self._verdict))
             try:
-                connected = await connect(self._url, self._options, **self._dialling)
+                connected = await connect(self._plan, self._options)
             except ConnectError as error:
                 self._verdict = should_reconnect(error)
                 if self._verdict is False:
@@ -53,15 +57,12 @@ class Reconnect:
         """Hold one connection, and judge its end."""
         self._verdict = False
         began = trio.current_time()
-        ended = False
+        websocket: WebSocket | None = None
         try:
             async with converse(connected, self._options) as websocket:
-                try:
-                    yield websocket
-                finally:
-                    ended = not websocket.connected
+                yield websocket
         except WebSocketDisconnect as end:
-            if not ended:  # it tells of another connection
+            if websocket is None or not websocket._owns(end):  # it tells of another connection
                 raise
             self._judge(end.code, began)
             if self._verdict is False:
@@ -85,11 +86,18 @@ def reconnect(url: str, *, backoff: BackoffSettings | None = None, **options: An
     Args:
         url: a ws or wss URL.
         backoff: how the delays grow.
-        options: all other arguments of `open_websocket`.
+        options: all other arguments of `open_websocket` but `stream`, which is one connection.
 
     Raises:
+        TypeError: an argument is of another kind, or there is no such argument.
+        ValueError: an argument makes no sense.
         ConnectError: from the loop: no connection, and another attempt makes no sense (HTTP 401, 403, 404, ...).
         WebSocketDisconnect: from the block: the connection ended with a code that says not to come again (1008, ...).
         trio.Cancelled: nothing stays open.
     """
+    if not isinstance(backoff, BackoffSettings | None):
+        raise TypeError(f"backoff takes BackoffSettings(...), not {backoff!r}")
+    if options.get("stream") is not None:
+        raise ValueError("stream= is one connection, and cannot be made again: use open_websocket()")
+    check_names(options, _KNOWN, "reconnect()")
     return Reconnect(url, backoff, options)

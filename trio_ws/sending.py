@@ -6,6 +6,7 @@ It is the middle of `Connection`: how it ends is in `closing`, what arrives is i
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,7 +15,9 @@ from trio.lowlevel import checkpoint_if_cancelled
 from trio_ws.closing import Closing
 from trio_ws.codes import CloseCode
 from trio_ws.pings import Pings
+from trio_ws.progress import LOOKS, Progress
 from trio_ws.protocol.choice import CODEC
+from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from trio_ws.timers import Timer, Timers
     from trio_ws.transport.interface import Transport
     from trio_ws.transport.outbox import Outbox
+    from trio_ws.transport.sockets import Uptake
 
 __all__ = ["Sending"]
 
@@ -36,6 +40,8 @@ CONTROL_RESERVE = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
 YIELD_EVERY = 64
 """Messages that one task may receive or send in a row without letting other tasks run."""
+STEP_BYTES = 64 * 1024
+"""Bytes that are inflated or decoded for one task in a row; each `STEP_BYTES // YIELD_EVERY` count as a message."""
 
 
 class Sending(Closing):
@@ -57,6 +63,7 @@ class Sending(Closing):
         "_streak",
         "_streaming_out",
         "_writable_callbacks",
+        "_writable_soon",
         "message_time",
         "sent",
     )
@@ -78,6 +85,7 @@ class Sending(Closing):
         """When the last message passed, if somebody wants to know."""
         self._streaming_out = False
         self._senders_waiting = 0
+        self._writable_soon = False
         self._writable_callbacks: dict[Callable[[], None], None] | None = None  # in the order in which they came
         self._streak = 0
         self._send_timer: Timer | None = None
@@ -101,6 +109,10 @@ class Sending(Closing):
         self._streak = 0
         await trio.lowlevel.checkpoint()
 
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step."""
+        self._streak += size * YIELD_EVERY // STEP_BYTES
+
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""
         # `_step` and, in `offer` too, `_committed` are written out: what is called here is called for each message.
@@ -121,13 +133,30 @@ class Sending(Closing):
         ):
             await self._wait_for_room()
         encoder = endpoint.encoder
-        frame = _plain_message(data) if encoder.plain else encoder.message(data)
+        if encoder.plain:
+            frame = _plain_message(data)
+        else:
+            frame = await self._deflated(data) if encoder.compresses else encoder.message(data)
         transport.write(frame, hold=True if self._inbox.items else False)  # noqa: SIM210 - it is a call less
         self.sent += 1
         if self._clocked:
             self.message_time = trio.current_time()
         if outbox.size >= outbox.high_water:
             self._watch_outbox()
+
+    async def _deflated(self, data: str | bytes | bytearray | memoryview) -> bytes:
+        """Return the frame of a message, to be written at once; others run while a large one is deflated."""
+        encoder = self._endpoint.encoder
+        deflating = encoder.begin(data)
+        if deflating is None:
+            frame = encoder.message(data)
+            self.worked(2 * len(data))  # each byte takes longer than one that is parsed
+            return frame
+        while deflating.step():
+            await trio.lowlevel.checkpoint()  # cancelled here, nothing was sent, and nothing has moved
+        self.worked(2 * DEFLATED_AT_ONCE)
+        await self._wait_for_room()
+        return encoder.end(deflating, text=isinstance(data, str))
 
     def offer(self, message: Prepared, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
@@ -153,6 +182,16 @@ class Sending(Closing):
         if self._writable_callbacks is None:
             self._writable_callbacks = {}
         self._writable_callbacks[callback] = None
+
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room."""
+        if not self._writable_soon:
+            self._writable_soon = True
+            self._timers.after(0, self._call_now)
+
+    def _call_now(self) -> None:
+        self._writable_soon = False
+        self._call_if_writable()
 
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
@@ -194,6 +233,8 @@ class Sending(Closing):
     async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
         self._transport.write(self._endpoint.fragment(data, first=first, final=final))
+        if self._endpoint.encoder.compresses:
+            self.worked(2 * len(data))
         self._watch_outbox()
 
     async def _room(self, *, within_message: bool = False) -> None:
@@ -239,22 +280,29 @@ class Sending(Closing):
             self._watch_outbox()
 
     def _watch_outbox(self) -> None:
-        """While the outbox is full, look after `send_timeout` whether it moves."""
-        outbox = self._transport.outbox
-        if outbox.full and self._send_timer is None:
-            outbox.timed = True
-            outbox.progress_time = trio.current_time()
-            self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_outbox)
+        """While the outbox is full, look whether the peer takes something within each `send_timeout`."""
+        if self._transport.outbox.full and self._send_timer is None:
+            # The first look is soon, since what the peer took before it does not count.
+            self._look_later(self._timeouts.send_timeout / LOOKS**2, Progress())
 
-    def _look_at_outbox(self) -> None:
+    def _look_later(self, seconds: float, progress: Progress) -> None:
+        self._send_timer = self._timers.after(seconds, partial(self._look_at_outbox, progress))
+
+    def _look_at_outbox(self, progress: Progress) -> None:
         self._send_timer = None
-        outbox = self._transport.outbox
-        if not outbox.full:
-            outbox.timed = False
+        if not self._transport.outbox.full:
             return
-        left = outbox.progress_time + self._timeouts.send_timeout - trio.current_time()
+        now = trio.current_time()
+        progress.look(self._transport, now)
+        left = progress.time + self._timeouts.send_timeout - now
+        if left <= 0:
+            self.look()
+            if self._send_timer is not None or not self._transport.outbox.full:
+                return
+            progress.look(self._transport, now)
+            left = progress.time + self._timeouts.send_timeout - now
         if left > 0:
-            self._send_timer = self._timers.after(left, self._look_at_outbox)
+            self._look_later(min(left, self._timeouts.send_timeout / LOOKS), progress)
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 
@@ -287,6 +335,10 @@ class Sending(Closing):
         await self._room(within_message=True)
         self._transport.write(self._endpoint.encoder.pong(payload))
         self._watch_outbox()
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was sent."""
+        return self._transport.uptake()
 
     def send_keepalive(self) -> bool:
         """Send a ping that nobody waits for; not behind so much that it would only add to it: then return False."""

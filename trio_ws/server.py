@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-import sys
-from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
 import trio
 
-from trio_ws.checks import check_flag
+from trio_ws.admission import Admission
 from trio_ws.codes import CloseCode
 from trio_ws.conversation import Conversation, House
 from trio_ws.draining import Draining
@@ -24,18 +22,17 @@ from trio_ws.listening import (
     accept_sockets,
     accept_streams,
     close_listener,
+    close_stream,
     describe,
     peer_of_stream,
     port_of,
 )
+from trio_ws.options import check_flag
 from trio_ws.protocol.request import BadRequest
 from trio_ws.settings import Settings
 from trio_ws.statistics import Statistics, Tally
 from trio_ws.timers import Queue
 from trio_ws.transport.poller import Poller
-
-if sys.platform != "win32":
-    import resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,9 +42,6 @@ if TYPE_CHECKING:
     from trio_ws.transport.interface import Transport
 
 __all__ = ["Server", "Statistics"]
-
-SPARE_DESCRIPTORS = 64
-"""What is left of the descriptor limit for listeners, logs and the application when `max_connections` is None."""
 
 
 class Server:
@@ -62,9 +56,12 @@ class Server:
 
     Raises:
         RuntimeError: the poller is demanded where there is none.
-        TypeError: an option is of another type.
+        TypeError: an argument is of another kind.
         ValueError: the TLS context is one for clients.
     """
+
+    _admission: Admission
+    """From when the server accepts."""
 
     def __init__(
         self,
@@ -75,12 +72,11 @@ class Server:
         poller: bool | None = None,
         strict: bool = False,
     ) -> None:
-        if settings is not None and not isinstance(settings, Settings):
+        if not isinstance(settings, Settings | None):
             raise TypeError(f"settings takes Settings(...), not {settings!r}")
-        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
-            raise TypeError(f"ssl_context takes an ssl.SSLContext, not {ssl_context!r}")
-        if poller is not None:
-            check_flag("poller", poller)
+        if not isinstance(ssl_context, ssl.SSLContext | None):
+            raise TypeError(f"ssl_context takes a context of ssl.create_default_context(), not {ssl_context!r}")
+        check_flag("poller", poller, optional=True)
         check_flag("strict", strict)
         self._responder = responder
         self._settings = settings or Settings()
@@ -92,10 +88,7 @@ class Server:
         self._poller = poller
         self._strict = strict
         self._conversations: dict[Conversation, None] = {}  # takes half of what a set would
-        self._admitted = 0  # connections that were not refused for want of room, and are not over
-        self._per_address: Counter[str] = Counter()  # of the same, by address
         self._numbers = count(1)
-        self._max_connections = self._settings.limits.max_connections or _descriptors_left()
         self._served = False
         self._draining = Draining(self._conversations, self._settings)
         self._ports: list[int] = []
@@ -168,6 +161,7 @@ class Server:
     ) -> KeyboardInterrupt | None:
         """Accept connections until the server is to shut down."""
         interrupted = None
+        self._admission = Admission(self._settings.limits)
         try:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
@@ -201,6 +195,9 @@ class Server:
         high_water = self._settings.limits.outbox_bytes
 
         def take_socket(sock: socket.socket, client: Address) -> None:
+            if not self._has_room(client):
+                sock.close()
+                return
             if self._ssl_context is None:
                 transport = engine.socket_transport(sock, high_water)
             else:
@@ -209,6 +206,9 @@ class Server:
 
         def take_stream(stream: trio.abc.Stream) -> None:
             client, secure = peer_of_stream(stream), isinstance(stream, trio.SSLStream)
+            if not self._has_room(client):
+                nursery.start_soon(close_stream, stream)
+                return
             transport = engine.stream_transport(stream, high_water)
             self._begin(house, transport, client, nursery, secure=secure)
 
@@ -217,12 +217,19 @@ class Server:
         else:
             await accept_streams(listener, take_stream)
 
+    def _has_room(self, client: Address) -> bool:
+        """Say whether there is room for a connection, if only to refuse it with an answer."""
+        if not self._admission.full(_host(client)) or self._admission.can_refuse():
+            return True
+        self._tally.add(None, 0, None)
+        return False
+
     def _begin(
         self, house: House, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
     ) -> None:
         """Hold a conversation, in a task of its own."""
         host = _host(client)
-        full = self._full(host)
+        full = self._admission.full(host)
         conversation = Conversation(
             house,
             transport,
@@ -232,31 +239,20 @@ class Server:
             refusal=BadRequest(503, "the server has no room for another connection") if full else None,
         )
         self._conversations[conversation] = None
-        if not full:
-            self._admitted += 1
-            self._per_address[host] = self._per_address.get(host, 0) + 1
+        if full:
+            self._admission.refuse(conversation)
+        else:
+            self._admission.admit(host)
         nursery.start_soon(conversation.run, name=conversation.log.task_name)
-
-    def _full(self, host: str) -> bool:
-        # Those who are being refused take no room: a crowd that tries again and again would keep everyone out.
-        if self._admitted >= self._max_connections:
-            return True
-        per_ip = self._settings.limits.max_connections_per_ip
-        # The clients of a Unix socket have no address, which does not make them one.
-        return per_ip is not None and host != "" and self._per_address[host] >= per_ip
 
     def _over(self, conversation: Conversation, error: Exception | None) -> None:
         """One conversation has come to its end."""
         self._conversations.pop(conversation, None)
         if conversation.admitted:
-            self._forget(_host(conversation.client))
+            self._admission.leave(_host(conversation.client))
+        else:
+            self._admission.refused(conversation)
         self._tally.add(conversation.connection, conversation.status, error)
-
-    def _forget(self, host: str) -> None:
-        self._admitted -= 1
-        self._per_address[host] -= 1
-        if not self._per_address[host]:
-            del self._per_address[host]
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -293,9 +289,9 @@ class Server:
     def shutdown_bound(self) -> float:
         """Seconds that a shutdown takes at most, by the server's settings.
 
-        It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`,
-        `close_timeout` and one second. A route with longer timeouts of its own, and a handler that shields itself from
-        cancellation, may take longer.
+        It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`, and the
+        longer of `cleanup_timeout` and `close_timeout` with one second. A route with longer timeouts of its own, a
+        handler that shields itself from cancellation, and an `on_error` that hangs may take longer.
         """
         return self._draining.bound
 
@@ -321,14 +317,6 @@ class Server:
         if self._ports:
             return self._ports[0]
         raise RuntimeError("the server listens on no TCP port, or has not started")
-
-
-def _descriptors_left() -> int:
-    """Return how many connections the process's descriptor limit leaves room for."""
-    if sys.platform == "win32":
-        return sys.maxsize
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if limit == resource.RLIM_INFINITY else max(limit - SPARE_DESCRIPTORS, 1)
 
 
 def _host(client: Address) -> str:

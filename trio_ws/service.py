@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from trio_ws.checks import flag
 from trio_ws.codec import resolve_types
-from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.config import Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.instruments import Instruments, instruments_of
-from trio_ws.settings import close_codes_of, of_kind, subprotocols_of
+from trio_ws.options import caught_codes, flag, of_kind, subprotocols_of
+from trio_ws.settings import compression_of
 from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.codec import ValueType
+    from trio_ws.config import Compression
     from trio_ws.errors import HeaderSource
 
-__all__ = ["Handler", "Response", "Service"]
+__all__ = ["Handler", "Response", "Service", "Streamed"]
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
 
 
+def _check_handler(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(f"{attribute.name} takes a function: give it without calling it")
+    if not callable(value):
+        raise TypeError(f"{attribute.name} takes an async function, not {value!r}")
+    if inspect.isasyncgenfunction(value):
+        raise TypeError(f"{attribute.name} takes an async function, and {value!r} is a generator: send what it yields")
+
+
 @attrs.frozen(kw_only=True)
 class Service:
-    """What to do with a connection."""
+    """What to do with a connection.
 
-    handler: Handler
+    Raises:
+        TypeError: an option is of another kind.
+        ValueError: an option makes no sense.
+    """
+
+    handler: Handler = attrs.field(validator=_check_handler)
     """Runs in the connection's nursery; the connection is closed when it has ended."""
     around: Callable[[WebSocket], AbstractAsyncContextManager[object]] | None = None
     """Entered in the nursery before the handshake is answered, which it may refuse; left when the handler has ended."""
@@ -45,7 +62,7 @@ class Service:
     """Accept before the handler is called; else it calls `accept`, `reject`, or enters `async with ws`."""
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     """What is spoken here, the favourite first."""
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=close_codes_of)
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
     """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     """What becomes of the handler when its peer is gone."""
@@ -62,6 +79,7 @@ class Service:
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, None)
+        compression_of(self.compression)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,3 +89,13 @@ class Response:
     status: int = 200
     headers: HeaderSource = ()
     body: bytes = b""
+
+
+@attrs.frozen(kw_only=True)
+class Streamed(Response):
+    """An HTTP answer whose body is made while it is sent, as fast as the client takes it."""
+
+    length: int
+    """Bytes of the body."""
+    pieces: Callable[[], AsyncGenerator[bytes, None]]
+    """Called when the body is to be sent: yields it, each piece when there is room for it. It is closed at the end."""

@@ -5,24 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from trio_ws.checks import check_number, list_of
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.listening import Listener, bind_tcp, bind_unix, close_listener
+from trio_ws.options import check_names, check_number, list_of
 from trio_ws.server import Server
 from trio_ws.service import Handler, Response, Service
 from trio_ws.settings import Origins, Settings
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from trio_ws.request import Request
+    from trio_ws.websocket import WebSocket
 
 __all__ = ["Listener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
 
@@ -41,19 +44,22 @@ class _OneService:
         return request, self.service
 
 
+def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
+    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
+
+
 async def bind(
     host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
 ) -> list[Listener]:
     """Return the listeners that the arguments of a serving function name.
 
     Raises:
-        TypeError: an argument is of another type.
-        ValueError: neither a port nor `uds` nor `listeners` is given, or the port is no TCP port.
+        TypeError: an argument is of another kind.
+        ValueError: neither a port nor `uds` nor `listeners` is given, or the port is out of range.
         OSError: an address cannot be listened on.
     """
-    if port is not None:
-        check_number("port", port, 0, 65535)
-    listeners = list_of("listeners", listeners, "sockets and listeners")
+    listeners = _checked(host, port, listeners)
     bound: list[Listener] = []
     try:
         if uds is not None:
@@ -67,6 +73,19 @@ async def bind(
     if not bound and not listeners:
         raise ValueError("nothing to listen on: give a port, uds= or listeners=")
     return [*listeners, *bound]
+
+
+def _checked(host: object, port: object, listeners: object) -> list[Listener]:
+    """Return the listeners of a serving function whose addresses can be listened on."""
+    if not isinstance(host, str | None):
+        raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
+    if port is not None:
+        check_number("port", port, 0, 65535, none="no TCP")
+    listed = list_of("listeners", listeners, "sockets and listeners")
+    for each in listed:
+        if not isinstance(each, socket.socket | trio.abc.Listener):
+            raise TypeError(f"listeners takes listening sockets and listeners of Trio's, not {each!r}")
+    return listed
 
 
 async def listen(
@@ -122,6 +141,9 @@ def cannot_listen(
     return f"cannot listen on {where}: {error}{advice}"
 
 
+_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
+
+
 async def serve_websocket(
     handler: Handler,
     host: str | None = None,
@@ -134,6 +156,7 @@ async def serve_websocket(
     timeouts: Timeouts | None = None,
     compression: Compression | bool | None = None,
     origins: Origins = None,
+    hosts: Iterable[str] | None = None,
     trusted_proxies: Iterable[str] = (),
     poller: bool | None = None,
     strict: bool = False,
@@ -155,6 +178,8 @@ async def serve_websocket(
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the server is reached by, such as "example.org", "*.example.org" or "localhost:8000"; a
+            request with another Host is refused with 421, against DNS rebinding. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         poller: False turns the shared poller off.
@@ -165,9 +190,13 @@ async def serve_websocket(
 
     Raises:
         OSError: an address cannot be listened on.
+        TypeError: an option is of another kind, or there is no such option.
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every client was told 1001.
     """
+    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
+    if service.get("around") is not None:
+        service["around"] = _unwound(service["around"])
     server = Server(
         _OneService(Service(handler=handler, **service)),
         Settings(
@@ -175,6 +204,7 @@ async def serve_websocket(
             timeouts=Timeouts() if timeouts is None else timeouts,
             compression=compression,
             origins=origins,
+            hosts=hosts,
             trusted_proxies=trusted_proxies,
         ),
         ssl_context=ssl_context,

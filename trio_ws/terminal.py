@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Any, Final, TextIO
 
 import trio
 
 from trio_ws.client import open_websocket
+from trio_ws.codes import is_good_code
 from trio_ws.errors import ConnectError, WebSocketDisconnect
+from trio_ws.escaping import printable
 from trio_ws.running import print_line
 from trio_ws.websocket import GOOD_CODES, WebSocket
 
@@ -25,26 +27,25 @@ INTERRUPTED: Final = 130
 
 READ_BYTES: Final = 64 * 1024
 
-# What would move a terminal's cursor, colour it or worse; newlines and tabs may pass.
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
 
 async def talk(url: str, *, wait: float, source: int | None = None, sink: TextIO | None = None, **options: Any) -> int:
     """Send lines as text messages and show the messages that come, until one side ends.
 
-    The end of the input, and SIGINT (Ctrl-C), close the connection with 1000. It runs in the main thread only.
+    The end of the input, and SIGINT (Ctrl-C), close the connection with 1000; a second SIGINT does not wait for the
+    server's answer. It runs in the main thread only.
 
     Args:
         url: a ws or wss URL.
         wait: seconds without a message after which the connection is closed once the input has ended.
         source: a file descriptor to read lines from, None for standard input.
         sink: what messages are written to, None for standard output. What is said about the connection goes to
-            standard error.
+            standard error. A terminal gets messages with escapes in place of control characters; anything else gets
+            them as they are. What is said about the connection never has control characters in it.
         options: those of `open_websocket`.
 
     Returns:
         The exit status: 0 if the connection ended with 1000 or 1001, 1 if it did not, or could not be made, 130 if
-        SIGINT came before it was.
+        SIGINT came before it was, or twice.
 
     Raises:
         trio.Cancelled: the server is told 1001.
@@ -54,7 +55,7 @@ async def talk(url: str, *, wait: float, source: int | None = None, sink: TextIO
     with trio.open_signal_receiver(signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(terminal.heed, signals)
-            with terminal.connecting:
+            with terminal.scope:
                 status = await terminal.run(url, options)
             nursery.cancel_scope.cancel(reason="the conversation has ended")
     return status
@@ -68,18 +69,21 @@ class _Terminal:
         self._sink = sink
         self._wait = wait
         self._heard = trio.current_time()
-        self._safe: Callable[[str], str] = _escaped if sink.isatty() else str
+        self._shown: Callable[[str], str] = partial(printable, keep="\n\t") if sink.isatty() else str
         self._websocket: WebSocket | None = None
-        self.connecting = trio.CancelScope()
-        """Ends the attempt to connect."""
+        self.scope = trio.CancelScope()
+        """Ends the attempt to connect, or the conversation."""
 
     async def heed(self, signals: AsyncIterator[int]) -> None:
-        """Close the connection at a signal."""
-        async for _ in signals:
-            if self._websocket is None:
-                self.connecting.cancel(reason="interrupted")
-            else:
-                await self._websocket.ensure_closed()
+        """Close the connection at the first signal, end without the server's answer at the second."""
+        closing = False
+        async with trio.open_nursery() as nursery:
+            async for _ in signals:
+                if self._websocket is None or closing:
+                    self.scope.cancel(reason="interrupted")
+                else:
+                    closing = True
+                    nursery.start_soon(self._websocket.ensure_closed)
 
     async def run(self, url: str, options: dict[str, Any]) -> int:
         """Connect, and hold the conversation to its end; return the exit status."""
@@ -88,16 +92,16 @@ class _Terminal:
             try:
                 self._websocket = websocket = await stack.enter_async_context(opened)
             except (ConnectError, ValueError) as error:
-                print_line(f"not connected: {error}")
+                _say(f"not connected: {error}")
                 return 1
             await self._hold(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
-        print_line(f"closed: {websocket.close_code}{self._safe(reason)}")
-        return 0 if websocket.close_code in GOOD_CODES else 1
+        _say(f"closed: {websocket.close_code}{reason}")
+        return 0 if is_good_code(websocket.close_code, GOOD_CODES) else 1
 
     async def _hold(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""
-        print_line(f"connected to {websocket.url}{agreed}")
+        _say(f"connected to {websocket.url}{agreed}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_lines, websocket)
             async for message in websocket:
@@ -106,7 +110,7 @@ class _Terminal:
             nursery.cancel_scope.cancel(reason="the connection has ended")
 
     def _show(self, message: str | bytes) -> None:
-        shown = self._safe(message) if isinstance(message, str) else repr(message)
+        shown = self._shown(message) if isinstance(message, str) else repr(message)
         self._sink.write(f"{shown}\n")
         self._sink.flush()
 
@@ -140,5 +144,9 @@ async def lines_of(source: int) -> AsyncGenerator[str, None]:
         yield rest
 
 
-def _escaped(text: str) -> str:
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+def _say(line: str) -> None:
+    """Write a line about the connection, with text of the server in it, to standard error.
+
+    It is escaped wherever that leads: what a log keeps is shown on a terminal later, and is one line of it.
+    """
+    print_line(printable(line))

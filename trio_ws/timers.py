@@ -121,6 +121,9 @@ class Timers:
             deadline = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=deadline) as self._sleeper:
                 await trio.sleep_forever()
+            # The loop may have been held up: tasks that read, and those that work, have their turn before they are
+            # judged.
+            await trio.lowlevel.checkpoint()
 
     def _call_due(self) -> None:
         heap = self._heap

@@ -11,13 +11,15 @@ from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import parse_qsl, quote, unquote, urldefrag, urlencode, urljoin
 
 import attrs
+import idna
 
-__all__ = ["URL", "QueryParameters", "split_host"]
+__all__ = ["URL", "QueryParameters", "ascii_host", "ascii_hostname", "split_host"]
 
 # http and https are what users copy from a browser; for the handshake they mean the same (RFC 6455 3).
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
-_MAX_HOST = 255  # RFC 1035 2.3.4; it also bounds the work of the IDNA codec
+_MAX_HOST = 255  # RFC 1035 2.3.4; it also bounds the work of encoding it
+_MAX_LABEL = 63  # RFC 1035 2.3.4
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\s\ud800-\udfff]")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]*))?")
@@ -80,8 +82,8 @@ class URL:
     def parse(cls, text: str) -> URL:
         """Read the URL that a client is to connect to.
 
-        A host outside ASCII is IDNA-encoded, a path or query outside ASCII is percent-encoded as UTF-8; http
-        and https are taken as ws and wss.
+        A host outside ASCII is encoded by UTS 46, as browsers do, a path or query outside ASCII is percent-encoded as
+        UTF-8; http and https are taken as ws and wss.
 
         Raises:
             ValueError: it is not such a URL; the message says why.
@@ -98,7 +100,7 @@ class URL:
             raise ValueError("a WebSocket URL has no fragment: write # as %23 (RFC 6455 3)")
         userinfo, _, host_port = authority.rpartition("@")
         username, password = _credentials(userinfo)
-        host, port = split_host(_ascii_host(host_port))
+        host, port = split_host(ascii_host(host_port))
         scheme = _SCHEMES[scheme.lower()]
         return cls(
             scheme=scheme,
@@ -186,19 +188,48 @@ def _credentials(userinfo: str) -> tuple[str | None, str | None]:
     return unquote(username), unquote(password)
 
 
-def _ascii_host(host_port: str) -> str:
-    """IDNA-encode the name in `host:port`; an address in brackets is left as it is."""
+def ascii_host(host_port: str) -> str:
+    """Return `host` or `host:port` with the host in ASCII; an address in brackets is left as it is.
+
+    A percent-encoded host is decoded (RFC 3986 3.2.2). A name outside ASCII is encoded as browsers do (UTS 46,
+    nontransitional), so that it leads to the host that they go to.
+
+    Raises:
+        ValueError: there is no host, or it is not a domain name.
+    """
     if host_port.startswith("["):
         return host_port
-    host, colon, port = host_port.partition(":")
-    if not host:
-        raise ValueError("the URL has no host")
-    if len(host) > _MAX_HOST:
+    encoded, colon, port = host_port.partition(":")
+    if not encoded:
+        raise ValueError("there is no host")
+    if len(encoded) > 3 * _MAX_HOST:
         raise ValueError(f"a host has at most {_MAX_HOST} characters")
     try:
-        return host.encode("idna").decode("ascii") + colon + port
+        return _ascii_name(unquote(encoded, errors="strict")) + colon + port
     except UnicodeError as error:
-        raise ValueError(f"the URL's host is not a domain name: {error}") from None
+        raise ValueError(f"the host is not a domain name: {error}") from None
+
+
+def ascii_hostname(name: str) -> str:
+    """Return a name in ASCII, or an IPv6 address, which has no brackets, as it is.
+
+    Raises:
+        ValueError: it is not a domain name.
+    """
+    return name if ":" in name else ascii_host(name)
+
+
+def _ascii_name(name: str) -> str:
+    if len(name) > _MAX_HOST:
+        raise ValueError(f"a host has at most {_MAX_HOST} characters")
+    if ":" in name:
+        raise ValueError("the host is not a domain name: it has a colon in it")
+    if not name.isascii():
+        return idna.encode(name, uts46=True).decode("ascii")
+    # Letters, digits and more, such as the underscores of local names: what is in ASCII is resolved as it is.
+    if not all(0 < len(label) <= _MAX_LABEL for label in name.removesuffix(".").split(".")):
+        raise ValueError(f"the host is not a domain name: a label has 1 to {_MAX_LABEL} characters")
+    return name
 
 
 class QueryParameters(Mapping[str, str]):
@@ -211,8 +242,9 @@ class QueryParameters(Mapping[str, str]):
         source: the query as it travels (`a=1&b=2`), a mapping, or pairs.
     """
 
-    __slots__ = ("pairs",)
+    __slots__ = ("_values", "pairs")
 
+    _values: Mapping[str, list[str]]
     pairs: tuple[tuple[str, str], ...]
     """Every parameter as a pair of name and value, in order, those without a value too."""
 
@@ -223,26 +255,28 @@ class QueryParameters(Mapping[str, str]):
             source = source.pairs
         elif isinstance(source, Mapping):
             source = source.items()
-        object.__setattr__(self, "pairs", tuple(source))
+        pairs = tuple(source)
+        values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            values.setdefault(name, []).append(value)
+        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "_values", values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"QueryParameters are immutable: cannot set {name!r}")
 
     def __getitem__(self, name: str) -> str:
-        for key, value in reversed(self.pairs):
-            if key == name:
-                return value
-        raise KeyError(name)
+        return self._values[name][-1]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self.pairs))
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len({name for name, _ in self.pairs})
+        return len(self._values)
 
     def get_list(self, name: str) -> list[str]:
         """Return every value of `name` in order, an empty list if there is none."""
-        return [value for key, value in self.pairs if key == name]
+        return list(self._values.get(name, ()))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, QueryParameters):

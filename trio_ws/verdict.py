@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trio_ws.codes import CloseCode, is_wire_code
-from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketDisconnect, WebSocketException
+from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,16 +32,14 @@ UNFORESEEN = Verdict(CloseCode.INTERNAL_ERROR, foreseen=False)
 def judge(
     error: BaseException | None,
     *,
-    connected: bool,
-    is_good: Callable[[int], bool],
+    is_own: Callable[[BaseException], bool],
     close_code_of: Callable[[BaseException], int | None] | None,
 ) -> Verdict:
     """Return what `error` asks for; for a group, what all of its leaves ask for if that is one code.
 
     Args:
         error: what left the handler, None if nothing did.
-        connected: whether the connection is open: if not, a disconnect says only what is known.
-        is_good: whether a disconnect with this code is no error.
+        is_own: whether an error is the end of this connection, which asks for nothing; another's is an error.
         close_code_of: the application's own map, which is asked first; None for an error that it does not know.
     """
 
@@ -49,11 +47,8 @@ def judge(
         return WELL
 
     def of_leaf(leaf: BaseException) -> Verdict | None:
-        match leaf:
-            case WebSocketDisconnect() if not connected:
-                return None
-            case WebSocketDisconnect() if is_good(leaf.code):
-                return WELL
+        if is_own(leaf):
+            return None
         code = None if close_code_of is None else close_code_of(leaf)
         return _by_type(leaf) if code is None or not is_wire_code(code) else Verdict(code)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import trio
 
 from trio_ws import codec, events
-from trio_ws.codes import CloseCode, check_close
+from trio_ws.codes import CloseCode, check_close, is_good_code
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
+from trio_ws.gradual import read_json
 from trio_ws.handshake import Handshake
 from trio_ws.messages import WebSocketMessage
 from trio_ws.parts import MessageStream
-from trio_ws.verdict import Verdict, judge
+from trio_ws.unwinding import unwound
+from trio_ws.verdict import Verdict, judge, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["CaughtCodes", "Farewell", "WebSocket"]
 
 CaughtCodes: TypeAlias = "Collection[int] | Callable[[Iterable[object]], bool]"
-"""Close codes that count as a good end; the built-in `all` stands for every code."""
+"""Close codes that count as a good end; the built-in `all` stands for every code.
+
+Where 1000 does, a close frame without a code (1005) does, too: it is what a browser's `close()` sends."""
 
 Farewell: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code when it is over."""
@@ -138,7 +142,8 @@ class WebSocket(Handshake):
         return channel.receive() if self._decode is None else self._decoded(channel.receive(), self._decode)
 
     async def _decoded(self, coming: Coroutine[Any, Any, str | bytes], decode: Callable[[str | bytes], Any]) -> Any:
-        return decode(await coming)
+        message = await coming
+        return decode(message) if decode is not codec.from_json else await read_json(message, self._open_channel())
 
     async def receive_text(self) -> str:
         """Return the next message, which must be text. It raises what `receive` does."""
@@ -150,7 +155,8 @@ class WebSocket(Handshake):
 
     async def receive_json(self) -> Any:
         """Return the value of the next message, which must be JSON, text or binary. It raises what `receive` does."""
-        return codec.from_json(await self._open_channel().receive())
+        channel = self._open_channel()
+        return await read_json(await channel.receive(), channel)
 
     async def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close as one close message, then None. It follows Cello.
@@ -265,8 +271,13 @@ class WebSocket(Handshake):
             trio.Cancelled: likewise any error in `chunks`: the message cannot be completed, and if any of it was sent
                 the connection is closed with 1011.
         """
-        async with aclosing(events.as_async(chunks)) as parts:
-            await self._open_channel().send_stream(parts)
+        channel = self._open_channel()
+        if isinstance(chunks, AsyncGenerator):
+            async with unwound(aclosing(chunks), self._cleanup_timeout):
+                await channel.send_stream(chunks)
+        else:
+            async with aclosing(events.as_async(chunks)) as parts:
+                await channel.send_stream(parts)
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between (RFC 6455 5.5.2).
@@ -317,7 +328,8 @@ class WebSocket(Handshake):
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection, and wait for the peer's answer at most `close_timeout` (RFC 6455 7.1.2).
 
-        After the peer's end it does nothing, whatever the code.
+        The wait begins anew while the peer still takes what was sent before; `delivery_timeout` bounds it in all. After
+        the peer's end it does nothing, whatever the code.
 
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
@@ -364,7 +376,7 @@ class WebSocket(Handshake):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if not self.connected:
-            return isinstance(error, WebSocketDisconnect) and self._is_good(error.code)
+            return error is not None and self._is_good_end(error)
         match error:
             case None | Exception():
                 verdict = self._judge(error)
@@ -374,11 +386,13 @@ class WebSocket(Handshake):
         return False
 
     def _judge(self, error: Exception | None) -> Verdict:
-        return judge(error, connected=not self._departed, is_good=self._is_good, close_code_of=self._close_code_of)
+        return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
 
-    @property
-    def _departed(self) -> bool:
-        return self._channel is None or self._channel.departed
+    def _is_good_end(self, error: BaseException) -> bool:
+        """Say whether an error, or all of a group, tells of a good end of this connection."""
+        return self._owns(error) and all(
+            self._is_good(leaf.code) for leaf in leaves(error) if isinstance(leaf, WebSocketDisconnect)
+        )
 
     def _is_good(self, code: int) -> bool:
         if self._caught is all or not isinstance(self._caught, Collection):
@@ -386,7 +400,7 @@ class WebSocket(Handshake):
         if self.close_info is not None and self.close_info.by == "unknown":
             # It may have been a good end: who catches those is not to hear of an error whenever a client leaves.
             return any(each in self._caught for each in (code, *GOOD_CODES))
-        return code in self._caught
+        return is_good_code(code, self._caught)
 
     def __repr__(self) -> str:
         state = "open" if self.connected else str(self.close_info or "not accepted")

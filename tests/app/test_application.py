@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from trio_ws import App, WebSocket, open_websocket
+from trio_ws.background import open_background
 
 
 async def test_lifespan_surrounds_all_connections_and_has_a_nursery() -> None:
@@ -79,8 +81,58 @@ async def test_a_lifespan_that_fails_keeps_the_application_from_serving() -> Non
         raise OSError("no database")
         yield
 
-    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="no database"), flatten_subgroups=True):
+    with pytest.raises(OSError, match="no database"):
         await App(lifespan=lifespan).serve("127.0.0.1", 0)
+
+
+@pytest.mark.parametrize("raise_server_errors", [True, False])
+@pytest.mark.parametrize("stage", ["startup", "shutdown"])
+async def test_a_lifespan_error_reaches_the_test_as_it_is(stage: str, raise_server_errors: bool) -> None:
+    """It is no error of a handler, so `raise_server_errors` is not about it; and it comes in no group of ours."""
+
+    @asynccontextmanager
+    async def lifespan(app: App):
+        if stage == "startup":
+            raise OSError("no database")
+        yield
+        raise OSError("no database")
+
+    with pytest.raises(OSError, match="no database"):
+        async with App(lifespan=lifespan).test_client(raise_server_errors=raise_server_errors):
+            pass
+
+
+@pytest.mark.parametrize("raise_server_errors", [True, False])
+def test_a_lifespan_error_reaches_a_plain_test_as_it_is(raise_server_errors: bool) -> None:
+    @asynccontextmanager
+    async def lifespan(app: App):
+        raise OSError("no database")
+        yield
+
+    with pytest.raises(OSError, match="no database"):
+        with App(lifespan=lifespan).test_client(raise_server_errors=raise_server_errors):
+            pytest.fail("the block runs")
+
+
+async def test_errors_of_a_block_and_of_its_background_come_together() -> None:
+    async def fail() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError("task")
+
+    with pytest.RaisesGroup(ValueError, KeyError):
+        async with open_background() as nursery:
+            nursery.start_soon(fail)
+            await trio.testing.wait_all_tasks_blocked()
+            raise ValueError("block")
+    with pytest.RaisesGroup(KeyError):
+        async with open_background() as nursery:
+            nursery.start_soon(fail)
+            await trio.testing.wait_all_tasks_blocked()
+    with trio.move_on_after(0):
+        async with open_background():
+            await trio.sleep_forever()
 
 
 async def test_an_application_serves_again_after_it_has_ended() -> None:

@@ -146,3 +146,77 @@ async def test_leaving_happens_when_the_function_is_cancelled() -> None:
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         assert await ws.receive() == "joined"
     assert left == [0]
+
+
+def in_plain_thread(function) -> threading.Thread:
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+async def test_a_thread_that_trio_has_not_started_does_what_the_handlers_does() -> None:
+    app = App()
+    seen: list[object] = []
+
+    @app.websocket("/", auto_accept=False)
+    def view(ws: BlockingWebSocket) -> None:
+        def work() -> None:
+            with ws, ws.join(app.room("chat"), user="Ada") as room:
+                seen.append((room.count, ws.receive(), ws.receive_json()))
+                ws.send("hello")
+                ws.send_json([1])
+                room.publish("to all")
+                seen.extend(ws)
+
+        in_plain_thread(work).join()
+        seen.append((app.room("chat").count, ws.close_code))
+
+    async with app.test_client() as client:
+        async with client.websocket_connect("/") as ws:
+            await ws.send("a")
+            await ws.send("[2]")
+            assert [await ws.receive() for _ in range(3)] == ["hello", "[1]", "to all"]
+            await ws.send("b")
+    assert seen == [(1, "a", [2]), "b", (0, 1000)]
+
+
+async def test_a_thread_that_outlives_its_handler_sees_the_end() -> None:
+    app = App()
+    kept: list[BlockingWebSocket] = []
+    ended: list[object] = []
+    threads: list[threading.Thread] = []
+
+    @app.websocket("/")
+    def view(ws: BlockingWebSocket) -> None:
+        def work() -> None:
+            try:
+                ws.receive()
+            except WebSocketDisconnect as error:
+                ended.append(error.code)
+
+        kept.append(ws)
+        threads.append(in_plain_thread(work))
+        ws.send("hello")
+
+    async with app.test_client() as client, client.websocket_connect("/") as ws:
+        assert await ws.receive() == "hello"
+        with pytest.raises(WebSocketDisconnect, match="1000"):
+            await ws.receive()
+    await trio.to_thread.run_sync(threads[0].join)
+    assert ended == [1000]
+    with pytest.raises(RuntimeError, match="call it from a thread"):
+        kept[0].send("in the event loop")
+
+
+def test_after_the_event_loop_a_plain_thread_has_a_clear_error() -> None:
+    app = App()
+    kept: list[BlockingWebSocket] = []
+
+    @app.websocket("/")
+    def view(ws: BlockingWebSocket) -> None:
+        kept.append(ws)
+
+    with app.test_client() as client, client.websocket_connect("/") as ws:
+        assert list(ws) == []
+    with pytest.raises(trio.RunFinishedError):
+        kept[0].send("too late")

@@ -14,6 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_ws import request as request_module
 from trio_ws.app.dependencies import Resolver
 from trio_ws.app.markers import Cookie, Depends, Header, Path, Query
 from trio_ws.app.path import PathPattern
@@ -21,6 +22,7 @@ from trio_ws.app.problems import ParameterError, Problem
 from trio_ws.app.signature import Plan
 from trio_ws.headers import Headers
 from trio_ws.request import Request
+from trio_ws.url import QueryParameters
 from trio_ws.websocket import WebSocket
 
 
@@ -482,3 +484,43 @@ async def test_a_generator_that_yields_twice_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="didn't stop"):
         async with a_resolver() as resolver:
             await call(lambda x=Depends(twice): x, resolver)
+
+
+async def test_query_and_cookies_are_parsed_once_for_all_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for the request that has the path's parameters, and for whatever the handler reads later."""
+    calls: list[str] = []
+    for name in ("parse_cookies", "QueryParameters"):
+        original = getattr(request_module, name)
+        monkeypatch.setattr(
+            request_module, name, lambda *args, name=name, original=original: calls.append(name) or original(*args)
+        )
+
+    def view(q: int, r: int, *, s: int = 0, c: int = Cookie(0), d: int = Cookie(0), e: int = Cookie(0)) -> Any:
+        return q, r, s, c, d, e
+
+    request = a_request("/?q=1&r=2&s=3", ("Cookie", "c=4; d=5; e=6"))
+    assert request.cookies == {"c": "4", "d": "5", "e": "6"}
+    routed = request.with_path_parameters({"room": 1})
+    assert await call(view, a_resolver(routed)) == (1, 2, 3, 4, 5, 6)
+    assert routed.query_parameters["q"] == "1"
+    assert routed.cookies is not routed.cookies
+    assert sorted(calls) == ["QueryParameters", "parse_cookies"]
+
+
+def test_a_query_of_many_names_is_read_by_name_without_a_search() -> None:
+    """A mapping of n names is read in n steps, not in n squared."""
+
+    class Name(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    query = QueryParameters([(Name(number), "x") for number in range(1000)])
+    assert len(dict(query)) == 1000
+    assert query.get_list(Name(999)) == ["x"]
+    assert Name.compared < 5000

@@ -60,27 +60,25 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"lifespan": coroutine}, "coroutine must be an `async def` that yields once"),
     ({"lifespan": generator}, "generator must be an `async def` that yields once"),
     ({"lifespan": lambda: None}, "lifespan takes a function that is called with the application"),
-    ({"limits": Timeouts()}, r"limits takes Limits\(\.\.\.\).*that is timeouts="),
-    ({"timeouts": Limits()}, r"timeouts takes Timeouts\(\.\.\.\).*that is limits="),
+    ({"limits": Timeouts()}, r"limits takes Limits\(\.\.\.\).*give that as timeouts="),
+    ({"timeouts": Limits()}, r"timeouts takes Timeouts\(\.\.\.\).*give that as limits="),
     ({"limits": 0}, "limits takes Limits"),
     ({"timeouts": 10}, "timeouts takes Timeouts"),
     ({"compression": "deflate"}, "compression takes a Compression"),
     ({"origins": "https://example.org"}, r"origins=\['https://example.org'\]"),
     ({"origins": ["*"]}, re.escape('write origins="*"')),
-    ({"origins": ["example.org"]}, "no browser sends the origin 'example.org'"),
-    ({"origins": ["https://example.org/"]}, "no browser sends"),
-    ({"origins": ["https://example.org/chat"]}, "no browser sends"),
-    ({"origins": ["https://*.example.org"]}, "no browser sends"),
-    ({"origins": ["wss://example.org"]}, "no browser sends"),
-    ({"origins": ["https://"]}, "no browser sends"),
-    ({"origins": ["https://example.org:"]}, "no browser sends"),
-    ({"origins": ["https://faß.example"]}, "no browser sends"),
-    ({"origins": [re.compile(".*")]}, "an origin is text"),
+    ({"origins": ["example.org"]}, "the scheme is missing"),
+    ({"origins": ["https://example.org/"]}, "it ends after host and port"),
+    ({"origins": ["https://example.org/chat"]}, "it ends after host and port"),
+    ({"origins": ["https://*.example.org"]}, "origins lists origins"),
+    ({"origins": ["wss://example.org"]}, 'a page is at "https://example.org"'),
+    ({"origins": ["https://"]}, "origins lists origins"),
+    ({"origins": [re.compile(".*")]}, "origins lists origins"),
     ({"origins": 1}, "origins takes a list"),
     ({"trusted_proxies": "10.0.0.1"}, r"trusted_proxies=\['10.0.0.1'\]"),
     ({"trusted_proxies": 1}, "trusted_proxies takes a list"),
-    ({"trusted_proxies": [10]}, "networks as text, not 10"),
-    ({"trusted_proxies": b"10.0.0.1"}, "networks as text"),
+    ({"trusted_proxies": [10]}, 'takes addresses, networks and "unix", not 10'),
+    ({"trusted_proxies": b"10.0.0.1"}, "trusted_proxies takes a list"),
     ({"guards": ["admin"]}, "a guard is a function"),
     ({"instruments": 1}, "instruments takes a list"),
     ({"sessions": KEY}, r"sessions takes Sessions\(secret_key=\.\.\.\), not an object of str"),
@@ -89,10 +87,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"converters": [("hex", int)]}, "converters takes a mapping"),
     ({"converters": {"hex": int}}, "'hex' is <class 'int'>"),
     ({"not_found_status": 200}, "not_found_status must be from 400 to 499"),
-    ({"not_found_status": "404"}, "not_found_status must be a whole number"),
+    ({"not_found_status": "404"}, "not_found_status takes a whole number"),
     ({"max_threads": 0}, "max_threads must be at least 1"),
-    ({"max_threads": 1.5}, "max_threads must be a whole number"),
-    ({"max_threads": True}, "max_threads must be a whole number"),
+    ({"max_threads": 1.5}, "max_threads takes a whole number"),
+    ({"max_threads": True}, "max_threads takes a whole number"),
 ]
 
 
@@ -108,30 +106,39 @@ def test_an_app_refuses_options_that_never_work(options: dict[str, Any], message
 
 
 @pytest.mark.parametrize(
-    "origin",
-    ["https://example.org", "HTTP://Example.org:8080", "null", "file://", "app://obsidian.md", "http://[::1]:80"],
+    ("origin", "kept"),
+    [
+        ("https://example.org", "https://example.org:443"),
+        ("https://example.org:", "https://example.org:443"),
+        ("HTTP://Example.org:8080", "http://example.org:8080"),
+        ("https://faß.example", "https://xn--fa-hia.example:443"),
+        ("http://[::1]:80", "http://[::1]:80"),
+        ("null", "null"),
+        ("file://", "file://"),
+        ("app://obsidian.md", "app://obsidian.md"),
+    ],
 )
-def test_an_app_takes_origins_that_browsers_send(origin: str) -> None:
-    assert App(origins=[origin]).settings.origins == (origin,)
+def test_an_app_keeps_origins_as_browsers_send_them(origin: str, kept: str) -> None:
+    assert App(origins=[origin]).settings.origins == (kept,)
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Limits, {"max_message_size": "1 MiB"}, "max_message_size must be a whole number"),
-        (Limits, {"max_message_size": 1.5}, "max_message_size must be a whole number"),
-        (Limits, {"max_message_size": None}, "max_message_size must be a whole number"),
-        (Limits, {"inbox_messages": True}, "inbox_messages must be a whole number"),
+        (Limits, {"max_message_size": "1 MiB"}, "max_message_size takes a whole number"),
+        (Limits, {"max_message_size": 1.5}, "max_message_size takes a whole number"),
+        (Limits, {"max_message_size": None}, "max_message_size takes a whole number"),
+        (Limits, {"inbox_messages": True}, "inbox_messages takes a whole number"),
         (Limits, {"max_connections": "9"}, "max_connections .*or None for no bound"),
-        (Limits, {"drain_rate": "9"}, "drain_rate must be more than 0 per second, or None"),
-        (Timeouts, {"open_timeout": "10"}, "open_timeout must be a number of seconds"),
-        (Timeouts, {"open_timeout": None}, "open_timeout must be a number of seconds"),
+        (Limits, {"drain_rate": "9"}, "drain_rate takes a number per second, more than 0, or None"),
+        (Timeouts, {"open_timeout": "10"}, "open_timeout takes a number of seconds"),
+        (Timeouts, {"open_timeout": None}, "open_timeout takes a number of seconds"),
         (Timeouts, {"open_timeout": float("nan")}, "open_timeout must be a number of seconds"),
-        (Timeouts, {"ping_interval": False}, "ping_interval must be more than 0 seconds, or None"),
-        (Compression, {"level": 6.5}, "level must be a whole number, from 0 to 9"),
+        (Timeouts, {"ping_interval": False}, "ping_interval takes a number of seconds, more than 0, or None"),
+        (Compression, {"level": 6.5}, "level takes a whole number from 0 to 9"),
         (Compression, {"send_context": "yes"}, "send_context takes True or False"),
         (Compression, {"receive_window_bits": 8}, "receive_window_bits must be from 9 to 15"),
-        (Settings, {"limits": Timeouts()}, "that is timeouts="),
+        (Settings, {"limits": Timeouts()}, "give that as timeouts="),
         (Sessions, {"secret_key": "x"}, "a secret_key of 1 bytes is no secret"),
         (Sessions, {"secret_key": b"x"}, "a secret_key of 1 bytes is no secret"),
         (Sessions, {"secret_key": [KEY, "x"]}, "a secret_key of 1 bytes is no secret"),
@@ -144,7 +151,7 @@ def test_an_app_takes_origins_that_browsers_send(origin: str) -> None:
         (Sessions, {"secret_key": KEY, "cookie": "__Host-s"}, "refuse the cookie __Host-s without https_only"),
         (Sessions, {"secret_key": KEY, "cookie": "__Host-s", "https_only": True, "path": "/a"}, "refuse the cookie"),
         (Sessions, {"secret_key": KEY, "max_age": 0}, "max_age must be at least 1"),
-        (Sessions, {"secret_key": KEY, "max_age": "1 day"}, "max_age must be a whole number"),
+        (Sessions, {"secret_key": KEY, "max_age": "1 day"}, "max_age takes a whole number"),
         (Sessions, {"secret_key": KEY, "path": "app"}, "path is the path that the cookie is for"),
         (Sessions, {"secret_key": KEY, "path": "/; Domain=example.org"}, "path is the path"),
         (Sessions, {"secret_key": KEY, "domain": "https://example.org"}, "domain is a name"),
@@ -169,26 +176,26 @@ def test_a_value_of_options_that_never_works_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limits": Timeouts()}, "limits takes Limits.*that is timeouts="),
+        ({"limits": Timeouts()}, "limits takes Limits.*give that as timeouts="),
         ({"timeouts": 5}, "timeouts takes Timeouts"),
         ({"guards": asynchronous}, "guards takes a list"),
-        ({"subprotocols": ["a b"]}, "'a b' cannot be the name of a subprotocol"),
-        ({"subprotocols": [b"chat"]}, "a name in subprotocols takes text"),
+        ({"subprotocols": ["a b"]}, "subprotocol 'a b' is not a token"),
+        ({"subprotocols": [b"chat"]}, "subprotocols takes a list of names, not of b'chat'"),
         ({"subprotocols": None}, "subprotocols takes a list of names"),
         ({"subprotocols": {"chat": 1}}, "subprotocols takes a list of names"),
         ({"guards": [False]}, "a guard is a function"),
         ({"receive_type": ["json"]}, 'receive_type must be "json"'),
         ({"value_type": {"json": 1}}, 'value_type must be "json"'),
-        ({"caught_close_codes": ["1000"]}, "a code in caught_close_codes must be a whole number"),
+        ({"caught_close_codes": ["1000"]}, "caught_close_codes takes a list of codes"),
         ({"caught_close_codes": [2000]}, "no connection ends with 2000"),
         ({"caught_close_codes": [403]}, "a code in caught_close_codes must be from 1000 to 4999"),
         ({"auto_accept": "no"}, "auto_accept takes True or False"),
         ({"name": 7}, "name takes text"),
-        ({"use_extra_handler": True}, r"no option use_extra_handler=: register the function with @app\.listener\(\)"),
-        ({"recieve_type": "json"}, "no option recieve_type=: did you mean receive_type=?"),
-        ({"subprotocol": "chat"}, "no option subprotocol=: did you mean subprotocols=?"),
-        ({"encoding": "text"}, r"no option encoding=: it is an option of @app\.listener\(\)"),
-        ({"zzz": 1}, "@websocket has no option zzz=$"),
+        ({"use_extra_handler": True}, r"no option 'use_extra_handler': register the function with @app\.listener\(\)"),
+        ({"recieve_type": "json"}, "no option 'recieve_type': did you mean 'receive_type'"),
+        ({"subprotocol": "chat"}, "no option 'subprotocol': did you mean 'subprotocols'"),
+        ({"encoding": "text"}, r"no option 'encoding': it is an option of @app\.listener\(\)"),
+        ({"zzz": 1}, "@websocket has no option 'zzz'; it has auto_accept, "),
     ],
     ids=name_of,
 )
@@ -206,10 +213,10 @@ def test_codes_that_are_never_on_the_wire_may_be_caught() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"concurrency": 1.5}, "concurrency must be a whole number"),
+        ({"concurrency": 1.5}, "concurrency takes a whole number"),
         ({"concurrency": 0}, "concurrency must be at least 1"),
-        ({"encodng": "text"}, "@listener has no option encodng=: did you mean encoding=?"),
-        ({"concurency": 2}, "@listener has no option concurency=: did you mean concurrency=?"),
+        ({"encodng": "text"}, r"@listener has no option 'encodng': did you mean 'encoding'\?"),
+        ({"concurency": 2}, r"@listener has no option 'concurency': did you mean 'concurrency'\?"),
     ],
     ids=name_of,
 )
@@ -267,8 +274,8 @@ def test_on_error_takes_a_function_of_the_connection_and_the_error() -> None:
     ("options", "message"),
     [
         ({"settings": Limits()}, "settings takes Settings"),
-        ({"ssl_context": "cert.pem"}, "ssl_context takes an ssl.SSLContext"),
-        ({"poller": "epoll"}, "poller takes True or False"),
+        ({"ssl_context": "cert.pem"}, "ssl_context takes a context of ssl.create_default_context"),
+        ({"poller": "epoll"}, "poller takes True, False or None"),
         ({"strict": "yes"}, "strict takes True or False"),
     ],
     ids=name_of,
@@ -281,7 +288,7 @@ def test_a_server_refuses_options_that_never_work(options: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"port": "8000"}, "port must be a whole number"),
+        ({"port": "8000"}, "port takes a whole number"),
         ({"port": 70000}, "port must be from 0 to 65535"),
         ({"listeners": socket.socket}, "listeners takes a list"),
         ({"limits": 0}, "limits takes Limits"),
@@ -385,4 +392,4 @@ async def test_no_reason_is_an_empty_one_and_headers_may_be_bytes() -> None:
         with pytest.raises(Exception, match="401") as caught:
             async with client.websocket_connect("/reject"):
                 pass
-        assert ("x", "y") in tuple(caught.value.headers)  # type: ignore[attr-defined]
+        assert caught.value.headers["x"] == "y"  # type: ignore[attr-defined]

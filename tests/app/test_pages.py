@@ -166,8 +166,7 @@ async def test_a_request_for_a_file_that_no_name_can_be_of_is_a_404_and_no_line_
 
 
 class _Healthz:
-    class url:  # noqa: N801 - stands in for a request's
-        raw_path = "/healthz"
+    raw_path = "/healthz"
 
 
 async def test_a_page_of_ones_own_takes_the_place_of_health() -> None:

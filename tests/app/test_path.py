@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from trio_ws.app.path import Converter, PathPattern
+from trio_ws import App
+from trio_ws.app import path as path_module
+from trio_ws.app.path import Converter, PathPattern, segments
 from trio_ws.app.problems import RegistrationError
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
@@ -267,3 +269,36 @@ def test_a_malformed_pattern_is_refused_with_the_fix(path: str, message: str) ->
         PathPattern(path)
     assert message in str(caught.value)
     assert repr(path) in str(caught.value)
+
+
+class TestWork:
+    """A path is taken apart once, and a pattern reads of it what may match."""
+
+    def test_the_segments_are_decoded_once_for_all_routes(self, monkeypatch):
+        decoded, read = [], []
+        monkeypatch.setattr(
+            path_module, "unquote_to_bytes", lambda text: decoded.append(text) or unquote_to_bytes(text)
+        )
+        app = App(converters={"seen": Converter(regex=".*", convert=lambda text: read.append(text) or text)})
+        for number in range(100):
+            app.websocket(f"/route{number}/{{value:seen}}/end")(lambda ws: None)
+            app.websocket(f"/{{value:seen}}/x{number}")(lambda ws: None)
+        app.match("/")
+        decoded.clear()
+        raw = "/" + "%41/" * 1000 + "%41" * 1000
+        assert app.match(raw) is None
+        assert "/".join(decoded) == raw
+        assert read == []
+        assert app.match("/%41/x99")[1] == {"value": "A"}
+        assert read == ["A"]
+
+    def test_a_span_is_joined_only_where_the_rest_matches(self):
+        read = []
+        spanning = Converter(regex="(?s:.*)", spans=True, convert=lambda text: read.append(len(text)) or text)
+        path = segments("/a" * 4000)
+        for before, after in (("/b", ""), ("", "/b"), ("/a", "/b")):
+            assert PathPattern(f"{before}/{{rest:all}}{after}", {"all": spanning}).read(path) is None
+        assert PathPattern("/x-{rest:all}", {"all": spanning}).read(path) is None
+        assert read == []
+        assert PathPattern("/a/{rest:all}/a", {"all": spanning}).read(path) is not None
+        assert read == [2 * 3998 - 1]

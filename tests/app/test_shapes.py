@@ -290,7 +290,7 @@ WAITING = {
     waiting_view: 1.0,  # it reads and was not told: drain_timeout
     waiting_listener: 5.0,  # a callback at work: cleanup_timeout
     waiting_generator: 5.0,
-    waiting_dependency: 1.0,
+    waiting_dependency: 5.0,  # it is left: cleanup_timeout from when that began, whatever the peer does
     waiting_child: 1.0,  # cancelled with its handler
 }
 
@@ -312,6 +312,9 @@ async def test_when_the_peer_leaves_each_shape_has_the_time_of_the_rule(
         assert waits.outcome.startswith("finished" if finished else "cancelled: the handler has ended")
         return
     assert waits.outcome.startswith("cancelled")
+    if shape is waiting_dependency:
+        assert waits.seconds == pytest.approx(WAITING[shape])
+        return
     if shape is not waiting_child:
         assert "peer closed: 1000" in waits.outcome
     # It had begun half a second before the peer left.

@@ -873,3 +873,26 @@ async def test_cancelled_at_each_checkpoint_a_call_sends_one_close_frame_or_no_a
         assert bridge.statistics().connections == 0
 
     assert await cancelled_at_each_checkpoint(scenario) >= 10
+
+
+async def test_dismissed_connection_is_told_1013_behind_what_waits(autojump_clock: MockClock) -> None:
+    """As by a room's policy "disconnect": the server takes nothing at first; `close_timeout` is 5 s here."""
+    gone = []
+
+    async def handler(ws: WebSocket) -> None:
+        channel = ws._open_channel()
+        while channel.offer(Prepared(b"x" * 200)):
+            pass
+        channel.dismiss(1013, "too slow")
+        gone.append(ws.close_code)
+
+    timeouts = Timeouts(send_timeout=None, close_timeout=5, cleanup_timeout=1)
+    settings = {"timeouts": timeouts, "limits": Limits(outbox_bytes=100)}
+    async with calling(bridge_of(handler, settings=settings)) as call:
+        call.room = 1
+        await trio.sleep(4)
+        call.make_room()
+        await trio.sleep(0.5)
+        call.leave(1013)
+    assert gone == [1013]
+    assert seen_as(call.sent[-1]) == ("close", 1013)

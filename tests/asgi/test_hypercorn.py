@@ -5,8 +5,10 @@ They serve plain ASGI applications, without the bridge. One that fails says that
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from support.tunnel import Tunnel
 from trio_ws.protocol.frames import encode_frame
 
 LONG = 20.0
+SOCKETS = Path("/proc/self/fd")
 CLOSE = 8
 KEY = b"abcd"
 
@@ -416,6 +419,41 @@ async def test_its_pings_sleep_on_when_the_connection_is_over_and_no_pong_is_mis
             await app.over.wait()
             tasks = {task.name for task in _all_tasks()}
             assert any("_send_pings" in name for name in tasks), tasks
+
+
+@pytest.mark.skipif(not SOCKETS.exists(), reason="this platform has no /proc")
+async def test_a_connection_that_is_over_keeps_its_descriptor_until_the_next_ping() -> None:
+    """With the interval of a thousand seconds here it is there as long as anybody looks; without pings it is closed."""
+
+    async def served(interval: float | None, kept: int) -> None:
+        """Let a client come and go, and wait until no more sockets than `kept` are left of it."""
+        app = Recorder()
+        async with plain_hypercorn(application(app), websocket_ping_interval=interval) as port:
+            before = _sockets()
+            _, peer = await dial(port, "http1")
+            if interval is not None:
+                assert await peer.next() == ("ping", b"")
+            await peer.leave()
+            await app.over.wait()
+            while len(_sockets() - before) > kept:
+                await trio.sleep(0.001)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(_sockets() - before) == kept
+
+    with trio.fail_after(LONG), unchanged():
+        await served(1000, kept=1)
+        await served(None, kept=0)
+
+
+def _sockets() -> set[str]:
+    return {link for each in SOCKETS.iterdir() if (link := _link(each)).startswith("socket:")}
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)
+    except OSError:  # that of the folder itself
+        return ""
 
 
 def _all_tasks() -> list[trio.lowlevel.Task]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,21 @@ async def test_an_upgrade_is_asked_for_as_each_version_of_http_has_it(app: App) 
         _, headers, _ = await ask(app, "/echo", http_version="2")
         assert b"upgrade" not in headers
         assert b"connection" not in headers
+
+
+async def test_a_large_file_is_several_events_with_its_length_in_the_head(app: App, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2000
+    (tmp_path / "large.bin").write_bytes(content)
+    app.static("/files", tmp_path)
+    async with living(app):
+        for method, pieces in (("GET", 4), ("HEAD", 0)):
+            call = Call(app, scope_of("http", path="/files/large.bin", raw_path=b"/files/large.bin", method=method))
+            call.put("http.request", body=b"", more_body=False)
+            await call.run()
+            start, *bodies, last = call.sent
+            assert dict(start["headers"])[b"content-length"] == b"512000"
+            assert (len(bodies), last["more_body"], last["body"]) == (pieces, False, b"")
+            assert b"".join(event["body"] for event in bodies) == (content if pieces else b"")
 
 
 async def test_the_path_is_relative_to_the_root_path(app: App) -> None:

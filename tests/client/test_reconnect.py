@@ -26,6 +26,7 @@ from trio_ws import (
 )
 from trio_ws import client as client_module
 from trio_ws.dial.backoff import RESTART_SPREAD, TRY_LATER, Backoff
+from trio_ws.dial.plan import Plan
 
 Step = Callable[[WebSocket], Awaitable[object]] | Exception
 BACKOFF = BackoffSettings(initial=1.0, maximum=8.0, factor=2.0, stable_after=100.0)
@@ -35,9 +36,9 @@ BACKOFF = BackoffSettings(initial=1.0, maximum=8.0, factor=2.0, stable_after=100
 class Script:
     """A server that does the next step of a script with each connection; an exception is raised by the dialling."""
 
-    def __init__(self, listener: MemoryListener, dial: Any) -> None:
+    def __init__(self, listener: MemoryListener, follow: Any) -> None:
         self._listener = listener
-        self._dial = dial
+        self._follow = follow
         self.steps: list[Step] = []
         self.times: list[float] = []
         """When somebody dialled."""
@@ -45,14 +46,14 @@ class Script:
         self.opened: list[trio.abc.Stream] = []
         """The client's end of each connection."""
 
-    async def dial(self, url: str, **options: Any) -> Any:
-        """Stand in for `dial`, with a stream in memory."""
+    async def follow(self, plan: Plan) -> Any:
+        """Stand in for `follow`, with a stream in memory."""
         self.times.append(trio.current_time() - self._began)
         if self.steps and isinstance(self.steps[0], Exception):
             raise self.steps.pop(0)
         stream = self._listener.connect()
         self.opened.append(stream)
-        return await self._dial(url, stream=stream, **options)
+        return await self._follow(attrs.evolve(plan, way=attrs.evolve(plan.way, stream=stream)))
 
     async def serve(self, ws: WebSocket) -> None:
         step = self.steps.pop(0)
@@ -72,8 +73,8 @@ class Script:
 @pytest.fixture
 async def script(nursery, monkeypatch):
     listener = MemoryListener()
-    script = Script(listener, client_module.dial)
-    monkeypatch.setattr(client_module, "dial", script.dial)
+    script = Script(listener, client_module.follow)
+    monkeypatch.setattr(client_module, "follow", script.follow)
     monkeypatch.setattr(sys.modules[reconnect.__module__], "Backoff", partial(Backoff, source=lambda: 0.5))
     await serve(
         nursery,

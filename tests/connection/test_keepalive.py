@@ -8,6 +8,7 @@ import trio
 from trio_ws import Timeouts
 from trio_ws.keepalive import Keepalive
 from trio_ws.timers import Timers
+from trio_ws.transport.sockets import Uptake
 
 
 class FakeConnection:
@@ -19,6 +20,8 @@ class FakeConnection:
         self.paused = False
         self.answers = False
         self.clogged = False
+        self.unread = False
+        self.backlog = self.taken = 0
         self.log: list[tuple[float, object]] = []
 
     def _note(self, what: object) -> None:
@@ -31,6 +34,14 @@ class FakeConnection:
         if self.answers:
             self.heard_time = trio.current_time()
         return True
+
+    def look(self) -> None:
+        if self.unread:
+            self.heard_time = self.message_time = trio.current_time()
+            self.unread = False
+
+    def uptake(self) -> Uptake:
+        return Uptake((self.taken, 0), self.backlog, pending=self.backlog > 0)
 
     def fail(self, code: int, reason: str) -> None:
         self._note((int(code), reason))
@@ -124,17 +135,42 @@ async def test_without_an_interval_it_never_pings(timers, autojump_clock):
     assert connection.log == []
 
 
+async def test_a_ping_behind_data_is_judged_by_what_the_peer_takes(timers, autojump_clock):
+    """A pong takes as long as what was sent before the ping; a peer that takes nothing for `ping_timeout` is dead."""
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    connection.backlog = 100_000
+    await trio.sleep(20.5)
+    for _ in range(10):
+        await trio.sleep(4)
+        connection.taken += 10_000
+    assert connection.log == [(20, "ping")]
+    await trio.sleep(1000)
+    assert connection.log == [(20, "ping"), (70, DEAD)]
+
+
+async def test_a_ping_behind_nothing_is_not_judged_by_what_the_peer_takes(timers, autojump_clock):
+    """A system may take data for a program that hangs."""
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(21)
+    connection.taken += 10_000
+    await trio.sleep(1000)
+    assert connection.log == [(20, "ping"), (25, DEAD)]
+
+
 async def test_the_deadline_is_frozen_while_the_peer_is_not_read(timers, autojump_clock):
-    """Its pong may sit behind what we do not read. When reading goes on, all its time begins anew."""
+    """Its pong may sit behind what we do not read. When reading goes on, all its time begins anew.
+
+    Pings go on, since a peer that has left behind what we do not read answers them with a reset.
+    """
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
     await trio.sleep(22)
     connection.paused = True
     await trio.sleep(1000)
-    assert connection.log == [(20, "ping")]
+    assert connection.log == [(20, "ping"), *((at, "ping") for at in range(25, 1022, 20))]
     connection.paused = False
     connection.heard_time = trio.current_time()
     await trio.sleep(1000)
-    pinged, dead = connection.log[1:]
+    pinged, dead = connection.log[-2:]
     assert pinged == (1042, "ping")
     assert dead == (1047, DEAD)
 
@@ -181,3 +217,21 @@ async def test_one_that_was_stopped_holds_nothing_any_more(timers, autojump_cloc
     await trio.sleep(80_000)
     assert connection.log == [(20, "ping")]
     assert not any(entry[2].armed for entry in timers._heap)
+
+
+async def test_what_has_arrived_unread_counts_before_a_peer_is_given_up(timers, autojump_clock):
+    """As after a loop that was held up: the pong is there, and nobody has read it."""
+    connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
+    await trio.sleep(24)
+    connection.unread = True
+    await trio.sleep(6)
+    assert connection.log == [(20, "ping")]
+    await trio.sleep(100)
+    assert connection.log == [(20, "ping"), (45, "ping"), (50, DEAD)]
+
+
+async def test_what_has_arrived_unread_counts_before_a_connection_is_idle(timers, autojump_clock):
+    connection, _ = watch(timers, idle_timeout=30.0)
+    connection.unread = True
+    await trio.sleep(1000)
+    assert connection.log == [(60, (1001, "idle timeout"))]

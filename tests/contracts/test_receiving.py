@@ -55,7 +55,20 @@ async def test_receive_text_bytes_and_json_take_their_kind_only(rig):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "nope", "NaN", "-Infinity", '{"a": Infinity}', "[" * 100_000, b"\xff\xfe\xff", "1 2", b""],
+    [
+        "",
+        "{",
+        "nope",
+        "NaN",
+        "-Infinity",
+        '{"a": Infinity}',
+        "[" * 100_000,
+        "[" * 129 + "]" * 129,
+        "1e999",
+        b"\xff\xfe\xff",
+        "1 2",
+        b"",
+    ],
     ids=lambda content: repr(content[:12]),
 )
 async def test_what_is_no_json_is_an_invalid_message(rig, content):
@@ -67,6 +80,20 @@ async def test_what_is_no_json_is_an_invalid_message(rig, content):
     async with rig.connect(body) as peer:
         await peer.message(content)
         assert await peer.rest() == [("close", (1000, ""))]
+
+
+@pytest.mark.parametrize(
+    "content", [r'"\ud83d"', r'{"\udc00":"grüße"}', "[" * 128 + "]" * 128], ids=lambda text: text[:9]
+)
+async def test_json_that_is_taken_in_can_be_sent(rig, content):
+    """A lone surrogate is valid JSON, and UTF-8 cannot carry it: it goes out escaped."""
+
+    async def body(websocket):
+        await websocket.send_json(await websocket.receive_json())
+
+    async with rig.connect(body) as peer:
+        await peer.message(content)
+        assert await peer.rest() == [("text", content), ("close", (1000, ""))]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, Iterable
@@ -13,15 +12,16 @@ from typing import BinaryIO
 import pytest
 import trio
 import trustme
+from support import services
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+NGINX = services.NGINX.program
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 PATIENCE = 20.0
 """Seconds for what takes much less than one."""
 ATTEMPTS = 5
 """Somebody else may take the port that was free."""
 
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed here")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason=services.NGINX.reason)
 
 AROUND = """
 daemon off;

@@ -26,6 +26,10 @@ def judge(why: Exception | int, random: float = 0.5) -> bool | float:
     return should_reconnect(why, source=lambda: random, now=lambda: NOW)
 
 
+NOW_LATER = "(" * 5000 + formatdate(NOW + 90, usegmt=True)
+"""A date that is longer than dates are."""
+
+
 def rejected(status: int, retry_after: str | None = None) -> ConnectionRejected:
     headers = [("Server", "x")] + ([] if retry_after is None else [("retry-AFTER", retry_after)])
     return ConnectionRejected(status, headers)
@@ -73,6 +77,7 @@ class TestPolicy:
             (" 7 ", 7.0),
             ("3601", MAX_RETRY_AFTER),
             ("9" * 5000, MAX_RETRY_AFTER),
+            ("0" * 5000 + "7", 7.0),
             (formatdate(NOW + 90, usegmt=True), 90.0),
             ("Tuesday, 14-Nov-23 22:14:20 GMT", 60.0),
             ("Tue Nov 14 22:14:20 2023", 60.0),
@@ -83,7 +88,8 @@ class TestPolicy:
         assert judge(rejected(status, value)) == delay
 
     @pytest.mark.parametrize(
-        "value", ["0", "-1", "", "soon", "٣", formatdate(NOW - 1), "Mon, 99 Foo 2023 99:99:99 GMT"]
+        "value",
+        ["0", "-1", "", "soon", "٣", formatdate(NOW - 1), "Mon, 99 Foo 2023 99:99:99 GMT", "0" * 5000, NOW_LATER],
     )
     def test_a_retry_after_that_is_past_or_nonsense_is_ignored(self, value):
         assert judge(rejected(503, value)) is True

@@ -12,8 +12,10 @@ import trustme
 from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
+import trio_ws
 from trio_ws.config import Limits
 from trio_ws.dial import dial
+from trio_ws.dial.plan import USER_AGENT
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.transport.secured import SecuredStream
@@ -46,6 +48,27 @@ class TestAccepted:
             assert (done.accepted.subprotocol, done.accepted.extensions, done.leftover) == (None, "", b"")
             assert done.request.startswith(b"GET /path?a=1 HTTP/1.1\r\n")
         assert server.requests[0].line == "GET /path?a=1 HTTP/1.1"
+
+    @pytest.mark.parametrize(
+        ("options", "sent"),
+        [
+            ({}, USER_AGENT),
+            ({"user_agent": "mine/1"}, "mine/1"),
+            ({"user_agent": None}, None),
+            ({"headers": {"user-agent": "theirs"}}, "theirs"),
+            ({"headers": {"user-agent": "theirs"}, "user_agent": None}, "theirs"),
+        ],
+    )
+    async def test_the_user_agent(self, serve, options, sent):
+        server = await serve()
+        done = await dial(f"ws://localhost:{server.port}/", **options)
+        await done.stream.aclose()
+        assert server.requests[0].get("user-agent") == sent
+        assert f"trio-ws/{trio_ws.__version__}" == USER_AGENT
+
+    async def test_two_user_agents_are_refused(self):
+        with pytest.raises(ValueError, match="'User-Agent' is given twice"):
+            await dial("ws://localhost:1/", headers={"User-Agent": "a"}, user_agent="b")
 
     async def test_what_was_asked_for_is_in_the_request(self, serve):
         server = await serve(
@@ -257,10 +280,43 @@ class TestFailures:
         port = await listen(nursery, lambda stream: stream.aclose())
         await self.fails(f"wss://localhost:{port}/", "tls", ssl_context=client_tls, detachable=detachable)
 
-    async def test_a_name_that_no_certificate_can_have(self, serve, server_tls, client_tls, detachable):
+    @pytest.mark.parametrize("name", [".localhost", "", "a..b", "a" * 64])
+    async def test_a_name_that_no_certificate_can_have(self, name):
+        with pytest.raises(ValueError, match=r"server_hostname .* cannot stand in a certificate"):
+            await dial("wss://localhost:1/", server_hostname=name)
+
+    async def test_the_dot_of_the_root_is_not_in_sni_nor_in_certificates(
+        self, serve, resolver, server_tls, client_tls, detachable
+    ):
+        names = []
+        server_tls.sni_callback = lambda _, name, __: names.append(name)
         server = await serve(context=server_tls)
-        url = f"wss://localhost:{server.port}/"
-        await self.fails(url, "tls", ssl_context=client_tls, detachable=detachable, server_hostname=".localhost")
+        resolver.names["localhost."] = ["127.0.0.1"]
+        url = f"wss://localhost.:{server.port}/"
+        done = await dial(url, ssl_context=client_tls, detachable=detachable)
+        await done.stream.aclose()
+        assert names == ["localhost"]
+        assert server.requests[0].get("host") == f"localhost.:{server.port}"
+
+    async def test_a_name_outside_ascii_is_the_one_that_browsers_go_to(self, serve, resolver):
+        """IDNA 2003 made another host of it, `fass.example`."""
+        server = await serve()
+        resolver.names["xn--fa-hia.example"] = ["127.0.0.1"]
+        done = await dial(f"ws://faß.example:{server.port}/")
+        await done.stream.aclose()
+        assert server.requests[0].get("host") == f"xn--fa-hia.example:{server.port}"
+
+    async def test_server_hostname_outside_ascii_is_encoded_alike(self, serve, authority, client_tls, detachable):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("xn--fa-hia.example").configure_cert(context)
+        server = await serve(context=context)
+        done = await dial(
+            f"wss://localhost:{server.port}/",
+            ssl_context=client_tls,
+            detachable=detachable,
+            server_hostname="faß.example",
+        )
+        await done.stream.aclose()
 
     @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 426, 500, 503])
     async def test_another_status(self, serve, status):
@@ -268,7 +324,8 @@ class TestFailures:
         error = await self.fails(f"ws://localhost:{server.port}/", "handshake")
         assert isinstance(error, ConnectionRejected)
         assert (error.status, error.body) == (status, b"no, sorry")
-        assert ("retry-after", "7") in error.headers
+        assert isinstance(error.headers, Headers)
+        assert error.headers["Retry-After"] == "7"
 
     @pytest.mark.parametrize(
         "respond",

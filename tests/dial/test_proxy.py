@@ -107,6 +107,37 @@ class TestEnvironment:
         assert [proxy and proxy.host for proxy in found] == [ws, wss]
 
     @pytest.mark.parametrize(
+        ("exceptions", "host", "direct"),
+        [
+            ("10.0.0.0/8", "10.1.2.3", True),
+            ("10.0.0.0/8", "11.1.2.3", False),
+            ("10.1.2.3/8", "10.9.9.9", True),
+            ("x, 192.168.0.0/16 ,y", "192.168.7.7", True),
+            ("fd00::/8", "[fd12::1]", True),
+            ("[fd00::]/8", "[fd12::1]", True),
+            ("fd00::/8", "[fe80::1]", False),
+            ("::1", "[0:0::1]", True),
+            ("[::1]", "[::1]", True),
+            ("127.0.0.1", "127.0.0.1", True),
+            ("10.0.0.0/8", "host.example", False),
+            ("10.0.0.0/33, 10.0.0.0/x, /", "10.0.0.1", False),
+            ("*.example", "host.example", True),
+            ("*.example", "example", False),
+            ("HOST.example", "host.example.", True),
+            ("", "10.0.0.1", False),
+        ],
+    )
+    @pytest.mark.parametrize("scheme", ["ws", "wss"])
+    def test_no_proxy_has_networks_and_addresses(self, monkeypatch, scheme, exceptions, host, direct):
+        monkeypatch.setenv("HTTPS_PROXY", "http://s")
+        monkeypatch.setenv("NO_PROXY", exceptions)
+        assert (environment_proxy(URL.parse(f"{scheme}://{host}:8000/")) is None) == direct
+
+    def test_a_proxy_s_name_outside_ascii_is_encoded_as_browsers_do(self):
+        assert Proxy.parse("http://faß.example").host == "xn--fa-hia.example"
+        assert Proxy.parse("http://[::1]:80").host == "::1"
+
+    @pytest.mark.parametrize(
         ("variable", "value", "scheme"),
         [
             ("HTTPS_PROXY", "p:3128", "http"),

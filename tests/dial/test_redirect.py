@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import ssl
+
 import pytest
+import trio
 from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
 from trio_ws.dial import dial, should_reconnect
-from trio_ws.dial.redirect import redirect_target, without_credentials
+from trio_ws.dial.plan import USER_AGENT
+from trio_ws.dial.redirect import redirect_target
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.url import URL
 
-from .servers import Request, accept, answer, redirect
+from .servers import Request, accept, answer, listen, read_request, redirect
 
 
 def lead(url: str, location: str, status: int = 302) -> str:
@@ -42,6 +47,11 @@ class TestTarget:
             ("ws://a/", "https://a/", "wss://a/"),
             ("ws://a/", "wss://a/", "wss://a/"),
             ("wss://a/", "https://b/#part", "wss://b/"),
+            ("ws://a/", '/caf\xc3\xa9 b?q=\xc3\xa9 "<>\x7f', "ws://a/caf%C3%A9%20b?q=%C3%A9%20%22%3C%3E%7F"),
+            ("ws://a/", "/100%/%41", "ws://a/100%/%41"),
+            ("ws://a/", "/\xe9", "ws://a/%E9"),
+            ("ws://a/", "http://b\xc3\xbccher.example/", "ws://xn--bcher-kva.example/"),
+            ("ws://a/", "http://fa\xc3\x9f.example/", "ws://xn--fa-hia.example/"),
         ],
     )
     def test_location_is_resolved_and_its_scheme_mapped(self, url, location, target):
@@ -53,7 +63,8 @@ class TestTarget:
             lead("wss://a/", location)
 
     @pytest.mark.parametrize(
-        "location", ["ftp://a/", "javascript:alert(1)", "http://", "http://a:99999/", "a b", "http://[::/"]
+        "location",
+        ["ftp://a/", "javascript:alert(1)", "http://", "http://a:99999/", "http://a b/", "http://[::/", "http://\xff/"],
     )
     def test_a_location_that_is_no_websocket_url_is_a_breach(self, location):
         with pytest.raises(RemoteProtocolError, match="no WebSocket URL"):
@@ -63,26 +74,9 @@ class TestTarget:
         with pytest.raises(RemoteProtocolError, match="without a Location"):
             redirect_target(URL.parse("ws://a/"), 301, Headers())
 
-
-@pytest.mark.parametrize(
-    ("name", "private"),
-    [
-        ("Authorization", True),
-        ("proxy-authorization", True),
-        ("COOKIE", True),
-        ("Host", True),
-        ("X-Api-Key", True),
-        ("X-Auth-Token", True),
-        ("X-CSRF", True),
-        ("X-Session-Id", True),
-        ("Origin", False),
-        ("User-Agent", False),
-        ("Accept-Language", False),
-        ("X-Forwarded-Host", False),
-    ],
-)
-def test_which_headers_another_origin_sees(name, private):
-    assert without_credentials([(name, "x")]) == ([] if private else [(name, "x")])
+    def test_a_redirect_with_two_locations_is_a_breach(self):
+        with pytest.raises(RemoteProtocolError, match="with several Location"):
+            redirect_target(URL.parse("ws://a/"), 301, Headers([("Location", "/b"), ("Location", "/c")]))
 
 
 SECRETS = {"Authorization": "Bearer x", "X-Api-Key": "x", "User-Agent": "me"}
@@ -110,18 +104,93 @@ class TestFollowing:
             assert (request.get("x-api-key"), request.get("cookie")) == ("x", "a=1")
 
     @pytest.mark.parametrize("host", ["other.test", "127.0.0.1"])
-    async def test_another_host_gets_no_credentials(self, serve, host):
+    async def test_another_origin_gets_what_the_library_makes_only(self, serve, host):
+        """Any header may be a secret, and tokens are put into subprotocols, too."""
         server = await serve()
         server.respond = Site({"/a": redirect(f"http://{host}:{server.port}/b")})
         url = f"ws://localhost:{server.port}/a"
-        headers = {**SECRETS, "Host": "virtual.test", "Proxy-Authorization": "x"}
-        done = await dial(url, headers=headers, cookies={"a": "1"}, origin="http://x")
+        headers = {**SECRETS, "Host": "virtual.test", "Tenant": "x", "Accept-Language": "fr"}
+        done = await dial(
+            url,
+            headers=headers,
+            cookies={"a": "1"},
+            origin="http://x",
+            subprotocols=["token.x"],
+            extensions="permessage",
+        )
         await done.stream.aclose()
         _, request = server.requests
+        assert dict(request.headers).keys() == {
+            "connection",
+            "host",
+            "sec-websocket-extensions",
+            "sec-websocket-key",
+            "sec-websocket-version",
+            "upgrade",
+            "user-agent",
+        }
         assert request.get("host") == f"{host}:{server.port}"
-        assert (request.get("user-agent"), request.get("origin")) == ("me", "http://x")
-        for name in ("authorization", "x-api-key", "cookie", "proxy-authorization"):
-            assert request.get(name) is None
+        assert request.get("user-agent") == USER_AGENT
+
+    async def test_a_trusted_origin_gets_all_but_host(self, serve):
+        server = await serve()
+        other = f"http://other.test:{server.port}"
+        server.respond = Site({"/a": redirect(f"{other}/b"), "/b": redirect(f"http://127.0.0.1:{server.port}/c")})
+        done = await dial(
+            f"ws://localhost:{server.port}/a",
+            headers={**SECRETS, "Host": "virtual.test"},
+            cookies={"a": "1"},
+            origin="http://x",
+            subprotocols=["one"],
+            redirect_origins=[other.upper()],
+        )
+        await done.stream.aclose()
+        _, trusted, untrusted = server.requests
+        names = ("authorization", "x-api-key", "cookie", "origin", "sec-websocket-protocol")
+        assert [trusted.get(name) for name in names] == ["Bearer x", "x", "a=1", "http://x", "one"]
+        assert trusted.get("host") == f"other.test:{server.port}"
+        assert [untrusted.get(name) for name in names] == [None] * 5
+
+    @pytest.mark.parametrize(
+        ("value", "error", "hint"),
+        [
+            (["other.test"], ValueError, "the scheme is missing"),
+            (["wss://other.test"], ValueError, 'a page is at "https://other.test"'),
+            (["https://other.test/"], ValueError, "ends after host and port"),
+            ([re.compile("x")], TypeError, "redirect_origins lists origins"),
+            ("https://other.test", TypeError, "write redirect_origins="),
+        ],
+    )
+    async def test_redirect_origins_of_another_form_are_refused(self, value, error, hint):
+        with pytest.raises(error, match=re.escape(hint)):
+            await dial("ws://localhost:1/", redirect_origins=value)
+
+    async def test_a_client_certificate_stays_at_home(self, serve, authority, server_tls, client_tls, nursery):
+        """The other origin asks for one, and is still checked by the authorities of the user's context."""
+        presented = []
+        authority.issue_cert("client@localhost").configure_cert(client_tls)
+        demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("localhost", "other.test").configure_cert(demanding)
+        authority.configure_trust(demanding)
+        demanding.verify_mode = ssl.CERT_OPTIONAL
+
+        async def take(stream):
+            secure = trio.SSLStream(stream, demanding, server_side=True, https_compatible=True)
+            request = await read_request(secure)
+            presented.append(bool(secure.getpeercert()))
+            await secure.send_all(accept(request) if request.line.split()[1] == "/b" else redirect(away))
+            await secure.receive_some()
+
+        port = await listen(nursery, take)
+        away = f"https://other.test:{port}/b"
+        done = await dial(f"wss://localhost:{port}/a", ssl_context=client_tls)
+        await trio.aclose_forcefully(done.stream)
+        assert presented == [True, False]
+        done = await dial(
+            f"wss://localhost:{port}/a", ssl_context=client_tls, redirect_origins=[f"https://other.test:{port}"]
+        )
+        await trio.aclose_forcefully(done.stream)
+        assert presented == [True, False, True, True]
 
     async def test_another_port_and_the_url_s_password_too(self, serve):
         target = await serve()
@@ -138,6 +207,7 @@ class TestFollowing:
         done = await dial(f"{home}/a", headers=SECRETS)
         await done.stream.aclose()
         assert [request.get("authorization") for request in server.requests] == ["Bearer x", None, None]
+        assert [request.get("user-agent") for request in server.requests] == ["me", USER_AGENT, USER_AGENT]
 
     async def test_server_hostname_is_for_the_first_origin_only(self, serve, server_tls, client_tls):
         """The second origin, other.test, has no certificate of its name, which must be noticed."""
@@ -159,11 +229,26 @@ class TestFollowing:
         plain = await serve()
         server = await serve(Site({"/": redirect(f"http://localhost:{plain.port}/")}), server_tls)
         async with leaks_nothing():
-            with pytest.raises(ConnectError, match="from wss to ws") as caught:
+            with pytest.raises(ConnectionRejected, match="from wss to ws") as caught:
                 await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls)
-        assert caught.value.phase == "handshake"
+        assert (caught.value.phase, caught.value.status) == ("handshake", 302)
         assert plain.requests == []
         assert should_reconnect(caught.value) is False
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("extra", [(), ("Location: ftp://a/",), ("Location: http://a:99999/",), ("Location:",)])
+    async def test_one_that_leads_nowhere_is_a_rejection(self, serve, status, extra):
+        server = await serve(lambda _: answer(status, *extra, body=b"why"))
+        with pytest.raises(ConnectionRejected) as caught:
+            await dial(f"ws://localhost:{server.port}/x")
+        assert (caught.value.status, caught.value.body) == (status, b"why")
+        assert should_reconnect(caught.value) is False
+
+    async def test_a_location_in_raw_utf_8_is_followed(self, serve):
+        server = await serve(Site({"/a": redirect("/caf\xc3\xa9 b")}))
+        done = await dial(f"ws://localhost:{server.port}/a")
+        await done.stream.aclose()
+        assert done.url.target == "/caf%C3%A9%20b"
 
     async def test_a_loop_ends(self, serve):
         server = await serve(Site({"/a": redirect("/b"), "/b": redirect("/a")}))
@@ -186,7 +271,7 @@ class TestFollowing:
         with pytest.raises(ConnectionRejected) as caught:
             await dial(f"ws://localhost:{server.port}/", max_redirects=0)
         assert caught.value.status == 302
-        assert ("location", "/b") in caught.value.headers
+        assert caught.value.headers["Location"] == "/b"
 
     @pytest.mark.parametrize("status", [300, 304, 305])
     async def test_other_3xx_are_rejections(self, serve, status):
@@ -222,5 +307,5 @@ class TestUnixSockets:
         assert str(done.url) == "ws://x/b"
 
     async def test_redirects_to_another_origin_are_not_followed(self, at_socket):
-        with pytest.raises(ConnectError, match="from a Unix socket to another origin"):
+        with pytest.raises(ConnectionRejected, match="from a Unix socket to another origin"):
             await dial("ws://x/away", uds=at_socket)

@@ -29,7 +29,7 @@ def test_the_code_of_the_page_runs() -> None:
 def test_the_page_has_each_option_with_its_default(option) -> None:
     row = re.search(rf"^\| `{option.name}` \| (.*?) \|", TEXT, re.MULTILINE)
     assert row is not None
-    units = {"MiB": 1024 * 1024, "s": 1}
+    units = {"MiB": 1024 * 1024, "KiB": 1024, "s": 1}
     number, _, unit = row[1].partition(" ")
     said = int(number) * units[unit] if unit else row[1].strip("`")
     assert str(said) == str(option.default)

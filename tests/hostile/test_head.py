@@ -14,7 +14,6 @@ SMALL = Limits(max_request_line=200, max_header_size=300, max_head_size=1000, ma
 BAD: dict[str, tuple[int, bytes]] = {
     "Host missing": (400, request(without=["Host"])),
     "Host twice": (400, request(("Host", "localhost"))),
-    "Host empty": (400, request(("Host", ""), without=["Host"])),
     "Host with a path": (400, request(("Host", "a/b"), without=["Host"])),
     "Host with user": (400, request(("Host", "u:p@a"), without=["Host"])),
     "Host with bad port": (400, request(("Host", "a:99999"), without=["Host"])),
@@ -53,7 +52,8 @@ BAD: dict[str, tuple[int, bytes]] = {
     "CONNECT": (405, request(line="CONNECT localhost:80 HTTP/1.1")),
     "target *": (400, request(line="GET * HTTP/1.1")),
     "target with a fragment": (400, request(line="GET /a#b HTTP/1.1")),
-    "target of another host": (400, request(line="GET http://elsewhere/ HTTP/1.1")),
+    "target without a host": (400, request(line="GET http:///x HTTP/1.1")),
+    "target with user": (400, request(line="GET http://u:p@a/ HTTP/1.1")),
     "target not ASCII": (400, request(line="GET /gr\xfc\xdfe HTTP/1.1")),
     "two spaces": (400, request(line="GET  / HTTP/1.1")),
     "header without colon": (400, b"GET / HTTP/1.1\r\nHost\r\n\r\n"),
@@ -121,7 +121,7 @@ async def test_absurd_value_in_a_header_of_ours_is_refused(arenas: Arenas) -> No
     """Odd but printable: 400, or 426 where the version is what is odd; some extension lists are merely empty."""
     async with arenas.open() as arena:
         for header in ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Host", "Connection", "Upgrade"):
-            for value in ODD if header == "Host" else (*ODD, *ODD_TOKENS):  # an odd token may be a host's name
+            for value in ODD[1:] if header == "Host" else (*ODD, *ODD_TOKENS):  # an odd token may be a host's name
                 expected = 426 if header == "Sec-WebSocket-Version" else 400
                 answer = await answer_to(arena, request((header, value), without=[header]))
                 assert answer.status == expected, (header, value)

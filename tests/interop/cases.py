@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 SIZES = (0, 1, 125, 126, 127, 65_535, 65_536, 1024 * 1024)
 """Bytes: each side of every border of RFC 6455 5.2's three lengths, and the default bound of a message."""
@@ -27,3 +28,13 @@ def text_of(size: int) -> str:
 def binary_of(size: int) -> bytes:
     """Return `size` bytes that look random, and hardly compress."""
     return random.Random(size).randbytes(size)
+
+
+def similar_texts() -> Iterator[str]:
+    """Texts that a compressor with a memory makes smaller from one to the next, one longer than any window."""
+    for number in range(6):
+        yield f"message {number}: " + "the same words again and again, " * 40
+    yield ""
+    yield "x"
+    yield text_of(200_000)
+    yield "message 7: " + "the same words again and again, " * 40

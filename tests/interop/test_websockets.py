@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -20,14 +20,16 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from trio_ws import Compression, WebSocket, WebSocketDisconnect, open_websocket
 
-from .cases import CLOSINGS, SIZES, binary_of, text_of
+from .cases import CLOSINGS, SIZES, binary_of, similar_texts, text_of
 
+WITHOUT_CONTEXT = Compression(receive_context=False)
 WITH_CONTEXT = Compression(send_context=True, receive_context=True)
 SMALL_WINDOWS = Compression(send_context=True, receive_context=True, send_window_bits=9, receive_window_bits=9)
 EVERYTHING = Compression(threshold=0)
 
 OURS_TO_ASK = [
-    pytest.param(Compression(), {}, "no_context", id="defaults"),
+    pytest.param(Compression(), {}, "client_no_context_takeover", id="defaults"),
+    pytest.param(WITHOUT_CONTEXT, {}, "server_no_context_takeover; client_no_context_takeover", id="no contexts"),
     pytest.param(WITH_CONTEXT, {}, "context", id="contexts"),
     pytest.param(SMALL_WINDOWS, {}, "server_max_window_bits=9", id="small windows of ours"),
     pytest.param(EVERYTHING, {}, "no_context", id="even the smallest message"),
@@ -39,7 +41,8 @@ OURS_TO_ASK = [
 """Our compression, their server's settings, and what the agreement says."""
 
 THEIRS_TO_ASK = [
-    pytest.param(Compression(), {}, "server_no_context_takeover; client_no_context_takeover", id="defaults"),
+    pytest.param(Compression(), {}, "server_no_context_takeover", id="defaults"),
+    pytest.param(WITHOUT_CONTEXT, {}, "server_no_context_takeover; client_no_context_takeover", id="no contexts"),
     pytest.param(WITH_CONTEXT, {}, "permessage-deflate", id="contexts"),
     pytest.param(SMALL_WINDOWS, {}, "client_max_window_bits=9", id="small windows of ours"),
     pytest.param(EVERYTHING, {}, "no_context", id="even the smallest message"),
@@ -50,16 +53,6 @@ THEIRS_TO_ASK = [
     pytest.param(WITH_CONTEXT, {"client_max_window_bits": None}, "permessage-deflate", id="no word about their window"),
 ]
 """Our server's compression, their client's settings, and what the agreement says."""
-
-
-def similar_texts() -> Iterator[str]:
-    """Texts that a compressor with a memory makes smaller from one to the next, one longer than any window."""
-    for number in range(6):
-        yield f"message {number}: " + "the same words again and again, " * 40
-    yield ""
-    yield "x"
-    yield text_of(200_000)
-    yield "message 7: " + "the same words again and again, " * 40
 
 
 # --- their server ----------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from codec_helpers import PLENTY, compiled, deflater, inflater, masked
 from wsproto.events import Ping
 
 from trio_ws.protocol import assembly
-from trio_ws.protocol.decoder import _WINDOW as WINDOW
 from trio_ws.protocol.frames import BINARY, CONTINUATION, MAX_CONTROL_SIZE, PING, TEXT
+from trio_ws.protocol.whole import WINDOW
 
 KIB = 1024
 HEADER = 14

@@ -218,21 +218,22 @@ class TestAcceptingAnOffer:
     @pytest.mark.parametrize(
         ("offer", "answer", "agreed"),
         [
-            ("", f"; {NO_CONTEXT}", (12, False, 15, False)),
-            ("; client_max_window_bits", f"; {NO_CONTEXT}", (12, False, 15, False)),
+            ("", "; server_no_context_takeover", (12, False, 15, True)),
+            ("; client_max_window_bits", "; server_no_context_takeover", (12, False, 15, True)),
             (
                 "; server_max_window_bits=15",
-                f"; {NO_CONTEXT}; server_max_window_bits=12",
-                (12, False, 15, False),
+                "; server_no_context_takeover; server_max_window_bits=12",
+                (12, False, 15, True),
             ),
             (
                 "; server_max_window_bits=10",
-                f"; {NO_CONTEXT}; server_max_window_bits=10",
-                (10, False, 15, False),
+                "; server_no_context_takeover; server_max_window_bits=10",
+                (10, False, 15, True),
             ),
+            ("; client_no_context_takeover", f"; {NO_CONTEXT}", (12, False, 15, False)),
         ],
     )
-    def test_by_default_no_context_is_kept_and_our_window_is_small(self, offer: str, answer: str, agreed: Any) -> None:
+    def test_by_default_only_the_peer_may_keep_a_context(self, offer: str, answer: str, agreed: Any) -> None:
         accepted = accept_offer("permessage-deflate" + offer, Compression())
         assert accepted is not None
         assert accepted[0] == "permessage-deflate" + answer
@@ -319,10 +320,11 @@ class TestOffering:
     @pytest.mark.parametrize(
         ("compression", "offer"),
         [
-            (Compression(), f"; {NO_CONTEXT}; client_max_window_bits=12"),
+            (Compression(), "; client_no_context_takeover; client_max_window_bits=12"),
+            (Compression(receive_context=False), f"; {NO_CONTEXT}; client_max_window_bits=12"),
             (GENEROUS, "; client_max_window_bits"),
             (
-                Compression(send_context=True, receive_window_bits=10, send_window_bits=9),
+                Compression(send_context=True, receive_context=False, receive_window_bits=10, send_window_bits=9),
                 "; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=9",
             ),
             (
@@ -393,16 +395,10 @@ class TestOffering:
     @pytest.mark.parametrize(
         ("compression", "answer", "problem"),
         [
-            (Compression(receive_context=False), "", "server_no_context_takeover is missing"),
-            (
-                Compression(receive_context=True, receive_window_bits=10),
-                "",
-                "server_max_window_bits is missing",
-            ),
             (
                 Compression(receive_context=True, receive_window_bits=10),
                 "; server_max_window_bits=11",
-                "server_max_window_bits is missing or more than we asked for",
+                "server_max_window_bits is more than we asked for",
             ),
             (
                 Compression(receive_context=True, send_window_bits=10),
@@ -417,6 +413,21 @@ class TestOffering:
         with pytest.raises(RemoteProtocolError, match=problem):
             check_response("permessage-deflate" + answer, compression)
 
+    @pytest.mark.parametrize(
+        ("answer", "agreed"),
+        [
+            ("", (12, False, 15, True)),
+            ("; server_no_context_takeover", (12, False, 15, False)),
+            ("; server_max_window_bits=10", (12, False, 10, True)),
+        ],
+    )
+    def test_an_answer_that_omits_our_demands_is_put_up_with(self, answer: str, agreed: Any) -> None:
+        """What the server does not say it will keep to is not relied on."""
+        compression = Compression(receive_context=False, receive_window_bits=10)
+        settings = check_response("permessage-deflate" + answer, compression)
+        assert settings is not None
+        assert windows_and_contexts(settings) == agreed
+
     @given(HEADERS | HEADERS.map("permessage-deflate; {}".format) | st.text(), COMPRESSIONS)
     def test_arbitrary_answers_raise_nothing_else(self, header: str, compression: Compression) -> None:
         try:
@@ -425,9 +436,8 @@ class TestOffering:
             return
         if settings is not None:
             assert settings.send_window_bits <= compression.send_window_bits
-            assert settings.receive_window_bits <= compression.receive_window_bits
+            assert settings.receive_window_bits in (15, *range(8, compression.receive_window_bits + 1))
             assert settings.send_context <= compression.send_context
-            assert settings.receive_context <= compression.receive_context
 
 
 class TestBothSides:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_ws.headers import Headers
-from trio_ws.protocol.forwarded import forwarded, proxies_of
+from trio_ws.protocol import forwarded as module
+from trio_ws.protocol.forwarded import MAX_PROXIES, forwarded, proxies_of
 from trio_ws.settings import Settings
 
 PROXY = ("10.0.0.1", 5000)
@@ -58,6 +59,13 @@ def test_if_all_are_proxies_of_ours_the_first_that_has_a_name_is_the_client(valu
         "[::1",
         "[::1]x",
         "1.2.3.4:x",
+        "1.2.3.4:" + "0" * 5000,
+        "1.2.3.4:00000199999",
+        "1.2.3.4:000080",
+        "[::1]:" + "9" * 5000,
+        "fe80::1%eth0",
+        "fe80::1%" + "x" * 5000,
+        "1." * 4000,
         "1.2.3.4:99999",
         "1.2.3.4:²",
     ],
@@ -131,3 +139,13 @@ def test_a_single_one_is_a_type_error():
 def test_what_is_no_network_is_a_value_error(value):
     with pytest.raises(ValueError, match=r'takes addresses, networks and "unix", not'):
         proxies_of([value])
+
+
+def test_thousands_of_trusted_addresses_are_not_all_looked_at(monkeypatch):
+    """A client may write as many as its head has room for, before the proxy adds the one that counts."""
+    looked_at = []
+    address = module._address
+    monkeypatch.setattr(module, "_address", lambda entry: looked_at.append(entry) or address(entry))
+    many = ", ".join(f"10.0.{number // 250}.{number % 250}" for number in range(3000))
+    assert client_of(many)[0].startswith("10.0.")
+    assert len(looked_at) == MAX_PROXIES

@@ -21,6 +21,8 @@ from trio_ws.protocol.origin import origin_allowed
         ("http://127.0.0.1:8000", "[::1]:8000", False),
         ("http://127.1.2.3:8000", "localhost:8000", False),
         ("http://[0:0:0:0:0:0:0:1]", "localhost", False),
+        ("http://[::ffff:127.0.0.1]:8000", "localhost:8000", False),
+        ("http://[2001:db8::1]", "[2001:DB8:0:0:0:0:0:1]:80", False),
         # behind a proxy that ends TLS
         ("https://example.org", "example.org", False),
         ("https://example.org:8443", "example.org:8443", False),
@@ -62,6 +64,16 @@ def test_listed_origins_are_compared_without_case_and_with_default_ports():
     assert not origin_allowed("http://app.example", "h", True, listed)
     assert not origin_allowed("http://dev.example", "h", True, listed)
     assert not origin_allowed("https://sub.app.example", "h", True, listed)
+
+
+@pytest.mark.parametrize("origin", ["null", "file://", "app://"])
+def test_an_origin_without_host_is_allowed_by_its_exact_text(origin):
+    """Applications in a web view send such ones, of no host."""
+    assert origin_allowed(origin, "h", True, ["https://x", origin])
+    assert not origin_allowed(origin, "h", True, None)
+    assert not origin_allowed(origin, "h", True, ["https://x", "other://"])
+    assert not origin_allowed(origin.upper(), "h", True, [origin])
+    assert not origin_allowed(f"{origin}/", "h", True, [origin, f"{origin}/"])
 
 
 def test_null_is_allowed_by_its_name_only():

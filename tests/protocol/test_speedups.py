@@ -6,6 +6,8 @@ import gc
 import os
 import subprocess
 import sys
+import sysconfig
+import threading
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +56,33 @@ WRONG_CALLS = [
 ]
 
 
+class Index:
+    """An integer that notes when it is converted, or fails."""
+
+    def __init__(self, value: int | Exception, converted: list[object]) -> None:
+        self.value = value
+        self.converted = converted
+
+    def __index__(self) -> int:
+        self.converted.append(self.value)
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+@pytest.mark.parametrize("wrong", range(5))
+def test_a_conversion_that_fails_is_the_last_one(wrong: int) -> None:
+    """With an error set nothing of the user's may run: neither the next `__index__` nor anything that it calls."""
+    error = ZeroDivisionError("mine")
+    converted: list[object] = []
+    values: list[int | Exception] = [0, PLENTY, PLENTY, MASKED, PLENTY]
+    values[wrong] = error
+    position, stop, budget, masking, largest = (Index(value, converted) for value in values)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        speedups.parse(masked(TEXT, b"a"), position, [], stop, budget, masking, largest)
+    assert converted == values[: wrong + 1]
+
+
 @pytest.mark.parametrize(("name", "function", "arguments", "error"), WRONG_CALLS)
 def test_a_wrong_call_raises(name: str, function: Any, arguments: tuple[Any, ...], error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -99,6 +128,18 @@ class TestParse:
         assert parse(frame, out, stop=1 << 80, budget=1 << 80, largest=1 << 80)[0] == len(frame)
         assert parse(frame, out, largest=-(1 << 80))[0] == 0
         assert out == ["a"]
+
+    @pytest.mark.parametrize("budget", [0, -1, -sys.maxsize, -sys.maxsize - 1, -(1 << 80)])
+    def test_a_budget_that_is_used_up_passes_one_message(self, budget: int) -> None:
+        """The smallest integers too, from which nothing can be subtracted."""
+        frame = masked(BINARY, b"x" * 300)
+        out: list[Any] = []
+        position, left = parse(frame * 2, out, budget=budget)
+        assert (position, out) == (len(frame), [b"x" * 300])
+        if budget > -sys.maxsize:
+            assert left == budget - 300
+        else:
+            assert -sys.maxsize - 1 <= left < -sys.maxsize + len(frame) * 2
 
     @pytest.mark.parametrize("size", [3, 5000])
     def test_wrong_text_raises_after_the_messages_before_it(self, size: int) -> None:
@@ -211,3 +252,77 @@ def test_without_memory_each_function_raises_memory_error() -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("whole\n", "")
+
+
+# --- interpreters and threads ---
+
+USE = """
+import importlib.util
+spec = importlib.util.spec_from_file_location("trio_ws.protocol._speedups", {path!r})
+speedups = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(speedups)
+out = []
+frame = speedups.encode(0x81, "h\u00e9llo", lambda: b"abcd")
+assert speedups.parse(frame, 0, out, 9, 99, 0x80, 99) == (len(frame), 93), out
+assert out == ["h\u00e9llo"]
+"""
+
+INTERPRETERS = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+
+use = {use!r}
+exec(use)
+for _ in range(3):
+    # From 3.12 on an interpreter has a GIL of its own unless it is asked not to, and refuses modules that share one.
+    interpreter = interpreters.create()
+    failure = interpreters.run_string(interpreter, use)
+    assert failure is None, failure
+    interpreters.destroy(interpreter)
+exec(use)
+print("whole")
+"""
+
+
+def run_python(code: str) -> tuple[str, str]:
+    """Run code in a process of its own; return what it wrote."""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout, done.stderr
+
+
+def test_each_interpreter_of_a_process_loads_the_module() -> None:
+    """The extension alone: pydantic's refuses every interpreter but the first."""
+    use = USE.format(path=speedups.__file__)
+    assert run_python(INTERPRETERS.format(use=use)) == ("whole\n", "")
+
+
+def test_a_free_threaded_interpreter_keeps_running_without_gil() -> None:
+    """A module that does not say that it needs none turns the GIL on again, with a warning."""
+    if not hasattr(sys, "_is_gil_enabled") or sysconfig.get_config_var("Py_GIL_DISABLED") != 1:
+        pytest.skip("the interpreter is not a free-threaded build")
+    use = USE.format(path=speedups.__file__)
+    code = f"{use}\nimport sys\nprint(sys._is_gil_enabled())"
+    assert run_python(code) == ("False\n", "")
+
+
+def test_threads_that_share_a_buffer_do_not_disturb_each_other() -> None:
+    frames = masked(TEXT, "ä".encode() * 3000) + masked(BINARY, b"x" * 9000)
+    wanted = ["ä" * 3000, b"x" * 9000]
+    results: list[object] = []
+
+    def work() -> None:
+        for _ in range(50):
+            out: list[Any] = []
+            parse(frames, out)
+            results.append(out == wanted and speedups.apply_mask(frames, KEY) == masked_twice)
+
+    masked_twice = speedups.apply_mask(frames, KEY)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 200

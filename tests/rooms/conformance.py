@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
+from trio_ws.codec import MAX_DEPTH, from_json
 from trio_ws.prepared import Prepared
 from trio_ws.rooms import Backplane, Entry, Present
 
@@ -210,6 +211,21 @@ class BackplaneContract:
                     await here.publish(room, Prepared(str(number)), NOBODY)
                 await ear.hears(40)
             assert lost == []
+
+    @pytest.mark.parametrize(
+        "text",
+        [r'"\ud83d"', r'{"\udc00":"gr\u00fc\u00dfe"}', "[" * MAX_DEPTH + "]" * MAX_DEPTH],
+        ids=lambda text: text[:9],
+    )
+    async def test_info_is_whatever_json_a_member_may_have_sent(self, text: str) -> None:
+        async with self.open() as (here, there):
+            room, said = self.name("said"), from_json(text)
+            here.enter(room, Present("a-1", {"said": said}))
+            with trio.fail_after(10):
+                while not (found := await there.presence(room)):
+                    await trio.sleep(0.01)
+            assert found == (Present("a-1", {"said": said}),)
+            here.leave(room, "a-1")
 
     async def test_who_is_present_is_seen_everywhere_until_it_leaves(self) -> None:
         async with self.open() as (here, there):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -174,3 +176,18 @@ async def test_a_callback_that_takes_other_arguments_is_refused_at_once(bad) -> 
         room.on_join(bad)
     with pytest.raises(TypeError, match="two arguments, the member and the count"):
         room.on_leave(bad)
+
+
+def test_callback_that_would_never_run_is_refused_and_a_builtin_is_not() -> None:
+    def generate(member: Member, count: int) -> Iterator[int]:
+        yield count
+
+    async def generate_later(member: Member, count: int) -> AsyncIterator[int]:
+        yield count
+
+    room = Rooms().room("r")
+    for bad in (generate, generate_later):
+        for register in (room.on_join, room.on_leave, room.on_gap):
+            with pytest.raises(TypeError, match="only makes a generator"):
+                register(bad)  # type: ignore[arg-type]
+    assert room.on_join(min) is min

@@ -314,6 +314,51 @@ async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) 
         assert far._local._rooms == {}
 
 
+async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
+    """Its publisher gives up while the answer is lost, as in a process that was frozen meanwhile."""
+    async with processes(redis) as (line, far, near):
+        here, there = Ear(), Ear()
+        await say(far, "so that there is a connection for it")
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            line.deaf = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, "first")
+                await there.hears(1)
+                (call,) = far._running_calls._under_way
+                call.until = 0
+                nursery.cancel_scope.cancel()
+            line.cut_off()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, "second")
+                await here.hears(2)
+                line.deaf = False
+                line.mend()
+            await say(near, "end")
+            await until(lambda: here.data[-1] == there.data[-1] == "end")
+        assert here.data == there.data == ["first", "second", "end"]
+
+
+async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> None:
+    async with processes(redis) as (line, far, near):
+        here, there = Ear(), Ear()
+        await say(far, "so that there is a connection for it")
+        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+            line.deaf = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, "first")
+                await there.hears(1)
+                nursery.cancel_scope.cancel()
+            line.cut_off()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, far, "second")
+                await here.hears(2)
+                line.deaf = False
+                line.mend()
+            await there.hears(2)
+        assert here.data == there.data == ["first", "second"]
+        assert far._running_calls._orphans == {}
+
+
 # --- coming and coming back ---------------------------------------------------------------------------------------
 
 
@@ -612,6 +657,110 @@ async def test_what_redis_has_lost_is_not_waited_for() -> None:
     desk.read(8, place=8, publisher="another")
     assert [entry.message.data for entry in desk.log] == ["7", "8"]
     assert desk.ear.data == ["1", "2", "7", "8"]
+
+
+async def test_an_acknowledged_message_is_held_in_a_room_opened_alone() -> None:
+    """The link is back and its subscription is stuck, so nothing was read yet; then the link breaks again."""
+    desk = Desk()
+    desk.feed.position = None
+    desk.subscription.open_alone()
+    desk.local.link(there=True)
+    for number in (1, 2, 3):
+        desk.local.accepted(desk.publish(number), f"5-{number}")
+    desk.cut()
+    desk.publish(4)
+    desk.local._turn()
+    assert desk.ear.data == texts(range(1, 5))
+    desk.feed.begin([])
+    desk.subscription.begin([])
+    for number in range(1, 6):
+        desk.read(number, place=number)
+    assert desk.ear.data == texts(range(1, 6))
+    assert (desk.local._rooms, desk.subscription.had) == ({}, {})
+
+
+async def test_a_room_opened_alone_delivers_nothing_from_before() -> None:
+    """Where it was opened is known by clocks, which may place it before a message that was said earlier."""
+    desk = Desk()
+    desk.feed.position = None
+    desk.local.accepted(desk.publish(1), "5-1")
+    desk.subscription.open_alone()
+    desk.publish(2)
+    desk.cut()
+    desk.feed.begin([])
+    desk.subscription.begin([])
+    for number in (1, 2, 3):
+        desk.read(number, place=number)
+    assert desk.ear.data == ["2", "3"]
+
+
+async def test_an_uncertain_message_is_heard_before_the_next_one() -> None:
+    """Its publisher was frozen until it gave up; the answer was lost, and the message is in the stream."""
+    desk = Desk()
+    desk.subscription.begin([])
+    desk.local.link(there=True)
+    desk.local.given_up(desk.publish(1), sent=True)
+    desk.publish(2)
+    desk.cut()
+    for number in (1, 2, 3):
+        desk.read(number, place=number)
+    assert desk.ear.data == ["1", "2", "3"]
+    assert (desk.local._rooms, desk.subscription.had) == ({}, {})
+
+
+async def test_an_uncertain_message_read_in_time_is_heard_once() -> None:
+    desk = Desk()
+    desk.subscription.begin([])
+    desk.local.link(there=True)
+    desk.local.given_up(desk.publish(1), sent=True)
+    for number in (1, 2):
+        desk.read(number, place=number)
+    desk.cut()
+    assert desk.ear.data == ["1", "2"]
+    assert desk.local._rooms == {}
+
+
+async def test_an_uncertain_message_is_dropped_after_a_later_one() -> None:
+    """Numbers grow in a stream: what was not read before a greater one is not there, and is not held for ever."""
+    desk = Desk()
+    desk.subscription.begin([])
+    desk.local.link(there=True)
+    first = desk.publish(1)
+    desk.local.given_up(first, sent=True)
+    desk.read(2, place=1)
+    assert desk.local._rooms == {}
+    desk.local.given_up(desk.publish(3), sent=True)
+    del desk.feeds["room"]
+    desk.local.passed("room")
+    assert desk.local._rooms == {}, "nobody will read it"
+
+
+async def test_uncertain_messages_are_bounded_and_never_heard_late() -> None:
+    desk = Desk(max_waiting=2)
+    desk.subscription.begin([])
+    desk.local.link(there=True)
+    for number in range(1, 5):
+        desk.local.given_up(desk.publish(number), sent=True)
+    assert len(desk.local._rooms["room"]) == 2
+    desk.publish(5)
+    desk.cut()
+    for number in range(1, 7):
+        desk.read(number, place=number)
+    assert desk.ear.data == ["3", "4", "5", "6"], "the first two were given up, and come too late now"
+
+
+async def test_a_late_answer_settles_an_uncertain_message() -> None:
+    desk = Desk()
+    desk.subscription.begin([])
+    desk.local.link(there=True)
+    refused, known = desk.publish(1), desk.publish(2)
+    for own in (refused, known):
+        desk.local.given_up(own, sent=True)
+    desk.local.given_up(refused, sent=False)
+    desk.local.accepted(known, "5-1")
+    desk.cut()
+    assert desk.ear.data == ["2"]
+    assert [entry.message.data for entry in desk.log] == ["2"], "it is in the stream for certain"
 
 
 async def test_what_nobody_here_will_read_is_not_kept() -> None:

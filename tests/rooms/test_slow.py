@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import trio
-from support.networks import ping, text
+from support.networks import CLOSE, TEXT, RawPeer, SocketNetwork, ping, serving, text
 from trio.testing import wait_all_tasks_blocked
 
-from trio_ws import Limits, Timeouts
-from trio_ws.rooms.seat import ENTRY_BYTES
+from trio_ws import Limits, Timeouts, WebSocket
+from trio_ws.rooms import Rooms, broadcast
+from trio_ws.rooms.seat import ENTRY_BYTES, SHARE_BYTES
 
 from .hall import Guest, open_hall, seated
 
 KIB = 1024
+PATIENT = Timeouts(ping_interval=None, send_timeout=None, close_timeout=40)
 
 
 async def fill(room, count: int, size: int = 10 * KIB) -> list[str]:
@@ -70,6 +74,61 @@ async def test_disconnect_ends_a_member_for_which_too_much_waits(autojump_clock)
             await fill(room, 30)
             assert (await ann.heard(22))[16:] == said
             assert ann.websocket.connected
+
+
+async def close_code_of(guest: Guest) -> int | None:
+    """Read up to a close frame, and return its code; None if the connection ends without one."""
+    while not (guest.peer._buffer and guest.peer._buffer[0] & 0x0F == CLOSE):
+        if guest.peer._take() is None and not await guest.peer._more():
+            return None
+    return (await guest.frame()).close_code
+
+
+@pytest.mark.parametrize("way", ["room", "broadcast"])
+@pytest.mark.parametrize(("pause", "code"), [(0, 1013), (4.5, 1013), (5.5, None)])
+async def test_slow_member_reading_within_close_timeout_sees_1013(autojump_clock, way, pause, code) -> None:
+    """The close frame stands behind what waits in the outbox; `close_timeout` is 5 s here."""
+    async with open_hall() as hall:
+        slow = await hall.guest(tight=True)
+        room = hall.room("r", backlog=20 * KIB)
+        async with seated(room, [slow]):
+            if way == "room":
+                await fill(room, 16)
+            else:
+                for _ in range(9):
+                    await broadcast([slow.websocket], "x" * 10 * KIB)
+            assert slow.websocket.close_code == 1013
+            await trio.sleep(pause)
+            with trio.fail_after(5):
+                assert await close_code_of(slow) == code
+        with trio.fail_after(5):
+            await slow.websocket._channel.wait_gone()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["poller", "stream", "tls"])
+async def test_slow_member_on_a_socket_that_reads_again_sees_1013(kind) -> None:
+    """A reset would take what stands in the kernel's buffers, the close frame too."""
+    network = SocketNetwork(poller=kind != "stream", tls=kind == "tls")
+    rooms, arrived = Rooms(), trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        async with rooms.room("r", backlog=20 * KIB).join(ws):
+            arrived.set()
+            await trio.sleep_forever()
+
+    with trio.fail_after(50):
+        async with rooms.running(), serving(network, handler, timeouts=PATIENT):
+            peer = await RawPeer.dial(network)
+            await arrived.wait()
+            room = rooms.room("r")
+            (member,) = room.members
+            while member.websocket.connected:
+                await room.publish("x" * 10 * KIB)
+            frames = await peer.rest()
+            await peer.leave()
+    network.close()
+    assert [frame.opcode for frame in frames] == [TEXT] * (len(frames) - 1) + [CLOSE]
+    assert frames[-1].close_code == 1013
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
@@ -238,3 +297,29 @@ async def test_a_member_whose_peer_has_left_behind_unread_messages_is_not_called
             await trio.sleep(3)
             await fill(room, 50)
             assert gone.websocket.close_code in (None, 1006)
+
+
+async def test_a_newcomer_is_handed_a_long_history_over_several_turns(autojump_clock) -> None:
+    """Though its connection has room for all of it: to hand out costs time, above all where it is deflated."""
+    count, size = 40, 10 * KIB
+    async with open_hall(limits=Limits(outbox_bytes=KIB * KIB)) as hall:
+        room = hall.room("r", history=count)
+        ann, ben = await hall.guest(), await hall.guest()
+        async with seated(room, [ann]):
+            said = await fill(room, count, size)
+            async with room.join(ben.websocket):
+                seat = room._seats[ben.websocket]
+                waiting = [count, len(seat.backlog)]
+
+                class Watching(trio.abc.Instrument):
+                    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                        waiting.append(len(seat.backlog))
+
+                watching = Watching()
+                trio.lowlevel.add_instrument(watching)
+                while seat.backlog:
+                    await trio.lowlevel.checkpoint()
+                trio.lowlevel.remove_instrument(watching)
+                most = max(before - after for before, after in itertools.pairwise(waiting))
+                assert 0 < most * size <= SHARE_BYTES + size
+                assert await ben.heard(count) == said

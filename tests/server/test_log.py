@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,45 @@ class TestEveryRecord:
                 pass
         message = "on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled"
         await self.told(records, "WARNING", message)
+
+    async def test_an_on_error_that_takes_too_long(self, autojump_clock, records):
+        async def linger(ws: WebSocket, error: BaseException) -> None:
+            await trio.sleep_forever()
+
+        routes = Routes({"/x": fail}, on_error=linger)
+        async with TestClient(routes, timeout=60, raise_server_errors=False) as client:
+            async with client.websocket_connect("/x?token=secret", caught_close_codes=all) as ws:
+                assert [message async for message in ws] == []
+        message = "on_error of %s took longer than cleanup_timeout, %g s: it was cancelled"
+        await self.told(records, "WARNING", message)
+
+    async def test_a_clean_up_that_takes_too_long(self, autojump_clock, records):
+        async def linger() -> AsyncIterator[None]:
+            yield
+            await trio.sleep_forever()
+
+        async def view(ws: WebSocket, _: None = Depends(linger)) -> None:
+            pass
+
+        app = App()
+        app.websocket("/x")(view)
+        async with app.test_client(timeout=60) as client:
+            async with client.websocket_connect("/x?token=secret") as ws:
+                assert [message async for message in ws] == []
+        message = "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled"
+        await self.told(records, "WARNING", message)
+
+    async def test_a_handler_that_is_cut_off(self, autojump_clock, records):
+        async def work(ws: WebSocket) -> None:
+            await ws.receive()
+            await trio.sleep_forever()
+
+        async with TestClient(Routes({"/x": work}), timeout=60) as client:
+            async with client.websocket_connect("/x?token=secret") as ws:
+                await ws.send("a")
+        message = "handler of %s was at work on a message: cut off %.3f s after its peer left, by when_peer_leaves=%r"
+        record = await self.told(records, "INFO", message, "when_peer_leaves")
+        assert record.when_peer_leaves == "drain"
 
     async def test_errors_of_the_application(self, nursery, records):
         def code_of(error: BaseException) -> None:

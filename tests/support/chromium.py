@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from support import services
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = services.CHROMIUM.program
 if CHROMIUM is None:
-    pytest.skip("there is no Chromium on this machine", allow_module_level=True)
+    pytest.skip(services.CHROMIUM.reason, allow_module_level=True)
 
 FLAGS = [
     "--no-sandbox",

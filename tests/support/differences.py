@@ -204,6 +204,7 @@ NOT_RUN: dict[str, str] = {
     "contracts/test_disconnect.py": "transport",
     "contracts/test_keepalive.py": "pings",
     "contracts/test_model.py": "transport",
+    "contracts/test_punctuality.py": "transport",
 }
 """Contract modules that bring a network of their own, and so do not run under hypercorn. tests/asgi/test_fake.py holds
 the bridge to the disconnect rule and to backpressure, with an ASGI server that does what the test says."""

@@ -1,8 +1,9 @@
-"""A Redis of a test's own: on a Unix socket, with whatever it is to keep in a folder of its own, killed at the end."""
+"""A Redis, or a Valkey, of a test's own: on a Unix socket, with its data in a folder of its own, killed at the end."""
 
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import signal
 import socket
@@ -16,8 +17,12 @@ from pathlib import Path
 import pytest
 import trio
 
-PROGRAM = shutil.which("redis-server")
-needs_redis = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed (.ci/run installs it)")
+from support import services
+
+PROGRAM = os.environ.get("TRIO_WS_REDIS_SERVER") or services.REDIS.program
+"""What the tests start; the variable names another one, to run all of them on that."""
+VALKEY = shutil.which("valkey-server")
+needs_redis = pytest.mark.skipif(PROGRAM is None, reason=services.REDIS.reason)
 
 # A connection that coredis could not establish is left to the garbage collector with its memory streams open, and under
 # `-W error` that is an error in whatever test runs then. Nothing of ours is among them. So modules in which connections
@@ -42,9 +47,11 @@ class RedisServer:
     Args:
         options: of the command line, beside those that are always given; `--port 0` among the latter.
         configuration: a file to read, which a Sentinel needs.
+        program: that of Redis, or of what speaks like it.
     """
 
-    def __init__(self, *options: str, configuration: Path | None = None) -> None:
+    def __init__(self, *options: str, configuration: Path | None = None, program: str | None = PROGRAM) -> None:
+        self._program = program
         self._configuration = [] if configuration is None else [str(configuration)]
         self.folder = Path(tempfile.mkdtemp(prefix="trio-ws-redis-"))
         self.socket = self.folder / "socket"
@@ -54,7 +61,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        assert PROGRAM is not None
+        assert self._program is not None
         always = [
             "--port",
             "0",
@@ -68,7 +75,7 @@ class RedisServer:
         ]
         log = (self.folder / "log").open("ab")
         with log:
-            self._process = subprocess.Popen([PROGRAM, *self._configuration, *always], stdout=log, stderr=log)
+            self._process = subprocess.Popen([self._program, *self._configuration, *always], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -78,7 +85,7 @@ class RedisServer:
             if answer.startswith(("+PONG", "-NOAUTH")):
                 return
             if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"redis-server did not start: {(self.folder / 'log').read_text()}")
+                raise RuntimeError(f"{self._program} did not start: {(self.folder / 'log').read_text()}")
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -107,15 +114,25 @@ class RedisServer:
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(65536).decode()
 
+    @contextmanager
+    def command(self, command: str) -> Iterator[None]:
+        """Send one command in its inline form, whose answer comes during the block or later, and is not waited for."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.socket))
+            connection.sendall(command.encode() + b"\r\n")
+            yield
+
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
-def redis_server(*options: str, configuration: Path | None = None) -> Iterator[RedisServer]:
+def redis_server(
+    *options: str, configuration: Path | None = None, program: str | None = PROGRAM
+) -> Iterator[RedisServer]:
     """Run a Redis for a block."""
-    server = RedisServer(*options, configuration=configuration)
+    server = RedisServer(*options, configuration=configuration, program=program)
     try:
         server.start()
         yield server
@@ -137,6 +154,8 @@ class Line:
         self.delay = 0.0
         self.deaf = False
         """Whether what Redis says is dropped, while it hears everything."""
+        self.stuck = False
+        """Whether connections carry nothing more once somebody subscribes to a channel over them."""
 
     def cut_off(self) -> None:
         """End all connections, and let no other be made."""
@@ -186,6 +205,8 @@ class Line:
             async for data in source:
                 await trio.sleep(self.delay)
                 await self._flows.wait()
+                if self.stuck and b"SUBSCRIBE" in data:
+                    await trio.sleep_forever()
                 if not (answers and self.deaf):
                     await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):

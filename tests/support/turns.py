@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import trio
 
 
@@ -13,6 +19,53 @@ class Turns(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:
         self.count += 1
+
+
+class Work(trio.abc.Instrument):
+    """Counts the bytes that are inflated, and the characters that are parsed as JSON, in each step of a task."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.inflated = 0
+        """In all steps."""
+        self.most_inflated = 0
+        """In one step."""
+        self.most_parsed = 0
+        self._inflating = self._parsing = 0
+        patch.setattr(zlib, "decompressobj", self._counting_streams(zlib.decompressobj))
+        patch.setattr(json.JSONDecoder, "raw_decode", self._counting_values(json.JSONDecoder.raw_decode))
+        trio.lowlevel.add_instrument(self)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._inflating = self._parsing = 0
+
+    def _counting_streams(self, decompressobj: Callable[..., Any]) -> Callable[..., Any]:
+        work = self
+
+        class Stream:
+            def __init__(self, *arguments: Any, **more: Any) -> None:
+                self._stream = decompressobj(*arguments, **more)
+
+            def decompress(self, data: bytes, most: int = 0) -> bytes:
+                inflated: bytes = self._stream.decompress(data, most)
+                work.inflated += len(inflated)
+                work._inflating += len(inflated)
+                work.most_inflated = max(work.most_inflated, work._inflating)
+                return inflated
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._stream, name)
+
+        return Stream
+
+    def _counting_values(self, raw_decode: Callable[..., tuple[Any, int]]) -> Callable[..., tuple[Any, int]]:
+        work = self
+
+        def counted(decoder: json.JSONDecoder, s: str, idx: int = 0) -> tuple[Any, int]:
+            work._parsing += len(s) - idx
+            work.most_parsed = max(work.most_parsed, work._parsing)
+            return raw_decode(decoder, s, idx)
+
+        return counted
 
 
 class Streak(trio.abc.Instrument):

@@ -104,7 +104,7 @@ async def exchange(url: str) -> Any:
             return await ws.receive()
     except ConnectionRejected as error:
         assert_type(error.status, int)
-        assert_type(error.headers, tuple[tuple[str, str], ...])
+        assert_type(error.headers, Headers)
     except WebSocketDisconnect as error:
         assert_type(error.code, int)
         assert_type(error.reason, str)

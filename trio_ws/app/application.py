@@ -19,11 +19,14 @@ from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, g
 from trio_ws.app.options import Lifespan, check_callback, lifespan_of
 from trio_ws.app.pages import Page, Pages
 from trio_ws.app.responder import AppResponder
+from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
 from trio_ws.app.sessions import sessions_of
-from trio_ws.checks import check_number, list_of
+from trio_ws.background import open_background
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.instruments import Instrument, Instruments, instruments_of
+from trio_ws.options import check_number, list_of
+from trio_ws.request import current_root_path
 from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.running import serve_until_signalled
 from trio_ws.server import Server
@@ -61,6 +64,8 @@ class App(Router):
         timeouts: how long to wait for whom.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
         origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the application is reached by, such as "example.org", "*.example.org" or "localhost:8000";
+            a request with another Host, for a page too, is refused with 421. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
             `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
         instruments: are told what happens on connections, for tracing; see `Instrument`.
@@ -89,6 +94,7 @@ class App(Router):
         timeouts: Timeouts | None = None,
         compression: Compression | bool | None = None,
         origins: Origins = None,
+        hosts: Iterable[str] | None = None,
         trusted_proxies: Iterable[str] = (),
         instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
@@ -109,6 +115,7 @@ class App(Router):
             timeouts=Timeouts() if timeouts is None else timeouts,
             compression=compression,
             origins=origins,
+            hosts=hosts,
             trusted_proxies=trusted_proxies,
         )
         self.instruments: Instruments | None = instruments_of(instruments)
@@ -156,7 +163,7 @@ class App(Router):
         self._pages.add(path, page if callable(page) else Path(page))
 
     def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
-        """Answer plain GETs below `prefix` with the files in `folder`.
+        """Answer plain GETs below `prefix` with the files in `folder`, but for those whose names begin with a dot.
 
         Raises:
             ValueError: the prefix does not begin with a slash.
@@ -228,7 +235,7 @@ class App(Router):
         await self.everyone.tell(message)
 
     def url_for(self, name: str, /, **parameters: Any) -> str:
-        """Return the path of a route, with its parameters filled in.
+        """Return a route's path, its parameters filled in, below the `root_path` of the request that this runs for.
 
         Args:
             name: the route's `name=`, else the name of its function.
@@ -241,7 +248,7 @@ class App(Router):
         *_, root = with_parents(self)
         for route in sorted(root.routes(), key=lambda route: route.app is not self):
             if route.name == name:
-                return route.pattern.build(**parameters)
+                return current_root_path.get() + route.pattern.build(**parameters)
         raise LookupError(f"no route is named {name!r}")
 
     # --- running -------------------------------------------------------------------------------------------------
@@ -283,7 +290,7 @@ class App(Router):
             raise RuntimeError("the application runs already, by itself or included in another one")
         self.check_pending()
         self._table = self.checked_routes()
-        async with self._rooms.running(), trio.open_nursery() as nursery:
+        async with self._rooms.running(), open_background() as nursery:
             self._nursery = nursery
             self.limiters = Limiters.of(self.max_threads)
             try:
@@ -291,7 +298,6 @@ class App(Router):
                     yield
             finally:
                 self._nursery, self._server, self.limiters = None, None, Limiters()
-            nursery.cancel_scope.cancel(reason="the application ends")
 
     async def serve(
         self,
@@ -377,11 +383,7 @@ class App(Router):
         """Return the first route that a path matches, with the values of its parameters."""
         if len(self._table) != self.route_count():  # some were registered while the application runs
             self._table = self.checked_routes()
-        for route in self._table:
-            values = route.pattern.match(raw_path)
-            if values is not None:
-                return route, values
-        return None
+        return first_match(self._table, raw_path)
 
     def open_session(self, websocket: WebSocket) -> None:
         """Give a connection its session, if there are sessions."""

@@ -41,19 +41,22 @@ Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocke
 
 
 class BlockingWebSocket:
-    """The `WebSocket` of a plain `def` handler. It may be used from any worker thread of Trio's.
+    """The `WebSocket` of a plain `def` handler. Any thread but the event loop's may use it.
 
     Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
-    the handler is cancelled, the method that waits raises `trio.Cancelled`: let it pass.
+    the handler is cancelled, the method that waits in a thread of Trio's, as the handler's is, raises `trio.Cancelled`:
+    let it pass. A thread that Trio has not started cannot be cancelled with the handler: what waits there goes on until
+    the connection ends, and after the end of the event loop every method raises `trio.RunFinishedError`.
     """
 
-    __slots__ = ("_websocket",)
+    __slots__ = ("_token", "_websocket")
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        self._token = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def _run(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return trio.from_thread.run(method, *args)
+        return trio.from_thread.run(method, *args, trio_token=None if _is_trios_thread() else self._token)
 
     # --- the request ---------------------------------------------------------------------------------------------
 
@@ -225,8 +228,19 @@ class BlockingWebSocket:
         return self._run(self._websocket.__aexit__, kind, error, trace)
 
 
+def _is_trios_thread() -> bool:
+    """Return whether Trio has started this thread, so that it is cancelled with the task that waits for it."""
+    try:
+        trio.from_thread.check_cancelled()
+    except RuntimeError:
+        return False
+    except trio.Cancelled:  # for the method to raise, at its own checkpoint
+        pass
+    return True
+
+
 class BlockingRoom:
-    """The `Room` that a plain `def` handler is in; it may only be used from the handler's own thread."""
+    """The `Room` that a plain `def` handler is in; any thread but the event loop's may use it."""
 
     __slots__ = ("_room", "_run")
 

@@ -14,9 +14,10 @@ import attrs
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
+from trio_ws.app.markers import MISSING
 from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.shapes import Unsuitable, for_body, for_text, takes_many
-from trio_ws.codec import from_json
+from trio_ws.codec import from_json, may_exceed
 
 __all__ = ["Validator", "adapter_for", "problems_of"]
 
@@ -70,25 +71,29 @@ class Validator:
         except ValidationError as error:
             raise ParameterError(problems_of(error)) from None
 
-    def from_json(self, message: str | bytes) -> Any:
+    def from_json(self, message: str | bytes, *, value: Any = MISSING) -> Any:
         """Return what is to be made of a message of JSON, by the rules for JSON: a strict model takes a date's text.
 
+        Args:
+            message: text or binary.
+            value: of the message, if it was read before.
+
         Raises:
-            InvalidMessage: it is not JSON.
+            InvalidMessage: as `codec.from_json` raises it.
             ParameterError: it does not validate; `loc` is relative to the body.
         """
-        if _is_special(message):
-            from_json(message)  # pydantic's parser takes NaN and infinities
+        if value is MISSING and (_is_special(message) or may_exceed(message)):
+            value = from_json(message)  # pydantic's parser takes NaN, infinities and deeper nesting
         try:
             return self.validate_json(message)
         except ValidationError as error:
             problems = problems_of(error)
         if problems[0].type == "json_invalid" and problems[0].loc == ():
-            return self.from_body(from_json(message))  # where the parsers differ, ours counts
+            return self.from_body(from_json(message) if value is MISSING else value)  # of two parsers ours counts
         raise ParameterError(problems)
 
 
-# Constants that are not JSON, and what may lead to infinity: exponents of three digits, 200 digits before shorter ones.
+# Constants that are not JSON, and numbers that may be beyond a float: with fewer digits no exponent of two leads there.
 _SPECIAL: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")
 _SPECIAL_BYTES: Final = re.compile(_SPECIAL.pattern.encode())
 

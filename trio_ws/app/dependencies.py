@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import AsyncGenerator, Generator, Hashable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ from trio_ws.app.markers import MISSING
 from trio_ws.app.problems import ParameterError, Problem
 from trio_ws.app.signature import Source
 from trio_ws.threads import Limiters, ThreadedContext, run_in_thread
+from trio_ws.unwinding import Unwinding
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,6 +75,8 @@ class Arguments:
 class Resolver:
     """Finds what functions are called with, for one connection; `async with` leaves its dependencies at the end.
 
+    They are left in `cleanup_timeout`, all together, also when the task is cancelled.
+
     Every text is converted once, and every dependency called once. All calls must come from the task that entered.
 
     Args:
@@ -81,12 +84,13 @@ class Resolver:
         websocket: the connection.
         app: given to parameters that are planned for the key "app".
         limiters: bound the threads of plain dependencies.
+        patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
     Attributes:
         given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_request", "_stack", "_websocket", "given", "limiters")
+    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given", "limiters")
 
     def __init__(
         self,
@@ -94,12 +98,15 @@ class Resolver:
         websocket: WebSocket,
         app: object = None,
         limiters: Limiters = Limiters(),  # noqa: B008 - frozen
+        *,
+        patient: bool = False,
     ) -> None:
         self.limiters: Limiters = limiters
+        self._patient = patient
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}
-        self._stack: AsyncExitStack | None = None  # nearly a kilobyte, so only where there is something to leave
+        self._unwinding: Unwinding | None = None  # two kilobytes, so only where there is something to leave
         self._converted: dict[Parameter, Any] = {}
         self._cache: dict[Hashable, Any] = {}
 
@@ -109,7 +116,15 @@ class Resolver:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return self._stack is not None and bool(await self._stack.__aexit__(kind, error, trace))
+        return self._unwinding is not None and await self._unwinding.leave(kind, error, trace)
+
+    def nested(self) -> Resolver:
+        """Return a resolver for a part of the connection: what it enters is left at the end of that."""
+        nested = Resolver(self._request, self._websocket, limiters=self.limiters, patient=self._patient)
+        nested.given = self.given
+        nested._converted = self._converted
+        nested._cache = dict(self._cache)
+        return nested
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
@@ -154,7 +169,7 @@ class Resolver:
                 values = request.headers.get_list(key)
                 return values if many else values[:1]
             case Source.COOKIE:
-                cookies = request.cookies
+                cookies = request.parsed_cookies
                 return [cookies[key]] if key in cookies else []
             case _:
                 found = request.path_parameters
@@ -226,11 +241,9 @@ class Resolver:
             value = contextmanager(lambda: value)()
         if in_thread and not hasattr(value, "__aenter__"):
             value = ThreadedContext(value, self.limiters)
-        if self._stack is None:
-            self._stack = AsyncExitStack()
-        if hasattr(value, "__aenter__"):
-            return await self._stack.enter_async_context(value)
-        return self._stack.enter_context(value)
+        if self._unwinding is None:
+            self._unwinding = Unwinding(self._websocket, patient=self._patient)
+        return await self._unwinding.enter(value)
 
 
 def invalid_fields(plan: Plan, error: Exception) -> list[Problem] | None:

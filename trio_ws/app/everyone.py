@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.broadcast import offer_to_all
+from trio_ws.rooms.topics import BROADCAST
 
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Backplane, Entry
     from trio_ws.websocket import WebSocket
 
 __all__ = ["Everyone"]
-
-_NAME: Final = "\N{NULL}everyone"
-"""What is said to all travels like what is said in a room; nobody gives a room this name."""
 
 
 class Everyone:
@@ -34,12 +32,12 @@ class Everyone:
     @asynccontextmanager
     async def hearing(self) -> AsyncGenerator[None, None]:
         """Hand what is said to the connections while the block runs."""
-        async with self._backplane.subscribe(_NAME, self._deliver, history=0):
+        async with self._backplane.subscribe(BROADCAST, self._deliver, history=0):
             yield
 
     async def tell(self, message: Any) -> None:
         """Say something to all; see `App.broadcast`."""
-        await self._backplane.publish(_NAME, Prepared(message), frozenset())
+        await self._backplane.publish(BROADCAST, Prepared(message), frozenset())
 
     def _deliver(self, entry: Entry) -> None:
         offer_to_all(self.connections, entry.message, "disconnect")

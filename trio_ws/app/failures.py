@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.checks import check_number
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.options import check_number
 from trio_ws.threads import call
 
 if TYPE_CHECKING:

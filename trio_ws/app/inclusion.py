@@ -11,6 +11,7 @@ import attrs
 from trio_ws.app.problems import RegistrationError
 from trio_ws.settings import Settings
 from trio_ws.threads import Limiters
+from trio_ws.unwinding import unwound
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App
@@ -136,16 +137,19 @@ def with_parents(app: App) -> Iterator[App]:
 async def hosted(host: App) -> AsyncGenerator[None, None]:
     """Run included applications as part of the host, which runs; their lifespans are entered in their order.
 
+    When the block is cancelled, each of them is left shielded, in the host's `cleanup_timeout`.
+
     Raises:
         Exception: what a lifespan raises.
     """
+    seconds = host.settings.timeouts.cleanup_timeout
     guests = {guest.app: guest.parent for guest in reversed(guests_of(host))}  # where it is included twice: the first
     async with AsyncExitStack() as stack:
         for app, parent in reversed(guests.items()):
             stack.enter_context(_borrowed(host, app, parent))
         for app in (host, *reversed(guests)):
             if app._lifespan is not None:
-                await stack.enter_async_context(app._lifespan(app))
+                await stack.enter_async_context(unwound(app._lifespan(app), seconds))
         yield
 
 

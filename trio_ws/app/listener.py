@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, closing
+from contextlib import closing
+from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, overload
 
@@ -16,9 +17,11 @@ import trio
 
 from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
-from trio_ws.checks import integer
-from trio_ws.codec import as_bytes, as_text, from_json
+from trio_ws.codec import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
+from trio_ws.gradual import PIECE, read_json
+from trio_ws.options import integer
+from trio_ws.unwinding import use_and_close
 
 if TYPE_CHECKING:
     from trio_ws.app.conversion import Validator
@@ -157,15 +160,15 @@ async def converse(websocket: WebSocket, callbacks: Callbacks) -> None:
     try:
         if callbacks.options.concurrency == 1:
             while True:
-                await _answer(channel, await channel.receive(), callbacks, channel.send)
+                await _answer(websocket, await channel.receive(), callbacks, channel.send)
         else:
-            await _converse_concurrently(channel, callbacks)
+            await _converse_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
-        if websocket.connected or not websocket._is_good(end.code):
+        if not websocket._is_good_end(end):
             raise
 
 
-async def _converse_concurrently(channel: Channel, callbacks: Callbacks) -> None:
+async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbacks: Callbacks) -> None:
     """Work on several messages at once; replies leave in the order of the messages."""
     slots = trio.Semaphore(callbacks.options.concurrency)
     end: WebSocketDisconnect | None = None
@@ -180,7 +183,7 @@ async def _converse_concurrently(channel: Channel, callbacks: Callbacks) -> None
                 end = error  # the callbacks that run may end in peace
             else:
                 turn = _Turn(before)
-                nursery.start_soon(_answer_in_turn, channel, message, callbacks, turn, slots)
+                nursery.start_soon(_answer_in_turn, websocket, message, callbacks, turn, slots)
                 before = turn.done
     if end is not None:
         raise end
@@ -195,37 +198,42 @@ class _Turn:
 
 
 async def _answer_in_turn(
-    channel: Channel, message: str | bytes, callbacks: Callbacks, turn: _Turn, slots: trio.Semaphore
+    websocket: WebSocket, message: str | bytes, callbacks: Callbacks, turn: _Turn, slots: trio.Semaphore
 ) -> None:
+    channel = websocket._open_channel()
+
     async def send(reply: Payload) -> None:
         await turn.before.wait()
         await channel.send(reply)
 
     try:
-        await _answer(channel, message, callbacks, send)
-    except WebSocketDisconnect:
-        if channel.close_info is None:
-            raise  # of another connection
+        await _answer(websocket, message, callbacks, send)
+    except Exception as error:
+        if not websocket._owns(error):
+            raise
     await turn.before.wait()
     turn.done.set()
     slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
 
 
-async def _answer(channel: Channel, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
+async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
     """Call back with one message, and send what it is answered with."""
+    channel = websocket._open_channel()
     channel.callbacks += 1
+    if channel.watcher is not None:
+        channel.watcher.reading()  # it has a callback's time, also if the peer left before it began
     try:
         try:
-            body = _decode(message, callbacks)
+            body = await _decode(channel, message, callbacks)
         except ParameterError as error:
-            await _answer_invalid(message, error, callbacks, send)
+            await _answer_invalid(websocket, message, error, callbacks, send)
         else:
-            await _send_result(callbacks.receive(body), callbacks, send)
+            await _send_result(websocket, callbacks.receive(body), callbacks, send)
     finally:
         channel.callbacks -= 1
 
 
-def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
+async def _decode(channel: Channel, message: str | bytes, callbacks: Callbacks) -> Any:
     match callbacks.options.encoding:
         case "text":
             text = as_text(message)
@@ -235,37 +243,52 @@ def _decode(message: str | bytes, callbacks: Callbacks) -> Any:
             return body if callbacks.body is None else callbacks.body.from_body(body)
         case "json":
             try:
-                return from_json(message) if callbacks.body is None else callbacks.body.from_json(message)
+                return await _read_body(channel, message, callbacks.body)
             except InvalidMessage as error:
                 raise ParameterError([Problem((), "json_invalid", str(error))]) from None
         case other:
             assert_never(other)
 
 
-async def _answer_invalid(message: str | bytes, error: ParameterError, callbacks: Callbacks, send: Send) -> None:
+async def _read_body(channel: Channel, message: str | bytes, body: Validator | None) -> Any:
+    """Return the validated value of a JSON message; a large one is read in pieces before it is validated."""
+    if body is None:
+        return await read_json(message, channel)
+    if len(message) > PIECE:
+        return body.from_json(message, value=await read_json(message, channel))
+    channel.worked(len(message))
+    return body.from_json(message)
+
+
+async def _answer_invalid(
+    websocket: WebSocket, message: str | bytes, error: ParameterError, callbacks: Callbacks, send: Send
+) -> None:
     on_invalid = callbacks.options.on_invalid
     if callable(on_invalid):
-        await _send_result(on_invalid(error), attrs.evolve(callbacks, output=None), send)
+        await _send_result(websocket, on_invalid(error), attrs.evolve(callbacks, output=None), send)
         return
     await send(encode_reply(Reply(400, {"errorList": error.error_list}), "json"))
     if on_invalid == "close":
         raise InvalidMessage("body does not validate", message)
 
 
-async def _send_result(result: Any, callbacks: Callbacks, send: Send) -> None:
+async def _send_result(websocket: WebSocket, result: Any, callbacks: Callbacks, send: Send) -> None:
     """Send what a callback returned: one reply, several that it yields, or none."""
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, AsyncGenerator):
-        async with aclosing(result) as replies:
-            async for reply in replies:
-                await _send_reply(reply, callbacks, send)
+        await use_and_close(websocket, result, partial(_send_all, result, callbacks, send))
     elif isinstance(result, Generator):
         with closing(result):
             for reply in result:
                 await _send_reply(reply, callbacks, send)
     else:
         await _send_reply(result, callbacks, send)
+
+
+async def _send_all(replies: AsyncGenerator[Any, Any], callbacks: Callbacks, send: Send) -> None:
+    async for reply in replies:
+        await _send_reply(reply, callbacks, send)
 
 
 async def _send_reply(reply: Any, callbacks: Callbacks, send: Send) -> None:

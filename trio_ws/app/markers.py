@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from trio_ws.app.problems import RegistrationError
-from trio_ws.checks import check_flag, check_text, near_miss
+from trio_ws.options import check_flag, check_text, unknown_hint
 
 __all__ = [
     "MISSING",
@@ -107,9 +107,8 @@ def _constrained(constraints: dict[str, Any], marker: str) -> FieldInfo | None:
         if name not in _CONSTRAINTS:
             options = ("default", "alias", "description", *_CONSTRAINTS)
             raise RegistrationError(
-                f"{marker}() has no option {name}={near_miss(name, options)}. It takes "
-                f"{', '.join(f'{each}=' for each in options)}; all else goes into the annotation: "
-                f"Annotated[int, {marker}(), Field({name}=...)]"
+                f"{marker}() has no option {name!r}{unknown_hint(name, options)}. All others of pydantic's Field go "
+                f"into the annotation: Annotated[int, {marker}(), Field({name}=...)]"
             )
     field: FieldInfo | None = Field(**constraints) if constraints else None
     return field

@@ -12,10 +12,10 @@ from typing_extensions import TypedDict
 from trio_ws.app.guards import Guard
 from trio_ws.app.path import DEFAULT_CONVERTERS, Converter
 from trio_ws.app.problems import RegistrationError
-from trio_ws.checks import near_miss
 from trio_ws.codec import ValueType
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves
+from trio_ws.options import unknown_hint
 from trio_ws.websocket import CaughtCodes
 
 __all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
@@ -66,8 +66,8 @@ def check_names(given: Iterable[str], decorator: str) -> None:
         if name not in RouteKeywords.__annotations__:
             hint = _ELSEWHERE.get(name)
             known = [*RouteKeywords.__annotations__, *(_OF_LISTENERS if decorator == "listener" else ())]
-            why = f": {hint}" if hint else near_miss(name, known)
-            raise RegistrationError(f"@{decorator} has no option {name}={why}")
+            why = f": {hint}" if hint else unknown_hint(name, known)
+            raise RegistrationError(f"@{decorator} has no option {name!r}{why}")
 
 
 def converters_of(given: Mapping[str, Converter] | None) -> dict[str, Converter]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import mimetypes
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
 
 import attrs
-import trio
 
-from trio_ws.checks import check_text
+from trio_ws.app.files import SAFE_HEADERS, file_answer
+from trio_ws.codec import to_json
+from trio_ws.headers import Headers
+from trio_ws.options import check_text
 from trio_ws.service import Response
 from trio_ws.threads import call
 
 if TYPE_CHECKING:
+    import trio
+
     from trio_ws.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
@@ -31,7 +34,9 @@ UPGRADE_REQUIRED: Final = Response(
     headers={"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"},
     body=b"this path is a WebSocket\n",
 )
-_SAFE_HEADERS: Final = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache"))
+INDEX: Final = "index.html"
+"""What a folder shows of itself."""
+_NONE: Final = Headers()
 
 
 @attrs.frozen
@@ -41,14 +46,30 @@ class StaticFolder:
     prefix: str
     folder: Path
 
-    async def page(self, path: str) -> Response | None:
-        """Return the file that `path` names, None if it names none; nothing outside the folder is ever read."""
+    async def page(self, path: str, headers: Headers = _NONE, method: str = "GET") -> Response | None:
+        """Return the file that `path` names, None if it names none; nothing outside the folder is ever read.
+
+        A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
+        """
         if not path.startswith(self.prefix):
             return None
         parts = PurePosixPath(unquote(path[len(self.prefix) :])).parts
-        if not parts or any(part in ("..", "/") or "\x00" in part or "\\" in part for part in parts):
+        if any(part.startswith(".") or "/" in part or "\x00" in part or "\\" in part for part in parts):
             return None
-        return await _file(self.folder.joinpath(*parts), within=self.folder)
+        if path.endswith("/"):
+            parts += (INDEX,)
+        return await file_answer(self.folder.joinpath(*parts), headers, allowed=self._allows, method=method)
+
+    async def is_folder(self, path: str) -> bool:
+        """Say whether `path` lacks only a slash to name a folder that has an index."""
+        below = f"{path}/"
+        return not path.endswith("/") and await self.page(below, method="HEAD") is not None
+
+    def _allows(self, real: Path) -> bool:
+        """Return whether a file, its links followed, is in the folder, and no part of its path hidden."""
+        return real.is_relative_to(self.folder) and not any(
+            part.startswith(".") for part in real.relative_to(self.folder).parts
+        )
 
 
 class Pages:
@@ -129,25 +150,33 @@ class Pages:
             request: a plain GET.
             limiter: bounds the threads of plain functions; None for Trio's own.
         """
-        path = request.url.raw_path
+        path = request.raw_path
         page = self._find(path)
         if page is not None:
             return await _made(page, request, limiter)
         for folder in self._all_folders():
-            found = await folder.page(path)
+            found = await folder.page(path, request.headers, request.method)
             if found is not None:
                 return found
         other = path[:-1] if path.endswith("/") else f"{path}/"
         # "//host" in a Location would lead to another host.
-        if self.has(other) and not other.startswith("//"):
+        if not other.startswith("//") and (self.has(other) or await self._is_folder(path)):
             query = request.url.query
-            return Response(status=307, headers={"Location": f"{other}?{query}" if query else other})
+            target = f"{request.root_path}{other}"
+            return Response(status=307, headers={"Location": f"{target}?{query}" if query else target})
         return NOT_FOUND
+
+    async def _is_folder(self, path: str) -> bool:
+        for folder in self._all_folders():
+            if await folder.is_folder(path):
+                return True
+        return False
 
 
 async def _made(page: Path | Page, request: Request, limiter: trio.CapacityLimiter | None) -> Response:
     if isinstance(page, Path):
-        return await _file(page, within=page.parent) or NOT_FOUND
+        allowed = partial(_is_below, page.parent)
+        return await file_answer(page, request.headers, allowed=allowed, method=request.method) or NOT_FOUND
     return _response(await call(page, request, limiter=limiter))
 
 
@@ -157,30 +186,16 @@ def _response(content: Any) -> Response:
             return content
         case str():
             return Response(
-                headers=(("Content-Type", "text/html; charset=utf-8"), *_SAFE_HEADERS), body=content.encode()
+                headers=(("Content-Type", "text/html; charset=utf-8"), *SAFE_HEADERS), body=content.encode()
             )
         case bytes():
-            return Response(headers=(("Content-Type", "application/octet-stream"), *_SAFE_HEADERS), body=content)
+            return Response(headers=(("Content-Type", "application/octet-stream"), *SAFE_HEADERS), body=content)
         case dict() | list():
-            body = json.dumps(content, ensure_ascii=False).encode()
-            return Response(headers=(("Content-Type", "application/json"), *_SAFE_HEADERS), body=body)
+            body = to_json(content, spaced=True).encode()
+            return Response(headers=(("Content-Type", "application/json"), *SAFE_HEADERS), body=body)
         case other:
             raise TypeError(f"a page is str, bytes, dict, list or Response, not {type(other).__name__}")
 
 
-async def _file(path: Path, *, within: Path) -> Response | None:
-    def read() -> bytes | None:
-        try:
-            real = path.resolve()
-            found = real.is_file() and real.is_relative_to(within.resolve())
-        except (OSError, RuntimeError):  # a name too long, links in a circle: who asks so shall not fill the log
-            return None
-        return real.read_bytes() if found else None
-
-    body = await trio.to_thread.run_sync(read)
-    if body is None:
-        return None
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    return Response(headers=(("Content-Type", kind), *_SAFE_HEADERS), body=body)
+def _is_below(folder: Path, real: Path) -> bool:
+    return real.is_relative_to(folder.resolve())

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
 
@@ -19,7 +19,10 @@ import attrs
 
 from trio_ws.app.problems import RegistrationError
 
-__all__ = ["DEFAULT_CONVERTERS", "Converter", "PathPattern"]
+__all__ = ["DEFAULT_CONVERTERS", "Converter", "PathPattern", "Segments", "segments"]
+
+Segments: TypeAlias = list[str]
+"""The texts between the slashes of a path, decoded: an encoded slash is a character of one."""
 
 # RFC 3986 3.3: pchar without "%"; what else stands in a segment is percent-encoded.
 _PCHAR = "!$&'()*+,;=:@"
@@ -118,13 +121,21 @@ class _Part:
     def shape(self) -> tuple[object, ...]:
         return (self.prefix, self.suffix, self.converter)
 
-    def read(self, text: str, values: dict[str, Any]) -> bool:
-        """Match a decoded text and add its value, if it has one."""
-        if self.name is None or self.converter is None:
+    def fits(self, text: str) -> bool:
+        """Compare the literal text."""
+        if self.name is None:
             return text == self.prefix
-        if len(text) < len(self.prefix) + len(self.suffix):
-            return False
-        if not (text.startswith(self.prefix) and text.endswith(self.suffix)):
+        return len(text) >= len(self.prefix) + len(self.suffix) and self.fits_ends(text, text)
+
+    def fits_ends(self, first: str, last: str) -> bool:
+        """Compare the literal text around a parameter with the segments at both of its ends."""
+        return first.startswith(self.prefix) and last.endswith(self.suffix)
+
+    def read(self, text: str, values: dict[str, Any]) -> bool:
+        """Add the value of the parameter in a decoded text that fits, if it has one."""
+        assert self.name is not None
+        assert self.converter is not None
+        if not self.fits(text):
             return False
         try:
             values[self.name] = self.converter.read(text[len(self.prefix) : len(text) - len(self.suffix)])
@@ -191,19 +202,31 @@ class PathPattern:
         Args:
             raw_path: as it travels, percent-encoded, without the query.
         """
-        try:
-            texts = [unquote_to_bytes(segment).decode() for segment in raw_path.split("/")]
-        except UnicodeError:  # not UTF-8: no path of ours
-            return None
-        split = len(texts) - len(self._after)
-        begin = len(self._before)
+        path = segments(raw_path)
+        return None if path is None else self.read(path)
+
+    def read(self, path: Segments) -> dict[str, Any] | None:
+        """Return the values of the parameters, None if it is another path: `match` for one of many patterns.
+
+        All literal text is compared before any value is read, so that few patterns read a long path.
+
+        Args:
+            path: the segments of a path, decoded; `segments` makes them.
+        """
+        begin, split = len(self._before), len(path) - len(self._after)
         if split < begin + (self._span is not None) or (self._span is None and split > begin):
             return None
-        pairs = [*zip(self._before, texts[:begin], strict=True), *zip(self._after, texts[split:], strict=True)]
-        if self._span is not None:
-            pairs.append((self._span, "/".join(texts[begin:split])))
+        pairs = [*zip(self._before, path[:begin], strict=True), *zip(self._after, path[split:], strict=True)]
+        if not all(part.fits(text) for part, text in pairs):
+            return None
         values: dict[str, Any] = {}
-        return values if all(part.read(text, values) for part, text in pairs) else None
+        if not all(part.read(text, values) for part, text in pairs if part.name is not None):
+            return None
+        if self._span is not None:
+            first, last = path[begin], path[split - 1]
+            if not self._span.fits_ends(first, last) or not self._span.read("/".join(path[begin:split]), values):
+                return None
+        return values
 
     def build(self, **values: Any) -> str:
         """Return the path with these values, percent-encoded: what `match` reads back.
@@ -220,6 +243,21 @@ class PathPattern:
 
     def __repr__(self) -> str:
         return f"PathPattern({self.path!r})"
+
+
+def segments(raw_path: str) -> Segments | None:
+    """Take a path apart, once for all patterns; None if it is not UTF-8, and so matches none.
+
+    Args:
+        raw_path: as it travels, percent-encoded, without the query.
+    """
+    texts = raw_path.split("/")
+    if raw_path.isascii() and "%" not in raw_path:
+        return texts
+    try:
+        return [unquote_to_bytes(text).decode() for text in texts]
+    except UnicodeError:
+        return None
 
 
 def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part:

@@ -5,6 +5,7 @@ A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Final, Protocol
 
 import attrs
@@ -114,6 +115,8 @@ class Shape(Protocol):
 
     def json(self, value: Any) -> bytes: ...
 
+    def python(self, value: Any) -> Any: ...
+
 
 def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) -> Payload:
     """Return the message for a reply.
@@ -131,17 +134,21 @@ def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) ->
         return value
     if encoding == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
         return value
-    body = value.body if isinstance(value, Reply) else value
+    body, wrapped = (value.body, 1) if isinstance(value, Reply) else (value, 0)
     if body is None or (isinstance(value, Reply) and value.status_code >= 400):
         shape = None
     try:
         try:
-            return to_json(_enveloped(value, _plain(body) if shape is None else shape.plain(body)))
-        except ValueError as error:
-            if isinstance(error, ValidationError):
-                raise
+            return to_json(_enveloped(value, _plain(body) if shape is None else shape.plain(body)), wrapped=wrapped)
+        except ValidationError:
+            raise
+        except UnicodeEncodeError:  # a lone surrogate in a key, which pydantic does not pass on
+            kept = body if shape is None else shape.python(body)
+            return to_json(_enveloped(value, kept), wrapped=wrapped, default=_one_level)
+        except ValueError:
             # A float that JSON has not: models say in their configuration what becomes of it.
-            return to_json(_enveloped(value, from_json(_json(body) if shape is None else shape.json(body))))
+            again = from_json(_json(body) if shape is None else shape.json(body))
+            return to_json(_enveloped(value, again), wrapped=wrapped)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -176,3 +183,15 @@ def plain(value: Any) -> Any:
     if attrs.has(type(value)):
         return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")
+
+
+def _one_level(value: Any) -> Any:
+    """Return the fields of a model or dataclass unconverted, and whatever else pydantic makes of `value`."""
+    serializer = getattr(type(value), "__pydantic_serializer__", None)
+    if serializer is not None:
+        return serializer.to_python(value, by_alias=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if attrs.has(type(value)):
+        return plain(value)
+    return to_jsonable_python(value, fallback=plain, by_alias=True)

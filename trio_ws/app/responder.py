@@ -56,17 +56,17 @@ class AppResponder:
             request: its path counts.
             upgrade: whether it is a handshake.
         """
-        path = request.url.raw_path
+        path = request.raw_path
         if self._app.match(path) is not None:
             return True
         return not upgrade and (path == "/healthz" or self._app._pages.knows(path))
 
     async def page(self, request: Request) -> Response:
         """Answer a request that is no handshake."""
-        if request.url.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
+        if request.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
             return self._health()
         answer = await self._app._pages.answer(request, self._app.limiters.calls)
-        if answer is NOT_FOUND and self._app.match(request.url.raw_path) is not None:
+        if answer is NOT_FOUND and self._app.match(request.raw_path) is not None:
             return UPGRADE_REQUIRED
         return answer
 
@@ -77,7 +77,7 @@ class AppResponder:
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
         """Find the handler for a handshake, or say how it is refused."""
-        matched = self._app.match(request.url.raw_path)
+        matched = self._app.match(request.raw_path)
         if matched is None:
             return Response(status=self._app.not_found_status)
         route, parameters = matched

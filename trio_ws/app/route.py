@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,14 +15,14 @@ from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
 from trio_ws.app.listener import Listener
 from trio_ws.app.output import Output, output_of
-from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern
+from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.signature import Plan
-from trio_ws.checks import check_text, flag
 from trio_ws.codec import ValueType, resolve_types
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.settings import close_codes_of, compression_of, of_kind, subprotocols_of
+from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
+from trio_ws.settings import compression_of
 from trio_ws.threads import is_plain, underlying
 from trio_ws.websocket import GOOD_CODES, CaughtCodes
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
 
-__all__ = ["Call", "Route", "RouteOptions", "Target"]
+__all__ = ["Call", "Route", "RouteOptions", "Target", "first_match"]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
 """What a route is decorated onto: a view, or the callbacks of a listener."""
@@ -53,7 +53,7 @@ class RouteOptions:
     send_type: ValueType | None = None
     value_type: ValueType | None = None
     auto_accept: bool = attrs.field(default=True, validator=flag)
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=close_codes_of)
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
     guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
@@ -245,3 +245,20 @@ class Route:
         self.guard_plans()
         if self.controller is not None:
             self.construction(self.controller)
+
+
+def first_match(routes: Iterable[Route], raw_path: str) -> tuple[Route, dict[str, Any]] | None:
+    """Return the first route that a path matches, with the values of its parameters; the path is taken apart once.
+
+    Args:
+        routes: in the order in which they are asked.
+        raw_path: as it travels, percent-encoded, without the query.
+    """
+    path = segments(raw_path)
+    if path is None:
+        return None
+    for route in routes:
+        values = route.pattern.read(path)
+        if values is not None:
+            return route, values
+    return None

@@ -23,7 +23,7 @@ from trio_ws.app.options import check_names, converters_of
 from trio_ws.app.path import PathPattern
 from trio_ws.app.problems import RegistrationError
 from trio_ws.app.route import Route, RouteOptions, Target
-from trio_ws.checks import check_text
+from trio_ws.options import check_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

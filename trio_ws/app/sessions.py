@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from trio_ws.app.frozen import READ_ONLY, frozen
-from trio_ws.checks import check_text, flag, integer, list_of
+from trio_ws.codec import from_json, to_json
 from trio_ws.errors import LocalProtocolError
 from trio_ws.headers import is_token
+from trio_ws.options import check_text, flag, integer, list_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,7 +241,19 @@ class Sessions:
         except ImportError:
             raise ImportError("sessions need itsdangerous: pip install trio-ws[sessions]") from None
         keys: Any = self.secret_key[:1] if newest_only else self.secret_key[::-1]  # the last of a list signs
-        return URLSafeTimedSerializer(keys, salt="trio_ws.session", serializer=json)
+        return URLSafeTimedSerializer(keys, salt="trio_ws.session", serializer=_Serializer)
+
+
+class _Serializer:
+    """JSON for itsdangerous, by the rules of messages."""
+
+    @staticmethod
+    def dumps(value: Any) -> str:
+        return to_json(value, wrapped=1)
+
+    @staticmethod
+    def loads(payload: str | bytes) -> Any:
+        return from_json(payload, wrapped=1)
 
 
 def sessions_of(value: Any) -> Sessions | None:

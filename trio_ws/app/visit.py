@@ -93,7 +93,8 @@ class Visit:
         websocket = self._websocket
         websocket._listen = self._accept_callback
         self._app.open_session(websocket)
-        self._resolver = Resolver(self._request, websocket, self._app, self._app.limiters)
+        patient = self._route.options.when_peer_leaves == "finish"
+        self._resolver = Resolver(self._request, websocket, self._app, self._app.limiters, patient=patient)
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
@@ -202,15 +203,16 @@ class Visit:
         connect = None if on_connect is None else plan(on_connect)
         if not websocket.accepted:
             await websocket.accept()
-        if disconnect is not None:
-            websocket._farewells += (await self._farewell(disconnect),)
-        if connect is not None:
-            await self._run(connect)
-        await converse(websocket, await self._callbacks(receive, treatment))
+        async with self._resolver.nested() as resolver:  # it may stand in scopes of the view's
+            if disconnect is not None:
+                websocket._farewells += (await self._farewell(disconnect, resolver),)
+            if connect is not None:
+                await self._run(connect, resolver)
+            await converse(websocket, await self._callbacks(receive, treatment, resolver))
 
-    async def _callbacks(self, receive: Call, options: ListenerOptions) -> Callbacks:
+    async def _callbacks(self, receive: Call, options: ListenerOptions, resolver: Resolver | None = None) -> Callbacks:
         """Return what is done with a message: everything but the message is found once."""
-        arguments = await self._arguments(receive)
+        arguments = await self._arguments(receive, resolver)
         function = self._bound(receive)
         body, on_invalid = receive.body, options.on_invalid
         if callable(on_invalid) and runs_in_thread(on_invalid):
@@ -223,9 +225,9 @@ class Visit:
         validator = None if body is None else body.validator
         return Callbacks(call, validator, options, receive.plan.label, receive.output)
 
-    async def _farewell(self, disconnect: Call) -> Farewell:
+    async def _farewell(self, disconnect: Call, resolver: Resolver | None = None) -> Farewell:
         """Return what is called when the connection is over."""
-        arguments = await self._arguments(disconnect)
+        arguments = await self._arguments(disconnect, resolver)
         function = self._bound(disconnect, last=True)
 
         async def farewell(_: WebSocket, code: int) -> None:
@@ -236,16 +238,16 @@ class Visit:
 
     # --- calling -------------------------------------------------------------------------------------------------
 
-    async def _run(self, call: Call) -> None:
-        args, kwargs = (await self._arguments(call)).fill()
+    async def _run(self, call: Call, resolver: Resolver | None = None) -> None:
+        args, kwargs = (await self._arguments(call, resolver)).fill()
         value = self._bound(call)(*args, **kwargs)
         del args, kwargs  # it may run for long
         if inspect.isawaitable(value):
             await value
 
-    async def _arguments(self, call: Call) -> Arguments:
+    async def _arguments(self, call: Call, resolver: Resolver | None) -> Arguments:
         """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
-        return self._found.pop(call.plan, None) or await self._resolver.resolve(call.plan)
+        return self._found.pop(call.plan, None) or await (resolver or self._resolver).resolve(call.plan)
 
     def _bound(self, call: Call, *, last: bool = False) -> Callable[..., Any]:
         """Return the function as it is called for this connection: on the controller, and in a thread if it blocks.

@@ -16,9 +16,10 @@ import trio
 from trio_ws.asgi.conversation import Conversation
 from trio_ws.asgi.lifespan import answer, beside
 from trio_ws.asgi.page import PageCall
-from trio_ws.asgi.scope import read_request
+from trio_ws.asgi.scope import read_request, root_path_of
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.protocol.request import BadRequest
+from trio_ws.request import current_root_path
 from trio_ws.settings import Settings
 from trio_ws.statistics import Statistics, Tally
 
@@ -83,11 +84,18 @@ class Bridge:
             ValueError: ASGI has no such kind of call that we know.
             RuntimeError: the server does not run on Trio; at the startup it is told so.
         """
-        if scope["type"] != "lifespan":
-            _check_trio()
+        if scope["type"] == "lifespan":
+            await answer(self._lifespan(scope), receive, send)
+            return
+        _check_trio()
+        token = current_root_path.set(root_path_of(scope))
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            current_root_path.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
-            case "lifespan":
-                await answer(self._lifespan(scope), receive, send)
             case "http" | "websocket" if self._fallback is not None and not self._knows(scope):
                 await self._fallback(scope, receive, send)
             case "http":
@@ -134,7 +142,7 @@ class Bridge:
     async def _see_off(self) -> None:
         """Wait for those who are still there: their goodbyes need the application; each has its bounds."""
         times = self.settings.timeouts
-        with trio.move_on_after(times.cleanup_timeout + 2 * times.close_timeout, shield=True):
+        with trio.move_on_after(2 * (times.cleanup_timeout + times.close_timeout), shield=True):
             await self.all_over()
 
     # --- calls ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from trio_ws.channel import end_for
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
 from trio_ws.inbox import Inbox
+from trio_ws.sending import STEP_BYTES, YIELD_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedChannel"]
 
-YIELD_EVERY = 64
-"""Messages that one task may receive or send in a row without letting other tasks run."""
 MAX_PING = 125
 """RFC 6455 5.5."""
 
@@ -57,6 +56,7 @@ class ServedChannel(End):
         self._streaming = False
         self._streak = 0
         self._senders_waiting = 0
+        self._writable_soon = False
         self._writable: dict[Callable[[], None], None] = {}
         self._send_timer: Timer | None = None
         self._message_time = trio.current_time()
@@ -169,6 +169,16 @@ class ServedChannel(End):
         """Call `callback` once when `offer` may succeed again."""
         self._writable[callback] = None
 
+    def call_writable_soon(self) -> None:
+        """Call what waits for `when_writable` in the next turn, if there is room."""
+        if not self._writable_soon:
+            self._writable_soon = True
+            self._timers.after(0, self._call_now)
+
+    def _call_now(self) -> None:
+        self._writable_soon = False
+        self._call_if_writable()
+
     def forget_writable(self, callback: Callable[[], None]) -> None:
         """Do not call `callback` any more, if it was to be called."""
         self._writable.pop(callback, None)
@@ -199,6 +209,10 @@ class ServedChannel(End):
         self.sent += 1
         self._message_time = trio.current_time()
         self._watch_writer()
+
+    def worked(self, size: int) -> None:
+        """Count `size` bytes of work that was done for the peer within the current task's step."""
+        self._streak += size * YIELD_EVERY // STEP_BYTES
 
     async def _step(self) -> None:
         """Be a checkpoint, and now and then let others run."""

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.channel import Channel
+from trio_ws.channel import Channel, disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import WebSocketDisconnect
 from trio_ws.protocol.endpoint import CloseInfo
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.asgi.writer import Writer
     from trio_ws.channel import Watcher
     from trio_ws.config import Timeouts
+    from trio_ws.errors import WebSocketDisconnect
     from trio_ws.inbox import Inbox
     from trio_ws.timers import Timer, Timers
 
@@ -107,6 +107,10 @@ class End(Channel):
             self.retire(code, reason)
             self._hang_up()
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give an open connection's peer up; the server has `close_timeout` to take the close frame."""
+        self.retire(code, reason)
+
     async def wait_ended(self) -> None:
         """Be a checkpoint: after `begin_close`, `close_info` says at once how the connection ended."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -168,7 +172,7 @@ class End(Channel):
         if self.watcher is not None:
             self.watcher.told()
         info = self._info or _LOST
-        return WebSocketDisconnect(info.code, info.reason)
+        return disconnect_of(self, info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ import attrs
 import trio
 
 from trio_ws.asgi.channel import ServedChannel
-from trio_ws.channel import Gate
+from trio_ws.channel import Gate, disconnect_of
 from trio_ws.codes import CloseCode
-from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
+from trio_ws.errors import LocalProtocolError
 from trio_ws.protocol.handshake import OWNED_HEADERS
 from trio_ws.protocol.response import extra_headers, response
 
@@ -41,8 +41,17 @@ class Terms:
     timers: Timers
 
 
-def answer_headers(scope: Scope, status: int, headers: HeaderSource, body: bytes) -> list[tuple[bytes, bytes]]:
+def answer_headers(
+    scope: Scope, status: int, headers: HeaderSource, body: bytes, *, length: int | None = None
+) -> list[tuple[bytes, bytes]]:
     """Return the headers of a whole HTTP answer for ASGI.
+
+    Args:
+        scope: of the request.
+        status: of the answer.
+        headers: of the answer, without those that frame it.
+        body: of the answer.
+        length: of a body that is not in `body`.
 
     Raises:
         ValueError: a header cannot be sent or is not to be set, the status is none, or it allows no body.
@@ -50,7 +59,7 @@ def answer_headers(scope: Scope, status: int, headers: HeaderSource, body: bytes
     response(status, headers, body)  # the same is refused as on a server of ours
     fields = [(name.lower(), value) for name, value in extra_headers(headers, frozenset())]
     if status not in _BODILESS:
-        fields.append((b"content-length", b"%d" % len(body)))
+        fields.append((b"content-length", b"%d" % (len(body) if length is None else length)))
     if scope.get("http_version", "1.1").startswith("1"):
         # RFC 9110 7.8: whoever sends Upgrade (a 426 must) names it in Connection.
         return [*fields, *((b"connection", name) for name, _ in fields if name == b"upgrade")]
@@ -88,7 +97,7 @@ class ServedGate(Gate):
             raise LocalProtocolError(f"subprotocol {subprotocol!r} was not offered: the client offered {list(offered)}")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._pump.left or self.answered:
-            raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
+            raise disconnect_of(self, CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
         self.answered = True
         self._writer.put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         terms = self._terms

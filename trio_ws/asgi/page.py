@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from trio_ws.asgi.gate import answer_headers
 from trio_ws.asgi.scope import read_request
 from trio_ws.protocol.request import BadRequest
-from trio_ws.service import Response
+from trio_ws.service import Response, Streamed
 
 if TYPE_CHECKING:
     from trio_ws.asgi.scope import Receive, Scope, Send
@@ -84,7 +85,13 @@ class PageCall:
             return Response(status=500, headers=(_TEXT,), body=b"internal error\n")
 
     async def _say(self, answer: Response) -> None:
-        headers = answer_headers(self._scope, answer.status, answer.headers, answer.body)
+        length = answer.length if isinstance(answer, Streamed) else None
+        headers = answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        body = b"" if self._scope["method"] == "HEAD" else answer.body
+        head_only = self._scope["method"] == "HEAD"
+        if isinstance(answer, Streamed) and not head_only:
+            async with aclosing(answer.pieces()) as pieces:
+                async for piece in pieces:
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        body = b"" if head_only else answer.body
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
 from trio_ws.headers import Headers, is_token
+from trio_ws.protocol import origin
 from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
 from trio_ws.protocol.forwarded import forwarded
-from trio_ws.protocol.origin import origin_allowed
+from trio_ws.protocol.hosts import check_host
 from trio_ws.protocol.request import BadRequest, RequestHead, check_http
 from trio_ws.request import Request
 
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from trio_ws.request import Address
     from trio_ws.settings import Settings
 
-__all__ = ["Application", "Event", "Receive", "Scope", "Send", "check_offers", "check_origin", "read_request"]
+__all__ = [
+    "Application",
+    "Event",
+    "Receive",
+    "Scope",
+    "Send",
+    "check_offers",
+    "check_origin",
+    "read_request",
+    "root_path_of",
+]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -37,14 +48,14 @@ _SAFE: Final = "/:@!$&'()*+,;=~-._"
 
 
 def read_request(scope: Scope, settings: Settings) -> Request:
-    """Return the request that an `http` or `websocket` scope describes, its path relative to the `root_path`.
+    """Return the request that an `http` or `websocket` scope describes, its target relative to the `root_path`.
 
     Who the client is, `trusted_proxies` may say.
 
     Raises:
-        BadRequest: its Host, its path or its method is none that we answer.
+        BadRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
     """
-    target = _path(scope)
+    root_path, target = _paths(scope)
     query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
@@ -55,6 +66,7 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     check_http(RequestHead(method=method, target=target, http_version="1.1", headers=plain))
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
+    check_host(headers, settings.hosts, secure=secure)
     return Request(
         method=method,
         target=target,
@@ -62,19 +74,28 @@ def read_request(scope: Scope, settings: Settings) -> Request:
         client=client,
         secure=secure,
         subprotocols=tuple(scope.get("subprotocols", ())),
+        root_path=root_path,
     )
 
 
 _FRAMING: Final = ("content-length", "transfer-encoding")
 
 
-def _path(scope: Scope) -> str:
+def root_path_of(scope: Scope) -> str:
+    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root."""
+    return quote(scope.get("root_path", "").rstrip("/"), _SAFE)
+
+
+def _paths(scope: Scope) -> tuple[str, str]:
+    """Return the `root_path` and the path below it; servers and proxies differ in whether they took it off."""
     raw = scope.get("raw_path")
     path: str = quote(scope["path"], _SAFE) if raw is None else raw.decode("latin-1")
-    root = quote(scope.get("root_path", "").rstrip("/"), _SAFE)
-    if root and f"{path}/".startswith(f"{root}/"):
-        return path[len(root) :] or "/"
-    return path
+    root = root_path_of(scope)
+    segments = path.split("/")
+    depth = root.count("/") + 1
+    if root and unquote("/".join(segments[:depth])) == unquote(root):  # "%c3" and "%C3" are the same
+        return root, "/" + "/".join(segments[depth:])
+    return root, path
 
 
 def _client(scope: Scope) -> Address:
@@ -88,12 +109,9 @@ def check_origin(request: Request, settings: Settings) -> None:
     Raises:
         BadRequest: 403 for an origin that is not allowed, 400 for more than one.
     """
-    origins = request.headers.get_list("origin")
-    if len(origins) > 1:
+    if request.headers.count("origin") > 1:
         raise BadRequest(400, "header 'origin' occurs more than once")
-    host = request.headers.get("host", "")
-    if origins and not origin_allowed(origins[0], host, request.secure, settings.origins):
-        raise BadRequest(403, f"origin {origins[0][:200]!a} is not the origin of host {host[:200]!a}, nor in origins=")
+    origin.check_origin(request.headers, settings.origins, secure=request.secure)
 
 
 def check_offers(request: Request) -> None:

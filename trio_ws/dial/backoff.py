@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
@@ -18,6 +18,7 @@ import attrs
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError, WebSocketDisconnect
+from trio_ws.headers import Headers
 
 __all__ = ["Backoff", "BackoffSettings", "should_reconnect"]
 
@@ -38,7 +39,11 @@ _TEMPORARY_CLOSES = frozenset(
 )
 _TEMPORARY_REFUSALS = frozenset({408, 429})  # RFC 9110 15.5.9, RFC 6585 4; so is every 5xx
 _PERMANENT_CAUSES = (RemoteProtocolError, SSLCertVerificationError)
-_SECONDS = re.compile(r"[0-9]+")
+_SECONDS = re.compile(r"0*([0-9]+)")
+_MOST_DIGITS = 9
+"""Of seconds: these are 30 years. A longer number is not read."""
+_LONGEST_DATE = 64
+"""Characters; those of RFC 9110 5.6.7 have 29 to 33. A longer text is not read."""
 
 
 def should_reconnect(
@@ -103,14 +108,14 @@ def _after_refusal(rejected: ConnectionRejected, now: Callable[[], float]) -> bo
     return rejected.status in _TEMPORARY_REFUSALS or rejected.status >= 500
 
 
-def _retry_after(headers: Iterable[tuple[str, str]], now: Callable[[], float]) -> float:
+def _retry_after(headers: Headers, now: Callable[[], float]) -> float:
     """Read `Retry-After` (RFC 9110 10.2.3): seconds or a date; 0 if there is none, or one that is past."""
-    value = next((value.strip() for name, value in headers if name.lower() == "retry-after"), "")
-    if _SECONDS.fullmatch(value):
-        # Nine digits are 30 years; a longer number is not worth reading.
-        seconds = float(value) if len(value) <= 9 else MAX_RETRY_AFTER
+    value = headers.get("retry-after", "").strip()
+    digits = _SECONDS.fullmatch(value)
+    if digits is not None:
+        seconds = float(digits[1]) if len(digits[1]) <= _MOST_DIGITS else MAX_RETRY_AFTER
     else:
-        seconds = _seconds_until(value, now())
+        seconds = _seconds_until(value, now()) if len(value) <= _LONGEST_DATE else 0.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import urllib.request
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +22,7 @@ from trio_ws.dial.stream import Progress, closed_on_error, default_context, open
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.headers import Headers
 from trio_ws.protocol.head import excerpt
-from trio_ws.url import URL
+from trio_ws.url import URL, ascii_hostname
 
 if TYPE_CHECKING:
     from python_socks.async_.trio.v2 import Proxy as SocksClient
@@ -75,7 +76,7 @@ class Proxy:
         _check_credentials(parts.scheme, username, password)
         return cls(
             cast("Scheme", parts.scheme),
-            parts.hostname,
+            ascii_hostname(parts.hostname),
             port or _DEFAULT_PORTS.get(parts.scheme, _SOCKS_PORT),
             username,
             password,
@@ -94,14 +95,16 @@ def environment_proxy(url: URL) -> Proxy | None:
     """Find the proxy that the environment (or the system's settings) names for `url`; None means go directly.
 
     The order is the one of RFC 6455 4.1: SOCKS first, then the proxy for https, for ws then the one for http;
-    `WS_PROXY` or `WSS_PROXY` come before all, `ALL_PROXY` after. `NO_PROXY` names hosts to reach directly.
+    `WS_PROXY` or `WSS_PROXY` come before all, `ALL_PROXY` after. `NO_PROXY` names hosts to reach directly: names,
+    domains, addresses, networks (`10.0.0.0/8`), or `*`.
 
     Raises:
         ValueError: the proxy's address makes no sense; the message names the variable.
     """
-    if urllib.request.proxy_bypass(f"{url.hostname}:{url.port}"):
-        return None
     known = urllib.request.getproxies()
+    host = url.hostname.removesuffix(".")
+    if urllib.request.proxy_bypass(f"{host}:{url.port}") or _is_exempt(host, known.get("no", "")):
+        return None
     for kind in (url.scheme, "socks", "https", *(() if url.secure else ("http",)), "all"):
         if kind in known:
             try:
@@ -109,6 +112,28 @@ def environment_proxy(url: URL) -> Proxy | None:
             except ValueError as error:
                 raise ValueError(f"{kind.upper()}_PROXY: {error}") from None
     return None
+
+
+def _is_exempt(host: str, exceptions: str) -> bool:
+    """Say whether NO_PROXY names a network that `host`, an address, is in, or names below a domain as `*.domain`.
+
+    Single hosts and domains are matched by `proxy_bypass`.
+    """
+    entries = [entry.strip().lower() for entry in exceptions.split(",")]
+    if any(entry.startswith("*.") and host.endswith(entry[1:]) for entry in entries):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in map(_network, entries) if network is not None)
+
+
+def _network(entry: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+    except ValueError:
+        return None
 
 
 def _with_scheme(kind: str, value: str) -> str:
@@ -170,7 +195,7 @@ async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limit
     status = response.status_code
     if not 200 <= status <= 299:
         raise ConnectError("proxy", f"the proxy answered with HTTP status {status}") from ConnectionRejected(
-            status, Headers(response.headers).pairs
+            status, Headers(response.headers)
         )
     if http.trailing_data[0]:
         # The client speaks first, in TLS and in HTTP: these bytes are nobody's answer.

@@ -1,29 +1,28 @@
-"""Redirects of the opening handshake: where one leads, and what must not go there.
+"""The target of a redirect of the opening handshake.
 
-Only the answer is judged here; `connect` makes the next attempt.
+Only the answer is judged here; `connect` makes the next attempt, and says what goes along.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from urllib.parse import quote
 
 from trio_ws.errors import RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.url import URL
 
-__all__ = ["REDIRECTS", "redirect_target", "without_credentials"]
+__all__ = ["REDIRECTS", "redirect_target"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """RFC 9110 15.4. All five mean the same for a handshake, which is a GET."""
 
-# No list of names is complete, so all that sounds like a secret counts as one: a harmless header that is not
-# sent costs a feature, a secret that is sent costs an account. A Host is meant for one origin by its nature.
-_PRIVATE = re.compile(r"^host$|auth|cookie|token|secret|key|session|credential|password|signature|jwt|csrf")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def redirect_target(url: URL, status: int, headers: Headers) -> URL:
     """Find where a redirect leads.
+
+    Bytes that no URL holds as they are (spaces, UTF-8) are percent-encoded, as browsers do.
 
     Args:
         url: where the redirect came from; a relative Location is resolved against it.
@@ -34,25 +33,17 @@ def redirect_target(url: URL, status: int, headers: Headers) -> URL:
         The next URL, http and https taken as ws and wss.
 
     Raises:
-        RemoteProtocolError: no Location, or one that is no WebSocket URL, or from wss to ws, where everyone
-            on the way could read what was to be secret.
+        RemoteProtocolError: no Location, or several, or one that is no WebSocket URL, or from wss to ws, where
+            everyone on the way could read what was to be secret.
     """
-    location = headers.get("location")
-    if location is None:
-        raise RemoteProtocolError(f"a redirect ({status}) without a Location", status)
+    locations = set(filter(None, map(str.strip, headers.get_list("location"))))
+    if len(locations) != 1:
+        wrong = "with several" if locations else "without a"
+        raise RemoteProtocolError(f"a redirect ({status}) {wrong} Location", status)
     try:
-        target = url.join(location)
+        target = url.join(quote(locations.pop().encode("latin-1"), safe=_PRINTABLE))
     except ValueError as error:
         raise RemoteProtocolError(f"a redirect ({status}) to no WebSocket URL: {error}", status) from error
     if url.secure and not target.secure:
         raise RemoteProtocolError(f"a redirect ({status}) from wss to ws", status)
     return target
-
-
-def without_credentials(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers that another origin than the one they were meant for may see.
-
-    Host, Authorization, Proxy-Authorization and Cookie stay behind, and all headers whose names speak of
-    keys, tokens, sessions and the like, as `X-Api-Key` does.
-    """
-    return [(name, value) for name, value in headers if not _PRIVATE.search(name.lower())]

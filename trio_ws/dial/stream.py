@@ -16,8 +16,17 @@ import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
 from trio_ws.transport.secured import SecuredStream
+from trio_ws.transport.sockets import abandon, shut_down
 
-__all__ = ["Progress", "closed_on_error", "default_context", "open_tcp", "open_unix", "start_tls"]
+__all__ = [
+    "Progress",
+    "closed_on_error",
+    "default_context",
+    "open_tcp",
+    "open_unix",
+    "start_tls",
+    "without_certificate",
+]
 
 ATTEMPT_DELAY = 0.25
 """Seconds that one address may take before the next is tried beside it (RFC 8305 8)."""
@@ -42,7 +51,7 @@ async def closed_on_error(stream: trio.abc.AsyncResource) -> AsyncIterator[None]
     try:
         yield
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await abandon(stream)
         raise
 
 
@@ -116,6 +125,7 @@ async def _race(hosts: list[str], name: str, port: int) -> trio.SocketStream:
 
 def _close(streams: list[trio.SocketStream]) -> None:
     for stream in streams:
+        shut_down(stream.socket)
         stream.socket.close()
 
 
@@ -155,6 +165,21 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
+def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return a context that trusts the same authorities and has no client certificate, for another origin.
+
+    A context cannot be asked what certificate it holds, nor be copied. Names and certificates are always checked.
+    """
+    authorities = b"".join(context.get_ca_certs(binary_form=True))
+    if not authorities:  # none, or in a folder
+        return default_context()
+    made = ssl.create_default_context(cadata=authorities)
+    made.minimum_version, made.maximum_version = context.minimum_version, context.maximum_version
+    made.verify_flags = context.verify_flags
+    made.set_alpn_protocols(["http/1.1"])
+    return made
+
+
 async def start_tls(
     stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress, *, detachable: bool = False
 ) -> trio.SSLStream[trio.abc.Stream] | SecuredStream:
@@ -173,6 +198,7 @@ async def start_tls(
         ConnectError: "tls": no certificate that holds for `hostname`, or no TLS at all.
     """
     progress.phase = "tls"
+    hostname = hostname.removesuffix(".")  # neither certificates nor SNI have the dot of the root (RFC 6066 3)
     try:
         secure: trio.SSLStream[trio.abc.Stream] | SecuredStream
         if detachable and isinstance(stream, trio.SocketStream):

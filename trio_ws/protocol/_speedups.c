@@ -2,9 +2,14 @@
 
    Nothing else is here. Whatever is cut, fragmented, compressed, a control frame or wrong is left to the Python code
    that calls this (see `compiled.py`), which knows all the rules and names them. No I/O, no state, no threads: every
-   function reads the buffers that it is given and returns new objects. C11 and the stable ABI of CPython 3.11. */
+   function reads the buffers that it is given and returns new objects, so any interpreter of a process may load it, and
+   it needs no GIL (see `choose_slots`). C11 and the stable ABI of CPython 3.11, which free-threaded builds do not have:
+   for these it is built for one version. */
 
+#include <pyconfig.h>
+#ifndef Py_GIL_DISABLED
 #define Py_LIMITED_API 0x030B0000
+#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -53,6 +58,15 @@ argument_count_is(Py_ssize_t count, Py_ssize_t expected)
     if (count != expected)
         PyErr_Format(PyExc_TypeError, "%zd arguments expected, not %zd", expected, count);
     return count == expected;
+}
+
+/* Read an integer; one that is out of range is taken as the nearest one that is not. Return false with an error if it is
+   none: its `__index__` may have raised anything. */
+static bool
+get_size(PyObject *object, Py_ssize_t *size)
+{
+    *size = PyNumber_AsSsize_t(object, NULL);
+    return *size != -1 || PyErr_Occurred() == NULL;
 }
 
 /* Take hold of a key for as long as `view` is not released. */
@@ -190,10 +204,9 @@ parse(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     if (!argument_count_is(count, 7))
         return NULL;
-    Py_ssize_t position = PyNumber_AsSsize_t(args[1], NULL), stop = PyNumber_AsSsize_t(args[3], NULL);
-    Py_ssize_t budget = PyNumber_AsSsize_t(args[4], NULL), masked = PyNumber_AsSsize_t(args[5], NULL);
-    Py_ssize_t largest = PyNumber_AsSsize_t(args[6], NULL);
-    if (PyErr_Occurred())
+    Py_ssize_t position, stop, budget, masked, largest;
+    if (!get_size(args[1], &position) || !get_size(args[3], &stop) || !get_size(args[4], &budget) ||
+        !get_size(args[5], &masked) || !get_size(args[6], &largest))
         return NULL;
     if (!PyList_Check(args[2])) {
         PyErr_SetString(PyExc_TypeError, "messages are appended to a list");
@@ -203,6 +216,9 @@ parse(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
         return NULL;
     bool done = false;
+    /* A budget that is used up lets one message pass, which has no more bytes than the data. */
+    if (budget < PY_SSIZE_T_MIN + data.len)
+        budget = PY_SSIZE_T_MIN + data.len;
     if (position < 0 || position > data.len)
         PyErr_SetString(PyExc_ValueError, "the position is outside the data");
     else
@@ -285,8 +301,8 @@ encode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     if (!argument_count_is(count, 3))
         return NULL;
-    Py_ssize_t first = PyNumber_AsSsize_t(args[0], NULL), size;
-    if (first == -1 && PyErr_Occurred())
+    Py_ssize_t first, size;
+    if (!get_size(args[0], &first))
         return NULL;
     const char *payload;
     if (PyUnicode_Check(args[1])) {
@@ -323,7 +339,18 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+/* What later versions ask of a module, by the numbers that the stable ABI fixes: the headers of 3.11, which this is built
+   with, do not name them, and 3.11 itself refuses a slot that it does not know. */
+enum {
+    PYTHON_3_12 = 0x030C0000,
+    PYTHON_3_13 = 0x030D0000,
+    MULTIPLE_INTERPRETERS = 3, /* Py_mod_multiple_interpreters */
+    GIL = 4,                   /* Py_mod_gil */
+};
+#define PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
+#define GIL_NOT_USED ((void *)1)
+
+static PyModuleDef_Slot slots[3]; /* ends with a slot of zeros */
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
@@ -333,8 +360,19 @@ static struct PyModuleDef definition = {
     .m_slots = slots,
 };
 
+/* State what is true of the module, as far as the running interpreter can be told. It is the same each time. */
+static void
+choose_slots(void)
+{
+    if (Py_Version >= PYTHON_3_12)
+        slots[0] = (PyModuleDef_Slot){MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL_SUPPORTED};
+    if (Py_Version >= PYTHON_3_13)
+        slots[1] = (PyModuleDef_Slot){GIL, GIL_NOT_USED};
+}
+
 PyMODINIT_FUNC
 PyInit__speedups(void)
 {
+    choose_slots();
     return PyModuleDef_Init(&definition);
 }

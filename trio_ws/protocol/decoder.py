@@ -1,11 +1,13 @@
 """The frame decoder: bytes from a peer in, messages and control frames out.
 
 It does no I/O and answers nothing: what a close or a ping is answered with is decided in `endpoint`. A
-message in parts is kept in `assembly`; inflating is `deflate`'s. It never raises on what a peer sent.
+message in parts is kept in `assembly`, one in a single frame is read in `whole`; inflating is `deflate`'s. It never
+raises on what a peer sent.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -14,16 +16,13 @@ from trio_ws.codes import CloseCode
 from trio_ws.protocol.assembly import BytesAssembly, TextAssembly
 from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig, deflated_bound
 from trio_ws.protocol.frames import (
-    BINARY,
     CLOSE,
     CONTINUATION,
     DATA_OPCODES,
-    EXTENDED_16,
     EXTENDED_LENGTH,
     FIN,
     LENGTH_BITS,
     MASKED,
-    MAX_CONTROL_SIZE,
     OPCODE_BITS,
     PING,
     PONG,
@@ -32,17 +31,14 @@ from trio_ws.protocol.frames import (
     TEXT,
 )
 from trio_ws.protocol.items import Item, too_big, violation_of
-from trio_ws.protocol.masking import KEY_SIZE, WORDS, apply_mask, rotate
+from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
 from trio_ws.protocol.rules import BrokenRule, check_first, check_second, read_close, read_length
+from trio_ws.protocol.whole import whole_messages
 
 __all__ = ["Decoder"]
 
-_WHOLE_TEXT: Final = FIN | TEXT
-_WHOLE_MESSAGE: Final = (_WHOLE_TEXT, FIN | BINARY)
-_WINDOW: Final = 16 * 1024
-"""Bytes that one turn of the loop over whole messages looks at. It reads a copy, as bytes are read faster
-than a memoryview, and the copy has a bound, because a decoder that pauses after each message makes one each
-time."""
+_COMPRESSED_PART: Final = 16 * 1024
+"""Compressed bytes that are unmasked at once: what is not inflated in this turn is unmasked anew in the next."""
 
 
 class Decoder:
@@ -57,9 +53,11 @@ class Decoder:
         inflater: inflates compressed messages; None if no compression was negotiated.
         patience: pause when so many frames were decoded that are not whole messages, or parts of such frames, so that
             the caller may see to others; 0 for never.
+        work: pause when so many bytes were inflated in one `decode`, also within a message; 0 for never.
 
     Attributes:
         budget: what the last `decode` has left of its `max_bytes`; less than 0 if the last message had more.
+        inflated: bytes that were inflated so far, of all messages.
         failed: whether a `Violation` was given; what comes later is discarded.
         closed: whether the peer's close frame was given; what comes later is discarded (RFC 6455 5.5.1).
     """
@@ -68,6 +66,7 @@ class Decoder:
         "_armed",
         "_between",
         "_control",
+        "_discarding",
         "_fin",
         "_fragments",
         "_head",
@@ -86,9 +85,12 @@ class Decoder:
         "_patience",
         "_target",
         "_wire_size",
+        "_work",
+        "_work_left",
         "budget",
         "closed",
         "failed",
+        "inflated",
     )
 
     _apply_mask = staticmethod(apply_mask)
@@ -101,6 +103,7 @@ class Decoder:
         max_fragments: int,
         inflater: Inflater | None = None,
         patience: int = 0,
+        work: int = 0,
     ) -> None:
         self.failed: bool = False
         self.closed: bool = False
@@ -110,6 +113,10 @@ class Decoder:
         self._inflater = inflater
         self._patience = patience
         self.budget: int = 0
+        self.inflated: int = 0
+        self._work = work or sys.maxsize
+        self._work_left = 0  # bytes that may yet be inflated in this `decode`
+        self._discarding = False
         self._between = True  # between two messages, none of them to be streamed, and not over
         # The frame that is being read: its header as far as it came, then what is known of its payload.
         self._head = b""  # not a bytearray: it is short, and an idle connection keeps it
@@ -143,7 +150,8 @@ class Decoder:
 
         Returns:
             How many bytes were consumed: less than all only after a pause, and then the caller comes again
-            with the rest. After a violation or a close frame there is no pause: the rest is discarded.
+            with the rest. It pauses within a message, too, when `work` is done. After a violation or a
+            close frame there is no pause: the rest is discarded.
         """
         self.budget = max_bytes
         return self._decode_from(data, 0, out, len(out) + max_items)
@@ -179,10 +187,13 @@ class Decoder:
             position = self._decode(data, position, out, stop)
         except (BrokenRule, UnicodeDecodeError, InflateTooBig, InflateError) as error:
             self._fail(error, out)
-        self._between = not (
-            self._head or self._in_payload or self._message or self._armed or self.failed or self.closed
-        )
+        self._between = self._in_between and not (self.failed or self.closed)
         return end if self.failed or self.closed else position
+
+    @property
+    def _in_between(self) -> bool:
+        """Whether the next message is to come whole: no frame or message has begun, and none is streamed or dropped."""
+        return not (self._head or self._in_payload or self._message or self._armed or self._discarding)
 
     def _fail(self, error: Exception, out: list[Item]) -> None:
         self.failed = True
@@ -206,17 +217,30 @@ class Decoder:
         self._between = False
         return None if self._message is None else self._message.take_chunk()[0]
 
+    def discard(self) -> None:
+        """Drop all messages from now on: of them only the frames' headers are read, and held to the rules.
+
+        Nothing is unmasked, inflated or decoded any more, so what is wrong within a payload is not seen. Control frames
+        are given as before.
+        """
+        self._discarding = True
+        self._between = self._armed = False
+        if self._message is not None:  # what is gathered of it is let go of
+            self._message = BytesAssembly()
+            self._target = self._target and self._message
+
     def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
         end = len(data)
         slow = 0
+        self._work_left = self._work
         while position < end and not self.closed:
             before, count = position, len(out)
-            if not (self._head or self._in_payload or self._message or self._armed):
+            if self._in_between:
                 position = self._whole_messages(data, position, out, stop)
             if position == before:
                 position = self._step(data, position, out)
                 slow += 1
-                if slow == self._patience:
+                if slow == self._patience or self._work_left <= 0:
                     break
             if len(out) > count and (len(out) >= stop or self.budget <= 0):
                 break
@@ -225,44 +249,18 @@ class Decoder:
     # --- whole messages in one frame: the hot path ---
 
     def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
-        """Decode messages in one frame, from `position` on; return where they end.
-
-        Whatever is wrong, cut, long or of another kind is left to `_step`. The compiled decoder has this in C.
-        """
-        window, begin = bytes(data[position : position + _WINDOW]), position
-        position, end = 0, len(window)
-        masked, largest, budget = self._masked, self._max_message_size, self.budget
-        header = START_SIZE + KEY_SIZE if masked else START_SIZE
-        while position + header <= end:
-            first = window[position]
-            size = window[position + 1] ^ masked
-            start = position + header
-            if size > MAX_CONTROL_SIZE:
-                if size != EXTENDED_16:
-                    break
-                size = int.from_bytes(window[position + START_SIZE : position + START_SIZE + 2])
-                start += 2
-                if size <= MAX_CONTROL_SIZE:
-                    break
-            after = start + size
-            if after > end or size > largest or first not in _WHOLE_MESSAGE:
-                break
-            if not masked:
-                payload = window[start:after]
-            elif size <= MAX_CONTROL_SIZE:
-                # Key and payload as one number: XORed with the key in a row its first four bytes are zero.
-                number = int.from_bytes(window[start - KEY_SIZE : after], "little")
-                number ^= (number & 0xFFFFFFFF) * WORDS[(size + 7) >> 2]
-                payload = number.to_bytes(size + 7, "little")[KEY_SIZE : KEY_SIZE + size]
-            else:
-                payload = self._apply_mask(window[start:after], window[start - KEY_SIZE : start])
-            out.append(str(payload, "utf-8") if first == _WHOLE_TEXT else payload)
-            position = after
-            budget -= size
-            if len(out) >= stop or budget <= 0:
-                break
-        self.budget = budget
-        return begin + position
+        """Decode messages in one frame, from `position` on; return where they end. All else is left to `_step`."""
+        position, self.budget = whole_messages(
+            data,
+            position,
+            out,
+            stop,
+            self.budget,
+            masked=self._masked,
+            largest=self._max_message_size,
+            apply_mask=self._apply_mask,
+        )
+        return position
 
     # --- everything, in any parts ---
 
@@ -272,16 +270,35 @@ class Decoder:
             position = self._read_header(data, position)
             if not self._in_payload:
                 return position
-        part = self._unmask(data[position : position + self._left])
-        self._left -= len(part)
-        self._in_payload = self._left > 0
-        if self._target is not None:
-            self._take_in(self._target, part, out)
-        else:
+        target = self._target
+        if target is None:
+            part = self._unmask(data[position : position + self._left])
+            self._take(len(part))
             self._control += part
             if not self._in_payload:
                 out.append(self._control_item())
+            return position + len(part)
+        if self._discarding:
+            position += self._take(min(self._left, len(data) - position))
+            self._message = None if self._ends_message else target
+            return position
+        if self._message_inflater is not None:
+            return position + self._inflate(self._message_inflater, target, data, position, out)
+        part = self._unmask(data[position : position + self._left])
+        self._take(len(part))
+        self._take_in(target, part, out)
         return position + len(part)
+
+    def _take(self, size: int) -> int:
+        """Take `size` bytes of the payload; return that."""
+        self._left -= size
+        self._in_payload = self._left > 0
+        return size
+
+    @property
+    def _ends_message(self) -> bool:
+        """Whether the payload that was taken last is the end of its message."""
+        return self._fin and not self._in_payload
 
     def _unmask(self, part: bytes | bytearray | memoryview) -> bytes:
         if not self._masked:
@@ -305,7 +322,8 @@ class Decoder:
         """Judge the part of the header that is complete now, and say how much is needed for the next."""
         length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
         if self._need == START_SIZE:
-            self._judge_start(head[0], head[1])
+            check_first(head[0], in_message=self._message is not None, compression=self._inflater is not None)
+            check_second(head[0] & OPCODE_BITS, head[1], masked=self._masked)
             if length_end > START_SIZE:
                 self._need = length_end
                 return
@@ -318,10 +336,6 @@ class Decoder:
         self._in_payload = True
         self._need = START_SIZE
         self._head = b""
-
-    def _judge_start(self, first: int, second: int) -> None:
-        check_first(first, in_message=self._message is not None, compression=self._inflater is not None)
-        check_second(first & OPCODE_BITS, second, masked=self._masked)
 
     def _begin_frame(self, first: int, size: int) -> None:
         self._opcode = opcode = first & OPCODE_BITS
@@ -347,12 +361,9 @@ class Decoder:
 
     def _take_in(self, message: TextAssembly | BytesAssembly, part: bytes, out: list[Item]) -> None:
         """Add the part to its message, and give what can be given of that."""
-        final = self._fin and not self._in_payload
-        if self._message_inflater is not None:
-            part = self._inflate(self._message_inflater, part, final)
         item: Item | None = None
         size = 0
-        if final:
+        if self._ends_message:
             item, size = message.finish_chunk(part) if self._armed else message.finish(part)
             self._message = None
             self._armed = False
@@ -364,10 +375,29 @@ class Decoder:
             out.append(item)
             self.budget -= size
 
-    def _inflate(self, inflater: Inflater, part: bytes, final: bool) -> bytes:
-        inflated = inflater.inflate(part, final=final, limit=self._max_message_size - self._inflated)
+    def _inflate(
+        self,
+        inflater: Inflater,
+        target: TextAssembly | BytesAssembly,
+        data: bytes | bytearray | memoryview,
+        position: int,
+        out: list[Item],
+    ) -> int:
+        """Inflate the next part of a message, as far as this turn's work goes; return how much of `data` it was."""
+        key = self._key
+        part = self._unmask(data[position : position + min(self._left, _COMPRESSED_PART)])
+        final = self._fin and self._left == len(part)
+        limit = self._max_message_size - self._inflated
+        inflated = inflater.inflate(part, final=final, limit=limit, most=self._work_left)
         self._inflated += len(inflated)
-        return inflated
+        self.inflated += len(inflated)
+        self._work_left -= len(inflated)
+        size = len(part) - inflater.left
+        if inflater.left:
+            self._key = rotate(key, size)
+        self._take(size)
+        self._take_in(target, inflated, out)
+        return size
 
     def _control_item(self) -> Ping | Pong | CloseConnection:
         payload, self._control = self._control, b""

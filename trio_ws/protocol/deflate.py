@@ -12,14 +12,12 @@ is not needed any more can be asked to end, and ends only if the message was who
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final
+from copy import copy
+from typing import Final
 
 from trio_ws.protocol.compressors import LIBRARY, TAIL, Compressor, Kind, Shared, make_compressor
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Deflater", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
+__all__ = ["DEFLATED_AT_ONCE", "Deflater", "Deflating", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
 
 _END = b"\x03\x00"
 """An empty last block (RFC 1951 3.2.3: BFINAL=1, BTYPE=01, then the seven zero bits that end a block)."""
@@ -34,6 +32,9 @@ _BYTES_PER_RESTART = 64
 """How often a part may end its stream and begin another: 64 times, and once more for every 64 bytes of it.
 Senders do so once a message or fragment; a peer that fills a message with empty last blocks would make us
 work for each two bytes as much as for a message."""
+
+DEFLATED_AT_ONCE: Final = 16 * 1024
+"""Bytes that are deflated in one step: half a millisecond, three where zlib is slowest."""
 
 _SMALLEST_WINDOW = 9
 """In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us."""
@@ -69,7 +70,10 @@ class Inflater:
         context_takeover: whether the peer may refer to earlier messages.
     """
 
-    __slots__ = ("_context_takeover", "_history", "_stream", "_window_bits", "_window_size")
+    __slots__ = ("_context_takeover", "_history", "_stream", "_window_bits", "_window_size", "left")
+
+    left: int
+    """Bytes at the end of what the last `inflate` was given that it did not take: they are to come again."""
 
     def __init__(self, *, window_bits: int = 15, context_takeover: bool) -> None:
         self._window_bits = max(window_bits, _SMALLEST_WINDOW)
@@ -77,42 +81,48 @@ class Inflater:
         self._context_takeover = context_takeover
         self._history = bytearray()  # the end of what was inflated so far, at most a window
         self._stream: zlib._Decompress | None = None  # only while a message is being read
+        self.left = 0
 
-    def inflate(self, data: bytes | bytearray | memoryview, *, final: bool, limit: int) -> bytes:
+    def inflate(
+        self, data: bytes | bytearray | memoryview, *, final: bool, limit: int, most: int | None = None
+    ) -> bytes:
         """Inflate one part of a message's payload (RFC 7692 7.2.2).
 
         Args:
             data: the next bytes of the payload, any number.
             final: whether these are the last of this message.
             limit: how many more bytes this message may inflate to, 0 or more.
+            most: stop after so many inflated bytes, 1 or more, and set `left`; None for no stop before `limit`.
 
         Returns:
-            The inflated bytes, at most `limit`.
+            The inflated bytes, at most `limit`, and at most some KiB more than `most`.
 
         Raises:
             InflateError: corrupt data, or a message that ends within a block.
             InflateTooBig: more than `limit` bytes would come out; not much more than `limit` were ever made.
         """
+        self.left = 0
+        most = limit + 1 if most is None else min(most, limit + 1)
         try:
             if final and self._stream is None and 0 < len(data) <= _SLICE:
-                inflated = self._inflate_whole(data, limit)
-                if inflated is not None:
-                    return inflated
-            inflated = self._feed(data, limit)
-            if final:
+                return self._inflate_small(data, limit, most)
+            inflated = self._feed(data, limit, most)
+            if final and not self.left:
                 self._finish()
         except zlib.error as error:
             raise InflateError(f"corrupt compressed data: {error}") from error
         return inflated
 
-    def _inflate_whole(self, data: bytes | bytearray | memoryview, limit: int) -> bytes | None:
-        """Inflate what is nearly always sent: a small message, all of it, without a last block; None if it has one."""
+    def _inflate_small(self, data: bytes | bytearray | memoryview, limit: int, most: int) -> bytes:
+        """Inflate a small message, which nearly always is all of it, without a last block."""
         stream = self._make_stream()
-        inflated = stream.decompress(data, min(limit + 1, _MOST))
-        if len(inflated) > limit:
-            raise InflateTooBig
-        if stream.eof:
-            return None
+        inflated = stream.decompress(data, min(most, _MOST))
+        if len(inflated) == most or stream.eof:
+            self._stream = stream
+            inflated = self._feed(data, limit, most, inflated)
+            if not self.left:
+                self._finish()
+            return inflated
         _end(stream)
         if self._context_takeover:
             self._remember(inflated)
@@ -120,27 +130,45 @@ class Inflater:
             self._history.clear()  # of an earlier part, if that ended with a last block
         return inflated
 
-    def _feed(self, data: bytes | bytearray | memoryview, limit: int) -> bytes:
+    def _feed(self, data: bytes | bytearray | memoryview, limit: int, most: int, begun: bytes | None = None) -> bytes:
+        """Inflate up to `most` bytes, and set `left`; `begun` is what the stream made of the first slice."""
         pieces = []
-        restarts = _FREE_RESTARTS + len(data) // _BYTES_PER_RESTART
-        for part in _slices(data):
-            while part:
-                stream = self._stream
-                if stream is None:  # a message begins, or goes on after a last block (RFC 7692 7.2.3.4)
-                    stream = self._stream = self._make_stream()
-                piece = stream.decompress(part, min(limit + 1, _MOST))
-                limit -= len(piece)
-                if limit < 0:
-                    raise InflateTooBig
-                pieces.append(piece)
-                self._remember(piece)
-                part = stream.unused_data  # noqa: PLW2901 - what follows a last block
-                if stream.eof:
-                    self._stream = None
-                    restarts -= 1
-                    if restarts < 0:
-                        raise InflateError("too many last blocks in one message")
+        position, end = 0, len(data)
+        view = memoryview(data)
+        restarts = _FREE_RESTARTS + end // _BYTES_PER_RESTART
+        while position < end and most > 0:
+            part = view[position : position + _SLICE]
+            stream = self._stream
+            if stream is None:  # a message begins, or goes on after a last block (RFC 7692 7.2.3.4)
+                stream = self._stream = self._make_stream()
+            piece = stream.decompress(part, min(limit + 1, most, _MOST)) if begun is None else begun
+            begun = None
+            position += len(part) - len(stream.unused_data) - len(stream.unconsumed_tail)
+            limit -= len(piece)
+            most -= len(piece)
+            if limit < 0:
+                raise InflateTooBig
+            pieces.append(piece)
+            self._remember(piece)
+            if stream.eof:
+                self._stream = None
+                restarts -= 1
+                if restarts < 0:
+                    raise InflateError("too many last blocks in one message")
+        self.left = end - position
+        if not (most or self.left or self._stream is None):
+            pieces.append(self._rest_of(self._stream, limit))
         return b"".join(pieces)
+
+    def _rest_of(self, stream: zlib._Decompress, limit: int) -> bytes:
+        """Return what zlib holds back of input that it has taken: some bits, so some KiB at most."""
+        piece = stream.decompress(b"", min(limit + 1, _MOST))
+        if len(piece) > limit:
+            raise InflateTooBig
+        self._remember(piece)
+        if stream.eof:
+            self._stream = None
+        return piece
 
     def _make_stream(self) -> zlib._Decompress:
         if self._history:
@@ -177,15 +205,6 @@ def _end(stream: zlib._Decompress) -> None:
         raise InflateError("the compressed message ends within a block")
 
 
-def _slices(data: bytes | bytearray | memoryview) -> Iterator[bytes | bytearray | memoryview]:
-    if len(data) <= _SLICE:
-        yield data
-    else:
-        view = memoryview(data)
-        for start in range(0, len(view), _SLICE):
-            yield view[start : start + _SLICE]
-
-
 class Deflater:
     """Deflates the messages sent to one peer.
 
@@ -196,7 +215,7 @@ class Deflater:
         threshold: messages of fewer bytes are better sent as they are. Whoever sends decides: see `frames`.
     """
 
-    __slots__ = ("_level", "_stream", "_window_bits", "kind", "threshold")
+    __slots__ = ("_level", "_moves", "_stream", "_window_bits", "kind", "threshold")
 
     threshold: int
     """In bytes."""
@@ -210,6 +229,7 @@ class Deflater:
         self.kind = None if context_takeover else (level, window_bits)
         # The context; without one, only while a message is sent in parts.
         self._stream: Compressor | None = None
+        self._moves = 0  # of the context, so far
 
     def deflate(self, data: bytes | bytearray | memoryview, *, final: bool) -> bytes:
         """Deflate one part of a message (RFC 7692 7.2.1).
@@ -225,6 +245,7 @@ class Deflater:
             The next bytes of the payload; of a part that is not final there may be none yet.
         """
         stream, self._stream = self._stream, None  # it comes back if nothing goes wrong
+        self._moves += 1
         if stream is None:
             if final and self.kind is not None:
                 return _shared.deflate(self.kind, data)
@@ -235,3 +256,46 @@ class Deflater:
         if not final or self.kind is None:
             self._stream = stream
         return deflated
+
+    def begin(self, data: bytes) -> Deflating:
+        """Begin to deflate a whole message in steps. Nothing of the context moves before `end`."""
+        if self.kind is not None:
+            stream = make_compressor(*self.kind, LIBRARY)
+        else:
+            stream = make_compressor(self._level, self._window_bits) if self._stream is None else copy(self._stream)
+        return Deflating(data, stream, self._moves)
+
+    def end(self, deflating: Deflating) -> bytes:
+        """Return the payload of a message whose steps are done, which is to be sent now.
+
+        If another message has moved the context in the meantime, the work is done again, at once.
+        """
+        if self.kind is None:
+            if deflating.moves != self._moves:
+                return self.deflate(deflating.data, final=True)
+            self._moves += 1
+            self._stream = deflating.stream
+        return b"".join(deflating.pieces)[: -len(TAIL)]
+
+
+class Deflating:
+    """A whole message while it is deflated in steps; made by `Deflater.begin`."""
+
+    __slots__ = ("_position", "data", "moves", "pieces", "stream")
+
+    def __init__(self, data: bytes, stream: Compressor, moves: int) -> None:
+        self.data: bytes = data
+        self.stream: Compressor = stream
+        self.moves: int = moves
+        self.pieces: list[bytes] = []
+        self._position = 0
+
+    def step(self) -> bool:
+        """Deflate the next `DEFLATED_AT_ONCE` bytes; return whether there are more."""
+        part = memoryview(self.data)[self._position : self._position + DEFLATED_AT_ONCE]
+        self._position += len(part)
+        self.pieces.append(self.stream.compress(part))
+        if self._position < len(self.data):
+            return True
+        self.pieces.append(self.stream.flush(zlib.Z_SYNC_FLUSH))
+        return False

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import LocalProtocolError
-from trio_ws.protocol.deflate import Deflater
+from trio_ws.protocol.deflate import DEFLATED_AT_ONCE, Deflater, Deflating
 from trio_ws.protocol.frames import (
     BINARY,
     CLOSE,
@@ -46,13 +46,15 @@ class Encoder:
         deflater: compresses messages from its threshold on; None if no compression was negotiated.
     """
 
-    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode", "plain")
+    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode", "compresses", "plain")
 
     def __init__(self, *, client: bool, deflater: Deflater | None = None) -> None:
         self._masks = MaskSource() if client else None
         self._deflater = deflater
         self.plain: bool = not client and deflater is None
         """Whether every whole message has the kind `PLAIN`, and the frame that `plain_message` returns."""
+        self.compresses: bool = deflater is not None
+        """Whether there is a deflater: then `begin` splits the work of a large message."""
         # The fragmented message that is being sent: its opcode, 0 if there is none.
         self._opcode = CONTINUATION
         self._compressing = False
@@ -72,6 +74,25 @@ class Encoder:
         if self._deflater is not None and size >= self._deflater.threshold:
             return self._frame(opcode, self._deflater.deflate(payload, final=True), rsv1=True)
         return _whole(opcode, payload) if self._masks is None else self._frame(opcode, payload)
+
+    def begin(self, data: str | bytes | bytearray | memoryview) -> Deflating | None:
+        """Begin to deflate a large message in steps, for `end`; None for one that `message` takes in one step.
+
+        Raises:
+            TypeError: `data` is something else.
+            UnicodeEncodeError: text with lone surrogates.
+        """
+        deflater = self._deflater
+        if deflater is None or (isinstance(data, str | bytes) and len(data) <= DEFLATED_AT_ONCE // 4):
+            return None
+        _, payload = _payload(data)
+        return deflater.begin(payload) if len(payload) > max(DEFLATED_AT_ONCE, deflater.threshold - 1) else None
+
+    def end(self, deflating: Deflating, *, text: bool) -> bytes:
+        """Return the one frame of a message whose steps are done. It raises what `message` does."""
+        if self._opcode or self._deflater is None:
+            raise LocalProtocolError("end() before the last fragment of a fragmented message")
+        return self._frame(TEXT if text else BINARY, self._deflater.end(deflating), rsv1=True)
 
     def kind(self, size: int) -> Kind | None:
         """Return what decides the frame of a whole message of `size` bytes, None if it is like no other's.

@@ -13,6 +13,7 @@ from wsproto.events import CloseConnection, Ping
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
+from trio_ws.escaping import printable
 from trio_ws.protocol.choice import CODEC
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
@@ -28,6 +29,9 @@ __all__ = ["CloseInfo", "Closer", "Endpoint"]
 PATIENCE: Final = 512
 """Control frames and fragments that are decoded in one go: some milliseconds in Python. One read of the network may
 hold a hundred times as many."""
+
+WORK_BYTES: Final = 256 * 1024
+"""Bytes that are inflated in one go: about a millisecond, whatever the size of the message."""
 
 Closer: TypeAlias = Literal["local", "peer", "network", "unknown"]
 
@@ -55,7 +59,7 @@ class CloseInfo:
     """Who sent it: "local" is this side, "network" nobody; "unknown" is what an ASGI server does not say."""
 
     def __str__(self) -> str:
-        return f"{_WHO[self.by]}: {self.code}{f' {self.reason}' if self.reason else ''}"
+        return f"{_WHO[self.by]}: {self.code}{f' {printable(self.reason)}' if self.reason else ''}"
 
 
 class Endpoint:
@@ -78,6 +82,7 @@ class Endpoint:
             max_fragments=limits.max_fragments,
             inflater=deflate.inflater() if deflate else None,
             patience=PATIENCE,
+            work=WORK_BYTES,
         )
         self.encoder: Encoder = _SHARED
         """Whatever it does but `fragment`, which is the endpoint's, depends on nothing that was sent before."""

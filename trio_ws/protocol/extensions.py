@@ -238,6 +238,9 @@ def _offer(compression: Compression) -> _Terms:
 def check_response(header: str, compression: Compression) -> DeflateSettings | None:
     """Check a server's answer to the offer that `make_offer(compression)` made.
 
+    RFC 7692 7.1.1.1 and 7.1.2.1 have a server decline what it cannot keep to. Some accept it and do not say that they
+    will keep to it: what they send then takes a context and a full window to read, which costs memory and no more.
+
     Args:
         header: the server's Sec-WebSocket-Extensions, several joined by a comma, `""` for none.
         compression: what we offered.
@@ -272,11 +275,9 @@ def _check_fit(offer: _Terms, answer: _Terms) -> None:
     """Compare a valid answer with our offer.
 
     Raises:
-        _BadTerms: the server did not take up what it has to, or takes more than we offered.
+        _BadTerms: the server names more than we asked for, or than we offered.
     """
-    if offer.server_no_context_takeover and not answer.server_no_context_takeover:
-        raise _BadTerms("server_no_context_takeover is missing (RFC 7692 7.1.1.1)")
-    if (answer.server_max_window_bits or _FULL_WINDOW) > (offer.server_max_window_bits or _FULL_WINDOW):
-        raise _BadTerms("server_max_window_bits is missing or more than we asked for (RFC 7692 7.1.2.1)")
+    if (answer.server_max_window_bits or 0) > (offer.server_max_window_bits or _FULL_WINDOW):
+        raise _BadTerms("server_max_window_bits is more than we asked for (RFC 7692 7.1.2.1)")
     if (answer.client_max_window_bits or 0) > (offer.client_max_window_bits or 0):
         raise _BadTerms("client_max_window_bits is more than we offered (RFC 7692 7.1.2.2)")

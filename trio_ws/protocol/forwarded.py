@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Literal, TypeAlias
 
 from trio_ws.headers import Headers
+from trio_ws.options import list_of
 from trio_ws.protocol.head import elements
 from trio_ws.request import Address
 
@@ -18,6 +19,12 @@ __all__ = ["TrustedProxies", "forwarded", "proxies_of"]
 
 TrustedProxies: TypeAlias = "tuple[IPv4Network | IPv6Network | Literal['unix'], ...]"
 """Networks whose requests are passed on by proxies that tell the truth; "unix" for all that come over a Unix socket."""
+
+MAX_PROXIES = 32
+"""Addresses that are looked at: no request passes more proxies, and a client may write thousands of trusted ones."""
+_MAX_PORT_DIGITS = 5
+_MAX_ADDRESS = 45
+"""Characters of the longest IP address: an IPv6 one that ends with an IPv4 one."""
 
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 
@@ -29,16 +36,13 @@ def proxies_of(value: Iterable[str]) -> TrustedProxies:
         TypeError: a single one was given where a list of them is expected, or one is no text.
         ValueError: one of them is no address and no network.
     """
-    if isinstance(value, str):
-        raise TypeError(f"trusted_proxies takes a list of addresses and networks: write trusted_proxies=[{value!r}]")
-    if not isinstance(value, Iterable):
-        raise TypeError(f"trusted_proxies takes a list of addresses and networks, not {value!r}")
-    return tuple("unix" if each == "unix" else _network(each) for each in value)
+    listed = list_of("trusted_proxies", value, "addresses and networks")
+    return tuple("unix" if each == "unix" else _network(each) for each in listed)
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
-    if not isinstance(text, str):  # numbers are addresses to ipaddress
-        raise TypeError(f"trusted_proxies takes addresses and networks as text, not {text!r}")
+def _network(text: object) -> IPv4Network | IPv6Network:
+    if not isinstance(text, (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address)):
+        raise TypeError(f'trusted_proxies takes addresses, networks and "unix", not {text!r}')
     try:
         return ip_network(text)
     except ValueError as error:
@@ -60,7 +64,7 @@ def forwarded(headers: Headers, peer: Address, secure: bool, trusted: TrustedPro
     if not trusted or not _trusts(peer, trusted):
         return peer, secure
     client = peer
-    for entry in reversed(elements(headers.get_list("x-forwarded-for"))):
+    for entry in reversed(elements(headers.get_list("x-forwarded-for"))[-MAX_PROXIES:]):
         address = _address(entry)
         if address is None:  # "unknown", or nonsense: the last one that was named is as far as we can see
             break
@@ -76,12 +80,17 @@ def _trusts(address: Address, trusted: TrustedProxies) -> bool:
         return "unix" in trusted
     if address is None:
         return False
-    host = _ip(address[0])
+    host = _ip(address[0].partition("%")[0])  # a link-local peer's has a zone
     return host is not None and any(each != "unix" and host in each for each in trusted)
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address; one of IPv4 that is written as one of IPv6 (RFC 4291 2.5.5.2) as what it is."""
+    """Return an address; one of IPv4 that is written as one of IPv6 (RFC 4291 2.5.5.2) as what it is.
+
+    One with a zone (RFC 4007 11) is none: a zone is any text, and means something on the sender's machine only.
+    """
+    if len(text) > _MAX_ADDRESS or "%" in text:
+        return None
     try:
         address = ip_address(text)
     except ValueError:
@@ -99,7 +108,13 @@ def _address(entry: str) -> tuple[str, int] | None:
         port = port[1:]
     elif entry.count(":") == 1:
         host, _, port = entry.partition(":")
-    address = _ip(host)
-    if address is None or not (port == "" or (port.isascii() and port.isdecimal() and int(port[:6]) <= 65535)):
+    address, number = _ip(host), _port(port)
+    return None if address is None or number is None else (str(address), number)
+
+
+def _port(digits: str) -> int | None:
+    """Return a port, 0 for `""`; None for what is none. Digits are counted before they are read."""
+    if len(digits) > _MAX_PORT_DIGITS or not (digits.isascii() and (digits or "0").isdecimal()):
         return None
-    return str(address), int(port or 0)
+    port = int(digits or 0)
+    return port if port <= 65535 else None

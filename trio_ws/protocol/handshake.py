@@ -46,8 +46,9 @@ _PLAIN_ANSWER = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
 )
 """What wsproto would write, in a hundredth of the time; a test compares the two."""
-# 16 bytes in canonical base64: of the last character's six bits two are used, the others are zero.
-_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+# 16 bytes in base64. Of the last character's six bits two are used, and the others may be set: RFC 4648 3.5 lets
+# decoders ignore them. The key that RFC 6455 4.1 prints has them set, and so have those of small devices.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # What a request says once. Two Origins, say, leave open which of them the policy is about.
 _SINGLE = ("sec-websocket-key", "sec-websocket-version", "origin")
 # What the ordinary request says: browsers, and libraries.

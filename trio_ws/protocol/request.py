@@ -55,7 +55,8 @@ class RequestHead:
 
     method: str
     target: str
-    """The request target in ASCII, percent-encoded as it came; of the absolute form path and query."""
+    """The request target in ASCII, percent-encoded as it came; of the absolute form path and query, whose host
+    is in `headers` then, whatever Host said."""
     http_version: str
     """`"1.1"`, for example."""
     headers: Headers
@@ -130,24 +131,31 @@ def _read(head: bytes) -> RequestHead:
     except h11.RemoteProtocolError as error:
         error.__traceback__ = None  # a frame of h11's in it knows the error: a cycle that holds all who called
         raise BadRequest(400, f"malformed request: {excerpt(str(error))}") from None
-    headers = Headers(request.headers)
-    return RequestHead(
+    read = RequestHead(
         method=request.method.decode("ascii"),
-        target=_origin_form(request.target.decode("ascii"), headers),
+        target=request.target.decode("ascii"),
         http_version=request.http_version.decode("ascii"),
-        headers=headers,
+        headers=Headers(request.headers),
     )
+    match = _ABSOLUTE_FORM.fullmatch(read.target)
+    return read if match is None else _of_absolute_form(read, *match.groups())
 
 
-def _origin_form(target: str, headers: Headers) -> str:
-    match = _ABSOLUTE_FORM.fullmatch(target)
-    if match is None:
-        return target
-    authority, rest = match.groups()
-    # RFC 9112 3.2: Host must be the same; RFC 9112 3.2.2 prefers the target's, we choose none of the two.
-    if headers.get("host", "").lower() != authority.lower():
-        raise BadRequest(400, f"the request target {excerpt(target)} is not on the host of the Host header")
-    return rest if rest.startswith("/") else f"/{rest}"
+def _of_absolute_form(head: RequestHead, authority: str, rest: str) -> RequestHead:
+    """Return the head with a path for its target and the target's host for its Host (RFC 9112 3.2.2).
+
+    Raises:
+        BadRequest: the target has no valid host, or the Host header itself is malformed (RFC 9112 3.2).
+    """
+    _check_host(head)
+    if not authority:
+        raise BadRequest(400, f"the request target {excerpt(head.target)} has no host")
+    fields = [(name, value) for name, value in head.headers.pairs if name != "host"]
+    return attrs.evolve(
+        head,
+        target=rest if rest.startswith("/") else f"/{rest}",
+        headers=Headers([("host", authority), *fields]),
+    )
 
 
 def is_path(target: str) -> bool:
@@ -160,8 +168,8 @@ def check_http(head: RequestHead) -> None:
 
     Raises:
         BadRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
-            a missing, repeated or malformed Host (RFC 9112 3.2), a body (we take none), or a target that is
-            not a path.
+            a missing, repeated or malformed Host (RFC 9112 3.2; an empty one is valid), a body (we take none), or
+            a target that is not a path.
     """
     if head.http_version not in ("1.0", "1.1"):
         raise BadRequest(400, f"HTTP version {excerpt(head.http_version)} is not supported")
@@ -178,7 +186,7 @@ def _check_host(head: RequestHead) -> None:
     hosts = head.headers.get_list("host")
     if len(hosts) > 1 or (not hosts and head.http_version == "1.1"):
         raise BadRequest(400, "a request needs one Host header")
-    for host in hosts:
+    for host in filter(None, hosts):  # an empty one stands for a target without a host (RFC 9112 3.2)
         try:
             split_host(host)
         except ValueError as error:

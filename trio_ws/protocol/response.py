@@ -37,7 +37,14 @@ def extra_headers(source: HeaderSource, owned: frozenset[bytes]) -> list[tuple[b
     return headers
 
 
-def response(status: int, headers: HeaderSource = (), body: bytes = b"", *, head_only: bool = False) -> bytes:
+def response(
+    status: int,
+    headers: HeaderSource = (),
+    body: bytes = b"",
+    *,
+    head_only: bool = False,
+    length: int | None = None,
+) -> bytes:
     """Return a whole HTTP/1.1 response, after which the connection is closed.
 
     Args:
@@ -45,6 +52,7 @@ def response(status: int, headers: HeaderSource = (), body: bytes = b"", *, head
         headers: all but Connection, Content-Length and Transfer-Encoding, which are set here.
         body: what follows the head.
         head_only: it answers a HEAD request: Content-Length is that of the body, which is not sent.
+        length: of a body that is sent later: only the head is returned.
 
     Raises:
         ValueError: the status is out of range, a header cannot be sent, or the status allows no body (204,
@@ -56,7 +64,7 @@ def response(status: int, headers: HeaderSource = (), body: bytes = b"", *, head
         raise ValueError(f"a response with status {status} has no body")
     fields = extra_headers(headers, _OURS)
     if status not in _BODILESS:
-        fields.append((b"Content-Length", b"%d" % len(body)))
+        fields.append((b"Content-Length", b"%d" % (len(body) if length is None else length)))
     # RFC 9110 7.8: whoever sends Upgrade (a 426 must) names it in Connection.
     upgrade = any(name.lower() == b"upgrade" for name, _ in fields)
     fields.append((b"Connection", b"close, Upgrade" if upgrade else b"close"))
@@ -67,7 +75,9 @@ def response(status: int, headers: HeaderSource = (), body: bytes = b"", *, head
     events: list[h11.Event] = [h11.Response(status_code=status, headers=fields, reason=_reason(status))]
     if body and not head_only:
         events.append(h11.Data(data=body))
-    return b"".join(connection.send(event) or b"" for event in (*events, h11.EndOfMessage()))
+    if length is None:
+        events.append(h11.EndOfMessage())
+    return b"".join(connection.send(event) or b"" for event in events)
 
 
 def _reason(status: int) -> str:

@@ -11,11 +11,12 @@ entry's id says how far the subscriber has come, as any id does.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from trio_ws.prepared import Prepared
 
-__all__ = ["Ahead", "Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber"]
+__all__ = ["Ahead", "Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber", "guarded"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 
 @attrs.frozen(eq=False)
@@ -47,6 +50,20 @@ Subscriber: TypeAlias = Callable[[Entry], None]
 
 GapHandler: TypeAlias = "Callable[[int | None], None]"
 """Is told how many entries are lost before the next one, None if nobody knows. It neither waits nor raises."""
+
+Heard = TypeVar("Heard")
+
+
+def guarded(call: Callable[[Heard], None], room: str) -> Callable[[Heard], None]:
+    """Return a subscriber's function that logs its errors instead of raising them."""
+
+    def guard(heard: Heard) -> None:
+        try:
+            call(heard)
+        except Exception:
+            logger.exception("error in what hears the room %r: others are not affected", room)
+
+    return guard
 
 
 @attrs.frozen
@@ -103,10 +120,14 @@ class Log:
             self._forgotten = (self._entries[0] if self._entries else entry).id
         self._entries.append(entry)
 
-    def break_off(self) -> None:
-        """Forget everything: entries are lost between those that it holds and those to come."""
+    def break_off(self, after: str | None = None) -> None:
+        """Forget everything: entries are lost between those that it holds and those to come.
+
+        Args:
+            after: the id of what stands in the place of those that are lost, if there is anything.
+        """
         self._entries.clear()
-        self._forgotten = None
+        self._forgotten = after
 
     def since(self, after: str) -> Replay:
         """Return what followed the entry with the id `after`, and whether that is all of it."""
@@ -126,7 +147,11 @@ class Log:
 
 
 class Backplane(ABC):
-    """Carries rooms' messages. `tests/rooms/conformance.py` says in tests what every implementation owes."""
+    """Carries rooms' messages. `tests/rooms/conformance.py` says in tests what every implementation owes.
+
+    What it calls `room` is a topic, see `topics`: a text of UTF-8 that `Rooms` has checked. A call with what cannot be
+    carried is refused in its caller, before it reaches a task or a link that others share.
+    """
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -194,6 +219,7 @@ class Backplane(ABC):
 
         Raises:
             TypeError: the member's info cannot travel; likewise ValueError.
+            MessageTooLarge: it is larger than the backplane carries.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.prepared import Prepared
-from trio_ws.rooms.room import some_of
+from trio_ws.rooms.checks import some_of
 from trio_ws.rooms.seat import TOO_SLOW
 from trio_ws.websocket import WebSocket
 
@@ -41,7 +41,7 @@ async def broadcast(
             it miss this message. To let messages wait for it, use a room.
 
     Raises:
-        TypeError: the message cannot be encoded; likewise ValueError.
+        TypeError: the message cannot be encoded, likewise ValueError; or something is no `WebSocket`.
         ValueError: there is no such policy.
         trio.Cancelled: nobody got it.
     """
@@ -50,9 +50,11 @@ async def broadcast(
     prepared = Prepared(message)
     await trio.lowlevel.checkpoint()
     excluded = frozenset(some_of(exclude))
-    if excluded:
-        connections = [websocket for websocket in connections if websocket not in excluded]
-    offer_to_all(connections, prepared, policy)
+    chosen = [websocket for websocket in connections if websocket not in excluded]
+    for kind in {*map(type, chosen)}:
+        if not issubclass(kind, WebSocket):
+            raise TypeError(f"broadcast() sends to connections, each a WebSocket, not {kind.__name__}")
+    offer_to_all(chosen, prepared, policy)
 
 
 def offer_to_all(
@@ -62,4 +64,4 @@ def offer_to_all(
     for websocket in tuple(connections):
         channel = websocket._channel
         if channel is not None and not channel.offer(prepared) and policy == "disconnect":
-            channel.abort(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+            channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

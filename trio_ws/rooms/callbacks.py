@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from inspect import isawaitable, signature
+from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import trio
@@ -91,13 +91,17 @@ def register(callback: Registered, callbacks: list[Any], what: str = "the member
     """Add a callback to others, if it is not there and can be called with two arguments.
 
     Raises:
-        TypeError: it cannot.
+        TypeError: it cannot, or is a generator function, whose body a call does not run.
     """
+    if isgeneratorfunction(callback) or isasyncgenfunction(callback):
+        raise TypeError(f"a room calls {callback!r}, which only makes a generator: make it a function without yield")
     try:
         signature(callback).bind(None, 0)
     except TypeError:
         problem = f"a room calls {callback!r} with two arguments, {what}: make it take them"
         raise TypeError(problem) from None
+    except ValueError:
+        pass  # a builtin that does not say what it takes
     if callback not in callbacks:
         callbacks.append(callback)
     return callback

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log
+from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, guarded
 
 if TYPE_CHECKING:
     from trio_ws.prepared import Prepared
@@ -61,7 +61,7 @@ class MemoryBackplane(Backplane):
         subscriptions = self._subscriptions.setdefault(room, [])
         for entry in max((each.log for each in subscriptions), key=len, default=()):
             log.append(entry)
-        subscription = _Subscription(log, deliver)
+        subscription = _Subscription(log, guarded(deliver, room))
         subscriptions.append(subscription)
         try:
             yield log

@@ -12,11 +12,15 @@ from weakref import WeakValueDictionary
 import trio
 
 from trio_ws.errors import LocalProtocolError
+from trio_ws.rooms.backplane import Backplane
+from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.memory import MemoryBackplane
-from trio_ws.rooms.room import Room, RoomOptions, Stamp
+from trio_ws.rooms.options import RoomOptions
+from trio_ws.rooms.room import Room
+from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.backplane import Backplane
+    from trio_ws.rooms.options import Stamp
     from trio_ws.rooms.seat import Policy
 
 __all__ = ["Rooms"]
@@ -30,10 +34,15 @@ class Rooms:
     Args:
         backplane: carries the messages; None for one within this process, a URL for one on Redis.
         callback_timeout: seconds that one `on_join` or `on_leave` may take, and all that are due at the end.
+
+    Raises:
+        TypeError: an option has another type.
+        ValueError: an option makes no sense.
     """
 
     def __init__(self, backplane: Backplane | str | None = None, *, callback_timeout: float = 5.0) -> None:
         self.backplane: Backplane = _backplane(backplane)
+        check_seconds("callback_timeout", callback_timeout)
         self.callback_timeout = callback_timeout
         self.calling: trio.Nursery | None = None
         """Runs callbacks; None when the rooms do not run."""
@@ -58,7 +67,7 @@ class Rooms:
         A room that nobody is in and nobody holds is forgotten, with its options, callbacks and history.
 
         Args:
-            name: any text.
+            name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
             history: how many of the latest messages newcomers get; 0 if never given. It lasts while there are members;
                 with Redis, longer.
             resume: how many of the latest messages are held for those who come back with `join(since=id)`; as many as
@@ -71,7 +80,8 @@ class Rooms:
                 each message; 1 MiB if never given.
 
         Raises:
-            ValueError: the room exists with other options; or an option makes no sense.
+            TypeError: the name, or an option, has another type.
+            ValueError: no room can have that name; it exists with other options; or an option is out of range.
         """
         given: dict[str, Any] = {
             "history": history,
@@ -81,8 +91,9 @@ class Rooms:
             "backlog": backlog,
         }
         given = {option: value for option, value in given.items() if value is not None}
-        room = self._known.get(name)
+        room = self._known.get(name) if isinstance(name, str) else None
         if room is None:
+            check_name(name)
             room = self._known[name] = Room(self, name, RoomOptions(**given))
             return room
         for option, value in given.items():
@@ -189,4 +200,6 @@ def _backplane(given: Backplane | str | None) -> Backplane:
         from trio_ws.rooms.redis import RedisBackplane  # noqa: PLC0415 - an extra
 
         return RedisBackplane(given)
+    if not isinstance(given, Backplane):
+        raise TypeError(f"backplane= takes a URL or a Backplane, not {type(given).__name__}: {given!r:.80}")
     return given

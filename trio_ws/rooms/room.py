@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-import attrs
 import trio
 
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.prepared import Prepared
 from trio_ws.rooms.backplane import Present
 from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback, register
-from trio_ws.rooms.seat import Member, Policy, Seat
+from trio_ws.rooms.checks import check_websocket, some_of
+from trio_ws.rooms.seat import Member, Seat
 from trio_ws.rooms.session import Session
-from trio_ws.websocket import WebSocket
+from trio_ws.rooms.topics import topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from trio_ws.rooms.backplane import Ahead, Entry
+    from trio_ws.rooms.options import RoomOptions
     from trio_ws.rooms.registry import Rooms
+    from trio_ws.websocket import WebSocket
 
-__all__ = ["Joining", "Room", "RoomOptions", "Stamp", "some_of"]
+__all__ = ["Joining", "Room"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 AnyGapCallback = TypeVar("AnyGapCallback", bound=GapCallback)
-
-Stamp: TypeAlias = Callable[[str, str | bytes], Any]
-"""Makes, of the id of a message in the room's stream and of the message, what members are sent."""
-
-
-def _policy(_: object, attribute: attrs.Attribute[Policy], value: Policy) -> None:
-    if value not in get_args(Policy):
-        raise ValueError(f"{attribute.name} must be one of {', '.join(get_args(Policy))}, not {value!r}")
-
-
-@attrs.frozen(kw_only=True)
-class RoomOptions:
-    """How a room treats its members."""
-
-    history: int = attrs.field(default=0, validator=attrs.validators.ge(0))
-    resume: int = attrs.field(default=0, validator=attrs.validators.ge(0))
-    stamp: Stamp | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.is_callable()))
-    policy: Policy = attrs.field(default="disconnect", validator=_policy)
-    backlog: int = attrs.field(default=1024 * 1024, validator=attrs.validators.ge(1))
 
 
 class Room:
@@ -74,6 +57,7 @@ class Room:
         "_seats",
         "_session",
         "_stamped",
+        "_topic",
         "name",
         "options",
     )
@@ -84,6 +68,7 @@ class Room:
     def __init__(self, rooms: Rooms, name: str, options: RoomOptions) -> None:
         self.name = name
         self.options = options
+        self._topic = topic_of(name)
         self._rooms = rooms
         self._seats: dict[WebSocket, Seat] = {}
         self._returned: dict[Seat, Ahead] = {}  # those that have had some of what is to come
@@ -120,7 +105,7 @@ class Room:
                 this process.
             trio.Cancelled: nothing has happened.
         """
-        return await self._rooms.backplane.presence(self.name)
+        return await self._rooms.backplane.presence(self._topic)
 
     def join(self, websocket: WebSocket, /, *, since: str | None = None, **info: Any) -> Joining:
         """Be a member for a block: `async with room.join(ws, user="Ann") as room`.
@@ -148,10 +133,15 @@ class Room:
             BackplaneUnavailable: on entering: the room is not open in this process, the backplane is away, and a room
                 may not be opened without it.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
-            TypeError: on entering: the info is not JSON, and other processes shall be told of it; likewise ValueError.
+            MessageTooLarge: on entering: the info is larger than the backplane carries.
+            TypeError: `websocket` is no `WebSocket`, or `since` is no text. On entering: the info is not JSON, and
+                other processes shall be told of it; likewise ValueError.
             ValueError: on entering: it is a member already, with other info.
             trio.Cancelled: on entering: it has not joined.
         """
+        check_websocket(websocket)
+        if not (since is None or isinstance(since, str)):
+            raise TypeError(f"since is the id of a message, a text, not {type(since).__name__}: {since!r:.80}")
         return Joining(self, websocket, info, since)
 
     def on_join(self, callback: AnyCallback) -> AnyCallback:
@@ -174,8 +164,9 @@ class Room:
         """Call `callback(room, missed)` when messages are lost that this process should have had: a decorator.
 
         It happens where a backplane connects processes: this one had lost its link for so long that what it missed is
-        not kept any more. `missed` is how many messages it was, None if nobody knows. What is said before the gap was
-        delivered, what is said after it will be. The log has a warning each time. Otherwise like `on_join`.
+        not kept any more, or Redis came back with older data, which all processes are told. `missed` is how many
+        messages it was, None if nobody knows. What is said before the gap was delivered, what is said after it will be.
+        The log has a warning each time. Otherwise like `on_join`.
 
         Raises:
             TypeError: it cannot be called with two arguments.
@@ -204,7 +195,7 @@ class Room:
     async def _catch_up(self) -> None:
         """Wait for what other processes have: their member may have seen what is still on its way to this one."""
         try:
-            await self._rooms.backplane.sync(self.name)
+            await self._rooms.backplane.sync(self._topic)
         except BackplaneUnavailable as error:
             logger.warning("%r cannot say what a member has missed: %s", self, error)
 
@@ -219,13 +210,13 @@ class Room:
             return None if since is None else False  # it is handed nothing, whatever it lacks
         channel = websocket._open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._rooms.next_member_id())
-        self._rooms.backplane.enter(self.name, Present(member.id, member.info))
+        replay = None if since is None else session.log.since(since)
+        self._rooms.backplane.enter(self._topic, Present(member.id, member.info))  # which may refuse
         self._seats[websocket] = seat = Seat(member, channel, self.options.policy, self.options.backlog)
-        recovered = None
-        history = tuple(session.log)[max(0, len(session.log) - self.options.history) :]
-        if since is not None:
-            replay = session.log.since(since)
-            history, recovered = replay.entries, replay.recovered
+        if replay is None:
+            recovered, history = None, tuple(session.log)[max(0, len(session.log) - self.options.history) :]
+        else:
+            recovered, history = replay.recovered, replay.entries
             if replay.ahead is not None:
                 self._returned[seat] = replay.ahead
         seat.hand(message for entry in history if (message := self._stamp(entry)) is not None)
@@ -239,7 +230,7 @@ class Room:
             del self._seats[websocket]
             self._returned.pop(seat, None)
             seat.clear()
-            self._rooms.backplane.leave(self.name, seat.member.id)
+            self._rooms.backplane.leave(self._topic, seat.member.id)
             self._callbacks.add(self._on_leave, self._rooms.calling, seat.member, self.count)
             self._close_if_empty()
 
@@ -267,7 +258,7 @@ class Room:
                 whether members in this process have had the message.
             BackplaneFull: the backplane has no memory left.
             MessageTooLarge: it is larger than the backplane carries.
-            TypeError: it cannot be encoded; likewise ValueError.
+            TypeError: it cannot be encoded; likewise ValueError. Or `exclude` names what is no `WebSocket`.
             trio.Cancelled: nobody got it; with Redis, unless it was on its way. What members of this process have had
                 while Redis was away is put into the stream all the same, within the time that was left to wait.
         """
@@ -276,7 +267,7 @@ class Room:
         excluded = frozenset(seat.member.id for seat in seats if seat is not None)
         self._publishers += 1
         try:
-            return await self._rooms.backplane.publish(self.name, prepared, excluded)
+            return await self._rooms.backplane.publish(self._topic, prepared, excluded)
         finally:
             self._publishers -= 1
 
@@ -348,7 +339,7 @@ class Room:
         rooms, history = self._rooms, max(self.options.history, self.options.resume)
         try:
             self._session = await rooms.nursery.start(
-                session.listen, rooms.backplane, self.name, history, rooms.nursery, name=repr(self)
+                session.listen, rooms.backplane, self._topic, history, rooms.nursery, name=repr(self)
             )
         except BaseException:
             session.end()
@@ -391,10 +382,3 @@ class Joining:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._room._leave(self._websocket)
-
-
-def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Iterable[WebSocket]:
-    """Return what `exclude=` means: one connection, several, or none."""
-    if websockets is None:
-        return ()
-    return (websockets,) if isinstance(websockets, WebSocket) else websockets

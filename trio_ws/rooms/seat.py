@@ -30,6 +30,8 @@ misses what has waited longest; "drop_newest": it misses what comes."""
 
 TOO_SLOW: Final = "too slow for what is sent to all"
 """The reason of the close frame."""
+SHARE_BYTES: Final = 64 * 1024
+"""What one member is offered in one step of what waits for it: the rest comes in the next turns, others in between."""
 ENTRY_BYTES: Final = 256
 """What a message that waits costs beside its bytes, about: a flood of empty messages is bounded too."""
 
@@ -71,9 +73,14 @@ class Seat:
 
     def hand(self, history: Iterable[Prepared]) -> None:
         """Hand the newcomer what was said before. It is no fault of its own if that is more than may wait."""
+        share = SHARE_BYTES
         for message in history:
-            if self.backlog or not self.channel.offer(message):
+            if self.backlog or share <= 0 or not self.channel.offer(message):
                 self._append(message)
+            else:
+                share -= message.size + ENTRY_BYTES
+        if self.backlog and share <= 0:
+            self.channel.call_writable_soon()
         self._limit += self._size
 
     def keep(self, message: Prepared) -> None:
@@ -89,7 +96,7 @@ class Seat:
         match self._policy:
             case "disconnect":
                 self.clear()
-                self.channel.abort(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+                self.channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
             case "drop_oldest":
                 while self._size >= self._limit:
                     self._pop()
@@ -110,10 +117,14 @@ class Seat:
 
     def _send_on(self) -> None:
         """The connection has room again."""
-        while self.backlog and self.channel.offer(self.backlog[0]):
+        share = SHARE_BYTES
+        while self.backlog and share > 0 and self.channel.offer(self.backlog[0]):
+            share -= self.backlog[0].size + ENTRY_BYTES
             self._pop()
         if self.backlog:
             self.channel.when_writable(self._send_on)
+            if share <= 0:
+                self.channel.call_writable_soon()
 
     def clear(self) -> None:
         """Drop what waits."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import trio
 
+from trio_ws.background import open_background
 from trio_ws.client import open_websocket
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.errors import ConnectError, HeaderSource, WebSocketDisconnect
@@ -57,12 +58,13 @@ class TestClient:
 
     Args:
         responder: an `App`, or anything else that a `Server` takes. Its `lifespan_context()`, if it has one, is entered
-            before it is served, and its `served_by(server)` is called.
+            before it is served, and its `served_by(server)` is called. What the lifespan raises is raised as it is.
         settings: of the server; None for the `settings` of the responder, or the defaults.
         timeout: seconds that each wait of the test for the server may take, then `TestTimeout` is raised; `math.inf`
             for no bound.
         raise_server_errors: False to leave the errors of handlers in `errors` and not to raise them; leaked tasks are.
-        base_url: what the server believes to be called, for its Host header.
+        base_url: what the server believes to be called, for its Host header. None: the first of its `hosts`, else
+            `ws://testserver`.
 
     Raises:
         ValueError: the timeout or the URL make no sense.
@@ -77,13 +79,13 @@ class TestClient:
         settings: Settings | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         raise_server_errors: bool = True,
-        base_url: str = "ws://testserver",
+        base_url: str | None = None,
     ) -> None:
         self._responder = cast("Responder", getattr(responder, "responder", responder))
         self._settings = settings or getattr(self._responder, "settings", None) or Settings()
         self._timeout = seconds_of(timeout)
         self._raise_server_errors = raise_server_errors
-        self._base = URL.parse(base_url)
+        self._base = URL.parse(_first_host(self._settings) if base_url is None else base_url)
         self._observer = Observer(self._responder)
         self._server: Server | None = None
         self._listener = MemoryListener()
@@ -137,8 +139,9 @@ class TestClient:
         self._observer = observer = Observer(self._responder)
         self._listener = listener = MemoryListener()
         failure: BaseException | None = None
+        surroundings: list[BaseException] = []
         try:
-            async with nullcontext() if lifespan is None else lifespan(), trio.open_nursery() as nursery:
+            async with nullcontext() if lifespan is None else lifespan(), open_background() as nursery:
                 self._server = server = Server(observer, self._settings)
                 served_by = getattr(self._responder, "served_by", None)
                 if served_by is not None:
@@ -156,7 +159,8 @@ class TestClient:
                     server.shutdown(grace=0)
         except Exception as error:
             observer.errors.append(error)
-        self._judge(failure)
+            surroundings.append(error)
+        self._judge(failure, surroundings)
 
     async def _find_leaks(self, server: Server) -> None:
         """Wait until every connection has ended by itself, or note which tasks are in the way."""
@@ -171,9 +175,18 @@ class TestClient:
         logger.warning("%s", leaked)
         self._observer.errors.append(leaked)
 
-    def _judge(self, failure: BaseException | None) -> None:
-        """Raise the test's failure, the server's errors, or both."""
-        errors = [error for error in self.errors if self._raise_server_errors or isinstance(error, LeakedTask)]
+    def _judge(self, failure: BaseException | None, surroundings: list[BaseException]) -> None:
+        """Raise the test's failure, the server's errors, or both.
+
+        Args:
+            failure: of the test.
+            surroundings: those of the errors that no handler has raised, but the lifespan.
+        """
+        errors = [
+            error
+            for error in self.errors
+            if self._raise_server_errors or isinstance(error, LeakedTask) or error in surroundings
+        ]
         failures = list(errors)
         if failure is not None and not (errors and isinstance(failure, _CONSEQUENCES)):
             failures.insert(0, failure)
@@ -343,3 +356,9 @@ class TestConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
+
+
+def _first_host(settings: Settings) -> str:
+    """Return the URL of the first host that is served and is no pattern."""
+    names = [f"ws://{host.authority}" for host in settings.hosts or () if host.authority]
+    return names[0] if names else "ws://testserver"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from trio_ws.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
+from trio_ws.transport.sockets import Uptake, uptake_of
 
 if TYPE_CHECKING:
     import trio
@@ -71,9 +72,16 @@ class Transport(ABC):
 
     __slots__ = ("log", "outbox", "receiver")
 
+    closes_at_once: ClassVar[bool] = False
+    """Whether nothing is left of the network connection when `close` returns."""
     log: ConnectionLog | None
     outbox: Outbox
     receiver: Receiver
+
+    @property
+    def established(self) -> bool:
+        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        return True
 
     @abstractmethod
     def start(self, nursery: trio.Nursery) -> None:
@@ -100,6 +108,13 @@ class Transport(ABC):
     def resume(self) -> None:
         """Read on: the receiver wants data again."""
 
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        A transport whose own task reads has done so by the time a deadline comes.
+        """
+        return True
+
     @abstractmethod
     def finish(self) -> None:
         """Half-close once the outbox is empty: the peer sees the end of the stream after all that was written."""
@@ -107,6 +122,10 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the network connection now, dropping what was not sent. The receiver hears nothing more."""
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was written. It may ask the kernel: not for each message."""
+        return uptake_of(None, self.outbox.size, self.outbox.written)
 
     def give_up(self) -> None:
         """Log the error that is being handled, and end this one connection as if the network had ended.

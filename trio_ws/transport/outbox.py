@@ -25,16 +25,14 @@ class Outbox:
         high_water: bytes from which on it is `full`.
     """
 
-    __slots__ = ("_waiters", "chunks", "closed", "high_water", "progress_time", "size", "timed")
+    __slots__ = ("_waiters", "chunks", "closed", "high_water", "size", "written")
 
     def __init__(self, high_water: int) -> None:
         self.high_water: int = high_water
         self.size: int = 0
         """Bytes that wait."""
-        self.progress_time: float = 0.0
-        """When the network last took something that had waited here, by Trio's clock, while it is `timed`."""
-        self.timed: bool = False
-        """Whether somebody wants to know `progress_time`: to look at the clock at each write is not free."""
+        self.written: int = 0
+        """Bytes of what had waited here that the network has taken."""
         self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
         self.chunks: list[Buffer] = []  # a deque would take 600 bytes in each idle connection
@@ -78,8 +76,7 @@ class Outbox:
         else:
             del self.chunks[0]
         self.size -= count
-        if self.timed:
-            self.progress_time = trio.current_time()
+        self.written += count
         if self._waiters is not None and not self.full:
             self._waiters.unpark_all()
 

@@ -10,6 +10,7 @@ import trio
 from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.sockets import Uptake, shut_down, uptake_of
 
 if TYPE_CHECKING:
     from trio_ws.log import ConnectionLog
@@ -77,6 +78,8 @@ class PollerTransport(Transport):
         sock: a connected socket; it is made non-blocking and owned from now on.
         high_water: of the outbox, in bytes.
     """
+
+    closes_at_once = True
 
     __slots__ = (
         "_corked",
@@ -212,6 +215,13 @@ class PollerTransport(Transport):
             except OSError:
                 self._write_broken = True
 
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was written."""
+        outbox = self.outbox
+        if self._write_broken:
+            return Uptake((outbox.written, 0), 0, pending=False)
+        return uptake_of(self._sock, outbox.size, outbox.written)
+
     # --- reading -------------------------------------------------------------------------------------------------
 
     def ready(self, matter: int, now: float) -> None:
@@ -291,6 +301,20 @@ class PollerTransport(Transport):
         elif not self._wanted & READABLE:
             self._want(self._wanted | READABLE)
 
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        The poller serves some of its sockets in each turn: after the loop was held up, this one's may be far.
+        """
+        try:
+            if self._wanted & WRITABLE:
+                self.flush()
+            if self._sock is not None and not self._reading_over and self.receiver.wants_data():
+                self._read(self._sock, trio.current_time())
+        except Exception:
+            self.give_up()
+        return True
+
     def _want(self, wanted: int) -> None:
         if wanted != self._wanted:
             self._wanted = wanted
@@ -305,6 +329,7 @@ class PollerTransport(Transport):
             return
         self._unwatch()
         sock, self._sock = self._sock, None
+        shut_down(sock)
         sock.close()
         self.outbox.close()
         self.receiver = NOBODY

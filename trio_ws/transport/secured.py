@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
+from trio_ws.transport.sockets import shut_down
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -135,4 +137,5 @@ class SecuredStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the socket."""
+        shut_down(self._stream.socket)
         await self._stream.aclose()

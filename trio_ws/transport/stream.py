@@ -8,14 +8,18 @@ from __future__ import annotations
 import math
 import select
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_ws.transport.interface import NOBODY, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
+from trio_ws.transport.sockets import Uptake, shut_down, socket_below, uptake_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trio_ws.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
@@ -43,6 +47,7 @@ class StreamTransport(Transport):
 
     __slots__ = (
         "_closed",
+        "_established",
         "_finishing",
         "_reader",
         "_scope",
@@ -61,11 +66,17 @@ class StreamTransport(Transport):
         self._scope = trio.CancelScope(shield=True)
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
+        self._established = not isinstance(stream, trio.SSLStream)
         self._started = False
         self._stopped = trio.Event()
         self._finishing = False
         self._write_broken = False
         self._closed = False
+
+    @property
+    def established(self) -> bool:
+        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        return self._established
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer."""
@@ -105,6 +116,7 @@ class StreamTransport(Transport):
                 self.outbox.close()
                 self.receiver.network_ended()
                 return False
+        self._established = True
         return True
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -142,6 +154,13 @@ class StreamTransport(Transport):
             outbox.close()
             self.receiver.outbox_moved()
             self._reader.unpark_all()
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with what was written."""
+        outbox = self.outbox
+        if self._write_broken or self._stopped.is_set():
+            return Uptake((outbox.written, 0), 0, pending=False)
+        return uptake_of(socket_below(self._stream), outbox.size, outbox.written)
 
     async def _send_eof(self) -> None:
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
@@ -199,7 +218,7 @@ class StreamTransport(Transport):
 
     async def _close_stream(self) -> None:
         """Close the stream, with TLS's close_notify if the peer still reads."""
-        with trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
+        with _end_seen(self._stream), trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
             try:
                 await self._stream.aclose()
             except _GONE:
@@ -207,13 +226,30 @@ class StreamTransport(Transport):
         self._stopped.set()
 
 
+@contextmanager
+def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
+    """Let the peer see the end of a stream that the block closes, also if a forked process has its socket, too.
+
+    TLS says goodbye when it is closed, and closes the socket itself: what is shut down afterwards is a duplicate.
+    """
+    sock = socket_below(stream)
+    try:
+        ours = None if sock is None or sock.fileno() < 0 else sock.dup()
+    except OSError:
+        ours = None  # descriptors are used up
+    if ours is None:
+        yield
+        return
+    try:
+        yield
+    finally:
+        shut_down(ours)
+        ours.close()
+
+
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     """Return the socket at the bottom of `stream` if the platform can say whether its peer has left."""
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    if isinstance(stream, trio.SocketStream) and _RDHUP:
-        return stream.socket
-    return None
+    return socket_below(stream) if _RDHUP else None
 
 
 def _has_departed(sock: trio.socket.SocketType) -> bool:

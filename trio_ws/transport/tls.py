@@ -80,6 +80,11 @@ class TLSTransport(PollerTransport):
         self._left = bool(self._incoming.pending)  # the receiver can be given more, or the end, without the socket
         self._over = False  # TLS has no more to give: the peer said so, or it failed
 
+    @property
+    def established(self) -> bool:
+        """Whether what is written can reach the peer: not before the handshake is done."""
+        return self._shaken
+
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read; what came with the answer to a client's handshake is there already."""
         super().start(nursery)
@@ -201,6 +206,13 @@ class TLSTransport(PollerTransport):
             self._unfed = buffer[RECORD_BYTES:size]
         if self._shaken or self._shake_hands():
             self._deliver(now)
+
+    def look(self) -> bool:
+        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+
+        That is when this turn has had its handshakes.
+        """
+        return super().look() if self._shaken or self._poller.handshakes < HANDSHAKES else False
 
     def _feed(self) -> bool:
         """Put the next part of what was read into the BIO; return whether there was one."""

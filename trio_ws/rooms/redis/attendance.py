@@ -6,19 +6,23 @@ What is here is what counts. Over a new link everything is told anew.
 from __future__ import annotations
 
 import logging
-from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from trio_ws.codec import from_json, to_json
+from trio_ws.errors import InvalidMessage, MessageTooLarge
 from trio_ws.rooms.backplane import Present
 from trio_ws.rooms.redis.calls import Call, execute
 from trio_ws.rooms.redis.client import is_link_error
 from trio_ws.rooms.redis.keys import ATTEND, PRESENCE
 from trio_ws.rooms.redis.options import Bell
+from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.options import Options
 
@@ -26,8 +30,15 @@ __all__ = ["Attendance"]
 
 logger: Final = logging.getLogger("trio_ws")
 
+Changes: TypeAlias = "list[tuple[str, str]]"
+"""Members and their infos; an empty text for one that left."""
+
 _BATCH: Final = 64
-"""Rooms that are told of in one go."""
+"""Calls that are made in one go."""
+_BATCH_BYTES: Final = 1024 * 1024
+"""Characters in one go, and in one call, about."""
+_DIGITS: Final = 16
+"""Digits of a number at most: a process does not come so far."""
 
 
 class Attendance:
@@ -55,7 +66,12 @@ class Attendance:
 
     def enter(self, room: str, member: Present) -> None:
         """See `Backplane.enter`."""
-        info = f"{next(self._numbers)} {to_json(dict(member.info))}"
+        encoded(room, "the name of a room")
+        text = to_json(dict(member.info), wrapped=1)
+        size, limit = len(encoded(text, "the info of a member")), self._options.max_info_size
+        if size > limit:
+            raise MessageTooLarge(size, limit, "the info of a member")
+        info = f"{next(self._numbers)} {text}"
         self._present.setdefault(room, {})[member.id] = info
         self._change(room, member.id, info)
 
@@ -87,9 +103,10 @@ class Attendance:
         """Return what the call has come to."""
         found: list[tuple[str, int, Present]] = []
         for member, text in zip(texts[::2], texts[1::2], strict=True):
-            number, _, info = text.decode().partition(" ")
-            process = member.decode().partition("-")[0]
-            found.append((process, int(number), Present(member.decode(), from_json(info))))
+            try:
+                found.append(_present(member.decode(), text.decode()))
+            except (ValueError, InvalidMessage):
+                logger.warning("Redis has a member of a room that is not ours, it is skipped: %.80r", member)
         return tuple(present for _, _, present in sorted(found, key=lambda each: each[:2]))
 
     # --- over one link -------------------------------------------------------------------------------------------
@@ -124,34 +141,80 @@ class Attendance:
             await self._quiet.wait()
 
     async def _tell(self, client: Client, rooms: list[str]) -> None:
-        for start in range(0, len(rooms), _BATCH):
-            batch = rooms[start : start + _BATCH]
-            calls = [self._call(room) for room in batch]
-            outcomes = await execute(client, calls, self._options.command_timeout)
-            for room, outcome in zip(batch, outcomes, strict=True):
-                self._check(room, outcome)
+        batch: list[tuple[Call, bool]] = []
+        size = 0
+        for call, last in chain.from_iterable(map(self._calls, rooms)):
+            batch.append((call, last))
+            size += call.size
+            if len(batch) == _BATCH or size >= _BATCH_BYTES:
+                await self._execute(client, batch)
+                batch, size = [], 0
+        if batch:
+            await self._execute(client, batch)
 
-    def _call(self, room: str) -> Call:
+    async def _execute(self, client: Client, batch: list[tuple[Call, bool]]) -> None:
+        outcomes = await execute(client, [call for call, _ in batch], self._options.command_timeout)
+        for (call, last), outcome in zip(batch, outcomes, strict=True):
+            self._check(call.room, outcome, last=last)
+
+    def _calls(self, room: str) -> Iterator[tuple[Call, bool]]:
+        """Yield calls of bounded size for one room, and whether each is last."""
         anew = room in self._anew
         self._anew.discard(room)
         self._told.add(room)
         changes = self._changes.pop(room, {})
         if anew:
             changes = self._present.get(room, {})
+        pieces = _pieces(list(changes.items()))
+        for place, piece in enumerate(pieces, 1):
+            try:
+                call = self._call(room, piece, anew=anew and place == 1)
+            except ValueError:
+                logger.exception("Redis cannot be told who is in the room %r: it is told of other rooms", room)
+            else:
+                yield call, place == len(pieces)
+
+    def _call(self, room: str, changes: Changes, *, anew: bool) -> Call:
         milliseconds = int(self._options.presence_timeout * 1000)
         arguments: list[Any] = [self._process, milliseconds, "anew" if anew else ""]
-        arguments += [text for pair in changes.items() for text in pair]
+        arguments += chain.from_iterable(changes)
         keys = (self._keys.processes(room), self._keys.members(room, self._process))
         return Call(room, ATTEND, keys, tuple(arguments))
 
-    def _check(self, room: str, outcome: Any) -> None:
+    def _check(self, room: str, outcome: Any, *, last: bool) -> None:
         """See that Redis has as many members as there are; if not, it has lost some, and hears of all again."""
         if is_link_error(outcome):
             raise outcome
         if isinstance(outcome, Exception):
             logger.warning("Redis was not told who is in the room %r: %s", room, outcome)
             self._anew.add(room)
+        elif not last:
+            pass  # others are still to be told
         elif outcome == 0 and room not in self._present:
             self._told.discard(room)
         elif room not in self._changes and outcome != len(self._present.get(room, ())):
             self._anew.add(room)
+
+
+def _pieces(changes: Changes) -> list[Changes]:
+    """Cut changes into pieces of bounded size, one at least."""
+    pieces: list[Changes] = [[]]
+    size = 0
+    for change in changes:
+        if size >= _BATCH_BYTES:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(change)
+        size += len(change[0]) + len(change[1])
+    return pieces
+
+
+def _present(member: str, text: str) -> tuple[str, int, Present]:
+    """Return a member by the process and the number it is sorted by; raise ValueError if it is not ours."""
+    number, _, info = text.partition(" ")
+    if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
+        raise ValueError("not a number of ours")
+    found = from_json(info, wrapped=1)
+    if not isinstance(found, dict):
+        raise ValueError("not the info of a member")  # noqa: TRY004 - it is Redis that has it
+    return member.partition("-")[0], int(number), Present(member, found)

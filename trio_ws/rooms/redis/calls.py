@@ -7,9 +7,11 @@ members of this process have heard is published also if its publisher is cancell
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +19,10 @@ import attrs
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneUnavailable
-from trio_ws.rooms.redis.client import is_cluster, is_link_error, refusal
+from trio_ws.rooms.redis.batch import alone, together
+from trio_ws.rooms.redis.client import is_cluster, is_link_error, is_passing, refusal
 from trio_ws.rooms.redis.options import Bell
+from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
@@ -27,26 +31,44 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Calls", "execute"]
 
+logger: Final = logging.getLogger("trio_ws")
+
 _BATCH: Final = 64
 """Calls that are sent in one go, at most; enough that the network's delay is shared by many."""
 _BATCH_BYTES: Final = 1024 * 1024
 _OVERTAKEN: Final = b""
 """A script's answer if it was not run, and has to have a new number for that."""
+_PAUSE: Final = 0.1
+"""Seconds before what Redis does not take just now is sent again."""
+
+
+def _can_be_sent(_: object, __: object, values: Sequence[str | bytes | int]) -> None:
+    for value in values:
+        if isinstance(value, str):
+            encoded(value, "a name")
 
 
 @attrs.define(eq=False)
 class Call:
-    """A script that Redis shall run."""
+    """A script that Redis shall run.
+
+    Raises:
+        ValueError: a key or an argument has lone surrogates: it fails here, not on the link that all share.
+    """
 
     room: str
     """Calls for one room run in the order in which they were asked for."""
     script: str
-    keys: tuple[str, ...]
-    arguments: tuple[str | bytes | int, ...]
+    keys: tuple[str, ...] = attrs.field(validator=_can_be_sent)
+    arguments: tuple[str | bytes | int, ...] = attrs.field(validator=_can_be_sent)
     number: int = 0
     """The script's last argument but one: greater with each call. The last one is the least of those sent with it."""
     sent: bool = False
     """Whether it may have been run."""
+    again: bool = False
+    """Whether it may have been run before it was sent the last time."""
+    refused: str = ""
+    """What Redis said when it did not take it."""
     wanted: bool = True
     """Whether it is still to be run."""
     until: float = math.inf
@@ -67,6 +89,10 @@ class Call:
     def size(self) -> int:
         """About how many bytes it is."""
         return sum(len(argument) for argument in self.arguments if isinstance(argument, str | bytes))
+
+    def __call__(self, client: Client, least: int = 0) -> Any:
+        """Run it: by a client, or as a part of a pipeline. `least` is the number of the first call sent with it."""
+        return client.eval(self.script, keys=self.keys, args=(*self.arguments, self.number, least or self.number))
 
 
 class Calls:
@@ -105,6 +131,8 @@ class Calls:
         heard = call.own is not None and call.own.heard
         if not call.settled.is_set():
             problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
+            if call.refused:
+                problem = f"Redis has not taken it for {timeout:g} s (publish_timeout): {call.refused}"
             problem += call.hint
             raise _also_said(BackplaneUnavailable(problem, uncertain=call.sent), heard=heard)
         if isinstance(call.outcome, Exception):
@@ -118,7 +146,7 @@ class Calls:
         finally:
             self._give_up(*[each for each in self._orphans if self._is_over(each)])
             if not call.settled.is_set():
-                if call.own is None or not call.own.heard or self._is_over(call):
+                if call.own is None or not (call.own.heard or call.sent) or self._is_over(call):
                     self._give_up(call)
                 else:
                     self._orphans[call] = None
@@ -138,7 +166,7 @@ class Calls:
                 self._local.given_up(call.own, sent=call.sent)
 
     def _enqueue(self, call: Call) -> None:
-        call.number, call.sent = next(self._numbers), False
+        call.number, call.sent, call.again = next(self._numbers), False, False
         if call.own is not None:
             self._local.numbered(call.own, call.number)
         self._waiting.append(call)
@@ -151,9 +179,8 @@ class Calls:
             Exception: the link broke. What is not settled will be run again.
         """
         self._give_up(*[each for each in self._orphans if self._is_over(each)])
-        again = [call for call in self._under_way if call.wanted]
+        self._waiting.extendleft(reversed([call for call in self._under_way if call.wanted]))
         self._under_way = []
-        self._waiting.extendleft(reversed(again))
         while True:
             self._under_way = self._batch()
             if not self._under_way:
@@ -161,24 +188,42 @@ class Calls:
                 continue
             outcomes = await execute(client, self._under_way, self._options.command_timeout)
             broken = None
+            again: list[Call] = []
             for call, outcome in zip(self._under_way, outcomes, strict=True):
                 if is_link_error(outcome):
                     broken = outcome
+                    again.append(call)
+                elif is_passing(outcome) and call.wanted:
+                    call.sent, call.refused = call.again, str(outcome)
+                    again.append(call)
                 elif outcome == _OVERTAKEN and call.wanted:
                     self._enqueue(call)
                 else:
-                    self._settle(call, outcome)
-            self._under_way = [call for call in self._under_way if not call.settled.is_set() and call.sent]
+                    self._finish(call, outcome)
             if broken is not None:
+                self._under_way = again
                 raise broken
+            self._under_way = []
+            self._waiting.extendleft(reversed(again))
+            if again:
+                await trio.sleep(_PAUSE)
+
+    def _finish(self, call: Call, outcome: Any) -> None:
+        try:
+            self._settle(call, outcome)
+        except Exception as error:
+            logger.exception("error in a call for the room %r: it fails, others do not", call.room)
+            call.settle(error)
 
     def _settle(self, call: Call, outcome: Any) -> None:
         self._orphans.pop(call, None)
-        if call.own is not None and call.wanted:
-            if isinstance(outcome, Exception):
-                self._local.given_up(call.own, sent=True)  # an answer before this one may have been lost
+        if call.own is not None:
+            if isinstance(outcome, Exception) and not call.again:
+                self._local.refused(call.own)
+            elif isinstance(outcome, Exception) or outcome == _OVERTAKEN:
+                self._local.given_up(call.own, sent=outcome != _OVERTAKEN)
             else:
-                self._local.accepted(call.own, outcome.decode())
+                self._local.accepted(call.own, outcome.decode().partition(" ")[0])
         call.settle(outcome)
 
     def _batch(self) -> list[Call]:
@@ -186,7 +231,7 @@ class Calls:
         size = 0
         while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
             call = self._waiting.popleft()
-            call.sent = True
+            call.sent, call.again = True, call.sent
             size += call.size
             batch.append(call)
         return batch
@@ -211,11 +256,8 @@ async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequ
     with trio.fail_after(seconds):
         if is_cluster(client):
             return await _execute_in_cluster(client, calls)
-        async with client.pipeline(transaction=False, raise_on_error=False) as pipe:
-            for call in calls:
-                pipe.eval(call.script, keys=call.keys, args=(*call.arguments, call.number, calls[0].number))
-        results: Sequence[Any] = pipe.results
-        return results
+        least = calls[0].number
+        return await together(client, [partial(call, least=least) for call in calls])
 
 
 async def _execute_in_cluster(client: Client, calls: Sequence[Call]) -> Sequence[Any]:
@@ -225,14 +267,9 @@ async def _execute_in_cluster(client: Client, calls: Sequence[Call]) -> Sequence
     async def in_order(room: str) -> None:
         for call in calls:
             if call.room == room:
-                try:
-                    outcomes[call] = await client.eval(
-                        call.script, keys=call.keys, args=(*call.arguments, call.number, calls[0].number)
-                    )
-                except Exception as error:
-                    outcomes[call] = error
-                    if is_link_error(error):
-                        return
+                outcomes[call] = await alone(client, partial(call, least=calls[0].number))
+                if is_link_error(outcomes[call]):
+                    return
 
     async with trio.open_nursery() as nursery:
         for room in {call.room for call in calls}:

@@ -6,10 +6,12 @@ that broke stays in a pool.
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -17,6 +19,7 @@ import attrs
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneFull, BackplaneRefused, BackplaneUnavailable
+from trio_ws.rooms.redis.url import checked
 
 __all__ = [
     "Client",
@@ -25,8 +28,10 @@ __all__ = [
     "is_cluster",
     "is_expected",
     "is_link_error",
+    "is_passing",
     "meaning",
     "refusal",
+    "tidy",
     "unretried",
 ]
 
@@ -35,7 +40,6 @@ Client: TypeAlias = Any
 
 Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
 _PLAIN_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379  # https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
 
@@ -70,18 +74,17 @@ class Source:
 
         Raises:
             ImportError: coredis is not installed.
-            ValueError: the URL makes no sense.
+            TypeError: it is neither a URL nor such a function, or the context is none.
+            ValueError: the URL makes no sense, or goes without TLS and a context is given.
         """
         coredis = _coredis()
+        if not (context is None or isinstance(context, ssl.SSLContext)):
+            raise TypeError(f"ssl_context is an ssl.SSLContext, not {context!r:.80}")
         if not isinstance(redis, str):
-            return cls(redis, "the given client")
-        url = urlsplit(redis)
-        base, _, kind = url.scheme.partition("+")
-        if base not in _SCHEMES or kind not in ("", "sentinel", "cluster") or (base == "unix" and kind):
-            raise ValueError(
-                f"a URL of Redis begins with redis://, rediss:// (TLS) or unix://, or with redis+sentinel:// or "
-                f"redis+cluster:// (rediss+... with TLS), not with {url.scheme!r}:"
-            )
+            return cls(_checked_opener(redis, context), "the given client")
+        url, base, kind = checked(redis)
+        if context is not None and base != "rediss":
+            raise ValueError(f"ssl_context is for TLS, and a URL that begins with {url.scheme}:// has none: rediss://")
         where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
         pool = _parsed(coredis, base, url, timeout, context)
         match kind:
@@ -91,6 +94,14 @@ class Source:
                 return cls(_cluster(coredis, url, pool), where)
             case _:
                 return cls(_single(coredis, pool), where)
+
+
+def _checked_opener(opener: object, context: ssl.SSLContext | None) -> Opener:
+    if not callable(opener) or iscoroutinefunction(opener):
+        raise TypeError(f"Redis is a URL, or a function that returns a new client of coredis, not {opener!r:.80}")
+    if context is not None:
+        raise ValueError("ssl_context is for a URL: a function that makes clients gives it to them")
+    return opener
 
 
 def _parsed(coredis: Any, base: str, url: SplitResult, timeout: float, context: ssl.SSLContext | None) -> Any:
@@ -105,10 +116,7 @@ def _parsed(coredis: Any, base: str, url: SplitResult, timeout: float, context: 
         options["ssl_context"] = ssl.create_default_context()
     query.setdefault("ssl_check_hostname", "true")  # coredis does not look at names if it is not told to
     plain = f"{base}://{userinfo}{at}{hosts.split(',')[0]}/{path.lstrip('/')}?{urlencode(query)}"
-    pool = coredis.ConnectionPool.from_url(plain, decode_components=True, **options)
-    if pool.location is None:
-        raise ValueError(f"the URL of Redis names no host: {url.scheme}://host:port")
-    return pool
+    return coredis.ConnectionPool.from_url(plain, decode_components=True, **options)
 
 
 def _arguments(pool: Any, *without: str) -> dict[str, Any]:
@@ -139,8 +147,6 @@ def _cluster(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
 def _sentinel(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
     sentinels = _locations(coredis, url, _SENTINEL_PORT)
     service = url.path.strip("/").partition("/")[0]
-    if not service:
-        raise ValueError("the URL of a Sentinel names the service in its path: redis+sentinel://host:26379/mymaster")
     query = dict(parse_qsl(url.query))
     own = {name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query}
     shared = {"connect_timeout", "stream_timeout", "ssl_context"}
@@ -180,6 +186,15 @@ def unretried(client: Client, timeout: float) -> AbstractAsyncContextManager[Any
     return pubsub
 
 
+def tidy(pubsub: Any, channels: Iterable[bytes]) -> None:
+    """Drop the two empty lists that coredis 6.9 keeps for each channel."""
+    for name in ("_subscription_waiters", "_unsubscription_waiters"):
+        waiters: dict[Any, list[Any]] = vars(pubsub).get(name, {})
+        for channel in channels:
+            if not waiters.get(channel, True):
+                del waiters[channel]
+
+
 # --- what errors mean --------------------------------------------------------------------------------------------
 
 
@@ -214,6 +229,22 @@ def is_link_error(outcome: object) -> bool:
     return isinstance(outcome, kinds)
 
 
+_PASSING: Final = frozenset({"BUSY", "MASTERDOWN", "MISCONF", "NOREPLICAS"})
+"""Codes of answers that say something of Redis, nothing of the command: the same one may be taken a moment later."""
+_CODE: Final = re.compile(r"(?:Error running script .*?: -)?([A-Z]{3,}) ", re.DOTALL)
+
+
+def _code(error: Exception) -> str:
+    """Return the code of Redis's error, also of one within a script."""  # where version 6 has it within the text
+    found = _CODE.match(str(error))
+    return found[1] if found else ""
+
+
+def is_passing(outcome: object) -> bool:
+    """Return whether Redis may take the same command a moment later."""
+    return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _PASSING
+
+
 def is_expected(error: BaseException) -> bool:
     """Say whether a link may end with this error, or group of errors, without anything being wrong in the program."""
     import anyio  # noqa: PLC0415 - coredis stands on it
@@ -231,10 +262,17 @@ def is_expected(error: BaseException) -> bool:
 
 def refusal(error: Exception) -> BackplaneError:
     """Return what a publisher is told when Redis has refused one command, and is well otherwise."""
-    if str(error).startswith("OOM"):
+    if not isinstance(error, _coredis().exceptions.RedisError):
+        return BackplaneRefused(f"the call cannot be sent to Redis, or its answer is not ours: {error!r}")
+    if _code(error) == "OOM":
         return BackplaneFull(
             "Redis has reached its maxmemory and takes no message: raise maxmemory, or keep less in it "
             "(stream_length and retention of RedisBackplane)"
+        )
+    if "invalid bulk length" in str(error):
+        return BackplaneRefused(
+            "Redis takes no message of that size: raise its proto-max-bulk-len, or lower max_message_size of "
+            "RedisBackplane, and publishers get MessageTooLarge"
         )
     return BackplaneRefused(f"Redis refused the command: {error}")
 
@@ -256,7 +294,7 @@ def meaning(error: BaseException, where: str, prefix: str) -> BackplaneError:
                 "redis://name:password@host (no name for the default user; special characters as %40 for @), or the "
                 "user in Redis (ACL LIST)"
             )
-        if isinstance(cause, exceptions.ResponseError) and not is_link_error(cause):
+        if isinstance(cause, exceptions.ResponseError) and not (is_link_error(cause) or is_passing(cause)):
             return BackplaneRefused(
                 f"Redis at {where} does not let us do what a backplane does: {cause} Allow the user of the URL: "
                 f"ACL SETUSER name ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.errors import LocalProtocolError, MessageTooLarge
+from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Present
 from trio_ws.rooms.redis.attendance import Attendance
 from trio_ws.rooms.redis.calls import Call, Calls, execute
 from trio_ws.rooms.redis.client import Client, Opener, Source
 from trio_ws.rooms.redis.feed import Feed
 from trio_ws.rooms.redis.feeds import Feeds, content
+from trio_ws.rooms.redis.heads import Heads
 from trio_ws.rooms.redis.keys import CHECK, PUBLISH
 from trio_ws.rooms.redis.link import Link
 from trio_ws.rooms.redis.local import Local
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     import ssl
@@ -31,6 +34,7 @@ __all__ = ["RedisBackplane"]
 
 _KNOWN_AGAIN: Final = 60.0
 """Seconds beyond the publisher's own patience for which a message is known again: a network holds it for less."""
+_ANSWER: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20} [0-9]{1,15}-[0-9a-f]{1,16}")
 _FAREWELL: Final = 1.0
 """Seconds at the end to tell Redis who has left."""
 
@@ -48,8 +52,9 @@ class RedisBackplane(Backplane):
         ssl_context: for TLS; by default the system's authorities are trusted, and host names checked.
         prefix: what the names of all keys and channels begin with.
         stream_length: how many messages of a room Redis holds, about: a process that lost its link finds them there.
-        retention: seconds after which Redis forgets a room in which nothing is said and nobody is.
-        max_message_size: bytes of one message, at most.
+        retention: seconds after which Redis forgets a room in which nothing is said and nobody is; at least 0.1.
+        max_message_size: bytes of one message, at most; Redis's own limit is `proto-max-bulk-len`, 512 MiB.
+        max_info_size: bytes of the info of one member as JSON, at most: `presence` answers with those of all.
         max_waiting: how many messages of this process wait for Redis at once; further publishers wait before that.
         publish_timeout: seconds for which `publish`, `presence` and a join that opens a room wait for Redis.
         local_after: seconds after which the members of this process get what is published here without waiting for
@@ -63,6 +68,7 @@ class RedisBackplane(Backplane):
 
     Raises:
         ImportError: coredis is not installed.
+        TypeError: the URL or an option has another type.
         ValueError: the URL or an option makes no sense.
     """
 
@@ -73,6 +79,7 @@ class RedisBackplane(Backplane):
         self._process = ""
         self._calls: Calls | None = None
         self._local: Local
+        self._heads: Heads
         self._feeds: Feeds
         self._attendance: Attendance
 
@@ -91,7 +98,8 @@ class RedisBackplane(Backplane):
         feeds: dict[str, Feed] = {}
         self._local = Local(self.options, self._process, feeds)
         self._calls = Calls(self.options, self._local)
-        self._feeds = Feeds(self.options, feeds, self._local)
+        self._heads = Heads(feeds)
+        self._feeds = Feeds(self.options, feeds, self._local, self._heads)
         self._attendance = Attendance(self.options, self._process)
         link = Link(self._source, self._check, self._serve, self.options)
         failure: BaseException | None = None
@@ -114,7 +122,7 @@ class RedisBackplane(Backplane):
 
     async def _check(self, client: Client) -> None:
         """See that Redis lets us do what we have to do."""
-        call = Call("", CHECK, (self._keys.stream(""),), (self._keys.news(""),))
+        call = Call("", CHECK, (self._keys.check,), (self._keys.check,))
         (outcome,) = await execute(client, [call], self.options.command_timeout)
         if isinstance(outcome, Exception):
             raise outcome
@@ -139,30 +147,35 @@ class RedisBackplane(Backplane):
 
     async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
         """Append a message to the room's stream; it returns when Redis has said that it is there."""
-        options, keys = self.options, self._keys
+        options, keys, calls = self.options, self._keys, self._running_calls
         if message.size > options.max_message_size:
             raise MessageTooLarge(message.size, options.max_message_size)
         milliseconds = int((options.publish_timeout + _KNOWN_AGAIN) * 1000)
         arguments = (
-            options.stream_length,
             int(options.retention * 1000),
             keys.news(room),
+            *self._heads.of(room).arguments,
+            options.stream_length,
             milliseconds,
             self._process,
             content(message),
             " ".join(exclude),
         )
-        calls = self._running_calls
         call = Call(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
         call.own = self._local.own(room, message, exclude)
         answer: bytes = await calls.ask(call)
-        return answer.decode()
+        if not _ANSWER.fullmatch(answer):
+            raise BackplaneRefused(f"Redis has answered what is not ours, no id of an entry: {answer!r:.80}")
+        identifier, _, epoch = answer.decode().partition(" ")
+        self._heads.note(room, identifier, epoch)
+        return identifier
 
     def subscribe(
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
     ) -> AbstractAsyncContextManager[Log]:
         """Subscribe to the room's stream, from its newest entry on."""
         self._running_calls  # noqa: B018 - raises
+        encoded(room, "the name of a room")
         return self._feeds.subscribe(room, deliver, history=history, gap=gap)
 
     async def sync(self, room: str) -> None:

@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from trio_ws.rooms.backplane import Ahead, Entry, GapHandler, Log, Replay
+from trio_ws.rooms.redis.heads import Head, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Subscriber
     from trio_ws.rooms.redis.local import Local
 
-__all__ = ["BEGINNING", "Cursor", "Feed", "Record", "Subscription", "Window", "order"]
+__all__ = ["BEGINNING", "Cursor", "Feed", "Mark", "Record", "Subscription", "Window"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -45,6 +46,17 @@ class Record(Entry):
     """The process that it is from."""
     number: int = 0
     """The publisher's own number for it."""
+    epoch: str = ""
+    """That of the stream when it was appended; empty if it is not known."""
+
+
+@attrs.frozen
+class Mark:
+    """An entry that says that Redis has lost entries, before it or in its place: another epoch begins."""
+
+    id: str
+    place: int
+    epoch: str
 
 
 @attrs.frozen
@@ -183,16 +195,19 @@ class Subscription:
         self._feed = feed
         self._deliver = deliver
         self._local = local
-        self._newest = 0
+        self._newest = 0  # none of this process's messages before that is still to be heard
         self._forgotten = 0
 
-    def begin(self, records: Iterable[Record]) -> None:
+    def begin(self, entries: Iterable[Record | Mark]) -> None:
         """Go on with what will be read, after entries that are given; it is open, if it was not before."""
         self.begun = True
-        for record in records:
-            self.log.append(record)
-            self._has_had(record)
-            self._local.read(self.room, record)
+        for entry in entries:
+            if isinstance(entry, Mark):
+                self.log.break_off(entry.id)
+                continue
+            self.log.append(entry)
+            self._has_had(entry)
+            self._local.read(self.room, entry)
         if not self.opened.is_set():
             self.first = self._local.newest
             self.opened.set()
@@ -200,6 +215,7 @@ class Subscription:
     def open_alone(self) -> None:
         """Be opened without Redis, and go on from where the feed is; from now on, if nothing was read."""
         self.since = trio.current_time()
+        self._newest = self._local.newest  # but for those that it will be handed at once
         self.opened.set()
         if self._feed.position is None:
             logger.warning("the room %r is opened without Redis: its history is missing", self.room)
@@ -210,7 +226,7 @@ class Subscription:
     def hand(self, record: Record, limit: int) -> None:
         """Be handed a message that was not read; `limit` is of how many such numbers are known again."""
         self.had[record.number] = None
-        self._newest = record.number
+        self._newest = max(self._newest, record.number)
         if len(self.had) > limit:
             self._forgotten = next(iter(self.had))
             del self.had[self._forgotten]
@@ -243,6 +259,7 @@ class Subscription:
         if record.publisher != self._local.process:
             return False
         known = record.number in self.had or record.number <= self._forgotten
+        known = known or record.number < self._newest  # it would be out of order: it is from before, or was given up
         while self.had and next(iter(self.had)) <= record.number:
             del self.had[next(iter(self.had))]  # those before it are not in the stream, or were read
         if record.number >= self.log.lacks:
@@ -265,33 +282,51 @@ class Feed:
         self.position: str | None = None
         """The id of the entry that was read last; None before it was opened."""
         self.verified: bool = False
-        """Whether the stream was seen to hold that entry, or later ones, since the link was made."""
+        """Whether the stream was seen to be the one that was read, since the link was made."""
+        self.epoch: str = ""
+        """That of the entry that was read last."""
         self._local = local
-        self._place: int | None = None
+        self._place: int | None = 0
         self._publishers: dict[str, int] = {}
 
-    def begin(self, records: Sequence[Record]) -> None:
-        """Take the newest entries as those after which to go on."""
-        self.position = records[-1].id if records else BEGINNING
-        self._place = records[-1].place if records else 0
+    @property
+    def head(self) -> Head:
+        """The entry that was read last."""
+        return Head() if self.position is None or self.position == BEGINNING else Head(self.position, self.epoch)
+
+    def begin(self, entries: Sequence[Record | Mark], newest: str = BEGINNING) -> None:
+        """Take the newest entries as those after which to go on; `newest` is the id of the last one, ours or not."""
+        self.position, self._place = BEGINNING, 0
         self.verified = True
-        for record in records:
-            self.is_new(record)
+        for entry in entries:
+            self._pass(entry)
+            if isinstance(entry, Record):
+                self.is_new(entry)
+        self.position = newest
 
-    def take(self, records: Iterable[Record]) -> None:
+    def take(self, entries: Iterable[Record | Mark]) -> None:
         """Deliver entries, each of which follows the one before it in the stream."""
-        for record in records:
-            self._check(record.place)
-            self.position, self._place = record.id, record.place
-            if self.is_new(record):
-                self._local.read(self.room, record)
-                for subscription in self._begun():
-                    subscription.take(record)
+        for entry in entries:
+            self._check(entry)
+            self._pass(entry)
+            if isinstance(entry, Mark):
+                continue
+            new = self.is_new(entry)
+            if new:
+                self._local.read(self.room, entry)
+            for subscription in self._begun():
+                if new:
+                    subscription.take(entry)
+                else:
+                    subscription.log.break_off(entry.id)  # heard here before Redis lost it, and not everywhere
 
-    def lose(self, missed: int | None) -> None:
-        """Tell the subscribers that entries are lost."""
+    def _pass(self, entry: Record | Mark) -> None:
+        self.position, self._place, self.epoch = entry.id, entry.place, entry.epoch or self.epoch
+
+    def lose(self, missed: int | None, mark: str | None = None) -> None:
+        """Tell the subscribers that entries are lost; the id of a `mark` may stand in their place."""
         for subscription in self._begun():
-            subscription.log.break_off()
+            subscription.log.break_off(mark)
             subscription.gap(missed)
 
     def waiting(self, first: Subscription) -> list[Subscription]:
@@ -301,14 +336,24 @@ class Feed:
     def _begun(self) -> list[Subscription]:
         return [each for each in self.subscriptions if each.begun]
 
-    def begin_again(self, records: Sequence[Record]) -> None:
-        """The stream does not reach to what was read last: Redis has lost data, nobody knows how much."""
-        self.begin(records)
-        self.lose(None)
+    def begin_again(self, position: str, place: int, epoch: str) -> None:
+        """Go on from elsewhere: the stream does not reach to what was read last, and it is unknown what is lost."""
+        self.position, self._place, self.epoch = position, place, epoch
+        self.lose(None, position)
 
-    def _check(self, place: int) -> None:
-        if self._place is not None and place != self._place + 1:
-            self.lose(place - self._place - 1 if place > self._place else None)
+    def _check(self, entry: Record | Mark) -> None:
+        """See that nothing is lost before an entry."""
+        mark = entry.id if isinstance(entry, Mark) else None
+        if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
+            self.lose(None, mark)
+        elif self._place is not None and entry.place != self._place + 1:
+            self.lose(entry.place - self._place - 1 if entry.place > self._place else None, mark)
+
+    def will_read(self, identifier: str) -> bool:
+        """Say whether an entry with that id is read for a subscription that is open now."""
+        if self.position is None:
+            return any(each.opened.is_set() for each in self.subscriptions)
+        return order(identifier) > order(self.position)
 
     def is_ahead(self, publisher: str, number: int) -> bool:
         """Say whether a publisher's message with that number was not read yet, nor one after it."""
@@ -321,8 +366,3 @@ class Feed:
         if len(self._publishers) > _PUBLISHERS:
             del self._publishers[next(iter(self._publishers))]
         return record.number > known
-
-
-def order(identifier: str) -> tuple[int, ...]:
-    """Return what ids of entries are compared by."""
-    return tuple(int(part) for part in identifier.split("-"))

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ATTEND", "CHECK", "NOW", "PRESENCE", "PUBLISH", "Keys"]
+from trio_ws.rooms.topics import encoded
+
+__all__ = ["ATTEND", "CHECK", "CONFIRM", "PRESENCE", "PUBLISH", "Keys"]
 
 
 class Keys:
@@ -17,15 +19,24 @@ class Keys:
         prefix: what all of them begin with; it tells applications apart that share a Redis.
 
     Raises:
-        ValueError: the prefix has braces, which tell a cluster where to keep a key.
+        TypeError: the prefix is no text.
+        ValueError: it has braces, which tell a cluster where to keep a key, or lone surrogates.
     """
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: object) -> None:
+        if not isinstance(prefix, str):
+            raise TypeError(f"the prefix of keys in Redis is text, not {type(prefix).__name__}: {prefix!r:.80}")
+        encoded(prefix, "the prefix of keys in Redis")
         if "{" in prefix or "}" in prefix:
             raise ValueError(f"the prefix of keys in Redis has no braces: {prefix!r}")
         self._prefix = prefix
+
+    @property
+    def check(self) -> str:
+        """A key, and a channel, that belong to no room."""
+        return f"{self._prefix}:{{?}}:check"
 
     def _of(self, room: str) -> str:
         tag = room.replace("%", "%25").replace("}", "%7D")
@@ -55,36 +66,119 @@ class Keys:
 CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
 """See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
 
-NOW: Final = "local time = redis.call('TIME') return time[1] * 1000 + math.floor(time[2] / 1000)"
-"""Answer the time in ms, as ids of entries have it, where a stream is. Key: the stream."""
+_STREAM: Final = """\
+local key, life = KEYS[1], tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function before(one, other)
+  local ms, seq = parts(one)
+  local ms2, seq2 = parts(other)
+  return ms < ms2 or (ms == ms2 and seq < seq2)
+end
+local function ours(fields)
+  if fields[1] ~= 'n' or fields[3] ~= 'p' or #fields[2] > 15 or not string.match(fields[2], '^%d+$') then return end
+  local digits = fields[5] == 'e' and string.match(fields[6], '^(%d+)-%x+$')
+  if digits and #digits < 16 and #fields[6] < #digits + 18 then return fields[6] end
+  if fields[5] == 's' then return '' end
+end
+local function tail()
+  local newest
+  for _, most in ipairs({1, 32, 1024}) do
+    local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', most)
+    for _, entry in ipairs(found) do
+      newest = newest or entry[1]
+      local epoch = ours(entry[2])
+      if epoch then return newest, tonumber(entry[2][2]), epoch end
+    end
+  end
+  return newest, 0, ''
+end
+local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0 end
+local function text(number) return string.format('%.0f', number) end
+local function lost(newest, epoch, seen, seen_in, held)
+  if seen == '' then return false end
+  if not newest then return held or parts(seen) + life > now end
+  if epoch ~= seen_in then return epoch ~= '' and begun(epoch) < begun(seen_in) end
+  if seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
+  return not before(seen, redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
+end
+local function another(seen_in, token) return text(math.max(now, begun(seen_in) + 1)) .. '-' .. token end
+local function mark(newest, count, seen, epoch)
+  local ms, seq = parts(seen)
+  local id = '*'
+  if ms >= now and (not newest or before(newest, seen)) then id = text(ms) .. '-' .. text(seq + 1) end
+  return redis.pcall('XADD', key, id, 'n', text(count + 1), 'p', '', 'e', epoch)
+end
+"""
+"""What scripts share. Key: the stream. First argument: its lifetime in ms.
 
-PUBLISH: Final = """\
-local known = redis.call('HGET', KEYS[2], ARGV[8])
+`tail` finds its newest id, and the place and epoch of the newest entry of ours. An epoch is the time at which it was
+`begun`, in ms, and a token that tells it from others of that time. `lost` says whether an entry that was seen is
+missing, and was not just trimmed. If the stream is gone, that is whether it should live, as it was `held`, or as the
+entry is younger than the lifetime; if the epoch is a later one, the loss has been marked. `mark` begins `another`
+epoch, after what was seen."""
+
+CONFIRM: Final = (
+    _STREAM
+    + """\
+local newest, count, epoch = tail()
+if lost(newest, epoch, ARGV[3], ARGV[4], ARGV[6] == 'held')
+  and not mark(newest, count, ARGV[3], another(ARGV[4], ARGV[5])).err then
+  redis.call('PUBLISH', ARGV[2], '')
+  newest, count, epoch = tail()
+end
+if ARGV[6] ~= '' then redis.pcall('PEXPIRE', key, life) end
+return {now, newest or '0-0', text(count), epoch}
+"""
+)
+"""See that a stream is the one that was read, and let it live on; mark it if it has lost data. Answer the time in ms,
+as ids have it, the newest id, its place, and the epoch. A replica, which takes nothing, answers too.
+
+Key: the stream. Arguments: its lifetime in ms, the channel, the head that was seen, its epoch, a token for a new one,
+and 'held' if the stream was kept alive from here, 'opened' if it is to be from now on, or ''."""
+
+PUBLISH: Final = (
+    _STREAM
+    + """\
+local number, least = ARGV[11], tonumber(ARGV[12])
+local known = redis.call('HGET', KEYS[2], number)
 if known then return known end
-if tonumber(ARGV[8]) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
-local count = 1
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last then count = tonumber(last[2][2]) + 1 end
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
-  'n', string.format('%.0f', count), 'p', ARGV[5], 's', ARGV[8], 'd', ARGV[6], 'x', ARGV[7])
-redis.call('HSET', KEYS[2], ARGV[8], id, 'last', ARGV[8])
+if tonumber(number) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
+local newest, count, epoch = tail()
+if lost(newest, epoch, ARGV[3], ARGV[4], false) then
+  epoch = another(ARGV[4], ARGV[5])
+  local marked = mark(newest, count, ARGV[3], epoch)
+  if marked.err then return marked end
+  count = count + 1
+end
+if epoch == '' then epoch = another('', ARGV[5]) end
+local id = redis.call('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
+  'n', text(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
+local answer = id .. ' ' .. epoch
+redis.call('HSET', KEYS[2], number, answer, 'last', number)
 if redis.call('HLEN', KEYS[2]) > 256 then
-  for _, number in ipairs(redis.call('HKEYS', KEYS[2])) do
-    if number ~= 'last' and tonumber(number) < tonumber(ARGV[9]) then redis.call('HDEL', KEYS[2], number) end
+  for _, each in ipairs(redis.call('HKEYS', KEYS[2])) do
+    if each ~= 'last' and tonumber(each) < least then redis.call('HDEL', KEYS[2], each) end
   end
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-redis.call('PUBLISH', ARGV[3], '')
-return id
+redis.call('PEXPIRE', key, life)
+redis.call('PEXPIRE', KEYS[2], ARGV[7])
+redis.call('PUBLISH', ARGV[2], '')
+return answer
 """
-"""Append a message: once, however often it is asked to. Answer its id; '' if it is not there, and one with a greater
-number is, so that readers would take it for an old one: it wants a new number.
+)
+"""Append a message: once, however often it is asked to. Answer its id and epoch; '' if it is not there, and one with a
+greater number is, so that readers would take it for an old one: it wants a new number.
 
-Keys: stream, accepted. Arguments: the stream's length, its lifetime in ms, the channel, how long in ms to know the
-message again, the publishing process, the message, whom it is not for, the process's number of the message, and its
-least number of those under way. An entry has its place in the stream as `n`, by which readers see that something is
-missing."""
+Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
+for a new one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom
+it is not for, the process's number of the message, and its least number of those under way. An entry has its place in
+the stream as `n`, by which readers see that something is missing; it follows that of the newest entry of ours, whatever
+else is there."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')

@@ -1,8 +1,8 @@
 """Local: hands messages of this process to its own members when Redis is away, or takes too long.
 
-A message is known here from when it gets its number to when it is read from the stream, or its publisher gives up.
+A message is held from when it gets its number to when it is read from the stream, or is certain not to come there.
 Within a room what is handed on is handed on in the order of the numbers, so no message overtakes another one of its
-publisher. Who was handed a message knows its number, and does not take it again when it is read.
+publisher. A subscription notes the numbers that it was handed, and skips these messages when they are read.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import logging
 import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
-from trio_ws.rooms.redis.feed import BEGINNING, Cursor, Record, order
+from trio_ws.rooms.redis.feed import BEGINNING, Cursor, Record
+from trio_ws.rooms.redis.heads import order
 from trio_ws.rooms.redis.options import Bell
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Own:
     """Its id in the stream, once Redis has said it."""
     heard: bool = False
     """Whether members here have had it."""
+    uncertain: bool = False
+    """Whether its publisher gave up after it was sent: it may be in the stream, or come there."""
 
 
 class Local:
@@ -66,7 +69,7 @@ class Local:
         self._feeds = feeds
         self._rooms: dict[str, dict[int, Own]] = {}  # in the order of the numbers
         self._clock: dict[Own, None] = {}  # those that are not due, oldest first
-        self._unread: dict[Own, None] = {}  # those that are in the stream, oldest first
+        self._unread: dict[Own, None] = {}  # those that are in the stream, or may be, oldest first
         self._again: set[str] = set()  # rooms with something that is due
         self._blocked: set[str] = set()  # rooms in which something that is due has to wait for another message
         self._opening: dict[Subscription, float] = {}  # and when to open them without Redis
@@ -106,20 +109,29 @@ class Local:
 
     def accepted(self, own: Own, identifier: str) -> None:
         """Redis has told a message's id."""
-        if self._rooms.get(own.room, {}).get(own.number) is not own:
+        if not self._holds(own):
             return  # it was read already
-        own.id = identifier
+        own.id, own.uncertain = identifier, False
         feed = self._feeds.get(own.room)
-        if feed is None or order(identifier) <= order(feed.position or identifier):
-            self._forget(own)  # nobody will read it
+        if feed is None or not feed.will_read(identifier):
+            self._forget(own)
             return
-        self._unread[own] = None
+        self._await_reading(own)
         self._unblock(own.room)  # it is known to be behind what any subscription has begun with
+
+    def _holds(self, own: Own) -> bool:
+        return self._rooms.get(own.room, {}).get(own.number) is own
+
+    def _await_reading(self, own: Own) -> None:
+        self._unread[own] = None
         if len(self._unread) > self._most:
             self._shed(next(iter(self._unread)))
 
     def _shed(self, own: Own) -> None:
-        """Reading is far behind: hold no more than so much for it."""
+        """Drop the oldest message that is to be read: reading is far behind."""
+        if own.uncertain:
+            self._forget(own)
+            return
         self._make_due(own)
         self._hand(own.room)
         self._forget(own)
@@ -128,20 +140,38 @@ class Local:
                 subscription.log.lacks = own.number
 
     def given_up(self, own: Own, *, sent: bool) -> None:
-        """Nobody waits for a message any more: it is not in the stream, unless it was sent."""
-        self._forget(own)
+        """Stop publishing a message. Unless it was `sent`, it is not in the stream, and will not be.
+
+        One that was sent keeps its place: it may be read later, and members shall not have it after a later one.
+        """
+        if not (sent and own.room in self._feeds):
+            self._forget(own)
+        elif self._holds(own):
+            own.uncertain = True
+            self._await_reading(own)
+            self._unblock(own.room)
+            if not own.due or own.due <= trio.current_time():  # no timer was run meanwhile: the process was frozen
+                self._make_due(own)
+                self._hand(own.room)
         for subscription in () if sent else self._subscriptions(own.room):
             subscription.had.pop(own.number, None)
+
+    def refused(self, own: Own) -> None:
+        """Stop publishing a message that Redis has refused; its number stays known to those that were handed it."""
+        self._forget(own)
 
     # --- what reading tells --------------------------------------------------------------------------------------
 
     def read(self, room: str, record: Record) -> None:
         """An entry of a room's stream was read."""
-        if record.publisher == self.process:
-            own = self._rooms.get(room, {}).get(record.number)
-            if own is not None:
+        if record.publisher != self.process or room not in self._rooms:
+            return
+        for own in [*takewhile(lambda own: own.number <= record.number, self._rooms[room].values())]:
+            if own.number == record.number:
                 own.heard = True
                 self._forget(own)
+            elif own.uncertain:
+                self._forget(own)  # numbers grow within a stream: it is not there
 
     @contextmanager
     def expects(self, subscription: Subscription) -> Iterator[None]:
@@ -161,17 +191,19 @@ class Local:
         feed = self._feeds.get(room)
         for own in [*self._rooms[room].values()]:
             if feed is None:
-                if own.id is not None:
+                if own.id is not None or own.uncertain:
                     self._forget(own)
+            elif own.uncertain:
+                continue
             elif own.id is None or order(own.id) > order(feed.position or BEGINNING):
                 break
             else:
                 self._forget(own)
 
     def handed(self, room: str, subscription: Subscription, position: str | None) -> list[Record]:
-        """Return what a subscription was handed and has not read yet."""
+        """Return what a subscription was handed and has not read yet, without what was given up."""
         mine = self._rooms.get(room, {}).values() if subscription.had else ()
-        return [self._record(own, position) for own in mine if own.number in subscription.had]
+        return [self._record(own, position) for own in mine if own.number in subscription.had and not own.uncertain]
 
     # --- handing on ----------------------------------------------------------------------------------------------
 
@@ -240,7 +272,10 @@ class Local:
             if own.due:
                 return
             if own.number <= subscription.first and own.id is None:
-                self._blocked.add(room)  # it may be in the stream before what the subscription has begun with
+                # It may be in the stream before what the subscription has begun with.
+                if own.uncertain:
+                    continue
+                self._blocked.add(room)
                 return
             yield own
 

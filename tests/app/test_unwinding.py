@@ -1,0 +1,268 @@
+"""What the library unwinds for its user is not cancelled at its first await, and takes cleanup_timeout at most."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from support.networks import MemoryNetwork, RawPeer, Witness, close, serving, text
+
+from trio_ws import App, Depends, Limits, Timeouts, WebSocket
+
+CLEANUP = 5.0
+TIMES = Timeouts(cleanup_timeout=CLEANUP, shutdown_grace=0.0, ping_interval=None)
+
+
+class Pool:
+    """A resource whose release takes a while."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
+        self.taken = 0
+        self.lost = 0
+        self.open = trio.Event()
+
+    async def connection(self) -> AsyncIterator[int]:
+        self.taken += 1
+        try:
+            yield self.taken
+        finally:
+            try:
+                await trio.sleep(self.seconds)
+                self.taken -= 1
+            except BaseException:
+                self.lost += 1
+                raise
+
+
+async def push(pool: Pool) -> None:
+    pool.open.set()
+    await trio.sleep_forever()
+
+
+def pushing(pool: Pool) -> App:
+    """Return an application whose one handler never reads."""
+    app = App(timeouts=TIMES)
+
+    @app.websocket("/")
+    async def view(ws: WebSocket, connection: int = Depends(pool.connection)) -> None:
+        await push(pool)
+
+    return app
+
+
+def called_back(pool: Pool) -> App:
+    """Return an application whose view is called back, in a scope of its own."""
+    app = App(timeouts=TIMES)
+
+    async def receive(data: str, connection: int = Depends(pool.connection)) -> None:
+        await push(pool)
+
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        with trio.CancelScope():
+            await ws.accept_callback(on_receive=receive, encoding="text")
+
+    return app
+
+
+def replying(pool: Pool, where: str) -> App:
+    """Return an application whose replies come from a generator that waits, or has its reply wait for room."""
+    app = App(timeouts=TIMES)
+
+    @app.listener("/", encoding="text")
+    async def replies(data: str) -> AsyncIterator[str]:
+        async with asynccontextmanager(pool.connection)():
+            pool.open.set()
+            while where == "the yield":
+                yield "x" * 4096
+            yield "once"
+            await trio.sleep_forever()
+
+    return app
+
+
+MAKERS: dict[str, Any] = {
+    "dependency": pushing,
+    "dependency of accept_callback": called_back,
+    "generator that waits": lambda pool: replying(pool, "the generator"),
+    "generator whose reply waits": lambda pool: replying(pool, "the yield"),
+}
+
+
+@attrs.frozen
+class Ending:
+    """A way in which a handler is cancelled."""
+
+    by: str
+
+    async def __call__(self, peer: RawPeer, server: Any) -> None:
+        if self.by == "close frame":
+            await peer.send(close(1001))
+        elif self.by == "drop":
+            await peer.leave()
+        else:
+            server.shutdown(grace=0)
+
+
+@pytest.mark.parametrize("end", [Ending("close frame"), Ending("drop"), Ending("grace=0")], ids=lambda end: end.by)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+async def test_clean_up_after_a_cancelled_handler_is_not_cancelled(make, end, autojump_clock) -> None:
+    pool = Pool()
+    network = MemoryNetwork(bounded=True)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: make(pool).serve(port=None, listeners=[network.listener], task_status=task_status)
+        )
+        peer = await RawPeer.dial(network)
+        await peer.send(text("go"))
+        await pool.open.wait()
+        await trio.sleep(1)
+        await end(peer, server)
+        await trio.sleep(60)
+        assert (pool.taken, pool.lost) == (0, 0)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("make", [pushing, called_back, MAKERS["generator that waits"]])
+async def test_clean_up_that_hangs_is_cut_off_and_recorded(make, caplog, autojump_clock) -> None:
+    pool = Pool(seconds=1000)
+    app = make(pool)
+    caplog.set_level(logging.WARNING)
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: app.serve(port=None, listeners=[network.listener], task_status=task_status)
+        )
+        peer = await RawPeer.dial(network)
+        await peer.send(text("go"))
+        await pool.open.wait()
+        began = trio.current_time()
+        server.shutdown(grace=0)
+        await peer.rest()
+        while server.statistics().connections:
+            await trio.sleep(0.01)
+        assert trio.current_time() - began <= server.shutdown_bound
+        nursery.cancel_scope.cancel()
+    assert pool.lost == 1
+    (record,) = caplog.records
+    assert record.getMessage().endswith(f"took longer than cleanup_timeout, {CLEANUP:g} s: it was cancelled")
+
+
+async def test_a_dependency_that_holds_a_nursery_is_left_within_it(autojump_clock) -> None:
+    """Its tasks are cancelled, what it does behind them is not."""
+    ended: list[str] = []
+    ready = trio.Event()
+
+    async def background() -> AsyncIterator[trio.Nursery]:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                yield nursery
+        finally:
+            await trio.sleep(1)
+            ended.append("released")
+
+    app = App(timeouts=TIMES)
+
+    @app.websocket("/")
+    async def view(ws: WebSocket, nursery: Any = Depends(background)) -> None:
+        ready.set()
+        await trio.sleep_forever()
+
+    async with app.test_client() as client:
+        async with client.websocket_connect("/") as ws:
+            await ready.wait()
+            await ws.close()
+    assert ended == ["released"]
+
+
+async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
+    """Chunks of a message come from a generator of the user's; the last one waits for room in vain."""
+    pool = Pool()
+    network = MemoryNetwork(bounded=True)
+
+    async def chunks() -> AsyncIterator[str]:
+        async with asynccontextmanager(pool.connection)():
+            while True:
+                yield "x" * 4096
+
+    fate = Witness()
+
+    async def handler(ws: WebSocket) -> None:
+        with fate.watch(), trio.move_on_after(1):
+            await ws.send_stream(chunks())
+
+    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1024)):
+        await RawPeer.dial(network)
+        await fate.ended.wait()
+    assert (pool.taken, pool.lost) == (0, 0)
+
+
+async def test_the_lifespan_is_left_shielded_when_the_application_is_cancelled(autojump_clock) -> None:
+    ended: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await trio.sleep(1)
+            ended.append("pool closed")
+
+    app = App(lifespan=lifespan, timeouts=TIMES)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(
+            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listener], task_status=task_status)
+        )
+        nursery.cancel_scope.cancel()
+    assert ended == ["pool closed"]
+
+
+async def test_a_cancelled_handler_is_still_told_off_with_1001(autojump_clock) -> None:
+    """A dependency with a nursery does not swallow the cancellation of the connection itself."""
+
+    async def background() -> AsyncIterator[None]:
+        async with trio.open_nursery():
+            yield
+
+    app = App(timeouts=TIMES)
+
+    @app.websocket("/")
+    async def view(ws: WebSocket, nursery: Any = Depends(background)) -> None:
+        await trio.sleep_forever()
+
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(
+            lambda task_status: app.serve(port=None, listeners=[network.listener], task_status=task_status)
+        )
+        peer = await RawPeer.dial(network)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            (frame,) = await peer.rest()
+        assert frame.close_code == 1001
+
+
+async def test_each_of_many_replies_and_the_clean_up_behind_them_has_its_time(autojump_clock) -> None:
+    """The time to clean up does not begin with the first reply."""
+    pool = Pool()
+    app = App(timeouts=TIMES)
+
+    @app.listener("/", encoding="text")
+    async def replies(data: str, connection: int = Depends(pool.connection)) -> AsyncIterator[str]:
+        yield data
+        await trio.sleep(CLEANUP - 1)
+        yield data
+
+    async with app.test_client(timeout=60) as client:
+        async with client.websocket_connect("/") as ws:
+            for message in "abc":
+                await ws.send(message)
+                assert [await ws.receive(), await ws.receive()] == [message] * 2
+    assert (pool.taken, pool.lost) == (0, 0)

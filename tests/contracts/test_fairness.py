@@ -1,0 +1,369 @@
+"""No step of any task does more for one peer than a bound in bytes: inflated bytes count, and so does parsed JSON."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from copy import copy
+
+import pytest
+import trio
+from support.turns import Work
+from trio.testing import memory_stream_pair
+from wsproto.utilities import generate_accept_token
+
+from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
+from trio_ws import App, Compression, Limits, open_websocket
+from trio_ws.gradual import PIECE
+from trio_ws.protocol import compressors, deflate
+from trio_ws.protocol.endpoint import WORK_BYTES
+from trio_ws.protocol.frames import BINARY, TEXT, encode_frame
+from trio_ws.sending import STEP_BYTES
+
+MIB = 1 << 20
+COUNT = 16
+KEY = b"\x11\xa2\x73\xf4"
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover"
+MOST_INFLATED = WORK_BYTES + STEP_BYTES + 2 * 16 * 1024
+"""One turn's work; what was received before it; and what zlib holds back."""
+MOST_PARSED = STEP_BYTES + 4 * PIECE
+"""Small messages up to the step's share; and a piece, which may have been tried in vain before."""
+
+NETWORKS = pytest.mark.parametrize("network", ["poller", "tls", "stream", "memory"], indirect=True)
+
+
+def deflated(message: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    return (stream.compress(message) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def bomb(message: bytes, *, opcode: int = TEXT, mask: bytes | None = KEY) -> bytes:
+    """Return a compressed message, small on the wire."""
+    return encode_frame(opcode, deflated(message), rsv1=True, mask=mask)
+
+
+def numbers(size: int) -> bytes:
+    """Return a JSON array of a byte less than `size`, which is even."""
+    return b"[" + b"0," * (size // 2 - 2) + b"0]"
+
+
+@pytest.fixture
+async def work(monkeypatch):
+    return Work(monkeypatch)
+
+
+@NETWORKS
+@pytest.mark.parametrize("way", ["iterate", "receive_json", "receive_stream"])
+async def test_messages_that_inflate_to_much_are_inflated_in_small_steps(server, work, way):
+    received = []
+
+    async def body(ws):
+        if way == "iterate":
+            async for message in ws:
+                received.append(len(message))
+        while way == "receive_json":
+            received.append(2 * len(await ws.receive_json()) + 1)
+        while way == "receive_stream":
+            received.append(sum([len(part) async for part in ws.receive_stream()]))
+
+    async with trio.open_nursery() as nursery:
+        await server.serve(nursery, body, compression=True)
+        head, peer = await server.dial(OFFER)
+        assert status_of(head) == 101
+        await peer.send(bomb(numbers(MIB)) * COUNT + bomb(numbers(100)))
+        with trio.fail_after(12 * LONG):
+            while len(received) < COUNT:
+                await trio.sleep(0.001)
+            await peer.close()
+            await peer.rest()
+        nursery.cancel_scope.cancel()
+    assert sum(received) >= COUNT * (MIB - 1)
+    assert work.inflated >= COUNT * (MIB - 1)
+    assert work.most_inflated <= MOST_INFLATED
+    assert work.most_parsed <= MOST_PARSED
+
+
+async def test_a_client_inflates_and_parses_in_small_steps(work):
+    ours, theirs = memory_stream_pair()
+    received = []
+
+    async def answer():
+        head, _ = await read_head(theirs)
+        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", OFFER]
+        token = generate_accept_token(key.split(b":")[1].strip()).decode()
+        await theirs.send_all("\r\n".join([*lines, f"Sec-WebSocket-Accept: {token}", "", ""]).encode())
+        await theirs.send_all(bomb(numbers(MIB), mask=None) * COUNT)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        async with open_websocket("ws://x/", stream=ours, timeouts=PATIENT, compression=True) as ws:
+            while len(received) < COUNT:
+                received.append(len(await ws.receive_json()))
+            await theirs.aclose()
+    assert received == [MIB // 2 - 1] * COUNT
+    assert work.most_inflated <= MOST_INFLATED
+    assert work.most_parsed <= MOST_PARSED
+
+
+async def test_a_message_of_any_size_is_inflated_in_small_steps(work):
+    """A larger limit does not make a step longer."""
+    rig, size = Rig("server", "memory"), 16 * MIB
+    received = []
+
+    async def body(ws):
+        received.append(len(await ws.receive()))
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=True, limits=Limits(max_message_size=size))
+        _, peer = await rig.dial(OFFER)
+        await peer.send(bomb(bytes(size), opcode=BINARY))
+        await peer.rest()
+        nursery.cancel_scope.cancel()
+    assert received == [size]
+    assert work.most_inflated <= MOST_INFLATED
+
+
+@NETWORKS
+@pytest.mark.parametrize("end", ["our close", "our close of a full inbox", "the peer has left", "the handler is over"])
+async def test_what_is_dropped_is_not_inflated(server, work, end):
+    """16 MiB come after our close frame, or stand unread when their sender has left."""
+    sent = trio.Event()
+    before: list[int] = []
+
+    async def body(ws):
+        try:
+            await sent.wait()
+            while end == "our close of a full inbox" and not ws._channel.paused:
+                await trio.sleep(0.001)
+        finally:  # a peer that leaves cancels who does not read
+            before.append(work.inflated)
+        if end == "the peer has left" and server.network != "memory":  # where its leaving is not seen behind data
+            await trio.sleep_forever()
+        elif end != "the handler is over":
+            await ws.close()
+
+    async with trio.open_nursery() as nursery:
+        await server.serve(nursery, body, compression=True)
+        _, peer = await server.dial(OFFER)
+        await peer.send(bomb(b"x" * MIB) * COUNT)
+        if end == "the peer has left":
+            await peer.leave()
+        sent.set()
+        if end != "the peer has left":
+            await peer.rest()
+        await server.all_gone()
+        nursery.cancel_scope.cancel()
+    # The inbox may have filled up before, and what had begun is what one turn takes.
+    assert work.inflated <= before[0] + 2 * MIB + 2 * WORK_BYTES
+    assert work.most_inflated <= MOST_INFLATED
+
+
+async def test_after_our_close_frame_nothing_is_inflated_at_all(work):
+    rig, closing = Rig("server", "memory"), trio.Event()
+
+    async def body(ws):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ws.close()
+        ws._channel.begin_close(1000, "")
+        closing.set()
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=True)
+        _, peer = await rig.dial(OFFER)
+        assert await peer.next() == ("close", (1000, ""))
+        await peer.send(bomb(b"x" * MIB) * COUNT)
+        await peer.close()
+        assert await peer.rest() == []
+        await rig.all_gone()
+        nursery.cancel_scope.cancel()
+    assert work.inflated == 0
+
+
+@pytest.mark.parametrize("kind", ["view", "listener", "slow listener"])
+async def test_json_of_an_application_is_parsed_in_small_steps(work, kind):
+    app, received = App(limits=Limits(inbox_messages=1000, inbox_bytes=64 * MIB)), []
+
+    if kind == "view":
+
+        @app.websocket("/", value_type="json")
+        async def view(ws):
+            async for value in ws:
+                received.append(len(value))
+
+    else:
+
+        @app.listener("/", concurrency=1 if kind == "listener" else 4)
+        async def listen(data: list[int]) -> None:
+            received.append(len(data))
+
+    sizes = [1000, 20_000, 70_000, MIB // 2 - 1] * 8
+    async with app.test_client() as client, client.websocket_connect("/") as ws:
+        for size in sizes:
+            await ws.send_text(numbers(2 * size + 2).decode())
+        while len(received) < len(sizes):
+            await trio.lowlevel.checkpoint()
+    assert sorted(received) == sorted(sizes)
+    assert work.most_parsed <= MOST_PARSED
+
+
+async def test_a_large_json_message_survives_a_cancellation_while_it_is_parsed():
+    """The message is out of the inbox by then: the parsing ends, and the next checkpoint is cancelled."""
+    app, received = App(), []
+
+    @app.websocket("/", value_type="json")
+    async def view(ws):
+        inbox = ws._channel._inbox
+        while len(inbox.items) < 2:
+            await trio.sleep(0.001)
+        with trio.CancelScope() as scope:
+
+            class Cancelling(trio.abc.Instrument):
+                def after_task_step(self, task):
+                    if len(inbox.items) < 2:
+                        scope.cancel()
+
+            instrument = Cancelling()
+            trio.lowlevel.add_instrument(instrument)
+            received.append(len(await ws.receive()))
+            trio.lowlevel.remove_instrument(instrument)
+            await trio.lowlevel.checkpoint()
+        assert scope.cancelled_caught
+        received.append(await ws.receive())
+
+    async with app.test_client() as client, client.websocket_connect("/") as ws:
+        await ws.send_text(json.dumps([0] * 100_000))
+        await ws.send_text('"next"')
+        with trio.fail_after(LONG):
+            while len(received) < 2:
+                await trio.sleep(0.001)
+    assert received == [100_000, "next"]
+
+
+# --- what is sent ---
+
+
+class Deflated(trio.abc.Instrument):
+    """Counts the bytes that are deflated in each step of a task."""
+
+    def __init__(self, patch):
+        self.most = self._now = 0
+        for module in (compressors, deflate):
+            patch.setattr(module, "make_compressor", self._counting(module.make_compressor))
+        patch.setattr(deflate, "_shared", compressors.Shared(compressors.LIBRARY))
+        patch.setattr(deflate, "copy", self._wrapped)
+        trio.lowlevel.add_instrument(self)
+
+    def before_task_step(self, task):
+        self._now = 0
+
+    def count(self, size):
+        self._now += size
+        self.most = max(self.most, self._now)
+
+    def _counting(self, make):
+        return lambda *arguments: Counted(make(*arguments), self)
+
+    def _wrapped(self, counted):
+        return Counted(copy(counted.stream), self)
+
+
+class Counted:
+    def __init__(self, stream, deflated):
+        self.stream = stream
+        self._deflated = deflated
+
+    def compress(self, data):
+        self._deflated.count(len(data))
+        return self.stream.compress(data)
+
+    def flush(self, mode):
+        return self.stream.flush(mode)
+
+
+async def inflated_messages(peer, count):
+    """Return the messages that a peer is sent compressed, with one context for all of them."""
+    stream, data, messages = zlib.decompressobj(-15), peer._received, []
+    while True:
+        while len(data) >= 2:
+            form = data[1] & 0x7F
+            start = 2 + {126: 2, 127: 8}.get(form, 0)
+            size = int.from_bytes(data[2:start]) if start > 2 else form
+            if len(data) < start + size:
+                break
+            payload, compressed = data[start : start + size], data[0] & 0x40
+            messages.append(stream.decompress(payload + b"\x00\x00\xff\xff") if compressed else payload)
+            data = data[start + size :]
+        if len(messages) >= count:
+            return messages[:count]
+        with trio.fail_after(LONG):
+            data += await peer.stream.receive_some(1 << 20)
+
+
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("size", [1000, 30_000, MIB])
+async def test_messages_are_deflated_in_small_steps(monkeypatch, context, size):
+    rig, count = Rig("server", "memory"), 2 * MIB // size if size > 1000 else 300
+    message = "".join(f"{number:x}" for number in range(size))[:size]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+    deflated = Deflated(monkeypatch)
+
+    async def body(ws):
+        for _ in range(count):
+            await ws.send(message)
+
+    compression = Compression(send_context=context)
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=compression, limits=Limits(outbox_bytes=64 * MIB))
+        _, peer = await rig.dial(offer)
+        assert await inflated_messages(peer, count) == [message.encode()] * count
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+    assert 0 < deflated.most <= STEP_BYTES
+
+
+@pytest.mark.parametrize("context", [False, True])
+async def test_messages_sent_while_a_large_one_is_deflated_keep_the_stream_whole(context):
+    """They overtake it, and where there is one context it is deflated again, after them."""
+    rig, large = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))[:MIB]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+
+    async def body(ws):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, large)
+            for number in range(3):
+                await trio.lowlevel.checkpoint()
+                await ws.send(f"small {number} " * 100)
+        await ws.send("last " * 100)
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        _, peer = await rig.dial(offer)
+        *small, first, second = await inflated_messages(peer, 5)
+        assert small == [f"small {number} ".encode() * 100 for number in range(3)]
+        assert (first, second) == (large.encode(), b"last " * 100)
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("context", [False, True])
+async def test_a_large_message_whose_deflating_is_cancelled_was_not_sent(context):
+    rig, large = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))[:MIB]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+
+    async def body(ws):
+        await ws.send("first " * 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, large)
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await ws.send("second " * 100)
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        _, peer = await rig.dial(offer)
+        assert await inflated_messages(peer, 2) == [b"first " * 100, b"second " * 100]
+        await peer.leave()
+        nursery.cancel_scope.cancel()

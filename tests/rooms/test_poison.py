@@ -1,0 +1,310 @@
+"""Calls, entries and subscribers that fail, and fail alone: what others do in the same task and over the same link.
+
+Each shared task of a backplane is poisoned here: publishing, reading, news, attendance; and what is shared in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
+
+from trio_ws import BackplaneRefused, MessageTooLarge, Timeouts
+from trio_ws.prepared import Prepared
+from trio_ws.rooms import Backplane, MemoryBackplane, Present
+from trio_ws.rooms.backplane import Entry
+from trio_ws.rooms.redis import RedisBackplane, attendance
+from trio_ws.rooms.redis.calls import Call
+from trio_ws.rooms.redis.calls import execute as calls_execute
+
+from .conformance import NOBODY, Ear
+from .hall import open_hall
+
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+
+SURROGATE = "\ud83d"
+BRIEF = Timeouts(ping_interval=None, send_timeout=None, close_timeout=0.1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: RedisServer) -> RedisServer:
+    server.ask("FLUSHALL")
+    server.ask("CONFIG RESETSTAT")
+    return server
+
+
+def records(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged at WARNING and above."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@asynccontextmanager
+async def unharmed(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture, *, relinked: bool = False, **options: object
+) -> AsyncIterator[RedisBackplane]:
+    """Run a backplane; see that another room is served after it, over the first link still unless it is `relinked`."""
+    caplog.set_level(logging.INFO, "trio_ws")
+    backplane, ear = RedisBackplane(redis.url, **{"local_after": None, **options}), Ear()
+    async with backplane.running(), backplane.subscribe("other", ear, history=0):
+        yield backplane
+        await backplane.publish("other", Prepared("as ever"), NOBODY)
+        await ear.hears(1)
+        backplane.enter("other", Present("b-1", {"user": "Ben"}))
+        with trio.fail_after(10):
+            while [each.id for each in await backplane.presence("other")] != ["b-1"]:
+                await trio.sleep(0.01)
+        backplane.leave("other", "b-1")
+    assert relinked or caplog.text.count("linked to Redis") == 1, caplog.text
+
+
+# --- refused in the caller's own call -----------------------------------------------------------------------------
+
+
+async def test_unencodable_name_is_refused_in_each_call(redis, caplog) -> None:
+    async with unharmed(redis, caplog) as backplane:
+        with pytest.raises(ValueError, match="lone surrogate"):
+            await backplane.publish(SURROGATE, Prepared("?"), NOBODY)
+        with pytest.raises(ValueError, match="lone surrogate"):
+            async with backplane.subscribe(SURROGATE, Ear(), history=0):
+                pytest.fail("it is open")
+        with pytest.raises(ValueError, match="lone surrogate"):
+            await backplane.presence(SURROGATE)
+        with pytest.raises(ValueError, match="lone surrogate"):
+            backplane.enter(SURROGATE, Present("a-1", {}))
+        await backplane.sync(SURROGATE)
+    assert records(caplog) == []
+
+
+async def test_member_info_with_a_surrogate_spoils_no_other_room(redis, caplog) -> None:
+    """It is refused, or it travels; either way in the caller."""
+    async with unharmed(redis, caplog) as backplane:
+        try:
+            backplane.enter("room", Present("a-1", {"user": SURROGATE}))
+        except ValueError:
+            assert await backplane.presence("room") == ()
+        else:
+            await backplane.presence("room")
+    assert records(caplog) == []
+
+
+@pytest.mark.parametrize("info", [{"a": object()}, {"a": float("nan")}, {"a": {1, 2}}, {"a": b"bytes"}])
+async def test_member_info_that_is_not_json_is_refused_in_join(redis, caplog, info) -> None:
+    async with unharmed(redis, caplog) as backplane, open_hall(backplane=Shared(backplane), timeouts=BRIEF) as hall:
+        ann = await hall.guest()
+        room = hall.room("r")
+        with pytest.raises((TypeError, ValueError)):
+            async with room.join(ann.websocket, **info):
+                pytest.fail("it has joined")
+        assert (room.count, len(hall.rooms)) == (0, 0)
+        async with room.join(ann.websocket, user="Ann"):
+            assert room.count == 1
+    assert records(caplog) == []
+
+
+async def test_member_info_beyond_its_bound_is_refused_in_join(redis, caplog) -> None:
+    async with unharmed(redis, caplog, max_info_size=100) as backplane:
+        with pytest.raises(MessageTooLarge, match="the info of a member has 101 bytes, the backplane carries 100"):
+            backplane.enter("room", Present("a-1", {"user": "x" * 90}))
+        backplane.enter("room", Present("a-2", {"user": "x" * 89}))
+        with trio.fail_after(10):
+            while [each.id for each in await backplane.presence("room")] != ["a-2"]:
+                await trio.sleep(0.01)
+    assert records(caplog) == []
+
+
+async def test_message_that_redis_finds_too_large_fails_alone(redis, caplog) -> None:
+    """Redis ends the connection on which it comes: what is under way beside it is sent again."""
+    redis.ask("CONFIG SET proto-max-bulk-len 1mb")
+    try:
+        async with unharmed(redis, caplog, relinked=True, max_message_size=2**22) as backplane:
+            ear = Ear()
+            async with backplane.subscribe("room", ear, history=0):
+                async with trio.open_nursery() as nursery:
+                    for number in range(10):
+                        nursery.start_soon(backplane.publish, "room", Prepared(str(number)), NOBODY)
+                    with pytest.raises(BackplaneRefused, match="proto-max-bulk-len"):
+                        await backplane.publish("room", Prepared("x" * (2**20 + 1)), NOBODY)
+                await ear.hears(10)
+        assert sorted(ear.data) == [str(number) for number in range(10)]
+    finally:
+        redis.ask("CONFIG SET proto-max-bulk-len 512mb")
+
+
+# --- in a shared task all the same --------------------------------------------------------------------------------
+
+
+async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
+    async with unharmed(redis, caplog) as backplane:
+        calls = backplane._running_calls
+        bad = Call("room", "return 1", ("key",), ())
+        bad.arguments = (object(),)  # type: ignore[assignment]
+        outcomes: list[object] = []
+
+        async def ask(call: Call) -> None:
+            try:
+                outcomes.append(await calls.ask(call))
+            except BackplaneRefused:
+                outcomes.append("refused")
+
+        async with trio.open_nursery() as nursery:
+            for call in (Call("a", "return 1", ("key",), ()), bad, Call("b", "return 2", ("key",), ())):
+                nursery.start_soon(ask, call)
+        assert {*map(str, outcomes)} == {"1", "2", "refused"}
+    assert len(records(caplog)) == 1
+
+
+@pytest.mark.parametrize("local_after", [None, 20])
+async def test_call_with_a_strange_answer_fails_alone(redis, caplog, local_after) -> None:
+    async with unharmed(redis, caplog, local_after=local_after) as backplane:
+        process = backplane._process
+        redis.ask(f'HSET trio_ws:{{=room}}:accepted:{process} 1 "\\xff" 2 "id"')
+        async with backplane.subscribe("room", Ear(), history=0):
+            for _ in range(2):
+                with pytest.raises(BackplaneRefused, match="not ours"):
+                    await backplane.publish("room", Prepared("?"), NOBODY)
+            await backplane.publish("room", Prepared("?"), NOBODY)
+
+
+async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) -> None:
+    redis.ask("SET trio_ws:{=room}:messages text")
+    async with unharmed(redis, caplog, poll_interval=0.05) as backplane:
+        ear = Ear()
+        with trio.fail_after(10):
+            async with backplane.subscribe("room", ear, history=5) as log:
+                assert list(log) == []
+                with pytest.raises(BackplaneRefused, match="wrong kind of value"):
+                    await backplane.publish("room", Prepared("?"), NOBODY)
+                await backplane.sync("room")
+                redis.ask("DEL trio_ws:{=room}:messages")
+                await backplane.publish("room", Prepared("mended"), NOBODY)
+                await ear.hears(1)
+    assert ear.data == ["mended"]
+    assert all("wrong kind of value" in record for record in records(caplog))
+
+
+async def test_room_whose_presence_is_something_else_fails_alone(redis, caplog) -> None:
+    redis.ask("SET trio_ws:{=room}:processes text")
+    async with unharmed(redis, caplog) as backplane:
+        backplane.enter("room", Present("a-1", {}))
+        with pytest.raises(BackplaneRefused, match="wrong kind of value"):
+            await backplane.presence("room")
+    assert all("wrong kind of value" in record for record in records(caplog))
+
+
+async def test_attendance_of_a_room_that_cannot_be_told_fails_alone(redis, caplog) -> None:
+    async with unharmed(redis, caplog) as backplane:
+        backplane._attendance._present["room"] = {"a-1": SURROGATE}
+        backplane._attendance._change("room", "a-1", SURROGATE)
+    assert len(records(caplog)) == 1
+    assert "cannot be told who is in the room 'room'" in records(caplog)[0]
+
+
+async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monkeypatch) -> None:
+    """No call grows with the number of members, nor with that of rooms; also over another link, which is told anew."""
+    monkeypatch.setattr(attendance, "_BATCH_BYTES", 1000)
+    sizes: list[int] = []
+
+    async def execute(client: Any, calls: Any, seconds: float) -> Any:
+        sizes.append(sum(call.size for call in calls))
+        return await calls_execute(client, calls, seconds)
+
+    monkeypatch.setattr(attendance, "execute", execute)
+    members = {f"a-{number}": {"text": "x" * 300} for number in range(20)}
+    async with unharmed(redis, caplog, relinked=True, presence_timeout=1) as backplane:
+        for name, info in members.items():
+            backplane.enter("room", Present(name, info))
+            backplane.enter("crowd", Present(f"{name}z", info))
+        for room in ("room", "crowd", "room"):
+            with trio.fail_after(20):
+                while {each.id.rstrip("z"): each.info for each in await backplane.presence(room)} != members:
+                    await trio.sleep(0.01)
+            redis.ask("DEL trio_ws:{=room}:processes trio_ws:{=crowd}:processes")
+            redis.ask("CLIENT KILL TYPE normal")
+        for name in members:
+            backplane.leave("room", name)
+            backplane.leave("crowd", f"{name}z")
+    assert max(sizes) < 2500
+
+
+async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, monkeypatch) -> None:
+    async with unharmed(redis, caplog, relinked=True) as backplane:
+        ear = Ear()
+        async with backplane.subscribe("room", ear, history=0):
+            monkeypatch.setattr(backplane._feeds, "_read_on", None)
+            await backplane.publish("room", Prepared("said"), NOBODY)
+            with trio.fail_after(20):
+                while "error in the backplane" not in caplog.text:
+                    await trio.sleep(0.01)
+            monkeypatch.undo()
+            await ear.hears(1)
+    assert ear.data == ["said"]
+
+
+@pytest.mark.parametrize("text", ["", "1", "x {}", '1 {"a":', "1 [1]", "1 1e999", f"{'9' * 5000} {{}}", '"\\xff {}"'])
+async def test_member_that_is_not_ours_is_skipped_with_one_record(redis, caplog, text) -> None:
+    redis.ask("ZADD trio_ws:{=room}:processes 9999999999999 stranger")
+    redis.ask(f"HSET trio_ws:{{=room}}:members:stranger who {text if text.startswith(chr(34)) else repr(text)}")
+    async with unharmed(redis, caplog) as backplane:
+        backplane.enter("room", Present("a-1", {"user": "Ann"}))
+        with trio.fail_after(10):
+            while not (found := await backplane.presence("room")):
+                await trio.sleep(0.01)
+        assert found == (Present("a-1", {"user": "Ann"}),)
+    assert {"not ours" in record for record in records(caplog)} == {True}
+
+
+async def test_strange_news_on_a_channel_change_nothing(redis, caplog) -> None:
+    async with unharmed(redis, caplog) as backplane:
+        ear = Ear()
+        async with backplane.subscribe("room", ear, history=0):
+            for text in ('""', "text", '"\\xff\\x00"', "9" * 5000):
+                redis.ask(f"PUBLISH trio_ws:{{=room}}:news {text}")
+            await backplane.publish("room", Prepared("said"), NOBODY)
+            await ear.hears(1)
+    assert records(caplog) == []
+
+
+@pytest.fixture(params=["memory", "redis"])
+def engine(request: pytest.FixtureRequest, redis: RedisServer) -> Backplane:
+    return MemoryBackplane() if request.param == "memory" else RedisBackplane(redis.url)
+
+
+async def test_subscriber_that_fails_spoils_no_other_and_no_publisher(engine, caplog) -> None:
+    def fail(_: Entry) -> None:
+        raise ZeroDivisionError
+
+    before, after = Ear(), Ear()
+    async with engine.running(), engine.subscribe("room", before, history=0):
+        async with engine.subscribe("room", fail, history=0), engine.subscribe("room", after, history=0):
+            await engine.publish("room", Prepared("said"), NOBODY)
+            await before.hears(1)
+            await after.hears(1)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "error in what hears the room 'room': others are not affected"
+    ]
+
+
+class Shared(Backplane):
+    """A backplane that runs already, for rooms of a hall."""
+
+    def __init__(self, backplane: Backplane) -> None:
+        self.publish = backplane.publish  # type: ignore[method-assign]
+        self.subscribe = backplane.subscribe  # type: ignore[method-assign]
+        self.sync = backplane.sync  # type: ignore[method-assign]
+        self.enter = backplane.enter  # type: ignore[method-assign]
+        self.leave = backplane.leave  # type: ignore[method-assign]
+        self.presence = backplane.presence  # type: ignore[method-assign]
+
+
+Shared.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]

@@ -1,0 +1,86 @@
+"""`make test` without Redis, nginx, Chromium or a compiler: it passes, and closes with what it could not test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import services
+
+ROOT = Path(__file__).parents[1]
+
+# Stands in for the environment's interpreter: notes what it is asked for, and lets only the list of services happen.
+FAKE = f"""#!/bin/sh
+case "$1" in
+    tests/support/services.py) exec {sys.executable} "$@" ;;
+    *) echo "ran: $*" ;;
+esac
+"""
+
+
+MAKES = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS", "COVERAGE"}
+"""What a make that runs these tests would hand on."""
+
+
+def make_test(folder: Path, without: str) -> list[str]:
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python"
+    python.write_text(FAKE)
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "test", f"VENV={folder}", f"--old-file={folder}/.installed"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in MAKES} | {"TRIO_WS_WITHOUT": without},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("service", [services.REDIS, services.NGINX, services.CHROMIUM, services.COMPILER])
+def test_without_a_service_make_test_has_no_gate_and_says_so(tmp_path: Path, service: services.Service) -> None:
+    said = make_test(tmp_path, service.names[0])
+    assert "ran: -m coverage report --fail-under=0" in said
+    assert f"  no {service.names[0]}: {service.tests}" in said
+    assert said.index("ran: -m coverage report --fail-under=0") < said.index(
+        f"  no {service.names[0]}: {service.tests}"
+    )
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.skipif(bool(services.missing()), reason="needs all services")
+def test_with_all_services_make_test_has_the_gate(tmp_path: Path) -> None:
+    assert make_test(tmp_path, "")[-1] == "ran: -m coverage report"
+
+
+def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
+    every = ("redis-server", "nginx", "chromium", "cc")
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "support" / "services.py"],
+        env={**os.environ, "TRIO_WS_WITHOUT": ",".join(every)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [f"no {name}" for name in every]
+
+
+def test_expected_failures_are_one_line_at_the_end(tmp_path: Path) -> None:
+    test = "tests/documented/test_bocadillo.py::test_events_are_for_the_handshake_and_the_end_too"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test],
+        cwd=ROOT,
+        env={**os.environ, "TRIO_WS_WITHOUT": "nginx"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "2 failures were expected under hypercorn: docs/asgi.md says why\n" in done.stdout
+    assert f"not tested: no nginx: {services.NGINX.tests}\n" in done.stdout
+    assert "XFAIL" not in done.stdout

@@ -1,0 +1,107 @@
+"""Admission of connections to a server, and the bound of those that are refused."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+if sys.platform != "win32":
+    import resource
+
+if TYPE_CHECKING:
+    from trio_ws.config import Limits
+
+__all__ = ["Admission"]
+
+SPARE_DESCRIPTORS: Final = 64
+"""Left free for logs and the application of what is free when the server begins, whatever `max_connections` says."""
+REFUSALS: Final = 32
+"""Connections that are being refused at once. Each has a descriptor until its client has read the answer."""
+
+
+class Refused(Protocol):
+    """A connection that is being refused."""
+
+    def drop(self) -> bool:
+        """End the network connection without an answer; return whether its descriptor is free already."""
+
+
+class Admission:
+    """The connections of one server by number, address and admission.
+
+    Refused connections take no room from admitted ones, and are themselves bounded: a client that waits to be refused,
+    or does not read why, is ended for a later one.
+
+    Make it when the server begins to accept: what is open by then counts as in use.
+
+    Args:
+        limits: `max_connections` and `max_connections_per_ip` of them.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        left = max(_descriptors_left() - SPARE_DESCRIPTORS, 2)
+        self._refusals = min(REFUSALS, max(left // 4, 1))
+        self._room = min(limits.max_connections or sys.maxsize, left - self._refusals)
+        self._per_address_room = limits.max_connections_per_ip
+        self._admitted = 0
+        self._per_address: Counter[str] = Counter()
+        self._refused: dict[Refused, bool] = {}  # the oldest first, and whether it was dropped
+
+    def full(self, host: str) -> bool:
+        """Say whether a connection from an address is to be refused."""
+        if self._admitted >= self._room:
+            return True
+        # The clients of a Unix socket have no address, which does not make them one.
+        room = self._per_address_room
+        return room is not None and host != "" and self._per_address[host] >= room
+
+    def can_refuse(self) -> bool:
+        """Say whether one more connection can be refused with an answer; the oldest refused one is ended for it."""
+        if len(self._refused) < self._refusals:
+            return True
+        oldest = next((each for each, dropped in self._refused.items() if not dropped), None)
+        if oldest is None:
+            return False
+        if oldest.drop():
+            del self._refused[oldest]
+            return True
+        self._refused[oldest] = True
+        return False
+
+    def admit(self, host: str) -> None:
+        """Count a connection from an address."""
+        self._admitted += 1
+        self._per_address[host] = self._per_address.get(host, 0) + 1
+
+    def leave(self, host: str) -> None:
+        """Count an admitted connection no more."""
+        self._admitted -= 1
+        self._per_address[host] -= 1
+        if not self._per_address[host]:
+            del self._per_address[host]
+
+    def refuse(self, connection: Refused) -> None:
+        """Count a connection that is being refused."""
+        self._refused[connection] = False
+
+    def refused(self, connection: Refused) -> None:
+        """Count a refused connection no more."""
+        self._refused.pop(connection, None)
+
+
+def _descriptors_left() -> int:
+    """Return how many descriptors the process may still open."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - _descriptors_in_use()
+
+
+def _descriptors_in_use() -> int:
+    """Return how many descriptors the process has open, 0 where the platform does not list them."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return 0

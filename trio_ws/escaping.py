@@ -1,0 +1,34 @@
+"""Text of a peer for terminals, logs and messages of errors."""
+
+from __future__ import annotations
+
+from typing import Final
+from unicodedata import category
+
+__all__ = ["printable"]
+
+_JOINERS: Final = "\u200c\u200d"
+"""They shape emoji and some scripts, and move nothing else on a screen."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return text with escapes in place of what is not printable.
+
+    Control characters move a terminal's cursor, and line ends forge lines; marks of direction reorder what is read.
+
+    Args:
+        text: of a peer.
+        keep: characters that may pass besides, such as line ends.
+    """
+    if text.isprintable():
+        return text
+    kept = keep + _JOINERS
+    return "".join(each if each in kept or _is_plain(each) else _escape(each) for each in text)
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() or category(character) == "Zs"  # a space of any width
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,270 @@
+"""Checks of options when they are given, with errors that show the right form.
+
+A value of the wrong type is a `TypeError` ("it takes ..."), one that can never work a `ValueError` ("it must be ...").
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+
+from trio_ws.codes import CloseCode, is_wire_code
+from trio_ws.headers import is_token
+
+__all__ = [
+    "caught_codes",
+    "check_flag",
+    "check_names",
+    "check_number",
+    "check_text",
+    "flag",
+    "hinting",
+    "hold",
+    "integer",
+    "list_of",
+    "number",
+    "of_kind",
+    "optional_bool",
+    "subprotocols_of",
+    "unknown_hint",
+]
+
+_C = TypeVar("_C", bound=Callable[..., Any])
+
+Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
+
+_HOLDERS: Final[dict[str, type[Any]]] = {}
+"""The options that hold others, by name; `hold` fills it."""
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def check_number(name: str, value: object, minimum: float, maximum: float = math.inf, *, none: str = "") -> None:
+    """Refuse everything but whole numbers between two bounds, both included.
+
+    Args:
+        name: of the option.
+        value: of the option.
+        minimum: the least that works.
+        maximum: the most that works.
+        none: what None means, for the message.
+
+    Raises:
+        TypeError: it is not a whole number.
+        ValueError: it is out of bounds.
+    """
+    or_none = f", or None for {none}" if none else ""
+    if isinstance(value, bool) or not isinstance(value, int):
+        bounds = f", {minimum:g} or more" if maximum == math.inf else f" from {minimum:g} to {maximum:g}"
+        raise TypeError(f"{name} takes a whole number{bounds}{or_none}, not {value!r}")
+    if not minimum <= value <= maximum:
+        bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
+        raise ValueError(f"{name} must be {bounds}{or_none}, not {value!r}")
+
+
+def check_flag(name: str, value: object, *, optional: bool = False) -> None:
+    """Refuse everything but True and False, and None if it is optional.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not (isinstance(value, bool) or (optional and value is None)):
+        raise TypeError(f"{name} takes {'True, False or None' if optional else 'True or False'}, not {value!r}")
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse everything but text.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} takes text, not {value!r}")
+
+
+def list_of(name: str, value: Any, what: str) -> list[Any]:
+    """Return the items of a list, tuple, set or other iterable.
+
+    Raises:
+        TypeError: it is a single item, such as a text or a class, or a mapping.
+    """
+    if isinstance(value, str | bytes | type) or callable(value):
+        raise TypeError(f"{name} takes a list of {what}: write {name}=[{getattr(value, '__name__', repr(value))}]")
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} takes a list of {what}, not {value!r}")
+    return list(value)
+
+
+def caught_codes(value: Any) -> Any:
+    """Return what `caught_close_codes=` means: close codes, or the built-in `all`.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: no connection ends with one of the codes.
+    """
+    if value is all:
+        return value
+    listed = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+    if not listed or any(isinstance(code, bool) or not isinstance(code, int) for code in value):
+        raise TypeError(
+            f"caught_close_codes takes a list of codes, or the built-in all, not {value!r}: write [1000, 1001], say"
+        )
+    for code in value:
+        check_number("a code in caught_close_codes", code, 1000, 4999)
+        if not is_wire_code(code) and code not in (CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE):
+            raise ValueError(f"no connection ends with {code}, which is in caught_close_codes")
+    return value
+
+
+def subprotocols_of(value: Iterable[str]) -> tuple[str, ...]:
+    """Return the subprotocols that `subprotocols=` lists.
+
+    Raises:
+        TypeError: a single one was given where a list of them is expected, or one is not a str.
+        ValueError: one is not a token (RFC 6455 4.1), or is listed twice.
+    """
+    names = tuple(list_of("subprotocols", value, "names"))
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"subprotocols takes a list of names, not of {name!r}")
+        if not is_token(name):
+            raise ValueError(f"subprotocol {name!r} is not a token (RFC 6455 4.1)")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a subprotocol is listed twice: {list(names)}")
+    return names
+
+
+# --- validators of attrs -----------------------------------------------------------------------------------------
+
+
+def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Validator:
+    """Return a validator of whole numbers.
+
+    Args:
+        minimum: the least that works.
+        maximum: the most that works.
+        none: what None means; "" if it is refused.
+    """
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None or not none:
+            check_number(attribute.name, value, minimum, maximum, none=none)
+
+    return check
+
+
+def number(unit: str, *, positive: bool = False, none: str = "") -> Validator:
+    """Return a validator of numbers of 0 or more.
+
+    Args:
+        unit: of the number, for messages, such as "of seconds".
+        positive: refuse 0.
+        none: what None is for, such as "for no bound"; "" if it is refused.
+    """
+    form = f"a number {unit}, {'more than 0' if positive else '0 or more'}{f', or None {none}' if none else ''}"
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and none:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{attribute.name} takes {form}, not {value!r}")
+        if not (value > 0 if positive else value >= 0):
+            raise ValueError(f"{attribute.name} must be {form}, not {value!r}")
+
+    return check
+
+
+def flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse everything but True and False."""
+    check_flag(attribute.name, value)
+
+
+def optional_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse everything but True, False and None."""
+    check_flag(attribute.name, value, optional=True)
+
+
+def of_kind(kind: type[Any], *, optional: bool = False) -> Validator:
+    """Return a validator of instances of `kind`, and of None if it is optional; else it is a `TypeError`."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not (isinstance(value, kind) or (optional and value is None)):
+            raise TypeError(f"{attribute.name} takes {kind.__name__}(...), not {_shown(value)}")
+
+    return check
+
+
+def _shown(value: object) -> str:
+    """Name a value of the wrong kind, and the option that it is for."""
+    for name, kind in _HOLDERS.items():
+        if isinstance(value, kind):
+            return f"{kind.__name__}(...): give that as {name}="
+    return repr(value)
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def hold(name: str, kind: type[Any]) -> None:
+    """Make a class with fields an option that holds others: errors for unknown names refer to it.
+
+    Args:
+        name: of the option.
+        kind: an attrs class, whose own error for an unknown field says where that belongs, too.
+    """
+    _HOLDERS[name] = kind
+    init, known = kind.__init__, _fields(kind)
+
+    def explaining(self: object, *args: object, **values: object) -> None:
+        check_names(values, known, f"{kind.__name__}(...)")
+        init(self, *args, **values)
+
+    functools.update_wrapper(explaining, init)
+    kind.__init__ = explaining
+
+
+def check_names(given: Iterable[str], known: Collection[str], function: str) -> None:
+    """Refuse options that a function does not have.
+
+    Raises:
+        TypeError: the message says where the option belongs, or what was probably meant.
+    """
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{function} has no option {name!r}{unknown_hint(name, known)}")
+
+
+def unknown_hint(name: str, known: Collection[str]) -> str:
+    """Return the rest of a message about an unknown option: where it belongs, or what was probably meant."""
+    for holder, kind in _HOLDERS.items():
+        if name in _fields(kind) and holder in known:
+            return f": write {holder}={kind.__name__}({name}=...)"
+        if name in _fields(kind):
+            return f": it is one of {kind.__name__}(...)"
+    near = get_close_matches(name, known, n=1)
+    return f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
+
+
+def _fields(kind: type[Any]) -> list[str]:
+    return [field.name for field in attrs.fields(kind)]
+
+
+def hinting(function: _C) -> _C:
+    """Decorate a function so that the error for an unknown option says where that belongs."""
+    known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    names = frozenset(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        if not options.keys() <= names:
+            check_names(options.keys() - names, known, f"{function.__name__}()")
+        return function(*args, **options)
+
+    return checked  # type: ignore[return-value]  # it has the same parameters

@@ -1,0 +1,55 @@
+"""Topics that a backplane carries, of rooms and of the library.
+
+A topic is the name under which a backplane carries messages and presence. Topics of the library begin with one NUL.
+A room's topic is its name, with a second NUL before a name that begins with one: no name of a room is a topic of the
+library, and no two rooms share a topic.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["BROADCAST", "MAX_NAME_SIZE", "check_name", "encoded", "topic_of"]
+
+_RESERVED: Final = "\N{NULL}"
+
+BROADCAST: Final = f"{_RESERVED}everyone"
+"""Carries `App.broadcast`."""
+
+MAX_NAME_SIZE: Final = 8192
+"""Bytes of UTF-8 that a room's name may have: as many as a request line, so that each path parameter fits."""
+
+
+def topic_of(room: str) -> str:
+    """Return the topic of the room with that name."""
+    return _RESERVED + room if room.startswith(_RESERVED) else room
+
+
+def encoded(text: str, what: str) -> bytes:
+    """Return a text as UTF-8.
+
+    Args:
+        text: any text.
+        what: names it in the error.
+
+    Raises:
+        ValueError: it has lone surrogates.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        problem = f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot carry"
+        raise ValueError(problem) from None
+
+
+def check_name(name: object) -> None:
+    """Refuse what cannot be the name of a room.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: UTF-8 cannot carry it, or it is longer than `MAX_NAME_SIZE`.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a room is text, not {type(name).__name__}: {name!r:.80}")
+    if (size := len(encoded(name, "the name of a room"))) > MAX_NAME_SIZE:
+        raise ValueError(f"the name of a room has {size} bytes of UTF-8, at most {MAX_NAME_SIZE} are possible")
