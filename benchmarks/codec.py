@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter_ns
 
-from trio_ws.protocol.choice import CODEC, Codec
+from trio_ws.protocol.codec import CODEC, Codec
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
 

@@ -27,7 +27,7 @@ from trio_ws.protocol.compressors import STANDARD, Library, Shared, choose
 from trio_ws.protocol.decoder import Item
 from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.endpoint import Endpoint
-from trio_ws.protocol.extensions import DeflateSettings, accept_offer
+from trio_ws.protocol.negotiation import DeflateSettings, accept_offer
 
 RUN = 1_000_000
 """Nanoseconds that one run takes at least."""

@@ -29,9 +29,9 @@ import attrs
 import trio
 
 from trio_ws import App, Limits, Timeouts, WebSocket, open_websocket
-from trio_ws.protocol.choice import CODEC
-from trio_ws.protocol.compiled import CompiledDecoder
+from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
+from trio_ws.protocol.speedups import CompiledDecoder
 
 MIB: Final = 1 << 20
 KEY: Final = b"\x11\xa2\x73\xf4"

@@ -20,7 +20,7 @@ from functools import partial
 import trio
 
 from trio_ws import WebSocket, serve_websocket
-from trio_ws.awake import AWAKE
+from trio_ws.runtime.wakeup import AWAKE
 
 KEY = b"\1\2\3\4"
 REQUEST = (

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from trio_ws.protocol.choice import CODEC
+from trio_ws.protocol.codec import CODEC
 
 PACKAGES: Final = (
     "trio-ws",

@@ -25,10 +25,10 @@ from tests.support.handlers import serve
 from tests.support.mute import shake_hands
 from tests.support.networks import MemoryNetwork
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.cli import codec_name, load, main
+from trio_ws.cli.main import codec_name, load, main
+from trio_ws.cli.reload import PythonFiles, folders_of, supervise
+from trio_ws.cli.terminal import lines_of, talk
 from trio_ws.protocol.endpoint import CloseInfo
-from trio_ws.reload import PythonFiles, folders_of, supervise
-from trio_ws.terminal import lines_of, talk
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 30
@@ -201,7 +201,7 @@ def test_an_interrupt_that_nobody_handles_is_status_130(monkeypatch) -> None:
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trio_ws.cli.load", interrupted)
+    monkeypatch.setattr("trio_ws.cli.main.load", interrupted)
     assert main(["routes", "shop:app"]) == 130
 
 
@@ -335,7 +335,7 @@ def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, n
     async def bind(*where):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("trio_ws.cli.bind", bind)
+    monkeypatch.setattr("trio_ws.cli.main.bind", bind)
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert f": [Errno {number}] {os.strerror(number)}{advice}" in capsys.readouterr().err
@@ -348,7 +348,7 @@ def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> 
         asked.append(where)
         raise OSError("not today")
 
-    monkeypatch.setattr("trio_ws.cli.bind", bind)
+    monkeypatch.setattr("trio_ws.cli.main.bind", bind)
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert asked == [("localhost", 8000, None, ())]
@@ -358,7 +358,7 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
     async def serve(*args, **options) -> None:
         pass
 
-    monkeypatch.setattr("trio_ws.cli.serve_until_signalled", serve)
+    monkeypatch.setattr("trio_ws.cli.main.serve_until_signalled", serve)
     main(["run", "shop:app"])
     before = load("shop:app").settings
     assert main(["run", "shop:app", "--grace", "3", "--drain-delay", "1.5", "--drain-rate", "200"]) == 0
@@ -388,7 +388,7 @@ def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None
 
 
 def test_where_there_can_be_no_workers_it_is_said_in_one_line(shop, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("trio_ws.supervisor.AVAILABLE", False)
+    monkeypatch.setattr("trio_ws.cli.supervisor.AVAILABLE", False)
     with pytest.raises(SystemExit) as ended:
         main(["run", "shop:app", "--workers", "2"])
     assert ended.value.code == 1
@@ -513,8 +513,8 @@ async def test_with_nohup_it_is_not(tmp_path, hangup) -> None:
 
 
 async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_restart(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("trio_ws.reload.GRACE_SECONDS", 0.05)
-    monkeypatch.setattr("trio_ws.reload.KILL_SECONDS", 0.1)
+    monkeypatch.setattr("trio_ws.cli.reload.GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("trio_ws.cli.reload.KILL_SECONDS", 0.1)
     deaf = "import signal\nfor n in (signal.SIGUSR1, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n"
     supervised = Supervised(tmp_path, f"{deaf}open('deaf', 'w')\n{IDLE}")
     async with trio.open_nursery() as nursery:
@@ -556,7 +556,7 @@ def test_files_of_others_do_not_count(tmp_path) -> None:
 
 def test_the_working_directory_is_looked_at_and_the_folder_of_a_package_elsewhere(shop) -> None:
     assert folders_of("shop") == [shop]
-    assert folders_of("trio_ws.cli") == [shop, ROOT / "trio_ws"]
+    assert folders_of("trio_ws.cli.main") == [shop, ROOT / "trio_ws"]
     assert folders_of("cgitb_is_gone_and_this_never_was") == [shop]
     assert folders_of("sys") == [shop]
     assert folders_of("argparse") == [shop, Path(socket.__file__).parent]
@@ -802,7 +802,7 @@ def test_at_a_terminal_the_end_of_the_input_closes_at_once(monkeypatch) -> None:
         waits.append(wait)
         return 0
 
-    monkeypatch.setattr("trio_ws.cli.talk", remember)
+    monkeypatch.setattr("trio_ws.cli.main.talk", remember)
     for stdin in (Screen(), io.StringIO()):
         monkeypatch.setattr(sys, "stdin", stdin)
         main(["connect", "ws://here"])

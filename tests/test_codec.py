@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_ws import InvalidMessage
-from trio_ws.codec import MAX_DEPTH, from_json, to_json
+from trio_ws.connection.serialization import MAX_DEPTH, from_json, to_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 VALUES = st.recursive(

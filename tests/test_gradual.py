@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_ws import gradual
-from trio_ws.codec import from_json
+from trio_ws.connection import incremental_json
+from trio_ws.connection.serialization import from_json
 from trio_ws.errors import InvalidMessage
 
 
 def read(text: str) -> tuple[Any, int]:
     """Return the value, and how many pauses there were."""
-    steps, pauses = gradual.in_pieces(text), 0
+    steps, pauses = incremental_json.in_pieces(text), 0
     while True:
         try:
             next(steps)
@@ -61,7 +61,7 @@ TOKENS = st.lists(
 @pytest.fixture(params=[1, 3, 20], autouse=True)
 def _small_pieces(request, monkeypatch):
     """Whatever the size of the pieces, also where none holds an element."""
-    monkeypatch.setattr(gradual, "PIECE", request.param)
+    monkeypatch.setattr(incremental_json, "PIECE", request.param)
 
 
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
@@ -120,7 +120,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_work_grows_with_the_length_and_pauses_are_regular(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """Counted: characters given to the parser, and rounds of the loop."""
-    monkeypatch.setattr(gradual, "PIECE", 4096)
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     parsed = 0
     raw_decode = json.JSONDecoder.raw_decode
 

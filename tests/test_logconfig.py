@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trio_ws.logconfig import LogConfigError, configure, read
+from trio_ws.cli.logging_setup import LogConfigError, configure, read
 
 ROOT = Path(__file__).parents[1]
 

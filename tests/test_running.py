@@ -12,7 +12,7 @@ import trio
 
 from tests.testing.responders import Routes, echo
 from trio_ws import CloseCode, Server, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.running import END_SIGNALS, print_line, serve_until_signalled
+from trio_ws.server.signals import END_SIGNALS, print_line, serve_until_signalled
 from trio_ws.testing.network import MemoryListener
 
 

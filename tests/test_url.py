@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_ws.url import URL, QueryParameters, split_host
+from trio_ws.http.url import URL, QueryParameters, split_host
 
 
 def test_a_url_in_its_parts():

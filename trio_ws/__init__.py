@@ -6,10 +6,11 @@ The application layer is imported when one of its names is first used: it needs 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from trio_ws.client import open_websocket
+from trio_ws.client.backoff import BackoffSettings
+from trio_ws.client.client import open_websocket
+from trio_ws.client.reconnect import reconnect
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.dial.backoff import BackoffSettings
 from trio_ws.errors import (
     BackplaneError,
     BackplaneFull,
@@ -28,19 +29,18 @@ from trio_ws.errors import (
     WebSocketError,
     WebSocketException,
 )
+from trio_ws.handler.instruments import Instrument
+from trio_ws.handler.service import Response, Service
 from trio_ws.headers import Headers
-from trio_ws.instruments import Instrument
+from trio_ws.http.request import Request
+from trio_ws.http.url import URL, QueryParameters
 from trio_ws.messages import WebSocketMessage
 from trio_ws.protocol.endpoint import CloseInfo
-from trio_ws.reconnect import reconnect
-from trio_ws.request import Request
-from trio_ws.server import Server, Statistics
-from trio_ws.service import Response, Service
-from trio_ws.serving import serve_websocket
-from trio_ws.threads import in_loop
-from trio_ws.url import URL, QueryParameters
+from trio_ws.runtime.threads import in_loop
+from trio_ws.server.serve import serve_websocket
+from trio_ws.server.server import Server, Statistics
 from trio_ws.version import __version__
-from trio_ws.websocket import WebSocket
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.app import (

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from trio_ws import App, WebSocket, open_websocket
-from trio_ws.background import open_background
+from trio_ws.runtime.background import open_background
 
 
 async def test_lifespan_surrounds_all_connections_and_has_a_nursery() -> None:

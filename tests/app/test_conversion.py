@@ -24,8 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, RootModel
 
-from trio_ws.app.conversion import MAX_PROBLEMS, Validator, adapter_for
-from trio_ws.app.problems import ParameterError, Problem, RegistrationError
+from trio_ws.app.errors import ParameterError, Problem, RegistrationError
+from trio_ws.app.parameters.validation import MAX_PROBLEMS, Validator, adapter_for
 
 
 class Level(enum.IntEnum):

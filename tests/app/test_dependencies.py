@@ -14,16 +14,16 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_ws import request as request_module
-from trio_ws.app.dependencies import Resolver
-from trio_ws.app.markers import Cookie, Depends, Header, Path, Query
+from trio_ws.app.errors import ParameterError, Problem
+from trio_ws.app.parameters.dependencies import Resolver
+from trio_ws.app.parameters.markers import Cookie, Depends, Header, Path, Query
+from trio_ws.app.parameters.signature import Plan
 from trio_ws.app.path import PathPattern
-from trio_ws.app.problems import ParameterError, Problem
-from trio_ws.app.signature import Plan
 from trio_ws.headers import Headers
-from trio_ws.request import Request
-from trio_ws.url import QueryParameters
-from trio_ws.websocket import WebSocket
+from trio_ws.http import request as request_module
+from trio_ws.http.request import Request
+from trio_ws.http.url import QueryParameters
+from trio_ws.websocket.websocket import WebSocket
 
 
 def a_request(target: str = "/", *headers: tuple[str, str], **path: Any) -> Request:

@@ -14,8 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Timeouts
 from trio_ws.app.files import PIECE_BYTES, FileChanged, file_answer, type_of
+from trio_ws.handler.service import Streamed
 from trio_ws.headers import Headers
-from trio_ws.service import Streamed
 
 CONTENT = bytes(range(256)) * 4
 MODIFIED = 1_700_000_000

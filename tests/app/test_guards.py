@@ -13,15 +13,15 @@ import attrs
 import pytest
 import trio
 
-from trio_ws.app.dependencies import Resolver
+from trio_ws.app.errors import ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext, GuardPlan, check_guards
-from trio_ws.app.markers import Depends, Header
-from trio_ws.app.problems import ParameterError, RegistrationError
-from trio_ws.app.signature import Plan
+from trio_ws.app.parameters.dependencies import Resolver
+from trio_ws.app.parameters.markers import Depends, Header
+from trio_ws.app.parameters.signature import Plan
 from trio_ws.errors import Reject, WebSocketException
 from trio_ws.headers import Headers
-from trio_ws.request import Request
-from trio_ws.websocket import WebSocket
+from trio_ws.http.request import Request
+from trio_ws.websocket.websocket import WebSocket
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from trio_ws import App, BlockingWebSocket, ConnectionRejected, Ok, Sessions, WebSocket, WebSocketDisconnect
 from trio_ws.app.replies import NotAReply, encode_reply
-from trio_ws.codec import MAX_DEPTH
+from trio_ws.connection.serialization import MAX_DEPTH
 
 TAKEN = [
     r'"\ud83d"',

@@ -149,7 +149,7 @@ async def test_the_block_of_a_client_that_is_cut_off_is_recorded(cut_off, autoju
 
 async def test_a_callback_that_an_instrument_watches_has_the_same_time(autojump_clock) -> None:
     """The channel that it works on is a wrapper then."""
-    from trio_ws.instruments import Instrument
+    from trio_ws.handler.instruments import Instrument
 
     done: list[str] = []
 

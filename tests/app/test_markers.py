@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import pytest
 
-from trio_ws.app.markers import (
+from trio_ws.app.parameters.markers import (
     MISSING,
     Body,
     BodyMarker,

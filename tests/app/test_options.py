@@ -28,8 +28,8 @@ from trio_ws import (
 )
 from trio_ws.app import RegistrationError, listener, websocket
 from trio_ws.codes import CloseCode
-from trio_ws.serving import serve_websocket
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
+from trio_ws.server.serve import serve_websocket
 
 KEY = "k" * 32
 

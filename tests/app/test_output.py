@@ -19,7 +19,7 @@ from trio_ws.app import BadRequest, NotAReply, RegistrationError, listener
 from trio_ws.app.replies import encode_reply
 
 if TYPE_CHECKING:
-    from trio_ws.cli import Missing  # type: ignore[attr-defined]
+    from trio_ws.cli.main import Missing  # type: ignore[attr-defined]
 
 
 class Public(BaseModel):

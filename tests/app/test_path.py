@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from trio_ws import App
 from trio_ws.app import path as path_module
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.path import Converter, PathPattern, segments
-from trio_ws.app.problems import RegistrationError
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
 SEGMENT_TEXT = UNICODE.filter(lambda text: text != "" and {".", ".."}.isdisjoint(text.split("/")))

@@ -14,8 +14,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, StrictInt, field_validator, model_validator
 
 from trio_ws import App, ConnectionRejected, Cookie, Depends, Header, InvalidMessage, Path, Query, WebSocket
-from trio_ws.app import RegistrationError, conversion
-from trio_ws.app.conversion import adapter_for
+from trio_ws.app import RegistrationError
+from trio_ws.app.parameters import validation
+from trio_ws.app.parameters.validation import adapter_for
 
 
 async def answer_of(app: App, target: str) -> Any:
@@ -336,7 +337,7 @@ async def test_a_field_as_the_default_of_a_body_constrains_it() -> None:
 def test_a_number_that_grows_to_infinity_by_digits_and_exponent_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pydantic's parser makes it infinity; whether that is JSON is decided in one place."""
     seen: list[str | bytes] = []
-    monkeypatch.setattr(conversion, "from_json", seen.append)
+    monkeypatch.setattr(validation, "from_json", seen.append)
     for message in ("1" + "0" * 250 + "e99", "9" * 310, "1e309"):
         adapter_for(float).from_json(message)
     assert len(seen) == 3

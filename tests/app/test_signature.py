@@ -16,15 +16,15 @@ import attrs
 import pytest
 from pydantic import BaseModel, Field, Json
 
-from trio_ws.app.markers import MISSING, Body, Cookie, Depends, Form, Header, Path, Query, WsBody
+from trio_ws.app.errors import RegistrationError
+from trio_ws.app.parameters.markers import MISSING, Body, Cookie, Depends, Form, Header, Path, Query, WsBody
+from trio_ws.app.parameters.signature import Parameter, Plan, Source
 from trio_ws.app.path import Converter, PathPattern
-from trio_ws.app.problems import RegistrationError
-from trio_ws.app.signature import Parameter, Plan, Source
-from trio_ws.request import Request
-from trio_ws.websocket import WebSocket
+from trio_ws.http.request import Request
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
-    from trio_ws.websocket import WebSocket as Hidden
+    from trio_ws.websocket.websocket import WebSocket as Hidden
 
 
 def sources(function: Any, **options: Any) -> dict[str, str]:

@@ -11,8 +11,8 @@ import trio
 
 from trio_ws import Service, Timeouts
 from trio_ws.asgi import Bridge
-from trio_ws.serving import _OneService
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
+from trio_ws.server.serve import _OneService
 
 PATIENT = Timeouts(ping_interval=None)
 LONG = 1000.0

@@ -23,7 +23,7 @@ from trio_ws import (
     WebSocketException,
 )
 from trio_ws.asgi import Bridge
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 
 from .server import bridge_of, calling, seen_as
 

@@ -22,9 +22,9 @@ from support.tunnel import Tunnel
 
 from trio_ws import App, Timeouts, WebSocket, WebSocketDisconnect, asgi, open_websocket
 from trio_ws.asgi import Bridge
-from trio_ws.settings import Settings
-from trio_ws.testing.page import fetch
-from trio_ws.url import URL
+from trio_ws.connection.settings import Settings
+from trio_ws.http.url import URL
+from trio_ws.testing.http import fetch
 
 LONG = 20.0
 TIMES = Timeouts(ping_interval=None, close_timeout=0.5, shutdown_grace=0.5)

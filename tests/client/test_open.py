@@ -19,7 +19,7 @@ from trio_ws import (
     WebSocketException,
     open_websocket,
 )
-from trio_ws.transport.polled import PollerTransport
+from trio_ws.transport.sockets import PollerTransport
 from trio_ws.transport.stream import StreamTransport
 
 PATIENT = attrs.evolve(QUICK, drain_timeout=60.0, cleanup_timeout=60.0)

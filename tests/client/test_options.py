@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from trio_ws import Compression, Limits, Timeouts, open_websocket, reconnect, serve_websocket
-from trio_ws.server import Server
-from trio_ws.settings import Settings, origins_of
+from trio_ws.connection.settings import Settings, origins_of
+from trio_ws.server.server import Server
 
 CLIENT = [
     ({"limits": Timeouts()}, TypeError, "limits takes Limits(...), not Timeouts(...): give that as timeouts="),

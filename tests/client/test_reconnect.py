@@ -24,9 +24,9 @@ from trio_ws import (
     WebSocketException,
     reconnect,
 )
-from trio_ws import client as client_module
-from trio_ws.dial.backoff import RESTART_SPREAD, TRY_LATER, Backoff
-from trio_ws.dial.plan import Plan
+from trio_ws.client import client as client_module
+from trio_ws.client.backoff import RESTART_SPREAD, TRY_LATER, Backoff
+from trio_ws.client.plan import Plan
 
 Step = Callable[[WebSocket], Awaitable[object]] | Exception
 BACKOFF = BackoffSettings(initial=1.0, maximum=8.0, factor=2.0, stable_after=100.0)

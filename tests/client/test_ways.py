@@ -24,7 +24,7 @@ from trio_ws import (
     WebSocketDisconnect,
     open_websocket,
 )
-from trio_ws.inbox import Inbox
+from trio_ws.connection.inbox import Inbox
 from trio_ws.protocol import frames
 from trio_ws.transport.stream import StreamTransport
 from trio_ws.transport.tls import TLSTransport

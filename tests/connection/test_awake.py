@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from trio_ws.awake import AWAKE
+from trio_ws.runtime.wakeup import AWAKE
 
 
 async def test_a_task_can_be_woken_with_it_any_number_of_times():

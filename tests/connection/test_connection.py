@@ -8,10 +8,10 @@ from support.networks import binary, close, fragment, ping, text
 from support.transports import FakeTransport
 
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
-from trio_ws.connection import Connection
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.writer import CONTROL_RESERVE
 from trio_ws.protocol.endpoint import PATIENCE
-from trio_ws.sending import CONTROL_RESERVE
-from trio_ws.timers import Timers
+from trio_ws.runtime.timers import Timers
 
 TIMES = Timeouts(ping_interval=None, close_timeout=5.0)
 

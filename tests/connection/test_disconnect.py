@@ -7,9 +7,9 @@ import trio
 import trio.lowlevel
 
 from trio_ws import Timeouts
-from trio_ws.disconnect import DisconnectRule
-from trio_ws.service import Service
-from trio_ws.timers import Timers
+from trio_ws.handler.disconnect import DisconnectRule
+from trio_ws.handler.service import Service
+from trio_ws.runtime.timers import Timers
 
 TIMES = Timeouts(drain_timeout=1.0, cleanup_timeout=5.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_ws.inbox import Inbox
+from trio_ws.connection.inbox import Inbox
 
 
 async def wait(inbox: Inbox) -> None:

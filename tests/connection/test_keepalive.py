@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from trio_ws import Timeouts
-from trio_ws.keepalive import Keepalive
-from trio_ws.timers import Timers
-from trio_ws.transport.sockets import Uptake
+from trio_ws.connection.keepalive import Keepalive
+from trio_ws.runtime.timers import Timers
+from trio_ws.transport.socket_options import Uptake
 
 
 class FakeConnection:

@@ -8,7 +8,7 @@ import pytest
 from support.kqueue import FakeSelect
 
 from trio_ws.transport.kqueue import KqueueReadiness
-from trio_ws.transport.readiness import BATCH, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.selector import BATCH, DEPARTED, READABLE, WRITABLE
 
 NORMAL = READABLE | DEPARTED
 

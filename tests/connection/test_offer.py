@@ -11,9 +11,9 @@ import trio.lowlevel
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts
-from trio_ws.connection import Connection
-from trio_ws.engine import Engine
-from trio_ws.prepared import Prepared
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.factory import Engine
+from trio_ws.connection.prepared import Prepared
 
 SIZE = 8 * 1024
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from trio_ws.connection.pings import Pings
 from trio_ws.errors import LocalProtocolError
-from trio_ws.pings import Pings
 
 
 async def test_a_pong_answers_its_ping_and_every_older_one():

@@ -12,11 +12,11 @@ import trio
 from support.receivers import Recorder
 
 from trio_ws.transport import poller as poller_module
-from trio_ws.transport import readiness
-from trio_ws.transport import solo as solo_module
-from trio_ws.transport.polled import BUFFER_BYTES, CORK_BYTES, PollerTransport, Watcher
+from trio_ws.transport import selector
+from trio_ws.transport import single as solo_module
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.solo import Solo
+from trio_ws.transport.single import Solo
+from trio_ws.transport.sockets import BUFFER_BYTES, CORK_BYTES, PollerTransport, Watcher
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 
@@ -260,7 +260,7 @@ async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(make):
     """Whatever the kernel says of a socket that it called broken, it is not asked for ever."""
     ends = make(socket.socketpair())
     ends.receiver.wanted = False
-    ends.transport.ready(readiness.BROKEN, trio.current_time())  # while the socket is well, and empty
+    ends.transport.ready(selector.BROKEN, trio.current_time())  # while the socket is well, and empty
     assert ends.receiver.departed == 1
     ends.receiver.wanted = True
     ends.transport.resume()
@@ -280,7 +280,7 @@ async def test_a_receiver_may_close_when_it_hears_that_the_peer_has_left(ends):
 
 async def test_a_report_without_data_behind_it_is_no_end(ends):
     """The kernel may say that a socket is readable, and have nothing (a bad checksum, say)."""
-    ends.transport.ready(readiness.READABLE, trio.current_time())
+    ends.transport.ready(selector.READABLE, trio.current_time())
     assert ends.receiver.ended == 0
     await ends.peer.send_all(b"data")
     await ends.receiver.until(lambda: ends.receiver.data == b"data")
@@ -576,7 +576,7 @@ async def test_a_descriptor_that_is_used_again_does_not_get_the_old_ones_events(
 
 
 async def test_more_ready_sockets_than_one_batch_are_all_served(make, monkeypatch):
-    monkeypatch.setattr("trio_ws.transport.readiness.BATCH", 3)
+    monkeypatch.setattr("trio_ws.transport.selector.BATCH", 3)
     many = [make() for _ in range(10)]
     for each in many:
         await each.peer.send_all(b"data")

@@ -11,9 +11,9 @@ import sys
 import pytest
 from support.kqueue import FakeSelect
 
-from trio_ws.transport import readiness as module
+from trio_ws.transport import selector as module
 from trio_ws.transport.kqueue import KqueueReadiness
-from trio_ws.transport.readiness import BROKEN, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.selector import BROKEN, DEPARTED, READABLE, WRITABLE
 
 KERNELS = [
     pytest.param(

@@ -11,10 +11,10 @@ from support.receivers import Recorder
 from support.tls import contexts
 from trio.testing import assert_checkpoints
 
-from trio_ws.engine import Engine
+from trio_ws.connection.factory import Engine
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.secured import SecuredStream
 from trio_ws.transport.tls import TLSTransport
+from trio_ws.transport.tls_session import SecuredStream
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from trio_ws.transport.sockets import NOTSENT_BYTES, tune, uptake_of
+from trio_ws.transport.socket_options import NOTSENT_BYTES, tune, uptake_of
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells in another way, or not at all")
 

@@ -17,14 +17,14 @@ from support.receivers import Recorder
 from support.turns import Turns
 
 from trio_ws import open_websocket
-from trio_ws.direct import DirectInbox
-from trio_ws.listening import bind_tcp
-from trio_ws.serving import serve_websocket
-from trio_ws.transport import solo as module
-from trio_ws.transport.polled import PollerTransport
+from trio_ws.connection.inline import DirectInbox
+from trio_ws.server.serve import serve_websocket
+from trio_ws.transport import single as module
+from trio_ws.transport.listeners import bind_tcp
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.readiness import DEPARTED, READABLE
-from trio_ws.transport.solo import MISSES, Solo
+from trio_ws.transport.selector import DEPARTED, READABLE
+from trio_ws.transport.single import MISSES, Solo
+from trio_ws.transport.sockets import PollerTransport
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 

@@ -13,7 +13,7 @@ from support.receivers import Recorder
 from support.tls import authority, client_tls, server_tls
 from trio.testing import lockstep_stream_pair, memory_stream_one_way_pair, memory_stream_pair
 
-from trio_ws.log import ConnectionLog
+from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport import stream as module
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.stream import GOODBYE_TIMEOUT, StreamTransport

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from trio_ws.log import ConnectionLog
-from trio_ws.timers import SWEEP_FROM, Queue, Timers
+from trio_ws.runtime.log import ConnectionLog
+from trio_ws.runtime.timers import SWEEP_FROM, Queue, Timers
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from support.receivers import Recorder
 from support.tls import TLSPeer, authority, client_tls, server_tls
 
 from connection.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
-from trio_ws.log import ConnectionLog
-from trio_ws.transport import readiness
+from trio_ws.runtime.log import ConnectionLog
+from trio_ws.transport import selector
 from trio_ws.transport import tls as module
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.secured import Secured
 from trio_ws.transport.tls import RECORD_BYTES, RECORDS, TLSTransport
+from trio_ws.transport.tls_session import Secured
 
 __all__ = ["authority", "client_tls", "server_tls"]  # fixtures
 
@@ -356,14 +356,14 @@ async def test_a_reset_behind_what_was_not_wanted_lets_that_be_read(ends):
 
 async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(ends):
     ends.receiver.wanted = False
-    ends.transport.ready(readiness.BROKEN, trio.current_time())  # while the socket is well, and empty
+    ends.transport.ready(selector.BROKEN, trio.current_time())  # while the socket is well, and empty
     ends.receiver.wanted = True
     ends.transport.resume()
     await ends.receiver.until(lambda: ends.receiver.ended)
 
 
 async def test_a_report_without_data_behind_it_is_no_end(ends):
-    ends.transport.ready(readiness.READABLE, trio.current_time())
+    ends.transport.ready(selector.READABLE, trio.current_time())
     assert ends.receiver.ended == 0
 
 

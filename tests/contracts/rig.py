@@ -22,9 +22,9 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 from wsproto.utilities import generate_accept_token
 
 from trio_ws import CloseCode, Server, Service, Timeouts, WebSocket, asgi, open_websocket, serve_websocket
-from trio_ws.listening import bind_tcp
-from trio_ws.serving import _OneService
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
+from trio_ws.server.serve import _OneService
+from trio_ws.transport.listeners import bind_tcp
 
 Side = Literal["server", "client"]
 Network = Literal["poller", "tls", "stream", "memory", "http1", "http2"]

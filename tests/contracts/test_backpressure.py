@@ -20,8 +20,8 @@ from support.networks import (
 )
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
+from trio_ws.connection.writer import CONTROL_RESERVE
 from trio_ws.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT
-from trio_ws.sending import CONTROL_RESERVE
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0)
 PATIENCE = 10

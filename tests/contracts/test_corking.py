@@ -13,7 +13,7 @@ from support.turns import Turns
 from trio_ws import Limits, Server, Timeouts, WebSocket, open_websocket
 from trio_ws.protocol.frames import BINARY, TEXT
 from trio_ws.transport.outbox import Outbox
-from trio_ws.transport.polled import CORK_BYTES, PollerTransport
+from trio_ws.transport.sockets import CORK_BYTES, PollerTransport
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0)
 PATIENCE = 10

@@ -14,11 +14,11 @@ from wsproto.utilities import generate_accept_token
 
 from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
 from trio_ws import App, Compression, Limits, open_websocket
-from trio_ws.gradual import PIECE
+from trio_ws.connection.incremental_json import PIECE
+from trio_ws.connection.writer import STEP_BYTES
 from trio_ws.protocol import compressors, deflate
 from trio_ws.protocol.endpoint import WORK_BYTES
 from trio_ws.protocol.frames import BINARY, TEXT, encode_frame
-from trio_ws.sending import STEP_BYTES
 
 MIB = 1 << 20
 COUNT = 16

@@ -14,9 +14,9 @@ from support.transports import FakeTransport
 from support.turns import Streak
 
 from trio_ws import Limits, Timeouts
-from trio_ws.connection import Connection
-from trio_ws.sending import YIELD_EVERY
-from trio_ws.timers import Timers
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.writer import YIELD_EVERY
+from trio_ws.runtime.timers import Timers
 
 ROOMY = Limits(inbox_messages=1000, outbox_bytes=1 << 20)
 

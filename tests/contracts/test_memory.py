@@ -15,10 +15,10 @@ import trio
 
 from contracts.rig import Peer, Rig
 from trio_ws import Timeouts, WebSocket
-from trio_ws.connection import Connection
-from trio_ws.conversation import Conversation
-from trio_ws.lifecycle import Lifecycle
-from trio_ws.opening import Opening
+from trio_ws.connection.connection import Connection
+from trio_ws.handler.runner import Lifecycle
+from trio_ws.server.connection import Conversation
+from trio_ws.server.handshake import Opening
 
 TIMES = Timeouts(ping_interval=None, drain_timeout=0.01)
 OURS = (Conversation, Connection, Lifecycle, Opening, WebSocket)

@@ -11,7 +11,7 @@ from support.checkpoints import leaks_nothing
 
 from contracts.rig import PATIENT, request, status_of
 from trio_ws import LocalProtocolError, Reject, Timeouts, WebSocketDisconnect, WebSocketException
-from trio_ws.asgi.gate import ServedGate
+from trio_ws.asgi.handshake import ServedGate
 
 
 def around(prepare):

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trustme
 
-from trio_ws.dial.stream import default_context
+from trio_ws.client.streams import default_context
 
 from .servers import Resolver, Server, listen
 

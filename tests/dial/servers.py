@@ -10,7 +10,7 @@ import trio
 from support.checkpoints import Cut, cancelled_at_each_checkpoint
 from wsproto.utilities import generate_accept_token
 
-from trio_ws.dial import Dialled
+from trio_ws.client.connector import Dialled
 
 CRLF = b"\r\n"
 

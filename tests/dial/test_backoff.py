@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_ws.dial.backoff import MAX_RETRY_AFTER, Backoff, BackoffSettings, should_reconnect
+from trio_ws.client.backoff import MAX_RETRY_AFTER, Backoff, BackoffSettings, should_reconnect
 from trio_ws.errors import (
     ConnectError,
     ConnectionRejected,

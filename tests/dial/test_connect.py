@@ -13,13 +13,13 @@ from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
 import trio_ws
+from trio_ws.client.connector import dial
+from trio_ws.client.plan import USER_AGENT
 from trio_ws.config import Limits
-from trio_ws.dial import dial
-from trio_ws.dial.plan import USER_AGENT
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
-from trio_ws.transport.secured import SecuredStream
-from trio_ws.url import URL
+from trio_ws.http.url import URL
+from trio_ws.transport.tls_session import SecuredStream
 
 from .servers import (
     Request,

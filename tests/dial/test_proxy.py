@@ -11,11 +11,12 @@ import pytest
 import trio
 from support.checkpoints import leaks_nothing
 
-from trio_ws.dial import dial, should_reconnect
-from trio_ws.dial.proxy import Proxy, environment_proxy
+from trio_ws.client.backoff import should_reconnect
+from trio_ws.client.connector import dial
+from trio_ws.client.proxy import Proxy, environment_proxy
 from trio_ws.errors import ConnectError, ConnectionRejected
-from trio_ws.transport.secured import SecuredStream
-from trio_ws.url import URL
+from trio_ws.http.url import URL
+from trio_ws.transport.tls_session import SecuredStream
 
 from .servers import (
     Request,

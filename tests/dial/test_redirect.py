@@ -10,12 +10,13 @@ import trio
 from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
-from trio_ws.dial import dial, should_reconnect
-from trio_ws.dial.plan import USER_AGENT
-from trio_ws.dial.redirect import redirect_target
+from trio_ws.client.backoff import should_reconnect
+from trio_ws.client.connector import dial
+from trio_ws.client.plan import USER_AGENT
+from trio_ws.client.redirects import redirect_target
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
-from trio_ws.url import URL
+from trio_ws.http.url import URL
 
 from .servers import Request, accept, answer, listen, read_request, redirect
 

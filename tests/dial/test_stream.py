@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from trio_ws.dial.stream import Progress, open_tcp
+from trio_ws.client.streams import Progress, open_tcp
 from trio_ws.errors import ConnectError
 
 REFUSED = ConnectionRefusedError(111, "Connection refused")

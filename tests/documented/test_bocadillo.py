@@ -23,7 +23,7 @@ from trio_ws import (
     WebSocketDisconnect,
 )
 from trio_ws.app import RegistrationError
-from trio_ws.verdict import leaves
+from trio_ws.websocket.close_code import leaves
 
 from .ports import bocadillo_accepting, bocadillo_caught, bocadillo_dangerous, bocadillo_messages, bocadillo_views
 from .ways import Visitor, Way, ending_of, visit_rudely

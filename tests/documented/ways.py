@@ -18,8 +18,8 @@ from support.asgi import serving as under_hypercorn
 from trio_ws import URL, App, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.asgi import Bridge
 from trio_ws.testing import TestResponse
-from trio_ws.testing.observer import Observer
-from trio_ws.testing.page import fetch
+from trio_ws.testing.http import fetch
+from trio_ws.testing.recorder import Observer
 
 PATIENCE = 10.0
 """Seconds that a whole test may take."""

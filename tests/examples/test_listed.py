@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trio_ws.serving import Listener
+from trio_ws.server.serve import Listener
 
 from .browser import EXAMPLES
 
@@ -37,7 +37,7 @@ def test_each_ends_with_one_line_on_a_taken_port(
     async def bind(host: str, port: int, uds: None, listeners: Sequence[Listener]) -> Any:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
-    monkeypatch.setattr("trio_ws.serving.bind", bind)
+    monkeypatch.setattr("trio_ws.server.serve.bind", bind)
     monkeypatch.setattr("sys.argv", [str(program)])
     monkeypatch.syspath_prepend(str(program.parent))
     with pytest.raises(SystemExit) as ended:

@@ -17,9 +17,9 @@ from hostile.arena import Arena, Arenas, until
 from hostile.attacker import TEXT, frame, frames_of, request
 from hostile.victim import PROC, resident_memory
 from trio_ws import open_websocket
-from trio_ws.connection import Connection
-from trio_ws.conversation import Conversation
-from trio_ws.timers import Timers
+from trio_ws.connection.connection import Connection
+from trio_ws.runtime.timers import Timers
+from trio_ws.server.connection import Conversation
 
 CYCLES = int(os.environ.get("TRIO_WS_CHURN", "1500"))
 BATCH = 60

@@ -22,8 +22,8 @@ from hostile.attacker import (
     frames_of,
 )
 from trio_ws import Limits, Timeouts, WebSocket
-from trio_ws.connection import Connection
-from trio_ws.sending import CONTROL_RESERVE
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.writer import CONTROL_RESERVE
 
 MIB = 1 << 20
 OFFER = ("Sec-WebSocket-Extensions", "permessage-deflate")

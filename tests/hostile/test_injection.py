@@ -12,9 +12,9 @@ import trio
 from hostile.arena import Arenas, echo
 from hostile.attacker import TEXT, attack, close_frame, frames_of, request
 from trio_ws import LocalProtocolError, Reject, Server, WebSocket, open_websocket
-from trio_ws.listening import bind_tcp
-from trio_ws.request import Request
-from trio_ws.service import Response, Service
+from trio_ws.handler.service import Response, Service
+from trio_ws.http.request import Request
+from trio_ws.transport.listeners import bind_tcp
 
 BAD = ["a\r\nX-Injected: 1", "a\nb", "a\rb", "a\0b", "\r\n\r\nHTTP/1.1 200 OK", "a\x7fb", "a\x0bb", "☃"]
 """Values of headers: line ends, NUL, other controls, and what is not latin-1."""

@@ -10,8 +10,8 @@ import trio
 from hostile.arena import Arenas, sees_end, until
 from hostile.attacker import BINARY, CONTINUATION, PING, TEXT, close_codes, frame, frames_of
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
-from trio_ws.connection import Connection
-from trio_ws.sending import CONTROL_RESERVE
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.writer import CONTROL_RESERVE
 
 QUICK = Timeouts(send_timeout=0.3, close_timeout=0.5, drain_timeout=0.2, cleanup_timeout=0.5)
 LIVELY = Timeouts(ping_interval=0.1, ping_timeout=0.15, close_timeout=0.5, drain_timeout=0.2)

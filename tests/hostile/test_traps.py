@@ -41,7 +41,7 @@ from trio_ws import (
     open_websocket,
     serve_websocket,
 )
-from trio_ws.connection import Connection
+from trio_ws.connection.connection import Connection
 
 OFFER = ("Sec-WebSocket-Extensions", "permessage-deflate")
 

@@ -16,7 +16,7 @@ from support.chromium import browser
 from support.handlers import QUICK, echo
 
 from trio_ws import Compression, Request, Response, Server, Service, WebSocket
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
 
 from .cases import SIZES, text_of
 

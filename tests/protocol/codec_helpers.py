@@ -16,13 +16,13 @@ from trio_ws.protocol.compressors import STANDARD, TAIL, Library
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.encoder import Encoder
+from trio_ws.protocol.events import Violation
 from trio_ws.protocol.frames import encode_frame
-from trio_ws.protocol.items import Violation
 
 try:
-    from trio_ws.protocol import compiled
+    from trio_ws.protocol import speedups
 except ImportError:
-    compiled = None  # type: ignore[assignment]
+    speedups = None  # type: ignore[assignment]
 
 try:
     from zlib_ng import zlib_ng
@@ -56,7 +56,7 @@ class Codec:
 
 
 PURE = Codec("pure", Encoder, Decoder)
-COMPILED = Codec("compiled", compiled.CompiledEncoder, compiled.CompiledDecoder) if compiled else None
+COMPILED = Codec("compiled", speedups.CompiledEncoder, speedups.CompiledDecoder) if speedups else None
 """None if it was not built."""
 
 LIBRARIES = [

@@ -11,7 +11,7 @@ from codec_helpers import COMPILED, PURE
 
 from trio_ws.config import Limits
 from trio_ws.protocol import compressors, encoder
-from trio_ws.protocol.choice import CODEC, PURE_PYTHON, choose
+from trio_ws.protocol.codec import CODEC, PURE_PYTHON, choose
 from trio_ws.protocol.compressors import STANDARD_ZLIB
 from trio_ws.protocol.endpoint import Endpoint
 
@@ -33,7 +33,7 @@ def test_the_pure_codec_runs_if_the_environment_says_so(monkeypatch: pytest.Monk
 
 def test_the_pure_codec_runs_if_the_other_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PURE_PYTHON, raising=False)
-    monkeypatch.setitem(sys.modules, "trio_ws.protocol.compiled", None)
+    monkeypatch.setitem(sys.modules, "trio_ws.protocol.speedups", None)
     assert choose().name == "pure Python codec"
 
 

@@ -27,8 +27,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
+from trio_ws.protocol.events import Violation
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
-from trio_ws.protocol.items import Violation
 
 # --- the oracle ---
 

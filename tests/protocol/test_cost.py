@@ -17,7 +17,7 @@ import pytest
 from codec_helpers import PLENTY, compiled, deflater, inflater, masked
 from wsproto.events import Ping
 
-from trio_ws.protocol import assembly
+from trio_ws.protocol import assembler
 from trio_ws.protocol.frames import BINARY, CONTINUATION, MAX_CONTROL_SIZE, PING, TEXT
 from trio_ws.protocol.whole import WINDOW
 
@@ -36,9 +36,9 @@ class Meter:
         self.read = self._read_type()
         """Bytes whose slices are counted."""
         patch.setattr(codec.decoder, "_apply_mask", staticmethod(self._counting(codec.decoder._apply_mask)))
-        patch.setattr(assembly, "utf_8_decode", self._counting(assembly.utf_8_decode))
-        patch.setattr(assembly, "StringIO", self._text_buffer())
-        patch.setattr(assembly, "bytearray", self._byte_buffer(), raising=False)
+        patch.setattr(assembler, "utf_8_decode", self._counting(assembler.utf_8_decode))
+        patch.setattr(assembler, "StringIO", self._text_buffer())
+        patch.setattr(assembler, "bytearray", self._byte_buffer(), raising=False)
         patch.setattr(zlib, "decompressobj", self._inflating(zlib.decompressobj))
         if compiled is not None:
             patch.setattr(compiled, "parse", self._parsing(compiled.parse))

@@ -27,10 +27,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from trio_ws.protocol import assembly
+from trio_ws.protocol import assembler
 from trio_ws.protocol.deflate import deflated_bound
+from trio_ws.protocol.events import Violation
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, MASKED, PING, PONG, TEXT, encode_header
-from trio_ws.protocol.items import Violation
 
 
 @pytest.fixture
@@ -668,7 +668,7 @@ class TestCost:
         self, codec: Codec, monkeypatch: pytest.MonkeyPatch, make: Any, opcode: int
     ) -> None:
         given = {"unmasked": 0, "decoded": 0, "gathered": 0, "taken": 0}
-        unmask, decode = codec.decoder._apply_mask, assembly.utf_8_decode
+        unmask, decode = codec.decoder._apply_mask, assembler.utf_8_decode
 
         def count_unmask(payload: bytes, key: bytes) -> bytes:
             given["unmasked"] += len(payload)
@@ -697,9 +697,9 @@ class TestCost:
                 return bytes(memoryview(self))
 
         monkeypatch.setattr(codec.decoder, "_apply_mask", staticmethod(count_unmask))
-        monkeypatch.setattr(assembly, "utf_8_decode", count_decode)
-        monkeypatch.setattr(assembly, "StringIO", CountingText)
-        monkeypatch.setattr(assembly, "bytearray", CountingBytes, raising=False)
+        monkeypatch.setattr(assembler, "utf_8_decode", count_decode)
+        monkeypatch.setattr(assembler, "StringIO", CountingText)
+        monkeypatch.setattr(assembler, "bytearray", CountingBytes, raising=False)
         (message,) = feed(codec.server(max_fragments=65_536), *make(opcode, 20_000))
         assert len(message) == 20_000
         assert given.pop("decoded") <= (20_000 if opcode == TEXT else 0)

@@ -11,7 +11,7 @@ from wsproto.extensions import PerMessageDeflate
 
 from trio_ws.config import Compression
 from trio_ws.errors import RemoteProtocolError
-from trio_ws.protocol.extensions import (
+from trio_ws.protocol.negotiation import (
     DeflateSettings,
     ExtensionSyntaxError,
     accept_offer,

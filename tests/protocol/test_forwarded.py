@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_ws.connection.settings import Settings
 from trio_ws.headers import Headers
-from trio_ws.protocol import forwarded as module
-from trio_ws.protocol.forwarded import MAX_PROXIES, forwarded, proxies_of
-from trio_ws.settings import Settings
+from trio_ws.http import forwarded as module
+from trio_ws.http.forwarded import MAX_PROXIES, forwarded, proxies_of
 
 PROXY = ("10.0.0.1", 5000)
 TRUSTED = proxies_of(["10.0.0.0/8", "2001:db8::/32"])

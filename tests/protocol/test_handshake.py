@@ -20,8 +20,8 @@ from wsproto.handshake import H11Handshake
 from trio_ws.config import Limits
 from trio_ws.errors import LocalProtocolError
 from trio_ws.headers import Headers
-from trio_ws.protocol.handshake import accept, read_ordinary, read_upgrade
-from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
+from trio_ws.http.parser import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
+from trio_ws.protocol.server_handshake import accept, read_ordinary, read_upgrade
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 1.3, whose answer is known
 GOOD = {

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from trio_ws.headers import Headers
-from trio_ws.protocol.hosts import check_host, hosts_of
-from trio_ws.protocol.request import BadRequest
+from trio_ws.http.hosts import check_host, hosts_of
+from trio_ws.http.parser import BadRequest
 
 
 def status_of(host: str | None, *listed: str, secure: bool = False) -> int:

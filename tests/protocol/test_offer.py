@@ -16,11 +16,11 @@ from wsproto.handshake import H11Handshake
 
 from trio_ws.config import Limits
 from trio_ws.errors import RemoteProtocolError
-from trio_ws.protocol.handshake import accept, read_upgrade
-from trio_ws.protocol.offer import MAX_BODY, Accepted, ClientHandshake, Rejected
-from trio_ws.protocol.request import HeadReader, check_http
-from trio_ws.protocol.response import response
-from trio_ws.url import URL
+from trio_ws.http.parser import HeadReader, check_http
+from trio_ws.http.response import response
+from trio_ws.http.url import URL
+from trio_ws.protocol.client_handshake import MAX_BODY, Accepted, ClientHandshake, Rejected
+from trio_ws.protocol.server_handshake import accept, read_upgrade
 
 WHERE = URL.parse("ws://example.org/chat")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_ws.protocol.origin import origin_allowed
+from trio_ws.http.origin import origin_allowed
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
-from trio_ws.protocol.head import HeadSplitter
-from trio_ws.protocol.request import BadRequest, HeadReader, RequestHead, _read, _read_ordinary, check_http, is_upgrade
+from trio_ws.http.head import HeadSplitter
+from trio_ws.http.parser import BadRequest, HeadReader, RequestHead, _read, _read_ordinary, check_http, is_upgrade
 
 SMALL = Limits(max_request_line=64, max_header_size=64, max_head_size=256, max_headers=8)
 REQUEST = b"GET /chat?x=1 HTTP/1.1\r\nHost: example.org\r\nX: 1\r\nx: 2\r\n\r\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h11
 import pytest
 
-from trio_ws.protocol.response import response
+from trio_ws.http.response import response
 
 
 def read(data, method="GET"):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from wsproto.events import CloseConnection, Ping, Pong
 
 from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig
+from trio_ws.protocol.events import Violation
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
-from trio_ws.protocol.items import Violation
 
 KIB = 1024
 WORK = 64 * KIB

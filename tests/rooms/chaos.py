@@ -15,7 +15,7 @@ import trio
 from support.redis import Line, RedisServer, line_to
 
 from trio_ws import BackplaneUnavailable
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Entry, Log
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.heads import order

@@ -11,8 +11,8 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
-from trio_ws.codec import MAX_DEPTH, from_json
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.serialization import MAX_DEPTH, from_json
 from trio_ws.rooms import Backplane, Entry, Present
 
 NOBODY: frozenset[str] = frozenset()

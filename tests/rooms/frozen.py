@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 import trio
 
 from trio_ws import BackplaneUnavailable
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Entry
 from trio_ws.rooms.redis import RedisBackplane
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Rooms
 from trio_ws.rooms.redis import RedisBackplane
 

@@ -14,7 +14,7 @@ from support.redis import collects_coredis, forgives_coredis, needs_redis, redis
 
 from trio_ws import App, WebSocket
 from trio_ws.rooms import MemoryBackplane, Rooms
-from trio_ws.rooms.redis.keys import Keys
+from trio_ws.rooms.redis.scripts import Keys
 from trio_ws.rooms.topics import BROADCAST, MAX_NAME_SIZE, topic_of
 
 pytestmark = [forgives_coredis, collects_coredis]

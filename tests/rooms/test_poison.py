@@ -15,12 +15,12 @@ import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneRefused, MessageTooLarge, Timeouts
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Backplane, MemoryBackplane, Present
 from trio_ws.rooms.backplane import Entry
-from trio_ws.rooms.redis import RedisBackplane, attendance
-from trio_ws.rooms.redis.calls import Call
-from trio_ws.rooms.redis.calls import execute as calls_execute
+from trio_ws.rooms.redis import RedisBackplane, presence
+from trio_ws.rooms.redis.commands import Call
+from trio_ws.rooms.redis.commands import execute as calls_execute
 
 from .conformance import NOBODY, Ear
 from .hall import open_hall
@@ -212,14 +212,14 @@ async def test_attendance_of_a_room_that_cannot_be_told_fails_alone(redis, caplo
 
 async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monkeypatch) -> None:
     """No call grows with the number of members, nor with that of rooms; also over another link, which is told anew."""
-    monkeypatch.setattr(attendance, "_BATCH_BYTES", 1000)
+    monkeypatch.setattr(presence, "_BATCH_BYTES", 1000)
     sizes: list[int] = []
 
     async def execute(client: Any, calls: Any, seconds: float) -> Any:
         sizes.append(sum(call.size for call in calls))
         return await calls_execute(client, calls, seconds)
 
-    monkeypatch.setattr(attendance, "execute", execute)
+    monkeypatch.setattr(presence, "execute", execute)
     members = {f"a-{number}": {"text": "x" * 300} for number in range(20)}
     async with unharmed(redis, caplog, relinked=True, presence_timeout=1) as backplane:
         for name, info in members.items():

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_ws.config import Limits
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
-from trio_ws.protocol.extensions import DeflateSettings
+from trio_ws.protocol.negotiation import DeflateSettings
 
 
 def deflate(*, context: bool = False, level: int = 6, window: int = 12) -> DeflateSettings:

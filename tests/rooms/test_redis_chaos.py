@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.rooms.redis import link
+from trio_ws.rooms.redis import connection
 
 from .chaos import Chaos, cut, freeze, give_up, kill, lose, open_alone
 
@@ -22,7 +22,7 @@ MANY = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 130)]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Links are made anew at once, however often they break."""
-    monkeypatch.setattr(link, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
-from trio_ws.prepared import Prepared
-from trio_ws.rooms.redis import RedisBackplane, link
-from trio_ws.rooms.redis.feed import Feed, Subscription
-from trio_ws.rooms.redis.feeds import Feeds
+from trio_ws.connection.prepared import Prepared
+from trio_ws.rooms.redis import RedisBackplane, connection
 from trio_ws.rooms.redis.heads import Heads
-from trio_ws.rooms.redis.local import Local
+from trio_ws.rooms.redis.local_delivery import Local
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.stream import Feed, Subscription
+from trio_ws.rooms.redis.stream_reader import Feeds
 
 from .conformance import NOBODY, Ear
 
@@ -28,7 +28,7 @@ OPTIONS = {"poll_interval": 0.2, "publish_timeout": 30, "local_after": 60}
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Links are made anew at once, however often they break."""
-    monkeypatch.setattr(link, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, LocalProtocolError, MessageTooLarge
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Present
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.calls import Call, execute
-from trio_ws.rooms.redis.feed import Feed, Record
-from trio_ws.rooms.redis.local import Local
+from trio_ws.rooms.redis.commands import Call, execute
+from trio_ws.rooms.redis.local_delivery import Local
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.stream import Feed, Record
 
 from .conformance import NOBODY, Ear
 

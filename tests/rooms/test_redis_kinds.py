@@ -18,12 +18,12 @@ import trustme
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneRefused, BackplaneUnavailable
-from trio_ws.cli import main
-from trio_ws.prepared import Prepared
+from trio_ws.cli.main import main
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
-from trio_ws.rooms.redis import RedisBackplane, link
+from trio_ws.rooms.redis import RedisBackplane, connection
 from trio_ws.rooms.redis.client import Source
-from trio_ws.rooms.redis.keys import Keys
+from trio_ws.rooms.redis.scripts import Keys
 
 from .conformance import NOBODY, BackplaneContract, Ear
 
@@ -159,7 +159,7 @@ def until(what: str, condition: Callable[[], bool]) -> None:
 
 async def test_a_failover_is_survived_with_every_message_heard_once(watched, monkeypatch) -> None:
     """What is published while there is no primary is heard by the publisher's own members at once."""
-    monkeypatch.setattr(link, "_LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.1)
     url, primary, replica = watched
     backplanes = [RedisBackplane(url, publish_timeout=90, command_timeout=2) for _ in range(2)]
     ears, lost = [Ear(), Ear()], []

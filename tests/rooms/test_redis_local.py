@@ -16,12 +16,12 @@ import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms import Present
-from trio_ws.rooms.redis import RedisBackplane, link
-from trio_ws.rooms.redis.feed import Feed, Record, Subscription
-from trio_ws.rooms.redis.local import Local, Own
+from trio_ws.rooms.redis import RedisBackplane, connection
+from trio_ws.rooms.redis.local_delivery import Local, Own
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.stream import Feed, Record, Subscription
 
 from .conformance import NOBODY, Ear
 from .hall import Guest, Hall, open_hall
@@ -36,7 +36,7 @@ NEVER_ALONE = 1000
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Links are made anew at once, however often they break."""
-    monkeypatch.setattr(link, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture

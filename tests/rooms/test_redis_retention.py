@@ -12,13 +12,13 @@ import pytest
 import trio
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.feed import Feed
-from trio_ws.rooms.redis.feeds import Feeds
 from trio_ws.rooms.redis.heads import Heads
-from trio_ws.rooms.redis.local import Local
+from trio_ws.rooms.redis.local_delivery import Local
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.stream import Feed
+from trio_ws.rooms.redis.stream_reader import Feeds
 
 from .conformance import NOBODY, Ear
 

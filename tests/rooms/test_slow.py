@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket
 from trio_ws.rooms import Rooms, broadcast
-from trio_ws.rooms.seat import ENTRY_BYTES, SHARE_BYTES
+from trio_ws.rooms.member import ENTRY_BYTES, SHARE_BYTES
 
 from .hall import Guest, open_hall, seated
 

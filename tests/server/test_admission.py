@@ -16,7 +16,7 @@ from support.tls import contexts, tls_over
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket, open_websocket, serve_websocket
-from trio_ws.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
+from trio_ws.server.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
 
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
 CROWD = 300
@@ -118,7 +118,7 @@ async def test_room_that_becomes_free_is_given_to_the_next(poller, clock) -> Non
 def test_the_promised_descriptors_stay_free(limit, wanted, monkeypatch) -> None:
     """Those that are admitted and those that are refused together leave the spare ones."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    monkeypatch.setattr("trio_ws.admission._descriptors_in_use", lambda: 10)
+    monkeypatch.setattr("trio_ws.server.admission._descriptors_in_use", lambda: 10)
     admission = Admission(Limits(max_connections=wanted))
     admitted = refused = 0
 

@@ -24,10 +24,10 @@ from trio_ws import (
     open_websocket,
 )
 from trio_ws.app import BlockingWebSocket
-from trio_ws.connection import Connection
-from trio_ws.instruments import HOOKS, Instruments, instruments_of
-from trio_ws.lifecycle import Lifecycle
-from trio_ws.tap import Tap
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.instrumented import Tap
+from trio_ws.handler.instruments import HOOKS, Instruments, instruments_of
+from trio_ws.handler.runner import Lifecycle
 from trio_ws.testing import TestClient
 
 PATIENCE = 20.0

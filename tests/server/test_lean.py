@@ -13,13 +13,13 @@ import trio
 from support.handlers import echo, serve
 
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.connection import Connection
-from trio_ws.conversation import Conversation
-from trio_ws.keepalive import Keepalive
-from trio_ws.lifecycle import Lifecycle
-from trio_ws.opening import Opening
-from trio_ws.protocol.handshake import Upgrade
-from trio_ws.timers import Timer
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.keepalive import Keepalive
+from trio_ws.handler.runner import Lifecycle
+from trio_ws.protocol.server_handshake import Upgrade
+from trio_ws.runtime.timers import Timer
+from trio_ws.server.connection import Conversation
+from trio_ws.server.handshake import Opening
 from trio_ws.transport.poller import Poller
 
 PATIENCE = 5.0

@@ -30,9 +30,9 @@ from trio_ws import (
     WebSocketDisconnect,
     open_websocket,
 )
-from trio_ws.connection import Connection
-from trio_ws.keepalive import Keepalive
-from trio_ws.log import MOST_SHOWN, ConnectionLog, escaped, shown_address
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.keepalive import Keepalive
+from trio_ws.runtime.log import MOST_SHOWN, ConnectionLog, escaped, shown_address
 from trio_ws.testing import TestClient
 
 ROOT = Path(__file__).parents[2]

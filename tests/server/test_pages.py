@@ -12,13 +12,13 @@ from support.tls import contexts
 
 from tests.testing.responders import Routes
 from trio_ws import Server, Timeouts
-from trio_ws.service import Response
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
+from trio_ws.handler.service import Response
+from trio_ws.http.url import URL
+from trio_ws.testing.http import fetch
 from trio_ws.testing.network import MemoryListener
-from trio_ws.testing.page import fetch
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.poller import Poller
-from trio_ws.url import URL
 
 
 async def test_a_page_that_does_not_come_is_cancelled_at_shutdown_and_answered_503(autojump_clock) -> None:

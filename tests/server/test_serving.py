@@ -33,11 +33,11 @@ from trio_ws import (
     open_websocket,
     serve_websocket,
 )
-from trio_ws.connection import Connection
-from trio_ws.conversation import Conversation
-from trio_ws.listening import bind_tcp
-from trio_ws.service import Service
-from trio_ws.serving import _OneService
+from trio_ws.connection.connection import Connection
+from trio_ws.handler.service import Service
+from trio_ws.server.connection import Conversation
+from trio_ws.server.serve import _OneService
+from trio_ws.transport.listeners import bind_tcp
 from trio_ws.transport.poller import Poller
 
 

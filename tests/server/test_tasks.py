@@ -11,7 +11,7 @@ import trio
 from support.handlers import serve
 
 from trio_ws import App, WebSocket, open_websocket
-from trio_ws.log import MOST_SHOWN
+from trio_ws.runtime.log import MOST_SHOWN
 
 PAGE = Path(__file__).parents[2] / "docs" / "seeing.md"
 PATIENCE = 20.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from trio_ws.transport.interface import Transport
+from trio_ws.transport.base import Transport
 from trio_ws.transport.outbox import Outbox
 
 

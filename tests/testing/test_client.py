@@ -23,7 +23,7 @@ from trio_ws import (
     WebSocketDisconnect,
     WebSocketException,
 )
-from trio_ws.settings import Settings
+from trio_ws.connection.settings import Settings
 from trio_ws.testing import LeakedTask, TestClient, TestTimeout
 
 

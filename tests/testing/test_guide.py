@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_ws.cli import main
+from trio_ws.cli.main import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "testing.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

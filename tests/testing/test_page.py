@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from trio_ws import URL, ConnectError
+from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryStream, memory_pair
-from trio_ws.testing.page import TestResponse, fetch
 
 PAGE = URL.parse("http://testserver/page")
 

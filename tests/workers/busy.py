@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from trio_ws import Limits, Timeouts, WebSocket, serve_websocket
-from trio_ws.running import serve_until_signalled
+from trio_ws.server.signals import serve_until_signalled
 
 MESSAGE_BYTES = 1000
 """A text message: its number, filled up with blanks."""

@@ -13,8 +13,8 @@ import pytest
 from tests.testing.responders import Routes
 from tests.workers.fleet import ROOT, Fleet, eventually
 from trio_ws import Server, Timeouts
-from trio_ws.cli import _parser
-from trio_ws.process import Patience
+from trio_ws.cli.main import _parser
+from trio_ws.cli.process import Patience
 
 PAGE = ROOT.joinpath("docs", "workers.md").read_text(encoding="utf-8")
 BOUND = Server(Routes()).shutdown_bound

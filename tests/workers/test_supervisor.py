@@ -14,10 +14,10 @@ import pytest
 import trio
 import trio.testing
 
-from trio_ws.listening import bind_unix, inherit
-from trio_ws.process import Patience, WorkerProcess
-from trio_ws.supervisor import WorkersUnavailable, _Supervisor, run_workers
-from trio_ws.worker import Assignment
+from trio_ws.cli.process import Patience, WorkerProcess
+from trio_ws.cli.supervisor import WorkersUnavailable, _Supervisor, run_workers
+from trio_ws.cli.worker import Assignment
+from trio_ws.transport.listeners import bind_unix, inherit
 
 BOUND = 40
 """Seconds that one step may take on a busy machine; it takes some hundredths."""
@@ -92,7 +92,7 @@ class Kept:
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("trio_ws.process.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("trio_ws.cli.process.BEAT_SECONDS", 0.05)
     monkeypatch.chdir(tmp_path)
     workers = Kept(tmp_path)
     yield workers
@@ -196,7 +196,7 @@ async def test_one_that_ends_again_and_again_is_waited_with(kept, monkeypatch) -
             delays.append(0)
             return 0.01
 
-    monkeypatch.setattr("trio_ws.supervisor.Backoff", Recorded)
+    monkeypatch.setattr("trio_ws.cli.supervisor.Backoff", Recorded)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run, "report('ready 0')\nif number == '2': sys.exit(5)\nsignal.pause()")
         await kept.said("worker 2 ", times=4)
@@ -324,7 +324,7 @@ async def test_one_that_ends_while_its_replacement_starts_is_not_replaced_twice(
 async def test_one_that_is_waited_with_when_it_is_replaced_is_not_started_again(kept, monkeypatch) -> None:
     async with trio.open_nursery() as nursery:
         clock = _Stopped()
-        monkeypatch.setattr("trio_ws.supervisor.trio", clock)
+        monkeypatch.setattr("trio_ws.cli.supervisor.trio", clock)
         nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE_AND_NOTE, 1)
         await kept.said("listening on")
         os.kill(int(kept.read("pid")), signal.SIGKILL)
@@ -353,7 +353,7 @@ async def test_a_replacement_that_is_wanted_before_the_first_is_ready_comes_afte
 
 async def test_a_signal_while_the_only_worker_is_waited_with_ends_it(kept, monkeypatch) -> None:
     async with trio.open_nursery() as nursery:
-        monkeypatch.setattr("trio_ws.supervisor.trio", _Stopped())
+        monkeypatch.setattr("trio_ws.cli.supervisor.trio", _Stopped())
         nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE, 1)
         await kept.said("listening on")
         os.kill(int(kept.read("pid")), signal.SIGKILL)
@@ -380,7 +380,7 @@ class _Stopped:
 
 
 async def test_where_there_can_be_no_workers_that_is_said(monkeypatch) -> None:
-    monkeypatch.setattr("trio_ws.supervisor.AVAILABLE", False)
+    monkeypatch.setattr("trio_ws.cli.supervisor.AVAILABLE", False)
     with pytest.raises(WorkersUnavailable, match="workers need a POSIX system"):
         await run_workers([], [], workers=1)
 

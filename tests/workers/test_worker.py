@@ -12,10 +12,10 @@ import trio
 
 from tests.testing.responders import Routes, echo
 from trio_ws import Server, WebSocketDisconnect, open_websocket
-from trio_ws.listening import bind_unix, close_listener, inherit, owned_path
-from trio_ws.reload import RESTART_SIGNAL
+from trio_ws.cli.reload import RESTART_SIGNAL
+from trio_ws.cli.worker import NUMBER_VARIABLE, _Worker, serve_as_worker
 from trio_ws.testing.network import MemoryListener
-from trio_ws.worker import NUMBER_VARIABLE, _Worker, serve_as_worker
+from trio_ws.transport.listeners import bind_unix, close_listener, inherit, owned_path
 
 BOUND = 30
 
@@ -52,8 +52,8 @@ class Link:
 
 @pytest.fixture
 def link(monkeypatch):
-    monkeypatch.setattr("trio_ws.worker._prepare", lambda link: None)  # the process is pytest's here
-    monkeypatch.setattr("trio_ws.worker.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("trio_ws.cli.worker._prepare", lambda link: None)  # the process is pytest's here
+    monkeypatch.setattr("trio_ws.cli.worker.BEAT_SECONDS", 0.05)
     monkeypatch.setenv(NUMBER_VARIABLE, "7")
     made = Link()
     yield made

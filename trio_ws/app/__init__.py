@@ -9,11 +9,11 @@ never a socket.
 from trio_ws.app.application import App
 from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
 from trio_ws.app.controller import Controller
+from trio_ws.app.errors import ParameterError, Problem, RegistrationError
 from trio_ws.app.guards import GuardContext
 from trio_ws.app.listener import Listener
-from trio_ws.app.markers import Body, Cookie, Depends, Form, Header, Path, Query, WsBody
+from trio_ws.app.parameters.markers import Body, Cookie, Depends, Form, Header, Path, Query, WsBody
 from trio_ws.app.path import Converter
-from trio_ws.app.problems import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import (
     Accepted,
     BadRequest,
@@ -32,7 +32,7 @@ from trio_ws.app.replies import (
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router, listener, websocket
 from trio_ws.app.sessions import Session, Sessions
-from trio_ws.threads import in_loop
+from trio_ws.runtime.threads import in_loop
 
 __all__ = [
     "Accepted",

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trio_ws.app.everyone import Everyone
+from trio_ws.app.connections import Everyone
+from trio_ws.app.dispatcher import AppResponder
 from trio_ws.app.failures import Failures
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, guests_of, hosted, with_parents
 from trio_ws.app.options import Lifespan, check_callback, lifespan_of
 from trio_ws.app.pages import Page, Pages
-from trio_ws.app.responder import AppResponder
 from trio_ws.app.route import first_match
 from trio_ws.app.router import Router
 from trio_ws.app.sessions import sessions_of
-from trio_ws.background import open_background
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.instruments import Instrument, Instruments, instruments_of
+from trio_ws.connection.settings import Origins, Settings
+from trio_ws.handler.instruments import Instrument, Instruments, instruments_of
+from trio_ws.http.request import current_root_path
 from trio_ws.options import check_number, list_of
-from trio_ws.request import current_root_path
 from trio_ws.rooms import Backplane, Room, Rooms
-from trio_ws.running import serve_until_signalled
-from trio_ws.server import Server
-from trio_ws.serving import Listener, closed_at_the_end, listen
-from trio_ws.settings import Origins, Settings
-from trio_ws.threads import Limiters
+from trio_ws.runtime.background import open_background
+from trio_ws.runtime.threads import Limiters
+from trio_ws.server.serve import Listener, closed_at_the_end, listen
+from trio_ws.server.server import Server
+from trio_ws.server.signals import serve_until_signalled
 
 if TYPE_CHECKING:
     import ssl
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from trio_ws.app.sessions import Sessions
     from trio_ws.asgi import Bridge
     from trio_ws.testing import TestClient
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["App"]
 

@@ -16,18 +16,18 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
-from trio_ws.threads import Limiters, underlying, variables_of_task
+from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from types import TracebackType
 
     from trio_ws.headers import Headers
+    from trio_ws.http.request import Address, Request
+    from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
-    from trio_ws.request import Address, Request
     from trio_ws.rooms import Member, Room
-    from trio_ws.url import URL, QueryParameters
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
 

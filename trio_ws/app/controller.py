@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from trio_ws.app.problems import RegistrationError
+from trio_ws.app.errors import RegistrationError
 
 if TYPE_CHECKING:
     from trio_ws.app.guards import Guard, GuardContext
     from trio_ws.app.route import RouteOptions, Target
-    from trio_ws.request import Request
-    from trio_ws.websocket import WebSocket
+    from trio_ws.http.request import Request
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = [
     "Controller",

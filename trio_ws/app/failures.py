@@ -12,10 +12,10 @@ import trio
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
 from trio_ws.options import check_number
-from trio_ws.threads import call
+from trio_ws.runtime.threads import call
 
 if TYPE_CHECKING:
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Failures"]
 

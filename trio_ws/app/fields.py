@@ -9,8 +9,8 @@ import attrs
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from trio_ws.app.markers import MISSING, Marker, ValueMarker
-from trio_ws.app.shapes import Unsuitable
+from trio_ws.app.parameters.markers import MISSING, Marker, ValueMarker
+from trio_ws.app.parameters.schemas import Unsuitable
 
 __all__ = ["BARE", "TELLING", "Reading"]
 

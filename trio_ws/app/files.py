@@ -15,8 +15,8 @@ from typing import Final
 import attrs
 import trio
 
+from trio_ws.handler.service import Response, Streamed
 from trio_ws.headers import Headers
-from trio_ws.service import Response, Streamed
 
 __all__ = ["PIECE_BYTES", "SAFE_HEADERS", "FileChanged", "file_answer", "type_of"]
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import attrs
 
-from trio_ws.app.hints import label_of
-from trio_ws.app.problems import RegistrationError
-from trio_ws.app.signature import Plan
+from trio_ws.app.errors import RegistrationError
+from trio_ws.app.parameters.annotations import label_of
+from trio_ws.app.parameters.signature import Plan
 from trio_ws.errors import Reject
-from trio_ws.threads import call, underlying
+from trio_ws.runtime.threads import call, underlying
 
 if TYPE_CHECKING:
-    from trio_ws.app.dependencies import Resolver
-    from trio_ws.request import Request
-    from trio_ws.websocket import WebSocket
+    from trio_ws.app.parameters.dependencies import Resolver
+    from trio_ws.http.request import Request
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards", "guards_of"]
 

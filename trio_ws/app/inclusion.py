@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trio_ws.app.problems import RegistrationError
-from trio_ws.settings import Settings
-from trio_ws.threads import Limiters
-from trio_ws.unwinding import unwound
+from trio_ws.app.errors import RegistrationError
+from trio_ws.connection.settings import Settings
+from trio_ws.handler.unwinding import unwound
+from trio_ws.runtime.threads import Limiters
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App

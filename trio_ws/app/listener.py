@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
 import attrs
 import trio
 
-from trio_ws.app.problems import ParameterError, Problem, RegistrationError
+from trio_ws.app.errors import ParameterError, Problem, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
-from trio_ws.codec import as_bytes, as_text
+from trio_ws.connection.incremental_json import PIECE, read_json
+from trio_ws.connection.serialization import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
-from trio_ws.gradual import PIECE, read_json
+from trio_ws.handler.unwinding import use_and_close
 from trio_ws.options import integer
-from trio_ws.unwinding import use_and_close
 
 if TYPE_CHECKING:
-    from trio_ws.app.conversion import Validator
     from trio_ws.app.output import Output
-    from trio_ws.channel import Channel
-    from trio_ws.codec import Payload, ValueType
-    from trio_ws.websocket import WebSocket
+    from trio_ws.app.parameters.validation import Validator
+    from trio_ws.connection.channel import Channel
+    from trio_ws.connection.serialization import Payload, ValueType
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Callbacks", "Listener", "ListenerOptions", "OnInvalid", "converse"]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trio_ws.service import Response
-from trio_ws.threads import in_loop
+from trio_ws.handler.service import Response
+from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-    from trio_ws.request import Request
-    from trio_ws.server import Server
+    from trio_ws.http.request import Request
+    from trio_ws.server.server import Server
 
 __all__ = ["FIGURES", "WORKER_VARIABLE", "Figure", "Metrics"]
 

@@ -9,14 +9,14 @@ from typing import Any, Final, TypeAlias
 
 from typing_extensions import TypedDict
 
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import Guard
 from trio_ws.app.path import DEFAULT_CONVERTERS, Converter
-from trio_ws.app.problems import RegistrationError
-from trio_ws.codec import ValueType
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.disconnect import WhenPeerLeaves
+from trio_ws.connection.serialization import ValueType
+from trio_ws.handler.disconnect import WhenPeerLeaves
 from trio_ws.options import unknown_hint
-from trio_ws.websocket import CaughtCodes
+from trio_ws.websocket.websocket import CaughtCodes
 
 __all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
 

@@ -14,10 +14,10 @@ import attrs
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
-from trio_ws.app.hints import Scope, label_of
-from trio_ws.app.problems import RegistrationError
+from trio_ws.app.errors import RegistrationError
+from trio_ws.app.parameters.annotations import Scope, label_of
+from trio_ws.app.parameters.schemas import BodyShapes, empty_typed_dict, field_hint, is_union, unaliased
 from trio_ws.app.replies import Reply, plain
-from trio_ws.app.shapes import BodyShapes, empty_typed_dict, field_hint, is_union, unaliased
 
 __all__ = ["Output", "output_of"]
 

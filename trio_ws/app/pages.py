@@ -11,16 +11,16 @@ from urllib.parse import unquote
 import attrs
 
 from trio_ws.app.files import SAFE_HEADERS, file_answer
-from trio_ws.codec import to_json
+from trio_ws.connection.serialization import to_json
+from trio_ws.handler.service import Response
 from trio_ws.headers import Headers
 from trio_ws.options import check_text
-from trio_ws.service import Response
-from trio_ws.threads import call
+from trio_ws.runtime.threads import call
 
 if TYPE_CHECKING:
     import trio
 
-    from trio_ws.request import Request
+    from trio_ws.http.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 

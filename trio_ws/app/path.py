@@ -17,7 +17,7 @@ from uuid import UUID
 
 import attrs
 
-from trio_ws.app.problems import RegistrationError
+from trio_ws.app.errors import RegistrationError
 
 __all__ = ["DEFAULT_CONVERTERS", "Converter", "PathPattern", "Segments", "segments"]
 

@@ -13,7 +13,7 @@ import pydantic_core
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from trio_ws.codec import Payload, ValueType, from_json, to_json
+from trio_ws.connection.serialization import Payload, ValueType, from_json, to_json
 
 __all__ = [
     "Accepted",

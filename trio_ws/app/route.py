@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
-from trio_ws.app.body import BodyParameter, body_parameter, code_parameter
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
 from trio_ws.app.listener import Listener
 from trio_ws.app.output import Output, output_of
+from trio_ws.app.parameters.body import BodyParameter, body_parameter, code_parameter
+from trio_ws.app.parameters.signature import Plan
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
-from trio_ws.app.problems import RegistrationError
-from trio_ws.app.signature import Plan
-from trio_ws.codec import ValueType, resolve_types
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.disconnect import WhenPeerLeaves, check_policy
+from trio_ws.connection.serialization import ValueType, resolve_types
+from trio_ws.connection.settings import compression_of
+from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
-from trio_ws.settings import compression_of
-from trio_ws.threads import is_plain, underlying
-from trio_ws.websocket import GOOD_CODES, CaughtCodes
+from trio_ws.runtime.threads import is_plain, underlying
+from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App

@@ -17,11 +17,11 @@ from trio_ws.app.controller import (
     note_registered,
     options_of,
 )
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import guards_of
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
 from trio_ws.app.options import check_names, converters_of
 from trio_ws.app.path import PathPattern
-from trio_ws.app.problems import RegistrationError
 from trio_ws.app.route import Route, RouteOptions, Target
 from trio_ws.options import check_text
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
-    from trio_ws.codec import ValueType
+    from trio_ws.connection.serialization import ValueType
 
 __all__ = ["Router", "listener", "websocket"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from trio_ws.app.frozen import READ_ONLY, frozen
-from trio_ws.codec import from_json, to_json
+from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import LocalProtocolError
 from trio_ws.headers import is_token
 from trio_ws.options import check_text, flag, integer, list_of
@@ -21,7 +21,7 @@ from trio_ws.options import check_text, flag, integer, list_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_ws.request import Request
+    from trio_ws.http.request import Request
 
 __all__ = ["Session", "Sessions", "sessions_of"]
 

@@ -4,7 +4,7 @@
 tells everyone. What an ASGI server does not let an application do is listed in the documentation, `asgi.md`.
 """
 
-from trio_ws.asgi.bridge import Bridge
-from trio_ws.asgi.runner import run, serve
+from trio_ws.asgi.application import Bridge
+from trio_ws.asgi.hypercorn import run, serve
 
 __all__ = ["Bridge", "run", "serve"]

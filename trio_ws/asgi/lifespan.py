@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.verdict import leaves
+from trio_ws.websocket.close_code import leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, MutableMapping

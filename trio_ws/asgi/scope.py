@@ -13,16 +13,16 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
 from trio_ws.headers import Headers, is_token
-from trio_ws.protocol import origin
-from trio_ws.protocol.extensions import ExtensionSyntaxError, parse_extensions
-from trio_ws.protocol.forwarded import forwarded
-from trio_ws.protocol.hosts import check_host
-from trio_ws.protocol.request import BadRequest, RequestHead, check_http
-from trio_ws.request import Request
+from trio_ws.http import origin
+from trio_ws.http.forwarded import forwarded
+from trio_ws.http.hosts import check_host
+from trio_ws.http.parser import BadRequest, RequestHead, check_http
+from trio_ws.http.request import Request
+from trio_ws.protocol.negotiation import ExtensionSyntaxError, parse_extensions
 
 if TYPE_CHECKING:
-    from trio_ws.request import Address
-    from trio_ws.settings import Settings
+    from trio_ws.connection.settings import Settings
+    from trio_ws.http.request import Address
 
 __all__ = [
     "Application",

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from trio_ws.protocol.items import Item
+from trio_ws.protocol.events import Item
 
 def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, /) -> bytes: ...
 def encode(first: int, payload: str | bytes, take_key: Callable[[], bytes] | None, /) -> bytes: ...

@@ -13,8 +13,9 @@ from typing import Any, Final
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.codes import CloseCode
-from trio_ws.protocol.assembly import BytesAssembly, TextAssembly
+from trio_ws.protocol.assembler import BytesAssembly, TextAssembly
 from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig, deflated_bound
+from trio_ws.protocol.events import Item, too_big, violation_of
 from trio_ws.protocol.frames import (
     CLOSE,
     CONTINUATION,
@@ -30,9 +31,8 @@ from trio_ws.protocol.frames import (
     START_SIZE,
     TEXT,
 )
-from trio_ws.protocol.items import Item, too_big, violation_of
 from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
-from trio_ws.protocol.rules import BrokenRule, check_first, check_second, read_close, read_length
+from trio_ws.protocol.validation import BrokenRule, check_first, check_second, read_close, read_length
 from trio_ws.protocol.whole import whole_messages
 
 __all__ = ["Decoder"]

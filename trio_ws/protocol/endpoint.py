@@ -14,15 +14,15 @@ from wsproto.events import CloseConnection, Ping
 from trio_ws.codes import CloseCode
 from trio_ws.errors import LocalProtocolError
 from trio_ws.escaping import printable
-from trio_ws.protocol.choice import CODEC
+from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
-from trio_ws.protocol.items import Violation
+from trio_ws.protocol.events import Violation
 from trio_ws.protocol.states import TRANSITIONS, Happening, State
 
 if TYPE_CHECKING:
     from trio_ws.config import Limits
-    from trio_ws.protocol.extensions import DeflateSettings
+    from trio_ws.protocol.negotiation import DeflateSettings
 
 __all__ = ["CloseInfo", "Closer", "Endpoint"]
 

@@ -7,10 +7,10 @@ who have a room open, `memory` does it within a process. `broadcast` needs no ro
 
 from trio_ws.rooms.backplane import Backplane, Entry, Log, Present, Replay
 from trio_ws.rooms.broadcast import broadcast
+from trio_ws.rooms.member import Member
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.registry import Rooms
 from trio_ws.rooms.room import Joining, Room
-from trio_ws.rooms.seat import Member
 
 __all__ = [
     "Backplane",

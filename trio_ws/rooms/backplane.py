@@ -23,7 +23,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from trio_ws.prepared import Prepared
+    from trio_ws.connection.prepared import Prepared
 
 __all__ = ["Ahead", "Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber", "guarded"]
 

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.prepared import Prepared
+from trio_ws.connection.prepared import Prepared
 from trio_ws.rooms.checks import some_of
-from trio_ws.rooms.seat import TOO_SLOW
-from trio_ws.websocket import WebSocket
+from trio_ws.rooms.member import TOO_SLOW
+from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["broadcast", "offer_to_all"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import trio
 
 if TYPE_CHECKING:
+    from trio_ws.rooms.member import Member
     from trio_ws.rooms.room import Room
-    from trio_ws.rooms.seat import Member
 
 __all__ = ["Callback", "Callbacks", "GapCallback", "register"]
 

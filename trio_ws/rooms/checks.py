@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from trio_ws.websocket import WebSocket
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     import attrs

@@ -14,7 +14,7 @@ import trio
 from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, guarded
 
 if TYPE_CHECKING:
-    from trio_ws.prepared import Prepared
+    from trio_ws.connection.prepared import Prepared
     from trio_ws.rooms.backplane import Present, Subscriber
 
 __all__ = ["MemoryBackplane"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 import attrs
 
 from trio_ws.rooms.checks import whole
-from trio_ws.rooms.seat import Policy
+from trio_ws.rooms.member import Policy
 
 __all__ = ["RoomOptions", "Stamp"]
 

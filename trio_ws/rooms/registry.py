@@ -20,8 +20,8 @@ from trio_ws.rooms.room import Room
 from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
+    from trio_ws.rooms.member import Policy
     from trio_ws.rooms.options import Stamp
-    from trio_ws.rooms.seat import Policy
 
 __all__ = ["Rooms"]
 

@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 
 import trio
 
+from trio_ws.connection.prepared import Prepared
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
-from trio_ws.prepared import Prepared
 from trio_ws.rooms.backplane import Present
 from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback, register
 from trio_ws.rooms.checks import check_websocket, some_of
-from trio_ws.rooms.seat import Member, Seat
+from trio_ws.rooms.member import Member, Seat
 from trio_ws.rooms.session import Session
 from trio_ws.rooms.topics import topic_of
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Ahead, Entry
     from trio_ws.rooms.options import RoomOptions
     from trio_ws.rooms.registry import Rooms
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Joining", "Room"]
 

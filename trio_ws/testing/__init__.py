@@ -6,9 +6,9 @@
 
 from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
 from trio_ws.testing.client import TestClient
-from trio_ws.testing.observer import LeakedTask
-from trio_ws.testing.page import TestResponse
-from trio_ws.testing.patience import TestTimeout
+from trio_ws.testing.http import TestResponse
+from trio_ws.testing.recorder import LeakedTask
+from trio_ws.testing.timeouts import TestTimeout
 
 __all__ = [
     "BlockingTestClient",

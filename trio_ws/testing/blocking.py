@@ -9,11 +9,11 @@ from trio_ws.app.blocking import BlockingWebSocket
 
 if TYPE_CHECKING:
     from trio_ws.errors import HeaderSource
-    from trio_ws.server import Server
+    from trio_ws.server.server import Server
     from trio_ws.testing.client import TestClient, TestConnection
-    from trio_ws.testing.page import TestResponse
+    from trio_ws.testing.http import TestResponse
     from trio_ws.testing.portal import Portal
-    from trio_ws.websocket import WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["BlockingTestClient", "BlockingTestWebSocket"]
 

@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import trio
 
-from trio_ws.background import open_background
-from trio_ws.client import open_websocket
+from trio_ws.client.client import open_websocket
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection.settings import Settings
 from trio_ws.errors import ConnectError, HeaderSource, WebSocketDisconnect
-from trio_ws.server import Server
-from trio_ws.settings import Settings
+from trio_ws.http.url import URL
+from trio_ws.runtime.background import open_background
+from trio_ws.server.server import Server
 from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
 from trio_ws.testing.clock import time_held_for_threads
+from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
-from trio_ws.testing.observer import LeakedTask, Observer
-from trio_ws.testing.page import TestResponse, fetch
-from trio_ws.testing.patience import PatientChannel, patience, seconds_of
 from trio_ws.testing.portal import Portal
-from trio_ws.url import URL
-from trio_ws.websocket import GOOD_CODES, CaughtCodes, WebSocket
+from trio_ws.testing.recorder import LeakedTask, Observer
+from trio_ws.testing.timeouts import PatientChannel, patience, seconds_of
+from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.app.application import App
-    from trio_ws.channel import Channel
-    from trio_ws.codec import ValueType
-    from trio_ws.conversation import Responder
+    from trio_ws.connection.channel import Channel
+    from trio_ws.connection.serialization import ValueType
+    from trio_ws.server.connection import Responder
 
 __all__ = ["TestClient", "TestConnection"]
 

@@ -11,7 +11,7 @@ import outcome
 import trio
 import trio.testing
 
-from trio_ws.threads import around_calls
+from trio_ws.runtime.threads import around_calls
 
 __all__ = ["time_held_for_threads"]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from trio_ws.serving import serve_websocket
+from trio_ws.server.serve import serve_websocket
 from trio_ws.testing.client import TestClient
 
 if TYPE_CHECKING:
     import trio
 
-    from trio_ws.server import Server
+    from trio_ws.server.server import Server
     from trio_ws.testing.blocking import BlockingTestClient
 
 __all__ = ["test_client", "websocket_server"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 from typing import Any, Final
 
-from trio_ws.transport.readiness import BATCH, BROKEN, DEPARTED, READABLE, WRITABLE, Readiness
+from trio_ws.transport.selector import BATCH, BROKEN, DEPARTED, READABLE, WRITABLE, Readiness
 
 __all__ = ["KqueueReadiness"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.awake import Alarm
-from trio_ws.transport.polled import shared_buffer
-from trio_ws.transport.readiness import Readiness, make_readiness
+from trio_ws.runtime.wakeup import Alarm
+from trio_ws.transport.selector import Readiness, make_readiness
+from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
-    from trio_ws.transport.polled import PollerTransport
+    from trio_ws.transport.sockets import PollerTransport
 
 __all__ = ["Poller"]
 

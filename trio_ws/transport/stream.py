@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.transport.interface import NOBODY, Transport
+from trio_ws.transport.base import NOBODY, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
-from trio_ws.transport.sockets import Uptake, shut_down, socket_below, uptake_of
+from trio_ws.transport.socket_options import Uptake, shut_down, socket_below, uptake_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_ws.log import ConnectionLog
+    from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["StreamTransport"]

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.transport.outbox import WRITE_BYTES
-from trio_ws.transport.polled import BUFFER_BYTES, PollerTransport, shared_buffer
-from trio_ws.transport.readiness import WRITABLE
-from trio_ws.transport.secured import RECORD_BYTES
+from trio_ws.transport.selector import WRITABLE
+from trio_ws.transport.sockets import BUFFER_BYTES, PollerTransport, shared_buffer
+from trio_ws.transport.tls_session import RECORD_BYTES
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from trio_ws.transport.outbox import Buffer
-    from trio_ws.transport.polled import Watcher
-    from trio_ws.transport.secured import Secured
+    from trio_ws.transport.sockets import Watcher
+    from trio_ws.transport.tls_session import Secured
 
 __all__ = ["TLSTransport"]
 

@@ -5,6 +5,6 @@ mean; `link` holds one, and makes another when it breaks. Over the link `calls` 
 says who is there. `keys` has the names of what is kept in Redis and the scripts that change it.
 """
 
-from trio_ws.rooms.redis.engine import RedisBackplane
+from trio_ws.rooms.redis.backplane import RedisBackplane
 
 __all__ = ["RedisBackplane"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.redis.feed import Feed
+    from trio_ws.rooms.redis.stream import Feed
 
 __all__ = ["Head", "Heads", "before", "generation", "order"]
 

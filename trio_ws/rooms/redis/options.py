@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from trio_ws.rooms.checks import flag, seconds, whole
-from trio_ws.rooms.redis.keys import Keys
+from trio_ws.rooms.redis.scripts import Keys
 
 __all__ = ["Bell", "Options"]
 

@@ -1,0 +1,272 @@
+"""Visit: one connection's way through its route: parameters, guards, controller, dependencies, and the function.
+
+It is what a `Route` makes a `Service` of: everything that is known only when a client has come.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from trio_ws.app.blocking import in_thread
+from trio_ws.app.errors import ParameterError
+from trio_ws.app.guards import GuardContext, check_guards
+from trio_ws.app.listener import Callbacks, Listener, ListenerOptions, converse
+from trio_ws.app.parameters.dependencies import Resolver
+from trio_ws.app.route import BLOCKING_KEY, Call
+from trio_ws.app.sessions import Session
+from trio_ws.connection.serialization import resolve_types, to_json
+from trio_ws.errors import LocalProtocolError, Reject, WebSocketDisconnect
+from trio_ws.handler.service import Service
+from trio_ws.runtime.threads import run_in_thread, runs_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+
+    from trio_ws.app.application import App
+    from trio_ws.app.parameters.dependencies import Arguments
+    from trio_ws.app.parameters.signature import Plan
+    from trio_ws.app.route import Route
+    from trio_ws.http.request import Request
+    from trio_ws.websocket.websocket import Farewell, WebSocket
+
+__all__ = ["Visit"]
+
+
+class Visit:
+    """One connection on one route.
+
+    Args:
+        app: whose route it is.
+        route: that matched.
+        request: with the path parameters of the route.
+    """
+
+    __slots__ = ("_app", "_controller", "_found", "_request", "_resolver", "_route", "_websocket")
+
+    _resolver: Resolver
+    _websocket: WebSocket
+
+    def __init__(self, app: App, route: Route, request: Request) -> None:
+        self._app = app
+        self._route = route
+        self._request = request
+        self._controller: Any = None
+        self._found: dict[Plan, Arguments] = {}
+        """What the route's own functions will be called with."""
+
+    def service(self) -> Service:
+        """Return what the server does with the connection."""
+        options = self._route.options
+        receive_type, send_type = resolve_types(options.receive_type, options.send_type, options.value_type)
+        return Service(
+            around=self._around,
+            handler=self._listen if isinstance(self._route.target, Listener) else self._view,
+            auto_accept=options.auto_accept,
+            subprotocols=options.subprotocols,
+            caught_close_codes=options.caught_close_codes,
+            when_peer_leaves=options.when_peer_leaves,
+            receive_type=receive_type,
+            send_type=send_type,
+            limits=options.limits,
+            timeouts=options.timeouts,
+            compression=options.compression,
+            close_code_of=self._app.close_code_of,
+            on_error=self._app.report,
+            instruments=self._app.instruments,
+        )
+
+    # --- before the function -------------------------------------------------------------------------------------
+
+    def _around(self, websocket: WebSocket) -> Self:
+        self._websocket = websocket
+        return self
+
+    async def __aenter__(self) -> None:
+        """Prepare what the functions need, in the order of the design."""
+        websocket = self._websocket
+        websocket._listen = self._accept_callback
+        self._app.open_session(websocket)
+        patient = self._route.options.when_peer_leaves == "finish"
+        self._resolver = Resolver(self._request, websocket, self._app, self._app.limiters, patient=patient)
+        self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
+        try:
+            try:
+                await self._prepare()
+            except ParameterError as problem:
+                raise _bad_request(problem) from None
+        except BaseException as error:
+            await self._resolver.__aexit__(type(error), error, error.__traceback__)
+            raise
+        self._app.everyone.connections.add(websocket)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Unwind it when they have ended."""
+        self._app.everyone.connections.discard(self._websocket)
+        handled = await self._resolver.__aexit__(kind, error, trace)
+        self._record_losses(error, handled=handled)
+        return handled
+
+    def _record_losses(self, error: BaseException | None, *, handled: bool) -> None:
+        """See that neither an error that a dependency swallowed nor a late change of the session is lost in silence.
+
+        Raises:
+            LocalProtocolError: the session was changed after the answer, and there is no other error.
+        """
+        websocket = self._websocket
+        if handled and isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+            websocket._log.error("%s: a dependency swallowed an error of the handler's", error=error)
+        if isinstance(websocket._session, Session):
+            try:
+                websocket._session.check_unchanged()
+            except LocalProtocolError as lost:
+                if error is None or handled:
+                    raise
+                websocket._log.error("%s: session changed after the answer", error=lost)
+
+    async def _prepare(self) -> None:
+        """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
+        route = self._route
+        guards = route.guard_plans()
+        plans = [call.plan for call in self._calls()]
+        made = [] if route.controller is None else [route.construction(route.controller)]
+        parameters = self._resolver.convert(*plans, *made, *(plan for guard in guards for plan in guard.plans))
+        context = GuardContext(
+            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._app
+        )
+        await check_guards(guards, context, self._resolver)
+        if route.controller is not None:
+            self._controller = await self._made(route.controller, context)
+        for plan in plans:
+            self._found[plan] = await self._resolver.resolve(plan)
+
+    def _calls(self) -> list[Call]:
+        """Return what the route may call."""
+        route, target = self._route, self._route.target
+        if not isinstance(target, Listener):
+            return [route.view()]
+        calls = (route.connect(target), route.receive(target), route.disconnect(target))
+        return [call for call in calls if call is not None]
+
+    async def _made(self, controller: type[Any], context: GuardContext) -> Any:
+        """Make the controller of this connection."""
+        args, kwargs = await self._resolver.arguments(self._route.construction(controller))
+        made = controller.__new__(controller, *args, **kwargs)
+        # Before the constructor runs, so that it may use them.
+        for name, value in (("websocket", self._websocket), ("request", self._request), ("context", context)):
+            object.__setattr__(made, name, value)  # it may be frozen
+        if runs_in_thread(controller):
+            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiters.calls)
+        else:
+            made.__init__(*args, **kwargs)
+        return made
+
+    # --- the function --------------------------------------------------------------------------------------------
+
+    def _view(self, websocket: WebSocket) -> Coroutine[Any, Any, None]:
+        return self._run(self._route.view())
+
+    async def _listen(self, websocket: WebSocket) -> None:
+        """Call the callbacks of the route's listener, until the connection ends."""
+        target = self._route.target
+        if isinstance(target, Listener):
+            connect, disconnect = self._route.connect(target), self._route.disconnect(target)
+            if disconnect is not None:
+                websocket._farewells += (await self._farewell(disconnect),)
+            if connect is not None:
+                await self._run(connect)
+            if not websocket.accepted:
+                await websocket.accept()
+            await converse(websocket, await self._callbacks(self._route.receive(target), target.options))
+
+    async def _accept_callback(
+        self,
+        on_receive: Callable[..., Any],
+        on_connect: Callable[..., Any] | None,
+        on_disconnect: Callable[..., Any] | None,
+        **options: Any,
+    ) -> None:
+        """Do what `WebSocket.accept_callback` says."""
+        websocket, names = self._websocket, self._route.pattern.types
+        treatment = ListenerOptions(**options)
+        plan = partial(Call.of, path_names=names, method=False, where="accept_callback()")
+        receive = plan(on_receive, takes_body=True)
+        disconnect = None if on_disconnect is None else plan(on_disconnect, takes_code=True)
+        connect = None if on_connect is None else plan(on_connect)
+        if not websocket.accepted:
+            await websocket.accept()
+        async with self._resolver.nested() as resolver:  # it may stand in scopes of the view's
+            if disconnect is not None:
+                websocket._farewells += (await self._farewell(disconnect, resolver),)
+            if connect is not None:
+                await self._run(connect, resolver)
+            await converse(websocket, await self._callbacks(receive, treatment, resolver))
+
+    async def _callbacks(self, receive: Call, options: ListenerOptions, resolver: Resolver | None = None) -> Callbacks:
+        """Return what is done with a message: everything but the message is found once."""
+        arguments = await self._arguments(receive, resolver)
+        function = self._bound(receive)
+        body, on_invalid = receive.body, options.on_invalid
+        if callable(on_invalid) and runs_in_thread(on_invalid):
+            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._app.limiters))
+
+        def call(message: Any) -> Any:
+            args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
+            return function(*args, **kwargs)
+
+        validator = None if body is None else body.validator
+        return Callbacks(call, validator, options, receive.plan.label, receive.output)
+
+    async def _farewell(self, disconnect: Call, resolver: Resolver | None = None) -> Farewell:
+        """Return what is called when the connection is over."""
+        arguments = await self._arguments(disconnect, resolver)
+        function = self._bound(disconnect, last=True)
+
+        async def farewell(_: WebSocket, code: int) -> None:
+            args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
+            await _result(function(*args, **kwargs))
+
+        return farewell
+
+    # --- calling -------------------------------------------------------------------------------------------------
+
+    async def _run(self, call: Call, resolver: Resolver | None = None) -> None:
+        args, kwargs = (await self._arguments(call, resolver)).fill()
+        value = self._bound(call)(*args, **kwargs)
+        del args, kwargs  # it may run for long
+        if inspect.isawaitable(value):
+            await value
+
+    async def _arguments(self, call: Call, resolver: Resolver | None) -> Arguments:
+        """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
+        return self._found.pop(call.plan, None) or await (resolver or self._resolver).resolve(call.plan)
+
+    def _bound(self, call: Call, *, last: bool = False) -> Callable[..., Any]:
+        """Return the function as it is called for this connection: on the controller, and in a thread if it blocks.
+
+        Args:
+            call: of the function.
+            last: whether it is part of the clean-up.
+        """
+        function = MethodType(call.function, self._controller) if call.method else call.function
+        if not call.blocking:
+            return function
+        return in_thread(function, self._websocket, self._app.limiters, last=last)
+
+
+async def _result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+def _bad_request(error: ParameterError) -> Reject:
+    """Return the answer to parameters that do not convert: HTTP 400 with the documented list of errors."""
+    body = to_json({"errorList": error.error_list}).encode()
+    return Reject(400, {"Content-Type": "application/json"}, body)

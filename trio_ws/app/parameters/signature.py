@@ -1,0 +1,370 @@
+"""Plan: where each parameter of a function comes from. It is decided once, when the function is registered.
+
+What cannot work is refused here, with the function, the parameter and the fix in the message. The values of one
+connection are put in by `dependencies`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from enum import Enum
+from functools import partial
+from inspect import Parameter as Declared
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
+from uuid import UUID
+
+import attrs
+
+from trio_ws.app.errors import RegistrationError
+from trio_ws.app.fields import BARE, TELLING, Reading
+from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
+from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
+from trio_ws.app.parameters.schemas import Unsuitable, allows_none
+from trio_ws.app.parameters.validation import Validator, adapter_for
+from trio_ws.http.request import Request
+from trio_ws.runtime.threads import runs_in_thread, underlying
+from trio_ws.websocket.websocket import WebSocket
+
+__all__ = ["Dependency", "Parameter", "Plan", "Source"]
+
+_BY_POSITION: Final = (Declared.POSITIONAL_ONLY, Declared.POSITIONAL_OR_KEYWORD)
+
+
+class Source(Enum):
+    """Where a value comes from."""
+
+    CONNECTION = "connection"
+    REQUEST = "request"
+    PROVIDED = "provided"
+    DEPENDENCY = "dependency"
+    PATH = "path"
+    PATH_REST = "path_rest"
+    """`**kwargs`: the path parameters that no other parameter takes."""
+    QUERY = "query"
+    HEADER = "header"
+    COOKIE = "cookie"
+
+
+CONNECTION_NAMES: Final = frozenset({"ws", "websocket"})
+"""A parameter of that name is the connection, wherever it stands, if nothing else is said about it."""
+
+_BY_TYPE: Final = {WebSocket: Source.CONNECTION, Request: Source.REQUEST}
+
+
+@attrs.frozen(eq=False)
+class Dependency:
+    """What a parameter depends on."""
+
+    plan: Plan
+    """Of the call that gives the value."""
+    use_cache: bool
+    entered: bool
+    """Whether what the call returns is a context that lasts as long as the connection."""
+    in_thread: bool
+    """Whether it is called, entered and left in threads."""
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Parameter:
+    """One parameter of a function. It is compared by identity."""
+
+    name: str
+    source: Source
+    key: str
+    """The name of its value in the source: an alias, a header."""
+    by_position: bool
+    default: Any = MISSING
+    validator: Validator | None = None
+    """None takes the value as it is."""
+    dependency: Dependency | None = None
+    annotation: Any = None
+    """What it is annotated with, strings resolved, markers taken off; None if it is not."""
+    description: str = ""
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """A function, and where its parameters come from."""
+
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        *,
+        path_names: Collection[str] | Mapping[str, type[Any] | None] = frozenset(),
+        provided: Collection[str] = frozenset(),
+        types: Mapping[type[Any], str] = MappingProxyType({}),
+        where: str = "",
+    ) -> Plan:
+        """Decide where each parameter of `function` comes from.
+
+        In this order: `provided`; a marker (`Query`, `Header`, `Cookie`, `Path`, `Depends`) as default or in
+        `Annotated`; the connection and the request, and `types`, by annotation; the path, by name; the connection and
+        the request, for a first and a second parameter without annotation and default, and for one called `ws` or
+        `websocket` wherever it stands; else the query, by name.
+
+        Args:
+            function: any callable; of a class the parameters of its constructor are meant.
+            path_names: the parameters of the route's path; as a mapping (`PathPattern.types`) with their types.
+            provided: names of parameters whose values the caller has when it calls.
+            types: classes whose instances the caller has, with their keys; dependencies may ask for them too.
+            where: what `function` is registered for, for messages.
+
+        Raises:
+            RegistrationError: a parameter cannot be filled.
+        """
+        paths = path_names if isinstance(path_names, Mapping) else dict.fromkeys(path_names)
+        return _Planner(function, paths, frozenset(provided), types, f"{where}: " if where else "").plan()
+
+    @property
+    def label(self) -> str:
+        """What the function is called in messages: module and qualified name."""
+        return label_of(self.function)
+
+    def flat(self) -> Iterator[Parameter]:
+        """Return the parameters, and those of everything that they depend on."""
+        for parameter in self.parameters:
+            yield parameter
+            if parameter.dependency is not None:
+                yield from parameter.dependency.plan.flat()
+
+
+@attrs.frozen
+class _Planner:
+    """Plans one function."""
+
+    function: Callable[..., Any]
+    paths: Mapping[str, type[Any] | None]
+    provided: frozenset[str]
+    types: Mapping[type[Any], str]
+    prefix: str
+    """Of messages: what leads to this function."""
+    chain: tuple[object, ...] = ()
+    """The functions that depend on this one."""
+
+    def plan(self) -> Plan:
+        parameters: list[Parameter] = []
+        declared = self._declared()
+        scope = Scope(self.function)
+        for each in declared:
+            parameters.append(self._parameter(each, scope, parameters))
+        return Plan(self.function, tuple(parameters))
+
+    def _declared(self) -> list[Declared]:
+        """Return the parameters that are to be filled: not those that a partial has filled."""
+        if not callable(self.function):
+            self._refuse("it cannot be called: give the function itself, not what it returns")
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError) as error:
+            self._refuse("its parameters cannot be read: wrap it in a function of your own", cause=error)
+        filled: set[str] = set()
+        function: object = self.function
+        while isinstance(function, partial):
+            filled.update(function.keywords)
+            function = function.func
+        return [each for each in signature.parameters.values() if each.name not in filled]
+
+    # --- deciding ------------------------------------------------------------------------------------------------
+
+    def _parameter(self, declared: Declared, scope: Scope, before: Sequence[Parameter]) -> Parameter:
+        name = declared.name
+        if declared.kind is Declared.VAR_POSITIONAL:
+            self._refuse(
+                "nothing can be put into it: name each parameter; a decorator shows those of its function if it uses "
+                "functools.wraps",
+                f"*{name}",
+            )
+        if declared.kind is Declared.VAR_KEYWORD:
+            return Parameter(name=name, source=Source.PATH_REST, key=name, by_position=False)
+        annotation, marker = self._hint(declared, scope)
+        marker, default = self._default(declared, marker)
+        source: Literal["path", "query"] = "path" if name in self.paths else "query"
+        try:
+            read = Reading(annotation, marker, default).without_fields(None if name in self.provided else source)
+        except Unsuitable as error:
+            self._refuse(str(error), name)
+        marker = read.marker
+        chosen = _Chosen(name, declared.kind in _BY_POSITION, read.annotation, read.default)
+        match marker:
+            case RefusedMarker(name=refused):
+                self._refuse(f"the request for a WebSocket has no body: {refused}() is WsBody() in a listener", name)
+            case DependsMarker():
+                return self._depending(chosen, marker)
+            case ValueMarker():
+                return self._value(chosen, Source(marker.source), marker)
+            case BodyMarker() if name not in self.provided:
+                self._refuse("only a listener's function for messages takes a WsBody(): register it as one", name)
+        return self._unmarked(chosen, before)
+
+    def _unmarked(self, chosen: _Chosen, before: Sequence[Parameter]) -> Parameter:
+        name, annotation = chosen.name, chosen.annotation
+        if name in self.provided:
+            return chosen.of(Source.PROVIDED)
+        if inspect.isclass(annotation) and annotation in _BY_TYPE:
+            return chosen.of(_BY_TYPE[annotation])
+        if inspect.isclass(annotation) and annotation in self.types:
+            return chosen.of(Source.PROVIDED, self.types[annotation])
+        if name in self.paths:
+            return self._value(chosen, Source.PATH)
+        return self._by_place(chosen, before) if chosen.bare else self._value(chosen, Source.QUERY)
+
+    def _by_place(self, chosen: _Chosen, before: Sequence[Parameter]) -> Parameter:
+        """Decide about a parameter that only has a name and a place."""
+        if chosen.name in ("self", "cls") and not before:
+            self._refuse("it is a method: make its class a controller, or give the method of an instance", chosen.name)
+        first = not before
+        if chosen.name in CONNECTION_NAMES:
+            return chosen.of(Source.CONNECTION)
+        second = len(before) == 1 and before[0].source is Source.CONNECTION
+        if not chosen.by_position or not (first or second):
+            self._refuse(
+                "nobody provides it: annotate it or give it a default to take it from the query, name it like a "
+                "parameter of the path, or give it Depends(...)",
+                chosen.name,
+            )
+        return chosen.of(Source.CONNECTION if first else Source.REQUEST)
+
+    def _hint(self, declared: Declared, scope: Scope) -> tuple[Any, Marker | None]:
+        """Return what a parameter is annotated with, without the marker, and the marker."""
+        if declared.annotation is Declared.empty:
+            return BARE, None
+        try:
+            annotation = scope.resolve(declared.name, declared.annotation)
+        except Exception as error:  # an annotation is code
+            if declared.name in self.provided:
+                return BARE, None  # whatever it means, the caller provides it
+            self._refuse(unresolvable(declared.annotation, error), declared.name, cause=error)
+        if get_origin(annotation) is not Annotated:
+            return annotation, None
+        bare, *metadata = get_args(annotation)
+        markers = [item for item in metadata if isinstance(item, Marker)]
+        if len(markers) > 1:
+            self._refuse("it has more than one marker: leave one", declared.name)
+        others = tuple(item for item in metadata if not isinstance(item, Marker))
+        return Annotated[(bare, *others)] if others else bare, markers[0] if markers else None
+
+    def _default(self, declared: Declared, marker: Marker | None) -> tuple[Marker | None, Any]:
+        """Return the marker, wherever it is, and the default, MISSING if there is none."""
+        default = MISSING if declared.default is Declared.empty else declared.default
+        if isinstance(default, Marker):
+            if marker is not None:
+                self._refuse("it has a marker in its annotation and one as default: leave one", declared.name)
+            marker, default = default, MISSING
+        if isinstance(marker, ValueMarker) and marker.default is not MISSING:
+            if default is not MISSING:
+                self._refuse("it has two defaults: leave the one behind the equals sign", declared.name)
+            default = marker.default
+        if isinstance(marker, DependsMarker) and default is not MISSING:
+            self._refuse("what it depends on always gives a value: leave the default out", declared.name)
+        return marker, default
+
+    # --- values of the request, and dependencies -----------------------------------------------------------------
+
+    def _value(self, chosen: _Chosen, source: Source, marker: ValueMarker | None = None) -> Parameter:
+        key = chosen.name if source is not Source.HEADER else chosen.name.replace("_", "-")
+        if marker is not None and marker.alias is not None:
+            key = marker.alias
+        if source is Source.PATH:
+            self._check_path(chosen, key)
+        annotation, default = chosen.annotation, chosen.default
+        if annotation is BARE and type(default) in TELLING:
+            annotation = type(default)
+        if default is MISSING and source is not Source.PATH and allows_none(annotation):
+            default = None
+        validator = None
+        if annotation is not BARE:
+            where = f"{self._place}: parameter {chosen.name!r}"
+            validator = adapter_for(annotation, source="text", where=where)
+        return Parameter(
+            name=chosen.name,
+            source=source,
+            key=key,
+            by_position=chosen.by_position,
+            default=default,
+            validator=validator,
+            annotation=chosen.shown,
+            description="" if marker is None else marker.description,
+        )
+
+    def _check_path(self, chosen: _Chosen, key: str) -> None:
+        if key not in self.paths:
+            names = ", ".join(f"{{{name}}}" for name in self.paths) or "no parameters"
+            self._refuse(f"the path has no {{{key}}}: it has {names}", chosen.name)
+        given = self.paths[key]
+        if given is None or given is str or chosen.annotation not in (bytes, int, str, UUID):
+            return
+        if not issubclass(given, chosen.annotation):
+            wanted = chosen.annotation.__name__
+            self._refuse(f"the path makes {{{key}}} {given.__name__}, not {wanted}: annotate it so", chosen.name)
+
+    def _depending(self, chosen: _Chosen, marker: DependsMarker) -> Parameter:
+        function = marker.dependency
+        if function is None:
+            if chosen.annotation is BARE or not inspect.isclass(chosen.annotation):
+                self._refuse("Depends() without a function wants a class as annotation", chosen.name)
+            function = chosen.annotation
+        chain = (*self.chain, self.function)
+        if function in chain:
+            circle = " -> ".join(label_of(each) for each in (*chain[chain.index(function) :], function))
+            self._refuse(f"it depends on itself: {circle}", chosen.name)
+        prefix = f"{self._place}: parameter {chosen.name!r} depends on "
+        plan = _Planner(function, self.paths, frozenset(), self.types, prefix, chain).plan()
+        in_thread = not marker.in_loop and runs_in_thread(function)
+        dependency = Dependency(plan, marker.use_cache, _is_context(function), in_thread)
+        return attrs.evolve(chosen.of(Source.DEPENDENCY), dependency=dependency)
+
+    # --- refusing ------------------------------------------------------------------------------------------------
+
+    def _refuse(self, why: str, name: str = "", *, cause: Exception | None = None) -> NoReturn:
+        parameter = f": parameter {name!r}" if name else ""
+        raise RegistrationError(f"{self._place}{parameter}: {why}") from cause
+
+    @property
+    def _place(self) -> str:
+        return self.prefix + label_of(self.function)
+
+
+@attrs.frozen
+class _Chosen:
+    """A parameter, before it is known where it comes from."""
+
+    name: str
+    by_position: bool
+    annotation: Any
+    default: Any
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing is said about it."""
+        return self.annotation is BARE and self.default is MISSING
+
+    @property
+    def shown(self) -> Any:
+        return None if self.annotation is BARE else self.annotation
+
+    def of(self, source: Source, key: str | None = None) -> Parameter:
+        return Parameter(
+            name=self.name,
+            source=source,
+            key=self.name if key is None else key,
+            by_position=self.by_position,
+            default=self.default,
+            annotation=self.shown,
+        )
+
+
+def _is_context(function: Callable[..., Any]) -> bool:
+    """Say whether what a dependency returns is to be entered: of generators, and of classes that are made for it.
+
+    Whatever else a function returns is somebody else's, who leaves it when they like.
+    """
+    target = underlying(function)
+    if inspect.isclass(target):
+        return hasattr(target, "__aenter__") or hasattr(target, "__enter__")
+    return inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target)

@@ -1,0 +1,97 @@
+"""Page: one plain HTTP call of an ASGI server, answered with what the responder makes of a GET."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_ws.asgi.handshake import answer_headers
+from trio_ws.asgi.scope import read_request
+from trio_ws.handler.service import Response, Streamed
+from trio_ws.http.parser import BadRequest
+
+if TYPE_CHECKING:
+    from trio_ws.asgi.scope import Receive, Scope, Send
+    from trio_ws.connection.settings import Settings
+    from trio_ws.server.connection import Responder
+
+__all__ = ["PageCall"]
+
+logger: Final = logging.getLogger("trio_ws")
+
+_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
+_UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+
+
+class PageCall:
+    """One request for a page.
+
+    Args:
+        responder: makes it.
+        settings: `open_timeout` of them.
+        scope: of the request.
+        receive: the server's.
+        send: the server's.
+    """
+
+    def __init__(self, responder: Responder, settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+        self._responder = responder
+        self._settings = settings
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._read = trio.Event()
+
+    async def run(self) -> None:
+        """Answer the request; nothing is answered when the client leaves before."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            answer = await self._answer()
+            with trio.move_on_after(self._settings.timeouts.open_timeout):
+                # A body is for nobody, but hypercorn fails if it comes behind the answer over HTTP/2.
+                await self._read.wait()
+            await self._say(answer)
+            nursery.cancel_scope.cancel(reason="the page is answered")
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """Read what the client sends, to its end, and cancel everything when the client leaves."""
+        while True:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                scope.cancel(reason="client left")
+                return
+            if not event.get("more_body", False):
+                self._read.set()
+
+    async def _answer(self) -> Response:
+        try:
+            request = read_request(self._scope, self._settings)
+            with trio.move_on_after(self._settings.timeouts.open_timeout):
+                page = await self._responder.page(request)
+                if page is None:
+                    raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
+                answer_headers(self._scope, page.status, page.headers, page.body)  # it can be sent
+                return page
+            raise BadRequest(503, "the page took longer than open_timeout")
+        except BadRequest as problem:
+            logger.info("%s refused with %d: %s", self._scope.get("client"), problem.status, problem.message)
+            body = f"{problem.message}\n".encode()
+            return Response(status=problem.status, headers=(*problem.headers, _TEXT), body=body)
+        except Exception:
+            logger.exception("error in the responder for %s", self._scope.get("client"))
+            return Response(status=500, headers=(_TEXT,), body=b"internal error\n")
+
+    async def _say(self, answer: Response) -> None:
+        length = answer.length if isinstance(answer, Streamed) else None
+        headers = answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        head_only = self._scope["method"] == "HEAD"
+        if isinstance(answer, Streamed) and not head_only:
+            async with aclosing(answer.pieces()) as pieces:
+                async for piece in pieces:
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        body = b"" if head_only else answer.body
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})

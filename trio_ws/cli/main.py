@@ -1,0 +1,383 @@
+"""The command `trio-ws`: what it is asked for, and the answers that fit a function. `python -m trio_ws` is the same.
+
+Serving until a signal is in `running`, restarting on changes in `reload`, several processes in `supervisor`, the client
+at a terminal in `terminal`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import platform
+import socket
+import ssl
+import sys
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+import trio
+
+from trio_ws.cli import logging_setup
+from trio_ws.cli.logging_setup import LogConfigError
+from trio_ws.cli.process import Patience
+from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
+from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
+from trio_ws.cli.terminal import INTERRUPTED, talk
+from trio_ws.cli.worker import BEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
+from trio_ws.codes import CloseCode
+from trio_ws.errors import BackplaneError
+from trio_ws.protocol.codec import CODEC
+from trio_ws.protocol.compressors import LIBRARY
+from trio_ws.server.serve import bind, cannot_listen
+from trio_ws.server.signals import END_SIGNALS, serve_until_signalled
+from trio_ws.transport.listeners import close_listener, describe, inherit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_ws.app.application import App
+    from trio_ws.transport.listeners import Listener
+
+__all__ = ["codec_name", "load", "main"]
+
+DEFAULT_PORT: Final = 8000
+QUIET_SECONDS: Final = 0.5
+"""How long `connect` waits for more when its input has ended and was no terminal: replies to the last lines come."""
+
+
+class _UsageError(Exception):
+    """The command cannot do what it was asked for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 1 if it failed, 2 if it was not understood.
+
+    Args:
+        arguments: those of the command line, without the name of the program; None for `sys.argv`'s.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser()
+    options = parser.parse_args(given)
+    options.given = given
+    try:
+        status: int = options.command(options)
+    except (_UsageError, LogConfigError) as error:
+        parser.exit(1, f"trio-ws: {error}\n")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trio-ws", description="WebSockets for Trio: serve an application, look at it, talk to it."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_routes(commands)
+    _add_connect(commands)
+    return parser
+
+
+def _add_run(commands: _Commands) -> None:
+    run = commands.add_parser("run", help="serve an application", allow_abbrev=False)
+    run.set_defaults(command=_run)
+    run.add_argument("app", metavar="MODULE:APP", help="the application, e.g. chat.main:app; `app` if no name is given")
+    run.add_argument("--host", default="localhost", help="a name or an address (%(default)s)")
+    run.add_argument("--port", type=int, help=f"the TCP port, 0 for a free one ({DEFAULT_PORT}; none with --uds)")
+    run.add_argument("--uds", metavar="PATH", help="listen on this Unix socket")
+    run.add_argument(
+        "--fd", type=int, action="append", default=[], metavar="N", help="accept from this inherited listening socket"
+    )
+    run.add_argument("--ssl-certfile", metavar="FILE", help="serve TLS with this certificate chain")
+    run.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
+    run.add_argument("--log-level", choices=logging_setup.LEVELS, help=f"({logging_setup.DEFAULT_LEVEL})")
+    run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
+    run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
+    run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
+    run.add_argument("--workers", type=_count, metavar="N", help="serve in so many processes; SIGHUP replaces them")
+    run.add_argument(
+        "--worker-timeout",
+        type=_worker_timeout,
+        default=Patience().alive,
+        metavar="SECONDS",
+        help="replace a worker that has not reported for so long (%(default)g)",
+    )
+    run.add_argument(
+        "--worker-port", type=int, metavar="N", help="listen on N for worker 1 alone, on N + 1 for worker 2, and so on"
+    )
+    run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
+    run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
+    run.add_argument("--drain-delay", type=float, metavar="SECONDS", help="at the end: fail health checks so long")
+    run.add_argument("--drain-rate", type=float, metavar="N", help="at the end: say goodbye to so many in a second")
+
+
+def _add_routes(commands: _Commands) -> None:
+    routes = commands.add_parser("routes", help="list an application's routes")
+    routes.set_defaults(command=_routes)
+    routes.add_argument("app", metavar="MODULE:APP", help="the application")
+
+
+def _add_connect(commands: _Commands) -> None:
+    connect = commands.add_parser("connect", help="talk to a WebSocket server, line by line")
+    connect.set_defaults(command=_connect)
+    connect.add_argument("url", metavar="URL", help="a ws or wss URL")
+    connect.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="a header to send")
+    connect.add_argument("--subprotocol", action="append", default=[], metavar="NAME", help="a subprotocol to offer")
+    connect.add_argument("--origin", help="the Origin header")
+    connect.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help=f"at the end of the input, close when nothing came for so long (0 at a terminal, else {QUIET_SECONDS})",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"give a number, 1 or more, not {text!r}")
+    return int(text)
+
+
+def _worker_timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 2 * BEAT_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"workers report every {BEAT_SECONDS:g} s: give twice that, or more, not {text!r}"
+        )
+    return seconds
+
+
+# --- version ----------------------------------------------------------------------------------------------------------
+
+
+def codec_name() -> str:
+    """Say which frame codec and which zlib are in use."""
+    return f"{CODEC.name}, {LIBRARY.name}"
+
+
+def _version() -> str:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    version = importlib.import_module("trio_ws").__version__
+    return f"trio-ws {version} ({python}, trio {trio.__version__}, {codec_name()})"
+
+
+# --- run and routes ---------------------------------------------------------------------------------------------------
+
+
+def load(target: str) -> App:
+    """Import an application: "module:name", or "module" for its `app`. Modules in the working directory come first.
+
+    Raises:
+        _UsageError: there is no such module, or no such application in it. What the module raises is not caught.
+    """
+    name, _, attribute = target.partition(":")
+    if not all(name.split(".")):
+        raise _UsageError(f"{name!r} is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
+    sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and imports one that is not
+        meant = name.removesuffix(".py").replace("/", ".")
+        hint = "" if meant == name else f": did you mean {meant}:{attribute or 'app'}?"
+        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()}){hint}") from None
+    found: Any = module
+    for part in (attribute or "app").split("."):
+        found = getattr(found, part, None)
+    if not _is_application(found):
+        apps = [key for key, value in vars(module).items() if _is_application(value)]
+        hint = f": did you mean {name}:{apps[0]}?" if apps else ": an application is made with App()"
+        raise _UsageError(f"there is no application {attribute or 'app'!r} in {name}{hint}")
+    application: App = found
+    return application
+
+
+def _is_application(found: object) -> bool:
+    return callable(getattr(found, "serve", None)) and not isinstance(found, type)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.workers is not None and options.worker is None:
+        return _run_workers(options)
+    if options.worker_port is not None and options.worker is None:
+        raise _UsageError("--worker-port is for --workers N: one server has its --port")
+    if options.reload:
+        command = [each for each in options.given if each != "--reload"]
+        folders = folders_of(options.app.partition(":")[0])
+        return trio.run(supervise, [sys.executable, "-m", "trio_ws", *command, "--restartable"], folders)
+    context = _ssl_context(options)
+    log_config = logging_setup.read(options.log_config)
+    app = load(options.app)
+    # Numbers of connections are each worker's own, so that a record of theirs says whose it is.
+    whose = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
+    logging_setup.configure(options.log_level, prefix=whose, config=log_config)
+    _adjust(app, options)
+    serve = partial(_serve, app, options, context)
+    if options.worker is not None:
+        trio.run(serve_as_worker, serve, options.worker.link)
+        return 0
+    farewells = dict(END_SIGNALS)
+    if options.restartable:
+        farewells[RESTART_SIGNAL] = CloseCode.SERVICE_RESTART
+    trio.run(partial(serve_until_signalled, serve, farewells=farewells))
+    return 0
+
+
+def _run_workers(options: argparse.Namespace) -> int:
+    if options.reload:
+        raise _UsageError("--reload is for one server: leave --workers out")
+    try:
+        check_available()
+    except WorkersUnavailable as error:
+        raise _UsageError(str(error)) from None
+    logging_setup.read(options.log_config)
+    secure = _ssl_context(options) is not None  # the workers load it again; what is wrong with it is better said once
+    return trio.run(_supervise, options, secure)
+
+
+async def _supervise(options: argparse.Namespace, secure: bool) -> int:
+    with ExitStack() as stack:
+        own = await _own_sockets(options, stack)
+        listeners = _sockets(await _listeners(options))
+        urls = [describe(listener, secure=secure) for listener in listeners]
+        for number, sockets in enumerate(own, 1):
+            urls += [f"{describe(each, secure=secure)} for worker {number} alone" for each in sockets]
+        return await run_workers(
+            [sys.executable, "-m", "trio_ws", *options.given],
+            listeners,
+            workers=options.workers,
+            own=own,
+            urls=urls,
+            patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
+        )
+
+
+async def _own_sockets(options: argparse.Namespace, stack: ExitStack) -> list[list[socket.socket]]:
+    """Listen for each worker alone, if that is wanted: who asks there knows which one answers."""
+    first: int | None = options.worker_port
+    own: list[list[socket.socket]] = []
+    for number in range(options.workers if first is not None else 0):
+        port = first + number if first else 0  # any that is free
+        own.append(_sockets(await _bind(options.host, port, None)))
+        for each in own[-1]:
+            stack.enter_context(each)
+    return own
+
+
+def _sockets(listeners: Sequence[Listener]) -> list[socket.socket]:
+    return [each for each in listeners if isinstance(each, socket.socket)]
+
+
+def _adjust(app: App, options: argparse.Namespace) -> None:
+    """Let the command line have the last word on how the application ends."""
+    times = _given(shutdown_grace=options.grace, drain_delay=options.drain_delay)
+    limits = _given(drain_rate=options.drain_rate)
+    if not (times or limits):
+        return
+    settings = app.settings
+    try:
+        app.settings = attrs.evolve(
+            settings,
+            timeouts=attrs.evolve(settings.timeouts, **times),
+            limits=attrs.evolve(settings.limits, **limits),
+        )
+    except ValueError as error:
+        raise _UsageError(str(error)) from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.ssl_certfile is None:
+        if options.ssl_keyfile is not None:
+            raise _UsageError("--ssl-keyfile needs --ssl-certfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
+    except OSError as error:
+        raise _UsageError(f"cannot load the certificate {options.ssl_certfile}: {error}") from None
+    return context
+
+
+async def _serve(
+    app: App, options: argparse.Namespace, context: ssl.SSLContext | None, *, task_status: trio.TaskStatus[Any]
+) -> None:
+    listeners = await _listeners(options)
+    try:
+        await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+    except BackplaneError as error:
+        for listener in listeners:  # the server has not got so far as to close them
+            await close_listener(listener)
+        raise _UsageError(str(error)) from None
+
+
+async def _listeners(options: argparse.Namespace) -> list[Listener]:
+    """Listen before the application starts: what goes wrong here is the command's, not the application's."""
+    assignment: Assignment | None = options.worker
+    if assignment is not None:
+        return assignment.sockets()
+    inherited = _inherited(options)
+    port = options.port
+    if port is None and options.uds is None and not inherited:
+        port = DEFAULT_PORT
+    return await _bind(options.host, port, options.uds, inherited)
+
+
+async def _bind(host: str, port: int | None, uds: str | None, inherited: Sequence[Listener] = ()) -> list[Listener]:
+    try:
+        return await bind(host, port, uds, inherited)
+    except (OSError, ValueError) as error:
+        raise _UsageError(cannot_listen(host, port, uds, error, host_option="--host")) from None
+
+
+def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:
+    listeners: list[Listener] = []
+    for descriptor in options.fd:
+        try:
+            listeners.append(inherit(descriptor))
+        except (OSError, OverflowError, ValueError) as error:
+            raise _UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
+    return tuple(listeners)
+
+
+def _routes(options: argparse.Namespace) -> int:
+    rows = [(route.path, route.name) for route in load(options.app).routes()]
+    width = max((len(path) for path, _ in rows), default=0)
+    for path, name in rows:
+        print(f"{path:{width}}  {name}")
+    return 0
+
+
+# --- connect ----------------------------------------------------------------------------------------------------------
+
+
+def _connect(options: argparse.Namespace) -> int:
+    wait = options.wait
+    if wait is None:
+        wait = 0 if sys.stdin.isatty() else QUIET_SECONDS
+    headers = [_header(text) for text in options.header]
+    offers = {"headers": headers, "subprotocols": options.subprotocol, "origin": options.origin}
+    return trio.run(partial(talk, options.url, wait=wait, **offers))
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise _UsageError(f"a header looks like 'Name: value', not {text!r}")
+    return name.strip(), value.strip()

@@ -1,0 +1,161 @@
+"""`dial`: from a URL to the server's 101, on whatever way leads there, under one deadline.
+
+It opens streams and closes them if anything fails; frames, keepalive and reconnecting are the client's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from trio_ws.client.plan import Plan, Target, Way, handshake_for, make_plan
+from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
+from trio_ws.client.redirects import REDIRECTS, redirect_target
+from trio_ws.client.streams import Progress, closed_on_error, default_context, open_tcp, open_unix, start_tls
+from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
+from trio_ws.http.url import URL
+from trio_ws.protocol.client_handshake import Accepted, ClientHandshake, Rejected
+from trio_ws.transport.socket_options import abandon
+
+__all__ = ["Dialled", "dial", "follow"]
+
+_READ_SIZE = 16 * 1024
+
+
+@attrs.frozen
+class Dialled:
+    """A connection whose opening handshake the server accepted."""
+
+    stream: trio.abc.Stream
+    """A `trio.SocketStream` for TCP and Unix sockets, through a proxy too; a `trio.SSLStream` for wss, or a
+    `SecuredStream` if TLS was to be `detachable`, and is spoken over a socket."""
+    accepted: Accepted
+    """The server's answer."""
+    leftover: bytes
+    """What came behind the answer: the first bytes of the first frames."""
+    url: URL
+    """Where the connection leads, after redirects."""
+    request: bytes
+    """The request that was accepted, as it was sent."""
+
+
+async def dial(url: str, **options: Any) -> Dialled:
+    """Connect to a WebSocket server and do the opening handshake (RFC 6455 4.1).
+
+    Args:
+        url: a ws or wss URL; http and https mean the same.
+        options: those of `make_plan`.
+
+    Raises:
+        ValueError: likewise TypeError, as `make_plan` raises them; and what `follow` raises.
+    """
+    return await follow(make_plan(url, **options))
+
+
+async def follow(plan: Plan) -> Dialled:
+    """Connect as a plan says, and do the opening handshake.
+
+    Returns:
+        The stream with what the server answered. It is the caller's to close.
+
+    Raises:
+        ConnectError: with the phase that failed; nothing stays open.
+        ConnectTimeout: it took longer than `open_timeout`.
+        ConnectionRejected: the server answered with a status that is neither 101 nor a redirect that can be followed.
+        ImportError: a SOCKS proxy without python-socks.
+
+    Cancellation closes what was opened.
+    """
+    progress = Progress()
+    with trio.move_on_after(plan.open_timeout):
+        return await _follow(plan.target, plan.way, progress)
+    raise ConnectTimeout(progress.phase, f"no connection to {plan.target.url} within {plan.open_timeout:g} seconds")
+
+
+async def _follow(target: Target, way: Way, progress: Progress) -> Dialled:
+    for _ in range(way.max_redirects + 1):
+        answer = await _attempt(target, way, progress)
+        if isinstance(answer, Dialled):
+            return answer
+        refusal = ConnectionRejected(answer.status, answer.headers, answer.body)
+        if answer.status not in REDIRECTS or way.max_redirects == 0 or way.stream is not None:
+            raise refusal
+        target = _redirected(target, way, answer)
+    raise ConnectError(
+        "handshake", f"more than {way.max_redirects} redirects, the last one to {target.url}"
+    ) from refusal
+
+
+def _redirected(target: Target, way: Way, answer: Rejected) -> Target:
+    """Return the target of a redirect.
+
+    Raises:
+        ConnectionRejected: it cannot be followed.
+    """
+    try:
+        url = redirect_target(target.url, answer.status, answer.headers)
+        if way.uds is not None and url.origin != target.url.origin:
+            raise RemoteProtocolError("a redirect from a Unix socket to another origin", answer.status)
+    except RemoteProtocolError as error:
+        raise ConnectionRejected(answer.status, answer.headers.pairs, answer.body, why=str(error)) from error
+    return target.redirected(url, way.trusted)
+
+
+async def _attempt(target: Target, way: Way, progress: Progress) -> Dialled | Rejected:
+    handshake = handshake_for(target, way)
+    stream = await _connect(target.url, way, progress)
+    async with closed_on_error(stream):
+        # TLS to a proxy does not count: it ends there.
+        if target.url.secure and not isinstance(way.stream, trio.SSLStream):
+            context = target.ssl_context or default_context()
+            hostname = target.server_hostname or target.url.hostname
+            stream = await start_tls(stream, context, hostname, progress, detachable=way.detachable)
+        progress.phase = "handshake"
+        request = handshake.request()
+        answer = await _answer(stream, request, handshake)
+    if isinstance(answer, Rejected):
+        await abandon(stream)
+        return answer
+    return Dialled(stream, answer, handshake.leftover, target.url, request)
+
+
+async def _connect(url: URL, way: Way, progress: Progress) -> trio.abc.Stream:
+    if way.stream is not None:
+        return way.stream
+    if way.uds is not None:
+        return await open_unix(way.uds, progress)
+    proxy = way.proxy
+    if proxy is True:
+        progress.phase = "proxy"
+        # In a thread, because on Windows looking for exceptions from the proxy may resolve names.
+        proxy = await trio.to_thread.run_sync(environment_proxy, url, abandon_on_cancel=True)
+    if isinstance(proxy, Proxy):
+        return await connect_through(proxy, url, progress, way.limits)
+    return await open_tcp(url.hostname, url.port, progress)
+
+
+async def _answer(stream: trio.abc.Stream, request: bytes, handshake: ClientHandshake) -> Accepted | Rejected:
+    try:
+        await stream.send_all(request)
+        answer = None
+        while answer is None:
+            data = await stream.receive_some(_READ_SIZE)
+            with _breaches_translated(ended=not data):
+                answer = handshake.feed(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        reason = error.__cause__ or error
+        raise ConnectError("handshake", f"the connection was lost: {reason}") from reason
+    return answer
+
+
+@contextmanager
+def _breaches_translated(*, ended: bool = False) -> Iterator[None]:
+    """Turn the server's breaches of the protocol into `ConnectError`s; to be cut off is not a breach."""
+    try:
+        yield
+    except RemoteProtocolError as error:
+        raise ConnectError("handshake", str(error)) from (None if ended else error)

@@ -1,0 +1,213 @@
+"""The bytes' way to a server: names resolved, TCP or Unix socket connected, TLS on top.
+
+Each failure becomes a `ConnectError` here, with the phase it happened in. Proxies are in `proxy`, HTTP in
+`connect`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import trio
+
+from trio_ws.errors import ConnectError, ConnectPhase
+from trio_ws.transport.socket_options import abandon, shut_down
+from trio_ws.transport.tls_session import SecuredStream
+
+__all__ = [
+    "Progress",
+    "closed_on_error",
+    "default_context",
+    "open_tcp",
+    "open_unix",
+    "start_tls",
+    "without_certificate",
+]
+
+ATTEMPT_DELAY = 0.25
+"""Seconds that one address may take before the next is tried beside it (RFC 8305 8)."""
+
+
+class Progress:
+    """Where an attempt to connect is, so that a timeout can say so.
+
+    Attributes:
+        phase: what is being done right now.
+    """
+
+    __slots__ = ("phase",)
+
+    def __init__(self) -> None:
+        self.phase: ConnectPhase = "url"
+
+
+@asynccontextmanager
+async def closed_on_error(stream: trio.abc.AsyncResource) -> AsyncIterator[None]:
+    """Close `stream` at once, without a goodbye, if the block ends with an exception, `Cancelled` too."""
+    try:
+        yield
+    except BaseException:
+        await abandon(stream)
+        raise
+
+
+async def open_tcp(host: str, port: int, progress: Progress) -> trio.SocketStream:
+    """Connect to `host`, whichever of its addresses answers first ("happy eyeballs", RFC 8305).
+
+    The name is resolved here and not by `trio.open_tcp_stream`, so that the two phases can be told apart.
+
+    Args:
+        host: a name or a numeric address, IPv6 without brackets.
+        port: the TCP port.
+        progress: is told the phases "dns" and "tcp".
+
+    Raises:
+        ConnectError: "dns", there is no such name; "tcp", no address of it can be reached.
+    """
+    progress.phase = "dns"
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectError("dns", f"{host!r} cannot be resolved: {error}") from error
+    progress.phase = "tcp"
+    return await _race(_alternate(_numeric(entry[4]) for entry in found), host, port)
+
+
+def _numeric(address: tuple[object, ...]) -> str:
+    """Write a socket address's host, with its scope if it is link-local IPv6, which has one per interface."""
+    host, scope = str(address[0]), address[3:]
+    return f"{host}%{scope[0]}" if scope and scope[0] else host
+
+
+def _alternate(hosts: Iterable[str]) -> list[str]:
+    """Put the first address of the other family in second place (RFC 8305 4): often a whole family fails."""
+    order = list(dict.fromkeys(hosts))
+    for position, host in enumerate(order):
+        if (":" in host) != (":" in order[0]):
+            order.insert(1, order.pop(position))
+            break
+    return order
+
+
+async def _race(hosts: list[str], name: str, port: int) -> trio.SocketStream:
+    connected: list[trio.SocketStream] = []
+    failures: list[OSError] = []
+
+    async def attempt(host: str, failed: trio.Event) -> None:
+        try:
+            connected.append(await trio.open_tcp_stream(host, port))
+            nursery.cancel_scope.cancel()
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for host in hosts:
+                failed = trio.Event()
+                nursery.start_soon(attempt, host, failed)
+                with trio.move_on_after(ATTEMPT_DELAY):
+                    await failed.wait()
+    except BaseException:
+        _close(connected)
+        raise
+    _close(connected[1:])
+    if connected:
+        return connected[0]
+    raise ConnectError("tcp", f"{name!r} port {port}: {_why(failures)}") from ExceptionGroup(
+        f"no address of {name!r} could be reached", failures
+    )
+
+
+def _close(streams: list[trio.SocketStream]) -> None:
+    for stream in streams:
+        shut_down(stream.socket)
+        stream.socket.close()
+
+
+def _why(failures: list[OSError]) -> str:
+    """Name the system's reasons, each once."""
+    reasons = [_root(failure) for failure in failures]
+    return ", ".join(dict.fromkeys(getattr(reason, "strerror", None) or str(reason) for reason in reasons))
+
+
+def _root(failure: OSError) -> BaseException:
+    """Find the system's error: `open_tcp_stream` keeps it in the group that caused its own."""
+    group = failure.__cause__
+    return group.exceptions[0] if isinstance(group, BaseExceptionGroup) else failure
+
+
+async def open_unix(path: str | os.PathLike[str], progress: Progress) -> trio.SocketStream:
+    """Connect to a Unix socket.
+
+    Raises:
+        ConnectError: "tcp", the phase of transport connections: nobody listens at `path`.
+    """
+    progress.phase = "tcp"
+    try:
+        return await trio.open_unix_socket(os.fspath(path))
+    except OSError as error:
+        raise ConnectError("tcp", f"Unix socket {os.fspath(path)!r}: {error.strerror or error}") from error
+
+
+@functools.cache
+def default_context() -> ssl.SSLContext:
+    """Return the context for TLS when none is given: the system's authorities, HTTP/1.1 by ALPN (RFC 7301).
+
+    It is made once, because reading the authorities takes tens of milliseconds in which nothing else runs.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return a context that trusts the same authorities and has no client certificate, for another origin.
+
+    A context cannot be asked what certificate it holds, nor be copied. Names and certificates are always checked.
+    """
+    authorities = b"".join(context.get_ca_certs(binary_form=True))
+    if not authorities:  # none, or in a folder
+        return default_context()
+    made = ssl.create_default_context(cadata=authorities)
+    made.minimum_version, made.maximum_version = context.minimum_version, context.maximum_version
+    made.verify_flags = context.verify_flags
+    made.set_alpn_protocols(["http/1.1"])
+    return made
+
+
+async def start_tls(
+    stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress, *, detachable: bool = False
+) -> trio.SSLStream[trio.abc.Stream] | SecuredStream:
+    """Shake hands over `stream`, which the caller closes if that fails.
+
+    `https_compatible`, because WebSocket has a goodbye of its own (RFC 6455 7.1.1) many servers skip TLS's.
+
+    Args:
+        stream: what to speak TLS over.
+        context: a client's.
+        hostname: the name that the certificate must hold for.
+        progress: is told the phase "tls".
+        detachable: over a socket, let a transport take over later what is below the stream.
+
+    Raises:
+        ConnectError: "tls": no certificate that holds for `hostname`, or no TLS at all.
+    """
+    progress.phase = "tls"
+    hostname = hostname.removesuffix(".")  # neither certificates nor SNI have the dot of the root (RFC 6066 3)
+    try:
+        secure: trio.SSLStream[trio.abc.Stream] | SecuredStream
+        if detachable and isinstance(stream, trio.SocketStream):
+            secure = SecuredStream(stream, context, hostname)
+        else:
+            secure = trio.SSLStream(stream, context, server_hostname=hostname, https_compatible=True)
+        await secure.do_handshake()
+    except (trio.BrokenResourceError, OSError, ValueError) as error:
+        # trio wraps the reason; SSLError is an OSError; a name that no certificate can have is a ValueError.
+        reason = error.__cause__ or error
+        raise ConnectError("tls", f"with {hostname!r}: {reason}") from reason
+    return secure

@@ -1,0 +1,101 @@
+"""Service: what a server does with one connection: the handler, its callbacks and its options. It runs nothing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from trio_ws.config import Limits, Timeouts
+from trio_ws.connection.serialization import resolve_types
+from trio_ws.connection.settings import compression_of
+from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
+from trio_ws.handler.instruments import Instruments, instruments_of
+from trio_ws.options import caught_codes, flag, of_kind, subprotocols_of
+from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes, WebSocket
+
+if TYPE_CHECKING:
+    from trio_ws.config import Compression
+    from trio_ws.connection.serialization import ValueType
+    from trio_ws.errors import HeaderSource
+
+__all__ = ["Handler", "Response", "Service", "Streamed"]
+
+Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+
+
+def _check_handler(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(f"{attribute.name} takes a function: give it without calling it")
+    if not callable(value):
+        raise TypeError(f"{attribute.name} takes an async function, not {value!r}")
+    if inspect.isasyncgenfunction(value):
+        raise TypeError(f"{attribute.name} takes an async function, and {value!r} is a generator: send what it yields")
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """What to do with a connection.
+
+    Raises:
+        TypeError: an option is of another kind.
+        ValueError: an option makes no sense.
+    """
+
+    handler: Handler = attrs.field(validator=_check_handler)
+    """Runs in the connection's nursery; the connection is closed when it has ended."""
+    around: Callable[[WebSocket], AbstractAsyncContextManager[object]] | None = None
+    """Entered in the nursery before the handshake is answered, which it may refuse; left when the handler has ended."""
+    on_connect: Handler | None = None
+    """Runs in the nursery after the handshake was answered, before the handler."""
+    on_disconnect: Callable[[WebSocket, int], Awaitable[object]] | None = None
+    """Runs exactly once for each accepted connection, shielded from cancellation, at most `cleanup_timeout`."""
+    on_error: Callable[[WebSocket, BaseException], Awaitable[object]] | None = None
+    """Runs after an error of the handler's was logged."""
+    close_code_of: Callable[[BaseException], int | None] | None = None
+    """Maps an error of the handler's to the close code to send, None for the default."""
+    auto_accept: bool = attrs.field(default=True, validator=flag)
+    """Accept before the handler is called; else it calls `accept`, `reject`, or enters `async with ws`."""
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
+    """What is spoken here, the favourite first."""
+    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
+    """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""
+    when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
+    """What becomes of the handler when its peer is gone."""
+    receive_type: ValueType | None = None
+    send_type: ValueType | None = None
+    limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
+    """None: the server's."""
+    timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
+    """None: the server's."""
+    compression: Compression | bool | None = None
+    """None: the server's; True for the defaults, False for none."""
+    instruments: Instruments | None = attrs.field(default=None, converter=instruments_of)
+    """Are told what happens; give them as a list of `Instrument`."""
+
+    def __attrs_post_init__(self) -> None:
+        resolve_types(self.receive_type, self.send_type, None)
+        compression_of(self.compression)
+
+
+@attrs.frozen(kw_only=True)
+class Response:
+    """An HTTP answer to a request that is, or shall become, no WebSocket."""
+
+    status: int = 200
+    headers: HeaderSource = ()
+    body: bytes = b""
+
+
+@attrs.frozen(kw_only=True)
+class Streamed(Response):
+    """An HTTP answer whose body is made while it is sent, as fast as the client takes it."""
+
+    length: int
+    """Bytes of the body."""
+    pieces: Callable[[], AsyncGenerator[bytes, None]]
+    """Called when the body is to be sent: yields it, each piece when there is room for it. It is closed at the end."""

@@ -1,0 +1,150 @@
+"""Unwinding of what the library has entered for its user: shielded from cancellation, in bounded time."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from trio_ws.websocket.websocket import WebSocket
+
+__all__ = ["Unwinding", "unwound", "use_and_close"]
+
+
+class Unwinding:
+    """Contexts of one connection, left in reverse order.
+
+    Its cancel scope is opened before the first context is entered, so that one that holds a nursery or a scope is left
+    within it. All calls must come from one task, at one depth of scopes.
+
+    Args:
+        websocket: whose `cleanup_timeout` bounds the leaving.
+        patient: the leaving is shielded and bounded only if the task is cancelled already.
+    """
+
+    __slots__ = ("_patient", "_scope", "_stack", "_websocket")
+
+    def __init__(self, websocket: WebSocket, *, patient: bool = False) -> None:
+        self._websocket = websocket
+        self._patient = patient
+        self._stack = AsyncExitStack()
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+
+    async def enter(self, context: Any) -> Any:
+        """Enter a context, asynchronous or not, and return its value."""
+        if hasattr(context, "__aenter__"):
+            return await self._stack.enter_async_context(context)
+        return self._stack.enter_context(context)
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
+        scope = self._scope
+        if not self._patient or _cancelled():
+            scope.deadline = self._websocket._cleanup_deadline()
+            scope.shield = True
+        try:
+            swallowed = bool(await self._stack.__aexit__(kind, error, trace))
+        except BaseException as raised:
+            if not scope.__exit__(type(raised), raised, raised.__traceback__):
+                raise
+            _complain(self._websocket)
+            return False
+        scope.__exit__(None, None, None)
+        # A nursery among the contexts takes a cancellation from behind the shield for its own, and keeps it.
+        return swallowed and isinstance(error, Exception)
+
+
+@asynccontextmanager
+async def unwound(context: AbstractAsyncContextManager[object], seconds: float) -> AsyncGenerator[None, None]:
+    """Enter a context that, when the block is cancelled, is left shielded and in so many seconds."""
+    with trio.CancelScope() as scope:
+        async with context:
+            try:
+                yield
+            finally:
+                if _cancelled():
+                    scope.deadline = trio.current_time() + seconds
+                    scope.shield = True
+
+
+async def use_and_close(
+    websocket: WebSocket, generator: AsyncGenerator[Any, Any], use: Callable[[], Awaitable[object]]
+) -> None:
+    """Await what uses an asynchronous generator, then close that.
+
+    Cancellation is delivered once, wherever the generator or its user waits. What they do then to clean up is not
+    cancelled before `cleanup_timeout`.
+
+    Args:
+        websocket: whose `cleanup_timeout` it is.
+        generator: closed in any case.
+        use: runs it.
+    """
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        await generator.aclose()  # not begun: nothing of it runs
+        raise
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            # What is outside is hidden from the user of the generator; of `once` it sees one cancellation.
+            with trio.CancelScope(shield=True), trio.CancelScope() as once, trio.CancelScope() as rest:
+                nursery.start_soon(_relay, websocket, once, rest)
+                try:
+                    try:
+                        await use()
+                    finally:
+                        if not rest.shield:
+                            _hide(rest, websocket)
+                        await generator.aclose()
+                except Exception as error:  # the nursery would make a group of it
+                    failure = error
+            if rest.cancelled_caught:
+                _complain(websocket)
+            nursery.cancel_scope.cancel(reason="the generator is closed")
+    except BaseExceptionGroup:
+        if failure is None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # the cancellation itself, not the nursery's group of it
+            raise
+    if failure is not None:
+        raise failure
+
+
+async def _relay(websocket: WebSocket, once: trio.CancelScope, rest: trio.CancelScope) -> None:
+    """Wait for cancellation from outside, and pass it on once."""
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled as cancelled:
+        await trio.lowlevel.cancel_shielded_checkpoint()  # who was about to run waits somewhere now
+        if not rest.shield:
+            once.cancel(reason=cancelled.reason)  # delivered to who waits
+            _hide(rest, websocket)
+        raise
+
+
+def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
+    """Shield a scope for what is left of the time to clean up."""
+    rest.shield = True
+    rest.deadline = websocket._cleanup_deadline()
+
+
+def _cancelled() -> bool:
+    """Say whether the task is cancelled where it is now."""
+    return trio.current_effective_deadline() == -math.inf
+
+
+def _complain(websocket: WebSocket) -> None:
+    websocket._log.warning(
+        "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", websocket._cleanup_timeout
+    )

@@ -1,0 +1,94 @@
+"""The hosts that a server is reached by, against DNS rebinding: a page's own name may lead to any address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import attrs
+
+from trio_ws.headers import Headers
+from trio_ws.http.head import excerpt
+from trio_ws.http.parser import BadRequest
+from trio_ws.http.url import ascii_host, split_host
+from trio_ws.options import list_of
+
+__all__ = ["Hosts", "check_host", "hosts_of"]
+
+Hosts: TypeAlias = "tuple[_Host, ...] | None"
+"""What `hosts=` means: None for every host."""
+
+_FORM = 'hosts takes names as they stand in a Host header, such as "example.org", "*.example.org" or "[::1]:8000"'
+
+
+@attrs.frozen
+class _Host:
+    """One host of `hosts=`."""
+
+    name: str
+    """In lower case and ASCII, without a dot at its end; of `*.example.org` the part from the dot on."""
+    port: int | None
+    """None for every port."""
+
+    @property
+    def authority(self) -> str:
+        """What a Host header for it holds; `""` if it stands for many names."""
+        if self.name.startswith("."):
+            return ""
+        return self.name if self.port is None else f"{self.name}:{self.port}"
+
+    def matches(self, name: str, port: int) -> bool:
+        """Say whether a request is for this host."""
+        same = name.endswith(self.name) if self.name.startswith(".") else name == self.name
+        return same and self.port in (None, port)
+
+
+def hosts_of(value: Iterable[str] | None) -> Hosts:
+    """Return what `hosts=` means.
+
+    Raises:
+        TypeError: a single host was given where a list of them is expected, or a host is not a str.
+        ValueError: one of them is no host, or there is none.
+    """
+    if value is None:
+        return None
+    hosts = tuple(map(_read, list_of("hosts", value, "hosts")))
+    if not hosts:
+        raise ValueError("hosts=[] would refuse every request: list the names that the server is reached by")
+    return hosts
+
+
+def _read(text: object) -> _Host:
+    if not isinstance(text, str):
+        raise TypeError(f"{_FORM}; not {text!r}")
+    wildcard = text.startswith("*.")
+    try:
+        name, port = split_host(ascii_host(text.removeprefix("*.")))
+    except ValueError as error:
+        hint = "; leave hosts out to serve every host" if text == "*" else ""
+        raise ValueError(f"{_FORM}, not {text!r}: {error}{hint}") from None
+    name = name.removesuffix(".")
+    return _Host(f".{name}" if wildcard else name, port)
+
+
+def check_host(headers: Headers, hosts: Hosts, *, secure: bool) -> None:
+    """Refuse a request for another host than those of `hosts=`, or for none.
+
+    Args:
+        headers: of the request, its Host checked.
+        hosts: those that are served.
+        secure: whether the request came over TLS: the default port is 443 then, else 80.
+
+    Raises:
+        BadRequest: 421 (RFC 9110 15.5.20).
+    """
+    if hosts is None:
+        return
+    text = headers.get("host", "")
+    try:
+        name, port = split_host(text)
+    except ValueError:  # an empty one
+        name, port = "", None
+    name = name.removesuffix(".")
+    if not any(host.matches(name, port or (443 if secure else 80)) for host in hosts):
+        raise BadRequest(421, f"host {excerpt(text)} is not served here")

@@ -1,0 +1,58 @@
+"""Plain HTTP answers on the network, whole or piece by piece with backpressure."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from trio_ws.handler.service import Streamed
+from trio_ws.http.response import response
+
+if TYPE_CHECKING:
+    from trio_ws.handler.service import Response
+    from trio_ws.server.handshake import Opening
+    from trio_ws.transport.base import Transport
+
+__all__ = ["send_answer", "send_body"]
+
+
+def send_answer(opening: Opening, transport: Transport, answer: Response, *, head_only: bool) -> None:
+    """Send an answer, unless there was one; of a `Streamed` one the head, which `send_body` is to follow.
+
+    Args:
+        opening: of the connection.
+        transport: of the connection.
+        answer: to the request.
+        head_only: the request is a HEAD.
+    """
+    length = answer.length if isinstance(answer, Streamed) else None
+    send = opening.refuse if head_only or length is None else opening.begin
+    send(transport, response(answer.status, answer.headers, answer.body, head_only=head_only, length=length))
+
+
+async def send_body(opening: Opening, transport: Transport, answer: Streamed, *, patience: float) -> None:
+    """Send the body of an answer whose head was sent, then half-close; close at once if it does not become whole.
+
+    Args:
+        opening: of the connection.
+        transport: of the connection.
+        answer: its `pieces` are asked for one by one, when there is room for another.
+        patience: seconds in which the client must take something.
+
+    Raises:
+        Exception: what `pieces` raises.
+        trio.Cancelled: the connection is closed.
+    """
+    left = answer.length
+    try:
+        async with aclosing(answer.pieces()) as pieces:
+            async for piece in pieces:
+                if not await opening.write(transport, piece, patience):
+                    break
+                left -= len(piece)
+    finally:
+        if left:  # the client counts the bytes, and sees that they are too few
+            opening.network_ended()
+            transport.close()
+        else:
+            transport.finish()

@@ -1,0 +1,214 @@
+"""Serving: `serve_websocket`, one handler on every path, without the application layer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection.settings import Origins, Settings
+from trio_ws.handler.service import Handler, Response, Service
+from trio_ws.handler.unwinding import unwound
+from trio_ws.options import check_names, check_number, list_of
+from trio_ws.server.server import Server
+from trio_ws.transport.listeners import Listener, bind_tcp, bind_unix, close_listener
+
+if TYPE_CHECKING:
+    import ssl
+    from contextlib import AbstractAsyncContextManager
+
+    from trio_ws.http.request import Request
+    from trio_ws.websocket.websocket import WebSocket
+
+__all__ = ["Listener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
+
+
+@attrs.frozen
+class _OneService:
+    """A responder that serves one handler on every path."""
+
+    service: Service
+
+    async def page(self, request: Request) -> None:
+        """There are no pages."""
+
+    def route(self, request: Request) -> tuple[Request, Service] | Response:
+        """Every path is for the one handler."""
+        return request, self.service
+
+
+def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
+    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
+
+
+async def bind(
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
+) -> list[Listener]:
+    """Return the listeners that the arguments of a serving function name.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ValueError: neither a port nor `uds` nor `listeners` is given, or the port is out of range.
+        OSError: an address cannot be listened on.
+    """
+    listeners = _checked(host, port, listeners)
+    bound: list[Listener] = []
+    try:
+        if uds is not None:
+            bound.append(bind_unix(uds))
+        if port is not None:
+            bound.extend(await bind_tcp(host, port))
+    except BaseException:
+        for listener in bound:
+            await close_listener(listener)
+        raise
+    if not bound and not listeners:
+        raise ValueError("nothing to listen on: give a port, uds= or listeners=")
+    return [*listeners, *bound]
+
+
+def _checked(host: object, port: object, listeners: object) -> list[Listener]:
+    """Return the listeners of a serving function whose addresses can be listened on."""
+    if not isinstance(host, str | None):
+        raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
+    if port is not None:
+        check_number("port", port, 0, 65535, none="no TCP")
+    listed = list_of("listeners", listeners, "sockets and listeners")
+    for each in listed:
+        if not isinstance(each, socket.socket | trio.abc.Listener):
+            raise TypeError(f"listeners takes listening sockets and listeners of Trio's, not {each!r}")
+    return listed
+
+
+async def listen(
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
+) -> list[Listener]:
+    """Return what `bind` does; an error of the system's says where it struck, and what to do.
+
+    Raises:
+        OSError: an address cannot be listened on; `errno` is the system's.
+        ValueError: as `bind` raises it.
+    """
+    try:
+        return await bind(host, port, uds, listeners)
+    except OSError as error:
+        explained = type(error)(cannot_listen(host, port, uds, error))
+        explained.errno = error.errno
+        raise explained from None
+
+
+@asynccontextmanager
+async def closed_at_the_end(listeners: list[Listener]) -> AsyncGenerator[list[Listener], None]:
+    """Close listeners behind a block, unless a server has done so."""
+    try:
+        yield listeners
+    finally:
+        with trio.CancelScope(shield=True):
+            for listener in listeners:
+                if not (isinstance(listener, socket.socket) and listener.fileno() == -1):
+                    await close_listener(listener)
+
+
+def cannot_listen(
+    host: str | None,
+    port: int | None,
+    uds: str | os.PathLike[str] | None,
+    error: Exception,
+    *,
+    host_option: str = "host",
+) -> str:
+    """Return what a person is told of an address that cannot be listened on."""
+    where = uds if port is None else f"{host or '*'}:{port}"
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            advice = ". End the server that has it, or choose another one"
+        case errno.EACCES:
+            advice = (
+                ". Choose a port from 1024 on, or a folder you may write to; a .socket unit of systemd's gives --fd"
+            )
+        case errno.EADDRNOTAVAIL:
+            advice = f". {host_option} is an address of this machine, or 0.0.0.0 for all of them"
+        case _:
+            advice = ""
+    return f"cannot listen on {where}: {error}{advice}"
+
+
+_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
+
+
+async def serve_websocket(
+    handler: Handler,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    uds: str | os.PathLike[str] | None = None,
+    listeners: Sequence[Listener] = (),
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    compression: Compression | bool | None = None,
+    origins: Origins = None,
+    hosts: Iterable[str] | None = None,
+    trusted_proxies: Iterable[str] = (),
+    poller: bool | None = None,
+    strict: bool = False,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    **service: Any,
+) -> None:
+    """Serve one handler on every path until cancelled, or until the server's `shutdown` is called.
+
+    `server = await nursery.start(serve_websocket, handler, "127.0.0.1", 0)` returns once it accepts.
+
+    Args:
+        handler: called with each `WebSocket`, in the connection's nursery; the connection is closed when it returns.
+        host: a name or an address; None for all interfaces.
+        port: the TCP port, 0 for one that is free; None for no TCP.
+        uds: the path of a Unix socket to listen on.
+        listeners: listening sockets, or listeners of Trio's, to accept from; they are closed at the end.
+        ssl_context: serve TLS on all of them that are plain sockets.
+        limits: what one peer may cost.
+        timeouts: how long to wait for whom.
+        compression: True for permessage-deflate with the defaults, or a `Compression`.
+        origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        hosts: the names that the server is reached by, such as "example.org", "*.example.org" or "localhost:8000"; a
+            request with another Host is refused with 421, against DNS rebinding. None for every host.
+        trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
+            `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
+        poller: False turns the shared poller off.
+        strict: let a handler's error end the server, for tests.
+        task_status: for `nursery.start`.
+        service: the options of `Service`: `on_connect`, `on_disconnect`, `subprotocols`, `auto_accept`,
+            `instruments`, ...
+
+    Raises:
+        OSError: an address cannot be listened on.
+        TypeError: an option is of another kind, or there is no such option.
+        ValueError: there is nothing to listen on, or an option makes no sense.
+        trio.Cancelled: after every client was told 1001.
+    """
+    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
+    if service.get("around") is not None:
+        service["around"] = _unwound(service["around"])
+    server = Server(
+        _OneService(Service(handler=handler, **service)),
+        Settings(
+            limits=Limits() if limits is None else limits,
+            timeouts=Timeouts() if timeouts is None else timeouts,
+            compression=compression,
+            origins=origins,
+            hosts=hosts,
+            trusted_proxies=trusted_proxies,
+        ),
+        ssl_context=ssl_context,
+        poller=poller,
+        strict=strict,
+    )
+    await server.serve(await listen(host, port, uds, listeners), task_status=task_status)

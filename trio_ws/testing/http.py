@@ -1,0 +1,80 @@
+"""Page: a plain HTTP GET over any stream, and the answer to it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import h11
+import trio
+
+from trio_ws.errors import ConnectError
+from trio_ws.headers import Headers, header_pairs, validate_headers
+
+if TYPE_CHECKING:
+    from trio_ws.errors import HeaderSource
+    from trio_ws.http.url import URL
+
+__all__ = ["TestResponse", "fetch"]
+
+READ_BYTES = 64 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class TestResponse:
+    """What the server answered to a plain GET."""
+
+    __test__ = False
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body, which must be UTF-8."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """Return the value of the body, which must be JSON."""
+        return json.loads(self.body)
+
+
+async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource) -> TestResponse:
+    """Ask for `url` over `stream`, and close it.
+
+    Args:
+        stream: connected to the server.
+        url: what to ask for.
+        headers: of the request, beside Host.
+
+    Raises:
+        ConnectError: the connection ended before the answer was complete, or what came was no HTTP.
+        ValueError: a header cannot be sent.
+    """
+    connection = h11.Connection(h11.CLIENT)
+    fields = [(b"Host", url.netloc.encode()), *validate_headers(header_pairs(headers))]
+    request = connection.send(h11.Request(method="GET", target=url.target, headers=fields)) or b""
+    async with stream:
+        try:
+            await stream.send_all(request + (connection.send(h11.EndOfMessage()) or b""))
+            return await _answer(stream, connection)
+        except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
+            raise ConnectError("handshake", f"no complete answer: {error}") from error
+
+
+async def _answer(stream: trio.abc.Stream, connection: h11.Connection) -> TestResponse:
+    head = await _next_event(stream, connection)
+    while not isinstance(head, h11.Response):  # a 1xx comes before the answer (RFC 9110 15.2)
+        head = await _next_event(stream, connection)
+    body = b""
+    while isinstance(event := await _next_event(stream, connection), h11.Data):
+        body += event.data
+    return TestResponse(status=head.status_code, headers=Headers(head.headers.raw_items()), body=body)
+
+
+async def _next_event(stream: trio.abc.Stream, connection: h11.Connection) -> object:
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        connection.receive_data(bytes(await stream.receive_some(READ_BYTES)))
+    return event

@@ -1,0 +1,90 @@
+"""Patience: a test waits for its server only so long, and is told what it waited for in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from trio_ws.connection.channel import Channel, Iteration
+
+__all__ = ["PatientChannel", "TestTimeout", "patience", "seconds_of"]
+
+
+class TestTimeout(trio.TooSlowError):
+    """What a test waited for did not happen within its `timeout`; the message says what that was."""
+
+    __test__ = False
+
+
+@contextmanager
+def patience(seconds: float, what: str) -> Iterator[None]:
+    """Bound the waiting in a block.
+
+    Args:
+        seconds: how long; infinity for ever.
+        what: what is waited for, for the error's message.
+
+    Raises:
+        TestTimeout: the block took longer, and was cancelled.
+    """
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TestTimeout(f"waited {seconds:g} seconds for {what} in vain")
+
+
+class PatientChannel:
+    """A `Channel` whose waiting for the other side is bounded; closing is bounded anyway.
+
+    What is not here is the channel's below, its attributes too: only what waits is of interest.
+
+    Args:
+        channel: what does the work.
+        seconds: how long to wait, each time.
+        where: what is connected to, for the error's message.
+    """
+
+    __slots__ = ("_channel", "_seconds", "_where")
+
+    def __init__(self, channel: Channel, seconds: float, where: str) -> None:
+        self._channel = channel
+        self._seconds = seconds
+        self._where = where
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
+        """Return the next message."""
+        with patience(self._seconds, f"a message from {self._where}"):
+            return await self._channel.receive(iteration)
+
+    async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
+        """Return the next part of a message and whether it is the last."""
+        with patience(self._seconds, f"a part of a message from {self._where}"):
+            return await self._channel.receive_chunk(first=first)
+
+    async def send(self, data: str | bytes | bytearray | memoryview) -> None:
+        """Send a message, once there is room."""
+        with patience(self._seconds, f"room to send: {self._where} does not read"):
+            await self._channel.send(data)
+
+    async def ping(self, payload: bytes | None, *, wait: bool) -> float:
+        """Send a ping; if it is to `wait`, wait for its pong."""
+        with patience(self._seconds, f"a pong from {self._where}"):
+            return await self._channel.ping(payload, wait=wait)
+
+
+def seconds_of(timeout: float) -> float:
+    """Return a timeout that makes sense.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, or math.inf to wait for ever, not {timeout!r}")
+    return timeout

@@ -1,0 +1,302 @@
+"""Listening: the sockets of a server, and the loops that accept connections from them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trio_ws.http.request import Address
+
+__all__ = [
+    "Listener",
+    "accept_sockets",
+    "accept_streams",
+    "bind_tcp",
+    "bind_unix",
+    "close_listener",
+    "close_stream",
+    "describe",
+    "inherit",
+    "owned_path",
+    "peer_of",
+    "peer_of_stream",
+    "port_of",
+]
+
+logger: Final = logging.getLogger("trio_ws")
+
+Listener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
+"""What a server accepts connections from: a listening plain socket, or any listener of Trio's."""
+
+BACKLOG: Final = 1024
+"""Connections that the kernel may hold until they are accepted; the kernel cuts it to its own bound."""
+ACCEPT_BATCH: Final = 64
+"""Connections that are accepted in one go, before others get their turn."""
+RETRY_SECONDS: Final = 0.1
+"""How long to wait when the process or the machine has run out of what a connection needs."""
+COMPLAINT_SECONDS: Final = 60.0
+"""How long not to log that again: clients that come and go at the limit would fill the log."""
+PORT_ATTEMPTS: Final = 16
+"""How often to look for a port that is free on every address of a host."""
+
+_ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""A machine without IPv6, or with none on loopback, may still resolve names to it: the name's other addresses do."""
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+async def bind_tcp(host: str | None, port: int, *, backlog: int = BACKLOG) -> list[socket.socket]:
+    """Bind and listen on every address that `host` has; port 0 takes one free port for all of them.
+
+    Args:
+        host: a name or an address, None for all interfaces.
+        port: 0 to 65535.
+        backlog: connections that may wait to be accepted.
+
+    Raises:
+        OSError: the host is not known, or the port is taken or not permitted.
+    """
+    infos = await trio.socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+    )
+    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
+    for attempt in range(PORT_ATTEMPTS):
+        try:
+            return _bind_all(addresses, port, backlog)
+        except OSError as error:
+            if port != 0 or error.errno != errno.EADDRINUSE or attempt == PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _bind_all(addresses: Sequence[tuple[int, tuple[Any, ...]]], port: int, backlog: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in addresses:
+            try:
+                sockets.append(_bind(family, (address[0], port, *address[2:]), backlog))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+            else:
+                port = sockets[-1].getsockname()[1]
+        if absent is not None and not sockets:
+            raise absent
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket.socket:
+    """Bind and listen on a Unix socket; one that nobody listens on any more is replaced.
+
+    Raises:
+        OSError: the path is empty, in use, no socket, or cannot be written.
+    """
+    name = os.fspath(path)
+    if not name:  # Linux would choose a name in the abstract namespace, which nobody knows
+        raise FileNotFoundError(errno.ENOENT, "the path of the Unix socket is empty")
+    _remove_stale(name)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(name)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(name: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.stat(name).st_mode):
+            raise FileExistsError(errno.EEXIST, "is no socket, it is left alone", name)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # who listens, and whose backlog is full, is alive
+        try:
+            probe.connect(name)
+        except ConnectionRefusedError:
+            os.unlink(name)
+            return
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, "another server listens on it", name)
+
+
+async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
+    """Accept connections from `sock` for ever and give each, with its peer, to `take`, which must not wait or raise."""
+    sock.setblocking(False)
+    complained = -math.inf
+    host = ""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            for _ in range(ACCEPT_BATCH):
+                accepted, name = sock.accept()
+                client = _address(name)
+                if isinstance(client, tuple) and client[0] == host:
+                    client = (host, client[1])  # a proxy's address is kept once
+                elif isinstance(client, tuple):
+                    host = client[0]
+                take(accepted, client)
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                complained = await _wait_for_resources(error, complained)
+            elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+                raise
+            # everything else is about the one connection that was to be accepted, and it is gone
+
+
+async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Callable[[trio.abc.Stream], None]) -> None:
+    """Accept connections from any Trio listener for ever and give each to `take`."""
+    complained = -math.inf
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            complained = await _wait_for_resources(error, complained)
+        else:
+            take(stream)
+
+
+async def close_stream(stream: trio.abc.Stream) -> None:
+    """Close a stream that nothing was sent on and nothing is sent on."""
+    with contextlib.suppress(OSError, trio.BrokenResourceError):
+        await trio.aclose_forcefully(stream)
+
+
+async def _wait_for_resources(error: OSError, complained: float) -> float:
+    """Wait a little; log the failure unless one was logged lately. Return when one was logged last."""
+    now = trio.current_time()
+    if now >= complained + COMPLAINT_SECONDS:
+        complained = now
+        logger.error("cannot accept connections for now: %s", error.strerror)
+    await trio.sleep(RETRY_SECONDS)
+    return complained
+
+
+class _Inherited(socket.socket):
+    """A listening socket that was made by another process, which may listen on it, too."""
+
+
+def inherit(descriptor: int) -> socket.socket:
+    """Return the listening socket of a descriptor that this process was started with.
+
+    Closing it ends nothing for others who have it, and leaves the path of a Unix socket to who made it. Programs that
+    this process starts do not inherit it.
+
+    Raises:
+        OSError: there is no such descriptor, or it is no listening stream socket.
+    """
+    sock = _Inherited(fileno=descriptor)
+    if sock.type is not socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()  # it is somebody's
+        raise OSError(errno.EINVAL, "it is no listening stream socket")
+    sock.set_inheritable(False)
+    return sock
+
+
+def owned_path(listener: socket.socket) -> str | None:
+    """Return the path of a Unix socket that this process has bound, which it is to remove; None if there is none."""
+    if _is_unix(listener) and not isinstance(listener, _Inherited):
+        name = listener.getsockname()
+        return name if isinstance(name, str) and name else None  # names in the abstract namespace are bytes
+    return None
+
+
+async def close_listener(listener: Listener) -> None:
+    """Stop listening; the path of a Unix socket that was bound here is removed."""
+    if isinstance(listener, socket.socket):
+        path = owned_path(listener)
+        listener.close()
+        if path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    else:
+        await listener.aclose()
+
+
+def describe(listener: Listener, *, secure: bool) -> str:
+    """Return the URL under which a listener is reached, or what it is if that cannot be told."""
+    if not isinstance(listener, socket.socket):
+        return repr(listener)
+    if _is_unix(listener):
+        return f"ws+unix://{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'wss' if secure else 'ws'}://{shown}:{port}"
+
+
+def port_of(listener: Listener) -> int | None:
+    """Return the TCP port of a listening socket; None for a Unix socket and for a listener that cannot be asked."""
+    if isinstance(listener, trio.SocketListener):
+        name = listener.socket.getsockname()
+    elif isinstance(listener, socket.socket):
+        name = listener.getsockname()
+    else:
+        return None
+    return name[1] if isinstance(name, tuple) else None
+
+
+def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
+    """Return the address at the other end of a connected socket; None if it has left already."""
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return None
+    return _address(name)
+
+
+def _address(name: Any) -> Address:
+    """Return an address from what the `socket` module says."""
+    if not isinstance(name, tuple):
+        return str(name)
+    return name if len(name) == 2 else (name[0], name[1])  # of IPv6 it has four parts
+
+
+def peer_of_stream(stream: trio.abc.Stream) -> Address:
+    """Return the address at the other end of a stream; None if it has no socket."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return peer_of(stream.socket) if isinstance(stream, trio.SocketStream) else None
+
+
+def _is_unix(sock: socket.socket) -> bool:
+    return sock.family == getattr(socket, "AF_UNIX", None)

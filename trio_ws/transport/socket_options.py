@@ -1,0 +1,125 @@
+"""The sockets below transports: their options, how far the peer has come, and their end."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from typing import Final, NamedTuple
+
+import trio
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+__all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "shut_down", "socket_below", "tune", "uptake_of"]
+
+NOTSENT_BYTES: Final = 64 * 1024
+"""Bytes that the kernel takes beyond what it may send now; without a bound they are megabytes. With less, messages of a
+megabyte take half as long again, since the kernel asks for more too often (docs/decisions/0024)."""
+
+_NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+_INFO_BYTES: Final = 232
+# Members of Linux's struct tcp_info (linux/tcp.h), whose beginning never changes; older kernels fill less of it.
+_UNACKED_AT: Final = 24
+"""`tcpi_unacked`: segments."""
+_ACKED_AT: Final = 120
+"""`tcpi_bytes_acked`, since Linux 4.1."""
+_NOTSENT_AT: Final = 144
+"""`tcpi_notsent_bytes`, since Linux 4.6."""
+_WINDOW_AT: Final = 228
+"""`tcpi_snd_wnd`, since Linux 5.4."""
+
+_AnySocket = socket.socket | trio.socket.SocketType
+
+
+class Uptake(NamedTuple):
+    """How far the peer has come with what was written, as far as the platform tells."""
+
+    taken: tuple[int, int]
+    """Changes whenever the peer, or its system, has taken more; it has no other meaning."""
+    backlog: int
+    """Bytes that wait until the peer has room for them."""
+    pending: bool
+    """Whether the peer's system has yet to acknowledge something."""
+
+
+def tune(sock: socket.socket) -> None:
+    """Let a socket send at once, and take little more than it can send."""
+    _set(sock, socket.TCP_NODELAY, 1)  # frames are written whole: to wait for more only costs time
+    if _NOTSENT_LOWAT is not None:
+        _set(sock, _NOTSENT_LOWAT, NOTSENT_BYTES)
+
+
+def _set(sock: socket.socket, option: int, value: int) -> None:
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:
+        pass  # a Unix socket has no such option, and macOS refuses it on a socket that was reset already
+
+
+def uptake_of(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
+    """Return how far the peer at the other end of a socket has come.
+
+    Args:
+        sock: a connected socket; None if there is none that could tell.
+        waiting: bytes that wait in the outbox.
+        left: bytes that have left the outbox so far.
+    """
+    if sock is None or sys.platform != "linux" or sock.fileno() < 0:
+        return Uptake((left, 0), waiting, waiting > 0)
+    try:
+        return _tcp_uptake(sock, waiting, left)
+    except OSError:
+        return _unix_uptake(sock, waiting, left)
+
+
+def _tcp_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
+    """Read what TCP says: the window's right edge moves when data arrives, and when the peer reads it."""
+    assert _INFO is not None
+    info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _INFO_BYTES)
+    unsent = _member(info, "=I", _NOTSENT_AT)
+    edge = _member(info, "=Q", _ACKED_AT) + _member(info, "=I", _WINDOW_AT)
+    return Uptake((left, edge), waiting + unsent, waiting + unsent + _member(info, "=I", _UNACKED_AT) > 0)
+
+
+def _member(info: bytes, kind: str, offset: int) -> int:
+    """Return a number in struct tcp_info, 0 where the kernel is too old to have it."""
+    if len(info) < offset + struct.calcsize(kind):
+        return 0
+    number: int = struct.unpack_from(kind, info, offset)[0]
+    return number
+
+
+def _unix_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
+    """Read what a Unix socket says: the kernel holds what the peer has not read, some administration included."""
+    try:
+        held: int = struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        held = 0
+    return Uptake((left, -held), waiting + held, waiting + held > 0)
+
+
+def socket_below(stream: object) -> trio.socket.SocketType | None:
+    """Return the socket at the bottom of a stream, below TLS within TLS too; None if there is none to be found."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
+
+
+def shut_down(sock: _AnySocket) -> None:
+    """End a connection for its peer, also while a process that was forked from this one holds the socket, too."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has ended already, or never began
+
+
+async def abandon(stream: trio.abc.AsyncResource) -> None:
+    """Close a stream at once, without a goodbye; the peer sees its end whoever else holds the socket."""
+    sock = socket_below(stream)
+    if sock is not None:
+        shut_down(sock)
+    await trio.aclose_forcefully(stream)
