@@ -24,7 +24,7 @@ from time import process_time_ns
 from trio_ws.config import Compression, Limits
 from trio_ws.protocol import deflate
 from trio_ws.protocol.compressors import STANDARD, Library, Shared, choose
-from trio_ws.protocol.decoder import Item
+from trio_ws.protocol.decoder import Event
 from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.endpoint import Endpoint
 from trio_ws.protocol.negotiation import DeflateSettings, accept_offer
@@ -143,7 +143,7 @@ def used_connection(compression: Compression | None) -> Endpoint:
     connection = Endpoint(client=False, limits=Limits(), deflate=ours)
     peer = Endpoint(client=True, limits=Limits(), deflate=theirs)
     for seed in range(40):
-        received: list[Item] = []
+        received: list[Event] = []
         connection.decoder.decode(peer.encoder.message(message(1024, seed)), received, 1, 1 << 20)
         assert received == [message(1024, seed)]
         connection.encoder.message(message(1024, seed + 1))

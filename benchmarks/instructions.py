@@ -20,7 +20,7 @@ from functools import partial
 import trio
 
 from trio_ws import WebSocket, serve_websocket
-from trio_ws.runtime.wakeup import AWAKE
+from trio_ws.runtime.wakeup import RESUME
 
 KEY = b"\1\2\3\4"
 REQUEST = (
@@ -110,7 +110,7 @@ async def poll(epoll: select.epoll, bare: dict[int, Bare]) -> None:
             parse(buffer[:size], 0, connection.messages, 1000, 1 << 20, 0x80, 1 << 20)
             task, connection.task = connection.task, None
             if task is not None:
-                trio.lowlevel.reschedule(task, AWAKE)
+                trio.lowlevel.reschedule(task, RESUME)
 
 
 async def floor(*load: int) -> None:

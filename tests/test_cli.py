@@ -27,7 +27,7 @@ from tests.support.networks import MemoryNetwork
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli.main import codec_name, load, main
 from trio_ws.cli.reload import PythonFiles, folders_of, supervise
-from trio_ws.cli.terminal import lines_of, talk
+from trio_ws.cli.terminal import lines_of, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
 
 ROOT = Path(__file__).parents[1]
@@ -616,7 +616,7 @@ async def test_connect_sends_lines_and_shows_messages_until_the_input_ends(nurse
     pipe.write("hello\nwörld\r\n".encode() + b"last \xff")
     pipe.end()
     url = server.urls[0]
-    assert await talk(url, wait=0.1, source=pipe.source, sink=sink, subprotocols=["chat"]) == 0
+    assert await run_terminal(url, wait=0.1, source=pipe.source, sink=sink, subprotocols=["chat"]) == 0
     assert sink.getvalue() == "\x1b[2Jwelcome\nb'\\x00'\nHELLO\nWÖRLD\nLAST \ufffd\n"
     assert capsys.readouterr().err == f"connected to {url}/ with subprotocol chat\nclosed: 1000\n"
 
@@ -625,10 +625,10 @@ async def test_connect_lets_no_control_characters_of_the_server_reach_a_terminal
     server = await serve(nursery, greet)
     screen = Screen()
     pipe.end()
-    await talk(server.urls[0], wait=0.1, source=pipe.source, sink=screen)
+    await run_terminal(server.urls[0], wait=0.1, source=pipe.source, sink=screen)
     assert screen.getvalue() == "\\x1b[2Jwelcome\nb'\\x00'\n"
     refusing = await serve(nursery, refuse)
-    await talk(refusing.urls[0], wait=0, source=pipe.source, sink=screen)
+    await run_terminal(refusing.urls[0], wait=0, source=pipe.source, sink=screen)
     assert capsys.readouterr().err.endswith("closed: 4000 \\x07no\n")
 
 
@@ -644,7 +644,7 @@ async def test_connect_writes_no_control_characters_to_standard_error(
     errors = Screen()
     monkeypatch.setattr(sys, "stderr", errors)
     refusing = await serve(nursery, refuse_with_controls)
-    assert await talk(refusing.urls[0], wait=0, source=pipe.source, sink=shown_on()) == 1
+    assert await run_terminal(refusing.urls[0], wait=0, source=pipe.source, sink=shown_on()) == 1
     assert errors.getvalue().splitlines()[1:] == [
         "closed: 4000 a\\nclosed: 1000\\r\\x1b[31m\\x9b\\u202eé\N{THUMBS UP SIGN}"
     ]
@@ -656,7 +656,7 @@ async def test_connect_shows_what_a_terminal_takes_as_it_is(nursery, pipe) -> No
 
     server = await serve(nursery, speak)
     screen = Screen()
-    await talk(server.urls[0], wait=0, source=pipe.source, sink=screen)
+    await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=screen)
     assert screen.getvalue() == "\ttwo\nlines\xa0\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\\u2066\\x9b\n"
 
 
@@ -669,7 +669,7 @@ async def test_a_disconnect_in_a_traceback_has_no_control_characters() -> None:
 
 async def test_connect_fails_when_the_server_closes_with_an_error(nursery, pipe, capsys) -> None:
     server = await serve(nursery, refuse)
-    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 1
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 1
     assert capsys.readouterr().err.endswith("closed: 4000 \\x07no\n")
 
 
@@ -682,7 +682,7 @@ async def test_a_line_for_a_server_that_has_gone_is_no_error(nursery, pipe) -> N
 
     server = await serve(nursery, leave)
     pipe.write(b"x\n" * 5000)
-    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 0
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 0
     assert entered.is_set()
 
 
@@ -698,7 +698,7 @@ async def test_connect_is_ended_by_an_interrupt_with_1000(nursery, pipe, capsys)
 
     server = await serve(nursery, wait)
     pipe.write(b"connected\n")
-    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 0
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 0
     assert codes == [1000]
 
 
@@ -748,7 +748,7 @@ async def test_connect_is_ended_by_an_interrupt_before_it_is_connected(nursery, 
         await trio.sleep_forever()
 
     server = await serve(nursery, undecided, auto_accept=False)
-    assert await talk(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 130
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 130
 
 
 async def test_a_second_interrupt_does_not_wait_for_a_mute_server(autojump_clock, nursery, pipe) -> None:
@@ -766,7 +766,7 @@ async def test_a_second_interrupt_does_not_wait_for_a_mute_server(autojump_clock
     began = trio.current_time()
     patient = Timeouts(close_timeout=1000)
     options = {"stream": client, "timeouts": patient, "source": pipe.source, "sink": io.StringIO()}
-    assert await talk("ws://mute/", wait=0, **options) == 130
+    assert await run_terminal("ws://mute/", wait=0, **options) == 130
     assert trio.current_time() - began < 5
 
 
@@ -802,7 +802,7 @@ def test_at_a_terminal_the_end_of_the_input_closes_at_once(monkeypatch) -> None:
         waits.append(wait)
         return 0
 
-    monkeypatch.setattr("trio_ws.cli.main.talk", remember)
+    monkeypatch.setattr("trio_ws.cli.main.run_terminal", remember)
     for stdin in (Screen(), io.StringIO()):
         monkeypatch.setattr(sys, "stdin", stdin)
         main(["connect", "ws://here"])

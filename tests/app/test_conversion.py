@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, RootModel
 
-from trio_ws.app.errors import ParameterError, Problem, RegistrationError
+from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.parameters.validation import MAX_PROBLEMS, Validator, adapter_for
 
 
@@ -160,7 +160,7 @@ def text(annotation: Any) -> Validator:
     return adapter_for(annotation, source="text")
 
 
-def problems(validator: Validator, value: Any) -> list[Problem]:
+def problems(validator: Validator, value: Any) -> list[ErrorDetail]:
     with pytest.raises(ParameterError) as caught:
         validator.from_body(value)
     return list(caught.value.problems)
@@ -275,19 +275,19 @@ def test_of_a_union_the_first_member_that_takes_the_text_wins(annotation: Any, r
         (
             int,
             ["x"],
-            Problem((), "int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
+            ErrorDetail((), "int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
         ),
         (
             int | None,
             [""],
-            Problem((), "int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
+            ErrorDetail((), "int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
         ),
-        (Literal[1, 2], ["3"], Problem((), "literal_error", "Input should be 1 or 2")),
-        (Color, ["pink"], Problem((), "enum", "Input should be 'red' or 'blue'")),
-        (Annotated[int, Field(gt=1)], ["1"], Problem((), "greater_than", "Input should be greater than 1")),
+        (Literal[1, 2], ["3"], ErrorDetail((), "literal_error", "Input should be 1 or 2")),
+        (Color, ["pink"], ErrorDetail((), "enum", "Input should be 'red' or 'blue'")),
+        (Annotated[int, Field(gt=1)], ["1"], ErrorDetail((), "greater_than", "Input should be greater than 1")),
     ],
 )
-def test_a_text_that_does_not_convert_is_a_problem(annotation: Any, values: list[str], expected: Problem) -> None:
+def test_a_text_that_does_not_convert_is_a_problem(annotation: Any, values: list[str], expected: ErrorDetail) -> None:
     with pytest.raises(ParameterError) as caught:
         text(annotation).from_strings(values)
     assert caught.value.problems == (expected,)
@@ -490,7 +490,7 @@ def test_a_body_nested_too_deep_is_a_problem() -> None:
 
 def test_a_flood_of_problems_is_counted_and_not_listed() -> None:
     (problem,) = problems(adapter_for(list[int]), ["x"] * (MAX_PROBLEMS + 1))
-    assert problem == Problem((), "too_many_problems", "101 problems: more than 100 are not listed")
+    assert problem == ErrorDetail((), "too_many_problems", "101 problems: more than 100 are not listed")
     assert len(problems(adapter_for(list[int]), ["x"] * MAX_PROBLEMS)) == MAX_PROBLEMS
 
 
@@ -533,11 +533,11 @@ def test_whatever_body_comes_nothing_but_parameter_error_is_raised(body: Any) ->
 
 
 def test_a_problem_is_seen_from_further_outside() -> None:
-    assert Problem((0,), "t", "m").below("query", "n") == Problem(("query", "n", 0), "t", "m")
+    assert ErrorDetail((0,), "t", "m").below("query", "n") == ErrorDetail(("query", "n", 0), "t", "m")
 
 
 def test_an_error_reads_as_the_list_of_its_problems() -> None:
-    error = ParameterError([Problem(("query", "n"), "missing", "Field required"), Problem((), "t", "m")])
+    error = ParameterError([ErrorDetail(("query", "n"), "missing", "Field required"), ErrorDetail((), "t", "m")])
     assert str(error) == "query.n: Field required; : m"
     assert error.body() == {"errorList": error.error_list}
     assert error.error_list[0] == {"loc": ["query", "n"], "type": "missing", "msg": "Field required"}

@@ -14,10 +14,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_ws.app.errors import ParameterError, Problem
+from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.markers import Cookie, Depends, Header, Path, Query
-from trio_ws.app.parameters.signature import Plan
+from trio_ws.app.parameters.signature import Signature
 from trio_ws.app.path import PathPattern
 from trio_ws.headers import Headers
 from trio_ws.http import request as request_module
@@ -37,7 +37,7 @@ def a_resolver(request: Request | None = None, app: object = None) -> Resolver:
 
 async def call(function: Any, resolver: Resolver | None = None, **provided: Any) -> Any:
     resolver = resolver or a_resolver()
-    plan = Plan.of(function, path_names=resolver._request.path_parameters.keys(), provided=provided.keys())
+    plan = Signature.of(function, path_names=resolver._request.path_parameters.keys(), provided=provided.keys())
     args, kwargs = await resolver.arguments(plan, **provided)
     return function(*args, **kwargs)
 
@@ -116,7 +116,7 @@ async def test_all_problems_are_told_at_once_those_of_dependencies_too() -> None
         (("cookie", "sid"), "missing"),
         (("path", "room"), "int_parsing"),
     ]
-    assert caught.value.problems[0] == Problem(("header", "X-Token"), "missing", "Field required")
+    assert caught.value.problems[0] == ErrorDetail(("header", "X-Token"), "missing", "Field required")
 
 
 async def test_several_plans_are_converted_together_and_one_problem_is_told_once() -> None:
@@ -125,7 +125,7 @@ async def test_several_plans_are_converted_together_and_one_problem_is_told_once
     def view(u: Annotated[str, Depends(user)], n: int) -> None: ...
 
     with pytest.raises(ParameterError) as caught:
-        a_resolver().convert(Plan.of(guard), Plan.of(view))
+        a_resolver().convert(Signature.of(guard), Signature.of(view))
     assert [each.loc for each in caught.value.problems] == [("query", "token"), ("query", "n")]
 
 
@@ -134,7 +134,7 @@ async def test_converting_returns_the_values_of_the_functions_by_name() -> None:
     def view(ws: WebSocket, u: Annotated[str, Depends(user)], n: int, room: str) -> None: ...
 
     resolver = a_resolver(a_request("/?n=1", room="cats"))
-    assert resolver.convert(Plan.of(view, path_names={"room"})) == {"n": 1, "room": "cats"}
+    assert resolver.convert(Signature.of(view, path_names={"room"})) == {"n": 1, "room": "cats"}
 
 
 async def test_a_text_is_converted_once() -> None:
@@ -150,7 +150,7 @@ async def test_a_text_is_converted_once() -> None:
     def view(it: Counted) -> Counted:
         return it
 
-    resolver, plan = a_resolver(a_request("/?it=x")), Plan.of(view)
+    resolver, plan = a_resolver(a_request("/?it=x")), Signature.of(view)
     resolver.convert(plan)
     resolver.convert(plan)
     (first,), _ = await resolver.arguments(plan)
@@ -169,7 +169,7 @@ def view_of_everything(  # noqa: PLR0917
 ) -> None: ...
 
 
-EVERYTHING = Plan.of(view_of_everything)
+EVERYTHING = Signature.of(view_of_everything)
 
 
 @given(st.text() | st.lists(st.tuples(st.sampled_from("abcdeg"), st.text())), st.text(st.characters(max_codepoint=255)))
@@ -196,7 +196,7 @@ async def test_what_the_caller_provides_is_put_in_by_name() -> None:
 
 
 async def test_what_the_function_does_not_take_is_left_out() -> None:
-    plan = Plan.of(lambda: None, provided={"code"})
+    plan = Signature.of(lambda: None, provided={"code"})
     assert await a_resolver().arguments(plan, code=1000) == ([], {})
 
 
@@ -209,7 +209,7 @@ async def test_the_rest_can_be_found_first_and_what_is_provided_put_in_often() -
 
     def on_message(data: str, who: Annotated[str, Depends(user)]) -> None: ...
 
-    arguments = await a_resolver().resolve(Plan.of(on_message, provided={"data"}))
+    arguments = await a_resolver().resolve(Signature.of(on_message, provided={"data"}))
     assert arguments.fill(data="one") == (["one", "ada"], {})
     assert arguments.fill(data="two") == (["two", "ada"], {})
     assert calls == ["user"]
@@ -217,17 +217,17 @@ async def test_the_rest_can_be_found_first_and_what_is_provided_put_in_often() -
 
 async def test_a_name_that_the_caller_gives_stands_for_any_parameter() -> None:
     """A blocking view gets another connection than an async one."""
-    assert await a_resolver().arguments(Plan.of(lambda ws, n=1: None), ws="other", n=5) == (["other", 5], {})
+    assert await a_resolver().arguments(Signature.of(lambda ws, n=1: None), ws="other", n=5) == (["other", 5], {})
 
 
 async def test_what_is_counted_on_and_not_provided_is_an_error_that_names_it() -> None:
-    plan = Plan.of(lambda code: None, provided={"code"})
+    plan = Signature.of(lambda code: None, provided={"code"})
     with pytest.raises(TypeError, match=r"<lambda> is called without 'code'"):
         await a_resolver().arguments(plan)
 
 
 async def test_a_provided_parameter_may_have_a_default() -> None:
-    plan = Plan.of(lambda ws, code=7: None, provided={"code"})
+    plan = Signature.of(lambda ws, code=7: None, provided={"code"})
     args, _ = await a_resolver().arguments(plan)
     assert args[1] == 7
 
@@ -241,7 +241,7 @@ async def test_the_application_is_given_to_whoever_is_annotated_with_its_class()
     def view(it: App, loaded: Annotated[App, Depends(load)]) -> None: ...
 
     app = App()
-    args, _ = await a_resolver(app=app).arguments(Plan.of(view, types={App: "app"}))
+    args, _ = await a_resolver(app=app).arguments(Signature.of(view, types={App: "app"}))
     assert args == [app, app]
 
 

@@ -17,7 +17,7 @@ from trio_ws.app.errors import ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext, GuardPlan, check_guards
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.markers import Depends, Header
-from trio_ws.app.parameters.signature import Plan
+from trio_ws.app.parameters.signature import Signature
 from trio_ws.errors import Reject, WebSocketException
 from trio_ws.headers import Headers
 from trio_ws.http.request import Request
@@ -179,7 +179,7 @@ async def test_can_activate_gets_the_context_first_whatever_the_annotation() -> 
 async def test_when_guards_were_asked_everybody_can_have_the_context() -> None:
     of = asked()
     await ask(of=of)
-    args, _ = await of.resolver.arguments(Plan.of(_takes_context, types={GuardContext: "context"}))
+    args, _ = await of.resolver.arguments(Signature.of(_takes_context, types={GuardContext: "context"}))
     assert args == [of.context]
 
 
@@ -230,7 +230,7 @@ async def test_a_dependency_is_shared_between_guards_and_handler() -> None:
 
     of = asked("/?token=ada")
     await ask(guard, of=of)
-    args, _ = await of.resolver.arguments(Plan.of(lambda who=Depends(user): None))
+    args, _ = await of.resolver.arguments(Signature.of(lambda who=Depends(user): None))
     assert (args, calls) == (["ada"], ["ada"])
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, Json
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.markers import MISSING, Body, Cookie, Depends, Form, Header, Path, Query, WsBody
-from trio_ws.app.parameters.signature import Parameter, Plan, Source
+from trio_ws.app.parameters.signature import Parameter, ParameterSource, Signature
 from trio_ws.app.path import Converter, PathPattern
 from trio_ws.http.request import Request
 from trio_ws.websocket.websocket import WebSocket
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def sources(function: Any, **options: Any) -> dict[str, str]:
-    return {each.name: each.source.value for each in Plan.of(function, **options).parameters}
+    return {each.name: each.source.value for each in Signature.of(function, **options).parameters}
 
 
 def parameter(function: Any, name: str, **options: Any) -> Parameter:
-    return next(each for each in Plan.of(function, **options).parameters if each.name == name)
+    return next(each for each in Signature.of(function, **options).parameters if each.name == name)
 
 
 def refusal(function: Any, **options: Any) -> str:
     with pytest.raises(RegistrationError) as caught:
-        Plan.of(function, **options)
+        Signature.of(function, **options)
     return str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_a_default_says_the_type_where_there_is_no_annotation(default: Any, raw:
     def view(ws, n=default) -> None: ...  # type: ignore[no-untyped-def]
 
     found = parameter(view, "n")
-    assert (found.source, found.default) == (Source.QUERY, default)
+    assert (found.source, found.default) == (ParameterSource.QUERY, default)
     assert found.validator is not None
     assert found.validator.from_strings([raw]) == value
 
@@ -150,7 +150,7 @@ def test_markers_as_defaults_and_in_annotations_mean_the_same() -> None:
     ) -> None: ...
 
     for view in (as_defaults, in_annotations):
-        found = Plan.of(view, path_names={"room"}).parameters
+        found = Signature.of(view, path_names={"room"}).parameters
         assert [(each.source.value, each.key, each.default) for each in found] == [
             ("query", "q", "John"),
             ("header", "h", MISSING),
@@ -212,11 +212,11 @@ def test_classes_whose_instances_the_caller_has_are_found_by_annotation_in_depen
     def load(app: App) -> None: ...
     def view(it: App, loaded: Annotated[int, Depends(load)]) -> None: ...
 
-    plan = Plan.of(view, types={App: "app"})
+    plan = Signature.of(view, types={App: "app"})
     assert [(each.source, each.key) for each in plan.flat()] == [
-        (Source.PROVIDED, "app"),
-        (Source.DEPENDENCY, "loaded"),
-        (Source.PROVIDED, "app"),
+        (ParameterSource.PROVIDED, "app"),
+        (ParameterSource.DEPENDENCY, "loaded"),
+        (ParameterSource.PROVIDED, "app"),
     ]
 
 
@@ -255,7 +255,7 @@ def test_objects_that_can_be_called_are_planned() -> None:
 def test_what_a_partial_has_filled_is_left_out() -> None:
     def view(ws: WebSocket, a: int, b: int, c: int) -> None: ...
 
-    plan = Plan.of(functools.partial(functools.partial(view, b=1), c=2))
+    plan = Signature.of(functools.partial(functools.partial(view, b=1), c=2))
     assert [(each.name, each.by_position) for each in plan.parameters] == [("ws", True), ("a", True)]
     assert sources(functools.partial(view, None)) == {"a": "query", "b": "query", "c": "query"}
 
@@ -312,7 +312,7 @@ def test_a_model_of_pydantic_is_planned_by_its_fields() -> None:
 def test_parameters_that_are_positional_only_are_filled_by_position_and_keyword_only_ones_by_keyword() -> None:
     def view(ws, /, n: int, *, m: int) -> None: ...  # type: ignore[no-untyped-def]
 
-    assert [each.by_position for each in Plan.of(view).parameters] == [True, True, False]
+    assert [each.by_position for each in Signature.of(view).parameters] == [True, True, False]
 
 
 # --- annotations that are strings --------------------------------------------------------------------------------
@@ -482,7 +482,7 @@ def test_two_ways_to_one_dependency_are_no_circle() -> None:
     def right(b: Annotated[int, Depends(base)]) -> None: ...
     def view(x: Annotated[int, Depends(left)], y: Annotated[int, Depends(right)]) -> None: ...
 
-    assert [each.name for each in Plan.of(view).flat()] == ["x", "b", "y", "b"]
+    assert [each.name for each in Signature.of(view).flat()] == ["x", "b", "y", "b"]
 
 
 def test_a_problem_in_a_dependency_names_the_way_to_it() -> None:
@@ -560,6 +560,6 @@ def test_a_body_where_only_text_can_come_from_is_refused_with_the_fix() -> None:
 
 
 def test_a_plan_is_labelled_with_module_and_name() -> None:
-    assert Plan.of(Controller().chat).label == f"{__name__}.Controller.chat"
-    assert Plan.of(functools.partial(Controller.of_none)).label == f"{__name__}.Controller.of_none"
-    assert Plan.of(Controller()).label == f"{__name__}.Controller"
+    assert Signature.of(Controller().chat).label == f"{__name__}.Controller.chat"
+    assert Signature.of(functools.partial(Controller.of_none)).label == f"{__name__}.Controller.of_none"
+    assert Signature.of(Controller()).label == f"{__name__}.Controller"

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from trio_ws import Service, Timeouts
-from trio_ws.asgi import Bridge
+from trio_ws.asgi import ASGIApplication
 from trio_ws.connection.settings import Settings
 from trio_ws.server.serve import _OneService
 
@@ -151,8 +151,8 @@ async def calling(application: Any, *, connect: bool = True, **scope: Any) -> As
             yield call
 
 
-def bridge_of(handler: Any, *, settings: dict[str, Any] | None = None, **service: Any) -> Bridge:
+def bridge_of(handler: Any, *, settings: dict[str, Any] | None = None, **service: Any) -> ASGIApplication:
     """A bridge to one handler."""
-    return Bridge(
+    return ASGIApplication(
         _OneService(Service(handler=handler, **service)), settings=Settings(**{"timeouts": PATIENT, **(settings or {})})
     )

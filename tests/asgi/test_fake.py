@@ -22,8 +22,8 @@ from trio_ws import (
     WebSocketDisconnect,
     WebSocketException,
 )
-from trio_ws.asgi import Bridge
-from trio_ws.connection.prepared import Prepared
+from trio_ws.asgi import ASGIApplication
+from trio_ws.connection.prepared import PreparedMessage
 
 from .server import bridge_of, calling, seen_as
 
@@ -278,7 +278,7 @@ async def test_a_send_after_the_disconnect_raises_our_own_error(autojump_clock: 
             with pytest.raises(WebSocketDisconnect, match="1006"):
                 await use
             told.append("told")
-        assert ws._open_channel().offer(Prepared("dropped"))
+        assert ws._open_channel().offer(PreparedMessage("dropped"))
         await ws.close(4000)  # no complaint
 
     async with calling(bridge_of(handler, when_peer_leaves="finish")) as call:
@@ -330,7 +330,7 @@ async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock:
     async def handler(ws: WebSocket) -> None:
         channel = ws._open_channel()
         await ws.send("x" * 100)
-        assert not channel.offer(Prepared("no room"))
+        assert not channel.offer(PreparedMessage("no room"))
         channel.when_writable(lambda: steps.append("writable"))
         unwanted = lambda: steps.append("forgotten")  # noqa: E731 - it is compared by identity
         channel.when_writable(unwanted)
@@ -342,7 +342,7 @@ async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock:
         await ws.send("second")
         while "writable" not in steps:
             await trio.sleep(0.01)
-        assert channel.offer(Prepared(b"offered"))
+        assert channel.offer(PreparedMessage(b"offered"))
 
     async with calling(bridge_of(handler, settings={"limits": Limits(outbox_bytes=100)})) as call:
         call.room = 1
@@ -417,7 +417,7 @@ async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClo
         async def parts() -> Any:
             yield "a"
             await trio.sleep(1)
-            assert not ws._open_channel().offer(Prepared("between"))
+            assert not ws._open_channel().offer(PreparedMessage("between"))
             yield "b"
 
         async with trio.open_nursery() as nursery:
@@ -699,7 +699,7 @@ class Odd:
     ids=["refusal", "one that cannot be sent", "error"],
 )
 async def test_the_responder_may_refuse_or_fail(answer: Any, status: int) -> None:
-    async with calling(Bridge(Odd(answer))) as call:
+    async with calling(ASGIApplication(Odd(answer))) as call:
         await call.next(2)
     assert ("status", status) in [seen_as(event) for event in call.sent]
 
@@ -881,7 +881,7 @@ async def test_dismissed_connection_is_told_1013_behind_what_waits(autojump_cloc
 
     async def handler(ws: WebSocket) -> None:
         channel = ws._open_channel()
-        while channel.offer(Prepared(b"x" * 200)):
+        while channel.offer(PreparedMessage(b"x" * 200)):
             pass
         channel.dismiss(1013, "too slow")
         gone.append(ws.close_code)

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Response, Timeouts, WebSocket
-from trio_ws.asgi import Bridge
+from trio_ws.asgi import ASGIApplication
 from trio_ws.asgi.lifespan import CompanionFailed, beside
 
 from .server import Call, calling, scope_of, seen_as
@@ -195,7 +195,7 @@ async def test_without_pages_a_get_is_told_to_upgrade() -> None:
         async def page(self, request: Any) -> None:
             pass
 
-    status, headers, _ = await ask(Bridge(NoPages()))  # type: ignore[arg-type]
+    status, headers, _ = await ask(ASGIApplication(NoPages()))  # type: ignore[arg-type]
     assert (status, headers[b"sec-websocket-version"]) == (426, b"13")
 
 
@@ -363,7 +363,7 @@ async def test_what_the_application_does_not_know_goes_to_the_one_beside(app: Ap
     app.static("/static", "tests")
     app.state.shared = 1
     other = Other()
-    bridge = Bridge(app, fallback=other)
+    bridge = ASGIApplication(app, fallback=other)
     async with living(bridge, state={}):
         assert other.state == {"shared": 1}
         for path in ("/page", "/page/", "/healthz", "/echo", "/static/none"):
@@ -384,13 +384,13 @@ async def test_what_the_application_does_not_know_goes_to_the_one_beside(app: Ap
 
 
 async def test_an_application_beside_may_know_no_lifespan(app: App) -> None:
-    bridge = Bridge(app, fallback=Other(lifespan="none"))
+    bridge = ASGIApplication(app, fallback=Other(lifespan="none"))
     async with living(bridge):
         assert (await ask(bridge, "/theirs"))[2] == b"other"
 
 
 async def test_an_application_beside_that_cannot_begin_ends_both(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    call = Call(Bridge(app, fallback=Other(lifespan="failed")), {"type": "lifespan"})
+    call = Call(ASGIApplication(app, fallback=Other(lifespan="failed")), {"type": "lifespan"})
     call.put("lifespan.startup")
     await call.run()
     assert call.sent[0]["type"] == "lifespan.startup.failed"
@@ -414,9 +414,9 @@ async def test_a_responder_without_an_opinion_knows_everything() -> None:
         async def page(self, request: Any) -> Response:
             return Response(body=b"ours")
 
-    bridge = Bridge(Pages(), fallback=Other())  # type: ignore[arg-type]
+    bridge = ASGIApplication(Pages(), fallback=Other())  # type: ignore[arg-type]
     assert (await ask(bridge, "/anything"))[2] == b"ours"
 
 
 async def test_limits_of_the_application_hold(app: App) -> None:
-    assert Bridge(App(limits=Limits(max_connections=3))).settings.limits.max_connections == 3
+    assert ASGIApplication(App(limits=Limits(max_connections=3))).settings.limits.max_connections == 3

@@ -21,7 +21,7 @@ from support.asgi import VERSIONS, Version, config_of, open_network, plain_hyper
 from support.tunnel import Tunnel
 
 from trio_ws import App, Timeouts, WebSocket, WebSocketDisconnect, asgi, open_websocket
-from trio_ws.asgi import Bridge
+from trio_ws.asgi import ASGIApplication
 from trio_ws.connection.settings import Settings
 from trio_ws.http.url import URL
 from trio_ws.testing.http import fetch
@@ -71,7 +71,7 @@ async def dial(port: int, version: Version, target: str = "/echo") -> Peer:
 
 async def test_a_shutdown_tells_everyone_at_once(app: App, version: Version) -> None:
     with trio.fail_after(LONG):
-        async with serving(Bridge(app)) as bridge:
+        async with serving(ASGIApplication(app)) as bridge:
             peers = [await dial(bridge.port, version, "/listener") for _ in range(3)]
             assert bridge.urls == (f"ws://127.0.0.1:{bridge.port}",)
             async with trio.open_nursery() as nursery:
@@ -98,7 +98,7 @@ async def test_cancelling_it_is_a_graceful_shutdown(app: App, version: Version) 
 async def test_while_it_drains_it_answers_503(app: App) -> None:
     patient = Settings(timeouts=Timeouts(ping_interval=None))
     with trio.fail_after(LONG):
-        async with serving(Bridge(app, settings=patient)) as bridge:
+        async with serving(ASGIApplication(app, settings=patient)) as bridge:
             peer = await dial(bridge.port, "http1")
             bridge.shutdown()
             stream = await open_network(bridge.port, "http1")
@@ -165,7 +165,9 @@ async def test_hypercorn_pings_as_often_as_we_would(given: float | None) -> None
         await trio.sleep_forever()
 
     with trio.fail_after(LONG):
-        async with serving(Bridge(app), **({} if given is None else {"websocket_ping_interval": given})) as bridge:
+        async with serving(
+            ASGIApplication(app), **({} if given is None else {"websocket_ping_interval": given})
+        ) as bridge:
             peer = await dial(bridge.port, "http1")
             seen.append(await peer.next())
             with trio.move_on_after(LONG if given is None else 0.2):
@@ -228,7 +230,7 @@ async def test_under_hypercorns_own_shutdown_over_http2_the_farewells_run_and_th
 
 async def test_a_bad_window_of_permessage_deflate_is_refused_and_others_go_on(app: App, version: Version) -> None:
     with trio.fail_after(LONG):
-        async with serving(Bridge(app)) as bridge:
+        async with serving(ASGIApplication(app)) as bridge:
             peer = await dial(bridge.port, version)
             stream = await open_network(bridge.port, version)
             async with stream:
@@ -250,7 +252,7 @@ async def test_an_answer_to_our_close_frame_that_comes_late_harms_nobody(version
         await ws.receive()
 
     with trio.fail_after(LONG):
-        async with serving(Bridge(app)) as bridge:
+        async with serving(ASGIApplication(app)) as bridge:
             other = await dial(bridge.port, version, "/echo?stay=1")
             peer = await dial(bridge.port, version)
             assert await peer.next() == ("close", (4000, ""))
@@ -287,7 +289,7 @@ async def test_over_tls_both_versions_are_agreed_on(app: App, protocol: str, tmp
         return await Tunnel.open(stream, secure=True) if protocol == "h2" else stream
 
     with trio.fail_after(LONG):
-        async with serving(Bridge(app), **files) as bridge:
+        async with serving(ASGIApplication(app), **files) as bridge:
             assert bridge.urls == (f"wss://127.0.0.1:{bridge.port}",)
             url = f"wss://localhost:{bridge.port}/echo"
             stream = await connect()
@@ -325,7 +327,7 @@ def starlette_beside(app: App) -> Any:
             routing.WebSocketRoute("/theirs", theirs),
         ]
     )
-    return Bridge(app, fallback=other)
+    return ASGIApplication(app, fallback=other)
 
 
 async def test_starlette_answers_what_the_application_does_not_know(app: App, version: Version) -> None:

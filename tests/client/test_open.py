@@ -19,7 +19,7 @@ from trio_ws import (
     WebSocketException,
     open_websocket,
 )
-from trio_ws.transport.sockets import PollerTransport
+from trio_ws.transport.sockets import SocketTransport
 from trio_ws.transport.stream import StreamTransport
 
 PATIENT = attrs.evolve(QUICK, drain_timeout=60.0, cleanup_timeout=60.0)
@@ -42,7 +42,7 @@ class TestTheBlock:
         server = await serve(nursery)
         async with open_websocket(server.urls[0], poller=poller) as ws:
             assert ws.connected
-            assert isinstance(ws._channel._transport, PollerTransport if poller else StreamTransport)
+            assert isinstance(ws._channel._transport, SocketTransport if poller else StreamTransport)
             for message in ("text", b"binary", "", b""):
                 await ws.send(message)
                 assert await ws.receive() == message

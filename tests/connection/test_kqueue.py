@@ -1,4 +1,4 @@
-"""KqueueReadiness alone, against the model of kqueue. What it shares with epoll is in test_readiness."""
+"""KqueueSelector alone, against the model of kqueue. What it shares with epoll is in test_readiness."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import socket
 import pytest
 from support.kqueue import FakeSelect
 
-from trio_ws.transport.kqueue import KqueueReadiness
-from trio_ws.transport.selector import BATCH, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.kqueue import KqueueSelector
+from trio_ws.transport.selector import BATCH, PEER_CLOSED, READABLE, WRITABLE
 
-NORMAL = READABLE | DEPARTED
+NORMAL = READABLE | PEER_CLOSED
 
 
 @pytest.fixture
 def readiness():
-    return KqueueReadiness(FakeSelect)
+    return KqueueSelector(FakeSelect)
 
 
 def test_no_filter_is_left_behind_whatever_was_wanted(readiness):

@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts
 from trio_ws.connection.connection import Connection
-from trio_ws.connection.factory import Engine
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.factory import TransportFactory
+from trio_ws.connection.prepared import PreparedMessage
 
 SIZE = 8 * 1024
 
@@ -25,7 +25,7 @@ async def open_connection(**limits: int) -> AsyncIterator[tuple[Connection, sock
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SIZE)
     theirs.setblocking(False)
-    engine = Engine()
+    engine = TransportFactory()
     async with trio.open_nursery() as nursery:
         engine.start(nursery)
         transport = engine.socket_transport(ours, Limits(**limits).outbox_bytes)
@@ -49,7 +49,7 @@ async def open_connection(**limits: int) -> AsyncIterator[tuple[Connection, sock
 def fill(connection: Connection) -> int:
     """Offer until there is no room; return how many messages that took."""
     count = 0
-    while connection.offer(Prepared("x" * SIZE)):
+    while connection.offer(PreparedMessage("x" * SIZE)):
         count += 1
     return count
 
@@ -136,7 +136,7 @@ async def test_a_sender_that_is_cancelled_as_room_comes_does_not_keep_those_who_
 async def test_what_is_held_leaves_in_one_piece_at_the_end_of_the_turn() -> None:
     async with open_connection() as (connection, peer):
         for text in ("a", "b", "c"):
-            assert connection.offer(Prepared(text), hold=True)
+            assert connection.offer(PreparedMessage(text), hold=True)
         assert drain(peer) == 0
         await wait_all_tasks_blocked()
         assert peer.recv(100) == b"\x81\x01a\x81\x01b\x81\x01c"
@@ -145,7 +145,7 @@ async def test_what_is_held_leaves_in_one_piece_at_the_end_of_the_turn() -> None
 async def test_an_ended_connection_takes_everything_and_drops_it() -> None:
     async with open_connection() as (connection, peer):
         connection.begin_close(1000, "")
-        assert connection.offer(Prepared("too late"))
+        assert connection.offer(PreparedMessage("too late"))
         await wait_all_tasks_blocked()
         assert peer.recv(100) == b"\x88\x02\x03\xe8"
         connection.abort(1013, "it has said goodbye already")
@@ -159,4 +159,4 @@ async def test_abort_tells_the_peer_why_if_it_can_and_ends_the_connection_at_onc
         assert peer.recv(100) == b"\x88\x06\x03\xf5slow"
         assert peer.recv(100) == b""
         assert str(connection.close_info) == "closed by us: 1013 slow"
-        assert connection.offer(Prepared("dropped"))
+        assert connection.offer(PreparedMessage("dropped"))

@@ -15,8 +15,8 @@ from trio_ws.transport import poller as poller_module
 from trio_ws.transport import selector
 from trio_ws.transport import single as solo_module
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.single import Solo
-from trio_ws.transport.sockets import BUFFER_BYTES, CORK_BYTES, PollerTransport, Watcher
+from trio_ws.transport.single import SingleSocketPoller
+from trio_ws.transport.sockets import BUFFER_BYTES, CORK_BYTES, SocketPoller, SocketTransport
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 
@@ -36,9 +36,9 @@ class CountingSocket(socket.socket):
 class Ends:
     """A transport on a poller, its socket, its receiver, and the peer's socket."""
 
-    def __init__(self, poller: Watcher, ours: socket.socket, theirs: socket.socket, nursery: trio.Nursery) -> None:
+    def __init__(self, poller: SocketPoller, ours: socket.socket, theirs: socket.socket, nursery: trio.Nursery) -> None:
         self.sock = CountingSocket(fileno=ours.detach())
-        self.transport = PollerTransport(poller, self.sock, HIGH_WATER)
+        self.transport = SocketTransport(poller, self.sock, HIGH_WATER)
         self.transport.receiver = self.receiver = Recorder()
         self.peer = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
         self.transport.start(nursery)
@@ -55,7 +55,7 @@ class Ends:
         return data
 
 
-@pytest.fixture(params=[Poller, Solo])
+@pytest.fixture(params=[Poller, SingleSocketPoller])
 def kind(request):
     """What watches the sockets: one poller all of them, or each one of its own."""
     return request.param
@@ -75,10 +75,10 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 async def make(kind, nursery):
     """Make more ends; all sockets are closed at the end."""
     made: list[Ends] = []
-    pollers: list[Poller | Solo] = []
+    pollers: list[Poller | SingleSocketPoller] = []
 
     def make_ends(pair: tuple[socket.socket, socket.socket] | None = None) -> Ends:
-        if kind is Solo or not pollers:
+        if kind is SingleSocketPoller or not pollers:
             pollers.append(kind())
             nursery.start_soon(pollers[-1].run)
         made.append(Ends(pollers[-1], *(pair or tcp_pair()), nursery))
@@ -107,14 +107,14 @@ async def turns(count: int = 10) -> None:
 async def reports_counted(monkeypatch: pytest.MonkeyPatch):
     """Count how often something is reported of a socket meanwhile."""
     count = [0]
-    ready = PollerTransport.ready
+    ready = SocketTransport.ready
 
-    def counted(self: PollerTransport, matter: int, now: float) -> None:
+    def counted(self: SocketTransport, matter: int, now: float) -> None:
         count[0] += 1
         ready(self, matter, now)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PollerTransport, "ready", counted)
+        patch.setattr(SocketTransport, "ready", counted)
         yield count
 
 
@@ -260,7 +260,7 @@ async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(make):
     """Whatever the kernel says of a socket that it called broken, it is not asked for ever."""
     ends = make(socket.socketpair())
     ends.receiver.wanted = False
-    ends.transport.ready(selector.BROKEN, trio.current_time())  # while the socket is well, and empty
+    ends.transport.ready(selector.ERROR_OR_HANGUP, trio.current_time())  # while the socket is well, and empty
     assert ends.receiver.departed == 1
     ends.receiver.wanted = True
     ends.transport.resume()
@@ -466,7 +466,7 @@ async def test_after_close_the_receiver_hears_nothing_more(ends):
 async def test_one_that_was_never_started_can_be_closed(kind):
     ours, theirs = tcp_pair()
     with theirs:
-        transport = PollerTransport(kind(), ours, HIGH_WATER)
+        transport = SocketTransport(kind(), ours, HIGH_WATER)
         await transport.aclose()
         transport.start(None)
         assert ours.fileno() == -1
@@ -477,7 +477,7 @@ async def test_what_is_done_before_the_start_counts_from_the_start_on(kind, nurs
     ours, theirs = tcp_pair()
     poller = kind()
     nursery.start_soon(poller.run)
-    transport = PollerTransport(poller, ours, HIGH_WATER)
+    transport = SocketTransport(poller, ours, HIGH_WATER)
     transport.receiver = Recorder()
     transport.write(bytes(500_000))
     transport.finish()
@@ -596,7 +596,7 @@ async def test_a_cancelled_poller_gives_its_descriptor_back():
 
 def test_without_a_kernel_that_has_it_there_is_no_poller(kind, monkeypatch):
     for module in (poller_module, solo_module):
-        monkeypatch.setattr(module, "make_readiness", None)
+        monkeypatch.setattr(module, "make_selector", None)
     assert not Poller.available()
     with pytest.raises(RuntimeError, match="use the stream transport"):
         kind()

@@ -12,16 +12,16 @@ import pytest
 from support.kqueue import FakeSelect
 
 from trio_ws.transport import selector as module
-from trio_ws.transport.kqueue import KqueueReadiness
-from trio_ws.transport.selector import BROKEN, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.kqueue import KqueueSelector
+from trio_ws.transport.selector import ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE
 
 KERNELS = [
     pytest.param(
-        getattr(module, "EpollReadiness", None),
+        getattr(module, "EpollSelector", None),
         id="epoll",
         marks=pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's"),
     ),
-    pytest.param(lambda: KqueueReadiness(FakeSelect), id="model of kqueue"),
+    pytest.param(lambda: KqueueSelector(FakeSelect), id="model of kqueue"),
 ]
 
 
@@ -42,7 +42,7 @@ def pair():
         yield ours, theirs
 
 
-NORMAL = READABLE | DEPARTED
+NORMAL = READABLE | PEER_CLOSED
 
 
 def test_data_is_reported_for_as_long_as_it_is_unread(readiness, pair):
@@ -73,7 +73,7 @@ def test_data_that_is_not_wanted_is_not_reported(readiness, pair):
     fd = ours.fileno()
     readiness.add(fd, NORMAL)
     theirs.send(b"unread")
-    readiness.change(fd, DEPARTED)
+    readiness.change(fd, PEER_CLOSED)
     assert readiness.poll() == []
     theirs.send(b"more")
     assert readiness.poll() == []
@@ -86,10 +86,10 @@ def test_the_peers_departure_is_reported_behind_unread_data(readiness, pair):
     fd = ours.fileno()
     readiness.add(fd, NORMAL)
     theirs.send(b"unread")
-    readiness.change(fd, DEPARTED)
+    readiness.change(fd, PEER_CLOSED)
     assert readiness.poll() == []
     theirs.shutdown(socket.SHUT_WR)
-    assert readiness.poll() == [(fd, DEPARTED)]
+    assert readiness.poll() == [(fd, PEER_CLOSED)]
     readiness.change(fd, 0)
     assert readiness.poll() == []
     readiness.change(fd, READABLE)
@@ -102,16 +102,16 @@ def test_end_of_stream_is_readable_and_departed(readiness, pair):
     ours, theirs = pair
     readiness.add(ours.fileno(), NORMAL)
     theirs.close()
-    assert readiness.poll() == [(ours.fileno(), READABLE | DEPARTED)]
+    assert readiness.poll() == [(ours.fileno(), READABLE | PEER_CLOSED)]
 
 
-@pytest.mark.parametrize("wanted", [0, DEPARTED, READABLE, NORMAL])
+@pytest.mark.parametrize("wanted", [0, PEER_CLOSED, READABLE, NORMAL])
 def test_a_reset_is_broken_whatever_is_wanted(readiness, pair, wanted):
     ours, theirs = pair
     readiness.add(ours.fileno(), wanted)
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     theirs.close()
-    assert readiness.poll() == [(ours.fileno(), wanted | BROKEN)]
+    assert readiness.poll() == [(ours.fileno(), wanted | ERROR_OR_HANGUP)]
 
 
 def test_a_socket_that_was_removed_is_not_reported(readiness, pair):
@@ -148,9 +148,9 @@ def test_a_change_to_the_same_changes_nothing(readiness, pair):
 
 @pytest.mark.parametrize(
     ("platform", "name"),
-    [("darwin", "KqueueReadiness"), ("freebsd14", "KqueueReadiness"), ("win32", None), ("sunos5", None)],
+    [("darwin", "KqueueSelector"), ("freebsd14", "KqueueSelector"), ("win32", None), ("sunos5", None)],
 )
 def test_each_platform_has_its_own_kernels_list_or_none(platform, name, monkeypatch):
     monkeypatch.setattr(sys, "platform", platform)
-    make = runpy.run_path(module.__file__)["make_readiness"]
+    make = runpy.run_path(module.__file__)["make_selector"]
     assert getattr(make, "__name__", None) == name

@@ -11,10 +11,10 @@ from support.receivers import Recorder
 from support.tls import contexts
 from trio.testing import assert_checkpoints
 
-from trio_ws.connection.factory import Engine
+from trio_ws.connection.factory import TransportFactory
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.tls import TLSTransport
-from trio_ws.transport.tls_session import SecuredStream
+from trio_ws.transport.tls_session import TLSStream
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 
@@ -72,7 +72,7 @@ async def shaken():
     ours, theirs = trio.socket.socketpair()
     with trio.fail_after(5):
         with theirs:
-            stream, server = SecuredStream(trio.SocketStream(ours), contexts()[1], "localhost"), Server(theirs)
+            stream, server = TLSStream(trio.SocketStream(ours), contexts()[1], "localhost"), Server(theirs)
             async with stream:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(server.shake_hands)
@@ -116,7 +116,7 @@ async def test_a_transport_takes_over_what_was_read_and_what_follows(nursery):
     async with shaken() as (stream, server):
         await server.sock.send(b"".join(map(server.sealed, (b"101", b"one ", b"two ", b"three"))))
         assert await stream.receive_some(16384) == b"101"
-        engine = Engine(solo=True)
+        engine = TransportFactory(solo=True)
         engine.start(nursery)
         transport = engine.stream_transport(stream, HIGH_WATER)
         assert type(transport) is TLSTransport
@@ -136,7 +136,7 @@ async def test_a_goodbye_that_was_read_with_the_answer_is_the_end(nursery):
     async with shaken() as (stream, server):
         await server.sock.send(server.sealed(b"101") + server.goodbye())
         assert await stream.receive_some(16384) == b"101"
-        engine = Engine(solo=True)
+        engine = TransportFactory(solo=True)
         engine.start(nursery)
         transport = engine.stream_transport(stream, HIGH_WATER)
         transport.receiver = receiver = Recorder()

@@ -17,14 +17,14 @@ from support.receivers import Recorder
 from support.turns import Turns
 
 from trio_ws import open_websocket
-from trio_ws.connection.inline import DirectInbox
+from trio_ws.connection.inline import InlineInbox
 from trio_ws.server.serve import serve_websocket
 from trio_ws.transport import single as module
 from trio_ws.transport.listeners import bind_tcp
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.selector import DEPARTED, READABLE
-from trio_ws.transport.single import MISSES, Solo
-from trio_ws.transport.sockets import PollerTransport
+from trio_ws.transport.selector import PEER_CLOSED, READABLE
+from trio_ws.transport.single import MISSES, SingleSocketPoller
+from trio_ws.transport.sockets import SocketTransport
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 
@@ -36,9 +36,9 @@ class Line(Recorder):
         super().__init__()
         ours, theirs = socket.socketpair()
         self.sock = ours
-        self.solo = Solo()
-        self.inbox = DirectInbox(10, 1000, self.solo)
-        self.transport = PollerTransport(self.solo, ours, 1000)
+        self.solo = SingleSocketPoller()
+        self.inbox = InlineInbox(10, 1000, self.solo)
+        self.transport = SocketTransport(self.solo, ours, 1000)
         self.transport.receiver = self
         self.peer = theirs
         self.readers: list[str] = []
@@ -259,21 +259,21 @@ async def test_one_who_waits_when_data_is_not_wanted_any_more_is_called_off(line
     """TLS may end the reading while the socket is well; and a connection's own work may be too much for a turn."""
     nursery.start_soon(line.receive)
     await settled()
-    line.solo.change(line.sock.fileno(), DEPARTED)
+    line.solo.change(line.sock.fileno(), PEER_CLOSED)
     await settled()
     line.peer.send(b"data")
     await settled()
     assert line.readers == []
-    line.solo.change(line.sock.fileno(), READABLE | DEPARTED)
+    line.solo.change(line.sock.fileno(), READABLE | PEER_CLOSED)
     await line.until(lambda: line.data == b"data")
 
 
 async def test_a_pause_that_is_over_within_a_turn_costs_no_descriptor(line, monkeypatch):
-    monkeypatch.setattr(module, "make_readiness", None)  # nobody may ask for one
+    monkeypatch.setattr(module, "make_selector", None)  # nobody may ask for one
     await settled()
-    line.solo.change(line.sock.fileno(), DEPARTED)
+    line.solo.change(line.sock.fileno(), PEER_CLOSED)
     await trio.lowlevel.checkpoint()
-    line.solo.change(line.sock.fileno(), READABLE | DEPARTED)
+    line.solo.change(line.sock.fileno(), READABLE | PEER_CLOSED)
     line.peer.send(b"data")
     await line.until(lambda: line.data == b"data")
 
@@ -282,7 +282,7 @@ async def test_without_a_descriptor_for_it_the_peers_end_is_seen_when_data_is_wa
     def exhausted() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(module, "make_readiness", exhausted)
+    monkeypatch.setattr(module, "make_selector", exhausted)
     line.wanted = False
     line.peer.send(b"unread")
     await line.until(lambda: line.asked)
@@ -308,7 +308,7 @@ async def test_a_kernel_that_can_watch_no_more_ends_the_connection_and_nothing_e
     if call == "wait_writable":
         line.transport.write(bytes(1_000_000))
     elif paused:
-        line.solo.change(line.sock.fileno(), DEPARTED)
+        line.solo.change(line.sock.fileno(), PEER_CLOSED)
     else:
         line.solo.interrupt()
     await line.until(lambda: line.ended)

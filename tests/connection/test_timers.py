@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from trio_ws.runtime.log import ConnectionLog
-from trio_ws.runtime.timers import SWEEP_FROM, Queue, Timers
+from trio_ws.runtime.timers import SWEEP_FROM, TimeoutQueue, Timers
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ class Waiting:
 
 
 async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(timers, autojump_clock, caplog):
-    queue = Queue(timers, 10)
+    queue = TimeoutQueue(timers, 10)
     start = trio.current_time()
     first, in_time, second, failing, last = Waiting(), Waiting(), Waiting(), Waiting(ValueError()), Waiting()
     queue.add(first)
@@ -173,7 +173,7 @@ async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(tim
 
 
 async def test_a_queue_keeps_nothing_of_those_who_came_in_time_and_has_one_timer(timers, autojump_clock):
-    queue = Queue(timers, 10)
+    queue = TimeoutQueue(timers, 10)
     for _ in range(1000):
         waiting = Waiting()
         queue.add(waiting)
@@ -185,7 +185,7 @@ async def test_a_queue_keeps_nothing_of_those_who_came_in_time_and_has_one_timer
 
 
 async def test_in_a_queue_without_an_end_nobody_is_too_late(timers, autojump_clock):
-    queue = Queue(timers, math.inf)
+    queue = TimeoutQueue(timers, math.inf)
     waiting = Waiting()
     queue.add(waiting)
     assert queue.deadline(waiting) == math.inf

@@ -27,7 +27,7 @@ from trio_ws.transport import tls as module
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.tls import RECORD_BYTES, RECORDS, TLSTransport
-from trio_ws.transport.tls_session import Secured
+from trio_ws.transport.tls_session import TLSSession
 
 __all__ = ["authority", "client_tls", "server_tls"]  # fixtures
 
@@ -40,7 +40,7 @@ class Ends:
     def __init__(self, poller: Poller, nursery: trio.Nursery, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
         ours, theirs = tcp_pair()
         self.sock = CountingSocket(fileno=ours.detach())
-        self.transport = TLSTransport(poller, self.sock, Secured(server), HIGH_WATER)
+        self.transport = TLSTransport(poller, self.sock, TLSSession(server), HIGH_WATER)
         self.transport.receiver = self.receiver = Recorder()
         theirs.setblocking(False)
         self.peer = TLSPeer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), client)
@@ -356,7 +356,7 @@ async def test_a_reset_behind_what_was_not_wanted_lets_that_be_read(ends):
 
 async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(ends):
     ends.receiver.wanted = False
-    ends.transport.ready(selector.BROKEN, trio.current_time())  # while the socket is well, and empty
+    ends.transport.ready(selector.ERROR_OR_HANGUP, trio.current_time())  # while the socket is well, and empty
     ends.receiver.wanted = True
     ends.transport.resume()
     await ends.receiver.until(lambda: ends.receiver.ended)
@@ -478,7 +478,7 @@ async def test_one_that_is_closed_within_its_first_call_gets_no_more(ends):
 async def test_one_that_was_never_started_can_be_closed(poller, server_tls):
     ours, theirs = tcp_pair()
     with theirs:
-        transport = TLSTransport(poller, ours, Secured(server_tls), HIGH_WATER)
+        transport = TLSTransport(poller, ours, TLSSession(server_tls), HIGH_WATER)
         await transport.aclose()
         assert ours.fileno() == -1
 
@@ -621,7 +621,7 @@ async def test_the_peers_key_updates_are_answered_and_bytes_pass_both_ways(polle
         process = await nursery.start(partial(trio.run_process, command, check=False, **pipes))
         sock, _ = await trio.to_thread.run_sync(listener.accept)
     program = Program(process)
-    transport = TLSTransport(poller, sock, Secured(server_tls), HIGH_WATER)
+    transport = TLSTransport(poller, sock, TLSSession(server_tls), HIGH_WATER)
     transport.receiver = receiver = Recorder()
     transport.start(nursery)
     await program.says(b"Verify return code")

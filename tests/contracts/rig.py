@@ -257,7 +257,7 @@ class Rig:
         settings = Settings(
             **{name: options.pop(name) for name in ("limits", "timeouts", "compression", "origins") if name in options}
         )
-        bridge = asgi.Bridge(_OneService(Service(handler=handler, **options)), settings=settings)
+        bridge = asgi.ASGIApplication(_OneService(Service(handler=handler, **options)), settings=settings)
         # What our own server tells when it is cancelled; the runner's default is 1012.
         await asgi.serve(bridge, config_of([]), code=CloseCode.GOING_AWAY, task_status=started)
 

@@ -13,7 +13,7 @@ from support.turns import Turns
 from trio_ws import Limits, Server, Timeouts, WebSocket, open_websocket
 from trio_ws.protocol.frames import BINARY, TEXT
 from trio_ws.transport.outbox import Outbox
-from trio_ws.transport.sockets import CORK_BYTES, PollerTransport
+from trio_ws.transport.sockets import CORK_BYTES, SocketTransport
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0)
 PATIENCE = 10
@@ -62,13 +62,13 @@ def calls(sockets, monkeypatch):
     """The calls of the server; what the network refused is not in them."""
     calls = Calls()
     if sockets.poller:
-        make = PollerTransport.__init__
+        make = SocketTransport.__init__
 
         def make_noted(transport, poller, sock, high_water):
             make(transport, poller, sock, high_water)
             transport._sock = NotedSocket(sock, calls)
 
-        monkeypatch.setattr(PollerTransport, "__init__", make_noted)
+        monkeypatch.setattr(SocketTransport, "__init__", make_noted)
     else:
         send_all = trio.SocketStream.send_all
 

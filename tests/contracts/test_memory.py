@@ -16,12 +16,12 @@ import trio
 from contracts.rig import Peer, Rig
 from trio_ws import Timeouts, WebSocket
 from trio_ws.connection.connection import Connection
-from trio_ws.handler.runner import Lifecycle
-from trio_ws.server.connection import Conversation
-from trio_ws.server.handshake import Opening
+from trio_ws.handler.runner import HandlerRunner
+from trio_ws.server.connection import ServerConnection
+from trio_ws.server.handshake import ServerHandshake
 
 TIMES = Timeouts(ping_interval=None, drain_timeout=0.01)
-OURS = (Conversation, Connection, Lifecycle, Opening, WebSocket)
+OURS = (ServerConnection, Connection, HandlerRunner, ServerHandshake, WebSocket)
 
 
 Count = Callable[[], list[str]]

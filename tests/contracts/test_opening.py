@@ -11,7 +11,7 @@ from support.checkpoints import leaks_nothing
 
 from contracts.rig import PATIENT, request, status_of
 from trio_ws import LocalProtocolError, Reject, Timeouts, WebSocketDisconnect, WebSocketException
-from trio_ws.asgi.handshake import ServedGate
+from trio_ws.asgi.handshake import ASGIHandshake
 
 
 def around(prepare):
@@ -315,7 +315,7 @@ async def test_accept_after_the_client_has_left_is_a_disconnect_and_silent(serve
         began.set()
         with trio.CancelScope(shield=True):
             gate = websocket._gate
-            while not (gate._pump if isinstance(gate, ServedGate) else gate._opening).left:
+            while not (gate._pump if isinstance(gate, ASGIHandshake) else gate._opening).left:
                 await trio.lowlevel.checkpoint()
             await websocket.accept()
 

@@ -19,7 +19,7 @@ from trio_ws.config import Limits
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL
-from trio_ws.transport.tls_session import SecuredStream
+from trio_ws.transport.tls_session import TLSStream
 
 from .servers import (
     Request,
@@ -111,7 +111,7 @@ class TestAccepted:
     async def test_tls(self, serve, server_tls, client_tls, detachable):
         server = await serve(context=server_tls)
         done = await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls, detachable=detachable)
-        assert type(done.stream) is (SecuredStream if detachable else trio.SSLStream)
+        assert type(done.stream) is (TLSStream if detachable else trio.SSLStream)
         await done.stream.aclose()
         assert server.requests[0].get("host") == f"localhost:{server.port}"
 

@@ -16,7 +16,7 @@ from trio_ws.client.connector import dial
 from trio_ws.client.proxy import Proxy, environment_proxy
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.http.url import URL
-from trio_ws.transport.tls_session import SecuredStream
+from trio_ws.transport.tls_session import TLSStream
 
 from .servers import (
     Request,
@@ -232,7 +232,7 @@ class TestHTTP:
         url = f"wss://localhost:{server.port}/"
         proxy = f"http://localhost:{http_proxy.port}"
         done = await dial(url, ssl_context=client_tls, proxy=proxy, detachable=detachable)
-        assert type(done.stream) is (SecuredStream if detachable else trio.SSLStream)
+        assert type(done.stream) is (TLSStream if detachable else trio.SSLStream)
         await done.stream.aclose()
         assert [name for name, _ in http_proxy.requests[0].headers] == ["host"]
 
@@ -446,7 +446,7 @@ class TestSOCKS:
         proxy = f"socks5h://localhost:{socks_proxy.port}"
         url = f"wss://localhost:{server.port}/"
         done = await dial(url, ssl_context=client_tls, proxy=proxy, detachable=detachable)
-        assert type(done.stream) is (SecuredStream if detachable else trio.SSLStream)
+        assert type(done.stream) is (TLSStream if detachable else trio.SSLStream)
         await done.stream.aclose()
 
     @pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])

@@ -16,10 +16,10 @@ from support.asgi import Version, open_network
 from support.asgi import serving as under_hypercorn
 
 from trio_ws import URL, App, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.asgi import Bridge
+from trio_ws.asgi import ASGIApplication
 from trio_ws.testing import TestResponse
 from trio_ws.testing.http import fetch
-from trio_ws.testing.recorder import Observer
+from trio_ws.testing.recorder import ServerRecorder
 
 PATIENCE = 10.0
 """Seconds that a whole test may take."""
@@ -68,7 +68,7 @@ class Way:
                     yield _TestVisitor(client)
             elif self.name in ("http1", "http2"):
                 observed = Observed(app.responder)
-                async with under_hypercorn(Bridge(observed)) as bridge:
+                async with under_hypercorn(ASGIApplication(observed)) as bridge:
                     yield _SocketVisitor(bridge, self.name)
                 if strict and observed.errors:
                     raise BaseExceptionGroup("errors of handlers", observed.errors)
@@ -80,7 +80,7 @@ class Way:
                     server.shutdown()
 
 
-class Observed(Observer):
+class Observed(ServerRecorder):
     """An application's responder, whose errors are seen."""
 
     def __getattr__(self, name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trio_ws.server.serve import Listener
+from trio_ws.server.serve import SocketListener
 
 from .browser import EXAMPLES
 
@@ -34,7 +34,7 @@ def test_each_ends_with_one_line_on_a_taken_port(
     if program.parent.name == "telemetry":
         pytest.importorskip("opentelemetry.sdk")
 
-    async def bind(host: str, port: int, uds: None, listeners: Sequence[Listener]) -> Any:
+    async def bind(host: str, port: int, uds: None, listeners: Sequence[SocketListener]) -> Any:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
     monkeypatch.setattr("trio_ws.server.serve.bind", bind)

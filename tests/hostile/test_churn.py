@@ -19,7 +19,7 @@ from hostile.victim import PROC, resident_memory
 from trio_ws import open_websocket
 from trio_ws.connection.connection import Connection
 from trio_ws.runtime.timers import Timers
-from trio_ws.server.connection import Conversation
+from trio_ws.server.connection import ServerConnection
 
 CYCLES = int(os.environ.get("TRIO_WS_CHURN", "1500"))
 BATCH = 60
@@ -114,7 +114,7 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
         await churn(arena, BATCH * 10, arenas.poller)  # what is made once, and the allocator's own bookkeeping
         await _settled()
         begin = arena.server.statistics()
-        tasks, connections, conversations = _tasks(), _alive(Connection), _alive(Conversation)
+        tasks, connections, conversations = _tasks(), _alive(Connection), _alive(ServerConnection)
         descriptors = len(os.listdir("/proc/self/fd")) if PROC.exists() else 0
         resident = resident_memory() if PROC.exists() else 0
         blocks = sys.getallocatedblocks()
@@ -125,7 +125,7 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
         assert sys.getallocatedblocks() - blocks < MOST_BLOCKS
         assert _tasks() == tasks
         assert _alive(Connection) == connections
-        assert _alive(Conversation) == conversations
+        assert _alive(ServerConnection) == conversations
         if PROC.exists():
             assert len(os.listdir("/proc/self/fd")) == descriptors
             assert resident_memory() - resident < MOST_RESIDENT

@@ -16,7 +16,7 @@ from trio_ws.protocol.compressors import STANDARD, TAIL, Library
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.encoder import Encoder
-from trio_ws.protocol.events import Violation
+from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import encode_frame
 
 try:
@@ -104,7 +104,7 @@ def feed_bytewise(decoder: Any, data: bytes) -> list[Any]:
     return feed(decoder, data, [1] * len(data))
 
 
-ITEM_TYPES = (str, bytes, Ping, Pong, CloseConnection, TextMessage, BytesMessage, Violation)
+ITEM_TYPES = (str, bytes, Ping, Pong, CloseConnection, TextMessage, BytesMessage, ViolationEvent)
 
 
 def joined(chunks: list[Any]) -> Any:

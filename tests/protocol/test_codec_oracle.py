@@ -27,7 +27,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
-from trio_ws.protocol.events import Violation
+from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
 
 # --- the oracle ---
@@ -92,7 +92,7 @@ def oracle_encode(protocol: FrameProtocol, steps: list[Any]) -> bytes:
 
 def codes(items: list[Any]) -> list[Any]:
     """Return our items with the code alone of a violation."""
-    return [item.code if isinstance(item, Violation) else item for item in items]
+    return [item.code if isinstance(item, ViolationEvent) else item for item in items]
 
 
 def without_inner_controls(steps: list[Any]) -> list[Any]:
@@ -212,8 +212,8 @@ def read(codec: Codec, client: bool, stream: bytes, sizes: list[int], *, compres
     make = codec.server if client else codec.client
     decoder = make(max_message_size=5000, max_fragments=5, inflater=inflater() if compressed else None)
     items = feed(decoder, stream, sizes)
-    assert all(not isinstance(item, Violation | CloseConnection) for item in items[:-1])
-    assert decoder.failed is bool(items and isinstance(items[-1], Violation))
+    assert all(not isinstance(item, ViolationEvent | CloseConnection) for item in items[:-1])
+    assert decoder.failed is bool(items and isinstance(items[-1], ViolationEvent))
     assert decoder.closed is bool(items and isinstance(items[-1], CloseConnection))
     return items
 
@@ -258,8 +258,8 @@ class TestCuts:
         client, compressed, stream = drawn
         whole = read(codec, client, stream, [], compressed=compressed)
         cut = read(codec, client, stream, sizes, compressed=compressed)
-        if compressed and whole and isinstance(whole[-1], Violation):
-            assert isinstance(cut[-1], Violation)
+        if compressed and whole and isinstance(whole[-1], ViolationEvent):
+            assert isinstance(cut[-1], ViolationEvent)
             assert cut[:-1] == whole[:-1]
         else:
             assert cut == whole

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from codec_helpers import PLENTY, compiled, deflater, inflater, masked
+from codec_helpers import PLENTY, speedups, deflater, inflater, masked
 from wsproto.events import Ping
 
 from trio_ws.protocol import assembler
@@ -40,8 +40,8 @@ class Meter:
         patch.setattr(assembler, "StringIO", self._text_buffer())
         patch.setattr(assembler, "bytearray", self._byte_buffer(), raising=False)
         patch.setattr(zlib, "decompressobj", self._inflating(zlib.decompressobj))
-        if compiled is not None:
-            patch.setattr(compiled, "parse", self._parsing(compiled.parse))
+        if speedups is not None:
+            patch.setattr(speedups, "parse", self._parsing(speedups.parse))
 
     def _counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def counted(data: bytes, *more: Any) -> Any:

@@ -29,7 +29,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from trio_ws.protocol import assembler
 from trio_ws.protocol.deflate import deflated_bound
-from trio_ws.protocol.events import Violation
+from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, MASKED, PING, PONG, TEXT, encode_header
 
 
@@ -43,10 +43,10 @@ def client(codec: Codec) -> Any:
     return codec.client()
 
 
-def refused(decoder: Any, data: bytes, code: int, word: str = "") -> Violation:
+def refused(decoder: Any, data: bytes, code: int, word: str = "") -> ViolationEvent:
     """Assert that these bytes are refused with this code, and with nothing before it."""
     items = feed(decoder, data)
-    assert [type(item) for item in items] == [Violation]
+    assert [type(item) for item in items] == [ViolationEvent]
     assert items[0].code == code
     assert word in items[0].reason
     assert 0 < len(items[0].reason.encode()) <= 123
@@ -228,9 +228,9 @@ class TestRules:
         assert not server.closed
 
     def test_a_violation_is_a_value(self) -> None:
-        assert Violation(1002, "x") == Violation(1002, "x")
+        assert ViolationEvent(1002, "x") == ViolationEvent(1002, "x")
         with pytest.raises(AttributeError):
-            Violation(1002, "x").code = 1000  # type: ignore[misc]
+            ViolationEvent(1002, "x").code = 1000  # type: ignore[misc]
 
 
 class TestLimits:
@@ -546,7 +546,7 @@ class TestCompression:
             assert feed(enough, stream, cuts) == [b"x" * 5000]
             too_little = codec.server(max_message_size=4999, inflater=inflater())
             (violation,) = feed(too_little, stream, cuts)
-            assert violation == Violation(1009, "message of more than 4999 bytes")
+            assert violation == ViolationEvent(1009, "message of more than 4999 bytes")
 
     def test_the_limit_is_each_message_s_own(self, codec: Codec) -> None:
         frame = masked(BINARY, deflater().deflate(b"x" * 90, final=True), rsv1=True)

@@ -21,7 +21,7 @@ from codec_helpers import (
     SIZES,
     TEXTS,
     Codec,
-    compiled,
+    speedups,
     conversations,
     deflater,
     encode,
@@ -190,7 +190,7 @@ def outcome(function: Callable[[Any], bytes], data: Any) -> Any:
 def test_a_plain_message_is_what_a_server_s_encoder_without_compression_makes(data: Any) -> None:
     expected = outcome(PURE.encoder(client=False).message, data)
     assert outcome(plain_message, data) == expected
-    assert outcome(compiled.compiled_plain_message, data) == expected
+    assert outcome(speedups.compiled_plain_message, data) == expected
 
 
 def encoded(codec: Codec, client: bool, threshold: int | None, calls: list[Any]) -> list[Any]:

@@ -20,8 +20,8 @@ from wsproto.handshake import H11Handshake
 from trio_ws.config import Limits
 from trio_ws.errors import LocalProtocolError
 from trio_ws.headers import Headers
-from trio_ws.http.parser import BadRequest, HeadReader, RequestHead, check_http, is_upgrade
-from trio_ws.protocol.server_handshake import accept, read_ordinary, read_upgrade
+from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser, check_http, is_upgrade
+from trio_ws.protocol.server_handshake import accept, parse_common_request, read_upgrade
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 1.3, whose answer is known
 GOOD = {
@@ -41,7 +41,7 @@ def head_of(*changes, method="GET", version="1.1", without=(), target="/"):
 
 
 def refusal(*changes, **options):
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(MalformedRequest) as caught:
         read_upgrade(head_of(*changes, **options))
     assert caught.value.message.isascii()
     assert caught.value.message.isprintable()
@@ -249,7 +249,7 @@ CHANGES = st.lists(st.tuples(NAMES, VALUES), max_size=4)
 def test_any_headers_give_an_upgrade_or_a_bad_request(changes, method, version):
     try:
         upgrade = read_upgrade(head_of(*changes, method=method, version=version))
-    except BadRequest as error:
+    except MalformedRequest as error:
         refused = error
     else:
         check_accepted(upgrade)
@@ -281,12 +281,12 @@ def wsproto_answer(data):
 def test_what_wsproto_and_we_accept_gets_the_same_answer(changes, behind):
     lines = "".join(f"{name}: {value}\r\n" for name, value in head_of(*changes).headers.pairs)
     data = f"GET /x HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
-    reader = HeadReader(Limits())
+    reader = RequestParser(Limits())
     try:
         head = reader.feed(data + behind)
         check_http(head)
         ours = accept(read_upgrade(head), subprotocol=None, extensions=None)
-    except BadRequest:
+    except MalformedRequest:
         return
     assert reader.leftover == behind
     theirs = wsproto_answer(data)
@@ -301,7 +301,7 @@ def test_wsprotos_client_accepts_our_answer_with_everything_in_it():
             host="example.org", target="/", subprotocols=["a", "b"], extensions=[PerMessageDeflate()]
         )
     )
-    head = HeadReader(Limits()).feed(request)
+    head = RequestParser(Limits()).feed(request)
     check_http(head)
     upgrade = read_upgrade(head)
     agreed = "permessage-deflate; server_no_context_takeover"
@@ -328,7 +328,7 @@ MORE = st.lists(
 def test_what_is_taken_for_ordinary_is_what_a_closer_look_says(changes, target, version):
     for changed in [(), changes]:
         head = head_of(*changed, target=target, version=version)
-        upgrade = read_ordinary(head)
+        upgrade = parse_common_request(head)
         if upgrade is not None:
             check_http(head)
             assert is_upgrade(head)
@@ -347,7 +347,7 @@ def test_what_is_taken_for_ordinary_is_what_a_closer_look_says(changes, target, 
 )
 def test_what_browsers_send_is_ordinary(change):
     head = head_of(*([change] if change else []))
-    assert read_ordinary(head) == read_upgrade(head)
+    assert parse_common_request(head) == read_upgrade(head)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_what_browsers_send_is_ordinary(change):
     [("X", "\xff"), ("X", "a\tb"), ("Sec-WebSocket-Protocol", "chat"), ("Content-Length", "0"), ("Host", "[::1]")],
 )
 def test_what_is_rare_is_looked_at_more_closely(change):
-    assert read_ordinary(head_of(change)) is None
+    assert parse_common_request(head_of(change)) is None
 
 
 def test_a_key_with_pad_bits_set_is_16_bytes_too():

@@ -8,13 +8,13 @@ import pytest
 
 from trio_ws.headers import Headers
 from trio_ws.http.hosts import check_host, hosts_of
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 
 
 def status_of(host: str | None, *listed: str, secure: bool = False) -> int:
     try:
         check_host(Headers({} if host is None else {"Host": host}), hosts_of(listed), secure=secure)
-    except BadRequest as error:
+    except MalformedRequest as error:
         return error.status
     return 101
 

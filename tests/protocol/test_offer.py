@@ -16,7 +16,7 @@ from wsproto.handshake import H11Handshake
 
 from trio_ws.config import Limits
 from trio_ws.errors import RemoteProtocolError
-from trio_ws.http.parser import HeadReader, check_http
+from trio_ws.http.parser import RequestParser, check_http
 from trio_ws.http.response import response
 from trio_ws.http.url import URL
 from trio_ws.protocol.client_handshake import MAX_BODY, Accepted, ClientHandshake, Rejected
@@ -26,7 +26,7 @@ WHERE = URL.parse("ws://example.org/chat")
 
 
 def request_of(handshake):
-    return HeadReader(Limits()).feed(handshake.request())
+    return RequestParser(Limits()).feed(handshake.request())
 
 
 def answer_to(handshake, **options):

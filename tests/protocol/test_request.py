@@ -1,4 +1,4 @@
-"""Reading a request head: whatever arrives becomes a RequestHead or a BadRequest, however it is cut."""
+"""Reading a request head: whatever arrives becomes a RequestHead or a MalformedRequest, however it is cut."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
-from trio_ws.http.head import HeadSplitter
-from trio_ws.http.parser import BadRequest, HeadReader, RequestHead, _read, _read_ordinary, check_http, is_upgrade
+from trio_ws.http.head import HeadParser
+from trio_ws.http.parser import (
+    MalformedRequest,
+    RequestHead,
+    RequestParser,
+    _parse_common_request,
+    _read,
+    check_http,
+    is_upgrade,
+)
 
 SMALL = Limits(max_request_line=64, max_header_size=64, max_head_size=256, max_headers=8)
 REQUEST = b"GET /chat?x=1 HTTP/1.1\r\nHost: example.org\r\nX: 1\r\nx: 2\r\n\r\n"
@@ -65,12 +73,12 @@ HEADS = MESSY | mutated() | st.binary(max_size=80)
 
 def outcome(data, cuts=(), limits=SMALL):
     """What comes of `data` cut at `cuts`: a head and what is behind it, an error in two parts, or None."""
-    reader = HeadReader(limits)
+    reader = RequestParser(limits)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for begin, end in pairwise(edges):
         try:
             head = reader.feed(memoryview(data)[begin:end])
-        except BadRequest as error:
+        except MalformedRequest as error:
             return (error.status, error.message)
         if head is not None:
             return (head, reader.leftover + data[end:])
@@ -86,7 +94,7 @@ def status_of(data, limits=SMALL):
 
 
 def test_a_head_is_read_and_what_is_behind_it_is_left_over():
-    reader = HeadReader(Limits())
+    reader = RequestParser(Limits())
     head = reader.feed(REQUEST + b"\x81\x80rest")
     assert (head.method, head.target, head.http_version) == ("GET", "/chat?x=1", "1.1")
     assert head.headers.pairs == (("host", "example.org"), ("x", "1"), ("x", "2"))
@@ -94,7 +102,7 @@ def test_a_head_is_read_and_what_is_behind_it_is_left_over():
 
 
 def test_a_head_that_comes_byte_by_byte_is_read_at_its_last_byte():
-    reader = HeadReader(Limits())
+    reader = RequestParser(Limits())
     answers = [reader.feed(REQUEST[at : at + 1]) for at in range(len(REQUEST))]
     assert answers[:-1] == [None] * (len(REQUEST) - 1)
     assert answers[-1].target == "/chat?x=1"
@@ -155,8 +163,8 @@ def test_an_absolute_target_needs_no_host_in_http_1_0():
     [(b"http:///x", b"h"), (b"http://u:p@h/", b"h"), (b"http://h:99999/", b"h"), (b"http://h/", b"a/b")],
 )
 def test_an_absolute_target_or_host_that_is_malformed_is_400(target, host):
-    with pytest.raises(BadRequest) as caught:
-        check_http(HeadReader(Limits()).feed(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"))
+    with pytest.raises(MalformedRequest) as caught:
+        check_http(RequestParser(Limits()).feed(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"))
     assert caught.value.status == 400
 
 
@@ -280,7 +288,7 @@ class CountingBuffer(bytearray):
 
 
 def test_a_head_that_comes_byte_by_byte_is_searched_once():
-    splitter = HeadSplitter(lambda beginning: True, Limits())
+    splitter = HeadParser(lambda beginning: True, Limits())
     splitter._buffer = buffer = CountingBuffer()
     data = b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * 2000 + b"\r\n") * 10
     for at in range(len(data)):
@@ -335,30 +343,30 @@ def nearly_ordinary(draw):
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n")
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nA: \xa0b\x85\r\n\r\n")
 def test_what_is_read_without_h11_is_what_h11_reads(data):
-    read = _read_ordinary(memoryview(data), Limits())
+    read = _parse_common_request(memoryview(data), Limits())
     if read is not None:
         head, size = read
         assert _read(data[:size]) == head
-        assert HeadSplitter(lambda beginning: True, Limits()).feed(data) == data[:size]
+        assert HeadParser(lambda beginning: True, Limits()).feed(data) == data[:size]
 
 
 @given(nearly_ordinary() | HEADS, st.integers(64, 150), st.integers(64, 150), st.integers(256, 300), st.integers(8, 10))
 def test_without_h11_the_limits_are_the_same(data, line, header, head, count):
     limits = Limits(max_request_line=line, max_header_size=header, max_head_size=head, max_headers=count)
-    read = _read_ordinary(data, limits)
+    read = _parse_common_request(data, limits)
     if read is not None:
-        assert HeadSplitter(lambda beginning: True, limits).feed(data) == data[: read[1]]
+        assert HeadParser(lambda beginning: True, limits).feed(data) == data[: read[1]]
 
 
 def test_what_all_browsers_send_is_read_without_h11():
     lines = [b"GET /chat HTTP/1.1", b"Host: h", b"Upgrade: websocket", b"Connection: keep-alive, Upgrade", b"X: a: b c"]
-    assert _read_ordinary(b"\r\n".join([*lines, b"", b"rest"]), Limits())[1] == len(b"\r\n".join(lines)) + 4
+    assert _parse_common_request(b"\r\n".join([*lines, b"", b"rest"]), Limits())[1] == len(b"\r\n".join(lines)) + 4
 
 
 def test_a_long_head_without_an_end_is_searched_once():
     data = b"GET / HTTP/1.1\r\n" + b"a: b c \r\n" * 100_000 + b"x" * 1_000_000
     size = len(data)
-    assert _read_ordinary(data, Limits(max_request_line=size, max_header_size=size, max_head_size=size)) is None
+    assert _parse_common_request(data, Limits(max_request_line=size, max_header_size=size, max_head_size=size)) is None
 
 
 @given(HEADS)
@@ -369,7 +377,7 @@ def test_checking_any_head_raises_nothing_but_bad_request(data):
     assert is_upgrade(result[0]) in (True, False)
     try:
         check_http(result[0])
-    except BadRequest as error:
+    except MalformedRequest as error:
         refused = error
     else:
         return
@@ -386,7 +394,7 @@ def head_of(*headers, method="GET", target="/", version="1.1"):
 
 
 def refusal(head):
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(MalformedRequest) as caught:
         check_http(head)
     return caught.value
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wsproto.events import CloseConnection, Ping, Pong
 
 from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig
-from trio_ws.protocol.events import Violation
+from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 KIB = 1024
@@ -189,7 +189,7 @@ def test_what_is_dropped_is_framed_and_no_more(codec: Any, monkeypatch: pytest.M
 def test_frames_that_are_dropped_are_held_to_the_rules(codec: Any, wrong: bytes, code: int) -> None:
     out: list[Any] = []
     discarding(codec, max_message_size=100 * KIB, max_fragments=5).decode(wrong, out, PLENTY, PLENTY)
-    assert [type(item) for item in out] == [Violation]
+    assert [type(item) for item in out] == [ViolationEvent]
     assert out[0].code == code
 
 

@@ -15,7 +15,7 @@ import trio
 from support.redis import Line, RedisServer, line_to
 
 from trio_ws import BackplaneUnavailable
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Entry, Log
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.heads import order
@@ -47,7 +47,7 @@ class Voice:
         """Say the next number; return whether it was acknowledged."""
         self.said = number = self.said + 1
         try:
-            identifier = await self._backplane.publish(self.room, Prepared(f"{self.name} {number}"), NOBODY)
+            identifier = await self._backplane.publish(self.room, PreparedMessage(f"{self.name} {number}"), NOBODY)
         except BackplaneUnavailable as error:
             if not (error.uncertain or error.local):
                 self.refused.add(number)

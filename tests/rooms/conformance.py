@@ -11,9 +11,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.connection.serialization import MAX_DEPTH, from_json
-from trio_ws.rooms import Backplane, Entry, Present
+from trio_ws.rooms import Backplane, Entry, Presence
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -64,7 +64,7 @@ class BackplaneContract:
 
                         async def publish(backplane: Backplane = backplane) -> None:
                             for number in range(50):
-                                await backplane.publish(room, Prepared(f"{backplane is here} {number}"), NOBODY)
+                                await backplane.publish(room, PreparedMessage(f"{backplane is here} {number}"), NOBODY)
 
                         nursery.start_soon(publish)
                 await near.hears(100)
@@ -80,7 +80,7 @@ class BackplaneContract:
         async with self.open() as (here, there):
             room, ear = self.name("id"), Ear()
             async with there.subscribe(room, ear, history=0):
-                ids = [await here.publish(room, Prepared(str(number)), NOBODY) for number in range(3)]
+                ids = [await here.publish(room, PreparedMessage(str(number)), NOBODY) for number in range(3)]
                 await ear.hears(3)
             assert ear.ids == ids
 
@@ -89,7 +89,7 @@ class BackplaneContract:
         async with self.open() as (here, there):
             room, ear = self.name("message"), Ear()
             async with there.subscribe(room, ear, history=0):
-                await here.publish(room, Prepared(message), frozenset({"a-1", "b-2"}))
+                await here.publish(room, PreparedMessage(message), frozenset({"a-1", "b-2"}))
                 await ear.hears(1)
             assert ear.data == [message]
             assert type(ear.data[0]) is type(message)
@@ -100,8 +100,8 @@ class BackplaneContract:
             one, two = Ear(), Ear()
             first, second = self.name("one"), self.name("two")
             async with there.subscribe(first, one, history=0), there.subscribe(second, two, history=0):
-                await here.publish(first, Prepared("for one"), NOBODY)
-                await here.publish(second, Prepared("for two"), NOBODY)
+                await here.publish(first, PreparedMessage("for one"), NOBODY)
+                await here.publish(second, PreparedMessage("for two"), NOBODY)
                 await one.hears(1)
                 await two.hears(1)
             assert (one.data, two.data) == (["for one"], ["for two"])
@@ -110,11 +110,11 @@ class BackplaneContract:
         async with self.open() as (here, there):
             room, ear, witness = self.name("outside"), Ear(), Ear()
             async with there.subscribe(room, witness, history=0):
-                await here.publish(room, Prepared("before"), NOBODY)
+                await here.publish(room, PreparedMessage("before"), NOBODY)
                 async with there.subscribe(room, ear, history=5):
-                    await here.publish(room, Prepared("within"), NOBODY)
+                    await here.publish(room, PreparedMessage("within"), NOBODY)
                     await ear.hears(1)
-                await here.publish(room, Prepared("after"), NOBODY)
+                await here.publish(room, PreparedMessage("after"), NOBODY)
                 await witness.hears(3)
             assert ear.data == ["within"]
 
@@ -123,12 +123,12 @@ class BackplaneContract:
             room, early, late = self.name("history"), Ear(), Ear()
             async with here.subscribe(room, early, history=3):
                 for number in range(5):
-                    await here.publish(room, Prepared(str(number)), NOBODY)
+                    await here.publish(room, PreparedMessage(str(number)), NOBODY)
                 await early.hears(5)
                 async with here.subscribe(room, late, history=3) as log:
                     assert [entry.message.data for entry in log] == ["2", "3", "4"]
                     assert len(log) == 3
-                    await there.publish(room, Prepared("5"), NOBODY)
+                    await there.publish(room, PreparedMessage("5"), NOBODY)
                     await late.hears(1)
                     assert [entry.message.data for entry in log] == ["3", "4", "5"]
             assert late.data == ["5"]
@@ -143,8 +143,8 @@ class BackplaneContract:
                 newest(entry)
 
             async with here.subscribe(room, deliver, history=2) as log:
-                await here.publish(room, Prepared("a"), NOBODY)
-                await here.publish(room, Prepared("b"), NOBODY)
+                await here.publish(room, PreparedMessage("a"), NOBODY)
+                await here.publish(room, PreparedMessage("b"), NOBODY)
                 await newest.hears(2)
             assert seen == [True, True]
 
@@ -152,7 +152,7 @@ class BackplaneContract:
         async with self.open() as (here, _there):
             room, ear = self.name("since"), Ear()
             async with here.subscribe(room, ear, history=3) as log:
-                ids = [await here.publish(room, Prepared(str(number)), NOBODY) for number in range(6)]
+                ids = [await here.publish(room, PreparedMessage(str(number)), NOBODY) for number in range(6)]
                 await ear.hears(6)
                 for place, after in enumerate(ids):
                     replay = log.since(after)
@@ -166,7 +166,7 @@ class BackplaneContract:
             room, near, far = self.name("come back"), Ear(), Ear()
             async with here.subscribe(room, near, history=0), there.subscribe(room, far, history=10) as log:
                 for number in range(6):
-                    await (here, there)[number % 2].publish(room, Prepared(str(number)), NOBODY)
+                    await (here, there)[number % 2].publish(room, PreparedMessage(str(number)), NOBODY)
                 await near.hears(6)
                 await there.sync(room)
                 for entry in near.entries:
@@ -181,23 +181,23 @@ class BackplaneContract:
             async with there.subscribe(room, ear, history=0):
                 with trio.CancelScope() as scope:
                     scope.cancel()
-                    await here.publish(room, Prepared("never"), NOBODY)
+                    await here.publish(room, PreparedMessage("never"), NOBODY)
                 assert scope.cancelled_caught
-                await here.publish(room, Prepared("said"), NOBODY)
+                await here.publish(room, PreparedMessage("said"), NOBODY)
                 await ear.hears(1)
             assert ear.data == ["said"]
 
     async def test_publishing_where_nobody_listens_succeeds(self) -> None:
         async with self.open() as (here, _there):
-            first = await here.publish(self.name("void"), Prepared("?"), NOBODY)
-            assert first != await here.publish(self.name("void"), Prepared("?"), NOBODY)
+            first = await here.publish(self.name("void"), PreparedMessage("?"), NOBODY)
+            assert first != await here.publish(self.name("void"), PreparedMessage("?"), NOBODY)
 
     async def test_what_was_published_before_sync_has_been_delivered_after_it(self) -> None:
         async with self.open() as (here, there):
             room, ear = self.name("sync"), Ear()
             async with there.subscribe(room, ear, history=0):
                 for number in range(40):
-                    await here.publish(room, Prepared(str(number)), NOBODY)
+                    await here.publish(room, PreparedMessage(str(number)), NOBODY)
                 await there.sync(room)
                 assert len(ear.entries) == 40
                 await there.sync(room)
@@ -208,7 +208,7 @@ class BackplaneContract:
             room, ear, lost = self.name("no gap"), Ear(), []
             async with there.subscribe(room, ear, history=2, gap=lost.append):
                 for number in range(40):
-                    await here.publish(room, Prepared(str(number)), NOBODY)
+                    await here.publish(room, PreparedMessage(str(number)), NOBODY)
                 await ear.hears(40)
             assert lost == []
 
@@ -220,26 +220,26 @@ class BackplaneContract:
     async def test_info_is_whatever_json_a_member_may_have_sent(self, text: str) -> None:
         async with self.open() as (here, there):
             room, said = self.name("said"), from_json(text)
-            here.enter(room, Present("a-1", {"said": said}))
+            here.enter(room, Presence("a-1", {"said": said}))
             with trio.fail_after(10):
                 while not (found := await there.presence(room)):
                     await trio.sleep(0.01)
-            assert found == (Present("a-1", {"said": said}),)
+            assert found == (Presence("a-1", {"said": said}),)
             here.leave(room, "a-1")
 
     async def test_who_is_present_is_seen_everywhere_until_it_leaves(self) -> None:
         async with self.open() as (here, there):
             room, other = self.name("presence"), self.name("another room")
-            here.enter(room, Present("a-1", {"user": "Ann"}))
-            there.enter(room, Present("b-1", {"user": "Bob", "rights": ["read"]}))
-            here.enter(room, Present("a-2", {}))
-            here.enter(other, Present("a-3", {}))
+            here.enter(room, Presence("a-1", {"user": "Ann"}))
+            there.enter(room, Presence("b-1", {"user": "Bob", "rights": ["read"]}))
+            here.enter(room, Presence("a-2", {}))
+            here.enter(other, Presence("a-3", {}))
             for backplane in (here, there):
                 found = await self.present(backplane, room, 3)
                 assert sorted(found, key=lambda each: each.id) == [
-                    Present("a-1", {"user": "Ann"}),
-                    Present("a-2", {}),
-                    Present("b-1", {"user": "Bob", "rights": ["read"]}),
+                    Presence("a-1", {"user": "Ann"}),
+                    Presence("a-2", {}),
+                    Presence("b-1", {"user": "Bob", "rights": ["read"]}),
                 ]
                 assert [each.id for each in found if each.id.startswith("a")] == ["a-1", "a-2"]
             here.leave(room, "a-1")
@@ -251,7 +251,7 @@ class BackplaneContract:
                 assert await self.present(backplane, room, 0) == ()
             assert await here.presence(self.name("nobody's")) == ()
 
-    async def present(self, backplane: Backplane, room: str, count: int) -> tuple[Present, ...]:
+    async def present(self, backplane: Backplane, room: str, count: int) -> tuple[Presence, ...]:
         """Return who is present, once there are so many: others may see it a little later."""
         with trio.fail_after(10):
             while True:

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 import trio
 
 from trio_ws import BackplaneUnavailable
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Entry
 from trio_ws.rooms.redis import RedisBackplane
 
@@ -42,7 +42,7 @@ class Speaker:
         """Say something, and note whether it was acknowledged, or failed for certain."""
         ends = self.voices.setdefault(voice, {"acknowledged": [], "refused": []})
         try:
-            await self._backplane.publish(ROOM, Prepared(f"{voice} {number}"), frozenset())
+            await self._backplane.publish(ROOM, PreparedMessage(f"{voice} {number}"), frozenset())
         except BackplaneUnavailable as error:
             if not (error.uncertain or error.local):
                 ends["refused"].append(number)

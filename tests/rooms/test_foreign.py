@@ -10,7 +10,7 @@ import pytest
 import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Rooms
 from trio_ws.rooms.redis import RedisBackplane
 
@@ -80,7 +80,7 @@ def add(redis: RedisServer, room: str, fields: str) -> None:
 
 async def publish(backplane: RedisBackplane, room: str, *texts: str) -> None:
     for text in texts:
-        await backplane.publish(room, Prepared(text), NOBODY)
+        await backplane.publish(room, PreparedMessage(text), NOBODY)
 
 
 @pytest.mark.parametrize("fields", FOREIGN.values(), ids=FOREIGN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, Log, MemoryBackplane
 from trio_ws.rooms.backplane import Entry
 
@@ -24,7 +24,7 @@ class TestMemoryBackplane(BackplaneContract):
 async def test_nothing_is_kept_of_a_room_without_subscribers() -> None:
     backplane, ear = MemoryBackplane(), Ear()
     async with backplane.subscribe("room", ear, history=5):
-        await backplane.publish("room", Prepared("said"), NOBODY)
+        await backplane.publish("room", PreparedMessage("said"), NOBODY)
     assert backplane._subscriptions == {}
     async with backplane.subscribe("room", ear, history=5) as log:
         assert list(log) == []
@@ -32,8 +32,8 @@ async def test_nothing_is_kept_of_a_room_without_subscribers() -> None:
 
 async def test_a_log_without_room_still_knows_the_latest_entry() -> None:
     log = Log(0)
-    log.append(Entry("1", Prepared(""), NOBODY))
-    log.append(Entry("2", Prepared(""), NOBODY))
+    log.append(Entry("1", PreparedMessage(""), NOBODY))
+    log.append(Entry("2", PreparedMessage(""), NOBODY))
     assert (len(log), log.since("2").recovered, log.since("1").recovered) == (0, True, False)
 
 

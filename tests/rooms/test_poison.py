@@ -15,11 +15,11 @@ import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneRefused, MessageTooLarge, Timeouts
-from trio_ws.connection.prepared import Prepared
-from trio_ws.rooms import Backplane, MemoryBackplane, Present
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.rooms import Backplane, MemoryBackplane, Presence
 from trio_ws.rooms.backplane import Entry
 from trio_ws.rooms.redis import RedisBackplane, presence
-from trio_ws.rooms.redis.commands import Call
+from trio_ws.rooms.redis.commands import Command
 from trio_ws.rooms.redis.commands import execute as calls_execute
 
 from .conformance import NOBODY, Ear
@@ -58,9 +58,9 @@ async def unharmed(
     backplane, ear = RedisBackplane(redis.url, **{"local_after": None, **options}), Ear()
     async with backplane.running(), backplane.subscribe("other", ear, history=0):
         yield backplane
-        await backplane.publish("other", Prepared("as ever"), NOBODY)
+        await backplane.publish("other", PreparedMessage("as ever"), NOBODY)
         await ear.hears(1)
-        backplane.enter("other", Present("b-1", {"user": "Ben"}))
+        backplane.enter("other", Presence("b-1", {"user": "Ben"}))
         with trio.fail_after(10):
             while [each.id for each in await backplane.presence("other")] != ["b-1"]:
                 await trio.sleep(0.01)
@@ -74,14 +74,14 @@ async def unharmed(
 async def test_unencodable_name_is_refused_in_each_call(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
         with pytest.raises(ValueError, match="lone surrogate"):
-            await backplane.publish(SURROGATE, Prepared("?"), NOBODY)
+            await backplane.publish(SURROGATE, PreparedMessage("?"), NOBODY)
         with pytest.raises(ValueError, match="lone surrogate"):
             async with backplane.subscribe(SURROGATE, Ear(), history=0):
                 pytest.fail("it is open")
         with pytest.raises(ValueError, match="lone surrogate"):
             await backplane.presence(SURROGATE)
         with pytest.raises(ValueError, match="lone surrogate"):
-            backplane.enter(SURROGATE, Present("a-1", {}))
+            backplane.enter(SURROGATE, Presence("a-1", {}))
         await backplane.sync(SURROGATE)
     assert records(caplog) == []
 
@@ -90,7 +90,7 @@ async def test_member_info_with_a_surrogate_spoils_no_other_room(redis, caplog) 
     """It is refused, or it travels; either way in the caller."""
     async with unharmed(redis, caplog) as backplane:
         try:
-            backplane.enter("room", Present("a-1", {"user": SURROGATE}))
+            backplane.enter("room", Presence("a-1", {"user": SURROGATE}))
         except ValueError:
             assert await backplane.presence("room") == ()
         else:
@@ -115,8 +115,8 @@ async def test_member_info_that_is_not_json_is_refused_in_join(redis, caplog, in
 async def test_member_info_beyond_its_bound_is_refused_in_join(redis, caplog) -> None:
     async with unharmed(redis, caplog, max_info_size=100) as backplane:
         with pytest.raises(MessageTooLarge, match="the info of a member has 101 bytes, the backplane carries 100"):
-            backplane.enter("room", Present("a-1", {"user": "x" * 90}))
-        backplane.enter("room", Present("a-2", {"user": "x" * 89}))
+            backplane.enter("room", Presence("a-1", {"user": "x" * 90}))
+        backplane.enter("room", Presence("a-2", {"user": "x" * 89}))
         with trio.fail_after(10):
             while [each.id for each in await backplane.presence("room")] != ["a-2"]:
                 await trio.sleep(0.01)
@@ -132,9 +132,9 @@ async def test_message_that_redis_finds_too_large_fails_alone(redis, caplog) -> 
             async with backplane.subscribe("room", ear, history=0):
                 async with trio.open_nursery() as nursery:
                     for number in range(10):
-                        nursery.start_soon(backplane.publish, "room", Prepared(str(number)), NOBODY)
+                        nursery.start_soon(backplane.publish, "room", PreparedMessage(str(number)), NOBODY)
                     with pytest.raises(BackplaneRefused, match="proto-max-bulk-len"):
-                        await backplane.publish("room", Prepared("x" * (2**20 + 1)), NOBODY)
+                        await backplane.publish("room", PreparedMessage("x" * (2**20 + 1)), NOBODY)
                 await ear.hears(10)
         assert sorted(ear.data) == [str(number) for number in range(10)]
     finally:
@@ -147,18 +147,18 @@ async def test_message_that_redis_finds_too_large_fails_alone(redis, caplog) -> 
 async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
         calls = backplane._running_calls
-        bad = Call("room", "return 1", ("key",), ())
+        bad = Command("room", "return 1", ("key",), ())
         bad.arguments = (object(),)  # type: ignore[assignment]
         outcomes: list[object] = []
 
-        async def ask(call: Call) -> None:
+        async def ask(call: Command) -> None:
             try:
                 outcomes.append(await calls.ask(call))
             except BackplaneRefused:
                 outcomes.append("refused")
 
         async with trio.open_nursery() as nursery:
-            for call in (Call("a", "return 1", ("key",), ()), bad, Call("b", "return 2", ("key",), ())):
+            for call in (Command("a", "return 1", ("key",), ()), bad, Command("b", "return 2", ("key",), ())):
                 nursery.start_soon(ask, call)
         assert {*map(str, outcomes)} == {"1", "2", "refused"}
     assert len(records(caplog)) == 1
@@ -172,8 +172,8 @@ async def test_call_with_a_strange_answer_fails_alone(redis, caplog, local_after
         async with backplane.subscribe("room", Ear(), history=0):
             for _ in range(2):
                 with pytest.raises(BackplaneRefused, match="not ours"):
-                    await backplane.publish("room", Prepared("?"), NOBODY)
-            await backplane.publish("room", Prepared("?"), NOBODY)
+                    await backplane.publish("room", PreparedMessage("?"), NOBODY)
+            await backplane.publish("room", PreparedMessage("?"), NOBODY)
 
 
 async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) -> None:
@@ -184,10 +184,10 @@ async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) ->
             async with backplane.subscribe("room", ear, history=5) as log:
                 assert list(log) == []
                 with pytest.raises(BackplaneRefused, match="wrong kind of value"):
-                    await backplane.publish("room", Prepared("?"), NOBODY)
+                    await backplane.publish("room", PreparedMessage("?"), NOBODY)
                 await backplane.sync("room")
                 redis.ask("DEL trio_ws:{=room}:messages")
-                await backplane.publish("room", Prepared("mended"), NOBODY)
+                await backplane.publish("room", PreparedMessage("mended"), NOBODY)
                 await ear.hears(1)
     assert ear.data == ["mended"]
     assert all("wrong kind of value" in record for record in records(caplog))
@@ -196,7 +196,7 @@ async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) ->
 async def test_room_whose_presence_is_something_else_fails_alone(redis, caplog) -> None:
     redis.ask("SET trio_ws:{=room}:processes text")
     async with unharmed(redis, caplog) as backplane:
-        backplane.enter("room", Present("a-1", {}))
+        backplane.enter("room", Presence("a-1", {}))
         with pytest.raises(BackplaneRefused, match="wrong kind of value"):
             await backplane.presence("room")
     assert all("wrong kind of value" in record for record in records(caplog))
@@ -223,8 +223,8 @@ async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monke
     members = {f"a-{number}": {"text": "x" * 300} for number in range(20)}
     async with unharmed(redis, caplog, relinked=True, presence_timeout=1) as backplane:
         for name, info in members.items():
-            backplane.enter("room", Present(name, info))
-            backplane.enter("crowd", Present(f"{name}z", info))
+            backplane.enter("room", Presence(name, info))
+            backplane.enter("crowd", Presence(f"{name}z", info))
         for room in ("room", "crowd", "room"):
             with trio.fail_after(20):
                 while {each.id.rstrip("z"): each.info for each in await backplane.presence(room)} != members:
@@ -242,7 +242,7 @@ async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, m
         ear = Ear()
         async with backplane.subscribe("room", ear, history=0):
             monkeypatch.setattr(backplane._feeds, "_read_on", None)
-            await backplane.publish("room", Prepared("said"), NOBODY)
+            await backplane.publish("room", PreparedMessage("said"), NOBODY)
             with trio.fail_after(20):
                 while "error in the backplane" not in caplog.text:
                     await trio.sleep(0.01)
@@ -256,11 +256,11 @@ async def test_member_that_is_not_ours_is_skipped_with_one_record(redis, caplog,
     redis.ask("ZADD trio_ws:{=room}:processes 9999999999999 stranger")
     redis.ask(f"HSET trio_ws:{{=room}}:members:stranger who {text if text.startswith(chr(34)) else repr(text)}")
     async with unharmed(redis, caplog) as backplane:
-        backplane.enter("room", Present("a-1", {"user": "Ann"}))
+        backplane.enter("room", Presence("a-1", {"user": "Ann"}))
         with trio.fail_after(10):
             while not (found := await backplane.presence("room")):
                 await trio.sleep(0.01)
-        assert found == (Present("a-1", {"user": "Ann"}),)
+        assert found == (Presence("a-1", {"user": "Ann"}),)
     assert {"not ours" in record for record in records(caplog)} == {True}
 
 
@@ -270,7 +270,7 @@ async def test_strange_news_on_a_channel_change_nothing(redis, caplog) -> None:
         async with backplane.subscribe("room", ear, history=0):
             for text in ('""', "text", '"\\xff\\x00"', "9" * 5000):
                 redis.ask(f"PUBLISH trio_ws:{{=room}}:news {text}")
-            await backplane.publish("room", Prepared("said"), NOBODY)
+            await backplane.publish("room", PreparedMessage("said"), NOBODY)
             await ear.hears(1)
     assert records(caplog) == []
 
@@ -287,7 +287,7 @@ async def test_subscriber_that_fails_spoils_no_other_and_no_publisher(engine, ca
     before, after = Ear(), Ear()
     async with engine.running(), engine.subscribe("room", before, history=0):
         async with engine.subscribe("room", fail, history=0), engine.subscribe("room", after, history=0):
-            await engine.publish("room", Prepared("said"), NOBODY)
+            await engine.publish("room", PreparedMessage("said"), NOBODY)
             await before.hears(1)
             await after.hears(1)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == [

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_ws.config import Limits
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.negotiation import DeflateSettings
@@ -37,7 +37,7 @@ class Connection:
             inflater=settings.inflater() if settings else None,
         )
 
-    def receives(self, prepared: Prepared) -> object:
+    def receives(self, prepared: PreparedMessage) -> object:
         items: list[object] = []
         frame = prepared.frame(self.encoder)
         assert self.decoder.decode(memoryview(frame), items, 10, 10**6) == len(frame)  # type: ignore[arg-type]
@@ -61,14 +61,14 @@ def one_of_each() -> list[Connection]:
 def test_every_peer_reads_what_was_published_whatever_its_settings(messages: list[str | bytes]) -> None:
     connections = one_of_each() + one_of_each()
     for message in messages:
-        prepared = Prepared(message)
+        prepared = PreparedMessage(message)
         for connection in connections:
             assert connection.receives(prepared) == message
 
 
 @pytest.mark.parametrize("text", ["short", "long enough to be compressed"])
 def test_servers_with_the_same_settings_share_one_frame(text: str) -> None:
-    prepared = Prepared(text)
+    prepared = PreparedMessage(text)
     for settings in (None, deflate()):
         one, two = Connection(settings=settings), Connection(settings=settings)
         assert prepared.frame(one.encoder) is prepared.frame(two.encoder)
@@ -77,11 +77,11 @@ def test_servers_with_the_same_settings_share_one_frame(text: str) -> None:
 
 
 def test_masked_frames_and_frames_in_a_context_are_never_shared() -> None:
-    prepared = Prepared("long enough to be compressed")
+    prepared = PreparedMessage("long enough to be compressed")
     for connection in (Connection(client=True), Connection(settings=deflate(context=True))):
         first, second = prepared.frame(connection.encoder), prepared.frame(connection.encoder)
         assert first != second
 
 
 def test_the_size_is_that_of_the_encoded_message() -> None:
-    assert (Prepared("äöü").size, Prepared(b"abc").size, Prepared([1]).size) == (6, 3, 3)
+    assert (PreparedMessage("äöü").size, PreparedMessage(b"abc").size, PreparedMessage([1]).size) == (6, 3, 3)

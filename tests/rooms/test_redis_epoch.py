@@ -10,13 +10,13 @@ import pytest
 import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.redis import RedisBackplane, connection
-from trio_ws.rooms.redis.heads import Heads
-from trio_ws.rooms.redis.local_delivery import Local
+from trio_ws.rooms.redis.heads import StreamHeads
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
-from trio_ws.rooms.redis.stream import Feed, Subscription
-from trio_ws.rooms.redis.stream_reader import Feeds
+from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
+from trio_ws.rooms.redis.stream_reader import StreamReader
 
 from .conformance import NOBODY, Ear
 
@@ -47,7 +47,7 @@ class Process:
         self.lost: list[int | None] = []
 
     async def say(self, *texts: object) -> list[str]:
-        return [await self.backplane.publish("room", Prepared(str(text)), NOBODY) for text in texts]
+        return [await self.backplane.publish("room", PreparedMessage(str(text)), NOBODY) for text in texts]
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -304,10 +304,10 @@ async def test_an_entry_of_another_program_is_no_gap(redis) -> None:
 
 async def test_a_room_opened_alone_has_all_from_the_same_moment_on(autojump_clock) -> None:
     """Ids have whole milliseconds, and clocks differ: a message right after the opening is no history."""
-    feeds: dict[str, Feed] = {}
-    local = Local(Options(), "me", feeds)
-    reader, feed = Feeds(Options(), feeds, local, Heads(feeds)), Feed("room", local)
-    subscription = Subscription(feed, local, Ear(), print, 0)
+    feeds: dict[str, StreamState] = {}
+    local = LocalDelivery(Options(), "me", feeds)
+    reader, feed = StreamReader(Options(), feeds, local, StreamHeads(feeds)), StreamState("room", local)
+    subscription = StreamSubscription(feed, local, Ear(), print, 0)
     subscription.open_alone()
     for seconds, ahead in ((0, 0.0), (1000, 0.5)):
         await trio.sleep(seconds)
@@ -316,7 +316,7 @@ async def test_a_room_opened_alone_has_all_from_the_same_moment_on(autojump_cloc
 
 
 def test_the_heads_that_are_held_are_bounded() -> None:
-    heads = Heads({})
+    heads = StreamHeads({})
     for number in range(5000):
         heads.note(f"room {number}", "5-1", "1-a")
     assert len([*heads.elsewhere()]) == 1024

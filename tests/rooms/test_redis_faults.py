@@ -12,13 +12,13 @@ import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, LocalProtocolError, MessageTooLarge
-from trio_ws.connection.prepared import Prepared
-from trio_ws.rooms import Present
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.commands import Call, execute
-from trio_ws.rooms.redis.local_delivery import Local
+from trio_ws.rooms.redis.commands import Command, execute
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
-from trio_ws.rooms.redis.stream import Feed, Record
+from trio_ws.rooms.redis.stream import StreamEntry, StreamState
 
 from .conformance import NOBODY, Ear
 
@@ -48,7 +48,7 @@ async def two_processes(
 
 async def say(backplane: RedisBackplane, *texts: object) -> None:
     for text in texts:
-        await backplane.publish("room", Prepared(str(text)), NOBODY)
+        await backplane.publish("room", PreparedMessage(str(text)), NOBODY)
 
 
 async def linked(backplane: RedisBackplane) -> None:
@@ -237,7 +237,7 @@ async def test_a_message_whose_answer_is_lost_is_published_again_and_is_there_on
             async with trio.open_nursery() as nursery:
 
                 async def publish() -> None:
-                    ids.append(await far.publish("room", Prepared("once"), NOBODY))
+                    ids.append(await far.publish("room", PreparedMessage("once"), NOBODY))
 
                 nursery.start_soon(publish)
                 await ear.hears(1)
@@ -286,7 +286,7 @@ async def test_a_redis_without_memory_is_the_publishers_error_and_nobody_elses(r
     async with two_processes(redis) as (_line, near, far):
         ear = Ear()
         async with far.subscribe("room", ear, history=0):
-            near.enter("room", Present("a-1", {}))
+            near.enter("room", Presence("a-1", {}))
             await say(near, "before")
             redis.ask("CONFIG SET maxmemory 1mb")
             for _ in range(3):
@@ -366,7 +366,7 @@ async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
 async def test_a_redis_that_comes_back_empty_is_a_gap_of_unknown_size(redis, caplog) -> None:
     async with two_processes(redis) as (_line, near, far):
         ear, lost = Ear(), []
-        near.enter("room", Present("a-1", {}))
+        near.enter("room", Presence("a-1", {}))
         async with far.subscribe("room", ear, history=5, gap=lost.append) as log:
             await say(near, *range(3))
             await ear.hears(3)
@@ -436,19 +436,19 @@ async def test_a_message_that_redis_forgot_and_got_again_is_not_delivered_twice(
 
 async def test_presence_that_redis_has_lost_is_told_again(redis) -> None:
     async with two_processes(redis) as (_line, near, far):
-        near.enter("room", Present("a-1", {"user": "Ann"}))
+        near.enter("room", Presence("a-1", {"user": "Ann"}))
         for _ in range(2):
             with trio.fail_after(10):
-                while await far.presence("room") != (Present("a-1", {"user": "Ann"}),):
+                while await far.presence("room") != (Presence("a-1", {"user": "Ann"}),):
                     await trio.sleep(0.01)
             redis.ask("FLUSHALL")
 
 
 async def test_who_left_while_the_link_was_broken_is_gone_after_it(redis) -> None:
     async with two_processes(redis, presence_timeout=30) as (line, near, far):
-        far.enter("room", Present("a-1", {}))
-        far.enter("room", Present("a-2", {}))
-        far.enter("other", Present("a-3", {}))
+        far.enter("room", Presence("a-1", {}))
+        far.enter("room", Presence("a-2", {}))
+        far.enter("other", Presence("a-3", {}))
         await until_present(near, "room", 2)
         await until_present(near, "other", 1)
         line.cut_off()
@@ -497,7 +497,7 @@ async def test_a_stream_lives_while_somebody_listens_and_not_for_long_after(redi
 async def test_info_that_is_no_json_cannot_travel(redis) -> None:
     async with two_processes(redis) as (_line, near, _far):
         with pytest.raises(TypeError):
-            near.enter("room", Present("a-1", {"socket": object()}))
+            near.enter("room", Presence("a-1", {"socket": object()}))
         assert await near.presence("room") == ()
 
 
@@ -512,7 +512,7 @@ async def test_a_message_that_was_refused_while_a_later_one_was_accepted_gets_a_
             async with trio.open_nursery() as nursery:
 
                 async def publish() -> None:
-                    ids.append(await far.publish("room", Prepared("refused at first"), NOBODY))
+                    ids.append(await far.publish("room", PreparedMessage("refused at first"), NOBODY))
 
                 nursery.start_soon(publish)
                 await until(lambda: any(call.sent for call in far._running_calls._under_way))
@@ -549,7 +549,7 @@ async def test_publishing_waits_for_the_end_of_a_failover(redis) -> None:
     """A primary that has become a replica takes nothing; in a moment there is another, or it is one again."""
     async with two_processes(redis) as (_line, near, far):
         ear = Ear()
-        near.enter("room", Present("a-1", {}))
+        near.enter("room", Presence("a-1", {}))
         async with far.subscribe("room", ear, history=0):
             await say(near, "before")
             redis.ask("REPLICAOF 127.0.0.1 1")
@@ -567,7 +567,7 @@ async def test_who_leaves_at_the_end_is_gone_at_once(redis) -> None:
     async with two_processes(redis, presence_timeout=30) as (_line, near, _far):
         last = RedisBackplane(redis.url)
         async with last.running():
-            last.enter("room", Present("a-1", {}))
+            last.enter("room", Presence("a-1", {}))
             await until_present(near, "room", 1)
             last.leave("room", "a-1")
         assert await near.presence("room") == ()
@@ -579,7 +579,7 @@ async def test_an_end_without_a_link_is_an_end_all_the_same(redis) -> None:
             backplane = RedisBackplane(line.url, **QUICK)
             async with backplane.running():
                 await say(backplane, "said")
-                backplane.enter("room", Present("a-1", {}))
+                backplane.enter("room", Presence("a-1", {}))
                 line.cut_off()
                 await trio.sleep(pause)
             line.mend()
@@ -605,7 +605,7 @@ async def test_subscriptions_come_and_go_while_others_are_being_opened(redis) ->
                 nursery.start_soon(listen, number)
             await until(lambda: len([number for number in opened if number % 3]) == 20)
             for number in range(10):
-                await near.publish(f"room {number}", Prepared("said"), NOBODY)
+                await near.publish(f"room {number}", PreparedMessage("said"), NOBODY)
         heard = [ear.data for number, ear in enumerate(ears) if number % 3]
         assert heard == [["said"]] * 20
         await until(lambda: not far._feeds._channels)
@@ -656,10 +656,10 @@ async def test_an_error_in_a_subscriber_is_logged_and_the_next_entry_is_delivere
 
 
 def test_a_feed_knows_only_so_many_publishers() -> None:
-    def record(publisher: int) -> Record:
-        return Record("1-1", Prepared(""), NOBODY, publisher=f"process {publisher}", number=1)
+    def record(publisher: int) -> StreamEntry:
+        return StreamEntry("1-1", PreparedMessage(""), NOBODY, publisher=f"process {publisher}", number=1)
 
-    feed = Feed("room", Local(Options(), "me", {}))
+    feed = StreamState("room", LocalDelivery(Options(), "me", {}))
     for number in range(3000):
         assert feed.is_new(record(number))
     assert len(feed._publishers) == 1024
@@ -684,7 +684,7 @@ async def test_in_a_cluster_one_rooms_trouble_is_not_anothers_and_no_later_call_
             return args[0].encode()
 
     calls = [
-        Call(room, "", (), (text,), number)
+        Command(room, "", (), (text,), number)
         for number, (room, text) in enumerate([("a", "slow"), ("a", "after"), ("b", "full"), ("b", "well")], 1)
     ]
     slow, after, full, well = await execute(Cluster(), calls, 5)

@@ -19,10 +19,10 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, needs
 
 from trio_ws import BackplaneRefused, BackplaneUnavailable
 from trio_ws.cli.main import main
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
 from trio_ws.rooms.redis import RedisBackplane, connection
-from trio_ws.rooms.redis.client import Source
+from trio_ws.rooms.redis.client import ClientFactory
 from trio_ws.rooms.redis.scripts import Keys
 
 from .conformance import NOBODY, BackplaneContract, Ear
@@ -43,7 +43,7 @@ def free_ports(how_many: int) -> list[int]:
 async def is_heard(url: str, **options: object) -> None:
     backplane, ear = RedisBackplane(url, **options), Ear()
     async with backplane.running(), backplane.subscribe("room", ear, history=0):
-        await backplane.publish("room", Prepared("said"), NOBODY)
+        await backplane.publish("room", PreparedMessage("said"), NOBODY)
         await ear.hears(1)
 
 
@@ -103,7 +103,7 @@ class TestCluster(BackplaneContract):
                     await nursery.start(listen, room)
                 async with trio.open_nursery() as publishers:
                     for room in rooms:
-                        publishers.start_soon(here.publish, room, Prepared(room), NOBODY)
+                        publishers.start_soon(here.publish, room, PreparedMessage(room), NOBODY)
                 await ear.hears(20)
                 assert sorted(map(str, ear.data)) == sorted(rooms)
                 nursery.cancel_scope.cancel()
@@ -165,7 +165,7 @@ async def test_a_failover_is_survived_with_every_message_heard_once(watched, mon
     ears, lost = [Ear(), Ear()], []
 
     async def say(number: int) -> None:
-        await backplanes[number % 2].publish("room", Prepared(str(number)), NOBODY)
+        await backplanes[number % 2].publish("room", PreparedMessage(str(number)), NOBODY)
 
     with trio.fail_after(90):
         async with AsyncExitStack() as stack:
@@ -249,7 +249,7 @@ def test_a_url_that_makes_no_sense_is_an_error_at_once(url, problem) -> None:
 
 
 def test_a_url_with_several_hosts_is_read(monkeypatch) -> None:
-    source = Source.of("redis+cluster://ann:p%40w@[::1]:7000,two:7001,three", 1, None)
+    source = ClientFactory.of("redis+cluster://ann:p%40w@[::1]:7000,two:7001,three", 1, None)
     assert source.where == "redis+cluster://[::1]:7000,two:7001,three"
 
 

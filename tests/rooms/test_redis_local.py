@@ -16,12 +16,12 @@ import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
-from trio_ws.connection.prepared import Prepared
-from trio_ws.rooms import Present
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane, connection
-from trio_ws.rooms.redis.local_delivery import Local, Own
+from trio_ws.rooms.redis.local_delivery import LocalDelivery, PendingPublish
 from trio_ws.rooms.redis.options import Options
-from trio_ws.rooms.redis.stream import Feed, Record, Subscription
+from trio_ws.rooms.redis.stream import StreamEntry, StreamState, StreamSubscription
 
 from .conformance import NOBODY, Ear
 from .hall import Guest, Hall, open_hall
@@ -58,7 +58,7 @@ async def processes(
 
 
 async def say(backplane: RedisBackplane, *texts: object) -> list[str]:
-    return [await backplane.publish("room", Prepared(str(text)), NOBODY) for text in texts]
+    return [await backplane.publish("room", PreparedMessage(str(text)), NOBODY) for text in texts]
 
 
 async def until(condition) -> None:
@@ -202,7 +202,7 @@ async def test_a_message_that_was_acknowledged_and_not_read_is_handed_on_when_th
     async with processes(redis) as (line, far, _near):
         here = Ear()
         async with far.subscribe("room", here, history=5):
-            own = far._local.own("room", Prepared("acknowledged"), NOBODY)
+            own = far._local.own("room", PreparedMessage("acknowledged"), NOBODY)
             far._local.numbered(own, 1000)
             far._local.accepted(own, f"{2**62}-1")
             line.cut_off()
@@ -227,7 +227,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
             assert here.data == ["never acknowledged"]
             assert list(log) == [], "it will not be in the stream"
             with pytest.raises(BackplaneUnavailable) as caught:
-                await far.publish("a room that nobody here is in", Prepared("?"), NOBODY)
+                await far.publish("a room that nobody here is in", PreparedMessage("?"), NOBODY)
             assert not caught.value.local
             line.mend()
             await until(lambda: far._local._linked)
@@ -540,18 +540,18 @@ class Desk:
     """What one process has of one room, where each step is the test's."""
 
     def __init__(self, **options: object) -> None:
-        self.feeds: dict[str, Feed] = {}
-        self.local = Local(Options(**options), "me", self.feeds)
-        self.feed = self.feeds["room"] = Feed("room", self.local)
+        self.feeds: dict[str, StreamState] = {}
+        self.local = LocalDelivery(Options(**options), "me", self.feeds)
+        self.feed = self.feeds["room"] = StreamState("room", self.local)
         self.feed.begin([])
         self.ear = Ear()
         self.lost: list[int | None] = []
-        self.subscription = Subscription(self.feed, self.local, self.ear, self.lost.append, 5)
+        self.subscription = StreamSubscription(self.feed, self.local, self.ear, self.lost.append, 5)
         self.feed.subscriptions.append(self.subscription)
         self.log = self.subscription.log
 
-    def publish(self, number: int) -> Own:
-        own = self.local.own("room", Prepared(str(number)), NOBODY)
+    def publish(self, number: int) -> PendingPublish:
+        own = self.local.own("room", PreparedMessage(str(number)), NOBODY)
         assert own is not None
         self.local.numbered(own, number)
         return own
@@ -561,7 +561,9 @@ class Desk:
         self.local._turn()
 
     def read(self, number: int, place: int, publisher: str = "me") -> None:
-        record = Record(f"5-{place}", Prepared(str(number)), NOBODY, place=place, publisher=publisher, number=number)
+        record = StreamEntry(
+            f"5-{place}", PreparedMessage(str(number)), NOBODY, place=place, publisher=publisher, number=number
+        )
         self.feed.take([record])
         self.local.passed("room")
 
@@ -810,9 +812,9 @@ async def test_who_is_cut_off_is_not_present_elsewhere_and_then_is_again(redis) 
                 await trio.sleep(0.01)
 
     async with processes(redis, presence_timeout=0.3, publish_timeout=0.2) as (line, far, near):
-        far.enter("room", Present("a-1", {"user": "Ann"}))
-        far.enter("room", Present("a-2", {}))
-        near.enter("room", Present("b-1", {}))
+        far.enter("room", Presence("a-1", {"user": "Ann"}))
+        far.enter("room", Presence("a-2", {}))
+        near.enter("room", Presence("b-1", {}))
         await present(3)
         line.cut_off()
         await present(1)

@@ -12,13 +12,13 @@ import pytest
 import trio
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.heads import Heads
-from trio_ws.rooms.redis.local_delivery import Local
+from trio_ws.rooms.redis.heads import StreamHeads
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
-from trio_ws.rooms.redis.stream import Feed
-from trio_ws.rooms.redis.stream_reader import Feeds
+from trio_ws.rooms.redis.stream import StreamState
+from trio_ws.rooms.redis.stream_reader import StreamReader
 
 from .conformance import NOBODY, Ear
 
@@ -53,8 +53,8 @@ class Quiet:
 
 async def read_one_room(seconds: float, *links: float, **options: object) -> list[float]:
     """Have a room open in which nothing is said, over links that last some seconds; return when it was touched."""
-    feeds: dict[str, Feed] = {}
-    reader = Feeds(Options(**options), feeds, Local(Options(), "me", feeds), Heads(feeds))
+    feeds: dict[str, StreamState] = {}
+    reader = StreamReader(Options(**options), feeds, LocalDelivery(Options(), "me", feeds), StreamHeads(feeds))
     client = Quiet()
 
     async def read() -> None:
@@ -110,9 +110,9 @@ async def test_a_quiet_room_outlives_its_retention_in_redis() -> None:
         backplane = RedisBackplane(redis.url, retention=4, poll_interval=60)
         ear, lost = Ear(), []
         async with backplane.running(), backplane.subscribe("room", ear, history=5, gap=lost.append):
-            await backplane.publish("room", Prepared("before"), NOBODY)
+            await backplane.publish("room", PreparedMessage("before"), NOBODY)
             await trio.sleep(20)
-            await backplane.publish("room", Prepared("after"), NOBODY)
+            await backplane.publish("room", PreparedMessage("after"), NOBODY)
             await ear.hears(2)
             async with backplane.subscribe("room", Ear(), history=5) as log:
                 assert [entry.message.data for entry in log] == ["before", "after"]
@@ -126,7 +126,7 @@ async def test_a_room_opened_shortly_before_it_expires_lives_on() -> None:
     with redis_server() as redis:
         backplane = RedisBackplane(redis.url, retention=60, poll_interval=60)
         async with backplane.running():
-            await backplane.publish("room", Prepared("said"), NOBODY)
+            await backplane.publish("room", PreparedMessage("said"), NOBODY)
             async with backplane.subscribe("another", Ear(), history=0):
                 key = backplane._keys.stream("room")
                 redis.ask(f"PEXPIRE {key} 30000")

@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import App, BackplaneUnavailable, WebSocket, WebSocketDisconnect
-from trio_ws.rooms import Log, MemoryBackplane, Present
+from trio_ws.rooms import Log, MemoryBackplane, Presence
 
 from .hall import open_hall
 
@@ -163,7 +163,7 @@ async def test_presence_is_who_is_there_in_all_registries_of_one_backplane(autoj
             for hall in (here, there):
                 present = await hall.room("r").presence()
                 assert [each.info["user"] for each in present] == ["Ann", "Ben"]
-                assert isinstance(present[0], Present)
+                assert isinstance(present[0], Presence)
                 assert hall.room("r").count == 1
         assert await here.room("r").presence() == ()
 

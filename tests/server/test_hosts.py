@@ -8,7 +8,7 @@ from support.handlers import echo, serve
 from support.networks import REQUEST
 
 from trio_ws import App, ConnectionRejected, WebSocket, open_websocket
-from trio_ws.asgi import Bridge
+from trio_ws.asgi import ASGIApplication
 
 
 async def status_of(port: int, request: bytes) -> int:
@@ -66,7 +66,7 @@ async def test_serve_websocket_takes_hosts(nursery):
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 async def test_under_an_asgi_server_another_host_gets_421(kind):
     app, seen = application()
-    bridge = Bridge(app)
+    bridge = ASGIApplication(app)
     sent = []
     scope = {
         "type": kind,

@@ -25,9 +25,9 @@ from trio_ws import (
 )
 from trio_ws.app import BlockingWebSocket
 from trio_ws.connection.connection import Connection
-from trio_ws.connection.instrumented import Tap
+from trio_ws.connection.instrumented import InstrumentedChannel
 from trio_ws.handler.instruments import HOOKS, Instruments, instruments_of
-from trio_ws.handler.runner import Lifecycle
+from trio_ws.handler.runner import HandlerRunner
 from trio_ws.testing import TestClient
 
 PATIENCE = 20.0
@@ -299,14 +299,18 @@ class TestWhatTheyCost:
     async def test_what_others_note_on_a_connection_arrives_there(self):
         """`def` handlers and listeners do so."""
         channel = SimpleNamespace(reads=False, callbacks=0)
-        tap = Tap(channel, print)  # type: ignore[arg-type]
+        tap = InstrumentedChannel(channel, print)  # type: ignore[arg-type]
         tap.reads = True
         tap.callbacks += 1
         assert (tap.reads, channel.reads, channel.callbacks) == (True, True, 1)
 
     async def test_an_ended_connection_is_free_without_a_search_for_cycles(self, nursery):
         def alive() -> list[str]:
-            return [type(each).__name__ for each in gc.get_objects() if isinstance(each, (Connection, Tap, Lifecycle))]
+            return [
+                type(each).__name__
+                for each in gc.get_objects()
+                if isinstance(each, (Connection, InstrumentedChannel, HandlerRunner))
+            ]
 
         server = await serve(nursery, instruments=[Everything()])
         gc.collect()
@@ -316,7 +320,7 @@ class TestWhatTheyCost:
             async with open_websocket(server.urls[0]) as ws:
                 await ws.send("x")
                 await ws.receive()
-                assert "Tap" in alive()
+                assert "InstrumentedChannel" in alive()
             with trio.fail_after(PATIENCE):
                 while server.statistics().connections:
                     await trio.sleep(0.001)

@@ -15,11 +15,11 @@ from support.handlers import echo, serve
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.keepalive import Keepalive
-from trio_ws.handler.runner import Lifecycle
+from trio_ws.handler.runner import HandlerRunner
 from trio_ws.protocol.server_handshake import Upgrade
 from trio_ws.runtime.timers import Timer
-from trio_ws.server.connection import Conversation
-from trio_ws.server.handshake import Opening
+from trio_ws.server.connection import ServerConnection
+from trio_ws.server.handshake import ServerHandshake
 from trio_ws.transport.poller import Poller
 
 PATIENCE = 5.0
@@ -51,7 +51,7 @@ def clients() -> Any:
 def alive() -> Counter[type]:
     """How many there are of our objects, of which a connection may have one."""
     gc.collect()
-    kinds = (Conversation, Connection, Keepalive, Opening, Upgrade, Timer)
+    kinds = (ServerConnection, Connection, Keepalive, ServerHandshake, Upgrade, Timer)
     return Counter(type(each) for each in gc.get_objects() if type(each) in kinds)
 
 
@@ -71,7 +71,7 @@ async def test_an_idle_connection_takes_little_memory_and_keeps_nothing_of_its_h
         tracemalloc.stop()
     new = alive() - before
     timers = new.pop(Timer)
-    assert new == {Conversation: CROWD, Connection: CROWD, Keepalive: CROWD}
+    assert new == {ServerConnection: CROWD, Connection: CROWD, Keepalive: CROWD}
     assert timers == 1, "all that wait for an answer have one"
     assert size < AT_MOST, size
     for client in clients:  # or the server waits for their goodbyes
@@ -164,7 +164,7 @@ async def test_who_answers_a_handshake_that_is_over_is_told_so(nursery):
 async def test_a_lifecycle_of_somebody_else_s_connection_passes_its_errors_on():
     """What is not the handler's error is for who runs it, as under an ASGI server."""
 
-    class Broken(Lifecycle):
+    class Broken(HandlerRunner):
         async def _opened(self) -> bool:
             raise OSError("no room")
 

@@ -117,7 +117,7 @@ class TestAnOrdinaryConnection:
 
     async def test_records_say_where_in_the_library_they_come_from(self, nursery, records):
         await visit(await serve(nursery))
-        assert {record.filename for record in records} == {"lifecycle.py"}
+        assert {record.filename for record in records} == {"runner.py"}
 
     async def test_numbers_tell_connections_apart_and_handlers_know_them(self, nursery, records):
         numbers = []

@@ -35,7 +35,7 @@ from trio_ws import (
 )
 from trio_ws.connection.connection import Connection
 from trio_ws.handler.service import Service
-from trio_ws.server.connection import Conversation
+from trio_ws.server.connection import ServerConnection
 from trio_ws.server.serve import _OneService
 from trio_ws.transport.listeners import bind_tcp
 from trio_ws.transport.poller import Poller
@@ -260,9 +260,9 @@ class TestPlainHTTP:
     async def test_nothing_is_kept_of_those_who_were_refused(self, nursery, limits):
         """An exception that is raised twice would keep the tracebacks of both, and all that is in their frames."""
 
-        def alive() -> dict[int, Conversation]:
+        def alive() -> dict[int, ServerConnection]:
             gc.collect()
-            return {id(each): each for each in gc.get_objects() if isinstance(each, Conversation)}
+            return {id(each): each for each in gc.get_objects() if isinstance(each, ServerConnection)}
 
         before = alive()  # what an earlier test's log still refers to, say
         server = await serve(nursery, limits=limits)
@@ -765,7 +765,7 @@ class TestRoom:
             assert await works("ws://example.org/", stream=listener.connect())
 
     async def test_the_poller_can_be_demanded_only_where_there_is_one(self, monkeypatch):
-        monkeypatch.setattr("trio_ws.transport.poller.make_readiness", None)
+        monkeypatch.setattr("trio_ws.transport.poller.make_selector", None)
         with pytest.raises(RuntimeError, match="poller=True"):
             await serve_websocket(echo, "127.0.0.1", 0, poller=True)
         async with trio.open_nursery() as nursery:

@@ -13,7 +13,7 @@ import trio
 from hypercorn.config import Config
 
 from support.tunnel import Tunnel
-from trio_ws.asgi import Bridge, serve
+from trio_ws.asgi import ASGIApplication, serve
 
 Version = Literal["http1", "http2"]
 """What a client of hypercorn speaks."""
@@ -43,7 +43,7 @@ def config_of(complaints: list[str], **options: Any) -> Config:
 
 
 @asynccontextmanager
-async def serving(bridge: Bridge, **options: Any) -> AsyncIterator[Bridge]:
+async def serving(bridge: ASGIApplication, **options: Any) -> AsyncIterator[ASGIApplication]:
     """Serve with our runner as long as the block runs; fails if an error has reached hypercorn."""
     complaints: list[str] = []
     async with trio.open_nursery() as nursery:

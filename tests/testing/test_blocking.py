@@ -11,7 +11,7 @@ import trio
 from tests.testing.responders import Alive, Routes, echo
 from trio_ws import ConnectionRejected, WebSocket, WebSocketDisconnect
 from trio_ws.testing import LeakedTask, TestClient, TestTimeout
-from trio_ws.testing.portal import Portal
+from trio_ws.testing.portal import BlockingPortal
 
 
 async def support(websocket: WebSocket) -> None:
@@ -218,14 +218,14 @@ class Manager:
 
 def test_a_portal_enters_and_leaves_a_context_manager_in_one_task() -> None:
     manager = Manager()
-    with Portal() as portal, portal.hold(manager) as value:
+    with BlockingPortal() as portal, portal.hold(manager) as value:
         assert value == "value"
     assert len(manager.tasks) == 2
     assert manager.tasks[0] is manager.tasks[1]
 
 
 def test_a_portal_lets_a_context_manager_swallow_an_error_of_the_block() -> None:
-    with Portal() as portal:
+    with BlockingPortal() as portal:
         with portal.hold(Manager()):
             raise KeyError
         with pytest.raises(ValueError, match="not this"), portal.hold(Manager()):

@@ -32,7 +32,7 @@ from trio_ws import (
     broadcast,
 )
 from trio_ws.app import GuardContext, listener, websocket
-from trio_ws.rooms import Member, Present
+from trio_ws.rooms import Member, Presence
 from trio_ws.rooms.redis import RedisBackplane
 
 
@@ -174,7 +174,7 @@ async def resume(ws: WebSocket, since: str | None) -> None:
     joining = app.room("resumed", resume=100, stamp=stamp).join(ws, since=since)
     async with joining as room:
         assert_type(joining.recovered, bool | None)
-        assert_type(await room.presence(), tuple[Present, ...])
+        assert_type(await room.presence(), tuple[Presence, ...])
         await app.broadcast({"user": "came"})
 
 

@@ -14,7 +14,7 @@ from tests.testing.responders import Routes
 from tests.workers.fleet import ROOT, Fleet, eventually
 from trio_ws import Server, Timeouts
 from trio_ws.cli.main import _parser
-from trio_ws.cli.process import Patience
+from trio_ws.cli.process import WorkerTimeouts
 
 PAGE = ROOT.joinpath("docs", "workers.md").read_text(encoding="utf-8")
 BOUND = Server(Routes()).shutdown_bound
@@ -52,7 +52,7 @@ def test_its_unit_starts_what_the_command_understands_and_waits_for_the_end() ->
     _, *arguments = shlex.split(unit["ExecStart"])
     options = _parser().parse_args(arguments)
     assert (options.workers, options.fd) == (4, [3])
-    assert float(unit["TimeoutStopSec"]) > BOUND + Patience().end
+    assert float(unit["TimeoutStopSec"]) > BOUND + WorkerTimeouts().end
 
 
 @pytest.mark.parametrize("name", ["drain_delay", "drain_spread", "shutdown_grace", "cleanup_timeout", "close_timeout"])
@@ -63,7 +63,7 @@ def test_the_times_of_the_end_are_the_defaults(name) -> None:
 
 def test_their_sum_and_the_patience_are_the_defaults_too() -> None:
     assert f"is the sum, {BOUND:g} seconds with the defaults" in PAGE
-    assert f"is replaced ({Patience().alive:g}) |" in PAGE
-    assert f"not ready after {Patience().start:g} seconds" in PAGE
-    assert Patience().end == 10
+    assert f"is replaced ({WorkerTimeouts().alive:g}) |" in PAGE
+    assert f"not ready after {WorkerTimeouts().start:g} seconds" in PAGE
+    assert WorkerTimeouts().end == 10
     assert "it is killed, ten seconds after" in PAGE

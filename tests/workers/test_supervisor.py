@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_ws.cli.process import Patience, WorkerProcess
+from trio_ws.cli.process import WorkerProcess, WorkerTimeouts
 from trio_ws.cli.supervisor import WorkersUnavailable, _Supervisor, run_workers
 from trio_ws.cli.worker import Assignment
 from trio_ws.transport.listeners import bind_unix, inherit
@@ -57,7 +57,7 @@ class Kept:
             self.listeners,
             workers=workers,
             urls=["ws://here"],
-            patience=Patience(**{"abort": 0.1, **patience}),
+            patience=WorkerTimeouts(**{"abort": 0.1, **patience}),
             say=self.lines.append,
         )
 
@@ -419,7 +419,7 @@ async def test_what_was_inherited_is_others_to_remove(kept) -> None:
 
 
 async def test_one_that_could_not_be_started_may_be_told_to_end() -> None:
-    worker = WorkerProcess(3, ["/nowhere/python"], [], Patience(), print)
+    worker = WorkerProcess(3, ["/nowhere/python"], [], WorkerTimeouts(), print)
     await worker.run()
     worker.end(signal.SIGTERM)
     assert worker.told

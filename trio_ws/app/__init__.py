@@ -9,7 +9,7 @@ never a socket.
 from trio_ws.app.application import App
 from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
 from trio_ws.app.controller import Controller
-from trio_ws.app.errors import ParameterError, Problem, RegistrationError
+from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext
 from trio_ws.app.listener import Listener
 from trio_ws.app.parameters.markers import Body, Cookie, Depends, Form, Header, Path, Query, WsBody
@@ -47,6 +47,7 @@ __all__ = [
     "Cookie",
     "Created",
     "Depends",
+    "ErrorDetail",
     "Forbidden",
     "Form",
     "GuardContext",
@@ -59,7 +60,6 @@ __all__ = [
     "Ok",
     "ParameterError",
     "Path",
-    "Problem",
     "Query",
     "RegistrationError",
     "Reply",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trio_ws.app.connections import Everyone
-from trio_ws.app.dispatcher import AppResponder
+from trio_ws.app.connections import ConnectionManager
+from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.failures import Failures
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, guests_of, hosted, with_parents
 from trio_ws.app.options import Lifespan, check_callback, lifespan_of
@@ -30,7 +30,7 @@ from trio_ws.options import check_number, list_of
 from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
-from trio_ws.server.serve import Listener, closed_at_the_end, listen
+from trio_ws.server.serve import SocketListener, closed_at_the_end, listen
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
-    from trio_ws.asgi import Bridge
+    from trio_ws.asgi import ASGIApplication
     from trio_ws.testing import TestClient
     from trio_ws.websocket.websocket import WebSocket
 
@@ -122,7 +122,7 @@ class App(Router):
         self.sessions: Sessions | None = sessions_of(sessions)
         self.not_found_status = not_found_status
         self.max_threads = max_threads
-        self.responder: AppResponder = AppResponder(self)
+        self.responder: Dispatcher = Dispatcher(self)
         """What a `Server` serves the application with."""
         self._lifespan = lifespan_of(lifespan)
         self._pages = Pages()
@@ -130,7 +130,7 @@ class App(Router):
             raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
         self._given_backplane = backplane
         self._rooms = Rooms(backplane)
-        self.everyone: Everyone = Everyone(self._rooms.backplane)
+        self.everyone: ConnectionManager = ConnectionManager(self._rooms.backplane)
         """The application's connections in this process."""
         self._failures = Failures()
         self._parent: App | None = None  # which includes this one, while that runs
@@ -139,7 +139,7 @@ class App(Router):
         self.limiters: Limiters = Limiters()
         """Bound the threads of plain functions while the application runs."""
         self._server: Server | None = None
-        self._bridge: Bridge | None = None
+        self._bridge: ASGIApplication | None = None
         self._table: list[Route] = []
         for controller in list_of("controllers", controllers, "classes"):
             self.add_controller(controller)
@@ -268,7 +268,7 @@ class App(Router):
     def server(self) -> Server:
         """The server that runs the application, for its `statistics` and `shutdown`.
 
-        Under an ASGI server it is a `trio_ws.asgi.Bridge`, which has these two and `draining`.
+        Under an ASGI server it is a `trio_ws.asgi.ASGIApplication`, which has these two and `draining`.
 
         Raises:
             RuntimeError: the application is not being served.
@@ -305,7 +305,7 @@ class App(Router):
         port: int | None = 8000,
         *,
         uds: str | os.PathLike[str] | None = None,
-        listeners: Sequence[Listener] = (),
+        listeners: Sequence[SocketListener] = (),
         ssl_context: ssl.SSLContext | None = None,
         poller: bool | None = None,
         strict: bool = False,
@@ -360,9 +360,9 @@ class App(Router):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer an ASGI server: `hypercorn -k trio module:app` serves the application; see `trio_ws.asgi`."""
         if self._bridge is None:
-            from trio_ws.asgi import Bridge  # noqa: PLC0415 - under an ASGI server only
+            from trio_ws.asgi import ASGIApplication  # noqa: PLC0415 - under an ASGI server only
 
-            self._bridge = Bridge(self)
+            self._bridge = ASGIApplication(self)
         await self._bridge(scope, receive, send)
 
     @property

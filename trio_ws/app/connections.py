@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.broadcast import offer_to_all
 from trio_ws.rooms.topics import BROADCAST
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Backplane, Entry
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Everyone"]
+__all__ = ["ConnectionManager"]
 
 
-class Everyone:
+class ConnectionManager:
     """See the module.
 
     Args:
@@ -37,7 +37,7 @@ class Everyone:
 
     async def tell(self, message: Any) -> None:
         """Say something to all; see `App.broadcast`."""
-        await self._backplane.publish(BROADCAST, Prepared(message), frozenset())
+        await self._backplane.publish(BROADCAST, PreparedMessage(message), frozenset())
 
     def _deliver(self, entry: Entry) -> None:
         offer_to_all(self.connections, entry.message, "disconnect")

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Controller",
     "ControllerOptions",
-    "Mark",
+    "RouteDefinition",
     "declare",
     "in_class_body",
     "mark",
-    "marks_of",
     "note_registered",
     "options_of",
+    "route_definitions",
 ]
 
 T = TypeVar("T")
 
-_MARKS: Final = "__trio_ws_routes__"
+_ROUTE_DEFINITIONS: Final = "__trio_ws_routes__"
 _OPTIONS: Final = "__trio_ws_controller__"
 _REGISTERED: Final = "__trio_ws_registered__"
 
@@ -101,7 +101,7 @@ def options_of(controller: type) -> ControllerOptions:
 
 
 @attrs.frozen
-class Mark:
+class RouteDefinition:
     """A method of a class that is yet to become a controller, marked as a route."""
 
     path: str
@@ -127,22 +127,22 @@ def mark(function: Callable[..., Any], path: str, target: Target, options: Route
         RegistrationError: it cannot be called on an instance.
     """
     _check_method(function)
-    function.__dict__.setdefault(_MARKS, []).append(Mark(path, target, options))
+    function.__dict__.setdefault(_ROUTE_DEFINITIONS, []).append(RouteDefinition(path, target, options))
 
 
-def marks_of(controller: type) -> list[Mark]:
+def route_definitions(controller: type) -> list[RouteDefinition]:
     """Return the routes of a class, its bases' first, overridden methods' not.
 
     Raises:
         RegistrationError: there are none, or one cannot be called on an instance.
     """
-    found: dict[str, list[Mark]] = {}
+    found: dict[str, list[RouteDefinition]] = {}
     for owner in reversed(controller.__mro__):
         for name, member in list(vars(owner).items()):
             marked = member
             if callable(member) or isinstance(member, classmethod):
-                marked = inspect.unwrap(member, stop=lambda each: hasattr(each, _MARKS))
-            found[name] = [*getattr(marked, _MARKS, ())]
+                marked = inspect.unwrap(member, stop=lambda each: hasattr(each, _ROUTE_DEFINITIONS))
+            found[name] = [*getattr(marked, _ROUTE_DEFINITIONS, ())]
             if found[name]:
                 _check_method(member)
                 _check_undecorated(controller, name, member, found[name])
@@ -158,7 +158,7 @@ def marks_of(controller: type) -> list[Mark]:
     return marks
 
 
-def _check_undecorated(controller: type, name: str, member: object, marks: list[Mark]) -> None:
+def _check_undecorated(controller: type, name: str, member: object, marks: list[RouteDefinition]) -> None:
     """Refuse a method with a decorator above that of its route, which would be passed by: it may be a guard."""
     if any(each.target is not member for each in marks):
         raise RegistrationError(

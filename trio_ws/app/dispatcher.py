@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from trio_ws.app.inclusion import guests_of
-from trio_ws.app.invocation import Visit
+from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
 from trio_ws.handler.service import Response
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
-__all__ = ["AppResponder"]
+__all__ = ["Dispatcher"]
 
 
-class AppResponder:
+class Dispatcher:
     """Answers for one application.
 
     Args:
@@ -82,4 +82,4 @@ class AppResponder:
             return Response(status=self._app.not_found_status)
         route, parameters = matched
         routed = request.with_path_parameters(parameters)
-        return routed, Visit(route.app or self._app, route, routed).service()
+        return routed, RouteInvocation(route.app or self._app, route, routed).service()

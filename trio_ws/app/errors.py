@@ -9,7 +9,7 @@ import attrs
 
 from trio_ws.errors import WebSocketError
 
-__all__ = ["ParameterError", "Problem", "RegistrationError"]
+__all__ = ["ErrorDetail", "ParameterError", "RegistrationError"]
 
 
 def _encodable(text: str) -> str:
@@ -22,7 +22,7 @@ def _encodable_parts(parts: Iterable[str | int]) -> tuple[str | int, ...]:
 
 
 @attrs.frozen
-class Problem:
+class ErrorDetail:
     """One thing that is wrong with what a client sent."""
 
     loc: tuple[str | int, ...] = attrs.field(converter=_encodable_parts)
@@ -32,7 +32,7 @@ class Problem:
     msg: str = attrs.field(converter=_encodable)
     """What is wrong, for people."""
 
-    def below(self, *loc: str | int) -> Problem:
+    def below(self, *loc: str | int) -> ErrorDetail:
         """Return the same problem, seen from further outside."""
         return attrs.evolve(self, loc=(*loc, *self.loc))
 
@@ -48,8 +48,8 @@ class ParameterError(WebSocketError):
         problems: all that is wrong, not only the first.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+    def __init__(self, problems: Iterable[ErrorDetail]) -> None:
+        self.problems: tuple[ErrorDetail, ...] = tuple(problems)
         super().__init__(self.problems)
 
     @property

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from trio_ws.app.parameters.markers import MISSING, Marker, ValueMarker
-from trio_ws.app.parameters.schemas import Unsuitable
+from trio_ws.app.parameters.schemas import UnsupportedAnnotation
 
 __all__ = ["BARE", "TELLING", "Reading"]
 
@@ -44,7 +44,9 @@ class Reading:
             field, default = default, MISSING
         for each in (*written, *([] if field is None else [field])):
             if each.default_factory is not None:
-                raise Unsuitable("a default_factory has no place here: a default that can be changed is copied")
+                raise UnsupportedAnnotation(
+                    "a default_factory has no place here: a default that can be changed is copied"
+                )
             if default is MISSING and each.default is not PydanticUndefined and each.default is not ...:
                 default = each.default
             if each.alias is not None:

@@ -12,7 +12,7 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.annotations import label_of
-from trio_ws.app.parameters.signature import Plan
+from trio_ws.app.parameters.signature import Signature
 from trio_ws.errors import Reject
 from trio_ws.runtime.threads import call, underlying
 
@@ -88,9 +88,9 @@ class GuardPlan:
     """A guard, and what it is called with; made at registration."""
 
     guard: Guard
-    maker: Plan | None
+    maker: Signature | None
     """How an instance is made for each connection, if the guard is a class."""
-    call: Plan
+    call: Signature
     """Of the function, or of `can_activate`."""
     context_name: str | None
     """The parameter that takes the context."""
@@ -118,12 +118,12 @@ class GuardPlan:
         name = _context_name(function, always=function is not guard)
         types = {**types, GuardContext: CONTEXT_KEY}
         provided = frozenset() if name is None else frozenset({name})
-        call = Plan.of(function, path_names=path_names, provided=provided, types=types, where=where)
-        maker = Plan.of(guard, path_names=path_names, types=types, where=where) if inspect.isclass(guard) else None
+        call = Signature.of(function, path_names=path_names, provided=provided, types=types, where=where)
+        maker = Signature.of(guard, path_names=path_names, types=types, where=where) if inspect.isclass(guard) else None
         return cls(guard, maker, call, name)
 
     @property
-    def plans(self) -> tuple[Plan, ...]:
+    def plans(self) -> tuple[Signature, ...]:
         """All that is called, for `Resolver.convert`."""
         return (self.call,) if self.maker is None else (self.maker, self.call)
 

@@ -16,9 +16,9 @@ import attrs
 from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.guards import GuardContext, check_guards
-from trio_ws.app.listener import Callbacks, Listener, ListenerOptions, converse
+from trio_ws.app.listener import BoundListener, Listener, ListenerOptions, run_listener
 from trio_ws.app.parameters.dependencies import Resolver
-from trio_ws.app.route import BLOCKING_KEY, Call
+from trio_ws.app.route import BLOCKING_KEY, PlannedCall
 from trio_ws.app.sessions import Session
 from trio_ws.connection.serialization import resolve_types, to_json
 from trio_ws.errors import LocalProtocolError, Reject, WebSocketDisconnect
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
     from trio_ws.app.application import App
     from trio_ws.app.parameters.dependencies import Arguments
-    from trio_ws.app.parameters.signature import Plan
+    from trio_ws.app.parameters.signature import Signature
     from trio_ws.app.route import Route
     from trio_ws.http.request import Request
-    from trio_ws.websocket.websocket import Farewell, WebSocket
+    from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
-__all__ = ["Visit"]
+__all__ = ["RouteInvocation"]
 
 
-class Visit:
+class RouteInvocation:
     """One connection on one route.
 
     Args:
@@ -58,7 +58,7 @@ class Visit:
         self._route = route
         self._request = request
         self._controller: Any = None
-        self._found: dict[Plan, Arguments] = {}
+        self._found: dict[Signature, Arguments] = {}
         """What the route's own functions will be called with."""
 
     def service(self) -> Service:
@@ -148,7 +148,7 @@ class Visit:
         for plan in plans:
             self._found[plan] = await self._resolver.resolve(plan)
 
-    def _calls(self) -> list[Call]:
+    def _calls(self) -> list[PlannedCall]:
         """Return what the route may call."""
         route, target = self._route, self._route.target
         if not isinstance(target, Listener):
@@ -185,7 +185,7 @@ class Visit:
                 await self._run(connect)
             if not websocket.accepted:
                 await websocket.accept()
-            await converse(websocket, await self._callbacks(self._route.receive(target), target.options))
+            await run_listener(websocket, await self._callbacks(self._route.receive(target), target.options))
 
     async def _accept_callback(
         self,
@@ -197,7 +197,7 @@ class Visit:
         """Do what `WebSocket.accept_callback` says."""
         websocket, names = self._websocket, self._route.pattern.types
         treatment = ListenerOptions(**options)
-        plan = partial(Call.of, path_names=names, method=False, where="accept_callback()")
+        plan = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
         receive = plan(on_receive, takes_body=True)
         disconnect = None if on_disconnect is None else plan(on_disconnect, takes_code=True)
         connect = None if on_connect is None else plan(on_connect)
@@ -208,9 +208,11 @@ class Visit:
                 websocket._farewells += (await self._farewell(disconnect, resolver),)
             if connect is not None:
                 await self._run(connect, resolver)
-            await converse(websocket, await self._callbacks(receive, treatment, resolver))
+            await run_listener(websocket, await self._callbacks(receive, treatment, resolver))
 
-    async def _callbacks(self, receive: Call, options: ListenerOptions, resolver: Resolver | None = None) -> Callbacks:
+    async def _callbacks(
+        self, receive: PlannedCall, options: ListenerOptions, resolver: Resolver | None = None
+    ) -> BoundListener:
         """Return what is done with a message: everything but the message is found once."""
         arguments = await self._arguments(receive, resolver)
         function = self._bound(receive)
@@ -223,9 +225,9 @@ class Visit:
             return function(*args, **kwargs)
 
         validator = None if body is None else body.validator
-        return Callbacks(call, validator, options, receive.plan.label, receive.output)
+        return BoundListener(call, validator, options, receive.plan.label, receive.output)
 
-    async def _farewell(self, disconnect: Call, resolver: Resolver | None = None) -> Farewell:
+    async def _farewell(self, disconnect: PlannedCall, resolver: Resolver | None = None) -> DisconnectCallback:
         """Return what is called when the connection is over."""
         arguments = await self._arguments(disconnect, resolver)
         function = self._bound(disconnect, last=True)
@@ -238,18 +240,18 @@ class Visit:
 
     # --- calling -------------------------------------------------------------------------------------------------
 
-    async def _run(self, call: Call, resolver: Resolver | None = None) -> None:
+    async def _run(self, call: PlannedCall, resolver: Resolver | None = None) -> None:
         args, kwargs = (await self._arguments(call, resolver)).fill()
         value = self._bound(call)(*args, **kwargs)
         del args, kwargs  # it may run for long
         if inspect.isawaitable(value):
             await value
 
-    async def _arguments(self, call: Call, resolver: Resolver | None) -> Arguments:
+    async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
         """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
         return self._found.pop(call.plan, None) or await (resolver or self._resolver).resolve(call.plan)
 
-    def _bound(self, call: Call, *, last: bool = False) -> Callable[..., Any]:
+    def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
         """Return the function as it is called for this connection: on the controller, and in a thread if it blocks.
 
         Args:

@@ -1,6 +1,6 @@
 """Listener: a route that is called back: with each message, validated; when a client comes; when it has gone.
 
-The three documented shapes, `@app.listener`, `accept_callback` and methods of a controller, all end in `converse`.
+The three documented shapes, `@app.listener`, `accept_callback` and methods of a controller, all end in `run_listener`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never
 import attrs
 import trio
 
-from trio_ws.app.errors import ParameterError, Problem, RegistrationError
+from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
 from trio_ws.connection.incremental_json import PIECE, read_json
 from trio_ws.connection.serialization import as_bytes, as_text
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trio_ws.connection.serialization import Payload, ValueType
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Callbacks", "Listener", "ListenerOptions", "OnInvalid", "converse"]
+__all__ = ["BoundListener", "Listener", "ListenerOptions", "OnInvalid", "run_listener"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,7 +129,7 @@ class Listener:
 
 
 @attrs.frozen
-class Callbacks:
+class BoundListener:
     """What a listener does for one connection, its parameters taken care of."""
 
     receive: Callable[[Any], Any]
@@ -146,7 +146,7 @@ class Callbacks:
 Send: TypeAlias = "Callable[[Payload], Awaitable[None]]"
 
 
-async def converse(websocket: WebSocket, callbacks: Callbacks) -> None:
+async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
     """Call back with each message until the connection ends.
 
     Raises:
@@ -168,7 +168,7 @@ async def converse(websocket: WebSocket, callbacks: Callbacks) -> None:
             raise
 
 
-async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbacks: Callbacks) -> None:
+async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbacks: BoundListener) -> None:
     """Work on several messages at once; replies leave in the order of the messages."""
     slots = trio.Semaphore(callbacks.options.concurrency)
     end: WebSocketDisconnect | None = None
@@ -182,7 +182,7 @@ async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbac
             except WebSocketDisconnect as error:
                 end = error  # the callbacks that run may end in peace
             else:
-                turn = _Turn(before)
+                turn = _ReplySlot(before)
                 nursery.start_soon(_answer_in_turn, websocket, message, callbacks, turn, slots)
                 before = turn.done
     if end is not None:
@@ -190,7 +190,7 @@ async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbac
 
 
 @attrs.frozen
-class _Turn:
+class _ReplySlot:
     """A message's place among those that are worked on: its replies leave when those before it are done."""
 
     before: trio.Event
@@ -198,7 +198,7 @@ class _Turn:
 
 
 async def _answer_in_turn(
-    websocket: WebSocket, message: str | bytes, callbacks: Callbacks, turn: _Turn, slots: trio.Semaphore
+    websocket: WebSocket, message: str | bytes, callbacks: BoundListener, turn: _ReplySlot, slots: trio.Semaphore
 ) -> None:
     channel = websocket._open_channel()
 
@@ -216,7 +216,7 @@ async def _answer_in_turn(
     slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
 
 
-async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbacks, send: Send) -> None:
+async def _answer(websocket: WebSocket, message: str | bytes, callbacks: BoundListener, send: Send) -> None:
     """Call back with one message, and send what it is answered with."""
     channel = websocket._open_channel()
     channel.callbacks += 1
@@ -233,7 +233,7 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: Callbac
         channel.callbacks -= 1
 
 
-async def _decode(channel: Channel, message: str | bytes, callbacks: Callbacks) -> Any:
+async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListener) -> Any:
     match callbacks.options.encoding:
         case "text":
             text = as_text(message)
@@ -245,7 +245,7 @@ async def _decode(channel: Channel, message: str | bytes, callbacks: Callbacks) 
             try:
                 return await _read_body(channel, message, callbacks.body)
             except InvalidMessage as error:
-                raise ParameterError([Problem((), "json_invalid", str(error))]) from None
+                raise ParameterError([ErrorDetail((), "json_invalid", str(error))]) from None
         case other:
             assert_never(other)
 
@@ -261,7 +261,7 @@ async def _read_body(channel: Channel, message: str | bytes, body: Validator | N
 
 
 async def _answer_invalid(
-    websocket: WebSocket, message: str | bytes, error: ParameterError, callbacks: Callbacks, send: Send
+    websocket: WebSocket, message: str | bytes, error: ParameterError, callbacks: BoundListener, send: Send
 ) -> None:
     on_invalid = callbacks.options.on_invalid
     if callable(on_invalid):
@@ -272,7 +272,7 @@ async def _answer_invalid(
         raise InvalidMessage("body does not validate", message)
 
 
-async def _send_result(websocket: WebSocket, result: Any, callbacks: Callbacks, send: Send) -> None:
+async def _send_result(websocket: WebSocket, result: Any, callbacks: BoundListener, send: Send) -> None:
     """Send what a callback returned: one reply, several that it yields, or none."""
     if inspect.isawaitable(result):
         result = await result
@@ -286,12 +286,12 @@ async def _send_result(websocket: WebSocket, result: Any, callbacks: Callbacks, 
         await _send_reply(result, callbacks, send)
 
 
-async def _send_all(replies: AsyncGenerator[Any, Any], callbacks: Callbacks, send: Send) -> None:
+async def _send_all(replies: AsyncGenerator[Any, Any], callbacks: BoundListener, send: Send) -> None:
     async for reply in replies:
         await _send_reply(reply, callbacks, send)
 
 
-async def _send_reply(reply: Any, callbacks: Callbacks, send: Send) -> None:
+async def _send_reply(reply: Any, callbacks: BoundListener, send: Send) -> None:
     if reply is None:
         return
     try:

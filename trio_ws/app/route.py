@@ -16,7 +16,7 @@ from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
 from trio_ws.app.listener import Listener
 from trio_ws.app.output import Output, output_of
 from trio_ws.app.parameters.body import BodyParameter, body_parameter, code_parameter
-from trio_ws.app.parameters.signature import Plan
+from trio_ws.app.parameters.signature import Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
@@ -24,14 +24,14 @@ from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
 from trio_ws.runtime.threads import is_plain, underlying
-from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes
+from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
 
-__all__ = ["Call", "Route", "RouteOptions", "Target", "first_match"]
+__all__ = ["PlannedCall", "Route", "RouteOptions", "Target", "first_match"]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
 """What a route is decorated onto: a view, or the callbacks of a listener."""
@@ -53,7 +53,7 @@ class RouteOptions:
     send_type: ValueType | None = None
     value_type: ValueType | None = None
     auto_accept: bool = attrs.field(default=True, validator=flag)
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
+    caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
     guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
@@ -81,7 +81,7 @@ def given_types() -> Mapping[type[Any], str]:
 
 
 @attrs.frozen
-class Call:
+class PlannedCall:
     """A function that a route calls, and where its parameters come from.
 
     Args:
@@ -95,7 +95,7 @@ class Call:
     """
 
     function: Callable[..., Any]
-    plan: Plan
+    plan: Signature
     method: bool
     blocking: bool
     body: BodyParameter | None = None
@@ -112,7 +112,7 @@ class Call:
         where: str,
         takes_body: bool = False,
         takes_code: bool = False,
-    ) -> Call:
+    ) -> PlannedCall:
         """Plan the call of `function`, which is registered for `where`.
 
         Raises:
@@ -123,7 +123,7 @@ class Call:
         body = body_parameter(shown, path_names, given_types()) if takes_body else None
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
-        plan = Plan.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
+        plan = Signature.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
         output = output_of(shown) if takes_body else None
         call = cls(function, plan, method, is_plain(function), body, code, output)
         why = call._unfit(takes_body=takes_body, takes_code=takes_code)
@@ -160,14 +160,14 @@ class Route:
     app: App | None = attrs.field(default=None, repr=False)
     """The application that it was registered with; None for that of the outermost router."""
     _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
-    _calls: dict[tuple[int, bool, bool], Call] = attrs.field(factory=dict, init=False, repr=False)
+    _calls: dict[tuple[int, bool, bool], PlannedCall] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:
         """What `url_for` knows the route by: the given name, else the function's."""
         return self.options.name or str(getattr(self.target, "__name__", self.path))
 
-    def view(self) -> Call:
+    def view(self) -> PlannedCall:
         """Return the call of a view.
 
         Raises:
@@ -175,16 +175,16 @@ class Route:
         """
         return self._call(self.target)
 
-    def receive(self, listener: Listener) -> Call:
+    def receive(self, listener: Listener) -> PlannedCall:
         """Return the call of a listener for a message."""
         return self._call(listener.receive_callback, takes_body=True)
 
-    def connect(self, listener: Listener) -> Call | None:
+    def connect(self, listener: Listener) -> PlannedCall | None:
         """Return the call of a listener when a client has come."""
         function = listener.connect_callback
         return None if function is None else self._call(function)
 
-    def disconnect(self, listener: Listener) -> Call | None:
+    def disconnect(self, listener: Listener) -> PlannedCall | None:
         """Return the call of a listener when a client has gone."""
         function = listener.disconnect_callback
         return None if function is None else self._call(function, takes_code=True)
@@ -203,7 +203,7 @@ class Route:
             )
         return self._guard_plans
 
-    def construction(self, controller: type) -> Plan:
+    def construction(self, controller: type) -> Signature:
         """Return the plan of making a controller: its constructor may take parameters and dependencies.
 
         Raises:
@@ -218,11 +218,11 @@ class Route:
         takes_body: bool = False,
         takes_code: bool = False,
         method: bool = True,
-    ) -> Call:
+    ) -> PlannedCall:
         key = (id(function), takes_body, takes_code)  # it need not have a hash, and the call keeps it
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = Call.of(
+            call = self._calls[key] = PlannedCall.of(
                 function,
                 path_names=self.pattern.types,
                 where=f"route {self.path!r}",

@@ -13,9 +13,9 @@ from trio_ws.app.controller import (
     declare,
     in_class_body,
     mark,
-    marks_of,
     note_registered,
     options_of,
+    route_definitions,
 )
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import guards_of
@@ -223,7 +223,7 @@ class Router:
 
         def register(controller: C) -> C:
             _check_controller(controller)
-            marks_of(controller)
+            route_definitions(controller)
             declare(controller, options)
             self.add_controller(controller, prefix)
             return controller
@@ -253,7 +253,7 @@ class Router:
             )
         _check_prefix(prefix)
         every = (*declared.guards, *guards_of(guards))
-        for each in marks_of(controller):
+        for each in route_definitions(controller):
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]
             self._add(prefix + each.path, each.target, each.options, every, controller)

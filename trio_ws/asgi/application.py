@@ -16,12 +16,12 @@ import trio
 from trio_ws.asgi.http import PageCall
 from trio_ws.asgi.lifespan import answer, beside
 from trio_ws.asgi.scope import read_request, root_path_of
-from trio_ws.asgi.websocket import Conversation
+from trio_ws.asgi.websocket import ASGIHandlerRunner
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.connection.settings import Settings
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.request import current_root_path
-from trio_ws.server.statistics import Statistics, Tally
+from trio_ws.server.statistics import Counters, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trio_ws.asgi.scope import Application, Receive, Scope, Send
     from trio_ws.server.connection import Responder
 
-__all__ = ["Bridge"]
+__all__ = ["ASGIApplication"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -44,7 +44,7 @@ _NOT_TRIO: Final = (
 )
 
 
-class Bridge:
+class ASGIApplication:
     """An ASGI application that serves an `App`; every `App` is one by itself.
 
     While it serves, it is the application's `server`: it has `statistics()`, `shutdown()` and `draining`.
@@ -67,10 +67,10 @@ class Bridge:
         self.settings: Settings = settings or getattr(self._responder, "settings", None) or Settings()
         """Of all connections; routes may differ."""
         self._fallback = fallback
-        self._conversations: set[Conversation] = set()
+        self._conversations: set[ASGIHandlerRunner] = set()
         self._per_address: Counter[str] = Counter()
         self._numbers = count(1)
-        self._tally = Tally()
+        self._tally = Counters()
         self._changed = trio.lowlevel.ParkingLot()
         self._draining = False
         self._grace = 0.0
@@ -109,7 +109,7 @@ class Bridge:
         """Whether the request is for the responder: one that is malformed is, so that it is refused."""
         try:
             request = read_request({**scope, "method": "GET"}, self.settings)
-        except BadRequest:
+        except MalformedRequest:
             return True
         knows = getattr(self._responder, "knows", None)
         return knows is None or bool(knows(request, upgrade=scope["type"] == "websocket"))
@@ -152,7 +152,7 @@ class Bridge:
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         responder = self._page_maker()
-        conversation = Conversation(responder, self.settings, scope, receive, send, number=next(self._numbers))
+        conversation = ASGIHandlerRunner(responder, self.settings, scope, receive, send, number=next(self._numbers))
         host = str((scope.get("client") or ("",))[0])
         conversation.refusal = self._refusal(host)
         admitted = conversation.refusal is None
@@ -169,18 +169,18 @@ class Bridge:
         conversation.over = end
         await conversation.run()
 
-    def _refusal(self, host: str) -> BadRequest | None:
+    def _refusal(self, host: str) -> MalformedRequest | None:
         limits = self.settings.limits
         if self._draining:
-            return BadRequest(503, "the server is shutting down")
+            return MalformedRequest(503, "the server is shutting down")
         admitted = self._per_address.total()
         too_many = limits.max_connections is not None and admitted >= limits.max_connections
         per_ip = limits.max_connections_per_ip
         if too_many or (per_ip is not None and host != "" and self._per_address[host] >= per_ip):
-            return BadRequest(503, "the server has no room for another connection")
+            return MalformedRequest(503, "the server has no room for another connection")
         return None
 
-    def _forget(self, conversation: Conversation, host: str, *, admitted: bool) -> None:
+    def _forget(self, conversation: ASGIHandlerRunner, host: str, *, admitted: bool) -> None:
         self._conversations.discard(conversation)
         self._per_address[host] -= admitted
         if not self._per_address[host]:

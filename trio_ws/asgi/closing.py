@@ -15,20 +15,20 @@ from trio_ws.connection.channel import Channel, disconnect_of
 from trio_ws.protocol.endpoint import CloseInfo
 
 if TYPE_CHECKING:
-    from trio_ws.asgi.receiver import Pump
-    from trio_ws.asgi.sender import Writer
+    from trio_ws.asgi.receiver import EventReceiver
+    from trio_ws.asgi.sender import EventSender
     from trio_ws.config import Timeouts
-    from trio_ws.connection.channel import Watcher
+    from trio_ws.connection.channel import ConnectionObserver
     from trio_ws.connection.inbox import Inbox
     from trio_ws.errors import WebSocketDisconnect
     from trio_ws.runtime.timers import Timer, Timers
 
-__all__ = ["End"]
+__all__ = ["ASGIClosing"]
 
 _LOST: Final = CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
 
 
-class End(Channel):
+class ASGIClosing(Channel):
     """The end of a connection whose frames a server reads and writes.
 
     Args:
@@ -39,8 +39,10 @@ class End(Channel):
         timers: calls the deadline.
     """
 
-    def __init__(self, pump: Pump, writer: Writer, inbox: Inbox, timeouts: Timeouts, timers: Timers) -> None:
-        self.watcher: Watcher | None = None
+    def __init__(
+        self, pump: EventReceiver, writer: EventSender, inbox: Inbox, timeouts: Timeouts, timers: Timers
+    ) -> None:
+        self.watcher: ConnectionObserver | None = None
         self.reads = False
         self.callbacks = 0
         self._pump = pump

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from trio_ws.asgi.closing import End
+from trio_ws.asgi.closing import ASGIClosing
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import end_for
 from trio_ws.connection.inbox import Inbox
@@ -21,20 +21,20 @@ from trio_ws.errors import LocalProtocolError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.asgi.receiver import Pump
-    from trio_ws.asgi.sender import Writer
+    from trio_ws.asgi.receiver import EventReceiver
+    from trio_ws.asgi.sender import EventSender
     from trio_ws.config import Limits, Timeouts
     from trio_ws.connection.channel import Iteration
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.runtime.timers import Timer, Timers
 
-__all__ = ["ServedChannel"]
+__all__ = ["ASGIConnection"]
 
 MAX_PING = 125
 """RFC 6455 5.5."""
 
 
-class ServedChannel(End):
+class ASGIConnection(ASGIClosing):
     """One open connection of an ASGI server's.
 
     Args:
@@ -45,7 +45,9 @@ class ServedChannel(End):
         timers: calls the deadlines.
     """
 
-    def __init__(self, pump: Pump, writer: Writer, *, limits: Limits, timeouts: Timeouts, timers: Timers) -> None:
+    def __init__(
+        self, pump: EventReceiver, writer: EventSender, *, limits: Limits, timeouts: Timeouts, timers: Timers
+    ) -> None:
         super().__init__(pump, writer, Inbox(limits.inbox_messages, limits.inbox_bytes), timeouts, timers)
         self.received: int = 0
         """Messages that arrived."""
@@ -156,7 +158,7 @@ class ServedChannel(End):
         await self._wait_for_room()
         self._commit(_joined(parts))
 
-    def offer(self, message: Prepared, *, hold: bool = False) -> bool:
+    def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
         if not self.open:
             return True

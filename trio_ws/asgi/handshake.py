@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from trio_ws.asgi.connection import ServedChannel
+from trio_ws.asgi.connection import ASGIConnection
 from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import Gate, disconnect_of
+from trio_ws.connection.channel import PendingHandshake, disconnect_of
 from trio_ws.errors import LocalProtocolError
 from trio_ws.http.response import extra_headers, response
 from trio_ws.protocol.server_handshake import OWNED_HEADERS
 
 if TYPE_CHECKING:
-    from trio_ws.asgi.receiver import Pump
+    from trio_ws.asgi.receiver import EventReceiver
     from trio_ws.asgi.scope import Scope
-    from trio_ws.asgi.sender import Writer
+    from trio_ws.asgi.sender import EventSender
     from trio_ws.config import Limits, Timeouts
     from trio_ws.errors import HeaderSource
     from trio_ws.runtime.timers import Timers
 
-__all__ = ["DENIAL", "ServedGate", "Terms", "answer_headers"]
+__all__ = ["DENIAL", "ASGIHandshake", "ConnectionTerms", "answer_headers"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -33,7 +33,7 @@ _BODILESS: Final = (204, 304)
 
 
 @attrs.frozen
-class Terms:
+class ConnectionTerms:
     """What holds for a connection once it is accepted."""
 
     limits: Limits
@@ -66,7 +66,7 @@ def answer_headers(
     return [field for field in fields if field[0] != b"upgrade"]  # RFC 9113 8.2.2
 
 
-class ServedGate(Gate):
+class ASGIHandshake(PendingHandshake):
     """The answer to one handshake.
 
     Args:
@@ -77,7 +77,9 @@ class ServedGate(Gate):
         terms: of the connection that a yes makes.
     """
 
-    def __init__(self, scope: Scope, offered: tuple[str, ...], pump: Pump, writer: Writer, terms: Terms) -> None:
+    def __init__(
+        self, scope: Scope, offered: tuple[str, ...], pump: EventReceiver, writer: EventSender, terms: ConnectionTerms
+    ) -> None:
         self._scope = scope
         self._offered = offered
         self._pump = pump
@@ -85,11 +87,11 @@ class ServedGate(Gate):
         self._terms = terms
         self.answered: bool = False
         """Whether an answer was given, by whomever."""
-        self.connection: ServedChannel | None = None
+        self.connection: ASGIConnection | None = None
         """What a yes has made."""
         self.status: int = 0
 
-    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> ServedChannel:
+    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> ASGIConnection:
         """Answer yes, and return the connection."""
         fields = [(name.lower(), value) for name, value in extra_headers(headers, OWNED_HEADERS)]
         offered = self._offered
@@ -101,7 +103,7 @@ class ServedGate(Gate):
         self.answered = True
         self._writer.put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields})
         terms = self._terms
-        self.connection = ServedChannel(
+        self.connection = ASGIConnection(
             self._pump, self._writer, limits=terms.limits, timeouts=terms.timeouts, timers=terms.timers
         )
         self._pump.tell(self.connection)

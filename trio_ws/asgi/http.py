@@ -11,7 +11,7 @@ import trio
 from trio_ws.asgi.handshake import answer_headers
 from trio_ws.asgi.scope import read_request
 from trio_ws.handler.service import Response, Streamed
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 
 if TYPE_CHECKING:
     from trio_ws.asgi.scope import Receive, Scope, Send
@@ -72,11 +72,11 @@ class PageCall:
             with trio.move_on_after(self._settings.timeouts.open_timeout):
                 page = await self._responder.page(request)
                 if page is None:
-                    raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
+                    raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
                 answer_headers(self._scope, page.status, page.headers, page.body)  # it can be sent
                 return page
-            raise BadRequest(503, "the page took longer than open_timeout")
-        except BadRequest as problem:
+            raise MalformedRequest(503, "the page took longer than open_timeout")
+        except MalformedRequest as problem:
             logger.info("%s refused with %d: %s", self._scope.get("client"), problem.status, problem.message)
             body = f"{problem.message}\n".encode()
             return Response(status=problem.status, headers=(*problem.headers, _TEXT), body=body)

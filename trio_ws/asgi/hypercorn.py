@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.asgi.application import Bridge
+from trio_ws.asgi.application import ASGIApplication
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.server.signals import serve_until_signalled
 from trio_ws.websocket.close_code import leaves
@@ -30,11 +30,11 @@ _SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
 async def serve(
-    app: App | Bridge | Responder,
+    app: App | ASGIApplication | Responder,
     config: Config | None = None,
     *,
     code: int = CloseCode.SERVICE_RESTART,
-    task_status: trio.TaskStatus[Bridge] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[ASGIApplication] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve an application under hypercorn until cancelled, or until the `shutdown` of its server is called.
 
@@ -42,7 +42,7 @@ async def serve(
     told, handlers have `Timeouts.shutdown_grace`, and only then hypercorn is ended.
 
     Args:
-        app: an `App`, or a `Bridge` around one.
+        app: an `App`, or a `ASGIApplication` around one.
         config: hypercorn's, with `bind`, `certfile`, ...; its workers and its reloader have no effect here. If its
             `websocket_ping_interval` is not set, it becomes our `ping_interval`.
         code: the close code for everyone when it is cancelled.
@@ -60,7 +60,7 @@ async def serve(
     except ImportError:
         raise ImportError("hypercorn is not installed: pip install trio-ws[asgi]") from None
     check_close(code, "")
-    bridge = app if isinstance(app, Bridge) else Bridge(app)
+    bridge = app if isinstance(app, ASGIApplication) else ASGIApplication(app)
     application: Any = bridge  # hypercorn declares its events one by one, ASGI does not
     configured = _configured(config, bridge)
     hypercorn = partial(serve_asgi, application, configured, shutdown_trigger=bridge.shut_down)
@@ -78,11 +78,11 @@ async def serve(
         raise (group if bridge.urls else _obstacle(group, configured)) from None
 
 
-def run(app: App | Bridge, config: Config | None = None, *, code: int = CloseCode.SERVICE_RESTART) -> None:
+def run(app: App | ASGIApplication, config: Config | None = None, *, code: int = CloseCode.SERVICE_RESTART) -> None:
     """Serve an application under hypercorn in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM.
 
     Args:
-        app: an `App`, or a `Bridge` around one.
+        app: an `App`, or a `ASGIApplication` around one.
         config: hypercorn's.
         code: the close code for everyone; 1012 lets clients come back at once.
     """
@@ -90,7 +90,7 @@ def run(app: App | Bridge, config: Config | None = None, *, code: int = CloseCod
     trio.run(partial(serve_until_signalled, partial(serve, app, config, code=code), farewells=farewells))
 
 
-async def _shut_down_when_cancelled(bridge: Bridge, code: int) -> None:
+async def _shut_down_when_cancelled(bridge: ASGIApplication, code: int) -> None:
     try:
         await trio.sleep_forever()
     finally:
@@ -107,7 +107,7 @@ def _obstacle(group: ExceptionGroup[Exception], config: Config) -> Exception:
     return first
 
 
-def _configured(config: Config | None, bridge: Bridge) -> Config:
+def _configured(config: Config | None, bridge: ASGIApplication) -> Config:
     """Return a configuration for hypercorn that pings as often as we would."""
     from hypercorn.config import Config  # noqa: PLC0415 - an extra
 

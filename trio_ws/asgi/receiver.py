@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from trio_ws.asgi.scope import Event, Receive
     from trio_ws.protocol.endpoint import Closer
 
-__all__ = ["Pump", "Receiver"]
+__all__ = ["EventReceiver", "EventTarget"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 
-class Receiver(Protocol):
+class EventTarget(Protocol):
     """Who is told what happens on an accepted connection."""
 
     @property
@@ -41,7 +41,7 @@ class Receiver(Protocol):
         """Nothing more will be heard, because the server has cancelled the call: also no end."""
 
 
-class Pump:
+class EventReceiver:
     """Receives for one connection.
 
     Args:
@@ -51,7 +51,7 @@ class Pump:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._room = trio.lowlevel.ParkingLot()
-        self._receiver: Receiver | None = None
+        self._receiver: EventTarget | None = None
         self._on_left: Callable[[], None] | None = None
         self.over: trio.Event = trio.Event()
         """Set when the disconnect has come, or nothing more will be heard."""
@@ -65,7 +65,7 @@ class Pump:
         """Call `callback` when the client leaves before the answer."""
         self._on_left = callback
 
-    def tell(self, receiver: Receiver) -> None:
+    def tell(self, receiver: EventTarget) -> None:
         """Tell `receiver` from now on."""
         self._on_left = None
         self._receiver = receiver

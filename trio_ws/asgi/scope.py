@@ -16,7 +16,7 @@ from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded
 from trio_ws.http.hosts import check_host
-from trio_ws.http.parser import BadRequest, RequestHead, check_http
+from trio_ws.http.parser import MalformedRequest, RequestHead, check_http
 from trio_ws.http.request import Request
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, parse_extensions
 
@@ -53,7 +53,7 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     Who the client is, `trusted_proxies` may say.
 
     Raises:
-        BadRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
+        MalformedRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
     """
     root_path, target = _paths(scope)
     query = scope.get("query_string", b"")
@@ -107,10 +107,10 @@ def check_origin(request: Request, settings: Settings) -> None:
     """Refuse browsers on pages of others, as the server's own policy has it.
 
     Raises:
-        BadRequest: 403 for an origin that is not allowed, 400 for more than one.
+        MalformedRequest: 403 for an origin that is not allowed, 400 for more than one.
     """
     if request.headers.count("origin") > 1:
-        raise BadRequest(400, "header 'origin' occurs more than once")
+        raise MalformedRequest(400, "header 'origin' occurs more than once")
     origin.check_origin(request.headers, settings.origins, secure=request.secure)
 
 
@@ -118,15 +118,15 @@ def check_offers(request: Request) -> None:
     """Refuse offers of a handshake that a server built on wsproto could not survive accepting.
 
     Raises:
-        BadRequest: 400 for subprotocols that are no tokens or named twice, and for malformed extensions.
+        MalformedRequest: 400 for subprotocols that are no tokens or named twice, and for malformed extensions.
     """
     offered = request.subprotocols
     if not all(map(is_token, offered)) or len(set(offered)) < len(offered):
-        raise BadRequest(400, "Sec-WebSocket-Protocol must name tokens, each once")
+        raise MalformedRequest(400, "Sec-WebSocket-Protocol must name tokens, each once")
     extensions = request.headers.get_list("sec-websocket-extensions")
     try:
         for value in extensions:
             parse_extensions(value)
             server_extensions_handshake(value.split(","), [PerMessageDeflate()])
     except (ExtensionSyntaxError, ValueError, IndexError) as error:
-        raise BadRequest(400, f"bad Sec-WebSocket-Extensions: {str(error)!a}") from None
+        raise MalformedRequest(400, f"bad Sec-WebSocket-Extensions: {str(error)!a}") from None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trio_ws.asgi.scope import Event, Send
 
-__all__ = ["Writer"]
+__all__ = ["EventSender"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -24,7 +24,7 @@ EVENT_BYTES: Final = 64
 """What an event counts beside its content, so that a flood of empty messages counts too."""
 
 
-class Writer:
+class EventSender:
     """A queue with a high-water mark, like an outbox, of events instead of bytes.
 
     Args:

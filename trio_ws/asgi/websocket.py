@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.asgi.handshake import ServedGate, Terms, answer_headers
-from trio_ws.asgi.receiver import Pump
+from trio_ws.asgi.handshake import ASGIHandshake, ConnectionTerms, answer_headers
+from trio_ws.asgi.receiver import EventReceiver
 from trio_ws.asgi.scope import check_offers, check_origin, read_request
-from trio_ws.asgi.sender import Writer
-from trio_ws.connection.factory import Engine
-from trio_ws.handler.runner import Lifecycle
+from trio_ws.asgi.sender import EventSender
+from trio_ws.connection.factory import TransportFactory
+from trio_ws.handler.runner import HandlerRunner
 from trio_ws.handler.service import Response
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_ws.asgi.connection import ServedChannel
+    from trio_ws.asgi.connection import ASGIConnection
     from trio_ws.asgi.scope import Receive, Scope, Send
     from trio_ws.connection.settings import Settings
     from trio_ws.handler.service import Service
     from trio_ws.http.request import Request
     from trio_ws.server.connection import Responder
 
-__all__ = ["Conversation"]
+__all__ = ["ASGIHandlerRunner"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -40,7 +40,7 @@ LINGER: Final = 60.0
 with all of its connections when something arrives for a call that has returned."""
 
 
-class Conversation:
+class ASGIHandlerRunner:
     """What one client and the application have to say to each other, through an ASGI server.
 
     Args:
@@ -58,14 +58,14 @@ class Conversation:
         self._responder = responder
         self._settings = settings
         self._scope = scope
-        self._pump = Pump(receive)
-        self._writer = Writer(send, settings.limits.outbox_bytes)
-        self._engine = Engine(poller=False)
+        self._pump = EventReceiver(receive)
+        self._writer = EventSender(send, settings.limits.outbox_bytes)
+        self._engine = TransportFactory(poller=False)
         self._timeouts = settings.timeouts
-        self._lifecycle: Lifecycle | None = None
-        self._gate: ServedGate | None = None
+        self._lifecycle: HandlerRunner | None = None
+        self._gate: ASGIHandshake | None = None
         self._number = number
-        self.refusal: BadRequest | None = None
+        self.refusal: MalformedRequest | None = None
         """Answer with this whatever is asked for, because there is no room."""
         self.over: Callable[[], None] = _nothing
         """Called, maybe more than once, when there is nothing more to say."""
@@ -73,7 +73,7 @@ class Conversation:
         """What went wrong in the handler that nobody foresaw."""
 
     @property
-    def connection(self) -> ServedChannel | None:
+    def connection(self) -> ASGIConnection | None:
         """The WebSocket's connection; None before it is accepted."""
         return None if self._gate is None else self._gate.connection
 
@@ -122,7 +122,7 @@ class Conversation:
     async def _answer(self) -> None:
         try:
             routed = self._route()
-        except BadRequest as problem:
+        except MalformedRequest as problem:
             logger.info("%s refused with %d: %s", self._scope.get("client"), problem.status, problem.message)
             self._refuse(problem.status, problem.message, problem.headers)
         except Exception:
@@ -152,13 +152,13 @@ class Conversation:
         gate = self._gate or self._gate_of(())
         gate.refuse(status, fields, body)
 
-    def _gate_of(self, offered: tuple[str, ...], service: Service | None = None) -> ServedGate:
+    def _gate_of(self, offered: tuple[str, ...], service: Service | None = None) -> ASGIHandshake:
         limits, timeouts = self._settings.limits, self._settings.timeouts
         if service is not None:
             limits, timeouts = service.limits or limits, service.timeouts or timeouts
         self._timeouts = timeouts
-        terms = Terms(limits, timeouts, self._engine.timers)
-        self._gate = ServedGate(self._scope, offered, self._pump, self._writer, terms)
+        terms = ConnectionTerms(limits, timeouts, self._engine.timers)
+        self._gate = ASGIHandshake(self._scope, offered, self._pump, self._writer, terms)
         return self._gate
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Conversation:
         )
         websocket._log = log
         websocket._gate = self._gate_of(request.subprotocols, service)
-        self._lifecycle = lifecycle = Lifecycle(self._engine.timers)
+        self._lifecycle = lifecycle = HandlerRunner(self._engine.timers)
         lifecycle.serve(websocket, service, self._timeouts)
         self._pump.call_when_left(lambda: lifecycle.cancel_handler("client left before the answer"))
         late = self._engine.timers.after(self._settings.timeouts.open_timeout, self._answer_too_late)
@@ -204,7 +204,7 @@ class Conversation:
         elif self._gate is not None:
             self._refuse_now("the server is shutting down")
         else:
-            self.refusal = BadRequest(503, "the server is shutting down")
+            self.refusal = MalformedRequest(503, "the server is shutting down")
 
     def _refuse_now(self, message: str) -> None:
         self._refuse(503, message)

@@ -23,10 +23,10 @@ import trio
 
 from trio_ws.cli import logging_setup
 from trio_ws.cli.logging_setup import LogConfigError
-from trio_ws.cli.process import Patience
+from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
-from trio_ws.cli.terminal import INTERRUPTED, talk
+from trio_ws.cli.terminal import INTERRUPTED, run_terminal
 from trio_ws.cli.worker import BEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_ws.app.application import App
-    from trio_ws.transport.listeners import Listener
+    from trio_ws.transport.listeners import SocketListener
 
 __all__ = ["codec_name", "load", "main"]
 
@@ -107,7 +107,7 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument(
         "--worker-timeout",
         type=_worker_timeout,
-        default=Patience().alive,
+        default=WorkerTimeouts().alive,
         metavar="SECONDS",
         help="replace a worker that has not reported for so long (%(default)g)",
     )
@@ -261,7 +261,9 @@ async def _supervise(options: argparse.Namespace, secure: bool) -> int:
             workers=options.workers,
             own=own,
             urls=urls,
-            patience=Patience(start=max(Patience().start, options.worker_timeout), alive=options.worker_timeout),
+            patience=WorkerTimeouts(
+                start=max(WorkerTimeouts().start, options.worker_timeout), alive=options.worker_timeout
+            ),
         )
 
 
@@ -277,7 +279,7 @@ async def _own_sockets(options: argparse.Namespace, stack: ExitStack) -> list[li
     return own
 
 
-def _sockets(listeners: Sequence[Listener]) -> list[socket.socket]:
+def _sockets(listeners: Sequence[SocketListener]) -> list[socket.socket]:
     return [each for each in listeners if isinstance(each, socket.socket)]
 
 
@@ -327,7 +329,7 @@ async def _serve(
         raise _UsageError(str(error)) from None
 
 
-async def _listeners(options: argparse.Namespace) -> list[Listener]:
+async def _listeners(options: argparse.Namespace) -> list[SocketListener]:
     """Listen before the application starts: what goes wrong here is the command's, not the application's."""
     assignment: Assignment | None = options.worker
     if assignment is not None:
@@ -339,15 +341,17 @@ async def _listeners(options: argparse.Namespace) -> list[Listener]:
     return await _bind(options.host, port, options.uds, inherited)
 
 
-async def _bind(host: str, port: int | None, uds: str | None, inherited: Sequence[Listener] = ()) -> list[Listener]:
+async def _bind(
+    host: str, port: int | None, uds: str | None, inherited: Sequence[SocketListener] = ()
+) -> list[SocketListener]:
     try:
         return await bind(host, port, uds, inherited)
     except (OSError, ValueError) as error:
         raise _UsageError(cannot_listen(host, port, uds, error, host_option="--host")) from None
 
 
-def _inherited(options: argparse.Namespace) -> tuple[Listener, ...]:
-    listeners: list[Listener] = []
+def _inherited(options: argparse.Namespace) -> tuple[SocketListener, ...]:
+    listeners: list[SocketListener] = []
     for descriptor in options.fd:
         try:
             listeners.append(inherit(descriptor))
@@ -373,7 +377,7 @@ def _connect(options: argparse.Namespace) -> int:
         wait = 0 if sys.stdin.isatty() else QUIET_SECONDS
     headers = [_header(text) for text in options.header]
     offers = {"headers": headers, "subprotocols": options.subprotocol, "origin": options.origin}
-    return trio.run(partial(talk, options.url, wait=wait, **offers))
+    return trio.run(partial(run_terminal, options.url, wait=wait, **offers))
 
 
 def _header(text: str) -> tuple[str, str]:

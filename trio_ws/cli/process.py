@@ -14,14 +14,14 @@ import trio
 from trio_ws.cli.reload import DETACHED
 from trio_ws.cli.worker import BEAT_SECONDS, NUMBER_VARIABLE, READY, Assignment
 
-__all__ = ["Patience", "WorkerProcess"]
+__all__ = ["WorkerProcess", "WorkerTimeouts"]
 
 INSERT_AT: Final = 4
 """Where in a command the assignment goes: behind interpreter, `-m`, package and subcommand."""
 
 
 @attrs.frozen(kw_only=True)
-class Patience:
+class WorkerTimeouts:
     """How long a supervisor waits for a worker, in seconds."""
 
     start: float = 60.0
@@ -50,7 +50,7 @@ class WorkerProcess:
         number: int,
         command: Sequence[str],
         listeners: Sequence[socket.socket],
-        patience: Patience,
+        patience: WorkerTimeouts,
         say: Callable[[str], None],
     ) -> None:
         self.number = number

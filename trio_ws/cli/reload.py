@@ -105,7 +105,7 @@ async def supervise(
         RuntimeError: this is not the main thread.
         trio.Cancelled: the server was killed.
     """
-    supervisor = _Supervisor(command, PythonFiles(folders), look_seconds, say)
+    supervisor = _ReloadSupervisor(command, PythonFiles(folders), look_seconds, say)
     with trio.open_signal_receiver(*END_SIGNALS, *hangup()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.pass_on, signals)
@@ -114,7 +114,7 @@ async def supervise(
     return supervisor.status
 
 
-class _Supervisor:
+class _ReloadSupervisor:
     """The servers that come one after another, and the signals that are for the present one."""
 
     def __init__(

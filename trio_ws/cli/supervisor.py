@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from trio_ws.cli.process import Patience, WorkerProcess
+from trio_ws.cli.process import WorkerProcess, WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL
 from trio_ws.cli.worker import HURRY_SIGNAL
 from trio_ws.client.backoff import Backoff, BackoffSettings
@@ -46,7 +46,7 @@ async def run_workers(
     workers: int,
     own: Sequence[Sequence[socket.socket]] = (),
     urls: Sequence[str] = (),
-    patience: Patience | None = None,
+    patience: WorkerTimeouts | None = None,
     say: Callable[[str], None] = print_line,
 ) -> int:
     """Keep workers until SIGINT or SIGTERM; return the exit status: 0, or 1 if the first failed or one was killed.
@@ -76,7 +76,7 @@ async def run_workers(
     """
     check_available()
     sockets = [[*listeners, *alone] for alone in own or [()] * workers]
-    supervisor = _Supervisor(command, sockets, urls=urls, patience=patience or Patience(), say=say)
+    supervisor = _Supervisor(command, sockets, urls=urls, patience=patience or WorkerTimeouts(), say=say)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.heed, signals)
@@ -97,7 +97,7 @@ class _Supervisor:
         sockets: Sequence[Sequence[socket.socket]],
         *,
         urls: Sequence[str],
-        patience: Patience,
+        patience: WorkerTimeouts,
         say: Callable[[str], None],
     ) -> None:
         self.status = 0

@@ -18,9 +18,9 @@ from trio_ws.codes import is_good_code
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.escaping import printable
 from trio_ws.server.signals import print_line
-from trio_ws.websocket.websocket import GOOD_CODES, WebSocket
+from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, WebSocket
 
-__all__ = ["INTERRUPTED", "lines_of", "talk"]
+__all__ = ["INTERRUPTED", "lines_of", "run_terminal"]
 
 INTERRUPTED: Final = 130
 """The exit status of a command that SIGINT has ended, as shells have it: 128 and the signal's number."""
@@ -28,7 +28,9 @@ INTERRUPTED: Final = 130
 READ_BYTES: Final = 64 * 1024
 
 
-async def talk(url: str, *, wait: float, source: int | None = None, sink: TextIO | None = None, **options: Any) -> int:
+async def run_terminal(
+    url: str, *, wait: float, source: int | None = None, sink: TextIO | None = None, **options: Any
+) -> int:
     """Send lines as text messages and show the messages that come, until one side ends.
 
     The end of the input, and SIGINT (Ctrl-C), close the connection with 1000; a second SIGINT does not wait for the
@@ -97,7 +99,7 @@ class _Terminal:
             await self._hold(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
         _say(f"closed: {websocket.close_code}{reason}")
-        return 0 if is_good_code(websocket.close_code, GOOD_CODES) else 1
+        return 0 if is_good_code(websocket.close_code, NORMAL_CLOSE_CODES) else 1
 
     async def _hold(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""

@@ -20,7 +20,7 @@ import trio
 from trio_ws.cli.reload import RESTART_SIGNAL
 from trio_ws.codes import CloseCode
 from trio_ws.server.signals import END_SIGNALS, print_line, serve_until_signalled
-from trio_ws.transport.listeners import Listener, inherit
+from trio_ws.transport.listeners import SocketListener, inherit
 
 if TYPE_CHECKING:
     from trio_ws.server.server import Server
@@ -57,7 +57,7 @@ class Assignment:
         link, _, listeners = text.partition(":")
         return cls(int(link), tuple(map(int, listeners.split(","))))
 
-    def sockets(self) -> list[Listener]:
+    def sockets(self) -> list[SocketListener]:
         """Return the sockets to accept from."""
         return [inherit(descriptor) for descriptor in self.listeners]
 

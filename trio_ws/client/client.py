@@ -19,7 +19,7 @@ from trio_ws.client.connector import Dialled, follow
 from trio_ws.client.plan import USER_AGENT, Plan, make_plan
 from trio_ws.codes import CloseCode
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.connection.factory import Engine
+from trio_ws.connection.factory import TransportFactory
 from trio_ws.connection.serialization import resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError
@@ -30,14 +30,14 @@ from trio_ws.options import caught_codes, hinting, of_kind, optional_bool
 from trio_ws.protocol.negotiation import DeflateSettings, check_response, make_offer
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.socket_options import abandon
-from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes, WebSocket
+from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     import ssl
 
     from trio_ws.connection.serialization import ValueType
 
-__all__ = ["ClientOptions", "connect", "converse", "open_websocket", "plan_connection"]
+__all__ = ["ClientOptions", "connect", "hold_connection", "open_websocket", "plan_connection"]
 
 
 INTERRUPTED_FLUSH = 0.1
@@ -53,7 +53,7 @@ class ClientOptions:
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
+    caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     poller: bool | None = attrs.field(default=None, validator=optional_bool)
 
@@ -96,7 +96,7 @@ async def open_websocket(
     compression: Compression | bool | None = None,
     receive_type: ValueType | None = None,
     send_type: ValueType | None = None,
-    caught_close_codes: CaughtCodes = GOOD_CODES,
+    caught_close_codes: CaughtCodes = NORMAL_CLOSE_CODES,
     when_peer_leaves: WhenPeerLeaves = "drain",
     poller: bool | None = None,
 ) -> AsyncGenerator[WebSocket, None]:
@@ -164,7 +164,7 @@ async def open_websocket(
         stream=stream,
         uds=uds,
     )
-    async with converse(await connect(plan, options), options) as websocket:
+    async with hold_connection(await connect(plan, options), options) as websocket:
         yield websocket
 
 
@@ -210,9 +210,9 @@ async def connect(plan: Plan, options: ClientOptions) -> Connected:
 
 
 @asynccontextmanager
-async def converse(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
+async def hold_connection(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
     """Hold a connection in a nursery of its own, and end it with the block."""
-    engine = Engine(poller=options.poller, solo=True)
+    engine = TransportFactory(poller=options.poller, solo=True)
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
     connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
     websocket = _websocket(connected.dialled, options)

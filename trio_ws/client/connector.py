@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from trio_ws.client.plan import Plan, Target, Way, handshake_for, make_plan
+from trio_ws.client.plan import Connector, Plan, Target, handshake_for, make_plan
 from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.client.redirects import REDIRECTS, redirect_target
 from trio_ws.client.streams import Progress, closed_on_error, default_context, open_tcp, open_unix, start_tls
@@ -76,7 +76,7 @@ async def follow(plan: Plan) -> Dialled:
     raise ConnectTimeout(progress.phase, f"no connection to {plan.target.url} within {plan.open_timeout:g} seconds")
 
 
-async def _follow(target: Target, way: Way, progress: Progress) -> Dialled:
+async def _follow(target: Target, way: Connector, progress: Progress) -> Dialled:
     for _ in range(way.max_redirects + 1):
         answer = await _attempt(target, way, progress)
         if isinstance(answer, Dialled):
@@ -90,7 +90,7 @@ async def _follow(target: Target, way: Way, progress: Progress) -> Dialled:
     ) from refusal
 
 
-def _redirected(target: Target, way: Way, answer: Rejected) -> Target:
+def _redirected(target: Target, way: Connector, answer: Rejected) -> Target:
     """Return the target of a redirect.
 
     Raises:
@@ -105,7 +105,7 @@ def _redirected(target: Target, way: Way, answer: Rejected) -> Target:
     return target.redirected(url, way.trusted)
 
 
-async def _attempt(target: Target, way: Way, progress: Progress) -> Dialled | Rejected:
+async def _attempt(target: Target, way: Connector, progress: Progress) -> Dialled | Rejected:
     handshake = handshake_for(target, way)
     stream = await _connect(target.url, way, progress)
     async with closed_on_error(stream):
@@ -123,7 +123,7 @@ async def _attempt(target: Target, way: Way, progress: Progress) -> Dialled | Re
     return Dialled(stream, answer, handshake.leftover, target.url, request)
 
 
-async def _connect(url: URL, way: Way, progress: Progress) -> trio.abc.Stream:
+async def _connect(url: URL, way: Connector, progress: Progress) -> trio.abc.Stream:
     if way.stream is not None:
         return way.stream
     if way.uds is not None:

@@ -25,7 +25,7 @@ from trio_ws.options import check_number, list_of, subprotocols_of
 from trio_ws.protocol.client_handshake import ClientHandshake
 from trio_ws.version import __version__
 
-__all__ = ["USER_AGENT", "Plan", "Target", "Way", "handshake_for", "make_plan"]
+__all__ = ["USER_AGENT", "Connector", "Plan", "Target", "handshake_for", "make_plan"]
 
 USER_AGENT = f"trio-ws/{__version__}"
 """The User-Agent header of a client for which none is given."""
@@ -59,7 +59,7 @@ class Target:
 
 
 @attrs.frozen
-class Way:
+class Connector:
     """How attempts are made; redirects do not change it."""
 
     extensions: str | None
@@ -78,7 +78,7 @@ class Plan:
     """All that is given for a connection; `make_plan` makes one."""
 
     target: Target
-    way: Way
+    way: Connector
     open_timeout: float
 
     def check(self) -> None:
@@ -90,7 +90,7 @@ class Plan:
         handshake_for(self.target, self.way)
 
 
-def handshake_for(target: Target, way: Way) -> ClientHandshake:
+def handshake_for(target: Target, way: Connector) -> ClientHandshake:
     """Return the opening handshake of one attempt."""
     return ClientHandshake(
         target.url,
@@ -168,7 +168,7 @@ def make_plan(
         _client_context(ssl_context),
         None if server_hostname is None else _certificate_name(server_hostname),
     )
-    way = Way(
+    way = Connector(
         extensions,
         user_agent,
         _proxy(proxy),
@@ -215,7 +215,7 @@ def _trusted(origins: Iterable[str]) -> frozenset[Origin]:
     return frozenset(page_origin(each, "redirect_origins") for each in listed)
 
 
-def _check(target: Target, way: Way, open_timeout: float) -> None:
+def _check(target: Target, way: Connector, open_timeout: float) -> None:
     if not open_timeout >= 0:
         raise ValueError(f"open_timeout must be a number of seconds, 0 or more, not {open_timeout!r}")
     check_number("max_redirects", way.max_redirects, 0)

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from trio_ws.client.backoff import Backoff, BackoffSettings, should_reconnect
-from trio_ws.client.client import ClientOptions, Connected, connect, converse, open_websocket, plan_connection
+from trio_ws.client.client import ClientOptions, Connected, connect, hold_connection, open_websocket, plan_connection
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.options import check_names
 from trio_ws.websocket.websocket import WebSocket
@@ -59,7 +59,7 @@ class Reconnect:
         began = trio.current_time()
         websocket: WebSocket | None = None
         try:
-            async with converse(connected, self._options) as websocket:
+            async with hold_connection(connected, self._options) as websocket:
                 yield websocket
         except WebSocketDisconnect as end:
             if websocket is None or not websocket._owns(end):  # it tells of another connection

@@ -16,7 +16,7 @@ import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
 from trio_ws.transport.socket_options import abandon, shut_down
-from trio_ws.transport.tls_session import SecuredStream
+from trio_ws.transport.tls_session import TLSStream
 
 __all__ = [
     "Progress",
@@ -182,7 +182,7 @@ def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
 async def start_tls(
     stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress, *, detachable: bool = False
-) -> trio.SSLStream[trio.abc.Stream] | SecuredStream:
+) -> trio.SSLStream[trio.abc.Stream] | TLSStream:
     """Shake hands over `stream`, which the caller closes if that fails.
 
     `https_compatible`, because WebSocket has a goodbye of its own (RFC 6455 7.1.1) many servers skip TLS's.
@@ -200,9 +200,9 @@ async def start_tls(
     progress.phase = "tls"
     hostname = hostname.removesuffix(".")  # neither certificates nor SNI have the dot of the root (RFC 6066 3)
     try:
-        secure: trio.SSLStream[trio.abc.Stream] | SecuredStream
+        secure: trio.SSLStream[trio.abc.Stream] | TLSStream
         if detachable and isinstance(stream, trio.SocketStream):
-            secure = SecuredStream(stream, context, hostname)
+            secure = TLSStream(stream, context, hostname)
         else:
             secure = trio.SSLStream(stream, context, server_hostname=hostname, https_compatible=True)
         await secure.do_handshake()

@@ -16,11 +16,19 @@ from trio_ws.errors import WebSocketDisconnect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.errors import HeaderSource, WebSocketDisconnect
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["TOO_LATE", "Channel", "Gate", "Iteration", "Watcher", "disconnect_of", "end_for"]
+__all__ = [
+    "HANDSHAKE_OVER",
+    "Channel",
+    "ConnectionObserver",
+    "Iteration",
+    "PendingHandshake",
+    "disconnect_of",
+    "end_for",
+]
 
 
 class Iteration(Protocol):
@@ -31,7 +39,7 @@ class Iteration(Protocol):
         """Say whether a connection that ended with `code` has come to a good end."""
 
 
-class Watcher(Protocol):
+class ConnectionObserver(Protocol):
     """Who is told of the end of a connection, and of what its users do then: the disconnect rule."""
 
     def ended(self, why: str, *, waited_for: bool) -> None:
@@ -76,7 +84,7 @@ class Channel(ABC):
 
     __slots__ = ("callbacks", "reads", "watcher")
 
-    watcher: Watcher | None
+    watcher: ConnectionObserver | None
     reads: bool
     callbacks: int
     received: int = 0
@@ -135,7 +143,7 @@ class Channel(ABC):
         """Send one message in fragments as `chunks` come; no other message gets between them."""
 
     @abstractmethod
-    def offer(self, message: Prepared, *, hold: bool = False) -> bool:
+    def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not.
 
         It waits for nothing, and tells nobody of the end: a connection that has ended takes everything, and drops it.
@@ -214,7 +222,7 @@ def disconnect_of(origin: object, code: int, reason: str = "") -> WebSocketDisco
     return end
 
 
-class Gate(ABC):
+class PendingHandshake(ABC):
     """A handshake that waits for its answer."""
 
     __slots__ = ()
@@ -231,7 +239,7 @@ class Gate(ABC):
         """Answer with an HTTP status."""
 
 
-class _TooLate(Gate):
+class _HandshakeOver(PendingHandshake):
     """The gate of a handshake whose time is over, be it answered or not."""
 
     __slots__ = ()
@@ -246,4 +254,4 @@ class _TooLate(Gate):
         await trio.lowlevel.checkpoint()
 
 
-TOO_LATE: Final[Gate] = _TooLate()
+HANDSHAKE_OVER: Final[PendingHandshake] = _HandshakeOver()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import Channel, Watcher, disconnect_of
+from trio_ws.connection.channel import Channel, ConnectionObserver, disconnect_of
 from trio_ws.protocol.states import State
 from trio_ws.transport.progress import Linger
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trio_ws.runtime.timers import Timer, Timers
     from trio_ws.transport.base import Transport
 
-__all__ = ["LINGER", "Closing"]
+__all__ = ["LINGER", "ClosingHandshake"]
 
 LINGER: Final = 1.0
 """Seconds that the peer has for its part once ours is done: to read why it was given up, or to end the connection."""
@@ -34,7 +34,7 @@ _OUR_PART_DONE: Final = (State.CLOSED, State.FAILED)
 """States in which all that we have to send stands in the outbox."""
 
 
-class Closing(Channel):
+class ClosingHandshake(Channel):
     """The end of a connection over a transport.
 
     Args:
@@ -74,7 +74,7 @@ class Closing(Channel):
         timeouts: Timeouts,
         timers: Timers,
     ) -> None:
-        self.watcher: Watcher | None = None
+        self.watcher: ConnectionObserver | None = None
         self.reads = False
         self.callbacks = 0
         self._transport = transport

@@ -17,10 +17,10 @@ from trio_ws.connection.channel import end_for
 from trio_ws.connection.closing import LINGER
 from trio_ws.connection.inbox import Inbox, joined
 from trio_ws.connection.keepalive import Keepalive
-from trio_ws.connection.writer import YIELD_EVERY, Sending
+from trio_ws.connection.writer import YIELD_EVERY, MessageWriter
 from trio_ws.protocol.endpoint import PATIENCE, Endpoint
 from trio_ws.protocol.states import State
-from trio_ws.runtime.wakeup import AWAKE
+from trio_ws.runtime.wakeup import RESUME
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trio_ws.config import Limits, Timeouts
     from trio_ws.connection.channel import Iteration
     from trio_ws.connection.inbox import Chunk, Received
-    from trio_ws.protocol.events import Item, Violation
+    from trio_ws.protocol.events import Event, ViolationEvent
     from trio_ws.protocol.negotiation import DeflateSettings
     from trio_ws.runtime.timers import Timers
     from trio_ws.transport.base import Transport
@@ -42,7 +42,7 @@ DISCARD_ITEMS = 64
 """Control frames that are parsed at once while messages are dropped: only memory in use for a moment depends on it."""
 
 
-class Connection(Sending):
+class Connection(MessageWriter):
     """One open connection over a transport.
 
     Args:
@@ -135,7 +135,7 @@ class Connection(Sending):
                 reader = inbox.reader
                 if reader is not None:  # as `inbox.wake`, written out
                     inbox.reader = None
-                    reschedule(reader, AWAKE)
+                    reschedule(reader, RESUME)
             if consumed == len(data):
                 return
             data = data[consumed:]
@@ -196,7 +196,7 @@ class Connection(Sending):
             else:
                 decoder.discard()
                 items_room = bytes_room = DISCARD_ITEMS
-            items: list[Item] = []
+            items: list[Event] = []
             used = decoder.decode(data, items, items_room, bytes_room)
             consumed += used
             if items:
@@ -215,7 +215,7 @@ class Connection(Sending):
                 return consumed
             data = data[used:]
 
-    def _dispatch(self, items: list[Item], size: int) -> None:
+    def _dispatch(self, items: list[Event], size: int) -> None:
         """Hand out what was parsed: messages of `size` bytes in all, and everything else."""
         inbox = self._inbox
         wanted = self._wanted  # what comes after our own close frame is dropped
@@ -232,7 +232,7 @@ class Connection(Sending):
             else:
                 self._dispatch_control(item)
 
-    def _dispatch_control(self, item: Ping | Pong | CloseConnection | Violation) -> None:
+    def _dispatch_control(self, item: Ping | Pong | CloseConnection | ViolationEvent) -> None:
         if isinstance(item, Pong):
             if self._pings is not None:
                 self._pings.answer(item.payload)

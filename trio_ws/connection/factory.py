@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from trio_ws.connection.connection import Connection
-from trio_ws.connection.inline import DirectConnection, DirectInbox
+from trio_ws.connection.inline import InlineConnection, InlineInbox
 from trio_ws.runtime.timers import Timers
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.single import Solo
+from trio_ws.transport.single import SingleSocketPoller
 from trio_ws.transport.socket_options import tune
-from trio_ws.transport.sockets import PollerTransport
+from trio_ws.transport.sockets import SocketTransport
 from trio_ws.transport.stream import StreamTransport
 from trio_ws.transport.tls import TLSTransport
-from trio_ws.transport.tls_session import Secured, SecuredStream
+from trio_ws.transport.tls_session import TLSSession, TLSStream
 
 if TYPE_CHECKING:
     import ssl
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from trio_ws.config import Limits
     from trio_ws.transport.base import Transport
 
-__all__ = ["Engine"]
+__all__ = ["TransportFactory"]
 
 
-class Engine:
+class TransportFactory:
     """Makes transports, and keeps what they share.
 
     Args:
@@ -41,9 +41,9 @@ class Engine:
     def __init__(self, *, poller: bool | None = None, solo: bool = False) -> None:
         self.timers: Timers = Timers()
         self._scope = trio.CancelScope(shield=True)
-        self._poller: Poller | Solo | None = None
+        self._poller: Poller | SingleSocketPoller | None = None
         if poller or (poller is None and Poller.available()):
-            self._poller = Solo() if solo else Poller()
+            self._poller = SingleSocketPoller() if solo else Poller()
 
     def start(self, nursery: trio.Nursery) -> None:
         """Run the shared tasks in `nursery` until `stop`, also while it is cancelled: goodbyes need them."""
@@ -64,23 +64,23 @@ class Engine:
         """Return a transport for a connected plain socket, which it owns from now on."""
         tune(sock)
         if self._poller is not None:
-            return PollerTransport(self._poller, sock, high_water)
+            return SocketTransport(self._poller, sock, high_water)
         return StreamTransport(stream_of(sock), high_water)
 
     def tls_transport(self, sock: socket.socket, context: ssl.SSLContext, high_water: int) -> Transport:
         """Return a transport for the server's side of TLS over a connected plain socket, which it owns from now on."""
         if self._poller is not None:
             tune(sock)
-            return TLSTransport(self._poller, sock, Secured(context), high_water)
+            return TLSTransport(self._poller, sock, TLSSession(context), high_water)
         stream = trio.SSLStream(stream_of(sock), context, server_side=True, https_compatible=True)
         return StreamTransport(stream, high_water)
 
     def stream_transport(self, stream: trio.abc.Stream, high_water: int) -> Transport:
         """Return a transport for any stream, which it owns from now on.
 
-        A plain socket is taken out of a `trio.SocketStream` for the poller, and TLS out of a `SecuredStream`.
+        A plain socket is taken out of a `trio.SocketStream` for the poller, and TLS out of a `TLSStream`.
         """
-        if self._poller is not None and isinstance(stream, SecuredStream):
+        if self._poller is not None and isinstance(stream, TLSStream):
             sock = stream.detach()
             tune(sock)
             return TLSTransport(self._poller, sock, stream.secured, high_water)
@@ -97,9 +97,9 @@ class Engine:
             rest: the other arguments of `Connection`.
         """
         rest = {"client": True, "limits": limits, "timers": self.timers, **rest}
-        if isinstance(self._poller, Solo) and isinstance(transport, PollerTransport):
-            inbox = DirectInbox(limits.inbox_messages, limits.inbox_bytes, self._poller)
-            return DirectConnection(transport, inbox=inbox, **rest)
+        if isinstance(self._poller, SingleSocketPoller) and isinstance(transport, SocketTransport):
+            inbox = InlineInbox(limits.inbox_messages, limits.inbox_bytes, self._poller)
+            return InlineConnection(transport, inbox=inbox, **rest)
         return Connection(transport, **rest)
 
 

@@ -8,7 +8,7 @@ import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, TextMessage
 
-from trio_ws.runtime.wakeup import AWAKE
+from trio_ws.runtime.wakeup import RESUME
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -89,7 +89,7 @@ class Inbox:
         if reader is None:
             return False
         self.reader = None
-        reschedule(reader, AWAKE)
+        reschedule(reader, RESUME)
         return True
 
 

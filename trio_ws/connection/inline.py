@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from trio_ws.connection.channel import Iteration
-    from trio_ws.protocol.events import Item
-    from trio_ws.transport.single import Solo
+    from trio_ws.protocol.events import Event
+    from trio_ws.transport.single import SingleSocketPoller
 
-__all__ = ["DirectConnection", "DirectInbox"]
+__all__ = ["InlineConnection", "InlineInbox"]
 
 
-class DirectInbox(Inbox):
+class InlineInbox(Inbox):
     """An inbox whose reader waits for the socket while nobody else does; `reader` is one that only sleeps.
 
     Args:
@@ -33,7 +33,7 @@ class DirectInbox(Inbox):
 
     __slots__ = ("_asleep", "_at_socket", "_solo")
 
-    def __init__(self, max_items: int, max_bytes: int, solo: Solo) -> None:
+    def __init__(self, max_items: int, max_bytes: int, solo: SingleSocketPoller) -> None:
         super().__init__(max_items, max_bytes)
         self._solo = solo
         self._at_socket = False  # a reader waits for the socket, or is at work on what came
@@ -86,19 +86,19 @@ class DirectInbox(Inbox):
             self._solo.hand_over()
 
 
-class DirectConnection(Connection):
-    """A connection with a `DirectInbox`."""
+class InlineConnection(Connection):
+    """A connection with a `InlineInbox`."""
 
     __slots__ = ()
 
-    _inbox: DirectInbox
+    _inbox: InlineInbox
 
     def data_received(self, data: memoryview, now: float) -> None:
         """Parse `data` as far as the inbox has room, and keep the rest of it."""
         super().data_received(data, now)
         self._inbox.look()
 
-    def _dispatch(self, items: list[Item], size: int) -> None:
+    def _dispatch(self, items: list[Event], size: int) -> None:
         super()._dispatch(items, size)
         self._inbox.look()
 

@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
     from trio_ws.connection.channel import Channel, Iteration
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
 
-__all__ = ["Tap"]
+__all__ = ["InstrumentedChannel"]
 
 
-class Tap:
+class InstrumentedChannel:
     """A `Channel` whose messages are told of. What is not here is the channel's below.
 
     Args:
@@ -71,7 +71,7 @@ class Tap:
         await self.channel.send_stream(chunks)
         self._tell("message_sent", None)
 
-    def offer(self, message: Prepared, *, hold: bool = False) -> bool:
+    def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now."""
         open_before = self.channel.close_info is None
         taken = self.channel.offer(message, hold=hold)

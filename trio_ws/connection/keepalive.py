@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from trio_ws.runtime.timers import Timers
     from trio_ws.transport.socket_options import Uptake
 
-__all__ = ["Keepalive", "Kept"]
+__all__ = ["Keepalive", "KeepaliveTarget"]
 
 
-class Kept(Protocol):
+class KeepaliveTarget(Protocol):
     """What keepalive needs of a connection."""
 
     heard_time: float
@@ -68,7 +68,7 @@ class Keepalive(Deadline):
 
     __slots__ = ("_connection", "_idle_timer", "_life_timer", "_pinged", "_progress", "_timeouts", "_timers")
 
-    def __init__(self, connection: Kept, timeouts: Timeouts, timers: Timers) -> None:
+    def __init__(self, connection: KeepaliveTarget, timeouts: Timeouts, timers: Timers) -> None:
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
@@ -117,7 +117,7 @@ class Keepalive(Deadline):
         self._progress.look(self._connection, now)
         return max(self._pinged, self._progress.time)
 
-    def _give_up_unless_heard(self, connection: Kept) -> None:
+    def _give_up_unless_heard(self, connection: KeepaliveTarget) -> None:
         connection.look()
         if connection.open and connection.heard_time < self._pinged:
             connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
@@ -154,7 +154,7 @@ class Keepalive(Deadline):
         else:
             connection.retire(CloseCode.GOING_AWAY, "idle timeout")
 
-    def _idle_time_left(self, connection: Kept) -> float:
+    def _idle_time_left(self, connection: KeepaliveTarget) -> float:
         return connection.message_time + self._timeouts.idle_timeout - trio.current_time()
 
     def _retire(self) -> None:

@@ -14,10 +14,10 @@ from trio_ws.protocol.encoder import PLAIN
 if TYPE_CHECKING:
     from trio_ws.protocol.encoder import Encoder, Kind
 
-__all__ = ["Prepared"]
+__all__ = ["PreparedMessage"]
 
 
-class Prepared:
+class PreparedMessage:
     """A message that is about to be sent to many.
 
     A server's connections share one frame of it for each compression setting. Clients, which mask every frame with a

@@ -13,7 +13,7 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.closing import Closing
+from trio_ws.connection.closing import ClosingHandshake
 from trio_ws.connection.pings import Pings
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from trio_ws.config import Timeouts
     from trio_ws.connection.inbox import Inbox
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.protocol.endpoint import Endpoint
     from trio_ws.runtime.timers import Timer, Timers
     from trio_ws.transport.base import Transport
     from trio_ws.transport.outbox import Outbox
     from trio_ws.transport.socket_options import Uptake
 
-__all__ = ["Sending"]
+__all__ = ["MessageWriter"]
 
 _plain_message = CODEC.plain_message
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
@@ -44,7 +44,7 @@ STEP_BYTES = 64 * 1024
 """Bytes that are inflated or decoded for one task in a row; each `STEP_BYTES // YIELD_EVERY` count as a message."""
 
 
-class Sending(Closing):
+class MessageWriter(ClosingHandshake):
     """What a connection over a transport sends, as long as it is open.
 
     Args:
@@ -158,7 +158,7 @@ class Sending(Closing):
         await self._wait_for_room()
         return encoder.end(deflating, text=isinstance(data, str))
 
-    def offer(self, message: Prepared, *, hold: bool = False) -> bool:
+    def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
         endpoint = self._endpoint
         if self._network_over or endpoint.state is not _OPEN:

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import TOO_LATE
+from trio_ws.connection.channel import HANDSHAKE_OVER
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
 from trio_ws.handler.disconnect import DisconnectRule
 from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.runtime.log import escaped
-from trio_ws.websocket.close_code import Verdict, leaves
+from trio_ws.websocket.close_code import CloseDecision, leaves
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
     from trio_ws.connection.channel import Channel
-    from trio_ws.connection.instrumented import Tap
+    from trio_ws.connection.instrumented import InstrumentedChannel
     from trio_ws.handler.service import Service
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timers
-    from trio_ws.websocket.websocket import Farewell, WebSocket
+    from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
-__all__ = ["Lifecycle"]
+__all__ = ["HandlerRunner"]
 
 
-class Lifecycle:
+class HandlerRunner:
     """One connection's life on the server, from the request on. What is before and after it is its heirs'.
 
     They are one object with it, and share its coroutine: an idle connection keeps all objects, and the frames of all
@@ -49,7 +49,7 @@ class Lifecycle:
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._open_time = 0.0
-        self._tap: Tap | None = None
+        self._tap: InstrumentedChannel | None = None
         self._cancelled = ""  # why, if it was cancelled
         self._rule: DisconnectRule | None = None  # not made before it has something to say
 
@@ -245,7 +245,7 @@ class Lifecycle:
         websocket = self._websocket
         websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
         websocket._farewells = ()
-        websocket._gate = TOO_LATE
+        websocket._gate = HANDSHAKE_OVER
         if self._tap is not None:
             websocket._channel = self._tap.channel
 
@@ -265,7 +265,7 @@ class Lifecycle:
                 await self._clean_up(farewell, websocket.close_code or code)
             await channel.wait_gone()
 
-    async def _clean_up(self, farewell: Farewell, code: int) -> None:
+    async def _clean_up(self, farewell: DisconnectCallback, code: int) -> None:
         seconds = self._timeouts.cleanup_timeout
         with trio.move_on_after(seconds, shield=True) as scope:
             try:
@@ -315,7 +315,7 @@ class Lifecycle:
         found = list(leaves(error))
         return cast("Exception", found[0]) if found and all(map(self._is_refusal, found)) else error
 
-    def _judge(self, error: Exception | None) -> Verdict:
+    def _judge(self, error: Exception | None) -> CloseDecision:
         for leaf in leaves(error):
             if isinstance(leaf, WebSocketDisconnect) and self._websocket._owns(leaf):
                 self._note_end(leaf)

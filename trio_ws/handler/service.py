@@ -15,7 +15,7 @@ from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.handler.instruments import Instruments, instruments_of
 from trio_ws.options import caught_codes, flag, of_kind, subprotocols_of
-from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes, WebSocket
+from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.config import Compression
@@ -62,7 +62,7 @@ class Service:
     """Accept before the handler is called; else it calls `accept`, `reject`, or enters `async with ws`."""
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     """What is spoken here, the favourite first."""
-    caught_close_codes: CaughtCodes = attrs.field(default=GOOD_CODES, converter=caught_codes)
+    caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
     """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     """What becomes of the handler when its peer is gone."""

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
 
-__all__ = ["BadHead", "HeadSplitter", "elements", "excerpt", "not_plain"]
+__all__ = ["HeadParser", "MalformedHead", "elements", "excerpt", "not_plain"]
 
 _MAX_EXCERPT = 80
 _CR = 0x0D
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 
 
-class BadHead(Exception):  # noqa: N818 - it is translated by whoever reads the head
+class MalformedHead(Exception):  # noqa: N818 - it is translated by whoever reads the head
     """A head that need not be read any further.
 
     Attributes:
@@ -33,7 +33,7 @@ class BadHead(Exception):  # noqa: N818 - it is translated by whoever reads the 
         self.message = message
 
 
-class HeadSplitter:
+class HeadParser:
     """Finds the end of one head, as h11 does: the first empty line, where lines end in LF or in CR LF.
 
     Every byte is looked at once, however the head is cut, and what comes out does not depend on the cuts.
@@ -61,11 +61,11 @@ class HeadSplitter:
         """Take bytes and return the whole head with its empty line, or None if it is not complete.
 
         Raises:
-            BadHead: it is too large, folded (RFC 9112 5.2), or no HTTP at all. Do not feed it again.
+            MalformedHead: it is too large, folded (RFC 9112 5.2), or no HTTP at all. Do not feed it again.
         """
         self._buffer += data
         if self._headers < 0 and not self._plausible(bytes(self._buffer[:40])):
-            raise BadHead(400, "this is not HTTP/1.1")
+            raise MalformedHead(400, "this is not HTTP/1.1")
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
             if self._ends_head(end):
                 self.rest = bytes(self._buffer[end + 1 :])
@@ -85,10 +85,10 @@ class HeadSplitter:
             self._begin = end + 1
             return False
         if self._headers >= 0 and self._buffer[self._line] in b" \t":
-            raise BadHead(400, "a header is folded over several lines")
+            raise MalformedHead(400, "a header is folded over several lines")
         self._headers += 1
         if self._headers > self._limits.max_headers:
-            raise BadHead(431, f"more than {self._limits.max_headers} headers")
+            raise MalformedHead(431, f"more than {self._limits.max_headers} headers")
         return False
 
     def _length(self, end: int) -> int:
@@ -101,9 +101,9 @@ class HeadSplitter:
         limits = self._limits
         if self._headers < 0:
             if self._length(end) > min(limits.max_request_line, limits.max_head_size):
-                raise BadHead(414, f"the first line has more than {limits.max_request_line} bytes")
+                raise MalformedHead(414, f"the first line has more than {limits.max_request_line} bytes")
         elif self._length(end) > limits.max_header_size or end >= limits.max_head_size:
-            raise BadHead(
+            raise MalformedHead(
                 431,
                 f"the head is too large: {limits.max_header_size} bytes a line and {limits.max_head_size} "
                 "in all are allowed",

@@ -9,7 +9,7 @@ import attrs
 
 from trio_ws.headers import Headers
 from trio_ws.http.head import excerpt
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
 from trio_ws.options import list_of
 
@@ -80,7 +80,7 @@ def check_host(headers: Headers, hosts: Hosts, *, secure: bool) -> None:
         secure: whether the request came over TLS: the default port is 443 then, else 80.
 
     Raises:
-        BadRequest: 421 (RFC 9110 15.5.20).
+        MalformedRequest: 421 (RFC 9110 15.5.20).
     """
     if hosts is None:
         return
@@ -91,4 +91,4 @@ def check_host(headers: Headers, hosts: Hosts, *, secure: bool) -> None:
         name, port = "", None
     name = name.removesuffix(".")
     if not any(host.matches(name, port or (443 if secure else 80)) for host in hosts):
-        raise BadRequest(421, f"host {excerpt(text)} is not served here")
+        raise MalformedRequest(421, f"host {excerpt(text)} is not served here")

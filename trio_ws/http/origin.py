@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
 from trio_ws.headers import Headers
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
 
 __all__ = ["Origin", "Origins", "check_origin", "listed_origin", "origin_allowed", "page_origin"]
@@ -55,12 +55,14 @@ def check_origin(headers: Headers, allowed: Origins, *, secure: bool) -> None:
     """Refuse a request from a page of an origin that is not allowed; its Origin occurs once at most.
 
     Raises:
-        BadRequest: 403.
+        MalformedRequest: 403.
     """
     origin = headers.get("origin")
     host = headers.get("host", "")
     if origin is not None and not origin_allowed(origin, host, secure, allowed):
-        raise BadRequest(403, f"origin {origin[:200]!a} is not the origin of host {host[:200]!a}, nor in origins=")
+        raise MalformedRequest(
+            403, f"origin {origin[:200]!a} is not the origin of host {host[:200]!a}, nor in origins="
+        )
 
 
 def page_origin(text: object, option: str) -> Origin:

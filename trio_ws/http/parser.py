@@ -1,4 +1,4 @@
-"""Reading an HTTP request on the server: `HeadReader` makes a `RequestHead` of bytes, `check_http` judges it.
+"""Reading an HTTP request on the server: `RequestParser` makes a `RequestHead` of bytes, `check_http` judges it.
 
 The upgrade to a WebSocket is in `handshake`, answers are in `response`.
 """
@@ -13,10 +13,10 @@ import h11
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
-from trio_ws.http.head import BadHead, HeadSplitter, elements, excerpt
+from trio_ws.http.head import HeadParser, MalformedHead, elements, excerpt
 from trio_ws.http.url import split_host
 
-__all__ = ["BadRequest", "HeadReader", "RequestHead", "check_http", "is_path", "is_upgrade"]
+__all__ = ["MalformedRequest", "RequestHead", "RequestParser", "check_http", "is_path", "is_upgrade"]
 
 # A method is a token (RFC 9110 9.1); the longest registered one has 17 letters. An empty line may lead.
 _PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |\Z))|\r\Z")
@@ -24,7 +24,7 @@ _PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |
 _ABSOLUTE_FORM = re.compile(r"(?:https?|wss?)://([^/?#]*)(.*)", re.IGNORECASE)
 _ORIGIN_FORM = re.compile(r"/[\x21\x22\x24-\x7e]*")
 # A GET as all browsers and clients send it. Nothing in it can be read in two ways, and no part is tried twice.
-_ORDINARY = re.compile(
+_COMMON_REQUEST = re.compile(
     r"GET (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
     r"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++: (?! )[\x20-\x7e]++(?<! )\r\n)++)\r\n"
 )
@@ -32,7 +32,7 @@ _FIELD = re.compile(r"([^:]++): ([^\r]++)\r\n")
 _FRAMING = ("content-length", "transfer-encoding")
 
 
-class BadRequest(Exception):  # noqa: N818 - the name of status 400
+class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
     """A request that is answered with an error, after which the connection ends.
 
     Attributes:
@@ -62,7 +62,7 @@ class RequestHead:
     headers: Headers
 
 
-class HeadReader:
+class RequestParser:
     """Reads one request head. Limits are checked before h11 sees a byte, however the head is cut.
 
     An ordinary head that comes in one piece, which is nearly every one, is read without h11, in a tenth of the time;
@@ -76,7 +76,7 @@ class HeadReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._splitter: HeadSplitter | None = None  # once it is out of the ordinary
+        self._splitter: HeadParser | None = None  # once it is out of the ordinary
         self.leftover: bytes = b""
         """The bytes that came behind the head: they belong to the frames."""
 
@@ -84,31 +84,31 @@ class HeadReader:
         """Take bytes and return the head when it is complete. Then, and after an error, do not feed it again.
 
         Raises:
-            BadRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
+            MalformedRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
                 raised.
         """
         if self._splitter is None:
-            read = _read_ordinary(data, self._limits)
+            read = _parse_common_request(data, self._limits)
             if read is not None:
                 head, size = read
                 self.leftover = bytes(data[size:])
                 return head
-            self._splitter = HeadSplitter(_plausible, self._limits)
+            self._splitter = HeadParser(_plausible, self._limits)
         try:
             whole = self._splitter.feed(data)
-        except BadHead as error:
-            raise BadRequest(error.status, error.message) from None
+        except MalformedHead as error:
+            raise MalformedRequest(error.status, error.message) from None
         if whole is None:
             return None
         self.leftover = self._splitter.rest
         return _read(whole)
 
 
-def _read_ordinary(data: bytes | bytearray | memoryview, limits: Limits) -> tuple[RequestHead, int] | None:
+def _parse_common_request(data: bytes | bytearray | memoryview, limits: Limits) -> tuple[RequestHead, int] | None:
     """Return the head at the beginning of `data` and its size; None if h11 is to say what it is."""
     # A head that is no longer than one line may be has no line that is too long.
     most = min(limits.max_request_line, limits.max_header_size, limits.max_head_size)
-    match = _ORDINARY.match(str(data[:most], "latin-1"))
+    match = _COMMON_REQUEST.match(str(data[:most], "latin-1"))
     if match is None:
         return None
     pairs = _FIELD.findall(match[2])
@@ -130,7 +130,7 @@ def _read(head: bytes) -> RequestHead:
         request = cast("h11.Request", connection.next_event())
     except h11.RemoteProtocolError as error:
         error.__traceback__ = None  # a frame of h11's in it knows the error: a cycle that holds all who called
-        raise BadRequest(400, f"malformed request: {excerpt(str(error))}") from None
+        raise MalformedRequest(400, f"malformed request: {excerpt(str(error))}") from None
     read = RequestHead(
         method=request.method.decode("ascii"),
         target=request.target.decode("ascii"),
@@ -145,11 +145,11 @@ def _of_absolute_form(head: RequestHead, authority: str, rest: str) -> RequestHe
     """Return the head with a path for its target and the target's host for its Host (RFC 9112 3.2.2).
 
     Raises:
-        BadRequest: the target has no valid host, or the Host header itself is malformed (RFC 9112 3.2).
+        MalformedRequest: the target has no valid host, or the Host header itself is malformed (RFC 9112 3.2).
     """
     _check_host(head)
     if not authority:
-        raise BadRequest(400, f"the request target {excerpt(head.target)} has no host")
+        raise MalformedRequest(400, f"the request target {excerpt(head.target)} has no host")
     fields = [(name, value) for name, value in head.headers.pairs if name != "host"]
     return attrs.evolve(
         head,
@@ -167,30 +167,30 @@ def check_http(head: RequestHead) -> None:
     """Refuse what we answer to no request at all, be it for an upgrade or for a page.
 
     Raises:
-        BadRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
+        MalformedRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
             a missing, repeated or malformed Host (RFC 9112 3.2; an empty one is valid), a body (we take none), or
             a target that is not a path.
     """
     if head.http_version not in ("1.0", "1.1"):
-        raise BadRequest(400, f"HTTP version {excerpt(head.http_version)} is not supported")
+        raise MalformedRequest(400, f"HTTP version {excerpt(head.http_version)} is not supported")
     if head.method not in ("GET", "HEAD"):
-        raise BadRequest(405, f"method {excerpt(head.method)} is not allowed", (("Allow", "GET"),))
+        raise MalformedRequest(405, f"method {excerpt(head.method)} is not allowed", (("Allow", "GET"),))
     _check_host(head)
     if "transfer-encoding" in head.headers or head.headers.get("content-length", "").strip("0"):
-        raise BadRequest(400, "a request with a body is not accepted")
+        raise MalformedRequest(400, "a request with a body is not accepted")
     if not is_path(head.target):
-        raise BadRequest(400, f"the request target {excerpt(head.target)} is not a path")
+        raise MalformedRequest(400, f"the request target {excerpt(head.target)} is not a path")
 
 
 def _check_host(head: RequestHead) -> None:
     hosts = head.headers.get_list("host")
     if len(hosts) > 1 or (not hosts and head.http_version == "1.1"):
-        raise BadRequest(400, "a request needs one Host header")
+        raise MalformedRequest(400, "a request needs one Host header")
     for host in filter(None, hosts):  # an empty one stands for a target without a host (RFC 9112 3.2)
         try:
             split_host(host)
         except ValueError as error:
-            raise BadRequest(400, f"bad Host header {excerpt(host)}: {error}") from None
+            raise MalformedRequest(400, f"bad Host header {excerpt(host)}: {error}") from None
 
 
 def is_upgrade(head: RequestHead) -> bool:

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from trio_ws.protocol.events import Item
+from trio_ws.protocol.events import Event
 
 def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, /) -> bytes: ...
 def encode(first: int, payload: str | bytes, take_key: Callable[[], bytes] | None, /) -> bytes: ...
@@ -8,7 +8,7 @@ def plain_message(data: str | bytes | bytearray | memoryview, /) -> bytes: ...
 def parse(
     data: bytes | bytearray | memoryview,
     position: int,
-    out: list[Item],
+    out: list[Event],
     stop: int,
     budget: int,
     masked: int,

@@ -11,10 +11,10 @@ from io import StringIO
 
 from wsproto.events import BytesMessage, TextMessage
 
-__all__ = ["BytesAssembly", "TextAssembly"]
+__all__ = ["BinaryAssembler", "TextAssembler"]
 
 
-class BytesAssembly:
+class BinaryAssembler:
     """A binary message in the making."""
 
     __slots__ = ("_buffer",)
@@ -49,7 +49,7 @@ class BytesAssembly:
         return data, len(data)
 
 
-class TextAssembly:
+class TextAssembler:
     """A text message in the making: decoded part by part, so that a wrong byte is seen when it comes (RFC
     6455 8.1).
 

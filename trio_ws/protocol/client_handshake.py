@@ -20,10 +20,10 @@ from wsproto.handshake import H11Handshake
 from trio_ws.config import Limits
 from trio_ws.errors import HeaderSource, RemoteProtocolError
 from trio_ws.headers import Headers, is_token
-from trio_ws.http.head import BadHead, HeadSplitter, elements, excerpt, not_plain
+from trio_ws.http.head import HeadParser, MalformedHead, elements, excerpt, not_plain
 from trio_ws.http.response import extra_headers
 from trio_ws.http.url import URL, split_host
-from trio_ws.protocol.server_handshake import OWNED_HEADERS, Agreed
+from trio_ws.protocol.server_handshake import OWNED_HEADERS, NegotiatedExtension
 
 __all__ = ["MAX_BODY", "Accepted", "ClientHandshake", "Rejected"]
 
@@ -81,7 +81,7 @@ class ClientHandshake:
         _check_subprotocols(subprotocols)
         self._limits = limits or Limits()
         self._offers_extensions = extensions is not None
-        self._splitter = HeadSplitter(_plausible, self._limits)
+        self._splitter = HeadParser(_plausible, self._limits)
         self._informational = 0
         self._refusal: h11.Response | None = None
         self._body = bytearray()
@@ -94,7 +94,7 @@ class ClientHandshake:
                 host=_HostHeader(_take_host(extra) or url.netloc),
                 target=url.target,
                 subprotocols=list(subprotocols),
-                extensions=[] if extensions is None else [Agreed(extensions)],
+                extensions=[] if extensions is None else [NegotiatedExtension(extensions)],
                 extra_headers=_authorization(extra, url) + extra,
             )
         )
@@ -125,13 +125,13 @@ class ClientHandshake:
             if self._refusal is not None:
                 return self._begin_body(self._refusal)
             data = self._splitter.rest
-            self._splitter = HeadSplitter(_plausible, self._limits)
+            self._splitter = HeadParser(_plausible, self._limits)
         return None
 
     def _split(self, data: bytes | bytearray | memoryview) -> bytes | None:
         try:
             return self._splitter.feed(data)
-        except BadHead as error:
+        except MalformedHead as error:
             raise RemoteProtocolError(f"malformed answer: {error.message}") from None
 
     def _read_head(self, head: bytes) -> Accepted | None:

@@ -13,9 +13,9 @@ from typing import Any, Final
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.codes import CloseCode
-from trio_ws.protocol.assembler import BytesAssembly, TextAssembly
+from trio_ws.protocol.assembler import BinaryAssembler, TextAssembler
 from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig, deflated_bound
-from trio_ws.protocol.events import Item, too_big, violation_of
+from trio_ws.protocol.events import Event, too_big, violation_of
 from trio_ws.protocol.frames import (
     CLOSE,
     CONTINUATION,
@@ -32,7 +32,7 @@ from trio_ws.protocol.frames import (
     TEXT,
 )
 from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
-from trio_ws.protocol.validation import BrokenRule, check_first, check_second, read_close, read_length
+from trio_ws.protocol.validation import ProtocolViolation, check_first_byte, check_length_byte, read_close, read_length
 from trio_ws.protocol.whole import whole_messages
 
 __all__ = ["Decoder"]
@@ -127,16 +127,16 @@ class Decoder:
         self._key = b""
         self._left = 0
         self._control = b""
-        self._target: TextAssembly | BytesAssembly | None = None  # None for a control frame
+        self._target: TextAssembler | BinaryAssembler | None = None  # None for a control frame
         # The data message that is being gathered, if any, over all of its frames.
-        self._message: TextAssembly | BytesAssembly | None = None
+        self._message: TextAssembler | BinaryAssembler | None = None
         self._message_inflater: Inflater | None = None
         self._fragments = 0
         self._wire_size = 0
         self._inflated = 0
         self._armed = False
 
-    def decode(self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int) -> int:
+    def decode(self, data: bytes | bytearray | memoryview, out: list[Event], max_items: int, max_bytes: int) -> int:
         """Decode `data` from its start and append what is complete to `out`.
 
         A frame that is cut is kept (copied, so `data` may be a buffer that is used again), and a message that
@@ -179,13 +179,13 @@ class Decoder:
             self.budget = max_bytes
             return 0
 
-    def _decode_from(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+    def _decode_from(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
         end = len(data)
         if self.failed or self.closed:
             return end
         try:
             position = self._decode(data, position, out, stop)
-        except (BrokenRule, UnicodeDecodeError, InflateTooBig, InflateError) as error:
+        except (ProtocolViolation, UnicodeDecodeError, InflateTooBig, InflateError) as error:
             self._fail(error, out)
         self._between = self._in_between and not (self.failed or self.closed)
         return end if self.failed or self.closed else position
@@ -195,7 +195,7 @@ class Decoder:
         """Whether the next message is to come whole: no frame or message has begun, and none is streamed or dropped."""
         return not (self._head or self._in_payload or self._message or self._armed or self._discarding)
 
-    def _fail(self, error: Exception, out: list[Item]) -> None:
+    def _fail(self, error: Exception, out: list[Event]) -> None:
         self.failed = True
         self._between = False
         self._forget()
@@ -226,10 +226,10 @@ class Decoder:
         self._discarding = True
         self._between = self._armed = False
         if self._message is not None:  # what is gathered of it is let go of
-            self._message = BytesAssembly()
+            self._message = BinaryAssembler()
             self._target = self._target and self._message
 
-    def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+    def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
         end = len(data)
         slow = 0
         self._work_left = self._work
@@ -248,7 +248,7 @@ class Decoder:
 
     # --- whole messages in one frame: the hot path ---
 
-    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
         """Decode messages in one frame, from `position` on; return where they end. All else is left to `_step`."""
         position, self.budget = whole_messages(
             data,
@@ -264,7 +264,7 @@ class Decoder:
 
     # --- everything, in any parts ---
 
-    def _step(self, data: bytes | bytearray | memoryview, position: int, out: list[Item]) -> int:
+    def _step(self, data: bytes | bytearray | memoryview, position: int, out: list[Event]) -> int:
         """Go on to the end of the frame, or of `data`; return where that is."""
         if not self._in_payload:
             position = self._read_header(data, position)
@@ -322,8 +322,8 @@ class Decoder:
         """Judge the part of the header that is complete now, and say how much is needed for the next."""
         length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
         if self._need == START_SIZE:
-            check_first(head[0], in_message=self._message is not None, compression=self._inflater is not None)
-            check_second(head[0] & OPCODE_BITS, head[1], masked=self._masked)
+            check_first_byte(head[0], in_message=self._message is not None, compression=self._inflater is not None)
+            check_length_byte(head[0] & OPCODE_BITS, head[1], masked=self._masked)
             if length_end > START_SIZE:
                 self._need = length_end
                 return
@@ -342,7 +342,7 @@ class Decoder:
         self._fin = bool(first & FIN)
         self._left = size
         if opcode in DATA_OPCODES:
-            self._message = TextAssembly() if opcode == TEXT else BytesAssembly()
+            self._message = TextAssembler() if opcode == TEXT else BinaryAssembler()
             self._message_inflater = self._inflater if first & RSV1 else None
             self._fragments = self._wire_size = self._inflated = 0
         if opcode >= CLOSE:
@@ -352,16 +352,16 @@ class Decoder:
         self._fragments += 1
         self._wire_size += size
         if self._fragments > self._max_fragments:
-            raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} frames")
+            raise ProtocolViolation(CloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} frames")
         largest = self._max_message_size
         if self._message_inflater is not None:
             largest = deflated_bound(largest, self._fragments)
         if self._wire_size > largest:
-            raise BrokenRule(CloseCode.MESSAGE_TOO_BIG, too_big(self._max_message_size))
+            raise ProtocolViolation(CloseCode.MESSAGE_TOO_BIG, too_big(self._max_message_size))
 
-    def _take_in(self, message: TextAssembly | BytesAssembly, part: bytes, out: list[Item]) -> None:
+    def _take_in(self, message: TextAssembler | BinaryAssembler, part: bytes, out: list[Event]) -> None:
         """Add the part to its message, and give what can be given of that."""
-        item: Item | None = None
+        item: Event | None = None
         size = 0
         if self._ends_message:
             item, size = message.finish_chunk(part) if self._armed else message.finish(part)
@@ -378,10 +378,10 @@ class Decoder:
     def _inflate(
         self,
         inflater: Inflater,
-        target: TextAssembly | BytesAssembly,
+        target: TextAssembler | BinaryAssembler,
         data: bytes | bytearray | memoryview,
         position: int,
-        out: list[Item],
+        out: list[Event],
     ) -> int:
         """Inflate the next part of a message, as far as this turn's work goes; return how much of `data` it was."""
         key = self._key

@@ -17,8 +17,8 @@ from trio_ws.escaping import printable
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
-from trio_ws.protocol.events import Violation
-from trio_ws.protocol.states import TRANSITIONS, Happening, State
+from trio_ws.protocol.events import ViolationEvent
+from trio_ws.protocol.states import TRANSITIONS, CloseEvent, State
 
 if TYPE_CHECKING:
     from trio_ws.config import Limits
@@ -104,33 +104,33 @@ class Endpoint:
         if self.state is not State.OPEN:
             raise LocalProtocolError("close() on a connection that has ended; ensure_closed() never complains")
         frame = self.encoder.close(code, reason)
-        self._move(Happening.WE_CLOSE, CloseInfo(code, reason, "local"))
+        self._move(CloseEvent.WE_CLOSE, CloseInfo(code, reason, "local"))
         return frame
 
     def fail(self, code: int, reason: str) -> bytes:
         """Give the peer up: return the close frame that tells it why, `b""` if no close frame may be sent any more."""
         may_send = self.state is State.OPEN
         frame = self.encoder.close(code, reason) if may_send else b""
-        self._move(Happening.WE_FAIL, CloseInfo(code, reason, "local"))
+        self._move(CloseEvent.WE_FAIL, CloseInfo(code, reason, "local"))
         return frame
 
     def lose(self) -> None:
         """The network connection has ended."""
-        self._move(Happening.NETWORK_ENDS, CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network"))
+        self._move(CloseEvent.NETWORK_ENDS, CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network"))
 
-    def answer(self, item: Ping | CloseConnection | Violation) -> bytes:
+    def answer(self, item: Ping | CloseConnection | ViolationEvent) -> bytes:
         """Take note of a control frame or a breach of the protocol; return the bytes that answer it, maybe none."""
         match item:
             case Ping(payload):
                 return self.encoder.pong(payload) if self.state is State.OPEN else b""
             case CloseConnection(code, reason):
                 echo = self.encoder.close(code, reason or "") if self.state is State.OPEN else b""
-                self._move(Happening.PEER_CLOSES, CloseInfo(code, reason or "", "peer"))
+                self._move(CloseEvent.PEER_CLOSES, CloseInfo(code, reason or "", "peer"))
                 return echo
-            case Violation():
+            case ViolationEvent():
                 return self.fail(item.code, item.reason)
 
-    def _move(self, happening: Happening, info: CloseInfo) -> None:
+    def _move(self, happening: CloseEvent, info: CloseInfo) -> None:
         self.state = TRANSITIONS[self.state][happening]
         if self.close_info is None:
             self.close_info = info

@@ -9,13 +9,13 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from trio_ws.codes import CloseCode
 from trio_ws.protocol.deflate import InflateTooBig
-from trio_ws.protocol.validation import BrokenRule
+from trio_ws.protocol.validation import ProtocolViolation
 
-__all__ = ["Item", "Violation", "too_big", "violation_of"]
+__all__ = ["Event", "ViolationEvent", "too_big", "violation_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class ViolationEvent:
     """The peer broke the protocol: the last item of a decoder.
 
     Attributes:
@@ -27,27 +27,27 @@ class Violation:
     reason: str
 
 
-Item: TypeAlias = str | bytes | Ping | Pong | CloseConnection | TextMessage | BytesMessage | Violation
+Event: TypeAlias = str | bytes | Ping | Pong | CloseConnection | TextMessage | BytesMessage | ViolationEvent
 """What a decoder gives: a whole message as `str` or `bytes`, a control frame as wsproto's event, a part of a
 streamed message as wsproto's `TextMessage` or `BytesMessage`, or the peer's breach of the protocol."""
 
 
-def violation_of(error: Exception, max_message_size: int) -> Violation:
+def violation_of(error: Exception, max_message_size: int) -> ViolationEvent:
     """Return what an error in decoding says of the peer.
 
     Args:
-        error: a `BrokenRule`, or what text or an inflater raised.
+        error: a `ProtocolViolation`, or what text or an inflater raised.
         max_message_size: the limit, in bytes, that may have been broken.
     """
     match error:
-        case BrokenRule():
-            return Violation(error.code, error.reason)
+        case ProtocolViolation():
+            return ViolationEvent(error.code, error.reason)
         case InflateTooBig():
-            return Violation(int(CloseCode.MESSAGE_TOO_BIG), too_big(max_message_size))
+            return ViolationEvent(int(CloseCode.MESSAGE_TOO_BIG), too_big(max_message_size))
         case UnicodeDecodeError():
-            return Violation(int(CloseCode.INVALID_PAYLOAD), "text message is not UTF-8")
+            return ViolationEvent(int(CloseCode.INVALID_PAYLOAD), "text message is not UTF-8")
         case _:
-            return Violation(int(CloseCode.INVALID_PAYLOAD), "compressed message cannot be inflated")
+            return ViolationEvent(int(CloseCode.INVALID_PAYLOAD), "compressed message cannot be inflated")
 
 
 def too_big(max_message_size: int) -> str:

@@ -112,12 +112,12 @@ class DeflateSettings:
         )
 
 
-class _BadTerms(ValueError):  # noqa: N818 - what they are
+class _InvalidParameters(ValueError):  # noqa: N818 - what they are
     """Parameters that RFC 7692 7 does not allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
+class _DeflateParameters:
     """The parameters of one permessage-deflate offer or answer (RFC 7692 7.1); None is an absent one."""
 
     server_no_context_takeover: bool = False
@@ -126,16 +126,16 @@ class _Terms:
     client_max_window_bits: int | None = None
 
     @classmethod
-    def parse(cls, parameters: _Parameters, *, offer: bool) -> _Terms:
+    def parse(cls, parameters: _Parameters, *, offer: bool) -> _DeflateParameters:
         """Read parameters.
 
         Raises:
-            _BadTerms: an unknown or repeated name, a value out of range, missing, or where none belongs.
+            _InvalidParameters: an unknown or repeated name, a value out of range, missing, or where none belongs.
         """
         terms: dict[str, bool | int] = {}
         for name, value in parameters:
             if name in terms:
-                raise _BadTerms(f"{name} occurs twice")
+                raise _InvalidParameters(f"{name} occurs twice")
             terms[name] = _parse_term(name, value, offer=offer)
         return cls(**terms)  # type: ignore[arg-type]
 
@@ -164,7 +164,7 @@ def _parse_term(name: str, value: str | None, *, offer: bool) -> bool | int:
             return _FULL_WINDOW  # "you may name a window, I have no wish": RFC 7692 7.1.2.2
         case _:
             shown = name if value is None else f"{name}={value}"
-            raise _BadTerms(f"{shown:.80} is not a parameter of {'an offer' if offer else 'an answer'}")
+            raise _InvalidParameters(f"{shown:.80} is not a parameter of {'an offer' if offer else 'an answer'}")
 
 
 def accept_offer(header: str, compression: Compression) -> tuple[str, DeflateSettings] | None:
@@ -186,8 +186,8 @@ def accept_offer(header: str, compression: Compression) -> tuple[str, DeflateSet
     for name, parameters in parse_extensions(header):
         if name == _NAME:
             try:
-                offer = _Terms.parse(parameters, offer=True)
-            except _BadTerms:
+                offer = _DeflateParameters.parse(parameters, offer=True)
+            except _InvalidParameters:
                 continue
             answer = _answer(offer, compression)
             return str(answer), DeflateSettings(
@@ -201,7 +201,7 @@ def accept_offer(header: str, compression: Compression) -> tuple[str, DeflateSet
     return None
 
 
-def _answer(offer: _Terms, compression: Compression) -> _Terms:
+def _answer(offer: _DeflateParameters, compression: Compression) -> _DeflateParameters:
     """Answer a valid offer: contexts may be ruled out unasked (RFC 7692 7.1.1), windows are not (7.1.2)."""
     server_window = offer.server_max_window_bits
     if server_window is not None:
@@ -209,7 +209,7 @@ def _answer(offer: _Terms, compression: Compression) -> _Terms:
     client_window = offer.client_max_window_bits
     if client_window is not None:
         client_window = min(client_window, compression.receive_window_bits)
-    return _Terms(
+    return _DeflateParameters(
         server_no_context_takeover=offer.server_no_context_takeover or not compression.send_context,
         client_no_context_takeover=offer.client_no_context_takeover or not compression.receive_context,
         server_max_window_bits=server_window,
@@ -225,9 +225,9 @@ def make_offer(compression: Compression) -> str:
     return str(_offer(compression))
 
 
-def _offer(compression: Compression) -> _Terms:
+def _offer(compression: Compression) -> _DeflateParameters:
     wanted = compression.receive_window_bits
-    return _Terms(
+    return _DeflateParameters(
         server_no_context_takeover=not compression.receive_context,
         client_no_context_takeover=not compression.send_context,
         server_max_window_bits=None if wanted == _FULL_WINDOW else wanted,
@@ -256,10 +256,10 @@ def check_response(header: str, compression: Compression) -> DeflateSettings | N
         if not extensions:
             return None
         if [name for name, _ in extensions] != [_NAME]:
-            raise _BadTerms("it names an extension that was not offered, or one twice")
-        answer = _Terms.parse(extensions[0][1], offer=False)
+            raise _InvalidParameters("it names an extension that was not offered, or one twice")
+        answer = _DeflateParameters.parse(extensions[0][1], offer=False)
         _check_fit(_offer(compression), answer)
-    except (ExtensionSyntaxError, _BadTerms) as error:
+    except (ExtensionSyntaxError, _InvalidParameters) as error:
         raise RemoteProtocolError(f"bad Sec-WebSocket-Extensions in the server's answer: {error}") from error
     return DeflateSettings(
         send_window_bits=answer.client_max_window_bits or compression.send_window_bits,
@@ -271,13 +271,13 @@ def check_response(header: str, compression: Compression) -> DeflateSettings | N
     )
 
 
-def _check_fit(offer: _Terms, answer: _Terms) -> None:
+def _check_fit(offer: _DeflateParameters, answer: _DeflateParameters) -> None:
     """Compare a valid answer with our offer.
 
     Raises:
-        _BadTerms: the server names more than we asked for, or than we offered.
+        _InvalidParameters: the server names more than we asked for, or than we offered.
     """
     if (answer.server_max_window_bits or 0) > (offer.server_max_window_bits or _FULL_WINDOW):
-        raise _BadTerms("server_max_window_bits is more than we asked for (RFC 7692 7.1.2.1)")
+        raise _InvalidParameters("server_max_window_bits is more than we asked for (RFC 7692 7.1.2.1)")
     if (answer.client_max_window_bits or 0) > (offer.client_max_window_bits or 0):
-        raise _BadTerms("client_max_window_bits is more than we offered (RFC 7692 7.1.2.2)")
+        raise _InvalidParameters("client_max_window_bits is more than we offered (RFC 7692 7.1.2.2)")

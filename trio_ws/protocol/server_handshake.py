@@ -21,10 +21,10 @@ from wsproto.utilities import ACCEPT_GUID
 from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.headers import Headers, is_token
 from trio_ws.http.head import elements, excerpt, not_plain
-from trio_ws.http.parser import BadRequest, RequestHead, is_path
+from trio_ws.http.parser import MalformedRequest, RequestHead, is_path
 from trio_ws.http.response import extra_headers
 
-__all__ = ["OWNED_HEADERS", "Agreed", "Upgrade", "accept", "read_ordinary", "read_upgrade"]
+__all__ = ["OWNED_HEADERS", "NegotiatedExtension", "Upgrade", "accept", "parse_common_request", "read_upgrade"]
 
 OWNED_HEADERS = frozenset(
     {
@@ -76,23 +76,23 @@ def read_upgrade(head: RequestHead) -> Upgrade:
     """Check what RFC 6455 4.2.1 demands of a request, beyond what `check_http` demands of all requests.
 
     Raises:
-        BadRequest: 426 for another version than 13, 405 for another method than GET, 400 for everything else:
+        MalformedRequest: 426 for another version than 13, 405 for another method than GET, 400 for everything else:
             HTTP/1.0; Upgrade without `websocket`; Connection without `upgrade`; a key that is missing or not
             16 bytes of base64; Key, Version or Origin missing or repeated where there must be one; a
             subprotocol that is no token or is named twice; bytes outside ASCII in a Sec-WebSocket header.
     """
     headers = head.headers
     if head.method != "GET":
-        raise BadRequest(405, "the request for a WebSocket must be a GET", (("Allow", "GET"),))
+        raise MalformedRequest(405, "the request for a WebSocket must be a GET", (("Allow", "GET"),))
     if head.http_version != "1.1":
-        raise BadRequest(400, "the request for a WebSocket must be HTTP/1.1")
+        raise MalformedRequest(400, "the request for a WebSocket must be HTTP/1.1")
     _check_single(headers)
     _check_plain(headers)
     _check_version(headers)
     _check_switch(headers)
     key = headers.get("sec-websocket-key", "")
     if not _KEY.fullmatch(key):
-        raise BadRequest(400, f"Sec-WebSocket-Key must be 16 bytes in base64, not {excerpt(key)}")
+        raise MalformedRequest(400, f"Sec-WebSocket-Key must be 16 bytes in base64, not {excerpt(key)}")
     return Upgrade(
         key=key.encode("ascii"),
         subprotocols=_subprotocols(headers),
@@ -101,7 +101,7 @@ def read_upgrade(head: RequestHead) -> Upgrade:
     )
 
 
-def read_ordinary(head: RequestHead) -> Upgrade | None:
+def parse_common_request(head: RequestHead) -> Upgrade | None:
     """Return the upgrade that a request is, if it is as nearly all are; None if it is to be looked at more closely.
 
     Then `check_http`, `is_upgrade` and `read_upgrade` say what it is, with this result if they let it pass.
@@ -130,36 +130,36 @@ def read_ordinary(head: RequestHead) -> Upgrade | None:
 def _check_plain(headers: Headers) -> None:
     name = not_plain(headers)
     if name is not None:
-        raise BadRequest(400, f"header {excerpt(name)} has characters outside printable ASCII")
+        raise MalformedRequest(400, f"header {excerpt(name)} has characters outside printable ASCII")
 
 
 def _check_single(headers: Headers) -> None:
     for name in _SINGLE:
         if headers.count(name) > 1:
-            raise BadRequest(400, f"header {excerpt(name)} occurs more than once")
+            raise MalformedRequest(400, f"header {excerpt(name)} occurs more than once")
 
 
 def _check_version(headers: Headers) -> None:
     version = headers.get("sec-websocket-version")
     if version is None:
-        raise BadRequest(400, "Sec-WebSocket-Version is missing")
+        raise MalformedRequest(400, "Sec-WebSocket-Version is missing")
     if version != _VERSION:
-        raise BadRequest(426, f"Sec-WebSocket-Version must be {_VERSION}, not {excerpt(version)}", _TELL_VERSION)
+        raise MalformedRequest(426, f"Sec-WebSocket-Version must be {_VERSION}, not {excerpt(version)}", _TELL_VERSION)
 
 
 def _check_switch(headers: Headers) -> None:
     for name, wanted in (("upgrade", "websocket"), ("connection", "upgrade")):
         if wanted not in [element.lower() for element in elements(headers.get_list(name))]:
-            raise BadRequest(400, f"header {name.title()} must name {wanted!r}")
+            raise MalformedRequest(400, f"header {name.title()} must name {wanted!r}")
 
 
 def _subprotocols(headers: Headers) -> tuple[str, ...]:
     offered = tuple(elements(headers.get_list("sec-websocket-protocol")))
     for name in offered:
         if not is_token(name):
-            raise BadRequest(400, f"Sec-WebSocket-Protocol names {excerpt(name)}, which is not a token")
+            raise MalformedRequest(400, f"Sec-WebSocket-Protocol names {excerpt(name)}, which is not a token")
     if len(set(offered)) < len(offered):
-        raise BadRequest(400, "Sec-WebSocket-Protocol names a subprotocol twice")
+        raise MalformedRequest(400, "Sec-WebSocket-Protocol names a subprotocol twice")
     return offered
 
 
@@ -191,7 +191,7 @@ def accept(
         return _PLAIN_ANSWER % b2a_base64(
             sha1(upgrade.key + ACCEPT_GUID, usedforsecurity=False).digest(), newline=False
         )
-    agreed = [] if extensions is None else [Agreed(extensions)]
+    agreed = [] if extensions is None else [NegotiatedExtension(extensions)]
     handshake = H11Handshake(ConnectionType.SERVER)
     handshake.initiate_upgrade_connection(_plain_request(upgrade, agreed), "/")
     return handshake.send(
@@ -199,7 +199,7 @@ def accept(
     )
 
 
-def _plain_request(upgrade: Upgrade, agreed: list[Agreed]) -> list[tuple[bytes, bytes]]:
+def _plain_request(upgrade: Upgrade, agreed: list[NegotiatedExtension]) -> list[tuple[bytes, bytes]]:
     """The request as wsproto needs it: what it does not need cannot trip it."""
     request = [
         (b"Host", b"x"),
@@ -214,7 +214,7 @@ def _plain_request(upgrade: Upgrade, agreed: list[Agreed]) -> list[tuple[bytes, 
     return request
 
 
-class Agreed(Extension):
+class NegotiatedExtension(Extension):
     """Tells wsproto what to write into Sec-WebSocket-Extensions; what it means is the frame codec's business.
 
     Args:

@@ -12,7 +12,7 @@ from trio_ws.protocol._speedups import apply_mask, encode, parse
 from trio_ws.protocol._speedups import plain_message as compiled_plain_message
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
-from trio_ws.protocol.events import Item
+from trio_ws.protocol.events import Event
 from trio_ws.protocol.frames import BINARY, FIN, RSV1, TEXT
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class CompiledDecoder(Decoder):
 
     _apply_mask = staticmethod(apply_mask)
 
-    def decode(self, data: bytes | bytearray | memoryview, out: list[Item], max_items: int, max_bytes: int) -> int:
+    def decode(self, data: bytes | bytearray | memoryview, out: list[Event], max_items: int, max_bytes: int) -> int:
         """Do as `Decoder.decode`: nearly always `data` is whole messages to its end, and one call is all."""
         self.budget = max_bytes
         stop = len(out) + max_items
@@ -62,7 +62,7 @@ class CompiledDecoder(Decoder):
             return 0
         return position
 
-    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Item], stop: int) -> int:
+    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
         position, self.budget = parse(data, position, out, stop, self.budget, self._masked, self._max_message_size)
         return position
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-__all__ = ["TRANSITIONS", "Happening", "State"]
+__all__ = ["TRANSITIONS", "CloseEvent", "State"]
 
 
 class State(Enum):
@@ -27,7 +27,7 @@ class State(Enum):
     """The network connection ended before the closing handshake was complete."""
 
 
-class Happening(Enum):
+class CloseEvent(Enum):
     """What moves a connection from state to state."""
 
     WE_CLOSE = auto()
@@ -40,24 +40,24 @@ class Happening(Enum):
     """End of stream, reset, or abort."""
 
 
-TRANSITIONS: Final[dict[State, dict[Happening, State]]] = {
+TRANSITIONS: Final[dict[State, dict[CloseEvent, State]]] = {
     State.OPEN: {
-        Happening.WE_CLOSE: State.CLOSING,
-        Happening.PEER_CLOSES: State.CLOSED,
-        Happening.WE_FAIL: State.FAILED,
-        Happening.NETWORK_ENDS: State.LOST,
+        CloseEvent.WE_CLOSE: State.CLOSING,
+        CloseEvent.PEER_CLOSES: State.CLOSED,
+        CloseEvent.WE_FAIL: State.FAILED,
+        CloseEvent.NETWORK_ENDS: State.LOST,
     },
     State.CLOSING: {
-        Happening.PEER_CLOSES: State.CLOSED,
-        Happening.WE_FAIL: State.FAILED,
-        Happening.NETWORK_ENDS: State.LOST,
+        CloseEvent.PEER_CLOSES: State.CLOSED,
+        CloseEvent.WE_FAIL: State.FAILED,
+        CloseEvent.NETWORK_ENDS: State.LOST,
     },
-    State.CLOSED: {Happening.NETWORK_ENDS: State.CLOSED},
+    State.CLOSED: {CloseEvent.NETWORK_ENDS: State.CLOSED},
     State.FAILED: {
-        Happening.PEER_CLOSES: State.CLOSED,  # it answers the close frame with which it was given up
-        Happening.WE_FAIL: State.FAILED,
-        Happening.NETWORK_ENDS: State.FAILED,
+        CloseEvent.PEER_CLOSES: State.CLOSED,  # it answers the close frame with which it was given up
+        CloseEvent.WE_FAIL: State.FAILED,
+        CloseEvent.NETWORK_ENDS: State.FAILED,
     },
-    State.LOST: {Happening.WE_FAIL: State.LOST, Happening.NETWORK_ENDS: State.LOST},
+    State.LOST: {CloseEvent.WE_FAIL: State.LOST, CloseEvent.NETWORK_ENDS: State.LOST},
 }
 """The whole closing handshake. What is not in a row cannot happen in that state."""

@@ -27,14 +27,14 @@ from trio_ws.protocol.frames import (
     RSV3,
 )
 
-__all__ = ["BrokenRule", "check_first", "check_second", "read_close", "read_length"]
+__all__ = ["ProtocolViolation", "check_first_byte", "check_length_byte", "read_close", "read_length"]
 
 _LARGEST_16: Final = 0xFFFF
 _CODE_SIZE: Final = 2
 """Bytes of the code in a close frame (RFC 6455 5.5.1)."""
 
 
-class BrokenRule(Exception):  # noqa: N818 - it says what it is, and never leaves the decoder
+class ProtocolViolation(Exception):  # noqa: N818 - it says what it is, and never leaves the decoder
     """The peer broke a rule.
 
     Attributes:
@@ -48,11 +48,11 @@ class BrokenRule(Exception):  # noqa: N818 - it says what it is, and never leave
         self.reason = reason
 
 
-def _broken(reason: str) -> BrokenRule:
-    return BrokenRule(CloseCode.PROTOCOL_ERROR, reason)
+def _broken(reason: str) -> ProtocolViolation:
+    return ProtocolViolation(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def check_first(first: int, *, in_message: bool, compression: bool) -> None:
+def check_first_byte(first: int, *, in_message: bool, compression: bool) -> None:
     """Check a frame's first byte: reserved bits, opcode, FIN, and the order of fragments (RFC 6455 5.2, 5.4).
 
     Args:
@@ -61,7 +61,7 @@ def check_first(first: int, *, in_message: bool, compression: bool) -> None:
         compression: whether permessage-deflate was negotiated, which gives RSV1 a meaning (RFC 7692 6).
 
     Raises:
-        BrokenRule: 1002.
+        ProtocolViolation: 1002.
     """
     opcode = first & OPCODE_BITS
     if first & (RSV2 | RSV3):
@@ -82,7 +82,7 @@ def check_first(first: int, *, in_message: bool, compression: bool) -> None:
         raise _broken("new message before the last one was finished")
 
 
-def check_second(opcode: int, second: int, *, masked: int) -> None:
+def check_length_byte(opcode: int, second: int, *, masked: int) -> None:
     """Check a frame's second byte: the mask bit, and what it says of the length (RFC 6455 5.1, 5.2, 5.5).
 
     Args:
@@ -91,7 +91,7 @@ def check_second(opcode: int, second: int, *, masked: int) -> None:
         masked: `MASKED` if the peer has to mask, else 0.
 
     Raises:
-        BrokenRule: 1002.
+        ProtocolViolation: 1002.
     """
     if second & MASKED != masked:
         raise _broken("client's frame is not masked" if masked else "server's frame is masked")
@@ -109,7 +109,7 @@ def read_length(head: bytes | bytearray) -> int:
     The top bit of the 64 bit form is read as part of the number: whoever sets it fails by any limit.
 
     Raises:
-        BrokenRule: 1002, a form longer than the length needs.
+        ProtocolViolation: 1002, a form longer than the length needs.
     """
     size = head[1] & LENGTH_BITS
     if size == EXTENDED_16:
@@ -129,10 +129,10 @@ def read_close(payload: bytes) -> CloseConnection:
     """Return what a close frame says; code 1005 if it is empty (RFC 6455 5.5.1, 7.1.5).
 
     Args:
-        payload: not of one byte, which `check_second` refuses.
+        payload: not of one byte, which `check_length_byte` refuses.
 
     Raises:
-        BrokenRule: 1002 for a code that may not be sent, 1007 for a reason that is not UTF-8.
+        ProtocolViolation: 1002 for a code that may not be sent, 1007 for a reason that is not UTF-8.
     """
     if not payload:
         return CloseConnection(int(CloseCode.NO_STATUS_RECEIVED), "")
@@ -142,4 +142,4 @@ def read_close(payload: bytes) -> CloseConnection:
     try:
         return CloseConnection(code, str(payload[_CODE_SIZE:], "utf-8"))
     except UnicodeDecodeError:
-        raise BrokenRule(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8") from None
+        raise ProtocolViolation(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8") from None

@@ -5,21 +5,21 @@ has while it has members, `callbacks` runs `on_join` and `on_leave`. `backplane`
 who have a room open, `memory` does it within a process. `broadcast` needs no room.
 """
 
-from trio_ws.rooms.backplane import Backplane, Entry, Log, Present, Replay
+from trio_ws.rooms.backplane import Backplane, Entry, Log, Presence, Replay
 from trio_ws.rooms.broadcast import broadcast
 from trio_ws.rooms.member import Member
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.registry import Rooms
-from trio_ws.rooms.room import Joining, Room
+from trio_ws.rooms.room import Membership, Room
 
 __all__ = [
     "Backplane",
     "Entry",
-    "Joining",
     "Log",
     "Member",
+    "Membership",
     "MemoryBackplane",
-    "Present",
+    "Presence",
     "Replay",
     "Room",
     "Rooms",

@@ -23,9 +23,9 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
 
-__all__ = ["Ahead", "Backplane", "Entry", "GapHandler", "Log", "Present", "Replay", "Subscriber", "guarded"]
+__all__ = ["Backplane", "Entry", "GapHandler", "Log", "Presence", "Replay", "SeenAhead", "Subscriber", "guarded"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -38,7 +38,7 @@ class Entry:
     """Says where in its room's stream a subscriber is that has been handed it: `Log.since` takes it, in any process. It
     names the entry; one that is delivered before it is in the stream, or while such a one is not, has another id there.
     It has no other meaning outside of the backplane that made it."""
-    message: Prepared
+    message: PreparedMessage
     exclude: frozenset[str]
     """The ids of the members that it is not for."""
     more: bool = False
@@ -67,7 +67,7 @@ def guarded(call: Callable[[Heard], None], room: str) -> Callable[[Heard], None]
 
 
 @attrs.frozen
-class Present:
+class Presence:
     """A member of a room, in whatever process its connection is."""
 
     id: str
@@ -76,7 +76,7 @@ class Present:
     """What it was joined with."""
 
 
-class Ahead(ABC):
+class SeenAhead(ABC):
     """What somebody has had of entries that are still to come: it was elsewhere, where they came earlier."""
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Replay:
     """In order; all that is left, if some of it is not."""
     recovered: bool
     """Whether nothing is missing."""
-    ahead: Ahead | None = None
+    ahead: SeenAhead | None = None
     """What whoever came back has had of the entries that are still to come; None for nothing."""
 
 
@@ -163,7 +163,7 @@ class Backplane(ABC):
         yield
 
     @abstractmethod
-    async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
+    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
         """Append a message to a room's stream, and return the id of its entry once that is certain.
 
         It never waits for a subscriber. It may wait for the backplane itself, which takes a bounded number of messages
@@ -212,7 +212,7 @@ class Backplane(ABC):
         """
 
     @abstractmethod
-    def enter(self, room: str, member: Present) -> None:
+    def enter(self, room: str, member: Presence) -> None:
         """Let a member be present in a room, for everyone. It does not wait: others may see it a little later.
 
         A member whose process ends without a word is gone after a bounded time.
@@ -227,7 +227,7 @@ class Backplane(ABC):
         """Let the member with this id be present no more. It does not wait."""
 
     @abstractmethod
-    async def presence(self, room: str) -> tuple[Present, ...]:
+    async def presence(self, room: str) -> tuple[Presence, ...]:
         """Return who is present in a room, in all processes, those of one process in the order in which they came.
 
         Raises:

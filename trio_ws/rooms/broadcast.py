@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.checks import some_of
 from trio_ws.rooms.member import TOO_SLOW
 from trio_ws.websocket.websocket import WebSocket
@@ -47,7 +47,7 @@ async def broadcast(
     """
     if policy not in _POLICIES:
         raise ValueError(f"policy must be one of {', '.join(_POLICIES)}, not {policy!r}: other policies need a room")
-    prepared = Prepared(message)
+    prepared = PreparedMessage(message)
     await trio.lowlevel.checkpoint()
     excluded = frozenset(some_of(exclude))
     chosen = [websocket for websocket in connections if websocket not in excluded]
@@ -58,7 +58,7 @@ async def broadcast(
 
 
 def offer_to_all(
-    connections: Iterable[WebSocket], prepared: Prepared, policy: Literal["disconnect", "drop_newest"]
+    connections: Iterable[WebSocket], prepared: PreparedMessage, policy: Literal["disconnect", "drop_newest"]
 ) -> None:
     """Send one message to many connections, in one step; see `broadcast`."""
     for websocket in tuple(connections):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.member import Member
     from trio_ws.rooms.room import Room
 
-__all__ = ["Callback", "Callbacks", "GapCallback", "register"]
+__all__ = ["Callback", "GapCallback", "RoomCallbacks", "register"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -30,7 +30,7 @@ GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | objec
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 
-class Callbacks:
+class RoomCallbacks:
     """The calls of one room that are due, and the task that makes them while there are any.
 
     Args:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trio_ws.connection.channel import Channel
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.rooms.room import Room
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Member", "Policy", "Seat"]
+__all__ = ["Member", "MemberQueue", "Policy"]
 
 Policy: TypeAlias = Literal["disconnect", "drop_oldest", "drop_newest"]
 """What becomes of a member for which too much waits. "disconnect": its connection ends with 1013; "drop_oldest": it
@@ -48,7 +48,7 @@ class Member:
     """Names it among all members of all rooms, in all processes; a connection that leaves and joins gets another."""
 
 
-class Seat:
+class MemberQueue:
     """A member's place, from the join to the leave.
 
     Args:
@@ -65,13 +65,13 @@ class Seat:
         self.channel: Channel = channel
         self.depth: int = 1
         """How often it has joined and not left."""
-        self.backlog: deque[Prepared] = deque()
+        self.backlog: deque[PreparedMessage] = deque()
         """What waits for room in the outbox, oldest first."""
         self._size = 0
         self._limit = backlog
         self._policy: Policy = policy
 
-    def hand(self, history: Iterable[Prepared]) -> None:
+    def hand(self, history: Iterable[PreparedMessage]) -> None:
         """Hand the newcomer what was said before. It is no fault of its own if that is more than may wait."""
         share = SHARE_BYTES
         for message in history:
@@ -83,7 +83,7 @@ class Seat:
             self.channel.call_writable_soon()
         self._limit += self._size
 
-    def keep(self, message: Prepared) -> None:
+    def keep(self, message: PreparedMessage) -> None:
         """Let a message wait that the connection has no room for, or that comes behind others that wait."""
         if self.channel.close_info is not None:
             self.clear()
@@ -92,7 +92,7 @@ class Seat:
         else:
             self._overflow(message)
 
-    def _overflow(self, message: Prepared) -> None:
+    def _overflow(self, message: PreparedMessage) -> None:
         match self._policy:
             case "disconnect":
                 self.clear()
@@ -106,7 +106,7 @@ class Seat:
             case _:
                 assert_never(self._policy)
 
-    def _append(self, message: Prepared) -> None:
+    def _append(self, message: PreparedMessage) -> None:
         if not self.backlog:
             self.channel.when_writable(self._send_on)
         self.backlog.append(message)

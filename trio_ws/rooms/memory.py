@@ -14,8 +14,8 @@ import trio
 from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, guarded
 
 if TYPE_CHECKING:
-    from trio_ws.connection.prepared import Prepared
-    from trio_ws.rooms.backplane import Present, Subscriber
+    from trio_ws.connection.prepared import PreparedMessage
+    from trio_ws.rooms.backplane import Presence, Subscriber
 
 __all__ = ["MemoryBackplane"]
 
@@ -38,9 +38,9 @@ class MemoryBackplane(Backplane):
         self._epoch = secrets.token_hex(4)  # an id from before a restart is nobody's now
         self._numbers = count(1)
         self._subscriptions: dict[str, list[_Subscription]] = {}
-        self._present: dict[str, dict[str, Present]] = {}
+        self._present: dict[str, dict[str, Presence]] = {}
 
-    async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
+    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
         """Hand a message to the room's subscribers, after a checkpoint and without waiting."""
         await trio.lowlevel.checkpoint()
         entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude)
@@ -74,7 +74,7 @@ class MemoryBackplane(Backplane):
         """Return after a checkpoint: whatever is published is handed on at once."""
         await trio.lowlevel.checkpoint()
 
-    def enter(self, room: str, member: Present) -> None:
+    def enter(self, room: str, member: Presence) -> None:
         """Let a member be present."""
         self._present.setdefault(room, {})[member.id] = member
 
@@ -85,7 +85,7 @@ class MemoryBackplane(Backplane):
         if not present:
             del self._present[room]
 
-    async def presence(self, room: str) -> tuple[Present, ...]:
+    async def presence(self, room: str) -> tuple[Presence, ...]:
         """Return who is present, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         return tuple(self._present.get(room, {}).values())

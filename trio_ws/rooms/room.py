@@ -10,25 +10,25 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
-from trio_ws.rooms.backplane import Present
-from trio_ws.rooms.callbacks import Callback, Callbacks, GapCallback, register
+from trio_ws.rooms.backplane import Presence
+from trio_ws.rooms.callbacks import Callback, GapCallback, RoomCallbacks, register
 from trio_ws.rooms.checks import check_websocket, some_of
-from trio_ws.rooms.member import Member, Seat
-from trio_ws.rooms.session import Session
+from trio_ws.rooms.member import Member, MemberQueue
+from trio_ws.rooms.session import RoomSession
 from trio_ws.rooms.topics import topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from trio_ws.rooms.backplane import Ahead, Entry
+    from trio_ws.rooms.backplane import Entry, SeenAhead
     from trio_ws.rooms.options import RoomOptions
     from trio_ws.rooms.registry import Rooms
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Joining", "Room"]
+__all__ = ["Membership", "Room"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -70,17 +70,17 @@ class Room:
         self.options = options
         self._topic = topic_of(name)
         self._rooms = rooms
-        self._seats: dict[WebSocket, Seat] = {}
-        self._returned: dict[Seat, Ahead] = {}  # those that have had some of what is to come
-        self._session: Session | None = None
+        self._seats: dict[WebSocket, MemberQueue] = {}
+        self._returned: dict[MemberQueue, SeenAhead] = {}  # those that have had some of what is to come
+        self._session: RoomSession | None = None
         self._opening: trio.Event | None = None
         self._joiners = 0  # tasks within join(), not members yet
         self._publishers = 0  # tasks within publish()
         self._on_join: list[Callback] = []
         self._on_leave: list[Callback] = []
         self._on_gap: list[GapCallback] = []
-        self._stamped: WeakKeyDictionary[Entry, Prepared] = WeakKeyDictionary()
-        self._callbacks = Callbacks(repr(self), rooms.callback_timeout)
+        self._stamped: WeakKeyDictionary[Entry, PreparedMessage] = WeakKeyDictionary()
+        self._callbacks = RoomCallbacks(repr(self), rooms.callback_timeout)
 
     # --- who is there --------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Room:
         """How many are in the room now, in this process. It changes in the step in which a join or leave does."""
         return len(self._seats)
 
-    async def presence(self) -> tuple[Present, ...]:
+    async def presence(self) -> tuple[Presence, ...]:
         """Return who is in the room, in all processes: one question to the backplane.
 
         A join or leave in another process may show a moment later; members of a process that died, or that is cut off,
@@ -107,7 +107,7 @@ class Room:
         """
         return await self._rooms.backplane.presence(self._topic)
 
-    def join(self, websocket: WebSocket, /, *, since: str | None = None, **info: Any) -> Joining:
+    def join(self, websocket: WebSocket, /, *, since: str | None = None, **info: Any) -> Membership:
         """Be a member for a block: `async with room.join(ws, user="Ann") as room`.
 
         The newcomer is handed the room's history, then everything that is published, with nothing missing or doubled
@@ -115,7 +115,7 @@ class Room:
         member then is dropped. A connection that joins again within the block stays one member until the outermost
         block ends.
 
-        With `since`, the newcomer is handed what followed that message instead of the history, and the `Joining`, what
+        With `since`, the newcomer is handed what followed that message instead of the history, and the `Membership`, what
         `join` returns, says in `recovered` whether that is all of it:
 
             joining = room.join(ws, since=last_seen)
@@ -142,7 +142,7 @@ class Room:
         check_websocket(websocket)
         if not (since is None or isinstance(since, str)):
             raise TypeError(f"since is the id of a message, a text, not {type(since).__name__}: {since!r:.80}")
-        return Joining(self, websocket, info, since)
+        return Membership(self, websocket, info, since)
 
     def on_join(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each join: a decorator.
@@ -187,7 +187,7 @@ class Room:
             self._joiners -= 1
             self._close_if_empty()
 
-    async def _opened(self) -> Session:
+    async def _opened(self) -> RoomSession:
         while self._session is None or self._session.ended:
             await self._open()
         return self._session
@@ -200,7 +200,7 @@ class Room:
             logger.warning("%r cannot say what a member has missed: %s", self, error)
 
     def _sit_down(
-        self, websocket: WebSocket, info: Mapping[str, Any], since: str | None, session: Session
+        self, websocket: WebSocket, info: Mapping[str, Any], since: str | None, session: RoomSession
     ) -> bool | None:
         seat = self._seats.get(websocket)
         if seat is not None:
@@ -211,8 +211,8 @@ class Room:
         channel = websocket._open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._rooms.next_member_id())
         replay = None if since is None else session.log.since(since)
-        self._rooms.backplane.enter(self._topic, Present(member.id, member.info))  # which may refuse
-        self._seats[websocket] = seat = Seat(member, channel, self.options.policy, self.options.backlog)
+        self._rooms.backplane.enter(self._topic, Presence(member.id, member.info))  # which may refuse
+        self._seats[websocket] = seat = MemberQueue(member, channel, self.options.policy, self.options.backlog)
         if replay is None:
             recovered, history = None, tuple(session.log)[max(0, len(session.log) - self.options.history) :]
         else:
@@ -262,7 +262,7 @@ class Room:
             trio.Cancelled: nobody got it; with Redis, unless it was on its way. What members of this process have had
                 while Redis was away is put into the stream all the same, within the time that was left to wait.
         """
-        prepared = Prepared(message)
+        prepared = PreparedMessage(message)
         seats = (self._seats.get(websocket) for websocket in some_of(exclude))
         excluded = frozenset(seat.member.id for seat in seats if seat is not None)
         self._publishers += 1
@@ -285,7 +285,7 @@ class Room:
             if seat.backlog or not seat.channel.offer(message, hold=hold):
                 seat.keep(message)
 
-    def _stamp_for(self, seat: Seat, entry: Entry) -> Prepared | None:
+    def _stamp_for(self, seat: MemberQueue, entry: Entry) -> PreparedMessage | None:
         """Return what a member is sent that has come back from elsewhere; None if it has had that there."""
         ahead = self._returned[seat]
         taken = ahead.take(entry)
@@ -293,7 +293,7 @@ class Room:
             del self._returned[seat]
         return None if taken is None else self._stamp(taken)
 
-    def _stamp(self, entry: Entry) -> Prepared | None:
+    def _stamp(self, entry: Entry) -> PreparedMessage | None:
         """Return what members are sent for an entry; None if the application's `stamp` fails, which is logged."""
         stamp = self.options.stamp
         if stamp is None:
@@ -301,7 +301,7 @@ class Room:
         message = self._stamped.get(entry)
         if message is None:
             try:
-                message = self._stamped[entry] = Prepared(stamp(entry.id, entry.message.data))
+                message = self._stamped[entry] = PreparedMessage(stamp(entry.id, entry.message.data))
             except Exception:
                 logger.exception("error in the stamp of %r: nobody is sent the message %s", self, entry.id)
         return message
@@ -335,7 +335,7 @@ class Room:
             await self._opening.wait()
             return
         self._opening = trio.Event()
-        session = Session(repr(self), self._deliver, self._miss)
+        session = RoomSession(repr(self), self._deliver, self._miss)
         rooms, history = self._rooms, max(self.options.history, self.options.resume)
         try:
             self._session = await rooms.nursery.start(
@@ -359,7 +359,7 @@ class Room:
         return f"<Room {self.name!r}>"
 
 
-class Joining:
+class Membership:
     """`async with` it: joins a room for a block. Made by `Room.join`."""
 
     __slots__ = ("_info", "_room", "_since", "_websocket", "recovered")

@@ -10,12 +10,12 @@ import trio
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, Subscriber
 
-__all__ = ["Session"]
+__all__ = ["RoomSession"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 
-class Session:
+class RoomSession:
     """Holds a subscription and a nursery until `end`.
 
     The two end apart: a task that is slow to end keeps no subscription, and no member from joining again meanwhile.
@@ -50,7 +50,7 @@ class Session:
         history: int,
         nursery: trio.Nursery,
         *,
-        task_status: trio.TaskStatus[Session],
+        task_status: trio.TaskStatus[RoomSession],
     ) -> None:
         """Hold the session; `started` returns it when it is open.
 

@@ -19,7 +19,7 @@ from trio_ws.runtime.log import ConnectionLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Deadline", "Queue", "Timer", "Timers"]
+__all__ = ["Deadline", "TimeoutQueue", "Timer", "Timers"]
 
 SWEEP_FROM: Final = 64
 """Entries of the heap from which on cancelled ones are looked for."""
@@ -141,7 +141,7 @@ class Timers:
                     log.exception("error at a deadline of the connection %s: others go on")
 
 
-class Waiting(Protocol):
+class TimeoutTarget(Protocol):
     """Who waits for something that nearly always comes in time."""
 
     @property
@@ -152,7 +152,7 @@ class Waiting(Protocol):
         """It did not. It must neither wait nor raise."""
 
 
-class Queue:
+class TimeoutQueue:
     """Deadlines that are all equally far away, and nearly none of which comes: one timer is enough for all of them.
 
     Args:
@@ -163,21 +163,21 @@ class Queue:
     def __init__(self, timers: Timers, seconds: float) -> None:
         self._timers = timers
         self._seconds = seconds
-        self._waiting: dict[Waiting, float] = {}  # the first one's deadline is the first
+        self._waiting: dict[TimeoutTarget, float] = {}  # the first one's deadline is the first
         self._timer = NEVER
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, waiting: TimeoutTarget) -> None:
         """Tell `waiting` when its time is over; never if that is infinite."""
         if self._seconds != math.inf:
             self._waiting[waiting] = trio.current_time() + self._seconds
             if not self._timer.armed:
                 self._timer = self._timers.after(self._seconds, self._look)
 
-    def remove(self, waiting: Waiting) -> None:
+    def remove(self, waiting: TimeoutTarget) -> None:
         """It came in time, or nobody cares any more."""
         self._waiting.pop(waiting, None)
 
-    def deadline(self, waiting: Waiting) -> float:
+    def deadline(self, waiting: TimeoutTarget) -> float:
         """Return when the time of `waiting` is over; minus infinity if it is not in the queue any more."""
         return math.inf if self._seconds == math.inf else self._waiting.get(waiting, -math.inf)
 

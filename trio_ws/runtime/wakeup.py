@@ -10,10 +10,10 @@ from outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-__all__ = ["AWAKE", "Alarm"]
+__all__ = ["RESUME", "AutoResetEvent"]
 
 
-class _Awake(Outcome[None]):
+class _Resume(Outcome[None]):
     """Nothing, as the outcome of a wait, and one for all waits.
 
     Trio's default is made for each wait, and takes note that it was used: that was a tenth of all the instructions for
@@ -34,10 +34,10 @@ class _Awake(Outcome[None]):
         return await agen.asend(None)
 
 
-AWAKE: Final = _Awake()
+RESUME: Final = _Resume()
 
 
-class Alarm:
+class AutoResetEvent:
     """One task sleeps until another wakes it."""
 
     __slots__ = ("_sleeper",)
@@ -58,4 +58,4 @@ class Alarm:
         """Wake the one who sleeps, if there is one."""
         sleeper, self._sleeper = self._sleeper, None
         if sleeper is not None:
-            trio.lowlevel.reschedule(sleeper, AWAKE)
+            trio.lowlevel.reschedule(sleeper, RESUME)

@@ -13,23 +13,23 @@ import attrs
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import Gate, disconnect_of
+from trio_ws.connection.channel import PendingHandshake, disconnect_of
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.settings import Settings, compression_of
-from trio_ws.handler.runner import Lifecycle
+from trio_ws.handler.runner import HandlerRunner
 from trio_ws.handler.service import Response, Service, Streamed
 from trio_ws.http.forwarded import forwarded
 from trio_ws.http.hosts import check_host
 from trio_ws.http.origin import check_origin
-from trio_ws.http.parser import BadRequest, RequestHead, check_http, is_upgrade
+from trio_ws.http.parser import MalformedRequest, RequestHead, check_http, is_upgrade
 from trio_ws.http.request import Request
 from trio_ws.http.response import response
 from trio_ws.protocol import server_handshake
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, accept_offer, parse_extensions
-from trio_ws.protocol.server_handshake import read_ordinary, read_upgrade
+from trio_ws.protocol.server_handshake import parse_common_request, read_upgrade
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.server.download import send_answer, send_body
-from trio_ws.server.handshake import LINGER, Opening
+from trio_ws.server.handshake import LINGER, ServerHandshake
 from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from trio_ws.errors import HeaderSource
     from trio_ws.http.request import Address
     from trio_ws.protocol.server_handshake import Upgrade
-    from trio_ws.runtime.timers import Queue, Timers
-    from trio_ws.server.shutdown import Draining
+    from trio_ws.runtime.timers import TimeoutQueue, Timers
+    from trio_ws.server.shutdown import GracefulShutdown
     from trio_ws.transport.base import Transport
 
-__all__ = ["Conversation", "House", "Responder"]
+__all__ = ["Responder", "ServerConnection", "ServerContext"]
 
 _UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 _SHUTTING_DOWN = "the server is shutting down"
@@ -62,24 +62,24 @@ class Responder(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class House:
+class ServerContext:
     """What all conversations of one server have in common."""
 
     responder: Responder
     settings: Settings
     timers: Timers
-    draining: Draining
+    draining: GracefulShutdown
     """The end of the server, which takes no more WebSockets once it has begun."""
-    late: Queue
+    late: TimeoutQueue
     """Tells those who are `too_late` for `open_timeout`."""
-    over: Callable[[Conversation, Exception | None], None]
+    over: Callable[[ServerConnection, Exception | None], None]
     """Called at the end of each, with an error of its handler's that nobody foresaw, or of its own."""
     strict: bool
     """Whether such an error ends the server."""
 
 
 @attrs.frozen
-class Asked:
+class UpgradeRequest:
     """A request for a WebSocket, and what holds for the connection that a yes makes of it."""
 
     upgrade: Upgrade
@@ -87,7 +87,7 @@ class Asked:
     compression: Compression | None
 
 
-class Conversation(Lifecycle, Gate):
+class ServerConnection(HandlerRunner, PendingHandshake):
     """What one client and the server have to say to each other. It is the gate of its own handshake.
 
     `run` holds the whole of it. What is needed only until the answer is let go of then.
@@ -117,24 +117,24 @@ class Conversation(Lifecycle, Gate):
         "status",
     )
 
-    _opening: Opening
+    _opening: ServerHandshake
     """Until the handshake is answered with yes."""
 
     def __init__(
         self,
-        house: House,
+        house: ServerContext,
         transport: Transport,
         *,
         number: int,
         client: Address,
         secure: bool,
-        refusal: BadRequest | None = None,
+        refusal: MalformedRequest | None = None,
     ) -> None:
         super().__init__(house.timers)
         self._house = house
         self._transport = transport
         self._refusal = refusal
-        self._asked: Asked | None = None
+        self._asked: UpgradeRequest | None = None
         self._paging: trio.CancelScope | None = None  # while a page is made
         self._leaving: trio.CancelScope | None = None  # while the last answer is on its way
         self.answered: bool = False
@@ -146,7 +146,7 @@ class Conversation(Lifecycle, Gate):
         self.log: ConnectionLog = ConnectionLog(number, client)
         self.client: Address = client
         self.secure: bool = secure
-        self._opening = Opening(house.settings.limits)
+        self._opening = ServerHandshake(house.settings.limits)
         transport.receiver = self._opening
         transport.log = self.log
 
@@ -200,7 +200,7 @@ class Conversation(Lifecycle, Gate):
             self._know(head)
             if self._refusal is not None:
                 raise self._refusal
-            upgrade = read_ordinary(head)
+            upgrade = parse_common_request(head)
             if upgrade is None:
                 check_http(head)
             check_host(head.headers, self._house.settings.hosts, secure=self.secure)
@@ -208,7 +208,7 @@ class Conversation(Lifecycle, Gate):
                 await self._show_page(head)
                 return False
             if self._house.draining.begun:
-                raise BadRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
+                raise MalformedRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
             return self._route(head, upgrade or read_upgrade(head))
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
@@ -223,9 +223,9 @@ class Conversation(Lifecycle, Gate):
 
     def _refuse(self, problem: Exception, *, head_only: bool) -> None:
         """Answer a request that is wrong, or one that the responder fails at."""
-        if not isinstance(problem, BadRequest):
+        if not isinstance(problem, MalformedRequest):
             self.log.error("error in the responder for %s", error=problem)
-            problem = BadRequest(500, "internal error")
+            problem = MalformedRequest(500, "internal error")
         else:
             self.log.info("%s refused with %d: %s", problem.status, problem.message, status=problem.status)
         self._send(
@@ -250,7 +250,7 @@ class Conversation(Lifecycle, Gate):
                 patience = self._house.settings.timeouts.send_timeout
                 await send_body(self._opening, self._transport, page, patience=patience)
         if self._paging.cancelled_caught and trio.current_time() >= deadline:
-            raise BadRequest(503, "the page took longer than open_timeout")
+            raise MalformedRequest(503, "the page took longer than open_timeout")
 
     def _cancel_page_of_none(self) -> None:
         """Cancel the making of a page if the network takes nothing any more."""
@@ -260,7 +260,7 @@ class Conversation(Lifecycle, Gate):
     async def _page(self, head: RequestHead) -> Response:
         page = await self._house.responder.page(self._request(head))
         if page is None:
-            raise BadRequest(426, "this is a WebSocket server", _UPGRADE)
+            raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
         return page
 
     def _route(self, head: RequestHead, upgrade: Upgrade) -> bool:
@@ -268,7 +268,7 @@ class Conversation(Lifecycle, Gate):
             if upgrade.extensions:
                 parse_extensions(upgrade.extensions)
         except ExtensionSyntaxError as error:
-            raise BadRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
+            raise MalformedRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
         check_origin(head.headers, self._house.settings.origins, secure=self.secure)
         routed = self._house.responder.route(self._request(head, upgrade.subprotocols))
         if isinstance(routed, Response):
@@ -286,7 +286,7 @@ class Conversation(Lifecycle, Gate):
         websocket._gate = self
         settings = self._house.settings
         limits, timeouts = service.limits or settings.limits, service.timeouts or settings.timeouts
-        self._asked = Asked(upgrade, limits, self._compression(service))
+        self._asked = UpgradeRequest(upgrade, limits, self._compression(service))
         self.serve(websocket, service, timeouts)
         self._opening.call_when_left(partial(self.cancel_handler, "client left before the answer"))
         return True
@@ -320,7 +320,7 @@ class Conversation(Lifecycle, Gate):
 
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Connection:
         """Answer 101, and return the connection with what came early already in it."""
-        asked = cast("Asked", self._asked)  # there is one until it is answered with yes
+        asked = cast("UpgradeRequest", self._asked)  # there is one until it is answered with yes
         upgrade, agreed = asked.upgrade, None
         if asked.compression is not None and upgrade.extensions:
             agreed = accept_offer(upgrade.extensions, asked.compression)

@@ -10,13 +10,13 @@ from trio_ws.http.response import response
 
 if TYPE_CHECKING:
     from trio_ws.handler.service import Response
-    from trio_ws.server.handshake import Opening
+    from trio_ws.server.handshake import ServerHandshake
     from trio_ws.transport.base import Transport
 
 __all__ = ["send_answer", "send_body"]
 
 
-def send_answer(opening: Opening, transport: Transport, answer: Response, *, head_only: bool) -> None:
+def send_answer(opening: ServerHandshake, transport: Transport, answer: Response, *, head_only: bool) -> None:
     """Send an answer, unless there was one; of a `Streamed` one the head, which `send_body` is to follow.
 
     Args:
@@ -30,7 +30,7 @@ def send_answer(opening: Opening, transport: Transport, answer: Response, *, hea
     send(transport, response(answer.status, answer.headers, answer.body, head_only=head_only, length=length))
 
 
-async def send_body(opening: Opening, transport: Transport, answer: Streamed, *, patience: float) -> None:
+async def send_body(opening: ServerHandshake, transport: Transport, answer: Streamed, *, patience: float) -> None:
     """Send the body of an answer whose head was sent, then half-close; close at once if it does not become whole.
 
     Args:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
-from trio_ws.http.parser import BadRequest, HeadReader, RequestHead
+from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser
 from trio_ws.transport.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.config import Limits
     from trio_ws.transport.base import Transport
 
-__all__ = ["LINGER", "Opening"]
+__all__ = ["LINGER", "ServerHandshake"]
 
 EARLY_BYTES: Final = 64 * 1024
 """What a client may send behind its request before it is answered; then it is not read on until the answer."""
@@ -30,7 +30,7 @@ LINGER: Final = 1.0
 """Seconds that a refused client has to read why, before the connection is aborted."""
 
 
-class Opening:
+class ServerHandshake:
     """The receiver of a transport's bytes up to the answer.
 
     Args:
@@ -55,9 +55,9 @@ class Opening:
         """Whether the client has gone."""
         self.network_over: bool = False
         """Whether nothing more will arrive."""
-        self._reader = HeadReader(limits)
+        self._reader = RequestParser(limits)
         self._head: RequestHead | None = None
-        self._problem: BadRequest | None = None
+        self._problem: MalformedRequest | None = None
         self._early = b""
         self.answered: bool = False
         """Whether the last answer has been sent, or its head."""
@@ -80,7 +80,7 @@ class Opening:
             return
         try:
             self._head = self._reader.feed(data)
-        except BadRequest as problem:
+        except MalformedRequest as problem:
             self._problem = problem
         if self._head is not None:
             self._early = self._reader.leftover
@@ -112,7 +112,7 @@ class Opening:
         """Return the head of the request, None if the client left or was refused before it was complete.
 
         Raises:
-            BadRequest: it is none that can be answered with anything but an error.
+            MalformedRequest: it is none that can be answered with anything but an error.
         """
         while self._head is None and self._problem is None and not self.left and not self.answered:
             await self._wait()
@@ -130,7 +130,7 @@ class Opening:
     def expire(self) -> None:
         """The client has had its time: what it did not ask by now is not answered."""
         if self._head is None and self._problem is None:
-            self._problem = BadRequest(408, "the request took longer than open_timeout")
+            self._problem = MalformedRequest(408, "the request took longer than open_timeout")
             self._wake()
 
     def call_when_left(self, callback: Callable[[], None] | None) -> None:

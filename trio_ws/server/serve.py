@@ -18,7 +18,7 @@ from trio_ws.handler.service import Handler, Response, Service
 from trio_ws.handler.unwinding import unwound
 from trio_ws.options import check_names, check_number, list_of
 from trio_ws.server.server import Server
-from trio_ws.transport.listeners import Listener, bind_tcp, bind_unix, close_listener
+from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
 
 if TYPE_CHECKING:
     import ssl
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Listener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
+__all__ = ["SocketListener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
 
 
 @attrs.frozen
@@ -50,8 +50,8 @@ def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]])
 
 
 async def bind(
-    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
-) -> list[Listener]:
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
+) -> list[SocketListener]:
     """Return the listeners that the arguments of a serving function name.
 
     Raises:
@@ -60,7 +60,7 @@ async def bind(
         OSError: an address cannot be listened on.
     """
     listeners = _checked(host, port, listeners)
-    bound: list[Listener] = []
+    bound: list[SocketListener] = []
     try:
         if uds is not None:
             bound.append(bind_unix(uds))
@@ -75,7 +75,7 @@ async def bind(
     return [*listeners, *bound]
 
 
-def _checked(host: object, port: object, listeners: object) -> list[Listener]:
+def _checked(host: object, port: object, listeners: object) -> list[SocketListener]:
     """Return the listeners of a serving function whose addresses can be listened on."""
     if not isinstance(host, str | None):
         raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
@@ -89,8 +89,8 @@ def _checked(host: object, port: object, listeners: object) -> list[Listener]:
 
 
 async def listen(
-    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[Listener]
-) -> list[Listener]:
+    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
+) -> list[SocketListener]:
     """Return what `bind` does; an error of the system's says where it struck, and what to do.
 
     Raises:
@@ -106,7 +106,7 @@ async def listen(
 
 
 @asynccontextmanager
-async def closed_at_the_end(listeners: list[Listener]) -> AsyncGenerator[list[Listener], None]:
+async def closed_at_the_end(listeners: list[SocketListener]) -> AsyncGenerator[list[SocketListener], None]:
     """Close listeners behind a block, unless a server has done so."""
     try:
         yield listeners
@@ -150,7 +150,7 @@ async def serve_websocket(
     port: int | None = None,
     *,
     uds: str | os.PathLike[str] | None = None,
-    listeners: Sequence[Listener] = (),
+    listeners: Sequence[SocketListener] = (),
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.factory import Engine
+from trio_ws.connection.factory import TransportFactory
 from trio_ws.connection.settings import Settings
-from trio_ws.http.parser import BadRequest
+from trio_ws.http.parser import MalformedRequest
 from trio_ws.options import check_flag
-from trio_ws.runtime.timers import Queue
+from trio_ws.runtime.timers import TimeoutQueue
 from trio_ws.server.admission import Admission
-from trio_ws.server.connection import Conversation, House
-from trio_ws.server.shutdown import Draining
-from trio_ws.server.statistics import Statistics, Tally
+from trio_ws.server.connection import ServerConnection, ServerContext
+from trio_ws.server.shutdown import GracefulShutdown
+from trio_ws.server.statistics import Counters, Statistics
 from trio_ws.transport.listeners import (
-    Listener,
+    SocketListener,
     accept_sockets,
     accept_streams,
     close_listener,
@@ -87,12 +87,12 @@ class Server:
             raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
         self._poller = poller
         self._strict = strict
-        self._conversations: dict[Conversation, None] = {}  # takes half of what a set would
+        self._conversations: dict[ServerConnection, None] = {}  # takes half of what a set would
         self._numbers = count(1)
         self._served = False
-        self._draining = Draining(self._conversations, self._settings)
+        self._draining = GracefulShutdown(self._conversations, self._settings)
         self._ports: list[int] = []
-        self._tally = Tally()
+        self._tally = Counters()
         self.urls: tuple[str, ...] = ()
         """Where the server listens, e.g. `ws://127.0.0.1:8000`; empty before `serve` has started."""
 
@@ -100,7 +100,7 @@ class Server:
 
     async def serve(
         self,
-        listeners: Sequence[Listener],
+        listeners: Sequence[SocketListener],
         *,
         task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -139,10 +139,10 @@ class Server:
             self.shutdown()
 
     async def _serve(
-        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[Server]
+        self, listeners: Sequence[SocketListener], task_status: trio.TaskStatus[Server]
     ) -> KeyboardInterrupt | None:
         async with trio.open_nursery() as shared:
-            engine = Engine(poller=self._poller)
+            engine = TransportFactory(poller=self._poller)
             engine.start(shared)
             try:
                 async with trio.open_nursery() as nursery:
@@ -154,8 +154,8 @@ class Server:
 
     async def _accept(
         self,
-        listeners: Sequence[Listener],
-        engine: Engine,
+        listeners: Sequence[SocketListener],
+        engine: TransportFactory,
         nursery: trio.Nursery,
         task_status: trio.TaskStatus[Server],
     ) -> KeyboardInterrupt | None:
@@ -182,13 +182,13 @@ class Server:
                     await close_listener(listener)
         return interrupted
 
-    async def _accept_from(self, listener: Listener, engine: Engine, nursery: trio.Nursery) -> None:
-        house = House(
+    async def _accept_from(self, listener: SocketListener, engine: TransportFactory, nursery: trio.Nursery) -> None:
+        house = ServerContext(
             responder=self._responder,
             settings=self._settings,
             timers=engine.timers,
             draining=self._draining,
-            late=Queue(engine.timers, self._settings.timeouts.open_timeout),
+            late=TimeoutQueue(engine.timers, self._settings.timeouts.open_timeout),
             over=self._over,
             strict=self._strict,
         )
@@ -225,18 +225,18 @@ class Server:
         return False
 
     def _begin(
-        self, house: House, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
+        self, house: ServerContext, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
     ) -> None:
         """Hold a conversation, in a task of its own."""
         host = _host(client)
         full = self._admission.full(host)
-        conversation = Conversation(
+        conversation = ServerConnection(
             house,
             transport,
             number=next(self._numbers),
             client=client,
             secure=secure,
-            refusal=BadRequest(503, "the server has no room for another connection") if full else None,
+            refusal=MalformedRequest(503, "the server has no room for another connection") if full else None,
         )
         self._conversations[conversation] = None
         if full:
@@ -245,7 +245,7 @@ class Server:
             self._admission.admit(host)
         nursery.start_soon(conversation.run, name=conversation.log.task_name)
 
-    def _over(self, conversation: Conversation, error: Exception | None) -> None:
+    def _over(self, conversation: ServerConnection, error: Exception | None) -> None:
         """One conversation has come to its end."""
         self._conversations.pop(conversation, None)
         if conversation.admitted:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from trio_ws.connection.settings import Settings
     from trio_ws.runtime.timers import Timers
-    from trio_ws.server.connection import Conversation
+    from trio_ws.server.connection import ServerConnection
 
-__all__ = ["Draining"]
+__all__ = ["GracefulShutdown"]
 
 BATCH_SECONDS: Final = 0.1
 """Between two batches of goodbyes at most, unless the rate is lower than one in that time."""
@@ -32,7 +32,7 @@ JITTER: Final = (0.25, 1.0)
 """What part of that time passes, at random. Never more than all of it, so that the whole stays in its bound."""
 
 
-class Draining:
+class GracefulShutdown:
     """The end of one server.
 
     Args:
@@ -40,7 +40,7 @@ class Draining:
         settings: `Timeouts` and `Limits` of it.
     """
 
-    def __init__(self, conversations: Collection[Conversation], settings: Settings) -> None:
+    def __init__(self, conversations: Collection[ServerConnection], settings: Settings) -> None:
         self._conversations = conversations
         self._rate = settings.limits.drain_rate
         self._timeouts = settings.timeouts
@@ -109,7 +109,7 @@ class Draining:
             return math.inf
         return max(self._rate, count / spread)
 
-    def _say_goodbye(self, batch: Iterable[Conversation], timers: Timers) -> None:
+    def _say_goodbye(self, batch: Iterable[ServerConnection], timers: Timers) -> None:
         for conversation in batch:
             conversation.drain(*self._farewell, self._grace)
         timers.after(self._grace, partial(self._cancel, batch))
@@ -117,7 +117,7 @@ class Draining:
     def _cancel_all(self) -> None:
         self._cancel(self._conversations)
 
-    def _cancel(self, conversations: Iterable[Conversation]) -> None:
+    def _cancel(self, conversations: Iterable[ServerConnection]) -> None:
         for conversation in conversations:
             conversation.cancel("the server shuts down")
 

@@ -16,10 +16,10 @@ from trio_ws.codes import CloseCode
 if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import CloseInfo
 
-__all__ = ["Counted", "Statistics", "Tally"]
+__all__ = ["ConnectionCounters", "Counters", "Statistics"]
 
 
-class Counted(Protocol):
+class ConnectionCounters(Protocol):
     """What of an accepted WebSocket is counted, whoever reads and writes its frames."""
 
     received: int
@@ -68,7 +68,7 @@ class Statistics:
     """Bytes that were sent and wait for the network now."""
 
 
-class Tally:
+class Counters:
     """The totals of the connections that are over."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Tally:
         self._closed: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
 
-    def add(self, connection: Counted | None, status: int, error: Exception | None) -> None:
+    def add(self, connection: ConnectionCounters | None, status: int, error: Exception | None) -> None:
         """Count a network connection that is over.
 
         Args:
@@ -97,7 +97,7 @@ class Tally:
         end = connection.close_info
         self._closed[int(CloseCode.ABNORMAL_CLOSURE if end is None else end.code)] += 1
 
-    def statistics(self, connections: int, websockets: Collection[Counted]) -> Statistics:
+    def statistics(self, connections: int, websockets: Collection[ConnectionCounters]) -> Statistics:
         """Return the totals together with what is there now: network connections, and the accepted ones of them."""
         totals = self._totals
         return Statistics(

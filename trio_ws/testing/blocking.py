@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trio_ws.server.server import Server
     from trio_ws.testing.client import TestClient, TestConnection
     from trio_ws.testing.http import TestResponse
-    from trio_ws.testing.portal import Portal
+    from trio_ws.testing.portal import BlockingPortal
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["BlockingTestClient", "BlockingTestWebSocket"]
@@ -25,7 +25,7 @@ class BlockingTestWebSocket(BlockingWebSocket):
 
     __slots__ = ("_portal",)
 
-    def __init__(self, websocket: WebSocket, portal: Portal) -> None:
+    def __init__(self, websocket: WebSocket, portal: BlockingPortal) -> None:
         super().__init__(websocket)
         self._portal = portal
 
@@ -51,7 +51,7 @@ class BlockingTestClient:
         portal: to the loop that it was entered in.
     """
 
-    def __init__(self, client: TestClient, portal: Portal) -> None:
+    def __init__(self, client: TestClient, portal: BlockingPortal) -> None:
         self._client = client
         self._portal = portal
 

@@ -23,10 +23,10 @@ from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
 from trio_ws.testing.clock import time_held_for_threads
 from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
-from trio_ws.testing.portal import Portal
-from trio_ws.testing.recorder import LeakedTask, Observer
-from trio_ws.testing.timeouts import PatientChannel, patience, seconds_of
-from trio_ws.websocket.websocket import GOOD_CODES, CaughtCodes, WebSocket
+from trio_ws.testing.portal import BlockingPortal
+from trio_ws.testing.recorder import LeakedTask, ServerRecorder
+from trio_ws.testing.timeouts import TimeoutChannel, bounded_wait, seconds_of
+from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -86,11 +86,11 @@ class TestClient:
         self._timeout = seconds_of(timeout)
         self._raise_server_errors = raise_server_errors
         self._base = URL.parse(_first_host(self._settings) if base_url is None else base_url)
-        self._observer = Observer(self._responder)
+        self._observer = ServerRecorder(self._responder)
         self._server: Server | None = None
         self._listener = MemoryListener()
         self._serving: AbstractAsyncContextManager[None] | None = None
-        self._portal: Portal | None = None
+        self._portal: BlockingPortal | None = None
         self._stack = ExitStack()
 
     # --- serving -------------------------------------------------------------------------------------------------
@@ -112,9 +112,9 @@ class TestClient:
     def __enter__(self) -> BlockingTestClient:
         return BlockingTestClient(self, self._enter_portal())
 
-    def _enter_portal(self) -> Portal:
+    def _enter_portal(self) -> BlockingPortal:
         with ExitStack() as stack:
-            portal = stack.enter_context(Portal())
+            portal = stack.enter_context(BlockingPortal())
             stack.enter_context(portal.hold(self))
             self._stack = stack.pop_all()
         self._portal = portal
@@ -136,7 +136,7 @@ class TestClient:
     @asynccontextmanager
     async def _serve_now(self) -> AsyncGenerator[None, None]:
         lifespan = getattr(self._responder, "lifespan_context", None)
-        self._observer = observer = Observer(self._responder)
+        self._observer = observer = ServerRecorder(self._responder)
         self._listener = listener = MemoryListener()
         failure: BaseException | None = None
         surroundings: list[BaseException] = []
@@ -229,7 +229,7 @@ class TestClient:
         compression: Compression | bool | None = None,
         receive_type: ValueType | None = None,
         send_type: ValueType | None = None,
-        caught_close_codes: CaughtCodes = GOOD_CODES,
+        caught_close_codes: CaughtCodes = NORMAL_CLOSE_CODES,
         timeout: float | None = None,
     ) -> TestConnection:
         """Connect a WebSocket: `async with client.websocket_connect("/chat") as ws`, or `with` in plain tests.
@@ -292,7 +292,7 @@ class TestClient:
             ConnectError: it did not answer completely.
             ValueError: path or headers make no sense.
         """
-        with patience(self._timeout, f"the answer to GET {path}"):
+        with bounded_wait(self._timeout, f"the answer to GET {path}"):
             async with self._served():
                 return await fetch(self._listener.connect(), self._url(path), headers)
 
@@ -325,7 +325,7 @@ class TestConnection:
             stream = client._listener.connect()
             connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
             async with connecting as websocket:
-                patient = PatientChannel(websocket._open_channel(), self._seconds, self._url)
+                patient = TimeoutChannel(websocket._open_channel(), self._seconds, self._url)
                 websocket._channel = cast("Channel", patient)
                 try:
                     yield websocket

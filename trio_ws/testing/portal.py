@@ -12,12 +12,12 @@ import trio
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Portal"]
+__all__ = ["BlockingPortal"]
 
 T = TypeVar("T")
 
 
-class Portal:
+class BlockingPortal:
     """Runs a Trio loop while its block runs: `with Portal() as portal`.
 
     Raises:
@@ -59,7 +59,7 @@ class Portal:
     @contextmanager
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:
         """Enter an asynchronous context manager in the loop, and leave it with the block, in one and the same task."""
-        held = _Held(manager)
+        held = _HeldContext(manager)
         value: T = self.run(self._nursery.start, held.run)
         try:
             yield value
@@ -69,7 +69,7 @@ class Portal:
             self.run(held.leave, None)
 
 
-class _Held(Generic[T]):
+class _HeldContext(Generic[T]):
     """A context manager that is entered and left in a task of its own."""
 
     def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.server.connection import Responder
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["LeakedTask", "Observer"]
+__all__ = ["LeakedTask", "ServerRecorder"]
 
 _OURS: Final = (f"{Path(trio.__file__).parent}{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", contextlib.__file__)
 """Where code lives that says nothing about why a handler does not end."""
@@ -32,7 +32,7 @@ class LeakedTask(Exception):  # noqa: N818 - what it is
     """Tasks of a connection were still running long after the test had ended it; the message says where they wait."""
 
 
-class Observer:
+class ServerRecorder:
     """A responder that answers as another one does.
 
     Args:

@@ -11,7 +11,7 @@ import trio
 if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel, Iteration
 
-__all__ = ["PatientChannel", "TestTimeout", "patience", "seconds_of"]
+__all__ = ["TestTimeout", "TimeoutChannel", "bounded_wait", "seconds_of"]
 
 
 class TestTimeout(trio.TooSlowError):
@@ -21,7 +21,7 @@ class TestTimeout(trio.TooSlowError):
 
 
 @contextmanager
-def patience(seconds: float, what: str) -> Iterator[None]:
+def bounded_wait(seconds: float, what: str) -> Iterator[None]:
     """Bound the waiting in a block.
 
     Args:
@@ -37,7 +37,7 @@ def patience(seconds: float, what: str) -> Iterator[None]:
         raise TestTimeout(f"waited {seconds:g} seconds for {what} in vain")
 
 
-class PatientChannel:
+class TimeoutChannel:
     """A `Channel` whose waiting for the other side is bounded; closing is bounded anyway.
 
     What is not here is the channel's below, its attributes too: only what waits is of interest.
@@ -60,22 +60,22 @@ class PatientChannel:
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message."""
-        with patience(self._seconds, f"a message from {self._where}"):
+        with bounded_wait(self._seconds, f"a message from {self._where}"):
             return await self._channel.receive(iteration)
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message and whether it is the last."""
-        with patience(self._seconds, f"a part of a message from {self._where}"):
+        with bounded_wait(self._seconds, f"a part of a message from {self._where}"):
             return await self._channel.receive_chunk(first=first)
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Send a message, once there is room."""
-        with patience(self._seconds, f"room to send: {self._where} does not read"):
+        with bounded_wait(self._seconds, f"room to send: {self._where} does not read"):
             await self._channel.send(data)
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if it is to `wait`, wait for its pong."""
-        with patience(self._seconds, f"a pong from {self._where}"):
+        with bounded_wait(self._seconds, f"a pong from {self._where}"):
             return await self._channel.ping(payload, wait=wait)
 
 

@@ -39,7 +39,7 @@ class Receiver(Protocol):
         """The network took bytes that had waited in the outbox, or takes nothing any more: the outbox is closed."""
 
 
-class _Nobody:
+class _NullReceiver:
     """Who hears of a transport that is closed: its receiver is let go of, so that memory does not wait for a cycle."""
 
     def wants_data(self) -> bool:
@@ -58,7 +58,7 @@ class _Nobody:
         pass
 
 
-NOBODY: Final[Receiver] = _Nobody()
+NULL_RECEIVER: Final[Receiver] = _NullReceiver()
 
 
 class Transport(ABC):

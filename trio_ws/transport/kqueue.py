@@ -9,15 +9,15 @@ from __future__ import annotations
 import select
 from typing import Any, Final
 
-from trio_ws.transport.selector import BATCH, BROKEN, DEPARTED, READABLE, WRITABLE, Readiness
+from trio_ws.transport.selector import BATCH, ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE, Selector
 
-__all__ = ["KqueueReadiness"]
+__all__ = ["KqueueSelector"]
 
-_ALWAYS: Final = BROKEN | WRITABLE
+_ALWAYS: Final = ERROR_OR_HANGUP | WRITABLE
 """What is reported whether it was wanted or not: to ask for the write filter is to want it."""
 
 
-class KqueueReadiness(Readiness):
+class KqueueSelector(Selector):
     """A kqueue.
 
     Each socket always has its read filter: it tells of the peer's end (EV_EOF, an error in fflags if it was a reset),
@@ -77,7 +77,7 @@ class KqueueReadiness(Readiness):
             return WRITABLE
         if not event.flags & self._kernel.KQ_EV_EOF:
             return READABLE
-        return READABLE | DEPARTED | (BROKEN if event.fflags else 0)
+        return READABLE | PEER_CLOSED | (ERROR_OR_HANGUP if event.fflags else 0)
 
     def _reading(self, fd: int, wanted: int) -> Any:
         kernel = self._kernel

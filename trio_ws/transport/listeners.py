@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Address
 
 __all__ = [
-    "Listener",
+    "SocketListener",
     "accept_sockets",
     "accept_streams",
     "bind_tcp",
@@ -36,7 +36,7 @@ __all__ = [
 
 logger: Final = logging.getLogger("trio_ws")
 
-Listener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
+SocketListener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
 """What a server accepts connections from: a listening plain socket, or any listener of Trio's."""
 
 BACKLOG: Final = 1024
@@ -241,7 +241,7 @@ def owned_path(listener: socket.socket) -> str | None:
     return None
 
 
-async def close_listener(listener: Listener) -> None:
+async def close_listener(listener: SocketListener) -> None:
     """Stop listening; the path of a Unix socket that was bound here is removed."""
     if isinstance(listener, socket.socket):
         path = owned_path(listener)
@@ -253,7 +253,7 @@ async def close_listener(listener: Listener) -> None:
         await listener.aclose()
 
 
-def describe(listener: Listener, *, secure: bool) -> str:
+def describe(listener: SocketListener, *, secure: bool) -> str:
     """Return the URL under which a listener is reached, or what it is if that cannot be told."""
     if not isinstance(listener, socket.socket):
         return repr(listener)
@@ -264,7 +264,7 @@ def describe(listener: Listener, *, secure: bool) -> str:
     return f"{'wss' if secure else 'ws'}://{shown}:{port}"
 
 
-def port_of(listener: Listener) -> int | None:
+def port_of(listener: SocketListener) -> int | None:
     """Return the TCP port of a listening socket; None for a Unix socket and for a listener that cannot be asked."""
     if isinstance(listener, trio.SocketListener):
         name = listener.socket.getsockname()

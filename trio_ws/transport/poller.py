@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.runtime.wakeup import Alarm
-from trio_ws.transport.selector import Readiness, make_readiness
+from trio_ws.runtime.wakeup import AutoResetEvent
+from trio_ws.transport.selector import Selector, make_selector
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
-    from trio_ws.transport.sockets import PollerTransport
+    from trio_ws.transport.sockets import SocketTransport
 
 __all__ = ["Poller"]
 
@@ -32,22 +32,22 @@ class Poller:
     """
 
     def __init__(self) -> None:
-        if make_readiness is None:
+        if make_selector is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
-        self.readiness: Readiness = make_readiness()
+        self.readiness: Selector = make_selector()
         self.buffer: memoryview = shared_buffer()
         self.handshakes: int = 0
         """Steps of TLS handshakes in this turn."""
-        self._transports: dict[int, PollerTransport] = {}
-        self._corked: list[PollerTransport] = []
-        self._flusher = Alarm()
+        self._transports: dict[int, SocketTransport] = {}
+        self._corked: list[SocketTransport] = []
+        self._flusher = AutoResetEvent()
 
     @staticmethod
     def available() -> bool:
         """Say whether this platform has a poller."""
-        return make_readiness is not None
+        return make_selector is not None
 
-    def add(self, transport: PollerTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
         """Begin to watch a transport's socket."""
         self.readiness.add(fd, wanted)
         self._transports[fd] = transport
@@ -57,7 +57,7 @@ class Poller:
         del self._transports[fd]
         self.readiness.remove(fd)
 
-    def cork(self, transport: PollerTransport) -> None:
+    def cork(self, transport: SocketTransport) -> None:
         """Flush `transport` at the end of this scheduler turn."""
         self._corked.append(transport)
         self._flusher.wake()

@@ -15,7 +15,7 @@ LOOKS: Final = 8
 """Looks at the peer's progress in the time that it has for it: the last one is dated no worse than that."""
 
 
-class Way(Protocol):
+class UptakeSource(Protocol):
     """What leads to a peer: a transport, or a connection over one."""
 
     def uptake(self) -> Uptake:
@@ -39,7 +39,7 @@ class Progress:
         self.seen: bool = False
         self._taken: tuple[int, int] | None = None
 
-    def look(self, way: Way, now: float) -> Uptake:
+    def look(self, way: UptakeSource, now: float) -> Uptake:
         """Look at the peer's progress at the time `now`; return how far it has come."""
         uptake = way.uptake()
         if self._taken not in (None, uptake.taken):
@@ -94,7 +94,7 @@ class Linger:
         self._began = self._progress.time
         return self._step(self._until + answer - self._began)
 
-    def look(self, way: Way) -> tuple[float, bool]:
+    def look(self, way: UptakeSource) -> tuple[float, bool]:
         """Look at the peer; return in how many seconds to look again, and whether it has yet to take something.
 
         Not a positive number says that its time is over.

@@ -1,7 +1,7 @@
 """Readiness: the kernel's list of sockets that have something to say, as epoll or kqueue.
 
 Both are level-triggered and are asked without waiting; waiting is Trio's, on the descriptor of the object itself. On a
-platform with neither, `make_readiness` is None and every connection uses the stream transport.
+platform with neither, `make_selector` is None and every connection uses the stream transport.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BROKEN", "DEPARTED", "READABLE", "WRITABLE", "Readiness", "make_readiness"]
+__all__ = ["ERROR_OR_HANGUP", "PEER_CLOSED", "READABLE", "WRITABLE", "Selector", "make_selector"]
 
 # The bits are those of Linux's epoll, so that nothing has to be translated where every microsecond counts.
 READABLE: Final = 0x1
 WRITABLE: Final = 0x4
-DEPARTED: Final = 0x2000
+PEER_CLOSED: Final = 0x2000
 """The peer has closed its sending side; there may be unread data before the end."""
-BROKEN: Final = 0x8 | 0x10
+ERROR_OR_HANGUP: Final = 0x8 | 0x10
 """The connection is reset (one bit), or closed in both directions (the other)."""
 
 BATCH: Final = 128
@@ -30,7 +30,7 @@ save little, and what was read would have left the processor's cache before its 
 connections 512 cost a tenth more for each message."""
 
 
-class Readiness(ABC):
+class Selector(ABC):
     """A set of sockets with the events that are wanted of each."""
 
     @abstractmethod
@@ -39,7 +39,7 @@ class Readiness(ABC):
 
     @abstractmethod
     def add(self, fd: int, wanted: int) -> None:
-        """Begin to watch `fd` for `wanted`, a sum of READABLE, WRITABLE and DEPARTED; BROKEN always counts."""
+        """Begin to watch `fd` for `wanted`, a sum of READABLE, WRITABLE and PEER_CLOSED; ERROR_OR_HANGUP always counts."""
 
     @abstractmethod
     def change(self, fd: int, wanted: int) -> None:
@@ -58,11 +58,11 @@ class Readiness(ABC):
         """Give the descriptor back."""
 
 
-make_readiness: Callable[[], Readiness] | None
+make_selector: Callable[[], Selector] | None
 
 if sys.platform == "linux":
 
-    class EpollReadiness(Readiness):
+    class EpollSelector(Selector):
         """Linux's epoll."""
 
         def __init__(self) -> None:
@@ -92,12 +92,12 @@ if sys.platform == "linux":
             """Close the epoll."""
             self._epoll.close()
 
-    make_readiness = EpollReadiness
+    make_selector = EpollSelector
 
 elif sys.platform == "darwin" or sys.platform.startswith("freebsd"):
-    from trio_ws.transport.kqueue import KqueueReadiness
+    from trio_ws.transport.kqueue import KqueueSelector
 
-    make_readiness = KqueueReadiness
+    make_selector = KqueueSelector
 
 else:
-    make_readiness = None
+    make_selector = None

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.runtime.wakeup import Alarm
-from trio_ws.transport.selector import DEPARTED, READABLE, WRITABLE, make_readiness
+from trio_ws.runtime.wakeup import AutoResetEvent
+from trio_ws.transport.selector import PEER_CLOSED, READABLE, WRITABLE, make_selector
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
-    from trio_ws.transport.selector import Readiness
-    from trio_ws.transport.sockets import PollerTransport
+    from trio_ws.transport.selector import Selector
+    from trio_ws.transport.sockets import SocketTransport
 
-__all__ = ["Solo"]
+__all__ = ["SingleSocketPoller"]
 
-_ABOUT_READING: Final = READABLE | DEPARTED
+_ABOUT_READING: Final = READABLE | PEER_CLOSED
 MISSES: Final = 16
 """Messages that our own task reads after the one who receives was not back in time: the attempt costs a turn."""
 
 
-class Solo:
+class SingleSocketPoller:
     """Watches the socket of one connection from one task, `run`; a second one waits for room to write when it has to.
 
     Raises:
@@ -33,29 +33,29 @@ class Solo:
     """
 
     def __init__(self) -> None:
-        if make_readiness is None:
+        if make_selector is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
         self.buffer: memoryview = shared_buffer()
         self.handshakes: int = 0
         """Steps of TLS handshakes in this turn: a client's handshake is over before."""
-        self._transport: PollerTransport  # from `add`, or the first `cork`
+        self._transport: SocketTransport  # from `add`, or the first `cork`
         self._fd = -1  # while nothing is to be watched
         self._wanted = 0
         self._waits_for = -1  # the descriptor that our task waits for, or the one who receives in its place
-        self._idle = Alarm()  # our task sleeps here while there is nothing to wait for
+        self._idle = AutoResetEvent()  # our task sleeps here while there is nothing to wait for
         self._handed_over = False
         self._misses = 0
         self._nursery: trio.Nursery | None = None
         self._writer = False  # the second task is there
         self._corked = False
-        self._flusher = Alarm()
+        self._flusher = AutoResetEvent()
 
     @property
-    def readiness(self) -> Solo:
+    def readiness(self) -> SingleSocketPoller:
         """What is told when something else is wanted of the socket."""
         return self
 
-    def add(self, transport: PollerTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
         """Begin to watch the transport's socket; there is only one."""
         self._transport = transport
         self._fd = fd
@@ -79,7 +79,7 @@ class Solo:
             self.interrupt()
         trio.lowlevel.notify_closing(fd)
 
-    def cork(self, transport: PollerTransport) -> None:
+    def cork(self, transport: SocketTransport) -> None:
         """Flush the transport at the end of this scheduler turn."""
         self._transport = transport
         self._corked = True
@@ -150,9 +150,9 @@ class Solo:
         await trio.lowlevel.checkpoint()  # most handlers take what has come in their next turn
         if self._fd < 0 or self._wanted & READABLE:
             return
-        assert make_readiness is not None
+        assert make_selector is not None
         try:
-            readiness = make_readiness()
+            readiness = make_selector()
         except OSError:  # descriptors are used up: then it is seen when data is wanted again
             await self._idle.sleep()
             return
@@ -166,9 +166,9 @@ class Solo:
         finally:
             readiness.close()
 
-    async def _report(self, readiness: Readiness) -> list[tuple[int, int]]:
+    async def _report(self, readiness: Selector) -> list[tuple[int, int]]:
         """Wait until something is the matter with the socket, and return it."""
-        readiness.add(self._fd, self._wanted & DEPARTED)
+        readiness.add(self._fd, self._wanted & PEER_CLOSED)
         self._waits_for = readiness.fileno()
         try:
             await trio.lowlevel.wait_readable(self._waits_for)

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from trio_ws.transport.base import NOBODY, Transport
+from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import Outbox
-from trio_ws.transport.selector import BROKEN, DEPARTED, READABLE, WRITABLE
+from trio_ws.transport.selector import ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE
 from trio_ws.transport.socket_options import Uptake, shut_down, uptake_of
 
 if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
-__all__ = ["PollerTransport", "Watcher", "shared_buffer"]
+__all__ = ["SocketPoller", "SocketTransport", "shared_buffer"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """What is read from one socket in one turn: a large message in few calls, and no turn that is long."""
 CORK_BYTES: Final = 16 * 1024
 """Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
 
-_ABOUT_READING: Final = READABLE | DEPARTED | BROKEN
+_ABOUT_READING: Final = READABLE | PEER_CLOSED | ERROR_OR_HANGUP
 
 _buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read buffer")
 
@@ -41,34 +41,34 @@ def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryvie
         return buffer
 
 
-class Watcher(Protocol):
+class SocketPoller(Protocol):
     """Who watches a transport's socket, and calls `ready` and `uncork` of the transport: a `Poller` or a `Solo`."""
 
     buffer: memoryview
     handshakes: int
 
     @property
-    def readiness(self) -> Wishes:
+    def readiness(self) -> InterestSet:
         """What is told when something else is wanted of a socket."""
 
-    def add(self, transport: PollerTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
         """Begin to watch a transport's socket."""
 
     def remove(self, fd: int) -> None:
         """Stop watching a socket that is about to be closed."""
 
-    def cork(self, transport: PollerTransport) -> None:
+    def cork(self, transport: SocketTransport) -> None:
         """Flush `transport` at the end of this scheduler turn."""
 
 
-class Wishes(Protocol):
+class InterestSet(Protocol):
     """What of `Readiness` a transport uses."""
 
     def change(self, fd: int, wanted: int, /) -> None:
         """Watch `fd` for something else."""
 
 
-class PollerTransport(Transport):
+class SocketTransport(Transport):
     """A plain stream socket on a poller.
 
     `write`, `ready`, `_send` and `_read` are all that touches its bytes: TLS puts itself in their place.
@@ -93,14 +93,14 @@ class PollerTransport(Transport):
         "_write_broken",
     )
 
-    def __init__(self, poller: Watcher, sock: socket.socket, high_water: int) -> None:
+    def __init__(self, poller: SocketPoller, sock: socket.socket, high_water: int) -> None:
         sock.setblocking(False)
         self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
-        self._poller: Watcher = poller
+        self._poller: SocketPoller = poller
         self._sock: socket.socket | None = sock
         self._fd = -1  # while nobody watches it
-        self._wanted = READABLE | DEPARTED
+        self._wanted = READABLE | PEER_CLOSED
         self._corked = False
         self._dead = False
         self._finishing = False
@@ -274,10 +274,10 @@ class PollerTransport(Transport):
 
     def _leave_unread(self, matter: int) -> None:
         """Nobody wants data now: stop asking for it, and pass on that the peer has left behind it."""
-        self._want(self._wanted & ~(READABLE | matter & DEPARTED))
-        if matter & (DEPARTED | BROKEN):
+        self._want(self._wanted & ~(READABLE | matter & PEER_CLOSED))
+        if matter & (PEER_CLOSED | ERROR_OR_HANGUP):
             self.receiver.peer_departed()
-        if matter & BROKEN:
+        if matter & ERROR_OR_HANGUP:
             self._break_off()
 
     def _break_off(self) -> None:
@@ -332,7 +332,7 @@ class PollerTransport(Transport):
         shut_down(sock)
         sock.close()
         self.outbox.close()
-        self.receiver = NOBODY
+        self.receiver = NULL_RECEIVER
 
     async def aclose(self) -> None:
         """Close the socket; there is nothing to wait for."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.transport.base import NOBODY, Transport
+from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
 from trio_ws.transport.socket_options import Uptake, shut_down, socket_below, uptake_of
 
@@ -206,7 +206,7 @@ class StreamTransport(Transport):
             self._closed = True
             self._scope.cancel(reason="connection closed")
             self.outbox.close()
-            self.receiver = NOBODY
+            self.receiver = NULL_RECEIVER
 
     async def aclose(self) -> None:
         """Stop the tasks and wait until the stream is closed."""

@@ -14,7 +14,7 @@ import trio
 
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.selector import WRITABLE
-from trio_ws.transport.sockets import BUFFER_BYTES, PollerTransport, shared_buffer
+from trio_ws.transport.sockets import BUFFER_BYTES, SocketTransport, shared_buffer
 from trio_ws.transport.tls_session import RECORD_BYTES
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_ws.transport.outbox import Buffer
-    from trio_ws.transport.sockets import Watcher
-    from trio_ws.transport.tls_session import Secured
+    from trio_ws.transport.sockets import SocketPoller
+    from trio_ws.transport.tls_session import TLSSession
 
 __all__ = ["TLSTransport"]
 
@@ -39,7 +39,7 @@ _NOTHING: Final = memoryview(b"")
 _plain: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws TLS buffer")
 
 
-class TLSTransport(PollerTransport):
+class TLSTransport(SocketTransport):
     """TLS over a plain stream socket on a poller.
 
     The outbox counts plaintext: what was written, and has not left in records. At most `WRITE_BYTES` of it are
@@ -67,7 +67,7 @@ class TLSTransport(PollerTransport):
         "_unfed",
     )
 
-    def __init__(self, poller: Watcher, sock: socket.socket, secured: Secured, high_water: int) -> None:
+    def __init__(self, poller: SocketPoller, sock: socket.socket, secured: TLSSession, high_water: int) -> None:
         super().__init__(poller, sock, high_water)
         self._incoming = secured.incoming
         self._outgoing = secured.outgoing

@@ -16,7 +16,7 @@ from trio_ws.transport.socket_options import shut_down
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RECORD_BYTES", "Secured", "SecuredStream"]
+__all__ = ["RECORD_BYTES", "TLSSession", "TLSStream"]
 
 RECORD_BYTES: Final = 16 * 1024
 """The most plaintext in one record (RFC 8446 5.1). No more is put into a `MemoryBIO` at once: it keeps its memory."""
@@ -24,7 +24,7 @@ RECORD_BYTES: Final = 16 * 1024
 Result = TypeVar("Result")
 
 
-class Secured:
+class TLSSession:
     """One side of TLS: an `ssl.SSLObject` between two buffers of ciphertext.
 
     Args:
@@ -52,7 +52,7 @@ class Secured:
         )
 
 
-class SecuredStream(trio.abc.Stream):
+class TLSStream(trio.abc.Stream):
     """TLS over a socket, on a client: for one task, which sends and receives by turns.
 
     The end of TCP without TLS's close_notify is an end like any other, and `aclose` sends none: it is for failures.
@@ -68,7 +68,7 @@ class SecuredStream(trio.abc.Stream):
 
     def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, server_hostname: str) -> None:
         self._stream = stream
-        self.secured: Secured = Secured(context, server_hostname)
+        self.secured: TLSSession = TLSSession(context, server_hostname)
 
     def detach(self) -> socket.socket:
         """Give the socket away. The stream is of no use any more."""

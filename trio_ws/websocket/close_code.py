@@ -12,11 +12,11 @@ from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Verdict", "judge", "leaves"]
+__all__ = ["CloseDecision", "close_decision_for", "leaves"]
 
 
 @attrs.frozen
-class Verdict:
+class CloseDecision:
     """What to close with."""
 
     code: int
@@ -25,16 +25,16 @@ class Verdict:
     """Whether somebody thought of it: else it is an error to be logged."""
 
 
-WELL = Verdict(CloseCode.NORMAL_CLOSURE)
-UNFORESEEN = Verdict(CloseCode.INTERNAL_ERROR, foreseen=False)
+NORMAL = CloseDecision(CloseCode.NORMAL_CLOSURE)
+UNHANDLED = CloseDecision(CloseCode.INTERNAL_ERROR, foreseen=False)
 
 
-def judge(
+def close_decision_for(
     error: BaseException | None,
     *,
     is_own: Callable[[BaseException], bool],
     close_code_of: Callable[[BaseException], int | None] | None,
-) -> Verdict:
+) -> CloseDecision:
     """Return what `error` asks for; for a group, what all of its leaves ask for if that is one code.
 
     Args:
@@ -44,32 +44,32 @@ def judge(
     """
 
     if error is None:
-        return WELL
+        return NORMAL
 
-    def of_leaf(leaf: BaseException) -> Verdict | None:
+    def of_leaf(leaf: BaseException) -> CloseDecision | None:
         if is_own(leaf):
             return None
         code = None if close_code_of is None else close_code_of(leaf)
-        return _by_type(leaf) if code is None or not is_wire_code(code) else Verdict(code)
+        return _by_type(leaf) if code is None or not is_wire_code(code) else CloseDecision(code)
 
     verdicts = {verdict for leaf in leaves(error) if (verdict := of_leaf(leaf)) is not None}
     if not verdicts:
-        return WELL
-    if len({verdict.code for verdict in verdicts}) > 1 or UNFORESEEN in verdicts:
-        return UNFORESEEN
+        return NORMAL
+    if len({verdict.code for verdict in verdicts}) > 1 or UNHANDLED in verdicts:
+        return UNHANDLED
     return min(verdicts, key=lambda verdict: verdict.reason)
 
 
-def _by_type(error: BaseException) -> Verdict:
+def _by_type(error: BaseException) -> CloseDecision:
     match error:
         case WebSocketException():
-            return Verdict(error.code, error.reason)
+            return CloseDecision(error.code, error.reason)
         case UnexpectedMessage():
-            return Verdict(CloseCode.UNSUPPORTED_DATA, str(error))
+            return CloseDecision(CloseCode.UNSUPPORTED_DATA, str(error))
         case InvalidMessage():
-            return Verdict(CloseCode.INVALID_PAYLOAD, "invalid message")
+            return CloseDecision(CloseCode.INVALID_PAYLOAD, "invalid message")
         case _:
-            return UNFORESEEN
+            return UNHANDLED
 
 
 def leaves(error: BaseException | None) -> Iterator[BaseException]:

@@ -18,7 +18,7 @@ from trio_ws.websocket.close_code import leaves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 
-    from trio_ws.connection.channel import Channel, Gate
+    from trio_ws.connection.channel import Channel, PendingHandshake
     from trio_ws.headers import Headers
     from trio_ws.http.request import Address, Request
     from trio_ws.http.url import URL, QueryParameters
@@ -65,7 +65,7 @@ class Handshake:
         self._log = log or ConnectionLog(0, request.client)
         self._cleanup_timeout = CLEANUP_TIMEOUT
         self._cleanup_until = math.inf
-        self._gate: Gate | None = None
+        self._gate: PendingHandshake | None = None
         self._channel: Channel | None = None
         self._on_accept: Callable[[], None] | None = None
         self._on_answer: Callable[[], Iterable[tuple[str, str]]] | None = None
@@ -173,7 +173,7 @@ class Handshake:
             return headers
         return [*header_pairs(headers), *self._on_answer()]
 
-    def _open_gate(self, what: str) -> Gate:
+    def _open_gate(self, what: str) -> PendingHandshake:
         if self._gate is None:
             raise LocalProtocolError(f"{what} on a connection that this side has opened")
         if self._channel is not None:

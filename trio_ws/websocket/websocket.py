@@ -15,7 +15,7 @@ from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handler.unwinding import unwound
 from trio_ws.messages import WebSocketMessage
 from trio_ws.websocket import asgi_events
-from trio_ws.websocket.close_code import Verdict, judge, leaves
+from trio_ws.websocket.close_code import CloseDecision, close_decision_for, leaves
 from trio_ws.websocket.handshake import Handshake
 from trio_ws.websocket.message_stream import MessageStream
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.runtime.log import ConnectionLog
 
-__all__ = ["CaughtCodes", "Farewell", "WebSocket"]
+__all__ = ["CaughtCodes", "DisconnectCallback", "WebSocket"]
 
 CaughtCodes: TypeAlias = "Collection[int] | Callable[[Iterable[object]], bool]"
 """Close codes that count as a good end; the built-in `all` stands for every code.
 
 Where 1000 does, a close frame without a code (1005) does, too: it is what a browser's `close()` sends."""
 
-Farewell: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
+DisconnectCallback: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code when it is over."""
 
-GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
+NORMAL_CLOSE_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
 
 
 class WebSocket(Handshake):
@@ -72,7 +72,7 @@ class WebSocket(Handshake):
         *,
         receive_type: ValueType | None = None,
         send_type: ValueType | None = None,
-        caught_close_codes: CaughtCodes = GOOD_CODES,
+        caught_close_codes: CaughtCodes = NORMAL_CLOSE_CODES,
         subprotocols: Sequence[str] = (),
         log: ConnectionLog | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class WebSocket(Handshake):
         self._finished = False
         self._nursery: trio.Nursery | None = None
         self._nursery_known = False  # to anybody who may have started something in it
-        self._farewells: tuple[Farewell, ...] = ()
+        self._farewells: tuple[DisconnectCallback, ...] = ()
         self._listen: Callable[..., Awaitable[None]] | None = None
 
     # --- state ---------------------------------------------------------------------------------------------------
@@ -388,8 +388,8 @@ class WebSocket(Handshake):
                 self._open_channel().begin_close(CloseCode.GOING_AWAY, "")
         return False
 
-    def _judge(self, error: Exception | None) -> Verdict:
-        return judge(error, is_own=self._owns, close_code_of=self._close_code_of)
+    def _judge(self, error: Exception | None) -> CloseDecision:
+        return close_decision_for(error, is_own=self._owns, close_code_of=self._close_code_of)
 
     def _is_good_end(self, error: BaseException) -> bool:
         """Say whether an error, or all of a group, tells of a good end of this connection."""
@@ -402,7 +402,7 @@ class WebSocket(Handshake):
             return self._caught is all
         if self.close_info is not None and self.close_info.by == "unknown":
             # It may have been a good end: who catches those is not to hear of an error whenever a client leaves.
-            return any(each in self._caught for each in (code, *GOOD_CODES))
+            return any(each in self._caught for each in (code, *NORMAL_CLOSE_CODES))
         return is_good_code(code, self._caught)
 
     def __repr__(self) -> str:

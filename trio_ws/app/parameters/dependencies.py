@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 from pydantic import BaseModel, ValidationError
 
-from trio_ws.app.errors import ParameterError, Problem
+from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.markers import MISSING
-from trio_ws.app.parameters.signature import Source
+from trio_ws.app.parameters.signature import ParameterSource
 from trio_ws.app.parameters.validation import problems_of
 from trio_ws.handler.unwinding import Unwinding
 from trio_ws.runtime.threads import Limiters, ThreadedContext, run_in_thread
@@ -23,21 +23,21 @@ from trio_ws.runtime.threads import Limiters, ThreadedContext, run_in_thread
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from trio_ws.app.parameters.signature import Dependency, Parameter, Plan
+    from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Arguments", "Resolver"]
 
-_MISSING = Problem((), "missing", "Field required")
-_TEXTS = frozenset({Source.PATH, Source.QUERY, Source.HEADER, Source.COOKIE})
+_MISSING = ErrorDetail((), "missing", "Field required")
+_TEXTS = frozenset({ParameterSource.PATH, ParameterSource.QUERY, ParameterSource.HEADER, ParameterSource.COOKIE})
 
 
 @attrs.frozen
 class Arguments:
     """Everything that a function is called with, but for what its caller provides."""
 
-    plan: Plan
+    plan: Signature
     values: Mapping[str, Any]
     """By the names of the parameters."""
 
@@ -55,7 +55,7 @@ class Arguments:
         kwargs: dict[str, Any] = {}
         for parameter in self.plan.parameters:
             value = self._value(parameter, provided)
-            if parameter.source is Source.PATH_REST:
+            if parameter.source is ParameterSource.PATH_REST:
                 kwargs.update(value)
             elif parameter.by_position:
                 args.append(value)
@@ -64,7 +64,7 @@ class Arguments:
         return args, kwargs
 
     def _value(self, parameter: Parameter, provided: Mapping[str, Any]) -> Any:
-        key = parameter.key if parameter.source is Source.PROVIDED else parameter.name
+        key = parameter.key if parameter.source is ParameterSource.PROVIDED else parameter.name
         if key in provided:
             return provided[key]
         if parameter.name in self.values:
@@ -87,7 +87,7 @@ class Resolver:
         patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
     Attributes:
-        given: values by the keys that `Plan.of` got as `types`, for all functions and their dependencies.
+        given: values by the keys that `Signature.of` got as `types`, for all functions and their dependencies.
     """
 
     __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given", "limiters")
@@ -128,13 +128,13 @@ class Resolver:
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
-    def convert(self, *plans: Plan) -> dict[str, Any]:
+    def convert(self, *plans: Signature) -> dict[str, Any]:
         """Convert all texts that functions and their dependencies take, and return the functions' own by name.
 
         Raises:
             ParameterError: with all problems, of all plans.
         """
-        problems: dict[Problem, None] = {}
+        problems: dict[ErrorDetail, None] = {}
         for plan in plans:
             for parameter in plan.flat():
                 if parameter.source in _TEXTS and parameter not in self._converted:
@@ -163,12 +163,12 @@ class Resolver:
         request, key = self._request, parameter.key
         many = parameter.validator is not None and parameter.validator.many
         match parameter.source:
-            case Source.QUERY:
+            case ParameterSource.QUERY:
                 return request.query_parameters.get_list(key)
-            case Source.HEADER:
+            case ParameterSource.HEADER:
                 values = request.headers.get_list(key)
                 return values if many else values[:1]
-            case Source.COOKIE:
+            case ParameterSource.COOKIE:
                 cookies = request.parsed_cookies
                 return [cookies[key]] if key in cookies else []
             case _:
@@ -177,7 +177,7 @@ class Resolver:
 
     # --- arguments -----------------------------------------------------------------------------------------------
 
-    async def resolve(self, plan: Plan) -> Arguments:
+    async def resolve(self, plan: Signature) -> Arguments:
         """Return what a function is called with; its dependencies are called, and entered.
 
         Raises:
@@ -187,27 +187,27 @@ class Resolver:
         values: dict[str, Any] = self.convert(plan)
         for parameter in plan.parameters:
             match parameter.source:
-                case Source.CONNECTION:
+                case ParameterSource.CONNECTION:
                     values[parameter.name] = self._websocket
-                case Source.REQUEST:
+                case ParameterSource.REQUEST:
                     values[parameter.name] = self._request
-                case Source.PATH_REST:
+                case ParameterSource.PATH_REST:
                     values[parameter.name] = self._rest(plan)
-                case Source.PROVIDED if parameter.key in self.given:
+                case ParameterSource.PROVIDED if parameter.key in self.given:
                     values[parameter.name] = self.given[parameter.key]
-                case Source.PROVIDED if parameter.default is not MISSING:
+                case ParameterSource.PROVIDED if parameter.default is not MISSING:
                     values[parameter.name] = parameter.default
             if parameter.dependency is not None:
                 values[parameter.name] = await self._depend(parameter.dependency)
         return Arguments(plan, values)
 
-    async def arguments(self, plan: Plan, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
+    async def arguments(self, plan: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return what a function is called with now; see `resolve` and `Arguments.fill`."""
         return (await self.resolve(plan)).fill(**provided)
 
-    def _rest(self, plan: Plan) -> dict[str, Any]:
+    def _rest(self, plan: Signature) -> dict[str, Any]:
         """Return the path parameters that no other parameter takes."""
-        taken = {each.key for each in plan.parameters if each.source is Source.PATH}
+        taken = {each.key for each in plan.parameters if each.source is ParameterSource.PATH}
         taken.update(each.name for each in plan.parameters)
         return {name: value for name, value in self._request.path_parameters.items() if name not in taken}
 
@@ -246,7 +246,7 @@ class Resolver:
         return await self._unwinding.enter(value)
 
 
-def invalid_fields(plan: Plan, error: Exception) -> list[Problem] | None:
+def invalid_fields(plan: Signature, error: Exception) -> list[ErrorDetail] | None:
     """Return what the validators of a class with fields complain of; None if the error is none of theirs."""
     kind = plan.function
     if isinstance(error, ValidationError):
@@ -255,11 +255,11 @@ def invalid_fields(plan: Plan, error: Exception) -> list[Problem] | None:
     if not inspect.isclass(kind):
         return None
     validates = attrs.has(kind) or (isinstance(error, ValueError) and dataclasses.is_dataclass(kind))
-    problem = Problem((), "value_error", str(error.args[0] if error.args else error))
+    problem = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
     return [_at_source(plan, problem)] if validates else None
 
 
-def _at_source(plan: Plan, problem: Problem) -> Problem:
+def _at_source(plan: Signature, problem: ErrorDetail) -> ErrorDetail:
     """Return a problem of a field as one of the parameter that the field was taken from."""
     texts = [parameter for parameter in plan.parameters if parameter.source in _TEXTS]
     if not problem.loc:  # of all fields together

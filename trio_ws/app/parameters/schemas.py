@@ -22,7 +22,7 @@ from trio_ws.app.parameters.annotations import Scope
 
 __all__ = [
     "BodyShapes",
-    "Unsuitable",
+    "UnsupportedAnnotation",
     "allows_none",
     "empty_typed_dict",
     "field_hint",
@@ -41,7 +41,7 @@ _MAPPINGS: Final = (dict, abc.Mapping, abc.MutableMapping)
 _TYPED_DICT_OPTIONS: Final = ("__pydantic_config__", "__closed__", "__extra_items__", "__doc__", "__module__")
 
 
-class Unsuitable(Exception):  # noqa: N818 - a verdict on an annotation
+class UnsupportedAnnotation(Exception):  # noqa: N818 - a verdict on an annotation
     """No text can become what the annotation says; the message says what to do instead."""
 
 
@@ -126,7 +126,9 @@ def _first_of(members: list[Any]) -> Any:
 def _many_texts(annotation: Any) -> Any:
     kind, args = _kind(annotation), get_args(annotation)
     if any(arg is not ... and takes_many(arg) for arg in args):
-        raise Unsuitable("a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON")
+        raise UnsupportedAnnotation(
+            "a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON"
+        )
     made: Any = list if kind in _LAZY else kind
     texts = tuple(arg if arg is ... else for_text(arg) for arg in args)
     return made[texts] if texts else made
@@ -139,7 +141,7 @@ def _one_text(annotation: Any) -> Any:
     if inspect.isclass(kind) and issubclass(kind, enum.Enum):
         return _found_by_text(annotation, kind)
     if _is_record(kind):
-        raise Unsuitable(
+        raise UnsupportedAnnotation(
             f"{kind.__name__} is made of several values: let Depends() make it of its fields, or take "
             f"pydantic.Json[{kind.__name__}], one text of JSON. Bodies are for listeners"
         )

@@ -21,18 +21,18 @@ from trio_ws.app.errors import RegistrationError
 from trio_ws.app.fields import BARE, TELLING, Reading
 from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
 from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
-from trio_ws.app.parameters.schemas import Unsuitable, allows_none
+from trio_ws.app.parameters.schemas import UnsupportedAnnotation, allows_none
 from trio_ws.app.parameters.validation import Validator, adapter_for
 from trio_ws.http.request import Request
 from trio_ws.runtime.threads import runs_in_thread, underlying
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Dependency", "Parameter", "Plan", "Source"]
+__all__ = ["Dependency", "Parameter", "ParameterSource", "Signature"]
 
 _BY_POSITION: Final = (Declared.POSITIONAL_ONLY, Declared.POSITIONAL_OR_KEYWORD)
 
 
-class Source(Enum):
+class ParameterSource(Enum):
     """Where a value comes from."""
 
     CONNECTION = "connection"
@@ -50,14 +50,14 @@ class Source(Enum):
 CONNECTION_NAMES: Final = frozenset({"ws", "websocket"})
 """A parameter of that name is the connection, wherever it stands, if nothing else is said about it."""
 
-_BY_TYPE: Final = {WebSocket: Source.CONNECTION, Request: Source.REQUEST}
+_BY_TYPE: Final = {WebSocket: ParameterSource.CONNECTION, Request: ParameterSource.REQUEST}
 
 
 @attrs.frozen(eq=False)
 class Dependency:
     """What a parameter depends on."""
 
-    plan: Plan
+    plan: Signature
     """Of the call that gives the value."""
     use_cache: bool
     entered: bool
@@ -71,7 +71,7 @@ class Parameter:
     """One parameter of a function. It is compared by identity."""
 
     name: str
-    source: Source
+    source: ParameterSource
     key: str
     """The name of its value in the source: an alias, a header."""
     by_position: bool
@@ -85,7 +85,7 @@ class Parameter:
 
 
 @attrs.frozen(eq=False)
-class Plan:
+class Signature:
     """A function, and where its parameters come from."""
 
     function: Callable[..., Any]
@@ -100,7 +100,7 @@ class Plan:
         provided: Collection[str] = frozenset(),
         types: Mapping[type[Any], str] = MappingProxyType({}),
         where: str = "",
-    ) -> Plan:
+    ) -> Signature:
         """Decide where each parameter of `function` comes from.
 
         In this order: `provided`; a marker (`Query`, `Header`, `Cookie`, `Path`, `Depends`) as default or in
@@ -119,7 +119,7 @@ class Plan:
             RegistrationError: a parameter cannot be filled.
         """
         paths = path_names if isinstance(path_names, Mapping) else dict.fromkeys(path_names)
-        return _Planner(function, paths, frozenset(provided), types, f"{where}: " if where else "").plan()
+        return _SignatureBuilder(function, paths, frozenset(provided), types, f"{where}: " if where else "").plan()
 
     @property
     def label(self) -> str:
@@ -135,7 +135,7 @@ class Plan:
 
 
 @attrs.frozen
-class _Planner:
+class _SignatureBuilder:
     """Plans one function."""
 
     function: Callable[..., Any]
@@ -147,13 +147,13 @@ class _Planner:
     chain: tuple[object, ...] = ()
     """The functions that depend on this one."""
 
-    def plan(self) -> Plan:
+    def plan(self) -> Signature:
         parameters: list[Parameter] = []
         declared = self._declared()
         scope = Scope(self.function)
         for each in declared:
             parameters.append(self._parameter(each, scope, parameters))
-        return Plan(self.function, tuple(parameters))
+        return Signature(self.function, tuple(parameters))
 
     def _declared(self) -> list[Declared]:
         """Return the parameters that are to be filled: not those that a partial has filled."""
@@ -181,13 +181,13 @@ class _Planner:
                 f"*{name}",
             )
         if declared.kind is Declared.VAR_KEYWORD:
-            return Parameter(name=name, source=Source.PATH_REST, key=name, by_position=False)
+            return Parameter(name=name, source=ParameterSource.PATH_REST, key=name, by_position=False)
         annotation, marker = self._hint(declared, scope)
         marker, default = self._default(declared, marker)
         source: Literal["path", "query"] = "path" if name in self.paths else "query"
         try:
             read = Reading(annotation, marker, default).without_fields(None if name in self.provided else source)
-        except Unsuitable as error:
+        except UnsupportedAnnotation as error:
             self._refuse(str(error), name)
         marker = read.marker
         chosen = _Chosen(name, declared.kind in _BY_POSITION, read.annotation, read.default)
@@ -197,7 +197,7 @@ class _Planner:
             case DependsMarker():
                 return self._depending(chosen, marker)
             case ValueMarker():
-                return self._value(chosen, Source(marker.source), marker)
+                return self._value(chosen, ParameterSource(marker.source), marker)
             case BodyMarker() if name not in self.provided:
                 self._refuse("only a listener's function for messages takes a WsBody(): register it as one", name)
         return self._unmarked(chosen, before)
@@ -205,14 +205,14 @@ class _Planner:
     def _unmarked(self, chosen: _Chosen, before: Sequence[Parameter]) -> Parameter:
         name, annotation = chosen.name, chosen.annotation
         if name in self.provided:
-            return chosen.of(Source.PROVIDED)
+            return chosen.of(ParameterSource.PROVIDED)
         if inspect.isclass(annotation) and annotation in _BY_TYPE:
             return chosen.of(_BY_TYPE[annotation])
         if inspect.isclass(annotation) and annotation in self.types:
-            return chosen.of(Source.PROVIDED, self.types[annotation])
+            return chosen.of(ParameterSource.PROVIDED, self.types[annotation])
         if name in self.paths:
-            return self._value(chosen, Source.PATH)
-        return self._by_place(chosen, before) if chosen.bare else self._value(chosen, Source.QUERY)
+            return self._value(chosen, ParameterSource.PATH)
+        return self._by_place(chosen, before) if chosen.bare else self._value(chosen, ParameterSource.QUERY)
 
     def _by_place(self, chosen: _Chosen, before: Sequence[Parameter]) -> Parameter:
         """Decide about a parameter that only has a name and a place."""
@@ -220,15 +220,15 @@ class _Planner:
             self._refuse("it is a method: make its class a controller, or give the method of an instance", chosen.name)
         first = not before
         if chosen.name in CONNECTION_NAMES:
-            return chosen.of(Source.CONNECTION)
-        second = len(before) == 1 and before[0].source is Source.CONNECTION
+            return chosen.of(ParameterSource.CONNECTION)
+        second = len(before) == 1 and before[0].source is ParameterSource.CONNECTION
         if not chosen.by_position or not (first or second):
             self._refuse(
                 "nobody provides it: annotate it or give it a default to take it from the query, name it like a "
                 "parameter of the path, or give it Depends(...)",
                 chosen.name,
             )
-        return chosen.of(Source.CONNECTION if first else Source.REQUEST)
+        return chosen.of(ParameterSource.CONNECTION if first else ParameterSource.REQUEST)
 
     def _hint(self, declared: Declared, scope: Scope) -> tuple[Any, Marker | None]:
         """Return what a parameter is annotated with, without the marker, and the marker."""
@@ -266,16 +266,16 @@ class _Planner:
 
     # --- values of the request, and dependencies -----------------------------------------------------------------
 
-    def _value(self, chosen: _Chosen, source: Source, marker: ValueMarker | None = None) -> Parameter:
-        key = chosen.name if source is not Source.HEADER else chosen.name.replace("_", "-")
+    def _value(self, chosen: _Chosen, source: ParameterSource, marker: ValueMarker | None = None) -> Parameter:
+        key = chosen.name if source is not ParameterSource.HEADER else chosen.name.replace("_", "-")
         if marker is not None and marker.alias is not None:
             key = marker.alias
-        if source is Source.PATH:
+        if source is ParameterSource.PATH:
             self._check_path(chosen, key)
         annotation, default = chosen.annotation, chosen.default
         if annotation is BARE and type(default) in TELLING:
             annotation = type(default)
-        if default is MISSING and source is not Source.PATH and allows_none(annotation):
+        if default is MISSING and source is not ParameterSource.PATH and allows_none(annotation):
             default = None
         validator = None
         if annotation is not BARE:
@@ -314,10 +314,10 @@ class _Planner:
             circle = " -> ".join(label_of(each) for each in (*chain[chain.index(function) :], function))
             self._refuse(f"it depends on itself: {circle}", chosen.name)
         prefix = f"{self._place}: parameter {chosen.name!r} depends on "
-        plan = _Planner(function, self.paths, frozenset(), self.types, prefix, chain).plan()
+        plan = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).plan()
         in_thread = not marker.in_loop and runs_in_thread(function)
         dependency = Dependency(plan, marker.use_cache, _is_context(function), in_thread)
-        return attrs.evolve(chosen.of(Source.DEPENDENCY), dependency=dependency)
+        return attrs.evolve(chosen.of(ParameterSource.DEPENDENCY), dependency=dependency)
 
     # --- refusing ------------------------------------------------------------------------------------------------
 
@@ -348,7 +348,7 @@ class _Chosen:
     def shown(self) -> Any:
         return None if self.annotation is BARE else self.annotation
 
-    def of(self, source: Source, key: str | None = None) -> Parameter:
+    def of(self, source: ParameterSource, key: str | None = None) -> Parameter:
         return Parameter(
             name=self.name,
             source=source,

@@ -14,9 +14,9 @@ import attrs
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
-from trio_ws.app.errors import ParameterError, Problem, RegistrationError
+from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.parameters.markers import MISSING
-from trio_ws.app.parameters.schemas import Unsuitable, for_body, for_text, takes_many
+from trio_ws.app.parameters.schemas import UnsupportedAnnotation, for_body, for_text, takes_many
 from trio_ws.connection.serialization import from_json, may_exceed
 
 __all__ = ["Validator", "adapter_for", "problems_of"]
@@ -103,13 +103,13 @@ def _is_special(message: str | bytes) -> bool:
     return found is not None
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
+def problems_of(error: ValidationError) -> list[ErrorDetail]:
     """Return what pydantic complains of, or that it is too much."""
     count = error.error_count()
     if count > MAX_PROBLEMS:
-        return [Problem((), "too_many_problems", f"{count} problems: more than {MAX_PROBLEMS} are not listed")]
+        return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_PROBLEMS} are not listed")]
     return [
-        Problem(each["loc"], each["type"], each["msg"])
+        ErrorDetail(each["loc"], each["type"], each["msg"])
         for each in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 
@@ -133,7 +133,7 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
         schema: Any = adapter.core_schema
         lenient = _lenient(schema)
         validate_text = validate if lenient is schema else SchemaValidator(lenient).validate_python
-    except Unsuitable as error:
+    except UnsupportedAnnotation as error:
         raise RegistrationError(f"{where or annotation}: {error}") from None
     except Exception as error:  # pydantic's are of several families, and users' types have their own
         raise RegistrationError(

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
-from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Present
-from trio_ws.rooms.redis.client import Client, Opener, Source
-from trio_ws.rooms.redis.commands import Call, Calls, execute
-from trio_ws.rooms.redis.connection import Link
-from trio_ws.rooms.redis.heads import Heads
-from trio_ws.rooms.redis.local_delivery import Local
+from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence
+from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
+from trio_ws.rooms.redis.commands import Command, CommandQueue, execute
+from trio_ws.rooms.redis.connection import RedisConnection
+from trio_ws.rooms.redis.heads import StreamHeads
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
-from trio_ws.rooms.redis.presence import Attendance
+from trio_ws.rooms.redis.presence import PresenceTracker
 from trio_ws.rooms.redis.scripts import CHECK, PUBLISH
-from trio_ws.rooms.redis.stream import Feed
-from trio_ws.rooms.redis.stream_reader import Feeds, content
+from trio_ws.rooms.redis.stream import StreamState
+from trio_ws.rooms.redis.stream_reader import StreamReader, content
 from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     import ssl
 
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.rooms.backplane import Subscriber
 
 __all__ = ["RedisBackplane"]
@@ -75,13 +75,13 @@ class RedisBackplane(Backplane):
     def __init__(self, redis: str | Opener, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
         self.options: Options = Options(**options)
         self._keys = self.options.keys
-        self._source = Source.of(redis, self.options.command_timeout, ssl_context)
+        self._source = ClientFactory.of(redis, self.options.command_timeout, ssl_context)
         self._process = ""
-        self._calls: Calls | None = None
-        self._local: Local
-        self._heads: Heads
-        self._feeds: Feeds
-        self._attendance: Attendance
+        self._calls: CommandQueue | None = None
+        self._local: LocalDelivery
+        self._heads: StreamHeads
+        self._feeds: StreamReader
+        self._attendance: PresenceTracker
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -95,13 +95,13 @@ class RedisBackplane(Backplane):
         if self._calls is not None:
             raise LocalProtocolError("the backplane is running already: each application needs one of its own")
         self._process = secrets.token_hex(8)
-        feeds: dict[str, Feed] = {}
-        self._local = Local(self.options, self._process, feeds)
-        self._calls = Calls(self.options, self._local)
-        self._heads = Heads(feeds)
-        self._feeds = Feeds(self.options, feeds, self._local, self._heads)
-        self._attendance = Attendance(self.options, self._process)
-        link = Link(self._source, self._check, self._serve, self.options)
+        feeds: dict[str, StreamState] = {}
+        self._local = LocalDelivery(self.options, self._process, feeds)
+        self._calls = CommandQueue(self.options, self._local)
+        self._heads = StreamHeads(feeds)
+        self._feeds = StreamReader(self.options, feeds, self._local, self._heads)
+        self._attendance = PresenceTracker(self.options, self._process)
+        link = RedisConnection(self._source, self._check, self._serve, self.options)
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -122,7 +122,7 @@ class RedisBackplane(Backplane):
 
     async def _check(self, client: Client) -> None:
         """See that Redis lets us do what we have to do."""
-        call = Call("", CHECK, (self._keys.check,), (self._keys.check,))
+        call = Command("", CHECK, (self._keys.check,), (self._keys.check,))
         (outcome,) = await execute(client, [call], self.options.command_timeout)
         if isinstance(outcome, Exception):
             raise outcome
@@ -140,12 +140,12 @@ class RedisBackplane(Backplane):
             self._local.link(there=False)
 
     @property
-    def _running_calls(self) -> Calls:
+    def _running_calls(self) -> CommandQueue:
         if self._calls is None:
             raise LocalProtocolError("the backplane is not running: rooms are for while the application runs")
         return self._calls
 
-    async def publish(self, room: str, message: Prepared, exclude: frozenset[str]) -> str:
+    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
         """Append a message to the room's stream; it returns when Redis has said that it is there."""
         options, keys, calls = self.options, self._keys, self._running_calls
         if message.size > options.max_message_size:
@@ -161,7 +161,7 @@ class RedisBackplane(Backplane):
             content(message),
             " ".join(exclude),
         )
-        call = Call(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
+        call = Command(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
         call.own = self._local.own(room, message, exclude)
         answer: bytes = await calls.ask(call)
         if not _ANSWER.fullmatch(answer):
@@ -182,7 +182,7 @@ class RedisBackplane(Backplane):
         """Wait until what Redis has was read."""
         await self._feeds.sync(room)
 
-    def enter(self, room: str, member: Present) -> None:
+    def enter(self, room: str, member: Presence) -> None:
         """Let a member be present; Redis hears of it in a moment."""
         self._attendance.enter(room, member)
 
@@ -190,6 +190,6 @@ class RedisBackplane(Backplane):
         """Let a member be present no more."""
         self._attendance.leave(room, member)
 
-    async def presence(self, room: str) -> tuple[Present, ...]:
+    async def presence(self, room: str) -> tuple[Presence, ...]:
         """Ask Redis who is there."""
         return self._attendance.answer(await self._running_calls.ask(self._attendance.question(room)))

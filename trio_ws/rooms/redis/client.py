@@ -23,8 +23,8 @@ from trio_ws.rooms.redis.url import checked
 
 __all__ = [
     "Client",
+    "ClientFactory",
     "Opener",
-    "Source",
     "is_cluster",
     "is_expected",
     "is_link_error",
@@ -55,7 +55,7 @@ def _coredis() -> Any:
 
 
 @attrs.frozen
-class Source:
+class ClientFactory:
     """Where clients come from."""
 
     open: Opener
@@ -64,7 +64,7 @@ class Source:
     """What to call it in messages: no password is in it."""
 
     @classmethod
-    def of(cls, redis: str | Opener, timeout: float, context: ssl.SSLContext | None) -> Source:
+    def of(cls, redis: str | Opener, timeout: float, context: ssl.SSLContext | None) -> ClientFactory:
         """Return the source for a URL, or for a function that makes clients.
 
         Args:

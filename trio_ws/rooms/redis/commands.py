@@ -26,10 +26,10 @@ from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
-    from trio_ws.rooms.redis.local_delivery import Local, Own
+    from trio_ws.rooms.redis.local_delivery import LocalDelivery, PendingPublish
     from trio_ws.rooms.redis.options import Options
 
-__all__ = ["Call", "Calls", "execute"]
+__all__ = ["Command", "CommandQueue", "execute"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -49,7 +49,7 @@ def _can_be_sent(_: object, __: object, values: Sequence[str | bytes | int]) -> 
 
 
 @attrs.define(eq=False)
-class Call:
+class Command:
     """A script that Redis shall run.
 
     Raises:
@@ -77,7 +77,7 @@ class Call:
     settled: trio.Event = attrs.field(factory=trio.Event)
     hint: str = ""
     """What there is without Redis."""
-    own: Own | None = None
+    own: PendingPublish | None = None
     """The message, if it is one that members here may have before Redis has answered."""
 
     def settle(self, outcome: Any) -> None:
@@ -95,7 +95,7 @@ class Call:
         return client.eval(self.script, keys=self.keys, args=(*self.arguments, self.number, least or self.number))
 
 
-class Calls:
+class CommandQueue:
     """What waits to be run; see the module.
 
     Args:
@@ -103,17 +103,17 @@ class Calls:
         local: is told of messages that are to be published.
     """
 
-    def __init__(self, options: Options, local: Local) -> None:
+    def __init__(self, options: Options, local: LocalDelivery) -> None:
         self._options = options
         self._local = local
         self._places = trio.Semaphore(options.max_waiting)
-        self._waiting: deque[Call] = deque()
-        self._under_way: list[Call] = []
-        self._orphans: dict[Call, None] = {}  # those that nobody waits for
+        self._waiting: deque[Command] = deque()
+        self._under_way: list[Command] = []
+        self._orphans: dict[Command, None] = {}  # those that nobody waits for
         self._numbers = count(1)
         self._bell = Bell()
 
-    async def ask(self, call: Call) -> Any:
+    async def ask(self, call: Command) -> Any:
         """Have a script run, and return its answer.
 
         Raises:
@@ -139,7 +139,7 @@ class Calls:
             raise _also_said(refusal(call.outcome), heard=heard) from call.outcome
         return call.outcome
 
-    async def _settled(self, call: Call) -> None:
+    async def _settled(self, call: Command) -> None:
         self._enqueue(call)
         try:
             await call.settled.wait()
@@ -153,10 +153,10 @@ class Calls:
                     self._give_up(*[*self._orphans][: -self._options.max_waiting])
 
     @staticmethod
-    def _is_over(call: Call) -> bool:
+    def _is_over(call: Command) -> bool:
         return trio.current_time() >= call.until
 
-    def _give_up(self, *calls: Call) -> None:
+    def _give_up(self, *calls: Command) -> None:
         for call in calls:
             call.wanted = False
             self._orphans.pop(call, None)
@@ -165,7 +165,7 @@ class Calls:
             if call.own is not None:
                 self._local.given_up(call.own, sent=call.sent)
 
-    def _enqueue(self, call: Call) -> None:
+    def _enqueue(self, call: Command) -> None:
         call.number, call.sent, call.again = next(self._numbers), False, False
         if call.own is not None:
             self._local.numbered(call.own, call.number)
@@ -188,7 +188,7 @@ class Calls:
                 continue
             outcomes = await execute(client, self._under_way, self._options.command_timeout)
             broken = None
-            again: list[Call] = []
+            again: list[Command] = []
             for call, outcome in zip(self._under_way, outcomes, strict=True):
                 if is_link_error(outcome):
                     broken = outcome
@@ -208,14 +208,14 @@ class Calls:
             if again:
                 await trio.sleep(_PAUSE)
 
-    def _finish(self, call: Call, outcome: Any) -> None:
+    def _finish(self, call: Command, outcome: Any) -> None:
         try:
             self._settle(call, outcome)
         except Exception as error:
             logger.exception("error in a call for the room %r: it fails, others do not", call.room)
             call.settle(error)
 
-    def _settle(self, call: Call, outcome: Any) -> None:
+    def _settle(self, call: Command, outcome: Any) -> None:
         self._orphans.pop(call, None)
         if call.own is not None:
             if isinstance(outcome, Exception) and not call.again:
@@ -226,8 +226,8 @@ class Calls:
                 self._local.accepted(call.own, outcome.decode().partition(" ")[0])
         call.settle(outcome)
 
-    def _batch(self) -> list[Call]:
-        batch: list[Call] = []
+    def _batch(self) -> list[Command]:
+        batch: list[Command] = []
         size = 0
         while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
             call = self._waiting.popleft()
@@ -246,7 +246,7 @@ def _also_said(error: BackplaneError, *, heard: bool) -> BackplaneError:
     return error
 
 
-async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequence[Any]:
+async def execute(client: Client, calls: Sequence[Command], seconds: float) -> Sequence[Any]:
     """Run scripts, those of one room in order, and return what comes of each: an answer, or an error of Redis.
 
     Raises:
@@ -260,9 +260,9 @@ async def execute(client: Client, calls: Sequence[Call], seconds: float) -> Sequ
         return await together(client, [partial(call, least=least) for call in calls])
 
 
-async def _execute_in_cluster(client: Client, calls: Sequence[Call]) -> Sequence[Any]:
+async def _execute_in_cluster(client: Client, calls: Sequence[Command]) -> Sequence[Any]:
     """Rooms beside each other: the cluster's own pipeline may change the order within one."""
-    outcomes: dict[Call, Any] = {}
+    outcomes: dict[Command, Any] = {}
 
     async def in_order(room: str) -> None:
         for call in calls:

@@ -13,10 +13,10 @@ from trio_ws.errors import BackplaneRefused
 from trio_ws.rooms.redis.client import is_expected, meaning, only, unretried
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.redis.client import Client, Source
+    from trio_ws.rooms.redis.client import Client, ClientFactory
     from trio_ws.rooms.redis.options import Options
 
-__all__ = ["Link"]
+__all__ = ["RedisConnection"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -29,7 +29,7 @@ _CLOSING: Final = 1.0
 """Seconds to close it."""
 
 
-class Link:
+class RedisConnection:
     """Serves over one client after another.
 
     Args:
@@ -41,7 +41,7 @@ class Link:
 
     def __init__(
         self,
-        source: Source,
+        source: ClientFactory,
         check: Callable[[Client], Awaitable[None]],
         serve: Callable[[Client, Any], Awaitable[None]],
         options: Options,

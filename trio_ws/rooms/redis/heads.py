@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.redis.stream import Feed
+    from trio_ws.rooms.redis.stream import StreamState
 
-__all__ = ["Head", "Heads", "before", "generation", "order"]
+__all__ = ["Head", "StreamHeads", "before", "generation", "order"]
 
 _EPOCH: Final = re.compile(r"|[0-9]{1,15}-[0-9a-f]{1,16}")
 _ROOMS: Final = 1024
@@ -66,14 +66,14 @@ class Head:
         return generation(self.epoch), order(self.id)
 
 
-class Heads:
+class StreamHeads:
     """The heads of all streams; see the module.
 
     Args:
         feeds: those of this process, by the names of rooms.
     """
 
-    def __init__(self, feeds: Mapping[str, Feed]) -> None:
+    def __init__(self, feeds: Mapping[str, StreamState]) -> None:
         self._feeds = feeds
         self._heads: dict[str, Head] = {}  # the one that was noted last is last
 

@@ -19,24 +19,24 @@ import trio
 
 from trio_ws.rooms.redis.heads import order
 from trio_ws.rooms.redis.options import Bell
-from trio_ws.rooms.redis.stream import BEGINNING, Cursor, Record
+from trio_ws.rooms.redis.stream import BEGINNING, StreamEntry, StreamPosition
 
 if TYPE_CHECKING:
-    from trio_ws.connection.prepared import Prepared
+    from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.rooms.redis.options import Options
-    from trio_ws.rooms.redis.stream import Feed, Subscription
+    from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 
-__all__ = ["Local", "Own"]
+__all__ = ["LocalDelivery", "PendingPublish"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 
 @attrs.define(eq=False)
-class Own:
+class PendingPublish:
     """A message of this process, on its way into the stream and back."""
 
     room: str
-    message: Prepared
+    message: PreparedMessage
     exclude: frozenset[str]
     number: int = 0
     """The publisher's number for it; 0 before it has one."""
@@ -50,7 +50,7 @@ class Own:
     """Whether its publisher gave up after it was sent: it may be in the stream, or come there."""
 
 
-class Local:
+class LocalDelivery:
     """What this process has published and not read; see the module.
 
     Args:
@@ -59,7 +59,7 @@ class Local:
         feeds: those of this process, by the names of rooms.
     """
 
-    def __init__(self, options: Options, process: str, feeds: Mapping[str, Feed]) -> None:
+    def __init__(self, options: Options, process: str, feeds: Mapping[str, StreamState]) -> None:
         self.process: str = process
         self.newest: int = 0
         """The greatest number so far."""
@@ -67,12 +67,12 @@ class Local:
         self._after = options.local_after or 0.0
         self._most = options.max_waiting
         self._feeds = feeds
-        self._rooms: dict[str, dict[int, Own]] = {}  # in the order of the numbers
-        self._clock: dict[Own, None] = {}  # those that are not due, oldest first
-        self._unread: dict[Own, None] = {}  # those that are in the stream, or may be, oldest first
+        self._rooms: dict[str, dict[int, PendingPublish]] = {}  # in the order of the numbers
+        self._clock: dict[PendingPublish, None] = {}  # those that are not due, oldest first
+        self._unread: dict[PendingPublish, None] = {}  # those that are in the stream, or may be, oldest first
         self._again: set[str] = set()  # rooms with something that is due
         self._blocked: set[str] = set()  # rooms in which something that is due has to wait for another message
-        self._opening: dict[Subscription, float] = {}  # and when to open them without Redis
+        self._opening: dict[StreamSubscription, float] = {}  # and when to open them without Redis
         self._linked = False
         self._wakes = math.inf  # when the task looks again, if nobody rings
         self._bell = Bell()
@@ -80,11 +80,11 @@ class Local:
 
     # --- what publishing tells -----------------------------------------------------------------------------------
 
-    def own(self, room: str, message: Prepared, exclude: frozenset[str]) -> Own | None:
+    def own(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> PendingPublish | None:
         """Return what stands here for a message that is to be published; None if all wait for the one order."""
-        return Own(room, message, exclude) if self._active else None
+        return PendingPublish(room, message, exclude) if self._active else None
 
-    def numbered(self, own: Own, number: int) -> None:
+    def numbered(self, own: PendingPublish, number: int) -> None:
         """A message has a number, or another one."""
         if own.number:
             self._renumber(own, number)
@@ -98,7 +98,7 @@ class Local:
         if not self._linked or own.due < self._wakes:
             self._bell.ring()
 
-    def _renumber(self, own: Own, number: int) -> None:
+    def _renumber(self, own: PendingPublish, number: int) -> None:
         """Redis has refused it, and has accepted later ones: if it was handed on, these have to be too, before it."""
         for later in [*self._rooms[own.room].values()] if own.heard else ():
             self._make_due(later)
@@ -107,7 +107,7 @@ class Local:
         for subscription in self._subscriptions(own.room):
             subscription.rename(own.number, number)
 
-    def accepted(self, own: Own, identifier: str) -> None:
+    def accepted(self, own: PendingPublish, identifier: str) -> None:
         """Redis has told a message's id."""
         if not self._holds(own):
             return  # it was read already
@@ -119,15 +119,15 @@ class Local:
         self._await_reading(own)
         self._unblock(own.room)  # it is known to be behind what any subscription has begun with
 
-    def _holds(self, own: Own) -> bool:
+    def _holds(self, own: PendingPublish) -> bool:
         return self._rooms.get(own.room, {}).get(own.number) is own
 
-    def _await_reading(self, own: Own) -> None:
+    def _await_reading(self, own: PendingPublish) -> None:
         self._unread[own] = None
         if len(self._unread) > self._most:
             self._shed(next(iter(self._unread)))
 
-    def _shed(self, own: Own) -> None:
+    def _shed(self, own: PendingPublish) -> None:
         """Drop the oldest message that is to be read: reading is far behind."""
         if own.uncertain:
             self._forget(own)
@@ -139,7 +139,7 @@ class Local:
             if own.number in subscription.had:
                 subscription.log.lacks = own.number
 
-    def given_up(self, own: Own, *, sent: bool) -> None:
+    def given_up(self, own: PendingPublish, *, sent: bool) -> None:
         """Stop publishing a message. Unless it was `sent`, it is not in the stream, and will not be.
 
         One that was sent keeps its place: it may be read later, and members shall not have it after a later one.
@@ -156,13 +156,13 @@ class Local:
         for subscription in () if sent else self._subscriptions(own.room):
             subscription.had.pop(own.number, None)
 
-    def refused(self, own: Own) -> None:
+    def refused(self, own: PendingPublish) -> None:
         """Stop publishing a message that Redis has refused; its number stays known to those that were handed it."""
         self._forget(own)
 
     # --- what reading tells --------------------------------------------------------------------------------------
 
-    def read(self, room: str, record: Record) -> None:
+    def read(self, room: str, record: StreamEntry) -> None:
         """An entry of a room's stream was read."""
         if record.publisher != self.process or room not in self._rooms:
             return
@@ -174,7 +174,7 @@ class Local:
                 self._forget(own)  # numbers grow within a stream: it is not there
 
     @contextmanager
-    def expects(self, subscription: Subscription) -> Iterator[None]:
+    def expects(self, subscription: StreamSubscription) -> Iterator[None]:
         """Within it a subscription is to be opened: by whoever reads, but without Redis if there is none."""
         if self._active:
             self._opening[subscription] = trio.current_time() + self._after
@@ -200,7 +200,7 @@ class Local:
             else:
                 self._forget(own)
 
-    def handed(self, room: str, subscription: Subscription, position: str | None) -> list[Record]:
+    def handed(self, room: str, subscription: StreamSubscription, position: str | None) -> list[StreamEntry]:
         """Return what a subscription was handed and has not read yet, without what was given up."""
         mine = self._rooms.get(room, {}).values() if subscription.had else ()
         return [self._record(own, position) for own in mine if own.number in subscription.had and not own.uncertain]
@@ -247,7 +247,7 @@ class Local:
             self._again.add(subscription.room)
         return self._opening.values()
 
-    def _make_due(self, own: Own) -> None:
+    def _make_due(self, own: PendingPublish) -> None:
         own.due = 0
         self._clock.pop(own, None)
         self._again.add(own.room)
@@ -265,7 +265,7 @@ class Local:
                 except Exception:
                     logger.exception("error in what hears the room %r", room)
 
-    def _ready(self, room: str, subscription: Subscription) -> Iterator[Own]:
+    def _ready(self, room: str, subscription: StreamSubscription) -> Iterator[PendingPublish]:
         for own in self._rooms.get(room, {}).values():
             if own.number in subscription.had:
                 continue
@@ -285,15 +285,15 @@ class Local:
             self._again.add(room)
             self._bell.ring()
 
-    def _record(self, own: Own, position: str | None, *, more: bool = False) -> Record:
-        cursor = Cursor(position or BEGINNING, {self.process: own.number})
-        return Record(str(cursor), own.message, own.exclude, more, 0, self.process, own.number)
+    def _record(self, own: PendingPublish, position: str | None, *, more: bool = False) -> StreamEntry:
+        cursor = StreamPosition(position or BEGINNING, {self.process: own.number})
+        return StreamEntry(str(cursor), own.message, own.exclude, more, 0, self.process, own.number)
 
-    def _subscriptions(self, room: str) -> list[Subscription]:
+    def _subscriptions(self, room: str) -> list[StreamSubscription]:
         feed = self._feeds.get(room)
         return [] if feed is None else [each for each in feed.subscriptions if each.opened.is_set()]
 
-    def _forget(self, own: Own) -> None:
+    def _forget(self, own: PendingPublish) -> None:
         mine = self._rooms.get(own.room, {})
         if mine.pop(own.number, None) is not None and not mine:
             del self._rooms[own.room]

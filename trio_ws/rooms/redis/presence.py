@@ -13,9 +13,9 @@ import trio
 
 from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import InvalidMessage, MessageTooLarge
-from trio_ws.rooms.backplane import Present
+from trio_ws.rooms.backplane import Presence
 from trio_ws.rooms.redis.client import is_link_error
-from trio_ws.rooms.redis.commands import Call, execute
+from trio_ws.rooms.redis.commands import Command, execute
 from trio_ws.rooms.redis.options import Bell
 from trio_ws.rooms.redis.scripts import ATTEND, PRESENCE
 from trio_ws.rooms.topics import encoded
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.options import Options
 
-__all__ = ["Attendance"]
+__all__ = ["PresenceTracker"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -41,7 +41,7 @@ _DIGITS: Final = 16
 """Digits of a number at most: a process does not come so far."""
 
 
-class Attendance:
+class PresenceTracker:
     """Who is in the rooms of this process.
 
     Args:
@@ -64,7 +64,7 @@ class Attendance:
 
     # --- for rooms -----------------------------------------------------------------------------------------------
 
-    def enter(self, room: str, member: Present) -> None:
+    def enter(self, room: str, member: Presence) -> None:
         """See `Backplane.enter`."""
         encoded(room, "the name of a room")
         text = to_json(dict(member.info), wrapped=1)
@@ -93,15 +93,15 @@ class Attendance:
         if self._quiet.is_set():
             self._quiet = trio.Event()
 
-    def question(self, room: str) -> Call:
+    def question(self, room: str) -> Command:
         """Return the call that asks who is in a room."""
         hint = " room.members has those of this process."
-        return Call(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),), hint=hint)
+        return Command(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),), hint=hint)
 
     @staticmethod
-    def answer(texts: list[bytes]) -> tuple[Present, ...]:
+    def answer(texts: list[bytes]) -> tuple[Presence, ...]:
         """Return what the call has come to."""
-        found: list[tuple[str, int, Present]] = []
+        found: list[tuple[str, int, Presence]] = []
         for member, text in zip(texts[::2], texts[1::2], strict=True):
             try:
                 found.append(_present(member.decode(), text.decode()))
@@ -141,7 +141,7 @@ class Attendance:
             await self._quiet.wait()
 
     async def _tell(self, client: Client, rooms: list[str]) -> None:
-        batch: list[tuple[Call, bool]] = []
+        batch: list[tuple[Command, bool]] = []
         size = 0
         for call, last in chain.from_iterable(map(self._calls, rooms)):
             batch.append((call, last))
@@ -152,12 +152,12 @@ class Attendance:
         if batch:
             await self._execute(client, batch)
 
-    async def _execute(self, client: Client, batch: list[tuple[Call, bool]]) -> None:
+    async def _execute(self, client: Client, batch: list[tuple[Command, bool]]) -> None:
         outcomes = await execute(client, [call for call, _ in batch], self._options.command_timeout)
         for (call, last), outcome in zip(batch, outcomes, strict=True):
             self._check(call.room, outcome, last=last)
 
-    def _calls(self, room: str) -> Iterator[tuple[Call, bool]]:
+    def _calls(self, room: str) -> Iterator[tuple[Command, bool]]:
         """Yield calls of bounded size for one room, and whether each is last."""
         anew = room in self._anew
         self._anew.discard(room)
@@ -174,12 +174,12 @@ class Attendance:
             else:
                 yield call, place == len(pieces)
 
-    def _call(self, room: str, changes: Changes, *, anew: bool) -> Call:
+    def _call(self, room: str, changes: Changes, *, anew: bool) -> Command:
         milliseconds = int(self._options.presence_timeout * 1000)
         arguments: list[Any] = [self._process, milliseconds, "anew" if anew else ""]
         arguments += chain.from_iterable(changes)
         keys = (self._keys.processes(room), self._keys.members(room, self._process))
-        return Call(room, ATTEND, keys, tuple(arguments))
+        return Command(room, ATTEND, keys, tuple(arguments))
 
     def _check(self, room: str, outcome: Any, *, last: bool) -> None:
         """See that Redis has as many members as there are; if not, it has lost some, and hears of all again."""
@@ -209,7 +209,7 @@ def _pieces(changes: Changes) -> list[Changes]:
     return pieces
 
 
-def _present(member: str, text: str) -> tuple[str, int, Present]:
+def _present(member: str, text: str) -> tuple[str, int, Presence]:
     """Return a member by the process and the number it is sorted by; raise ValueError if it is not ours."""
     number, _, info = text.partition(" ")
     if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
@@ -217,4 +217,4 @@ def _present(member: str, text: str) -> tuple[str, int, Present]:
     found = from_json(info, wrapped=1)
     if not isinstance(found, dict):
         raise ValueError("not the info of a member")  # noqa: TRY004 - it is Redis that has it
-    return member.partition("-")[0], int(number), Present(member, found)
+    return member.partition("-")[0], int(number), Presence(member, found)

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from trio_ws.rooms.backplane import Ahead, Entry, GapHandler, Log, Replay
+from trio_ws.rooms.backplane import Entry, GapHandler, Log, Replay, SeenAhead
 from trio_ws.rooms.redis.heads import Head, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from trio_ws.rooms.backplane import Subscriber
-    from trio_ws.rooms.redis.local_delivery import Local
+    from trio_ws.rooms.redis.local_delivery import LocalDelivery
 
-__all__ = ["BEGINNING", "Cursor", "Feed", "Mark", "Record", "Subscription", "Window"]
+__all__ = ["BEGINNING", "Mark", "ReplayLog", "StreamEntry", "StreamPosition", "StreamState", "StreamSubscription"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -37,7 +37,7 @@ _MARK: Final = 32
 
 
 @attrs.frozen(eq=False)
-class Record(Entry):
+class StreamEntry(Entry):
     """An entry of a stream, as it is in Redis."""
 
     place: int = 0
@@ -60,7 +60,7 @@ class Mark:
 
 
 @attrs.frozen
-class Cursor:
+class StreamPosition:
     """What a member has had: the stream up to an entry, and maybe some of what comes behind that."""
 
     position: str
@@ -68,7 +68,7 @@ class Cursor:
     """Publishers, and the greatest number of each of which the member has had the messages up to that."""
 
     @classmethod
-    def parse(cls, text: str) -> Cursor:
+    def parse(cls, text: str) -> StreamPosition:
         """Read what `str` has made; any other text is the id of an entry that no stream has."""
         position, *marks = text.split("~", _MARKS)
         had = {publisher: number for publisher, _, number in (mark.rpartition("-") for mark in marks)}
@@ -84,7 +84,7 @@ def _is_mark(publisher: str, number: str) -> bool:
     return len(publisher) + len(number) <= _MARK and publisher.isascii() and publisher.isalnum() and number.isdecimal()
 
 
-class HadElsewhere(Ahead):
+class SeenElsewhere(SeenAhead):
     """What a member has had that came back with a cursor.
 
     Args:
@@ -96,12 +96,12 @@ class HadElsewhere(Ahead):
 
     @property
     def over(self) -> bool:
-        """See `Ahead.over`."""
+        """See `SeenAhead.over`."""
         return not self._had
 
     def take(self, entry: Entry) -> Entry | None:
-        """See `Ahead.take`; the member is told an id that says what else it has had."""
-        assert isinstance(entry, Record), "nothing else is in a stream"
+        """See `SeenAhead.take`; the member is told an id that says what else it has had."""
+        assert isinstance(entry, StreamEntry), "nothing else is in a stream"
         last = self._had.get(entry.publisher, 0)
         if entry.place and entry.number >= last:
             self.forget(entry.publisher)
@@ -109,8 +109,8 @@ class HadElsewhere(Ahead):
             return None
         if not self._had:
             return entry
-        known = Cursor.parse(entry.id)
-        return attrs.evolve(entry, id=str(Cursor(known.position, {**self._had, **known.had})))
+        known = StreamPosition.parse(entry.id)
+        return attrs.evolve(entry, id=str(StreamPosition(known.position, {**self._had, **known.had})))
 
     def forget(self, publisher: str) -> None:
         """None of a publisher's messages that it has had is still to come."""
@@ -120,7 +120,7 @@ class HadElsewhere(Ahead):
         return iter([*self._had.items()])
 
 
-class Window(Log):
+class ReplayLog(Log):
     """The log of one subscription: what was read, and after that what it was handed and is still to be read.
 
     Args:
@@ -134,7 +134,9 @@ class Window(Log):
     lacks: int
     """The publisher's number of a message that was handed on, is to be read, and is not held; 0 for none."""
 
-    def __init__(self, size: int, handed: Callable[[], Sequence[Record]], comes: Callable[[str, int], bool]) -> None:
+    def __init__(
+        self, size: int, handed: Callable[[], Sequence[StreamEntry]], comes: Callable[[str, int], bool]
+    ) -> None:
         super().__init__(size)
         self._handed = handed
         self._comes = comes
@@ -142,22 +144,22 @@ class Window(Log):
 
     def since(self, after: str) -> Replay:
         """See `Log.since`; `after` may be what a member was told of a message that was not in the stream yet."""
-        cursor = Cursor.parse(after)
+        cursor = StreamPosition.parse(after)
         replay = super().since(cursor.position)
         entries = (*replay.entries, *self._handed())
         recovered = replay.recovered and not self.lacks
         if not (recovered and cursor.had):
             return Replay(entries, recovered)
-        ahead = HadElsewhere(cursor.had)
+        ahead = SeenElsewhere(cursor.had)
         unseen = tuple(taken for entry in entries if (taken := ahead.take(entry)) is not None)
         for publisher, number in ahead:
             if not self._comes(publisher, number):
                 ahead.forget(publisher)
         return Replay(unseen, recovered=True, ahead=None if ahead.over else ahead)
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[StreamEntry]:
         """Return what was read."""
-        return [entry for entry in super().__iter__() if isinstance(entry, Record)]
+        return [entry for entry in super().__iter__() if isinstance(entry, StreamEntry)]
 
     def __iter__(self) -> Iterator[Entry]:
         return iter((*super().__iter__(), *self._handed()))
@@ -166,7 +168,7 @@ class Window(Log):
         return super().__len__() + len(self._handed())
 
 
-class Subscription:
+class StreamSubscription:
     """One subscription to a feed.
 
     Args:
@@ -177,8 +179,10 @@ class Subscription:
         history: the size of the log.
     """
 
-    def __init__(self, feed: Feed, local: Local, deliver: Subscriber, gap: GapHandler, history: int) -> None:
-        self.log: Window = Window(history, lambda: local.handed(feed.room, self, feed.position), self._comes)
+    def __init__(
+        self, feed: StreamState, local: LocalDelivery, deliver: Subscriber, gap: GapHandler, history: int
+    ) -> None:
+        self.log: ReplayLog = ReplayLog(history, lambda: local.handed(feed.room, self, feed.position), self._comes)
         self.room: str = feed.room
         self.gap: GapHandler = gap
         self.size: int = history
@@ -198,7 +202,7 @@ class Subscription:
         self._newest = 0  # none of this process's messages before that is still to be heard
         self._forgotten = 0
 
-    def begin(self, entries: Iterable[Record | Mark]) -> None:
+    def begin(self, entries: Iterable[StreamEntry | Mark]) -> None:
         """Go on with what will be read, after entries that are given; it is open, if it was not before."""
         self.begun = True
         for entry in entries:
@@ -223,7 +227,7 @@ class Subscription:
             longest = max([each.log.records() for each in self._feed.subscriptions], key=len)
             self.begin(longest)
 
-    def hand(self, record: Record, limit: int) -> None:
+    def hand(self, record: StreamEntry, limit: int) -> None:
         """Be handed a message that was not read; `limit` is of how many such numbers are known again."""
         self.had[record.number] = None
         self._newest = max(self._newest, record.number)
@@ -238,13 +242,13 @@ class Subscription:
             self.had[new] = None
             self._newest = new
 
-    def take(self, record: Record) -> None:
+    def take(self, record: StreamEntry) -> None:
         """Be handed an entry that was read, unless it was handed that message before."""
         self.log.append(record)
         if self._has_had(record):
             return
         if self.had:
-            cursor = Cursor(record.id, {self._local.process: self._newest})
+            cursor = StreamPosition(record.id, {self._local.process: self._newest})
             record = attrs.evolve(record, id=str(cursor))
         self._deliver(record)
 
@@ -254,7 +258,7 @@ class Subscription:
             return False
         return self._feed.is_ahead(publisher, number)
 
-    def _has_had(self, record: Record) -> bool:
+    def _has_had(self, record: StreamEntry) -> bool:
         """Say whether it was handed a message before, which is read now."""
         if record.publisher != self._local.process:
             return False
@@ -267,7 +271,7 @@ class Subscription:
         return known
 
 
-class Feed:
+class StreamState:
     """How far one room's stream has been read, and who hears it.
 
     Args:
@@ -275,9 +279,9 @@ class Feed:
         local: is told what was read.
     """
 
-    def __init__(self, room: str, local: Local) -> None:
+    def __init__(self, room: str, local: LocalDelivery) -> None:
         self.room: str = room
-        self.subscriptions: list[Subscription] = []
+        self.subscriptions: list[StreamSubscription] = []
         self.syncs: list[trio.Event] = []
         self.position: str | None = None
         """The id of the entry that was read last; None before it was opened."""
@@ -294,17 +298,17 @@ class Feed:
         """The entry that was read last."""
         return Head() if self.position is None or self.position == BEGINNING else Head(self.position, self.epoch)
 
-    def begin(self, entries: Sequence[Record | Mark], newest: str = BEGINNING) -> None:
+    def begin(self, entries: Sequence[StreamEntry | Mark], newest: str = BEGINNING) -> None:
         """Take the newest entries as those after which to go on; `newest` is the id of the last one, ours or not."""
         self.position, self._place = BEGINNING, 0
         self.verified = True
         for entry in entries:
             self._pass(entry)
-            if isinstance(entry, Record):
+            if isinstance(entry, StreamEntry):
                 self.is_new(entry)
         self.position = newest
 
-    def take(self, entries: Iterable[Record | Mark]) -> None:
+    def take(self, entries: Iterable[StreamEntry | Mark]) -> None:
         """Deliver entries, each of which follows the one before it in the stream."""
         for entry in entries:
             self._check(entry)
@@ -320,7 +324,7 @@ class Feed:
                 else:
                     subscription.log.break_off(entry.id)  # heard here before Redis lost it, and not everywhere
 
-    def _pass(self, entry: Record | Mark) -> None:
+    def _pass(self, entry: StreamEntry | Mark) -> None:
         self.position, self._place, self.epoch = entry.id, entry.place, entry.epoch or self.epoch
 
     def lose(self, missed: int | None, mark: str | None = None) -> None:
@@ -329,11 +333,11 @@ class Feed:
             subscription.log.break_off(mark)
             subscription.gap(missed)
 
-    def waiting(self, first: Subscription) -> list[Subscription]:
+    def waiting(self, first: StreamSubscription) -> list[StreamSubscription]:
         """Return those that can begin now: the one that is first, and others that were opened without Redis."""
         return [each for each in self.subscriptions if not each.begun and (each is first or each.opened.is_set())]
 
-    def _begun(self) -> list[Subscription]:
+    def _begun(self) -> list[StreamSubscription]:
         return [each for each in self.subscriptions if each.begun]
 
     def begin_again(self, position: str, place: int, epoch: str) -> None:
@@ -341,7 +345,7 @@ class Feed:
         self.position, self._place, self.epoch = position, place, epoch
         self.lose(None, position)
 
-    def _check(self, entry: Record | Mark) -> None:
+    def _check(self, entry: StreamEntry | Mark) -> None:
         """See that nothing is lost before an entry."""
         mark = entry.id if isinstance(entry, Mark) else None
         if entry.epoch and entry.epoch != self.epoch and (self.epoch or mark):
@@ -359,7 +363,7 @@ class Feed:
         """Say whether a publisher's message with that number was not read yet, nor one after it."""
         return number > self._publishers.get(publisher, 0)
 
-    def is_new(self, record: Record) -> bool:
+    def is_new(self, record: StreamEntry) -> bool:
         """Say whether a message was not read before: it may be in the stream twice if Redis lost data between."""
         known = self._publishers.pop(record.publisher, 0)
         self._publishers[record.publisher] = max(known, record.number)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.connection.prepared import Prepared
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.backplane import guarded
 from trio_ws.rooms.redis.batch import together
@@ -24,16 +24,16 @@ from trio_ws.rooms.redis.client import is_link_error, is_passing, refusal, tidy
 from trio_ws.rooms.redis.heads import before, generation, order
 from trio_ws.rooms.redis.options import Bell
 from trio_ws.rooms.redis.scripts import CONFIRM
-from trio_ws.rooms.redis.stream import BEGINNING, Feed, Mark, Record, Subscription
+from trio_ws.rooms.redis.stream import BEGINNING, Mark, StreamEntry, StreamState, StreamSubscription
 
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import GapHandler, Log, Subscriber
     from trio_ws.rooms.redis.client import Client
-    from trio_ws.rooms.redis.heads import Heads
-    from trio_ws.rooms.redis.local_delivery import Local
+    from trio_ws.rooms.redis.heads import StreamHeads
+    from trio_ws.rooms.redis.local_delivery import LocalDelivery
     from trio_ws.rooms.redis.options import Options
 
-__all__ = ["Feeds", "content"]
+__all__ = ["StreamReader", "content"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -54,13 +54,13 @@ _COUNT: Final = 16
 """Entries of each that are. Both bound what may be in memory: 8 x 16 messages of the greatest size."""
 
 
-def content(message: Prepared) -> bytes:
+def content(message: PreparedMessage) -> bytes:
     """Return a message as an entry has it: a letter for its kind, and its bytes."""
     data = message.data
     return b"t" + data.encode() if isinstance(data, str) else b"b" + data
 
 
-def _entry(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record | Mark:
+def _entry(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> StreamEntry | Mark:
     """Return an entry; raise KeyError or ValueError for one that is not ours, by the rule of the scripts."""
     epoch = fields.get(b"e", b"").decode()
     generation(epoch)  # raises
@@ -73,16 +73,16 @@ def _entry(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> Record 
     return Mark(identifier.decode(), _number(fields[b"n"]), epoch)
 
 
-def _record(identifier: bytes, fields: dict[bytes, bytes], epoch: str, more: bool) -> Record:
+def _record(identifier: bytes, fields: dict[bytes, bytes], epoch: str, more: bool) -> StreamEntry:
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
     if kind not in (b"t", b"b"):
         raise ValueError("no kind of message has that letter")
-    message = Prepared(data.decode() if kind == b"t" else data)
+    message = PreparedMessage(data.decode() if kind == b"t" else data)
     exclude = frozenset(fields[b"x"].decode().split())
     if not _PUBLISHER.fullmatch(fields[b"p"]):
         raise ValueError("no process has that name")
     origin = fields[b"p"].decode(), _number(fields[b"s"]), epoch
-    return Record(identifier.decode(), message, exclude, more, _number(fields[b"n"]), *origin)
+    return StreamEntry(identifier.decode(), message, exclude, more, _number(fields[b"n"]), *origin)
 
 
 def _number(text: bytes) -> int:
@@ -92,7 +92,7 @@ def _number(text: bytes) -> int:
     return int(text)
 
 
-class Feeds:
+class StreamReader:
     """All feeds of a backplane; see the module.
 
     Args:
@@ -102,7 +102,9 @@ class Feeds:
         heads: those of all streams.
     """
 
-    def __init__(self, options: Options, feeds: dict[str, Feed], local: Local, heads: Heads) -> None:
+    def __init__(
+        self, options: Options, feeds: dict[str, StreamState], local: LocalDelivery, heads: StreamHeads
+    ) -> None:
         self._options = options
         self._keys = options.keys
         self._feeds = feeds
@@ -111,7 +113,7 @@ class Feeds:
         self._unconfirmed: list[str] = []  # rooms of which nothing is read, and that may have lost data
         self._channels: dict[bytes, str] = {}  # those that are subscribed to, and the rooms they tell of
         self._news: dict[str, None] = {}  # rooms to read, in the order in which they are due
-        self._opening: dict[Subscription, Feed] = {}
+        self._opening: dict[StreamSubscription, StreamState] = {}
         self._changed = False  # rooms have come or gone since the channels were tuned
         self._bell = Bell()
         self._poll_due = self._touch_due = 0.0
@@ -123,8 +125,8 @@ class Feeds:
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler
     ) -> AsyncGenerator[Log, None]:
         """See `Backplane.subscribe`."""
-        feed = self._feeds.setdefault(room, Feed(room, self._local))
-        subscription = Subscription(feed, self._local, guarded(deliver, room), guarded(gap, room), history)
+        feed = self._feeds.setdefault(room, StreamState(room, self._local))
+        subscription = StreamSubscription(feed, self._local, guarded(deliver, room), guarded(gap, room), history)
         feed.subscriptions.append(subscription)
         self._opening[subscription] = feed
         self._changed = True
@@ -228,7 +230,7 @@ class Feeds:
     async def _open(self, client: Client) -> None:
         """Open subscriptions: the log begins with what is there when nothing that comes can be missed any more."""
         self._opening = {each: feed for each, feed in self._opening.items() if not each.begun}
-        due: dict[Feed, Subscription] = {}
+        due: dict[StreamState, StreamSubscription] = {}
         for subscription, feed in self._opening.items():
             if len(due) < _AT_ONCE and self._keys.news(feed.room).encode() in self._channels:
                 due.setdefault(feed, subscription)  # one at a time for each: the first one decides where it begins
@@ -243,14 +245,14 @@ class Feeds:
             entries = await self._history(client, feed.room, subscription.size + 1, found)
             if feed.position is None:
                 feed.begin(entries, found[0].identifier.decode() if found else BEGINNING)
-            seen = Feed(feed.room, self._local)
+            seen = StreamState(feed.room, self._local)
             known = [entry for entry in entries if isinstance(entry, Mark) or seen.is_new(entry)]
             for each in feed.waiting(subscription):  # it may be gone, if it was cancelled meanwhile
                 each.begin(known)
                 del self._opening[each]
             self._news[feed.room] = None
 
-    async def _history(self, client: Client, room: str, size: int, page: Sequence[Any]) -> list[Record | Mark]:
+    async def _history(self, client: Client, room: str, size: int, page: Sequence[Any]) -> list[StreamEntry | Mark]:
         """Return the newest records of a room, oldest first: as many as `page` asked for, if some in it are not ours.
 
         Args:
@@ -272,7 +274,7 @@ class Feeds:
             asked = more
         return records
 
-    async def _end(self, client: Client, feed: Feed, subscription: Subscription, now: float) -> str:
+    async def _end(self, client: Client, feed: StreamState, subscription: StreamSubscription, now: float) -> str:
         """Return the id up to which entries are from before a subscription; `now` is the end if it is opened alone."""
         if feed.position is not None:
             await self._catch_up(client, feed)  # what was said before is not for who comes now
@@ -294,11 +296,11 @@ class Feeds:
             self._news.update(dict.fromkeys(rooms))
             raise
 
-    async def _catch_up(self, client: Client, feed: Feed) -> None:
+    async def _catch_up(self, client: Client, feed: StreamState) -> None:
         while await self._read_on(client, [feed]):
             await self._touch(client)
 
-    async def _read_on(self, client: Client, feeds: Sequence[Feed]) -> bool:
+    async def _read_on(self, client: Client, feeds: Sequence[StreamState]) -> bool:
         """Deliver the next entries of some feeds; say whether there may be more, which is news again then."""
         await self._verify(client, [feed for feed in feeds if not feed.verified])
         for feed in feeds:
@@ -322,13 +324,13 @@ class Feeds:
                     event.set()
         return more
 
-    async def _verify(self, client: Client, feeds: Sequence[Feed]) -> None:
+    async def _verify(self, client: Client, feeds: Sequence[StreamState]) -> None:
         """See that streams are those that were read before, above all over a new link."""
         await self._confirm(client, feeds)
         for feed in feeds:
             feed.verified = True
 
-    async def _confirm(self, client: Client, feeds: Sequence[Feed]) -> dict[Feed, float]:
+    async def _confirm(self, client: Client, feeds: Sequence[StreamState]) -> dict[StreamState, float]:
         """Have Redis mark streams that have lost data, and let them live on; return its time at each, in ms."""
         answers = await self._ask(client, [self._confirmation(feed.room, feed) for feed in feeds])
         known = {feed: answer for feed, answer in zip(feeds, answers, strict=True) if answer}
@@ -342,7 +344,7 @@ class Feeds:
         rooms, self._unconfirmed = self._unconfirmed[:_CONFIRMED], self._unconfirmed[_CONFIRMED:]
         await self._ask(client, [self._confirmation(room) for room in rooms if room not in self._feeds])
 
-    def _confirmation(self, room: str, feed: Feed | None = None) -> Callable[[Client], Any]:
+    def _confirmation(self, room: str, feed: StreamState | None = None) -> Callable[[Client], Any]:
         milliseconds, head = int(self._options.retention * 1000), self._heads.of(room)
         use = "" if feed is None else "opened" if feed.position is None else "held"
         arguments = [milliseconds, self._keys.news(room), *head.arguments, use]
@@ -371,7 +373,7 @@ class Feeds:
         logger.error("a room is not read: %s. The command was %r", refusal(outcome), command)
         return ()
 
-    def _entries(self, room: str, entries: Sequence[Any]) -> Iterable[Record | Mark]:
+    def _entries(self, room: str, entries: Sequence[Any]) -> Iterable[StreamEntry | Mark]:
         for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
             try:
                 yield _entry(entry.identifier, entry.field_values, more=left > 0)
