@@ -116,7 +116,7 @@ bench: $(BENCH_INSTALLED) ## measure us and our peers, in a quarter of an hour; 
 	$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
 house: $(INSTALLED) ## measure the structure and the prose of the package
-	$(RUN) tools/measure.py $(ARGS)
+	$(RUN) tools/house.py $(ARGS)
 
 deflate: $(INSTALLED) ## measure compression: processor time, sizes, memory per connection
 	$(RUN) benchmarks/compression.py

@@ -31,6 +31,7 @@ from trio_ws.cli.terminal import lines_of, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
 
 ROOT = Path(__file__).parents[1]
+MAIN = importlib.import_module("trio_ws.cli.main")  # `trio_ws.cli` has a function of that name
 PATIENCE = 30
 """Seconds that a process may take for one thing; it takes less than one."""
 
@@ -201,7 +202,7 @@ def test_an_interrupt_that_nobody_handles_is_status_130(monkeypatch) -> None:
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trio_ws.cli.main.load", interrupted)
+    monkeypatch.setattr(MAIN, "load", interrupted)
     assert main(["routes", "shop:app"]) == 130
 
 
@@ -335,7 +336,7 @@ def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, n
     async def bind(*where):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("trio_ws.cli.main.bind", bind)
+    monkeypatch.setattr(MAIN, "bind", bind)
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert f": [Errno {number}] {os.strerror(number)}{advice}" in capsys.readouterr().err
@@ -348,7 +349,7 @@ def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> 
         asked.append(where)
         raise OSError("not today")
 
-    monkeypatch.setattr("trio_ws.cli.main.bind", bind)
+    monkeypatch.setattr(MAIN, "bind", bind)
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert asked == [("localhost", 8000, None, ())]
@@ -358,7 +359,7 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
     async def serve(*args, **options) -> None:
         pass
 
-    monkeypatch.setattr("trio_ws.cli.main.serve_until_signalled", serve)
+    monkeypatch.setattr(MAIN, "serve_until_signalled", serve)
     main(["run", "shop:app"])
     before = load("shop:app").settings
     assert main(["run", "shop:app", "--grace", "3", "--drain-delay", "1.5", "--drain-rate", "200"]) == 0
@@ -660,6 +661,20 @@ async def test_connect_shows_what_a_terminal_takes_as_it_is(nursery, pipe) -> No
     assert screen.getvalue() == "\ttwo\nlines\xa0\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\\u2066\\x9b\n"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", b"\\xe9 \\u20ac\n"), ("latin-1", b"\xe9 \\u20ac\n"), ("utf-8", "é €\n".encode())]
+)
+async def test_connect_shows_what_an_encoding_lacks_as_escapes(nursery, pipe, encoding, shown) -> None:
+    async def speak(websocket: WebSocket) -> None:
+        await websocket.send("é €")
+
+    server = await serve(nursery, speak)
+    written = io.BytesIO()
+    sink = io.TextIOWrapper(written, encoding)
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=sink) == 0
+    assert written.getvalue() == shown
+
+
 async def test_a_disconnect_in_a_traceback_has_no_control_characters() -> None:
     error = WebSocketDisconnect(4000, "a\n\x1b[31mb")
     assert str(error) == "connection closed with 4000: a\\n\\x1b[31mb"
@@ -802,7 +817,7 @@ def test_at_a_terminal_the_end_of_the_input_closes_at_once(monkeypatch) -> None:
         waits.append(wait)
         return 0
 
-    monkeypatch.setattr("trio_ws.cli.main.run_terminal", remember)
+    monkeypatch.setattr(MAIN, "run_terminal", remember)
     for stdin in (Screen(), io.StringIO()):
         monkeypatch.setattr(sys, "stdin", stdin)
         main(["connect", "ws://here"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from trio_ws import App, ConnectionRejected, Controller, Instrument, Limits, Request, Router, Sessions, WebSocket
 from trio_ws.app import RegistrationError, listener, websocket
@@ -165,6 +166,34 @@ async def test_an_included_app_enters_its_lifespan_with_its_own_state() -> None:
     assert events == ["outer begins", "inner begins", "inner ends", "outer ends"]
     with pytest.raises(RuntimeError, match="only while it runs"):
         _ = inner.nursery
+
+
+async def test_lifespans_of_included_apps_are_unwound_when_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each has the host's `cleanup_timeout`: the inner one takes longer and is cut off, the outer one ends."""
+    events: list[str] = []
+
+    def lifespan_of(name: str, seconds: float) -> Callable[[App], AsyncIterator[None]]:
+        async def lifespan(app: App) -> AsyncIterator[None]:
+            try:
+                yield
+            finally:
+                await trio.sleep(seconds)
+                events.append(f"{name} ends")
+
+        return lifespan
+
+    first, second = App(lifespan=lifespan_of("first", 3)), App(lifespan=lifespan_of("second", 30))
+    outer = App(lifespan=lifespan_of("outer", 4))
+    outer.include(first, "/first")
+    outer.include(second, "/second")
+    begin = trio.current_time()
+    with trio.move_on_after(1):
+        async with outer.lifespan_context():
+            await trio.sleep_forever()
+    assert events == ["first ends", "outer ends"]
+    assert trio.current_time() - begin == pytest.approx(1 + 5 + 3 + 4)
 
 
 async def test_an_included_app_brings_its_pages_and_static_files(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import App, Controller, Ok, Reply, WebSocket
 from trio_ws.app import BadRequest, NotAReply, RegistrationError, listener
+from trio_ws.app.output import output_of
 from trio_ws.app.replies import encode_reply
 
 if TYPE_CHECKING:
@@ -433,3 +434,25 @@ async def one_or_several(data: int) -> Public | AsyncIterator[Public]:
 @pytest.mark.parametrize(("function", "reply"), [(iterate, PUBLIC), (list_of_all, [PUBLIC]), (one_or_several, PUBLIC)])
 async def test_an_iterable_is_one_reply_or_several(function: Any, reply: Any) -> None:
     assert await reply_of(function) == reply
+
+
+class Counts(TypedDict):
+    counts: dict[Any, int]
+
+
+class Hidden(Counts):
+    password: str
+
+
+@pytest.mark.parametrize("wrap", [lambda value: value, Ok])
+def test_a_lone_surrogate_in_a_key_does_not_undo_the_filter(wrap: Any) -> None:
+    """Pydantic does not express such a key; what is sent in its place has the fields of the annotation only."""
+
+    def count() -> Counts: ...  # type: ignore[empty-body]
+
+    value = Hidden(counts={"\ud800": 1}, password="secret")
+    text = encode_reply(wrap(value), "json", output_of(count))
+    assert isinstance(text, str)
+    body = json.loads(text)
+    assert (body["body"] if wrap is Ok else body) == {"counts": {"\ud800": 1}}
+    text.encode()

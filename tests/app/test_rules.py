@@ -97,16 +97,31 @@ async def test_a_strict_model_refuses_what_is_of_another_type_in_json() -> None:
         '{"x": 1}}',
         "\ufeff{}",
         "[" * 100_000,
+        '{"y": ' + "[" * 128 + "]" * 128 + "}",
+        b'{"y": ' + b"[" * 128 + b"]" * 128 + b"}",
+        '{"y": ' + "[" * 128 + "]" * 128 + ', "z": "' + "x" * 40_000 + '"}',
+        '{"x": ' + "1" * 250 + "e99}",
     ],
 )
 def test_what_is_no_json_is_none_for_a_model_too(message: str | bytes) -> None:
-    """Pydantic's parser takes constants that are not in JSON."""
+    """Pydantic's parser takes constants that are not in JSON, and deeper nesting."""
 
     class Model(BaseModel):
         x: float = 0
+        y: Any = None
 
     with pytest.raises(InvalidMessage):
         adapter_for(Model).from_json(message)
+
+
+def test_a_body_at_the_bound_of_nesting_is_taken() -> None:
+    message = '{"y": ' + "[" * 127 + "]" * 127 + "}"
+    assert adapter_for(dict[str, Any]).from_json(message) == json.loads(message)
+
+
+def test_a_lone_surrogate_in_a_body_is_what_it_is_without_a_model() -> None:
+    """Pydantic's parser refuses the escape; `json` has its value, which an annotation of `Any` takes."""
+    assert adapter_for(dict[str, Any]).from_json(r'{"y": "\ud800"}') == {"y": "\ud800"}
 
 
 @pytest.mark.parametrize("message", ['{"x": "NaN"}', '{"x": "1e999"}', '{"x": "' + "1" * 400 + '"}'])

@@ -11,7 +11,7 @@ import sys
 import pytest
 from support.kqueue import FakeSelect
 
-from trio_ws.transport import selector as module
+from trio_ws.transport import default_selector as module
 from trio_ws.transport.kqueue import KqueueSelector
 from trio_ws.transport.selector import ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE
 

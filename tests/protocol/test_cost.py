@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from codec_helpers import PLENTY, speedups, deflater, inflater, masked
+from codec_helpers import PLENTY, deflater, inflater, masked, speedups
 from wsproto.events import Ping
 
 from trio_ws.protocol import assembler

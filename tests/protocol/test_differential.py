@@ -21,12 +21,12 @@ from codec_helpers import (
     SIZES,
     TEXTS,
     Codec,
-    speedups,
     conversations,
     deflater,
     encode,
     inflater,
     pieces,
+    speedups,
     wire_size,
 )
 from hypothesis import event, given

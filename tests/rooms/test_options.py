@@ -151,7 +151,9 @@ async def make_later() -> None:
 
 
 @pytest.mark.parametrize(
-    "redis", [None, 7, b"redis://localhost", ["redis://localhost"], make_later, object()], ids=repr
+    "redis",
+    [None, 7, b"redis://localhost", ["redis://localhost"], make_later, object()],
+    ids=lambda value: type(value).__name__,
 )
 def test_redis_that_is_neither_url_nor_function_is_refused(redis: Any) -> None:
     with pytest.raises(TypeError, match="a URL, or a function"):

@@ -1,9 +1,7 @@
 """The application layer: routes, typed parameters, guards, dependencies, listeners, controllers, pages, sessions.
 
-`application` is what users make, `router` collects routes, `route` and `visit` are one route and one connection on it.
-`path`, `markers`, `signature`, `hints`, `shapes`, `conversion`, `dependencies` and `body` say what functions are called
-with, `guards` who may connect, `listener` and `replies` what messages are answered with. It knows `WebSocket`, and
-never a socket.
+Here: `App` and everything that decorators register. Not here: sockets and frames; this folder sees `WebSocket` only.
+Start with `application`, then `router`, `route` and `invocation`: one connection on a route.
 """
 
 from trio_ws.app.application import App

@@ -1,7 +1,8 @@
-"""Under an ASGI server: an `App` is an ASGI 3 application, so `hypercorn -k trio module:app` serves it.
+"""An `App` under an ASGI server, hypercorn first.
 
-`ASGIApplication` is that application, and can have another one beside it; `serve` and `run` are hypercorn with a shutdown that
-tells everyone. What an ASGI server does not let an application do is listed in the documentation, `asgi.md`.
+Here: `ASGIApplication`, the connection over ASGI events, the lifespan protocol, `run` and `serve` with hypercorn.
+Not here: other people's ASGI applications, except as `fallback`. `docs/asgi.md` lists what an ASGI server cannot do.
+Start with `application`, then `websocket`.
 """
 
 from trio_ws.asgi.application import ASGIApplication

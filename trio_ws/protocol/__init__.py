@@ -1,7 +1,6 @@
-"""The sans-I/O half of the library: bytes to messages and back, no socket, no clock, no log.
+"""RFC 6455 and RFC 7692 without I/O, clock or log.
 
-The frame codec is in `frames`, `masking`, `rules`, `assembly`, `decoder` and `encoder`; in `compiled` its hot parts are
-C, and `choice` says which of the two runs. permessage-deflate is in `deflate` and `extensions`; the opening handshake
-in `head`, `request`, `response`, `handshake`, `offer` and `origin`; who may close when in `states`. `endpoint` puts
-together what an open connection needs.
+Here: the frame codec, message assembly, permessage-deflate, the opening handshake of both sides, the closing states.
+Not here: HTTP heads (`http`), timers and sockets (`connection`, `transport`).
+Start with `endpoint`, which puts together what an open connection needs; `codec` chooses between pure Python and C.
 """

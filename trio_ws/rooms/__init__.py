@@ -1,8 +1,8 @@
-"""Rooms: connections that hear the same messages, who is there, and what was said lately.
+"""Messages to many connections: rooms, presence, broadcast.
 
-`room` is what applications hold, `registry` finds it by its name, `seat` is one member's place in it, `session` what it
-has while it has members, `callbacks` runs `on_join` and `on_leave`. `backplane` says how messages travel between those
-who have a room open, `memory` does it within a process. `broadcast` needs no room.
+Here: `room` (what applications hold), `registry`, members, callbacks, backplanes in memory and on Redis (`redis`).
+Not here: connections; a room offers prepared messages to their channels.
+Start with `room`, then `backplane`.
 """
 
 from trio_ws.rooms.backplane import Backplane, Entry, Log, Presence, Replay

@@ -115,8 +115,8 @@ class Room:
         member then is dropped. A connection that joins again within the block stays one member until the outermost
         block ends.
 
-        With `since`, the newcomer is handed what followed that message instead of the history, and the `Membership`, what
-        `join` returns, says in `recovered` whether that is all of it:
+        With `since`, the newcomer gets what followed that message instead of the history. `recovered` of the
+        `Membership` that `join` returns is True if that is all of it:
 
             joining = room.join(ws, since=last_seen)
             async with joining as room:

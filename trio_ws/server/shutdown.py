@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from trio_ws.connection.settings import Settings
     from trio_ws.runtime.timers import Timers
-    from trio_ws.server.connection import ServerConnection
 
 __all__ = ["GracefulShutdown"]
 
@@ -30,6 +29,20 @@ BATCH_SECONDS: Final = 0.1
 """Between two batches of goodbyes at most, unless the rate is lower than one in that time."""
 JITTER: Final = (0.25, 1.0)
 """What part of that time passes, at random. Never more than all of it, so that the whole stays in its bound."""
+
+
+class Drainable(Protocol):
+    """A connection of the server, as its shutdown sees it."""
+
+    @property
+    def connection(self) -> object | None:
+        """The open WebSocket connection; None before the handshake is answered."""
+
+    def drain(self, code: int, reason: str, grace: float) -> None:
+        """Begin to end the connection; its handler has `grace` seconds."""
+
+    def cancel(self, why: str) -> None:
+        """Cancel the handler."""
 
 
 class GracefulShutdown:
@@ -40,7 +53,7 @@ class GracefulShutdown:
         settings: `Timeouts` and `Limits` of it.
     """
 
-    def __init__(self, conversations: Collection[ServerConnection], settings: Settings) -> None:
+    def __init__(self, conversations: Collection[Drainable], settings: Settings) -> None:
         self._conversations = conversations
         self._rate = settings.limits.drain_rate
         self._timeouts = settings.timeouts
@@ -109,7 +122,7 @@ class GracefulShutdown:
             return math.inf
         return max(self._rate, count / spread)
 
-    def _say_goodbye(self, batch: Iterable[ServerConnection], timers: Timers) -> None:
+    def _say_goodbye(self, batch: Iterable[Drainable], timers: Timers) -> None:
         for conversation in batch:
             conversation.drain(*self._farewell, self._grace)
         timers.after(self._grace, partial(self._cancel, batch))
@@ -117,7 +130,7 @@ class GracefulShutdown:
     def _cancel_all(self) -> None:
         self._cancel(self._conversations)
 
-    def _cancel(self, conversations: Iterable[ServerConnection]) -> None:
+    def _cancel(self, conversations: Iterable[Drainable]) -> None:
         for conversation in conversations:
             conversation.cancel("the server shuts down")
 

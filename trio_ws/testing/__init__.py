@@ -1,7 +1,8 @@
-"""Tests of applications: a client that serves them in memory, for async tests and for plain ones.
+"""Tests of applications: a client that serves them in memory, for async and for plain tests.
 
-`client` is the test client, `blocking` and `portal` its twin for plain tests, `network` the connections in memory,
-`observer` what it sees of the server. The pytest plugin, `trio_ws.testing.plugin`, is loaded by who wants it.
+Here: `TestClient`, its blocking twin, the network in memory, the recorder of errors, the pytest plugin.
+Not here: anything that a server needs in production.
+Start with `client`.
 """
 
 from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket

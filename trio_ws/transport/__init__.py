@@ -1,6 +1,6 @@
-"""Bytes on a socket: three transports behind one interface, and the outbox that all of them empty.
+"""Bytes on a socket: transports with one interface, and the outbox that they empty.
 
-`interface` says what a transport and its receiver owe each other; `poller` is the fast one for plain sockets, `tls` the
-same under TLS, `stream` the one for every other `trio.abc.Stream`. `solo` stands in the poller's place on a client, and
-`secured` is what a client's TLS begins on. Nothing here knows what a frame is.
+Here: plain sockets on a poller (`sockets`, `poller`), the same under TLS (`tls`), any `trio.abc.Stream` (`stream`),
+listening sockets (`listeners`). Not here: frames; a transport does not parse what it carries.
+Start with `base`, the interface between a transport and its receiver.
 """

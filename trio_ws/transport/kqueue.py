@@ -1,4 +1,4 @@
-"""Readiness with kqueue, the kernel's list of ready sockets on macOS and the BSDs; `readiness` says what it owes.
+"""Readiness of sockets with kqueue, on macOS and the BSDs.
 
 It is tested against a model of kqueue that follows the manual pages (kqueue(2) of FreeBSD and macOS), not on every
 system that has one.

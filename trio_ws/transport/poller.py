@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.runtime.wakeup import AutoResetEvent
-from trio_ws.transport.selector import Selector, make_selector
+from trio_ws.transport.default_selector import make_selector
+from trio_ws.transport.selector import Selector
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:

@@ -1,20 +1,14 @@
-"""Readiness: the kernel's list of sockets that have something to say, as epoll or kqueue.
+"""The kernel's list of ready sockets, behind one interface for epoll and kqueue.
 
-Both are level-triggered and are asked without waiting; waiting is Trio's, on the descriptor of the object itself. On a
-platform with neither, `make_selector` is None and every connection uses the stream transport.
+Both are level-triggered and are polled without waiting: Trio waits, on the descriptor of the selector itself.
 """
 
 from __future__ import annotations
 
-import select
-import sys
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["ERROR_OR_HANGUP", "PEER_CLOSED", "READABLE", "WRITABLE", "Selector", "make_selector"]
+__all__ = ["BATCH", "ERROR_OR_HANGUP", "PEER_CLOSED", "READABLE", "WRITABLE", "Selector"]
 
 # The bits are those of Linux's epoll, so that nothing has to be translated where every microsecond counts.
 READABLE: Final = 0x1
@@ -39,7 +33,7 @@ class Selector(ABC):
 
     @abstractmethod
     def add(self, fd: int, wanted: int) -> None:
-        """Begin to watch `fd` for `wanted`, a sum of READABLE, WRITABLE and PEER_CLOSED; ERROR_OR_HANGUP always counts."""
+        """Watch `fd` for `wanted`, a sum of READABLE, WRITABLE, PEER_CLOSED; ERROR_OR_HANGUP always counts."""
 
     @abstractmethod
     def change(self, fd: int, wanted: int) -> None:
@@ -56,48 +50,3 @@ class Selector(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give the descriptor back."""
-
-
-make_selector: Callable[[], Selector] | None
-
-if sys.platform == "linux":
-
-    class EpollSelector(Selector):
-        """Linux's epoll."""
-
-        def __init__(self) -> None:
-            self._epoll = select.epoll()
-
-        def fileno(self) -> int:
-            """Return the descriptor of the epoll."""
-            return self._epoll.fileno()
-
-        def add(self, fd: int, wanted: int) -> None:
-            """Begin to watch `fd`."""
-            self._epoll.register(fd, wanted)
-
-        def change(self, fd: int, wanted: int) -> None:
-            """Watch `fd` for something else."""
-            self._epoll.modify(fd, wanted)
-
-        def remove(self, fd: int) -> None:
-            """Stop watching `fd`."""
-            self._epoll.unregister(fd)
-
-        def poll(self) -> list[tuple[int, int]]:
-            """Return what epoll reports of at most BATCH sockets."""
-            return self._epoll.poll(0, BATCH)
-
-        def close(self) -> None:
-            """Close the epoll."""
-            self._epoll.close()
-
-    make_selector = EpollSelector
-
-elif sys.platform == "darwin" or sys.platform.startswith("freebsd"):
-    from trio_ws.transport.kqueue import KqueueSelector
-
-    make_selector = KqueueSelector
-
-else:
-    make_selector = None

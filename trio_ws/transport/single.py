@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.runtime.wakeup import AutoResetEvent
-from trio_ws.transport.selector import PEER_CLOSED, READABLE, WRITABLE, make_selector
+from trio_ws.transport.default_selector import make_selector
+from trio_ws.transport.selector import PEER_CLOSED, READABLE, WRITABLE
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:

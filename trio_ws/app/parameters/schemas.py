@@ -16,9 +16,12 @@ from typing import Annotated, Any, Final, Literal, NotRequired, Required, TypeVa
 
 import attrs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, PlainValidator, RootModel, WrapValidator
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
 from trio_ws.app.parameters.annotations import Scope
+from trio_ws.connection.serialization import from_json
+from trio_ws.errors import InvalidMessage
 
 __all__ = [
     "BodyShapes",
@@ -68,6 +71,24 @@ def _is_json(metadata: Iterable[object]) -> bool:
     return any(item is Json or type(item) is Json for item in metadata)
 
 
+def _is_json_text(annotation: Any) -> bool:
+    return annotation is Json or (get_origin(annotation) is Annotated and _is_json(get_args(annotation)[1:]))
+
+
+def _checked_json(annotation: Any) -> Any:
+    """Return a form of `pydantic.Json` that refuses what `from_json` does, NaN and infinities among it."""
+    return Annotated[annotation, BeforeValidator(_check_json)]
+
+
+def _check_json(text: Any) -> Any:
+    if isinstance(text, str | bytes):
+        try:
+            from_json(text)
+        except InvalidMessage as error:
+            raise PydanticCustomError("json_invalid", "{why}", {"why": str(error)}) from None
+    return text
+
+
 def allows_none(annotation: Any) -> bool:
     """Say whether an annotation is optional."""
     annotation = unaliased(annotation)
@@ -104,8 +125,8 @@ def for_text(annotation: Any) -> Any:
     """
     annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
-    if annotation is Json or (origin is Annotated and _is_json(args[1:])):
-        return annotation
+    if _is_json_text(annotation):
+        return _checked_json(annotation)
     if origin is Annotated:
         # A validator that runs first may make a text into anything.
         prepared = any(isinstance(item, BeforeValidator | PlainValidator | WrapValidator) for item in args[1:])
@@ -195,6 +216,8 @@ class BodyShapes:
 
     def of(self, annotation: Any) -> Any:
         """Return the annotation that stands for another one."""
+        if _is_json_text(annotation):
+            return _checked_json(annotation)
         origin, args = get_origin(annotation), get_args(annotation)
         if inspect.isclass(annotation) and origin is None:
             return self._class(annotation)

@@ -1,8 +1,8 @@
-"""The backplane on Redis: rooms across processes and machines. It needs `pip install trio-ws[redis]`.
+"""Rooms across processes and machines, on Redis; needs `pip install trio-ws[redis]`.
 
-`engine` is the backplane itself and its options. `client` makes coredis clients from URLs, and says what their errors
-mean; `link` holds one, and makes another when it breaks. Over the link `calls` publishes, `feeds` reads, `attendance`
-says who is there. `keys` has the names of what is kept in Redis and the scripts that change it.
+Here: the backplane, its client and connection, publishing (`commands`), reading (`stream_reader`), delivery while
+Redis is away (`local_delivery`), presence, scripts. Not here: rooms themselves.
+Start with `backplane`.
 """
 
 from trio_ws.rooms.redis.backplane import RedisBackplane

@@ -1,6 +1,6 @@
 """Measure the structure and the prose of a package: sizes, private accesses, import cycles, register of docstrings.
 
-`python tools/measure.py [FOLDER]` prints a table; FOLDER is a package's folder, `trio_ws` by default. Names are
+`python tools/house.py [FOLDER]` prints a table; FOLDER is a package's folder, `trio_ws` by default. Names are
 followed as text: `x._name` counts as private access to another module unless the module defines `_name` itself.
 """
 
