@@ -419,7 +419,6 @@ def test_an_instrument_that_both_apps_have_is_no_obstacle() -> None:
 
     counting = Counting()
     host, guest = App(instruments=[counting]), App(instruments=[counting])
-    assert guest.instruments is not None
     host.include(guest)
     with pytest.raises(RegistrationError, match="instruments="):
         host.include(App(instruments=[Counting()]), "/other")

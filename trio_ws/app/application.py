@@ -1,4 +1,4 @@
-"""App: a router with everything that runs it: settings, pages, sessions, rooms, lifespan, and the ways to serve."""
+"""The application object of users."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from trio_ws.app.connections import ConnectionManager
 from trio_ws.app.dispatcher import Dispatcher
-from trio_ws.app.failures import Failures
-from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, guests_of, hosted, with_parents
+from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
 from trio_ws.app.options import Lifespan, check_callback, lifespan_of
-from trio_ws.app.pages import Page, Pages
-from trio_ws.app.route import first_match
+from trio_ws.app.route import PROVIDED_TYPES, first_match
 from trio_ws.app.router import Router
+from trio_ws.app.services import AppServices, RunState
 from trio_ws.app.sessions import sessions_of
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
-from trio_ws.handler.instruments import Instrument, Instruments, instruments_of
 from trio_ws.http.request import current_root_path
 from trio_ws.options import check_number, list_of
-from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
 from trio_ws.server.serve import SocketListener, closed_at_the_end, listen
@@ -39,13 +35,16 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+    from trio_ws.app.connections import ConnectionManager
     from trio_ws.app.guards import Guard
+    from trio_ws.app.pages import Page
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
     from trio_ws.asgi import ASGIApplication
+    from trio_ws.handler.instruments import Instrument
+    from trio_ws.rooms import Backplane, Room
     from trio_ws.testing import TestClient
-    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["App"]
 
@@ -104,47 +103,50 @@ class App(Router):
         max_threads: int = MAX_THREADS,
     ) -> None:
         super().__init__(guards=guards, converters=converters)
-        self._application = self
         check_number("not_found_status", not_found_status, 400, 499)
         if max_threads != math.inf:
             check_number("max_threads", max_threads, 1)
-        self.state: SimpleNamespace = SimpleNamespace()
-        """Yours: whatever the application's functions share."""
-        self.settings: Settings = Settings(
-            limits=Limits() if limits is None else limits,
-            timeouts=Timeouts() if timeouts is None else timeouts,
-            compression=compression,
-            origins=origins,
-            hosts=hosts,
-            trusted_proxies=trusted_proxies,
+        self.services: AppServices = AppServices(
+            self,
+            settings=Settings(
+                limits=Limits() if limits is None else limits,
+                timeouts=Timeouts() if timeouts is None else timeouts,
+                compression=compression,
+                origins=origins,
+                hosts=hosts,
+                trusted_proxies=trusted_proxies,
+            ),
+            instruments=instruments,
+            sessions=sessions_of(sessions),
+            backplane=backplane,
+            lifespan=lifespan_of(lifespan),
+            not_found_status=not_found_status,
+            max_threads=max_threads,
         )
-        self.instruments: Instruments | None = instruments_of(instruments)
-        self.sessions: Sessions | None = sessions_of(sessions)
-        self.not_found_status = not_found_status
-        self.max_threads = max_threads
-        self.responder: Dispatcher = Dispatcher(self)
-        """What a `Server` serves the application with."""
-        self._lifespan = lifespan_of(lifespan)
-        self._pages = Pages()
-        if not (backplane is None or isinstance(backplane, str | Backplane)):
-            raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
-        self._given_backplane = backplane
-        self._rooms = Rooms(backplane)
-        self.everyone: ConnectionManager = ConnectionManager(self._rooms.backplane)
-        """The application's connections in this process."""
-        self._failures = Failures()
-        self._parent: App | None = None  # which includes this one, while that runs
-        self._checked_guests: set[App] = set()
-        self._nursery: trio.Nursery | None = None
-        self.limiters: Limiters = Limiters()
-        """Bound the threads of plain functions while the application runs."""
-        self._server: Server | None = None
-        self._bridge: ASGIApplication | None = None
+        self.responder: Dispatcher = Dispatcher(self.services, self.match, self.lifespan_context)
+        """The object that a `Server` gets its answers from."""
+        self.state: SimpleNamespace = self.services.state
+        """Yours: attributes that the application's functions share."""
+        self._asgi: ASGIApplication | None = None
         self._table: list[Route] = []
         for controller in list_of("controllers", controllers, "classes"):
             self.add_controller(controller)
 
-    # --- registering what is no route ----------------------------------------------------------------------------
+    @property
+    def settings(self) -> Settings:
+        """Limits, timeouts and other options of connections; a route may have its own."""
+        return self.services.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.services.settings = self.responder.settings = settings
+
+    @property
+    def connections(self) -> ConnectionManager:
+        """The application's connections in this process."""
+        return self.services.connections
+
+    # --- pages, errors, rooms ------------------------------------------------------------------------------------
 
     def page(self, path: str, page: str | os.PathLike[str] | Page) -> None:
         """Answer a plain GET for `path`: with a file, or with what a function makes of the request.
@@ -160,7 +162,7 @@ class App(Router):
             ValueError: the path does not begin with a slash, or is taken.
             FileNotFoundError: there is no such file.
         """
-        self._pages.add(path, page if callable(page) else Path(page))
+        self.services.pages.add(path, page if callable(page) else Path(page))
 
     def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
         """Answer plain GETs below `prefix` with the files in `folder`, but for those whose names begin with a dot.
@@ -169,7 +171,7 @@ class App(Router):
             ValueError: the prefix does not begin with a slash.
             NotADirectoryError: there is no such folder.
         """
-        self._pages.add_folder(prefix, Path(folder))
+        self.services.pages.add_folder(prefix, Path(folder))
 
     def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
         """Answer a plain GET for `path` with the server's statistics, in the Prometheus text format (extra `metrics`).
@@ -189,8 +191,8 @@ class App(Router):
         """
         from trio_ws.app.metrics import Metrics  # noqa: PLC0415 - few need it
 
-        metrics = Metrics(lambda: self._server, registry)
-        self._pages.add(path, metrics.page)
+        metrics = Metrics(lambda: self.services.run_state.server, registry)
+        self.services.pages.add(path, metrics.page)
         metrics.register()
         return metrics.registry
 
@@ -203,13 +205,13 @@ class App(Router):
             TypeError: that is no type of error.
             ValueError: the code may not be sent.
         """
-        self._failures.close_on(error, code)
+        self.services.failures.close_on(error, code)
         return lambda function: function
 
     def on_error(self, function: E) -> E:
         """Call `function(ws, error)` after an unexpected error was logged; a plain one runs in a thread."""
         check_callback("on_error", function, "the connection", "the error")
-        self._failures.callback = function
+        self.services.failures.callback = function
         return function
 
     def room(self, name: str, **options: Any) -> Room:
@@ -217,7 +219,7 @@ class App(Router):
 
         The same name is the same room as long as it has members.
         """
-        return self._rooms.room(name, **options)
+        return self.services.rooms.room(name, **options)
 
     async def broadcast(self, message: Any) -> None:
         """Send one message to all connections of the application, in all processes. It waits for none of them.
@@ -232,7 +234,7 @@ class App(Router):
             TypeError: it cannot be encoded; likewise ValueError.
             trio.Cancelled: nobody got it; with Redis, unless it was on its way.
         """
-        await self.everyone.tell(message)
+        await self.connections.broadcast(message)
 
     def url_for(self, name: str, /, **parameters: Any) -> str:
         """Return a route's path, its parameters filled in, below the `root_path` of the request that this runs for.
@@ -245,10 +247,11 @@ class App(Router):
             LookupError: there is no such route.
             ValueError: a parameter is missing, is not of the path, or does not fit.
         """
-        *_, root = with_parents(self)
-        for route in sorted(root.routes(), key=lambda route: route.app is not self):
+        *_, root = self.services.with_parents()
+        for route in sorted(root.app.routes(), key=lambda route: route.services is not self.services):
             if route.name == name:
-                return current_root_path.get() + route.pattern.build(**parameters)
+                path: str = route.pattern.build(**parameters)
+                return current_root_path.get() + path
         raise LookupError(f"no route is named {name!r}")
 
     # --- running -------------------------------------------------------------------------------------------------
@@ -260,9 +263,10 @@ class App(Router):
         Raises:
             RuntimeError: the application does not run.
         """
-        if self._nursery is None:
+        nursery = self.services.run_state.nursery
+        if nursery is None:
             raise RuntimeError("the application's nursery is open only while it runs")
-        return self._nursery
+        return nursery
 
     @property
     def server(self) -> Server:
@@ -273,9 +277,10 @@ class App(Router):
         Raises:
             RuntimeError: the application is not being served.
         """
-        if self._server is None:
+        server = self.services.run_state.server
+        if server is None:
             raise RuntimeError("the application has no server: it is not being served")
-        return self._server
+        return server
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncGenerator[None, None]:
@@ -286,18 +291,19 @@ class App(Router):
             BackplaneError: the backplane is not there, or will not have us, and its options do not say to wait.
             RuntimeError: the application runs already.
         """
-        if any(app._nursery is not None for app in (self, *(guest.app for guest in guests_of(self)))):
+        services = self.services
+        if services.running or any(guest.services.running for guest in find_guests(self)):
             raise RuntimeError("the application runs already, by itself or included in another one")
         self.check_pending()
         self._table = self.checked_routes()
-        async with self._rooms.running(), open_background() as nursery:
-            self._nursery = nursery
-            self.limiters = Limiters.of(self.max_threads)
+        async with services.rooms.running(), open_background() as nursery:
+            services.run_state.nursery = nursery
+            services.run_state.limiters = Limiters.of(services.max_threads)
             try:
-                async with self.everyone.hearing(), hosted(self):
+                async with services.connections.running(), run_guests(services, find_guests(self)):
                     yield
             finally:
-                self._nursery, self._server, self.limiters = None, None, Limiters()
+                services.run_state = RunState()
 
     async def serve(
         self,
@@ -359,44 +365,40 @@ class App(Router):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer an ASGI server: `hypercorn -k trio module:app` serves the application; see `trio_ws.asgi`."""
-        if self._bridge is None:
+        if self._asgi is None:
             from trio_ws.asgi import ASGIApplication  # noqa: PLC0415 - under an ASGI server only
 
-            self._bridge = ASGIApplication(self)
-        await self._bridge(scope, receive, send)
+            self._asgi = ASGIApplication(self)
+        await self._asgi(scope, receive, send)
 
     @property
     def limiter(self) -> trio.CapacityLimiter:
-        """Bounds the threads of plain views and callbacks."""
-        if self.limiters.views is None:
+        """The bound of the threads of plain views and callbacks.
+
+        Raises:
+            RuntimeError: the application does not run.
+        """
+        if self.services.limiters.views is None:
             raise RuntimeError("the application does not run")
-        return self.limiters.views
+        return self.services.limiters.views
 
     def checked_routes(self) -> list[Route]:
-        """Return all routes, as `Router.checked_routes`, and see to the applications that are included."""
+        """Return all routes, as `Router.checked_routes`, after checks of the included applications.
+
+        Raises:
+            RegistrationError: a route or an included application cannot work.
+        """
         routes = super().checked_routes()
-        check_guests(self)
-        self._pages.included = tuple((guest.prefix, guest.app._pages) for guest in guests_of(self))
+        guests = find_guests(self)
+        check_guests(self.services, guests)
+        self.services.pages.included = tuple((guest.prefix, guest.services.pages) for guest in guests)
         return routes
 
     def match(self, raw_path: str) -> tuple[Route, dict[str, Any]] | None:
-        """Return the first route that a path matches, with the values of its parameters."""
+        """Return the first route that matches a raw path, with the path's parameters; None if no route does."""
         if len(self._table) != self.route_count():  # some were registered while the application runs
             self._table = self.checked_routes()
         return first_match(self._table, raw_path)
 
-    def open_session(self, websocket: WebSocket) -> None:
-        """Give a connection its session, if there are sessions."""
-        sessions = next((app.sessions for app in with_parents(self) if app.sessions is not None), None)
-        if sessions is not None:
-            session = sessions.load(websocket.request)
-            websocket._session = session
-            websocket._on_answer = lambda: sessions.header(session)
 
-    def close_code_of(self, error: BaseException) -> int | None:
-        """Return what `close_on` says of an error; of one that has a code anyhow only if it names that type."""
-        return self._failures.close_code_of(error)
-
-    async def report(self, websocket: WebSocket, error: BaseException) -> None:
-        """Call `on_error`, if there is one."""
-        await self._failures.report(websocket, error, self.limiters.calls)
+PROVIDED_TYPES[App] = "app"

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
-    from trio_ws.app.application import App
     from trio_ws.app.parameters.dependencies import Arguments
     from trio_ws.app.parameters.signature import Signature
     from trio_ws.app.route import Route
+    from trio_ws.app.services import AppServices
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
@@ -48,13 +48,13 @@ class RouteInvocation:
         request: with the path parameters of the route.
     """
 
-    __slots__ = ("_app", "_controller", "_found", "_request", "_resolver", "_route", "_websocket")
+    __slots__ = ("_controller", "_found", "_request", "_resolver", "_route", "_services", "_websocket")
 
     _resolver: Resolver
     _websocket: WebSocket
 
-    def __init__(self, app: App, route: Route, request: Request) -> None:
-        self._app = app
+    def __init__(self, services: AppServices, route: Route, request: Request) -> None:
+        self._services = services
         self._route = route
         self._request = request
         self._controller: Any = None
@@ -77,9 +77,9 @@ class RouteInvocation:
             limits=options.limits,
             timeouts=options.timeouts,
             compression=options.compression,
-            close_code_of=self._app.close_code_of,
-            on_error=self._app.report,
-            instruments=self._app.instruments,
+            close_code_of=self._services.failures.close_code_of,
+            on_error=self._services.report,
+            instruments=self._services.instruments,
         )
 
     # --- before the function -------------------------------------------------------------------------------------
@@ -92,9 +92,11 @@ class RouteInvocation:
         """Prepare what the functions need, in the order of the design."""
         websocket = self._websocket
         websocket._listen = self._accept_callback
-        self._app.open_session(websocket)
+        self._services.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
-        self._resolver = Resolver(self._request, websocket, self._app, self._app.limiters, patient=patient)
+        self._resolver = Resolver(
+            self._request, websocket, self._services.app, self._services.limiters, patient=patient
+        )
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
@@ -104,13 +106,13 @@ class RouteInvocation:
         except BaseException as error:
             await self._resolver.__aexit__(type(error), error, error.__traceback__)
             raise
-        self._app.everyone.connections.add(websocket)
+        self._services.connections.active.add(websocket)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Unwind it when they have ended."""
-        self._app.everyone.connections.discard(self._websocket)
+        self._services.connections.active.discard(self._websocket)
         handled = await self._resolver.__aexit__(kind, error, trace)
         self._record_losses(error, handled=handled)
         return handled
@@ -140,7 +142,7 @@ class RouteInvocation:
         made = [] if route.controller is None else [route.construction(route.controller)]
         parameters = self._resolver.convert(*plans, *made, *(plan for guard in guards for plan in guard.plans))
         context = GuardContext(
-            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._app
+            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._services.app
         )
         await check_guards(guards, context, self._resolver)
         if route.controller is not None:
@@ -218,7 +220,7 @@ class RouteInvocation:
         function = self._bound(receive)
         body, on_invalid = receive.body, options.on_invalid
         if callable(on_invalid) and runs_in_thread(on_invalid):
-            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._app.limiters))
+            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._services.limiters))
 
         def call(message: Any) -> Any:
             args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
@@ -261,7 +263,7 @@ class RouteInvocation:
         function = MethodType(call.function, self._controller) if call.method else call.function
         if not call.blocking:
             return function
-        return in_thread(function, self._websocket, self._app.limiters, last=last)
+        return in_thread(function, self._websocket, self._services.limiters, last=last)
 
 
 async def _result(value: Any) -> Any:

@@ -34,7 +34,7 @@ def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
         return serialize(value)
     except UnicodeEncodeError:
         pass
-    keys = _Keys()
+    keys = _KeyAliases()
     try:
         renamed = keys.renamed(value)
     except RecursionError:
@@ -42,7 +42,7 @@ def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
     return keys.restored(serialize(renamed))
 
 
-class _Keys:
+class _KeyAliases:
     """Names in place of the keys of one value."""
 
     __slots__ = ("_originals", "_prefix")

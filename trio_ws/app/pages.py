@@ -118,6 +118,11 @@ class Pages:
         """Say whether there is a page at `path`."""
         return self._find(path) is not None
 
+    @property
+    def own_paths(self) -> list[str]:
+        """The paths of the pages, without those of included applications."""
+        return list(self._pages)
+
     def paths(self) -> Iterator[str]:
         """Return the paths of all pages, those of included applications too."""
         yield from self._pages

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from types import MethodType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -27,11 +26,11 @@ from trio_ws.runtime.threads import is_plain, underlying
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
-    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
+    from trio_ws.app.services import AppServices
 
-__all__ = ["PlannedCall", "Route", "RouteOptions", "Target", "first_match"]
+__all__ = ["PROVIDED_TYPES", "PlannedCall", "Route", "RouteOptions", "Target", "first_match"]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
 """What a route is decorated onto: a view, or the callbacks of a listener."""
@@ -72,12 +71,10 @@ class RouteOptions:
         compression_of(self.compression)
 
 
-@cache
-def given_types() -> Mapping[type[Any], str]:
-    """Return the classes whose instances a function may ask for by annotation, with the keys of `Resolver.given`."""
-    from trio_ws.app.application import App  # noqa: PLC0415 - it is made of routes
+PROVIDED_TYPES: Final[dict[type[Any], str]] = {GuardContext: CONTEXT_KEY, BlockingWebSocket: BLOCKING_KEY}
+"""Classes of the objects that a function may take by annotation, with their keys in `Resolver.given`.
 
-    return {App: "app", GuardContext: CONTEXT_KEY, BlockingWebSocket: BLOCKING_KEY}
+`application` adds `App`, which is made of routes."""
 
 
 @attrs.frozen
@@ -120,10 +117,10 @@ class PlannedCall:
         """
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
-        body = body_parameter(shown, path_names, given_types()) if takes_body else None
+        body = body_parameter(shown, path_names, PROVIDED_TYPES) if takes_body else None
         code = code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
-        plan = Signature.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
+        plan = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
         output = output_of(shown) if takes_body else None
         call = cls(function, plan, method, is_plain(function), body, code, output)
         why = call._unfit(takes_body=takes_body, takes_code=takes_code)
@@ -157,8 +154,8 @@ class Route:
     controller: type | None = None
     converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
     """What the pattern was made with: a router that includes the route makes it anew."""
-    app: App | None = attrs.field(default=None, repr=False)
-    """The application that it was registered with; None for that of the outermost router."""
+    services: AppServices | None = attrs.field(default=None, repr=False)
+    """Those of the application that it was registered with; None for the outermost router's."""
     _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
     _calls: dict[tuple[int, bool, bool], PlannedCall] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -196,7 +193,7 @@ class Route:
             RegistrationError: one of them cannot be a guard.
         """
         if not self._guard_plans:
-            types = {kind: key for kind, key in given_types().items() if kind is not BlockingWebSocket}
+            types = {kind: key for kind, key in PROVIDED_TYPES.items() if kind is not BlockingWebSocket}
             self._guard_plans.extend(
                 GuardPlan.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
                 for guard in self.guards

@@ -28,10 +28,10 @@ from trio_ws.options import check_text
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
+    from trio_ws.app.services import AppServices
     from trio_ws.connection.serialization import ValueType
 
 __all__ = ["Router", "listener", "websocket"]
@@ -111,8 +111,6 @@ class Router:
         ValueError: the prefix does not begin with a slash, or ends with one.
     """
 
-    _application: App | None = None
-
     def __init__(
         self,
         prefix: str = "",
@@ -121,11 +119,14 @@ class Router:
         converters: Mapping[str, Converter] | None = None,
     ) -> None:
         _check_prefix(prefix)
-        self._prefix = prefix
+        self.prefix: str = prefix
+        self.included: list[tuple[str, Router]] = []
+        """The included routers, with the prefixes that they are included below."""
+        self.services: AppServices | None = None
+        """The application's, if the router is an `App`."""
         self._guards = guards_of(guards)
         self._converters = converters_of(converters)
         self._routes: list[Route] = []
-        self._included: list[tuple[str, Router]] = []
         self._pending: list[Callable[..., Any]] = []
 
     # --- registering ---------------------------------------------------------------------------------------------
@@ -278,11 +279,11 @@ class Router:
             raise RegistrationError(f"include() takes a Router or an App, not {router!r}")
         if self in router._with_included():
             raise RegistrationError("a router cannot be included in itself, nor in one that it includes")
-        self._included.append((prefix, router))
+        self.included.append((prefix, router))
         try:
             self.checked_routes()
         except RegistrationError:
-            self._included.pop()
+            self.included.pop()
             raise
 
     def _add(
@@ -293,10 +294,10 @@ class Router:
         guards: tuple[Guard, ...] = (),
         controller: type | None = None,
     ) -> None:
-        path = self._prefix + path
+        path = self.prefix + path
         guards = (*self._guards, *guards, *options.guards)
         pattern = PathPattern(path, self._converters)
-        route = Route(path, pattern, target, options, guards, controller, self._converters, self._application)
+        route = Route(path, pattern, target, options, guards, controller, self._converters, self.services)
         route.check()
         self._routes.append(route)
         try:
@@ -312,20 +313,20 @@ class Router:
     def routes(self) -> Iterator[Route]:
         """Return all routes, the included routers' too, with their full paths and guards, in the order they came."""
         yield from self._routes
-        for prefix, router in self._included:
+        for prefix, router in self.included:
             for route in router.routes():
                 yield self._within(route, prefix)
 
     def _within(self, route: Route, prefix: str) -> Route:
-        path = self._prefix + prefix + route.path
+        path = self.prefix + prefix + route.path
         converters = {**self._converters, **route.converters}
         pattern, guards = PathPattern(path, converters), (*self._guards, *route.guards)
-        app = route.app or self._application
-        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters, app=app)
+        services = route.services or self.services
+        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters, services=services)
 
     def _with_included(self) -> Iterator[Router]:
         yield self
-        for _, router in self._included:
+        for _, router in self.included:
             yield from router._with_included()
 
     def route_count(self) -> int:
