@@ -142,7 +142,7 @@ async def test_guards_from_an_iterator_are_not_used_up() -> None:
 async def test_an_included_app_enters_its_lifespan_with_its_own_state() -> None:
     events: list[str] = []
 
-    def lifespan_of(name: str) -> Callable[[App], AsyncIterator[None]]:
+    def parse_lifespan(name: str) -> Callable[[App], AsyncIterator[None]]:
         async def lifespan(app: App) -> AsyncIterator[None]:
             app.state.name = name
             events.append(f"{name} begins")
@@ -152,7 +152,7 @@ async def test_an_included_app_enters_its_lifespan_with_its_own_state() -> None:
 
         return lifespan
 
-    inner, outer = App(lifespan=lifespan_of("inner")), App(lifespan=lifespan_of("outer"))
+    inner, outer = App(lifespan=parse_lifespan("inner")), App(lifespan=parse_lifespan("outer"))
 
     @inner.websocket("/name")
     async def name(ws: WebSocket, app: App) -> None:
@@ -174,7 +174,7 @@ async def test_lifespans_of_included_apps_are_unwound_when_cancelled(
     """Each has the host's `cleanup_timeout`: the inner one takes longer and is cut off, the outer one ends."""
     events: list[str] = []
 
-    def lifespan_of(name: str, seconds: float) -> Callable[[App], AsyncIterator[None]]:
+    def parse_lifespan(name: str, seconds: float) -> Callable[[App], AsyncIterator[None]]:
         async def lifespan(app: App) -> AsyncIterator[None]:
             try:
                 yield
@@ -184,8 +184,8 @@ async def test_lifespans_of_included_apps_are_unwound_when_cancelled(
 
         return lifespan
 
-    first, second = App(lifespan=lifespan_of("first", 3)), App(lifespan=lifespan_of("second", 30))
-    outer = App(lifespan=lifespan_of("outer", 4))
+    first, second = App(lifespan=parse_lifespan("first", 3)), App(lifespan=parse_lifespan("second", 30))
+    outer = App(lifespan=parse_lifespan("outer", 4))
     outer.include(first, "/first")
     outer.include(second, "/second")
     begin = trio.current_time()

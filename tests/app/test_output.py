@@ -16,7 +16,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import App, Controller, Ok, Reply, WebSocket
 from trio_ws.app import BadRequest, NotAReply, RegistrationError, listener
-from trio_ws.app.output import output_of
+from trio_ws.app.output import output_from
 from trio_ws.app.replies import encode_reply
 
 if TYPE_CHECKING:
@@ -451,7 +451,7 @@ def test_a_lone_surrogate_in_a_key_does_not_undo_the_filter(wrap: Any) -> None:
     def count() -> Counts: ...  # type: ignore[empty-body]
 
     value = Hidden(counts={"\ud800": 1}, password="secret")
-    text = encode_reply(wrap(value), "json", output_of(count))
+    text = encode_reply(wrap(value), "json", output_from(count))
     assert isinstance(text, str)
     body = json.loads(text)
     assert (body["body"] if wrap is Ok else body) == {"counts": {"\ud800": 1}}

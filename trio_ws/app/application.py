@@ -15,11 +15,11 @@ import trio
 
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
-from trio_ws.app.options import Lifespan, check_callback, lifespan_of
+from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
 from trio_ws.app.route import PROVIDED_TYPES, first_match
 from trio_ws.app.router import Router
 from trio_ws.app.services import AppServices, RunState
-from trio_ws.app.sessions import sessions_of
+from trio_ws.app.sessions import check_sessions
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.http.request import current_root_path
@@ -117,9 +117,9 @@ class App(Router):
                 trusted_proxies=trusted_proxies,
             ),
             instruments=instruments,
-            sessions=sessions_of(sessions),
+            sessions=check_sessions(sessions),
             backplane=backplane,
-            lifespan=lifespan_of(lifespan),
+            lifespan=parse_lifespan(lifespan),
             not_found_status=not_found_status,
             max_threads=max_threads,
         )

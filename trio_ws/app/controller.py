@@ -21,10 +21,10 @@ __all__ = [
     "ControllerOptions",
     "RouteDefinition",
     "declare",
+    "define_route",
+    "get_options",
     "in_class_body",
-    "mark",
     "note_registered",
-    "options_of",
     "route_definitions",
 ]
 
@@ -88,7 +88,7 @@ def _is_registered(controller: type) -> bool:
     return _REGISTERED in vars(controller) or any(map(_is_registered, type.__subclasses__(controller)))
 
 
-def options_of(controller: type) -> ControllerOptions:
+def get_options(controller: type) -> ControllerOptions:
     """Return the prefix of the nearest decorator, and the guards of all, those of base classes first."""
     prefix: str | None = ""
     guards: dict[int, Guard] = {}
@@ -120,7 +120,7 @@ def in_class_body(function: Callable[..., Any]) -> bool:
     return frame is not None
 
 
-def mark(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
+def define_route(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
     """Note on a method that it is a route of its class.
 
     Raises:
@@ -146,8 +146,8 @@ def route_definitions(controller: type) -> list[RouteDefinition]:
             if found[name]:
                 _check_method(member)
                 _check_undecorated(controller, name, member, found[name])
-    marks = [each for listed in found.values() for each in listed]
-    if not marks:
+    definitions = [each for listed in found.values() for each in listed]
+    if not definitions:
         raise RegistrationError(
             f"controller {controller.__qualname__} has no routes: decorate its methods with @websocket or @listener"
         )
@@ -155,12 +155,12 @@ def route_definitions(controller: type) -> list[RouteDefinition]:
         raise RegistrationError(
             f"controller {controller.__qualname__} has __slots__, none for the connection: derive it from Controller"
         )
-    return marks
+    return definitions
 
 
-def _check_undecorated(controller: type, name: str, member: object, marks: list[RouteDefinition]) -> None:
+def _check_undecorated(controller: type, name: str, member: object, definitions: list[RouteDefinition]) -> None:
     """Refuse a method with a decorator above that of its route, which would be passed by: it may be a guard."""
-    if any(each.target is not member for each in marks):
+    if any(each.target is not member for each in definitions):
         raise RegistrationError(
             f"{controller.__qualname__}.{name}: a decorator stands above @websocket or @listener, and its route would "
             "go without it: put it below"

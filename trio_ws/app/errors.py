@@ -32,7 +32,7 @@ class ErrorDetail:
     msg: str = attrs.field(converter=_encodable)
     """What is wrong, for people."""
 
-    def below(self, *loc: str | int) -> ErrorDetail:
+    def with_prefix(self, *loc: str | int) -> ErrorDetail:
         """Return the same problem, seen from further outside."""
         return attrs.evolve(self, loc=(*loc, *self.loc))
 
@@ -48,21 +48,21 @@ class ParameterError(WebSocketError):
         problems: all that is wrong, not only the first.
     """
 
-    def __init__(self, problems: Iterable[ErrorDetail]) -> None:
-        self.problems: tuple[ErrorDetail, ...] = tuple(problems)
-        super().__init__(self.problems)
+    def __init__(self, errors: Iterable[ErrorDetail]) -> None:
+        self.errors: tuple[ErrorDetail, ...] = tuple(errors)
+        super().__init__(self.errors)
 
     @property
     def error_list(self) -> list[dict[str, Any]]:
         """The problems as `errorList` holds them."""
-        return [problem.as_dict() for problem in self.problems]
+        return [detail.as_dict() for detail in self.errors]
 
     def body(self) -> dict[str, Any]:
         """Return what a client is told: `{"errorList": [...]}`."""
         return {"errorList": self.error_list}
 
     def __str__(self) -> str:
-        return "; ".join(f"{'.'.join(map(str, problem.loc))}: {problem.msg}" for problem in self.problems)
+        return "; ".join(f"{'.'.join(map(str, detail.loc))}: {detail.msg}" for detail in self.errors)
 
 
 class RegistrationError(WebSocketError, TypeError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 import attrs
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import label_of
+from trio_ws.app.parameters.annotations import get_label
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.errors import Reject
 from trio_ws.runtime.threads import call, underlying
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards", "guards_of"]
+__all__ = ["Guard", "GuardContext", "PlannedGuard", "check_guards", "parse_guards"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
 """A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False."""
 
 
-def guards_of(value: Iterable[Guard]) -> tuple[Guard, ...]:
+def parse_guards(value: Iterable[Guard]) -> tuple[Guard, ...]:
     """Return what `guards=` means.
 
     Raises:
@@ -35,7 +35,7 @@ def guards_of(value: Iterable[Guard]) -> tuple[Guard, ...]:
         TypeError: a single guard was given where a list of them is expected.
     """
     if callable(value) or hasattr(value, "can_activate"):
-        raise TypeError(f"guards takes a list: write guards=[{label_of(value)}]")
+        raise TypeError(f"guards takes a list: write guards=[{get_label(value)}]")
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"guards takes a list of guards, not {value!r}")
     guards = tuple(value)
@@ -84,7 +84,7 @@ class GuardContext:
 
 
 @attrs.frozen
-class GuardPlan:
+class PlannedGuard:
     """A guard, and what it is called with; made at registration."""
 
     guard: Guard
@@ -103,7 +103,7 @@ class GuardPlan:
         path_names: Collection[str] | Mapping[str, type[Any] | None] = frozenset(),
         types: Mapping[type[Any], str] = MappingProxyType({}),
         where: str = "",
-    ) -> GuardPlan:
+    ) -> PlannedGuard:
         """Plan the calls of a guard.
 
         The context goes to the first parameter of `can_activate`; to that of a function if it is not annotated, or is
@@ -123,7 +123,7 @@ class GuardPlan:
         return cls(guard, maker, call, name)
 
     @property
-    def plans(self) -> tuple[Signature, ...]:
+    def signatures(self) -> tuple[Signature, ...]:
         """All that is called, for `Resolver.convert`."""
         return (self.call,) if self.maker is None else (self.maker, self.call)
 
@@ -147,10 +147,10 @@ class GuardPlan:
         if answer is False:
             raise Reject(403)
         if answer is not True:
-            raise TypeError(f"guard {label_of(self.guard)} must answer True or False, not {answer!r}")
+            raise TypeError(f"guard {get_label(self.guard)} must answer True or False, not {answer!r}")
 
 
-async def check_guards(guards: Iterable[GuardPlan], context: GuardContext, resolver: Resolver) -> None:
+async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, resolver: Resolver) -> None:
     """Ask guards one after the other; the first that does not answer True is the last.
 
     Raises:
@@ -200,5 +200,5 @@ def _refuse_value(guard: object, where: str) -> NoReturn:
 
 
 def _refuse(guard: object, why: str, where: str) -> NoReturn:
-    label = label_of(guard)
+    label = get_label(guard)
     raise RegistrationError(f"{where}: guard {label}: {why}" if where else f"guard {label}: {why}")

@@ -69,9 +69,9 @@ def check_guests(host: AppServices, guests: list[Guest]) -> None:
         *host.pages.own_paths,
         *(guest.prefix + path for guest in guests for path in guest.services.pages.own_paths),
     ]
-    twice = next((path for path in paths if paths.count(path) > 1), None)
-    if twice is not None:
-        raise RegistrationError(f"two pages have the path {twice!r}: include the App below a prefix")
+    duplicate = next((path for path in paths if paths.count(path) > 1), None)
+    if duplicate is not None:
+        raise RegistrationError(f"two pages have the path {duplicate!r}: include the App below a prefix")
     host.checked_guests.update(guest.services for guest in guests)
 
 

@@ -48,7 +48,7 @@ class RouteInvocation:
         request: with the path parameters of the route.
     """
 
-    __slots__ = ("_controller", "_found", "_request", "_resolver", "_route", "_services", "_websocket")
+    __slots__ = ("_controller", "_request", "_resolved", "_resolver", "_route", "_services", "_websocket")
 
     _resolver: Resolver
     _websocket: WebSocket
@@ -58,7 +58,7 @@ class RouteInvocation:
         self._route = route
         self._request = request
         self._controller: Any = None
-        self._found: dict[Signature, Arguments] = {}
+        self._resolved: dict[Signature, Arguments] = {}
         """What the route's own functions will be called with."""
 
     def service(self) -> Service:
@@ -101,8 +101,8 @@ class RouteInvocation:
         try:
             try:
                 await self._prepare()
-            except ParameterError as problem:
-                raise _bad_request(problem) from None
+            except ParameterError as detail:
+                raise _bad_request(detail) from None
         except BaseException as error:
             await self._resolver.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -137,18 +137,20 @@ class RouteInvocation:
     async def _prepare(self) -> None:
         """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
         route = self._route
-        guards = route.guard_plans()
-        plans = [call.plan for call in self._calls()]
+        guards = route.planned_guards()
+        signatures = [call.signature for call in self._calls()]
         made = [] if route.controller is None else [route.construction(route.controller)]
-        parameters = self._resolver.convert(*plans, *made, *(plan for guard in guards for plan in guard.plans))
+        parameters = self._resolver.convert(
+            *signatures, *made, *(signature for guard in guards for signature in guard.signatures)
+        )
         context = GuardContext(
             request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._services.app
         )
         await check_guards(guards, context, self._resolver)
         if route.controller is not None:
-            self._controller = await self._made(route.controller, context)
-        for plan in plans:
-            self._found[plan] = await self._resolver.resolve(plan)
+            self._controller = await self._make_controller(route.controller, context)
+        for signature in signatures:
+            self._resolved[signature] = await self._resolver.resolve(signature)
 
     def _calls(self) -> list[PlannedCall]:
         """Return what the route may call."""
@@ -158,7 +160,7 @@ class RouteInvocation:
         calls = (route.connect(target), route.receive(target), route.disconnect(target))
         return [call for call in calls if call is not None]
 
-    async def _made(self, controller: type[Any], context: GuardContext) -> Any:
+    async def _make_controller(self, controller: type[Any], context: GuardContext) -> Any:
         """Make the controller of this connection."""
         args, kwargs = await self._resolver.arguments(self._route.construction(controller))
         made = controller.__new__(controller, *args, **kwargs)
@@ -182,7 +184,7 @@ class RouteInvocation:
         if isinstance(target, Listener):
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
-                websocket._farewells += (await self._farewell(disconnect),)
+                websocket._farewells += (await self._disconnect_callback(disconnect),)
             if connect is not None:
                 await self._run(connect)
             if not websocket.accepted:
@@ -199,15 +201,15 @@ class RouteInvocation:
         """Do what `WebSocket.accept_callback` says."""
         websocket, names = self._websocket, self._route.pattern.types
         treatment = ListenerOptions(**options)
-        plan = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
-        receive = plan(on_receive, takes_body=True)
-        disconnect = None if on_disconnect is None else plan(on_disconnect, takes_code=True)
-        connect = None if on_connect is None else plan(on_connect)
+        signature = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
+        receive = signature(on_receive, takes_body=True)
+        disconnect = None if on_disconnect is None else signature(on_disconnect, takes_code=True)
+        connect = None if on_connect is None else signature(on_connect)
         if not websocket.accepted:
             await websocket.accept()
         async with self._resolver.nested() as resolver:  # it may stand in scopes of the view's
             if disconnect is not None:
-                websocket._farewells += (await self._farewell(disconnect, resolver),)
+                websocket._farewells += (await self._disconnect_callback(disconnect, resolver),)
             if connect is not None:
                 await self._run(connect, resolver)
             await run_listener(websocket, await self._callbacks(receive, treatment, resolver))
@@ -227,18 +229,20 @@ class RouteInvocation:
             return function(*args, **kwargs)
 
         validator = None if body is None else body.validator
-        return BoundListener(call, validator, options, receive.plan.label, receive.output)
+        return BoundListener(call, validator, options, receive.signature.label, receive.output)
 
-    async def _farewell(self, disconnect: PlannedCall, resolver: Resolver | None = None) -> DisconnectCallback:
+    async def _disconnect_callback(
+        self, disconnect: PlannedCall, resolver: Resolver | None = None
+    ) -> DisconnectCallback:
         """Return what is called when the connection is over."""
         arguments = await self._arguments(disconnect, resolver)
         function = self._bound(disconnect, last=True)
 
-        async def farewell(_: WebSocket, code: int) -> None:
+        async def on_disconnect(_: WebSocket, code: int) -> None:
             args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
             await _result(function(*args, **kwargs))
 
-        return farewell
+        return on_disconnect
 
     # --- calling -------------------------------------------------------------------------------------------------
 
@@ -251,7 +255,7 @@ class RouteInvocation:
 
     async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
         """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
-        return self._found.pop(call.plan, None) or await (resolver or self._resolver).resolve(call.plan)
+        return self._resolved.pop(call.signature, None) or await (resolver or self._resolver).resolve(call.signature)
 
     def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
         """Return the function as it is called for this connection: on the controller, and in a thread if it blocks.

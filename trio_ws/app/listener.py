@@ -162,13 +162,13 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
             while True:
                 await _answer(websocket, await channel.receive(), callbacks, channel.send)
         else:
-            await _converse_concurrently(websocket, channel, callbacks)
+            await _run_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
         if not websocket._is_good_end(end):
             raise
 
 
-async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbacks: BoundListener) -> None:
+async def _run_concurrently(websocket: WebSocket, channel: Channel, callbacks: BoundListener) -> None:
     """Work on several messages at once; replies leave in the order of the messages."""
     slots = trio.Semaphore(callbacks.options.concurrency)
     end: WebSocketDisconnect | None = None
@@ -182,9 +182,9 @@ async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbac
             except WebSocketDisconnect as error:
                 end = error  # the callbacks that run may end in peace
             else:
-                turn = _ReplySlot(before)
-                nursery.start_soon(_answer_in_turn, websocket, message, callbacks, turn, slots)
-                before = turn.done
+                slot = _ReplySlot(before)
+                nursery.start_soon(_answer_in_order, websocket, message, callbacks, slot, slots)
+                before = slot.done
     if end is not None:
         raise end
 
@@ -197,13 +197,13 @@ class _ReplySlot:
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
-async def _answer_in_turn(
-    websocket: WebSocket, message: str | bytes, callbacks: BoundListener, turn: _ReplySlot, slots: trio.Semaphore
+async def _answer_in_order(
+    websocket: WebSocket, message: str | bytes, callbacks: BoundListener, slot: _ReplySlot, slots: trio.Semaphore
 ) -> None:
     channel = websocket._open_channel()
 
     async def send(reply: Payload) -> None:
-        await turn.before.wait()
+        await slot.before.wait()
         await channel.send(reply)
 
     try:
@@ -211,8 +211,8 @@ async def _answer_in_turn(
     except Exception as error:
         if not websocket._owns(error):
             raise
-    await turn.before.wait()
-    turn.done.set()
+    await slot.before.wait()
+    slot.done.set()
     slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
 
 

@@ -18,7 +18,7 @@ from trio_ws.handler.disconnect import WhenPeerLeaves
 from trio_ws.options import unknown_hint
 from trio_ws.websocket.websocket import CaughtCodes
 
-__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
+__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "parse_converters", "parse_lifespan"]
 
 _ELSEWHERE: Final = {
     "use_extra_handler": "register the function with @app.listener() instead, and its callbacks with on_connect and "
@@ -70,7 +70,7 @@ def check_names(given: Iterable[str], decorator: str) -> None:
             raise RegistrationError(f"@{decorator} has no option {name!r}{why}")
 
 
-def converters_of(given: Mapping[str, Converter] | None) -> dict[str, Converter]:
+def parse_converters(given: Mapping[str, Converter] | None) -> dict[str, Converter]:
     """Return what `converters=` means: these, and the built-in ones.
 
     Raises:
@@ -84,7 +84,7 @@ def converters_of(given: Mapping[str, Converter] | None) -> dict[str, Converter]
     return {**DEFAULT_CONVERTERS, **(given or {})}
 
 
-def lifespan_of(given: Any) -> Callable[[Any], AbstractAsyncContextManager[object]] | None:
+def parse_lifespan(given: Any) -> Callable[[Any], AbstractAsyncContextManager[object]] | None:
     """Return what `lifespan=` means.
 
     Raises:

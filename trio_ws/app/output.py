@@ -15,11 +15,11 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import Scope, label_of
-from trio_ws.app.parameters.schemas import BodyShapes, empty_typed_dict, field_hint, is_union, unaliased
+from trio_ws.app.parameters.annotations import Scope, get_label
+from trio_ws.app.parameters.schemas import BodySchemas, empty_typed_dict, field_hint, is_union, unaliased
 from trio_ws.app.replies import Reply, plain
 
-__all__ = ["Output", "output_of"]
+__all__ = ["Output", "output_from"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -63,7 +63,7 @@ class Output:
             return self.adapter.validate_python(value, from_attributes=True)
 
 
-def output_of(function: Callable[..., Any]) -> Output | None:
+def output_from(function: Callable[..., Any]) -> Output | None:
     """Return what the return annotation of a function says of replies; None if it names no class with fields.
 
     An annotation that cannot be resolved is a WARNING in the log, and narrows nothing.
@@ -77,17 +77,17 @@ def output_of(function: Callable[..., Any]) -> Output | None:
             return None
         annotation = Scope(function).resolve("return", annotation)
     except Exception as error:
-        logger.warning("replies of %s are not narrowed: return annotation unresolved: %s", label_of(function), error)
+        logger.warning("replies of %s are not narrowed: return annotation unresolved: %s", get_label(function), error)
         return None
     annotation = _item(annotation)
     if not _has_fields(annotation):
         return None
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(_ReplyShapes().of(annotation))
+        adapter: TypeAdapter[Any] = TypeAdapter(_ReplySchemas().of(annotation))
         _ = adapter.validator.validate_python  # of types that are not defined so far it complains
         return Output(adapter, getattr(annotation, "__name__", str(annotation)))
     except Exception as error:
-        raise RegistrationError(f"{label_of(function)}: replies cannot be {annotation}: {error}") from error
+        raise RegistrationError(f"{get_label(function)}: replies cannot be {annotation}: {error}") from error
 
 
 def _item(annotation: Any) -> Any:
@@ -132,7 +132,7 @@ def _has_fields(annotation: Any, around: tuple[Any, ...] = ()) -> bool:
         return _has_fields(args[0], around)
     hints = () if kind is Literal else args
     if inspect.isclass(kind) and _is_named_tuple(kind):
-        hints = (*args, *_hints_of(kind).values())
+        hints = (*args, *_get_hints(kind).values())
     return _is_record(kind) or any(_has_fields(hint, around) for hint in hints)
 
 
@@ -146,7 +146,7 @@ def _is_named_tuple(kind: type[Any]) -> bool:
     return issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
-def _hints_of(kind: type[Any]) -> dict[str, Any]:
+def _get_hints(kind: type[Any]) -> dict[str, Any]:
     """Return what the fields of a named tuple are annotated with; Any where it is not known."""
     return {name: _hint(kind, (), name, kind.__annotations__.get(name, Any)) for name in kind._fields}
 
@@ -155,11 +155,11 @@ def _hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) ->
     try:
         return field_hint(kind, args, name, annotation)
     except Exception as error:  # an annotation is code
-        logger.warning("replies are not narrowed at %s.%s: annotation unresolved: %s", label_of(kind), name, error)
+        logger.warning("replies are not narrowed at %s.%s: annotation unresolved: %s", get_label(kind), name, error)
         return Any
 
 
-class _ReplyShapes(BodyShapes):
+class _ReplySchemas(BodySchemas):
     """A walk through an annotation of replies: classes that pydantic does not narrow become what it does."""
 
     __slots__ = ()
@@ -179,14 +179,14 @@ class _ReplyShapes(BodyShapes):
     def _class(self, kind: type[Any]) -> Any:
         if _is_named_tuple(kind):
             self._met[kind] = Any  # of one that holds itself no narrowing is to be had
-            shapes = tuple(map(self.of, _hints_of(kind).values()))
+            shapes = tuple(map(self.of, _get_hints(kind).values()))
             self._met[kind] = tuple[shapes] if shapes else kind  # type: ignore[valid-type]
         return super()._class(kind)
 
     def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
         if (kind, args) not in self._met:
             fields = empty_typed_dict(kind)
-            self._met[kind, args] = Annotated[fields, BeforeValidator(_fields_of(kind))]
+            self._met[kind, args] = Annotated[fields, BeforeValidator(_narrower(kind))]
             hints = {each.alias: _hint(kind, args, each.name, each.type or Any) for each in attrs.fields(kind)}
             # Plain values are as the class let them in.
             fields.__annotations__ = {
@@ -195,7 +195,7 @@ class _ReplyShapes(BodyShapes):
         return self._met[kind, args]
 
 
-def _fields_of(kind: type[attrs.AttrsInstance]) -> Callable[[Any], dict[str, Any]]:
+def _narrower(kind: type[attrs.AttrsInstance]) -> Callable[[Any], dict[str, Any]]:
     fields = attrs.fields(kind)
 
     def narrow(value: Any) -> dict[str, Any]:

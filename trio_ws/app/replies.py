@@ -105,7 +105,7 @@ ModelWSResponse: Final = Ok
 """Cafeto's classic name for `Ok`."""
 
 
-class Shape(Protocol):
+class ReplyType(Protocol):
     """A type of replies, which narrows them; see `output`."""
 
     @property
@@ -116,7 +116,7 @@ class Shape(Protocol):
     def json(self, value: Any) -> bytes: ...
 
 
-def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) -> Payload:
+def encode_reply(value: Any, encoding: ValueType, shape: ReplyType | None = None) -> Payload:
     """Return the message for a reply.
 
     Args:

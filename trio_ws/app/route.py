@@ -11,10 +11,10 @@ import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext, PlannedGuard, parse_guards
 from trio_ws.app.listener import Listener
-from trio_ws.app.output import Output, output_of
-from trio_ws.app.parameters.body import BodyParameter, body_parameter, code_parameter
+from trio_ws.app.output import Output, output_from
+from trio_ws.app.parameters.body import BodyParameter, find_body_parameter, find_code_parameter
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.config import Compression, Limits, Timeouts
@@ -53,7 +53,7 @@ class RouteOptions:
     value_type: ValueType | None = None
     auto_accept: bool = attrs.field(default=True, validator=flag)
     caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
-    guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
+    guards: tuple[Guard, ...] = attrs.field(default=(), converter=parse_guards)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
@@ -92,7 +92,7 @@ class PlannedCall:
     """
 
     function: Callable[..., Any]
-    plan: Signature
+    signature: Signature
     method: bool
     blocking: bool
     body: BodyParameter | None = None
@@ -117,26 +117,28 @@ class PlannedCall:
         """
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
-        body = body_parameter(shown, path_names, PROVIDED_TYPES) if takes_body else None
-        code = code_parameter(shown, path_names) if takes_code else None
+        body = find_body_parameter(shown, path_names, PROVIDED_TYPES) if takes_body else None
+        code = find_code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
-        plan = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
-        output = output_of(shown) if takes_body else None
-        call = cls(function, plan, method, is_plain(function), body, code, output)
-        why = call._unfit(takes_body=takes_body, takes_code=takes_code)
+        signature = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
+        output = output_from(shown) if takes_body else None
+        call = cls(function, signature, method, is_plain(function), body, code, output)
+        why = call._find_obstacle(takes_body=takes_body, takes_code=takes_code)
         if why:
-            raise RegistrationError(f"{where}: {plan.label}: {why}")
+            raise RegistrationError(f"{where}: {signature.label}: {why}")
         return call
 
-    def _unfit(self, *, takes_body: bool, takes_code: bool) -> str:
+    def _find_obstacle(self, *, takes_body: bool, takes_code: bool) -> str:
         """Say why the function cannot be called for what it is registered, with the fix; "" if it can."""
         written = underlying(self.function)
         if not takes_body and (inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)):
             return "it yields: only a listener's function for messages may; what is to be left again is for Depends()"
-        own = self.plan.parameters if self.blocking else ()
-        if any(each.key == BLOCKING_KEY and each not in own for each in self.plan.flat()):
+        own = self.signature.parameters if self.blocking else ()
+        if any(each.key == BLOCKING_KEY and each not in own for each in self.signature.flat()):
             return "async functions and dependencies take a WebSocket; BlockingWebSocket is for plain functions"
-        if takes_code and any(each.dependency is not None and each.dependency.entered for each in self.plan.flat()):
+        if takes_code and any(
+            each.dependency is not None and each.dependency.entered for each in self.signature.flat()
+        ):
             return "what it depends on is left before on_disconnect is called: enter it in the function itself"
         return ""
 
@@ -156,7 +158,7 @@ class Route:
     """What the pattern was made with: a router that includes the route makes it anew."""
     services: AppServices | None = attrs.field(default=None, repr=False)
     """Those of the application that it was registered with; None for the outermost router's."""
-    _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
+    _planned_guards: list[PlannedGuard] = attrs.field(factory=list, init=False, repr=False)
     _calls: dict[tuple[int, bool, bool], PlannedCall] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
@@ -186,19 +188,19 @@ class Route:
         function = listener.disconnect_callback
         return None if function is None else self._call(function, takes_code=True)
 
-    def guard_plans(self) -> list[GuardPlan]:
+    def planned_guards(self) -> list[PlannedGuard]:
         """Return how each guard is called.
 
         Raises:
             RegistrationError: one of them cannot be a guard.
         """
-        if not self._guard_plans:
+        if not self._planned_guards:
             types = {kind: key for kind, key in PROVIDED_TYPES.items() if kind is not BlockingWebSocket}
-            self._guard_plans.extend(
-                GuardPlan.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
+            self._planned_guards.extend(
+                PlannedGuard.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
                 for guard in self.guards
             )
-        return self._guard_plans
+        return self._planned_guards
 
     def construction(self, controller: type) -> Signature:
         """Return the plan of making a controller: its constructor may take parameters and dependencies.
@@ -206,7 +208,7 @@ class Route:
         Raises:
             RegistrationError: the constructor has a parameter that nobody provides.
         """
-        return self._call(controller, method=False).plan
+        return self._call(controller, method=False).signature
 
     def _call(
         self,
@@ -239,7 +241,7 @@ class Route:
             self.disconnect(self.target)
         else:
             self.view()
-        self.guard_plans()
+        self.planned_guards()
         if self.controller is not None:
             self.construction(self.controller)
 

@@ -11,16 +11,16 @@ from pydantic import BaseModel
 from trio_ws.app.controller import (
     ControllerOptions,
     declare,
+    define_route,
+    get_options,
     in_class_body,
-    mark,
     note_registered,
-    options_of,
     route_definitions,
 )
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.guards import guards_of
+from trio_ws.app.guards import parse_guards
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
-from trio_ws.app.options import check_names, converters_of
+from trio_ws.app.options import check_names, parse_converters
 from trio_ws.app.path import PathPattern
 from trio_ws.app.route import Route, RouteOptions, Target
 from trio_ws.options import check_text
@@ -45,7 +45,7 @@ def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
     chosen = _chosen(path, options, "websocket")
 
     def decorate(function: F) -> F:
-        mark(function, path, function, chosen)
+        define_route(function, path, function, chosen)
         return function
 
     return decorate
@@ -65,7 +65,7 @@ def listener(
 
     def decorate(function: Callable[..., Any]) -> Listener:
         made = Listener(function, treatment)
-        mark(function, path, made, chosen)
+        define_route(function, path, made, chosen)
         return made
 
     return decorate
@@ -124,8 +124,8 @@ class Router:
         """The included routers, with the prefixes that they are included below."""
         self.services: AppServices | None = None
         """The application's, if the router is an `App`."""
-        self._guards = guards_of(guards)
-        self._converters = converters_of(converters)
+        self._guards = parse_guards(guards)
+        self._converters = parse_converters(converters)
         self._routes: list[Route] = []
         self._pending: list[Callable[..., Any]] = []
 
@@ -154,7 +154,7 @@ class Router:
 
         def register(function: F) -> F:
             if in_class_body(function):
-                mark(function, path, function, chosen)
+                define_route(function, path, function, chosen)
                 self._pending.append(function)
             else:
                 self._add(path, function, chosen)
@@ -196,7 +196,7 @@ class Router:
         def register(function: Callable[..., Any]) -> Listener:
             made = Listener(function, treatment)
             if in_class_body(function):
-                mark(function, path, made, chosen)
+                define_route(function, path, made, chosen)
                 self._pending.append(function)
             else:
                 self._add(path, made, chosen)
@@ -220,7 +220,7 @@ class Router:
         """
         _check_text(prefix, "controller")
         _check_prefix(prefix)
-        options = ControllerOptions(prefix, guards_of(guards))
+        options = ControllerOptions(prefix, parse_guards(guards))
 
         def register(controller: C) -> C:
             _check_controller(controller)
@@ -245,7 +245,7 @@ class Router:
             ValueError: the prefix does not begin with a slash, or ends with one.
         """
         _check_controller(controller)
-        declared = options_of(controller)
+        declared = get_options(controller)
         if prefix is None:
             prefix = declared.prefix
         if prefix is None:
@@ -253,7 +253,7 @@ class Router:
                 f"controller {controller.__qualname__} has several prefixes: name one, add_controller(cls, '/prefix')"
             )
         _check_prefix(prefix)
-        every = (*declared.guards, *guards_of(guards))
+        every = (*declared.guards, *parse_guards(guards))
         for each in route_definitions(controller):
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trio_ws.http.request import Request
 
-__all__ = ["Session", "Sessions", "sessions_of"]
+__all__ = ["Session", "Sessions", "check_sessions"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -256,7 +256,7 @@ class _Serializer:
         return from_json(payload, wrapped=1)
 
 
-def sessions_of(value: Any) -> Sessions | None:
+def check_sessions(value: Any) -> Sessions | None:
     """Return what `sessions=` means.
 
     Raises:

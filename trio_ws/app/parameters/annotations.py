@@ -18,14 +18,14 @@ from trio_ws.http.request import Request
 from trio_ws.runtime.threads import underlying
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Scope", "label_of", "unresolvable"]
+__all__ = ["Scope", "get_label", "unresolvable_message"]
 
 _RESOLVED = "__trio_ws_resolved__"
 # What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
 _OURS = {"Request": Request, "WebSocket": WebSocket}
 
 
-def label_of(function: object) -> str:
+def get_label(function: object) -> str:
     """Return what a callable is called in messages: module and qualified name."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -33,7 +33,7 @@ def label_of(function: object) -> str:
     return f"{getattr(named, '__module__', None) or '?'}.{getattr(named, '__qualname__', named)}"
 
 
-def unresolvable(annotation: object, error: Exception) -> str:
+def unresolvable_message(annotation: object, error: Exception) -> str:
     """Return what a message says of an annotation that does not resolve, with the fix."""
     return (
         f"its annotation {annotation!r} cannot be resolved ({error}): import what it names where the function is "
@@ -61,12 +61,12 @@ class Scope:
                 (base for base in target.__mro__ if not {"__init__", "__new__"}.isdisjoint(vars(base))), target
             )
             self._look(_module_names(owner), f"{owner.__qualname__}.__init__")
-            self._known = _known_of(vars(owner).get("__init__"))
+            self._known = _get_known(vars(owner).get("__init__"))
         else:
             module = getattr(target, "__globals__", None)
             self._look(_module_names(target) if module is None else module, getattr(target, "__qualname__", ""))
             self._add(_closure(target))
-            self._known = _known_of(target)
+            self._known = _get_known(target)
         self._add({parameter.__name__: parameter for parameter in getattr(target, "__type_params__", ())})
 
     @classmethod
@@ -74,7 +74,7 @@ class Scope:
         """Return the scope of the annotations in the body of a class."""
         scope = cls.__new__(cls)
         scope._look(_module_names(kind), f"{kind.__qualname__}.field")
-        scope._known = _known_of(kind)
+        scope._known = _get_known(kind)
         return scope
 
     def _look(self, module: dict[str, Any], qualname: str) -> None:
@@ -107,7 +107,7 @@ class Scope:
         return known[1]
 
 
-def _known_of(holder: Any) -> dict[str, tuple[Any, Any]]:
+def _get_known(holder: Any) -> dict[str, tuple[Any, Any]]:
     """Return where it is remembered what the annotations of a function, or of a class body, mean."""
     if not isinstance(holder, FunctionType | type):
         return {}

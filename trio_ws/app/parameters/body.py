@@ -14,14 +14,14 @@ import attrs
 from pydantic.fields import FieldInfo
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
+from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
 from trio_ws.app.parameters.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
 from trio_ws.app.parameters.signature import CONNECTION_NAMES
 from trio_ws.app.parameters.validation import Validator, adapter_for
 from trio_ws.http.request import Request
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["BodyParameter", "body_parameter", "code_parameter"]
+__all__ = ["BodyParameter", "find_body_parameter", "find_code_parameter"]
 
 CODE_NAMES = frozenset({"code", "close_code"})
 """A parameter of `on_disconnect` of that name is the close code, wherever it stands."""
@@ -47,7 +47,7 @@ class _Unresolved:
     error: Exception
 
 
-def body_parameter(
+def find_body_parameter(
     function: Callable[..., Any], path_names: Collection[str], given: Collection[type[Any]] = ()
 ) -> BodyParameter | None:
     """Find the parameter of a listener's function that takes the message: the one marked `WsBody()`, else the first.
@@ -76,19 +76,19 @@ def body_parameter(
             eligible.append((parameter.name, annotation))
     if len(marked) > 1:
         names = ", ".join(name for name, _ in marked)
-        raise RegistrationError(f"{label_of(function)}: {names} are marked WsBody(): a message has one body")
+        raise RegistrationError(f"{get_label(function)}: {names} are marked WsBody(): a message has one body")
     if not (marked or eligible):
         return None
     name, annotation = (marked or eligible)[0]
     if annotation is Parameter.empty:
         return BodyParameter(name, None)
-    where = f"{label_of(function)}: parameter {name!r}"
+    where = f"{get_label(function)}: parameter {name!r}"
     if isinstance(annotation, _Unresolved):
-        raise RegistrationError(f"{where}: {unresolvable(annotation.annotation, annotation.error)}")
+        raise RegistrationError(f"{where}: {unresolvable_message(annotation.annotation, annotation.error)}")
     return BodyParameter(name, adapter_for(annotation, where=where))
 
 
-def code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:
+def find_code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:
     """Find the parameter of `on_disconnect` that takes the close code; None if there is none.
 
     It is the one called `code` or `close_code`; else the second, if nothing but that it is an `int` is said about it.

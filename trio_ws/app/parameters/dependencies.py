@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.signature import ParameterSource
-from trio_ws.app.parameters.validation import problems_of
+from trio_ws.app.parameters.validation import details_from
 from trio_ws.handler.unwinding import Unwinding
 from trio_ws.runtime.threads import Limiters, ThreadedContext, run_in_thread
 
@@ -37,7 +37,7 @@ _TEXTS = frozenset({ParameterSource.PATH, ParameterSource.QUERY, ParameterSource
 class Arguments:
     """Everything that a function is called with, but for what its caller provides."""
 
-    plan: Signature
+    signature: Signature
     values: Mapping[str, Any]
     """By the names of the parameters."""
 
@@ -53,7 +53,7 @@ class Arguments:
         """
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for parameter in self.plan.parameters:
+        for parameter in self.signature.parameters:
             value = self._value(parameter, provided)
             if parameter.source is ParameterSource.PATH_REST:
                 kwargs.update(value)
@@ -69,7 +69,7 @@ class Arguments:
             return provided[key]
         if parameter.name in self.values:
             return self.values[parameter.name]
-        raise TypeError(f"{self.plan.label} is called without {key!r}, which its plan counts on")
+        raise TypeError(f"{self.signature.label} is called without {key!r}, which its plan counts on")
 
 
 class Resolver:
@@ -128,23 +128,28 @@ class Resolver:
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
-    def convert(self, *plans: Signature) -> dict[str, Any]:
+    def convert(self, *signatures: Signature) -> dict[str, Any]:
         """Convert all texts that functions and their dependencies take, and return the functions' own by name.
 
         Raises:
             ParameterError: with all problems, of all plans.
         """
-        problems: dict[ErrorDetail, None] = {}
-        for plan in plans:
-            for parameter in plan.flat():
+        errors: dict[ErrorDetail, None] = {}
+        for signature in signatures:
+            for parameter in signature.flat():
                 if parameter.source in _TEXTS and parameter not in self._converted:
                     try:
                         self._converted[parameter] = self._convert(parameter)
                     except ParameterError as error:
-                        problems.update((problem.below(*_place(parameter)), None) for problem in error.problems)
-        if problems:
-            raise ParameterError(problems)
-        return {each.name: self._converted[each] for plan in plans for each in plan.parameters if each.source in _TEXTS}
+                        errors.update((detail.with_prefix(*_place(parameter)), None) for detail in error.errors)
+        if errors:
+            raise ParameterError(errors)
+        return {
+            each.name: self._converted[each]
+            for signature in signatures
+            for each in signature.parameters
+            if each.source in _TEXTS
+        }
 
     def _convert(self, parameter: Parameter) -> Any:
         values = self._texts(parameter)
@@ -177,55 +182,55 @@ class Resolver:
 
     # --- arguments -----------------------------------------------------------------------------------------------
 
-    async def resolve(self, plan: Signature) -> Arguments:
+    async def resolve(self, signature: Signature) -> Arguments:
         """Return what a function is called with; its dependencies are called, and entered.
 
         Raises:
             ParameterError: with all problems; no dependency was called.
             Exception: whatever a dependency raises.
         """
-        values: dict[str, Any] = self.convert(plan)
-        for parameter in plan.parameters:
+        values: dict[str, Any] = self.convert(signature)
+        for parameter in signature.parameters:
             match parameter.source:
                 case ParameterSource.CONNECTION:
                     values[parameter.name] = self._websocket
                 case ParameterSource.REQUEST:
                     values[parameter.name] = self._request
                 case ParameterSource.PATH_REST:
-                    values[parameter.name] = self._rest(plan)
+                    values[parameter.name] = self._rest(signature)
                 case ParameterSource.PROVIDED if parameter.key in self.given:
                     values[parameter.name] = self.given[parameter.key]
                 case ParameterSource.PROVIDED if parameter.default is not MISSING:
                     values[parameter.name] = parameter.default
             if parameter.dependency is not None:
                 values[parameter.name] = await self._depend(parameter.dependency)
-        return Arguments(plan, values)
+        return Arguments(signature, values)
 
-    async def arguments(self, plan: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
+    async def arguments(self, signature: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return what a function is called with now; see `resolve` and `Arguments.fill`."""
-        return (await self.resolve(plan)).fill(**provided)
+        return (await self.resolve(signature)).fill(**provided)
 
-    def _rest(self, plan: Signature) -> dict[str, Any]:
+    def _rest(self, signature: Signature) -> dict[str, Any]:
         """Return the path parameters that no other parameter takes."""
-        taken = {each.key for each in plan.parameters if each.source is ParameterSource.PATH}
-        taken.update(each.name for each in plan.parameters)
+        taken = {each.key for each in signature.parameters if each.source is ParameterSource.PATH}
+        taken.update(each.name for each in signature.parameters)
         return {name: value for name, value in self._request.path_parameters.items() if name not in taken}
 
     # --- dependencies --------------------------------------------------------------------------------------------
 
     async def _depend(self, dependency: Dependency) -> Any:
-        key = _cache_key(dependency.plan.function)
+        key = _cache_key(dependency.signature.function)
         if dependency.use_cache and key in self._cache:
             return self._cache[key]
-        args, kwargs = await self.arguments(dependency.plan)
-        function = partial(dependency.plan.function, *args, **kwargs)
+        args, kwargs = await self.arguments(dependency.signature)
+        function = partial(dependency.signature.function, *args, **kwargs)
         try:
             value = await run_in_thread(function, self.limiters.calls) if dependency.in_thread else function()
         except (TypeError, ValueError) as error:
-            problems = invalid_fields(dependency.plan, error)
-            if problems is None:
+            errors = invalid_fields(dependency.signature, error)
+            if errors is None:
                 raise
-            raise ParameterError(problems) from None
+            raise ParameterError(errors) from None
         if inspect.iscoroutine(value):
             value = await value
         if dependency.entered:
@@ -246,29 +251,29 @@ class Resolver:
         return await self._unwinding.enter(value)
 
 
-def invalid_fields(plan: Signature, error: Exception) -> list[ErrorDetail] | None:
+def invalid_fields(signature: Signature, error: Exception) -> list[ErrorDetail] | None:
     """Return what the validators of a class with fields complain of; None if the error is none of theirs."""
-    kind = plan.function
+    kind = signature.function
     if isinstance(error, ValidationError):
         own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
-        return [_at_source(plan, problem) for problem in problems_of(error)] if own else None
+        return [_at_source(signature, detail) for detail in details_from(error)] if own else None
     if not inspect.isclass(kind):
         return None
     validates = attrs.has(kind) or (isinstance(error, ValueError) and dataclasses.is_dataclass(kind))
-    problem = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
-    return [_at_source(plan, problem)] if validates else None
+    detail = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
+    return [_at_source(signature, detail)] if validates else None
 
 
-def _at_source(plan: Signature, problem: ErrorDetail) -> ErrorDetail:
+def _at_source(signature: Signature, detail: ErrorDetail) -> ErrorDetail:
     """Return a problem of a field as one of the parameter that the field was taken from."""
-    texts = [parameter for parameter in plan.parameters if parameter.source in _TEXTS]
-    if not problem.loc:  # of all fields together
-        return problem.below(*(texts[0].source.value,) if texts else ())
-    name, *rest = problem.loc
+    texts = [parameter for parameter in signature.parameters if parameter.source in _TEXTS]
+    if not detail.loc:  # of all fields together
+        return detail.with_prefix(*(texts[0].source.value,) if texts else ())
+    name, *rest = detail.loc
     for parameter in texts:
         if name in (parameter.name, parameter.key):
-            return attrs.evolve(problem, loc=(*_place(parameter), *rest))
-    return problem
+            return attrs.evolve(detail, loc=(*_place(parameter), *rest))
+    return detail
 
 
 def _place(parameter: Parameter) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from trio_ws.connection.serialization import from_json
 from trio_ws.errors import InvalidMessage
 
 __all__ = [
-    "BodyShapes",
+    "BodySchemas",
     "UnsupportedAnnotation",
     "allows_none",
     "empty_typed_dict",
@@ -203,10 +203,10 @@ def for_body(annotation: Any) -> Any:
     In a union, in a collection, in other attrs classes and TypedDicts they are found; in pydantic's models and in
     dataclasses the fields are pydantic's business.
     """
-    return BodyShapes().of(annotation)
+    return BodySchemas().of(annotation)
 
 
-class BodyShapes:
+class BodySchemas:
     """One walk through an annotation. Classes that were met are remembered, since they may hold themselves."""
 
     __slots__ = ("_met",)
@@ -300,7 +300,7 @@ def field_hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: An
     Raises:
         Exception: whatever the annotation raises, as it is code.
     """
-    hint = _scope_of(kind, name).resolve(name, annotation)
+    hint = _get_scope(kind, name).resolve(name, annotation)
     given = dict(zip(getattr(kind, "__parameters__", ()), args, strict=False))
     if isinstance(hint, TypeVar):
         return given.get(hint, Any)
@@ -308,7 +308,7 @@ def field_hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: An
     return hint[tuple(given.get(parameter, Any) for parameter in free)] if free else hint
 
 
-def _scope_of(kind: type[Any], name: str) -> Scope:
+def _get_scope(kind: type[Any], name: str) -> Scope:
     """Return the scope in which a field was written: that of the base class that has it."""
     return Scope.of_body(next((base for base in kind.__mro__ if name in vars(base).get("__annotations__", {})), kind))
 

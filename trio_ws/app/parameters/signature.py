@@ -19,7 +19,7 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.fields import BARE, TELLING, Reading
-from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
+from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
 from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
 from trio_ws.app.parameters.schemas import UnsupportedAnnotation, allows_none
 from trio_ws.app.parameters.validation import Validator, adapter_for
@@ -57,7 +57,7 @@ _BY_TYPE: Final = {WebSocket: ParameterSource.CONNECTION, Request: ParameterSour
 class Dependency:
     """What a parameter depends on."""
 
-    plan: Signature
+    signature: Signature
     """Of the call that gives the value."""
     use_cache: bool
     entered: bool
@@ -119,19 +119,19 @@ class Signature:
             RegistrationError: a parameter cannot be filled.
         """
         paths = path_names if isinstance(path_names, Mapping) else dict.fromkeys(path_names)
-        return _SignatureBuilder(function, paths, frozenset(provided), types, f"{where}: " if where else "").plan()
+        return _SignatureBuilder(function, paths, frozenset(provided), types, f"{where}: " if where else "").signature()
 
     @property
     def label(self) -> str:
         """What the function is called in messages: module and qualified name."""
-        return label_of(self.function)
+        return get_label(self.function)
 
     def flat(self) -> Iterator[Parameter]:
         """Return the parameters, and those of everything that they depend on."""
         for parameter in self.parameters:
             yield parameter
             if parameter.dependency is not None:
-                yield from parameter.dependency.plan.flat()
+                yield from parameter.dependency.signature.flat()
 
 
 @attrs.frozen
@@ -147,7 +147,7 @@ class _SignatureBuilder:
     chain: tuple[object, ...] = ()
     """The functions that depend on this one."""
 
-    def plan(self) -> Signature:
+    def signature(self) -> Signature:
         parameters: list[Parameter] = []
         declared = self._declared()
         scope = Scope(self.function)
@@ -239,7 +239,7 @@ class _SignatureBuilder:
         except Exception as error:  # an annotation is code
             if declared.name in self.provided:
                 return BARE, None  # whatever it means, the caller provides it
-            self._refuse(unresolvable(declared.annotation, error), declared.name, cause=error)
+            self._refuse(unresolvable_message(declared.annotation, error), declared.name, cause=error)
         if get_origin(annotation) is not Annotated:
             return annotation, None
         bare, *metadata = get_args(annotation)
@@ -311,12 +311,12 @@ class _SignatureBuilder:
             function = chosen.annotation
         chain = (*self.chain, self.function)
         if function in chain:
-            circle = " -> ".join(label_of(each) for each in (*chain[chain.index(function) :], function))
+            circle = " -> ".join(get_label(each) for each in (*chain[chain.index(function) :], function))
             self._refuse(f"it depends on itself: {circle}", chosen.name)
         prefix = f"{self._place}: parameter {chosen.name!r} depends on "
-        plan = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).plan()
+        signature = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).signature()
         in_thread = not marker.in_loop and runs_in_thread(function)
-        dependency = Dependency(plan, marker.use_cache, _is_context(function), in_thread)
+        dependency = Dependency(signature, marker.use_cache, _is_context(function), in_thread)
         return attrs.evolve(chosen.of(ParameterSource.DEPENDENCY), dependency=dependency)
 
     # --- refusing ------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ class _SignatureBuilder:
 
     @property
     def _place(self) -> str:
-        return self.prefix + label_of(self.function)
+        return self.prefix + get_label(self.function)
 
 
 @attrs.frozen

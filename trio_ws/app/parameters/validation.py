@@ -19,9 +19,9 @@ from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.schemas import UnsupportedAnnotation, for_body, for_text, takes_many
 from trio_ws.connection.serialization import from_json, may_exceed
 
-__all__ = ["Validator", "adapter_for", "problems_of"]
+__all__ = ["Validator", "adapter_for", "details_from"]
 
-MAX_PROBLEMS: Final = 100
+MAX_ERRORS: Final = 100
 """Problems of one value that are listed: a list of a million wrong items shall not be answered with a million."""
 
 
@@ -58,7 +58,7 @@ class Validator:
         try:
             return self.validate_text(value)
         except ValidationError as error:
-            raise ParameterError(problems_of(error)) from None
+            raise ParameterError(details_from(error)) from None
 
     def from_body(self, value: Any) -> Any:
         """Return what is to be made of a value that was read from JSON, or of a message's bytes.
@@ -69,7 +69,7 @@ class Validator:
         try:
             return self.validate(value)
         except ValidationError as error:
-            raise ParameterError(problems_of(error)) from None
+            raise ParameterError(details_from(error)) from None
 
     def from_json(self, message: str | bytes, *, value: Any = MISSING) -> Any:
         """Return what is to be made of a message of JSON, by the rules for JSON: a strict model takes a date's text.
@@ -87,10 +87,10 @@ class Validator:
         try:
             return self.validate_json(message)
         except ValidationError as error:
-            problems = problems_of(error)
-        if problems[0].type == "json_invalid" and problems[0].loc == ():
+            errors = details_from(error)
+        if errors[0].type == "json_invalid" and errors[0].loc == ():
             return self.from_body(from_json(message) if value is MISSING else value)  # of two parsers ours counts
-        raise ParameterError(problems)
+        raise ParameterError(errors)
 
 
 # Constants that are not JSON, and numbers that may be beyond a float: with fewer digits no exponent of two leads there.
@@ -103,11 +103,11 @@ def _is_special(message: str | bytes) -> bool:
     return found is not None
 
 
-def problems_of(error: ValidationError) -> list[ErrorDetail]:
+def details_from(error: ValidationError) -> list[ErrorDetail]:
     """Return what pydantic complains of, or that it is too much."""
     count = error.error_count()
-    if count > MAX_PROBLEMS:
-        return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_PROBLEMS} are not listed")]
+    if count > MAX_ERRORS:
+        return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_ERRORS} are not listed")]
     return [
         ErrorDetail(each["loc"], each["type"], each["msg"])
         for each in error.errors(include_url=False, include_context=False, include_input=False)
