@@ -52,7 +52,7 @@ E = TypeVar("E", bound=Callable[..., Any])
 
 
 class App(Router):
-    """An application: routes, and what they share.
+    """An application: routes and their shared options and services.
 
     Args:
         controllers: classes to register, as `add_controller` does.
@@ -134,7 +134,7 @@ class App(Router):
 
     @property
     def settings(self) -> Settings:
-        """Limits, timeouts and other options of connections; a route may have its own."""
+        """Options of all connections; a route may have its own."""
         return self.services.settings
 
     @settings.setter
@@ -149,7 +149,7 @@ class App(Router):
     # --- pages, errors, rooms ------------------------------------------------------------------------------------
 
     def page(self, path: str, page: str | os.PathLike[str] | Page) -> None:
-        """Answer a plain GET for `path`: with a file, or with what a function makes of the request.
+        """Answer a plain GET for `path` with a file or a function's result.
 
         A path that differs in a trailing slash only is redirected (307).
 
@@ -165,7 +165,9 @@ class App(Router):
         self.services.pages.add(path, page if callable(page) else Path(page))
 
     def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
-        """Answer plain GETs below `prefix` with the files in `folder`, but for those whose names begin with a dot.
+        """Answer plain GETs below `prefix` with the files in `folder`.
+
+        Files and folders with a leading dot in the name are not found.
 
         Raises:
             ValueError: the prefix does not begin with a slash.
@@ -174,7 +176,10 @@ class App(Router):
         self.services.pages.add_folder(prefix, Path(folder))
 
     def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
-        """Answer a plain GET for `path` with the server's statistics, in the Prometheus text format (extra `metrics`).
+        """Answer a plain GET for `path` with metrics for Prometheus (extra `metrics`).
+
+        The metrics are the server's statistics in the text format. The page is as public as every page: restrict access
+        to it in the proxy in front.
 
         Whoever may ask for pages may ask for this one: a proxy in front is the place to say who may.
 
@@ -197,7 +202,10 @@ class App(Router):
         return metrics.registry
 
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
-        """Close with `code` when an error of that type leaves a handler; the most derived type counts.
+        """Close with `code` after an error of a type in a handler.
+
+        The most derived type counts. The rule holds for the whole application. The result is a decorator that returns
+        its function unchanged.
 
         It holds for the whole application. It may stand above a function as a decorator, which leaves it as it is.
 
@@ -209,7 +217,10 @@ class App(Router):
         return lambda function: function
 
     def on_error(self, function: E) -> E:
-        """Call `function(ws, error)` after an unexpected error was logged; a plain one runs in a thread."""
+        """Call `function(ws, error)` after an unexpected error was logged.
+
+        A plain function runs in a thread.
+        """
         check_callback("on_error", function, "the connection", "the error")
         self.services.failures.callback = function
         return function
@@ -222,7 +233,9 @@ class App(Router):
         return self.services.rooms.room(name, **options)
 
     async def broadcast(self, message: Any) -> None:
-        """Send one message to all connections of the application, in all processes. It waits for none of them.
+        """Send a message to all connections in all processes, without waiting for them.
+
+        All connections receive these messages in one order. A connection with a full outbox is closed with 1013.
 
         They get all that is said in this way in one order. One whose outbox is full is closed with 1013.
 
@@ -237,7 +250,9 @@ class App(Router):
         await self.connections.broadcast(message)
 
     def url_for(self, name: str, /, **parameters: Any) -> str:
-        """Return a route's path, its parameters filled in, below the `root_path` of the request that this runs for.
+        """Return the path of a route with its parameters filled in.
+
+        It begins with the `root_path` of the current request.
 
         Args:
             name: the route's `name=`, else the name of its function.
@@ -258,7 +273,9 @@ class App(Router):
 
     @property
     def nursery(self) -> trio.Nursery:
-        """Tasks in it run as long as the application; they are cancelled when the last connection has ended.
+        """A nursery for tasks that run as long as the application.
+
+        They are cancelled when the last connection has ended.
 
         Raises:
             RuntimeError: the application does not run.
@@ -284,7 +301,7 @@ class App(Router):
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncGenerator[None, None]:
-        """Enter what surrounds all connections: the nursery, the rooms, and the application's `lifespan`.
+        """Open the nursery, the rooms and the application's `lifespan` for a block.
 
         Raises:
             RegistrationError: a method was decorated whose class is no controller, or a route cannot work.
@@ -343,7 +360,9 @@ class App(Router):
             await server.serve(bound, task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
-        """Serve the application in a Trio run of its own until SIGINT (Ctrl-C) or SIGTERM, then shut down gracefully.
+        """Serve the application in a Trio run of its own until a signal.
+
+        SIGINT (Ctrl-C) or SIGTERM begins a graceful shutdown.
 
         Args:
             host: a name or an address.
@@ -364,7 +383,7 @@ class App(Router):
         return TestClient(self.responder, **options)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer an ASGI server: `hypercorn -k trio module:app` serves the application; see `trio_ws.asgi`."""
+        """Answer an ASGI server, such as `hypercorn -k trio module:app`; see `trio_ws.asgi`."""
         if self._asgi is None:
             from trio_ws.asgi import ASGIApplication  # noqa: PLC0415 - under an ASGI server only
 
@@ -395,7 +414,7 @@ class App(Router):
         return routes
 
     def match(self, raw_path: str) -> tuple[Route, dict[str, Any]] | None:
-        """Return the first route that matches a raw path, with the path's parameters; None if no route does."""
+        """Return the route for a raw path with its parameters, or None."""
         if len(self._table) != self.route_count():  # some were registered while the application runs
             self._table = self.checked_routes()
         return first_match(self._table, raw_path)

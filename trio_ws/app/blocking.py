@@ -1,4 +1,4 @@
-"""Blocking: plain `def` handlers, each in a worker thread, on a WebSocket whose methods wait by blocking the thread.
+"""Plain `def` handlers in worker threads, with blocking connections and rooms.
 
 A room has a form for them too, since they cannot await what `Room` offers.
 """
@@ -34,16 +34,16 @@ __all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
 T = TypeVar("T")
 
 _END: Final = object()
-"""What a generator that has ended yields for us."""
+"""Returned for a generator that has ended."""
 _ELSEWHERE: Final = object()
-"""What a thread of another event loop's gets instead of a result."""
+"""Returned to a thread of another event loop instead of a result."""
 
 Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
-"""Whom a message is not for: one connection, or several; `member.websocket` is one too."""
+"""The excluded receivers of a message: one connection or several, `member.websocket` included."""
 
 
 class BlockingWebSocket:
-    """The `WebSocket` of a plain `def` handler. Any thread but the event loop's may use it.
+    """The `WebSocket` of a plain `def` handler, for threads beside the event loop's.
 
     Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
     the handler is cancelled, the method that waits in a thread of Trio's, as the handler's is, raises `trio.Cancelled`:
@@ -69,7 +69,7 @@ class BlockingWebSocket:
 
     @property
     def request(self) -> Request:
-        """What the client asked for."""
+        """The request of the handshake."""
         return self._websocket.request
 
     @property
@@ -89,7 +89,7 @@ class BlockingWebSocket:
 
     @property
     def path_parameters(self) -> Mapping[str, Any]:
-        """What the route took from the path."""
+        """The parameters from the route's path."""
         return self._websocket.path_parameters
 
     @property
@@ -124,12 +124,12 @@ class BlockingWebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """The code of the first close frame; None while the connection is open."""
+        """Code of the first close frame; None while the connection is open."""
         return self._websocket.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """The reason in the first close frame; None while the connection is open."""
+        """Reason of the first close frame; None while the connection is open."""
         return self._websocket.close_reason
 
     def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
@@ -199,7 +199,7 @@ class BlockingWebSocket:
 
     @contextmanager
     def join(self, room: Room, /, **info: Any) -> Iterator[BlockingRoom]:
-        """Be a member of a room for a block: `with ws.join(app.room("chat"), user="Ann") as room`.
+        """Join a room for a block: `with ws.join(room, user="Ann") as members`.
 
         It is what `Room.join` is for an `async def` handler, and raises the same errors.
 
@@ -245,7 +245,10 @@ async def _run_within(
 
 
 def _is_trios_thread() -> bool:
-    """Return whether Trio has started this thread, so that it is cancelled with the task that waits for it."""
+    """Return True if the current thread is one of Trio's.
+
+    Trio cancels such a thread with the task that waits for it.
+    """
     try:
         trio.from_thread.check_cancelled()
     except RuntimeError:
@@ -256,7 +259,7 @@ def _is_trios_thread() -> bool:
 
 
 class BlockingRoom:
-    """The `Room` that a plain `def` handler is in; any thread but the event loop's may use it."""
+    """The `Room` of a plain `def` handler, for threads beside the event loop's."""
 
     __slots__ = ("_room", "_run")
 
@@ -271,7 +274,7 @@ class BlockingRoom:
 
     @property
     def members(self) -> list[Member]:
-        """Who is in the room now, in the order in which they joined."""
+        """The current members in the order of their joins."""
         return self._room.members
 
     @property
@@ -280,7 +283,7 @@ class BlockingRoom:
         return self._room.count
 
     def publish(self, message: Any, *, exclude: Excluded | None = None) -> str:
-        """Send a message to every member; it never waits for one. See `Room.publish`."""
+        """Send a message to every member without waiting for them; see `Room.publish`."""
         entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude)))
         return entry_id
 
@@ -293,7 +296,7 @@ def _unwrapped(excluded: Any) -> Any:
 
 
 def expect_reading(websocket: WebSocket) -> None:
-    """Have the disconnect rule treat a plain function as one that reads: between two calls it is nowhere.
+    """Tell the disconnect rule that the handler reads messages.
 
     A client that leaves at once would else cancel it there, though what it sent has yet to be read.
     """
@@ -304,7 +307,7 @@ def expect_reading(websocket: WebSocket) -> None:
 def in_thread(
     function: Callable[..., Any], websocket: WebSocket, limiters: Limiters, *, last: bool = False
 ) -> Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]:
-    """Return an asynchronous form of a plain function: it runs in a worker thread, on a blocking `websocket`.
+    """Return an asynchronous form of a plain function, run in a worker thread.
 
     Args:
         function: where it takes `websocket`, it gets the blocking one.

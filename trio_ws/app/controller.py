@@ -1,4 +1,4 @@
-"""Controllers: classes whose methods are routes, one instance for each connection, made after the guards."""
+"""Controllers, which are classes with routes as methods."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _REGISTERED: Final = "__trio_ws_registered__"
 
 
 class Controller:
-    """A base for controllers. It is optional: any class can be one.
+    """An optional base class for controllers.
 
     Attributes:
         websocket: the connection; set before a route's method is called.
@@ -51,7 +51,7 @@ class Controller:
 
 @attrs.frozen
 class ControllerOptions:
-    """What decorators say of a class; it holds wherever the class is registered."""
+    """Options that decorators give a class, wherever it is registered."""
 
     prefix: str | None
     """Begins the paths of its methods, None if two decorators differ: each registration then names its own."""
@@ -59,7 +59,7 @@ class ControllerOptions:
 
 
 def declare(controller: type, options: ControllerOptions) -> None:
-    """Keep the options of a decorator with the class, beside those of decorators below.
+    """Store a decorator's options on a class, beside those of lower decorators.
 
     Raises:
         RegistrationError: the class, or one derived from it, is registered already, and these guards would not hold
@@ -80,7 +80,7 @@ def declare(controller: type, options: ControllerOptions) -> None:
 
 
 def note_registered(controller: type) -> None:
-    """Note that a router has the class with the guards that it has now."""
+    """Record that a router has registered a class with its current guards."""
     setattr(controller, _REGISTERED, True)
 
 
@@ -89,7 +89,10 @@ def _is_registered(controller: type) -> bool:
 
 
 def get_options(controller: type) -> ControllerOptions:
-    """Return the prefix of the nearest decorator, and the guards of all, those of base classes first."""
+    """Return the prefix and the guards that decorators gave a class.
+
+    The prefix is the nearest decorator's. The guards of base classes come first.
+    """
     prefix: str | None = ""
     guards: dict[int, Guard] = {}
     for owner in reversed(controller.__mro__):
@@ -102,7 +105,7 @@ def get_options(controller: type) -> ControllerOptions:
 
 @attrs.frozen
 class RouteDefinition:
-    """A method of a class that is yet to become a controller, marked as a route."""
+    """A method marked as a route, of a class that becomes a controller."""
 
     path: str
     target: Target
@@ -110,7 +113,7 @@ class RouteDefinition:
 
 
 def in_class_body(function: Callable[..., Any]) -> bool:
-    """Say whether `function` is being defined in the body of a class, and so will be a method."""
+    """Return True if `function` is being defined in a running class body."""
     parent = getattr(function, "__qualname__", "").rpartition(".")[0]
     if not parent or parent.endswith("<locals>"):
         return False
@@ -159,7 +162,10 @@ def route_definitions(controller: type) -> list[RouteDefinition]:
 
 
 def _check_undecorated(controller: type, name: str, member: object, definitions: list[RouteDefinition]) -> None:
-    """Refuse a method with a decorator above that of its route, which would be passed by: it may be a guard."""
+    """Refuse a method with another decorator above that of its route.
+
+    The route would skip that decorator, which may be a guard.
+    """
     if any(each.target is not member for each in definitions):
         raise RegistrationError(
             f"{controller.__qualname__}.{name}: a decorator stands above @websocket or @listener, and its route would "

@@ -1,4 +1,4 @@
-"""An application's answers to the requests of a server, ours or an ASGI one."""
+"""Answers of an application to the requests of a server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Dispatcher", "HasResponder"]
 
 
 class HasResponder(Protocol):
-    """An application that a server, an ASGI application or a test client takes, as an `App` is."""
+    """An application that servers and test clients take, as an `App` is."""
 
     responder: Dispatcher
     """Answers its requests."""
@@ -64,7 +64,7 @@ class Dispatcher:
         return self._services.state
 
     def knows(self, request: Request, *, upgrade: bool) -> bool:
-        """Return True if the application has a route or a page for a request.
+        """Return True if a route or a page matches a request.
 
         Args:
             request: its path counts.

@@ -1,4 +1,4 @@
-"""What is wrong with a program or with a request: RegistrationError, ParameterError, and the Problem that it lists."""
+"""Errors of registrations and of request parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ErrorDetail", "ParameterError", "RegistrationError"]
 
 
 def _encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold: JSON may name a key by half a surrogate pair, and `loc` repeats it."""
+    """Return a text with "?" in place of lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -28,21 +28,21 @@ class ErrorDetail:
     loc: tuple[str | int, ...] = attrs.field(converter=_encodable_parts)
     """Where: relative to the body in messages; beginning with "query", "header", "cookie" or "path" in requests."""
     type: str
-    """What kind of problem, for programs: "missing", "int_parsing", ..."""
+    """The kind of error, for programs: "missing", "int_parsing", ..."""
     msg: str = attrs.field(converter=_encodable)
-    """What is wrong, for people."""
+    """A message for people."""
 
     def with_prefix(self, *loc: str | int) -> ErrorDetail:
         """Return the same problem, seen from further outside."""
         return attrs.evolve(self, loc=(*loc, *self.loc))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as an `errorList` holds it: ready for JSON and for UTF-8."""
+        """Return the item of an `errorList`, encodable as JSON and UTF-8."""
         return {"loc": list(self.loc), "type": self.type, "msg": self.msg}
 
 
 class ParameterError(WebSocketError):
-    """What a client sent does not convert: the parameters of a request (HTTP 400), or a message's body.
+    """Invalid data from a client: parameters of a request (HTTP 400), or a body.
 
     Attributes:
         problems: all that is wrong, not only the first.
@@ -58,7 +58,7 @@ class ParameterError(WebSocketError):
         return [detail.as_dict() for detail in self.errors]
 
     def body(self) -> dict[str, Any]:
-        """Return what a client is told: `{"errorList": [...]}`."""
+        """Return the body of the answer to the client: `{"errorList": [...]}`."""
         return {"errorList": self.error_list}
 
     def __str__(self) -> str:
@@ -66,7 +66,9 @@ class ParameterError(WebSocketError):
 
 
 class RegistrationError(WebSocketError, TypeError):
-    """A function cannot be used for what it was registered for: the message names it, its parameter, and the fix.
+    """A function, class or route that cannot work as it was registered.
+
+    The message names it, its parameter, and the fix. The error is raised at registration, never later.
 
     It is raised where the function is registered, never later.
     """

@@ -1,4 +1,4 @@
-"""Guards: who may connect. They act before the handshake is answered, and never after."""
+"""Guards, which allow or refuse a handshake before it is answered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CONTEXT_KEY: Final = "context"
 
 @attrs.frozen(kw_only=True)
 class WebSocketHost:
-    """What `GuardContext.switch_to_websocket` returns."""
+    """The result of `GuardContext.switch_to_websocket`."""
 
     websocket: WebSocket
 
@@ -66,10 +66,10 @@ def _read_only(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class GuardContext:
-    """What a guard decides by."""
+    """The argument of a guard."""
 
     request: Request
-    """What the client asked for."""
+    """The request of the handshake."""
     websocket: WebSocket
     """The connection, which is not answered yet."""
     route: Any = None
@@ -79,7 +79,7 @@ class GuardContext:
     app: Any = None
 
     def switch_to_websocket(self) -> WebSocketHost:
-        """Return the host of the connection, by the name that Ellar's documents use."""
+        """Return the host of the connection, named as in Ellar's documents."""
         return WebSocketHost(websocket=self.websocket)
 
 
@@ -128,7 +128,7 @@ class PlannedGuard:
         return (self.call,) if self.maker is None else (self.maker, self.call)
 
     async def check(self, context: GuardContext, resolver: Resolver) -> None:
-        """Ask the guard.
+        """Call the guard, and refuse the handshake if it returns False.
 
         Raises:
             Reject: with 403, if it answers False; whatever else the guard raises.
@@ -151,7 +151,7 @@ class PlannedGuard:
 
 
 async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, resolver: Resolver) -> None:
-    """Ask guards one after the other; the first that does not answer True is the last.
+    """Call guards one after the other until one does not return True.
 
     Raises:
         Reject: with 403, if one answers False; whatever else a guard raises.
@@ -164,7 +164,7 @@ async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, re
 
 
 def _decider(guard: Guard, where: str) -> Callable[..., Any]:
-    """Return what decides: the function, or `can_activate`, as it is called on an instance."""
+    """Return the function that decides: the guard, or `can_activate` of an instance."""
     found: Any = getattr(guard, "can_activate", None)
     if inspect.isclass(guard):
         if inspect.isabstract(guard):
@@ -185,7 +185,10 @@ def _check_answers(function: Callable[..., Any], where: str) -> None:
 
 
 def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
-    """Return the name of the first parameter if it takes the context: always, by its name, or if it says nothing."""
+    """Return the name of the first parameter if it takes the context, else None.
+
+    It does if it takes it always, is called `context`, or has neither annotation nor default.
+    """
     first = next(iter(inspect.signature(function).parameters.values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         return None

@@ -1,4 +1,4 @@
-"""Inclusion of applications in another one: checks, and their shared run."""
+"""Applications included in another one, with their checks and shared run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Guest:
 
 
 def find_guests(router: Router) -> list[Guest]:
-    """Return all applications that a router includes, at any depth, the outer ones first."""
+    """Return all applications included at any depth, the outer ones first."""
     return list(_guests_in(router, router.services, ""))
 
 
@@ -129,7 +129,7 @@ def _server_options(services: AppServices) -> dict[str, Any]:
 
 @asynccontextmanager
 async def run_guests(host: AppServices, guests: list[Guest]) -> AsyncGenerator[None, None]:
-    """Run included applications as part of the running host, and enter all lifespans in their order.
+    """Run included applications as part of the host, and enter all lifespans.
 
     Each lifespan is left shielded; from cancellation on, within the host's `cleanup_timeout`.
 
@@ -153,7 +153,7 @@ async def run_guests(host: AppServices, guests: list[Guest]) -> AsyncGenerator[N
 
 @contextmanager
 def _lend(host: AppServices, guest: AppServices, parent: AppServices) -> Iterator[None]:
-    """Share the host's rooms, connections and run state with a guest during the block."""
+    """Share the host's rooms, connections and run state with a guest."""
     own = guest.rooms, guest.connections
     adopted = host.rooms.adopt(guest.rooms)
     guest.parent, guest.failures.outer = parent, parent.failures

@@ -1,4 +1,7 @@
-"""Visit: one connection's way through its route: parameters, guards, controller, dependencies, and the function.
+"""One connection's run through its route.
+
+Parameters, guards, controller, dependencies and the function are resolved here when a client has connected. The result
+is the `Service` of a `Route`.
 
 It is what a `Route` makes a `Service` of: everything that is known only when a client has come.
 """
@@ -40,7 +43,7 @@ __all__ = ["RouteInvocation"]
 
 
 class RouteInvocation:
-    """One connection on one route.
+    """The run of one connection through its route.
 
     Args:
         app: whose route it is.
@@ -59,7 +62,7 @@ class RouteInvocation:
         self._request = request
         self._controller: Any = None
         self._resolved: dict[Signature, Arguments] = {}
-        """What the route's own functions will be called with."""
+        """Resolved arguments of the route's own functions."""
 
     def service(self) -> Service:
         """Return what the server does with the connection."""
@@ -118,7 +121,7 @@ class RouteInvocation:
         return handled
 
     def _record_losses(self, error: BaseException | None, *, handled: bool) -> None:
-        """See that neither an error that a dependency swallowed nor a late change of the session is lost in silence.
+        """Report an error that a dependency swallowed, and late changes of the session.
 
         Raises:
             LocalProtocolError: the session was changed after the answer, and there is no other error.
@@ -135,7 +138,7 @@ class RouteInvocation:
                 websocket._log.error("%s: session changed after the answer", error=lost)
 
     async def _prepare(self) -> None:
-        """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
+        """Convert the parameters, then run guards, controller and dependencies."""
         route = self._route
         guards = route.planned_guards()
         signatures = [call.signature for call in self._calls()]
@@ -198,7 +201,7 @@ class RouteInvocation:
         on_disconnect: Callable[..., Any] | None,
         **options: Any,
     ) -> None:
-        """Do what `WebSocket.accept_callback` says."""
+        """Implement `WebSocket.accept_callback`."""
         websocket, names = self._websocket, self._route.pattern.types
         treatment = ListenerOptions(**options)
         signature = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
@@ -217,7 +220,7 @@ class RouteInvocation:
     async def _callbacks(
         self, receive: PlannedCall, options: ListenerOptions, resolver: Resolver | None = None
     ) -> BoundListener:
-        """Return what is done with a message: everything but the message is found once."""
+        """Return the callbacks for messages, with all other arguments resolved."""
         arguments = await self._arguments(receive, resolver)
         function = self._bound(receive)
         body, on_invalid = receive.body, options.on_invalid
@@ -254,11 +257,14 @@ class RouteInvocation:
             await value
 
     async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
-        """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
+        """Return the arguments resolved before the answer, or resolve them now.
+
+        They are resolved now for `accept_callback`.
+        """
         return self._resolved.pop(call.signature, None) or await (resolver or self._resolver).resolve(call.signature)
 
     def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
-        """Return the function as it is called for this connection: on the controller, and in a thread if it blocks.
+        """Return a function bound to the controller, and to a thread if it blocks.
 
         Args:
             call: of the function.
@@ -275,6 +281,6 @@ async def _result(value: Any) -> Any:
 
 
 def _bad_request(error: ParameterError) -> Reject:
-    """Return the answer to parameters that do not convert: HTTP 400 with the documented list of errors."""
+    """Return the answer to invalid parameters, HTTP 400 with a list of errors."""
     body = to_json({"errorList": error.error_list}).encode()
     return Reject(400, {"Content-Type": "application/json"}, body)

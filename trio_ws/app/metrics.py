@@ -1,4 +1,6 @@
-"""Metrics: an application's statistics in the Prometheus text format (prometheus-client, extra `metrics`).
+"""An application's statistics in the Prometheus text format (extra `metrics`).
+
+The figures are the server's own counters, read at each request for the page.
 
 Nothing is counted here: the figures are the server's own, read when somebody scrapes.
 """
@@ -26,7 +28,7 @@ __all__ = ["FIGURES", "WORKER_VARIABLE", "Figure", "Metrics"]
 WORKER_VARIABLE: Final = "TRIO_WS_WORKER"
 """The variable of the environment whose value becomes the label `worker`, where processes share one port."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""The text format, which every Prometheus takes, whatever else it asks for."""
+"""The text format that every Prometheus accepts."""
 
 
 @attrs.frozen
@@ -39,7 +41,7 @@ class Figure:
     counts: bool = False
     """Whether it only ever grows, until the process ends."""
     label: str = ""
-    """What the numbers are that the field is a mapping from; "" if it is no mapping."""
+    """The label of a mapping's keys; "" for a field that is no mapping."""
 
 
 FIGURES: Final = (
@@ -101,7 +103,7 @@ class Metrics:
         return (self._family(figure, None) for figure in FIGURES)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics of the server that runs now, without values while there is none."""
+        """Return the running server's metrics, without values while there is none."""
         server = self._server()
         values: Mapping[str, Any] = {}
         if server is not None:

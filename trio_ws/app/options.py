@@ -1,4 +1,4 @@
-"""The options of routes by name, for type checkers and for messages, and the checks of an application's options."""
+"""Names of route options, and checks of an application's options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ELSEWHERE: Final = {
     "origins": "it is an option of the App",
     "sessions": "it is an option of the App",
 }
-"""What is an option in other frameworks, or in another place here."""
+"""Hints for options of other frameworks or of other objects."""
 _OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency")
 
 
@@ -85,7 +85,7 @@ def parse_converters(given: Mapping[str, Converter] | None) -> dict[str, Convert
 
 
 def parse_lifespan(given: Any) -> Callable[[Any], AbstractAsyncContextManager[object]] | None:
-    """Return what `lifespan=` means.
+    """Return the context manager function of a `lifespan=` argument.
 
     Raises:
         TypeError: what it returns cannot be entered, or it does not take the application.

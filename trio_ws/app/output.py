@@ -1,4 +1,4 @@
-"""The narrowing of replies: what is sent has the fields that the return annotation names, and no others."""
+"""Filters for replies by the return annotation of their function."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Output:
     name: str
 
     def plain(self, value: Any) -> Any:
-        """Return a reply made of what JSON has, numbers that JSON has not included.
+        """Return a filtered reply as values for JSON, NaN and infinities included.
 
         Raises:
             ValueError: the value is not of the annotated type, and cannot be made into it.
@@ -53,7 +53,7 @@ class Output:
         return self.adapter.dump_python(self._narrowed(value), mode="json", by_alias=True, fallback=plain)
 
     def json(self, value: Any) -> bytes:
-        """Return a reply as JSON; infinities and NaN are as the model's configuration has them."""
+        """Return a filtered reply as JSON; its model's configuration decides about NaN."""
         return self.adapter.dump_json(self._narrowed(value), by_alias=True, fallback=plain)
 
     def _narrowed(self, value: Any) -> Any:
@@ -64,7 +64,9 @@ class Output:
 
 
 def output_from(function: Callable[..., Any]) -> Output | None:
-    """Return what the return annotation of a function says of replies; None if it names no class with fields.
+    """Return the filter for a function's return annotation.
+
+    None if it names no class with fields.
 
     An annotation that cannot be resolved is a WARNING in the log, and narrows nothing.
 
@@ -91,7 +93,7 @@ def output_from(function: Callable[..., Any]) -> Output | None:
 
 
 def _item(annotation: Any) -> Any:
-    """Return the type of one reply, without `Reply`; Any if it may be anything."""
+    """Return the type of one reply, without `Reply`; Any for anything."""
     annotation = _named(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -147,7 +149,7 @@ def _is_named_tuple(kind: type[Any]) -> bool:
 
 
 def _get_hints(kind: type[Any]) -> dict[str, Any]:
-    """Return what the fields of a named tuple are annotated with; Any where it is not known."""
+    """Return the annotations of a named tuple's fields; Any for unresolved ones."""
     return {name: _hint(kind, (), name, kind.__annotations__.get(name, Any)) for name in kind._fields}
 
 
@@ -160,7 +162,7 @@ def _hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) ->
 
 
 class _ReplySchemas(BodySchemas):
-    """A walk through an annotation of replies: classes that pydantic does not narrow become what it does."""
+    """A walk through an annotation of replies, which replaces unfiltered classes."""
 
     __slots__ = ()
 

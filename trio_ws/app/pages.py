@@ -1,4 +1,7 @@
-"""Pages: what a plain GET is answered with beside the WebSockets. It is small on purpose, and no web framework."""
+"""Answers to plain GETs, beside the WebSockets.
+
+This is small on purpose, and no web framework.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 
 Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | Response"
 Page: TypeAlias = "Callable[[Request], Content | Awaitable[Content]]"
-"""A function that makes a page: text is HTML, a dict or list is JSON. A plain `def` runs in a thread."""
+"""A function that makes a page. Text is HTML, a dict or list is JSON; a plain `def` runs in a thread."""
 
 NOT_FOUND: Final = Response(status=404, headers={"Content-Type": "text/plain; charset=utf-8"}, body=b"not found\n")
 UPGRADE_REQUIRED: Final = Response(
@@ -35,7 +38,7 @@ UPGRADE_REQUIRED: Final = Response(
     body=b"this path is a WebSocket\n",
 )
 INDEX: Final = "index.html"
-"""What a folder shows of itself."""
+"""The file of a folder that its own path names."""
 _NONE: Final = Headers()
 
 
@@ -47,7 +50,9 @@ class StaticFolder:
     folder: Path
 
     async def page(self, path: str, headers: Headers = _NONE, method: str = "GET") -> Response | None:
-        """Return the file that `path` names, None if it names none; nothing outside the folder is ever read.
+        """Return the file for a path, None if there is none.
+
+        Nothing outside the folder is read.
 
         A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
         """
@@ -61,19 +66,19 @@ class StaticFolder:
         return await file_answer(self.folder.joinpath(*parts), headers, allowed=self._allows, method=method)
 
     async def is_folder(self, path: str) -> bool:
-        """Say whether `path` lacks only a slash to name a folder that has an index."""
+        """Return True if `path` with a slash names a folder with an index."""
         below = f"{path}/"
         return not path.endswith("/") and await self.page(below, method="HEAD") is not None
 
     def _allows(self, real: Path) -> bool:
-        """Return whether a file, its links followed, is in the folder, and no part of its path hidden."""
+        """Return True if a resolved path is in the folder, and not hidden."""
         return real.is_relative_to(self.folder) and not any(
             part.startswith(".") for part in real.relative_to(self.folder).parts
         )
 
 
 class Pages:
-    """Everything that a plain GET may ask for."""
+    """The pages and static folders of one application."""
 
     def __init__(self) -> None:
         self._pages: dict[str, Path | Page] = {}
@@ -115,7 +120,7 @@ class Pages:
         self._folders.append(StaticFolder(prefix.rstrip("/") + "/", folder.resolve()))
 
     def has(self, path: str) -> bool:
-        """Say whether there is a page at `path`."""
+        """Return True if there is a page at `path`."""
         return self._find(path) is not None
 
     @property
@@ -143,13 +148,15 @@ class Pages:
             yield from (attrs.evolve(folder, prefix=prefix + folder.prefix) for folder in pages._folders)
 
     def knows(self, path: str) -> bool:
-        """Say whether a path is a page's, but for a trailing slash, or below a folder."""
+        """Return True if a page, also with another trailing slash, or a folder matches."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         below = any(path.startswith(folder.prefix) for folder in self._all_folders())
         return below or self.has(path) or self.has(other)
 
     async def answer(self, request: Request, limiter: trio.CapacityLimiter | None = None) -> Response:
-        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many.
+        """Return the page for a request, 404 if there is none.
+
+        A path that differs from a page's in a trailing slash only gets 307.
 
         Args:
             request: a plain GET.
