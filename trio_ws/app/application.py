@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,14 +15,13 @@ import trio
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
 from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
-from trio_ws.app.route import PROVIDED_TYPES, first_match
+from trio_ws.app.route import PROVIDED_TYPES, build_path, first_match
 from trio_ws.app.router import Router
 from trio_ws.app.services import AppServices, RunState
 from trio_ws.app.sessions import check_sessions
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
-from trio_ws.http.request import current_root_path
-from trio_ws.options import check_number, list_of
+from trio_ws.options import list_of
 from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
 from trio_ws.server.serve import SocketListener, closed_at_the_end, listen
@@ -56,21 +54,20 @@ class App(Router):
 
     Args:
         controllers: classes to register, as `add_controller` does.
-        guards: stand before the guards of every route.
-        lifespan: an asynchronous context manager that is entered before the first connection and left after the last;
-            tasks started in `app.nursery` run meanwhile. `@asynccontextmanager` may be left out.
-        limits: what one peer may cost.
-        timeouts: how long to wait for whom.
+        guards: called before the guards of every route.
+        lifespan: an asynchronous context manager around all connections; `@asynccontextmanager` may be left out.
+        limits: bounds of memory and work for one peer.
+        timeouts: bounds of waiting, in seconds.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
-        origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        origins: origins of pages that may connect beside pages of the same origin; "*" for all.
         hosts: the names that the application is reached by, such as "example.org", "*.example.org" or "localhost:8000";
             a request with another Host, for a page too, is refused with 421. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
-            `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
-        instruments: are told what happens on connections, for tracing; see `Instrument`.
+            `X-Forwarded-For` and `X-Forwarded-Proto` are trusted for the client's address and TLS.
+        instruments: called at events of connections, for tracing; see `Instrument`.
         sessions: keep a session for each client in a signed cookie.
-        backplane: what carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`,
-            which names the forms of URLs and has options. None for rooms within this process.
+        backplane: carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`
+            with its options. None for rooms within this process.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
         max_threads: plain `def` views and callbacks that run at once, each in a thread; as many guards, dependencies,
@@ -103,9 +100,6 @@ class App(Router):
         max_threads: int = MAX_THREADS,
     ) -> None:
         super().__init__(guards=guards, converters=converters)
-        check_number("not_found_status", not_found_status, 400, 499)
-        if max_threads != math.inf:
-            check_number("max_threads", max_threads, 1)
         self.services: AppServices = AppServices(
             self,
             settings=Settings(
@@ -149,14 +143,14 @@ class App(Router):
     # --- pages, errors, rooms ------------------------------------------------------------------------------------
 
     def page(self, path: str, page: str | os.PathLike[str] | Page) -> None:
-        """Answer a plain GET for `path` with a file or a function's result.
+        """Answer GETs for `path` with a file or a function's result.
 
         A path that differs in a trailing slash only is redirected (307).
 
         Args:
             path: begins with a slash; compared exactly.
-            page: a file, whose name tells its type, or a function, `async` or not, that takes the `Request` and returns
-                text (HTML), bytes, a dict or list (JSON), or a `Response`.
+            page: a file, with its type from its name, or a function, `async` or not, that takes the `Request` and
+                returns text (HTML), bytes, a dict or list (JSON), or a `Response`.
 
         Raises:
             ValueError: the path does not begin with a slash, or is taken.
@@ -176,19 +170,13 @@ class App(Router):
         self.services.pages.add_folder(prefix, Path(folder))
 
     def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
-        """Answer a plain GET for `path` with metrics for Prometheus (extra `metrics`).
+        """Answer GETs for `path` with metrics for Prometheus (extra `metrics`).
 
-        The metrics are the server's statistics in the text format. The page is as public as every page: restrict access
-        to it in the proxy in front.
-
-        Whoever may ask for pages may ask for this one: a proxy in front is the place to say who may.
+        The page is public: restrict access to it in the proxy in front. The result is the registry, for further metrics.
 
         Args:
             path: begins with a slash.
             registry: one of prometheus-client's, to show these figures with others; None for one of its own.
-
-        Returns:
-            The registry, for metrics of yours.
 
         Raises:
             ImportError: prometheus-client is not installed.
@@ -206,8 +194,6 @@ class App(Router):
 
         The most derived type counts. The rule holds for the whole application. The result is a decorator that returns
         its function unchanged.
-
-        It holds for the whole application. It may stand above a function as a decorator, which leaves it as it is.
 
         Raises:
             TypeError: that is no type of error.
@@ -233,11 +219,9 @@ class App(Router):
         return self.services.rooms.room(name, **options)
 
     async def broadcast(self, message: Any) -> None:
-        """Send a message to all connections in all processes, without waiting for them.
+        """Send a message to all connections, without waiting for them.
 
-        All connections receive these messages in one order. A connection with a full outbox is closed with 1013.
-
-        They get all that is said in this way in one order. One whose outbox is full is closed with 1013.
+        All connections, in all processes, receive these messages in one order; a full outbox is closed with 1013.
 
         Args:
             message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
@@ -245,7 +229,7 @@ class App(Router):
         Raises:
             BackplaneError: as `Room.publish` raises it.
             TypeError: it cannot be encoded; likewise ValueError.
-            trio.Cancelled: nobody got it; with Redis, unless it was on its way.
+            trio.Cancelled: the message was not sent; with Redis, unless it was on its way.
         """
         await self.connections.broadcast(message)
 
@@ -263,11 +247,7 @@ class App(Router):
             ValueError: a parameter is missing, is not of the path, or does not fit.
         """
         *_, root = self.services.with_parents()
-        for route in sorted(root.app.routes(), key=lambda route: route.services is not self.services):
-            if route.name == name:
-                path: str = route.pattern.build(**parameters)
-                return current_root_path.get() + path
-        raise LookupError(f"no route is named {name!r}")
+        return build_path(root.app.routes(), self.services, name, parameters)
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -305,7 +285,7 @@ class App(Router):
 
         Raises:
             RegistrationError: a method was decorated whose class is no controller, or a route cannot work.
-            BackplaneError: the backplane is not there, or will not have us, and its options do not say to wait.
+            BackplaneError: the backplane is not available or refuses access, and its options do not wait for it.
             RuntimeError: the application runs already.
         """
         services = self.services
@@ -349,9 +329,9 @@ class App(Router):
             task_status: for `nursery.start`.
 
         Raises:
-            OSError: an address cannot be listened on; the message says what to do.
+            OSError: an address cannot be listened on; the message has the fix.
             RegistrationError: as `lifespan_context` raises it.
-            trio.Cancelled: after every client was told 1001.
+            trio.Cancelled: after every connection was closed with 1001.
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         # Before the application starts: an address that is taken is no error of its lifespan.
@@ -360,7 +340,7 @@ class App(Router):
             await server.serve(bound, task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
-        """Serve the application in a Trio run of its own until a signal.
+        """Serve the application in its own Trio run until a signal.
 
         SIGINT (Ctrl-C) or SIGTERM begins a graceful shutdown.
 
@@ -383,7 +363,7 @@ class App(Router):
         return TestClient(self.responder, **options)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer an ASGI server, such as `hypercorn -k trio module:app`; see `trio_ws.asgi`."""
+        """Answer an ASGI server, such as `hypercorn -k trio`; see `trio_ws.asgi`."""
         if self._asgi is None:
             from trio_ws.asgi import ASGIApplication  # noqa: PLC0415 - under an ASGI server only
 
@@ -408,9 +388,7 @@ class App(Router):
             RegistrationError: a route or an included application cannot work.
         """
         routes = super().checked_routes()
-        guests = find_guests(self)
-        check_guests(self.services, guests)
-        self.services.pages.included = tuple((guest.prefix, guest.services.pages) for guest in guests)
+        check_guests(self.services, find_guests(self))
         return routes
 
     def match(self, raw_path: str) -> tuple[Route, dict[str, Any]] | None:

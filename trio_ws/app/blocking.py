@@ -1,6 +1,6 @@
 """Plain `def` handlers in worker threads, with blocking connections and rooms.
 
-A room has a form for them too, since they cannot await what `Room` offers.
+`BlockingRoom` is the form of a room for them.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ _ELSEWHERE: Final = object()
 """Returned to a thread of another event loop instead of a result."""
 
 Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
-"""The excluded receivers of a message: one connection or several, `member.websocket` included."""
+"""One or several connections that a message is not sent to; `member.websocket` is one."""
 
 
 class BlockingWebSocket:
-    """The `WebSocket` of a plain `def` handler, for threads beside the event loop's.
+    """The `WebSocket` of a plain handler, for threads beside the event loop's.
 
     Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
     the handler is cancelled, the method that waits in a thread of Trio's, as the handler's is, raises `trio.Cancelled`:
-    let it pass. A thread that Trio has not started cannot be cancelled with the handler: what waits there goes on until
-    the connection ends, and after the end of the event loop every method raises `trio.RunFinishedError`.
+    let it pass. A thread that Trio has not started cannot be cancelled with the handler: a method that waits there
+    goes on until the connection ends, and after the end of the event loop every method raises
+    `trio.RunFinishedError`.
     """
 
     __slots__ = ("_token", "_websocket")
@@ -199,7 +200,7 @@ class BlockingWebSocket:
 
     @contextmanager
     def join(self, room: Room, /, **info: Any) -> Iterator[BlockingRoom]:
-        """Join a room for a block: `with ws.join(room, user="Ann") as members`.
+        """Join a room for a block: `with ws.join(app.room(...)) as room`.
 
         It is what `Room.join` is for an `async def` handler, and raises the same errors.
 
@@ -259,7 +260,7 @@ def _is_trios_thread() -> bool:
 
 
 class BlockingRoom:
-    """The `Room` of a plain `def` handler, for threads beside the event loop's."""
+    """The `Room` of a plain handler, for threads beside the event loop's."""
 
     __slots__ = ("_room", "_run")
 
@@ -283,7 +284,7 @@ class BlockingRoom:
         return self._room.count
 
     def publish(self, message: Any, *, exclude: Excluded | None = None) -> str:
-        """Send a message to every member without waiting for them; see `Room.publish`."""
+        """Send a message to every member without waiting; see `Room.publish`."""
         entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude)))
         return entry_id
 
@@ -296,9 +297,10 @@ def _unwrapped(excluded: Any) -> Any:
 
 
 def expect_reading(websocket: WebSocket) -> None:
-    """Tell the disconnect rule that the handler reads messages.
+    """Mark the connection as one with a handler that reads messages.
 
-    A client that leaves at once would else cancel it there, though what it sent has yet to be read.
+    Between two calls it waits for nothing. Without this a client that leaves at once would cancel it there, before the
+    client's messages are read.
     """
     if websocket._channel is not None:
         websocket._channel.reads = True
@@ -307,7 +309,7 @@ def expect_reading(websocket: WebSocket) -> None:
 def in_thread(
     function: Callable[..., Any], websocket: WebSocket, limiters: Limiters, *, last: bool = False
 ) -> Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]:
-    """Return an asynchronous form of a plain function, run in a worker thread.
+    """Return an asynchronous form of a function, run in a thread.
 
     Args:
         function: where it takes `websocket`, it gets the blocking one.

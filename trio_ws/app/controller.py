@@ -40,8 +40,8 @@ class Controller:
 
     Attributes:
         websocket: the connection; set before a route's method is called.
-        request: what the client asked for.
-        context: what guards were given; `self.context.switch_to_websocket().get_client()` is the connection.
+        request: the request of the handshake.
+        context: the guards' argument; `self.context.switch_to_websocket().get_client()` is the connection.
     """
 
     websocket: WebSocket
@@ -105,7 +105,7 @@ def get_options(controller: type) -> ControllerOptions:
 
 @attrs.frozen
 class RouteDefinition:
-    """A method marked as a route, of a class that becomes a controller."""
+    """A method marked as a route, of a future controller."""
 
     path: str
     target: Target

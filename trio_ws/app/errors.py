@@ -13,7 +13,7 @@ __all__ = ["ErrorDetail", "ParameterError", "RegistrationError"]
 
 
 def _encodable(text: str) -> str:
-    """Return a text with "?" in place of lone surrogates, which UTF-8 cannot encode."""
+    """Return a text that UTF-8 can encode, with "?" for lone surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -23,17 +23,17 @@ def _encodable_parts(parts: Iterable[str | int]) -> tuple[str | int, ...]:
 
 @attrs.frozen
 class ErrorDetail:
-    """One thing that is wrong with what a client sent."""
+    """One error in the data of a client."""
 
     loc: tuple[str | int, ...] = attrs.field(converter=_encodable_parts)
-    """Where: relative to the body in messages; beginning with "query", "header", "cookie" or "path" in requests."""
+    """The location, relative to a message's body; beginning with "query", "header", "cookie" or "path" in requests."""
     type: str
     """The kind of error, for programs: "missing", "int_parsing", ..."""
     msg: str = attrs.field(converter=_encodable)
     """A message for people."""
 
     def with_prefix(self, *loc: str | int) -> ErrorDetail:
-        """Return the same problem, seen from further outside."""
+        """Return the same error with a longer location."""
         return attrs.evolve(self, loc=(*loc, *self.loc))
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,10 +42,10 @@ class ErrorDetail:
 
 
 class ParameterError(WebSocketError):
-    """Invalid data from a client: parameters of a request (HTTP 400), or a body.
+    """Invalid data from a client in a request (HTTP 400) or a message.
 
     Attributes:
-        problems: all that is wrong, not only the first.
+        errors: all errors, not only the first.
     """
 
     def __init__(self, errors: Iterable[ErrorDetail]) -> None:
@@ -54,7 +54,7 @@ class ParameterError(WebSocketError):
 
     @property
     def error_list(self) -> list[dict[str, Any]]:
-        """The problems as `errorList` holds them."""
+        """The errors as items of an `errorList`."""
         return [detail.as_dict() for detail in self.errors]
 
     def body(self) -> dict[str, Any]:
@@ -69,6 +69,4 @@ class RegistrationError(WebSocketError, TypeError):
     """A function, class or route that cannot work as it was registered.
 
     The message names it, its parameter, and the fix. The error is raised at registration, never later.
-
-    It is raised where the function is registered, never later.
     """

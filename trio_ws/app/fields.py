@@ -37,7 +37,7 @@ class Reading:
             source: where the value comes from if there is no marker; None for a value that the caller provides.
 
         Raises:
-            Unsuitable: a field has a `default_factory`.
+            UnsupportedAnnotation: a field has a `default_factory`.
         """
         annotation, marker, default = self.annotation, self.marker, self.default
         written = _fields_in(annotation)

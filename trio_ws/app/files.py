@@ -64,7 +64,7 @@ _CAN_WALK: Final = os.open in os.supports_dir_fd
 
 
 class FileChanged(Exception):  # noqa: N818 - what it is
-    """A file has changed while it was sent, so that its body is incomplete."""
+    """A file that changed while it was sent, with an incomplete body."""
 
 
 @attrs.frozen
@@ -102,7 +102,7 @@ def type_of(name: str) -> str:
 async def file_answer(
     path: Path, headers: Headers, *, allowed: Callable[[Path], bool], method: str = "GET"
 ) -> Response | None:
-    """Answer a GET or HEAD with a file; None if there is no such file.
+    """Return the answer with a file, None if there is none.
 
     `If-None-Match` and `If-Modified-Since` get a 304; `Range`, with or without `If-Range`, gets one range with 206, or
     416. Several ranges at once get the whole file (RFC 9110 14.2). `If-Match` and `If-Unmodified-Since` get a 412 for a
@@ -220,7 +220,7 @@ def _read(file: FileIO, found: _Found, size: int) -> bytes:
 
 
 def _check(file: FileIO, found: _Found) -> None:
-    """Raise `FileChanged` if a file was replaced, changed or shortened since it was found.
+    """Raise `FileChanged` if a file was replaced, changed or shortened.
 
     A file that grows, such as a log, stays valid.
     """
@@ -244,7 +244,7 @@ def _has_changed(found: _Found, headers: Headers) -> bool:
 
 
 def _is_fresh(found: _Found, headers: Headers) -> bool:
-    """Return True if the client's copy is current: tags count before the date."""
+    """Return True if the client's copy is current, by tags or date."""
     tags = _tags(headers, "if-none-match")
     if tags is not None:
         return "*" in tags or found.entity_tag in [tag.removeprefix("W/") for tag in tags]
@@ -253,14 +253,14 @@ def _is_fresh(found: _Found, headers: Headers) -> bool:
 
 
 def _tags(headers: Headers, name: str) -> list[str] | None:
-    """Return the entity tags of a header, `["*"]` for any, None without the header."""
+    """Return the entity tags of a header; None without the header."""
     values = headers.get_list(name)
     given = ", ".join(values).strip()
     return (["*"] if given == "*" else _ENTITY_TAG.findall(given)) if values else None
 
 
 def _wanted(found: _Found, headers: Headers) -> range | None:
-    """Return the range of bytes for a Range header; None for the whole file.
+    """Return the requested range of bytes; None for the whole file.
 
     An unsatisfiable range is empty.
     """
@@ -279,7 +279,7 @@ def _wanted(found: _Found, headers: Headers) -> range | None:
 
 
 def _range_applies(found: _Found, headers: Headers) -> bool:
-    """Return True if there is no `If-Range`, or it names the current file.
+    """Return True if `If-Range` is absent, or names the current file.
 
     A weak tag never does (RFC 9110 13.1.5).
     """

@@ -131,7 +131,7 @@ class PlannedGuard:
         """Call the guard, and refuse the handshake if it returns False.
 
         Raises:
-            Reject: with 403, if it answers False; whatever else the guard raises.
+            Reject: with 403, if it answers False; any other error of the guard.
             ParameterError: a text that it takes does not convert.
             TypeError: it answers neither True nor False.
         """
@@ -154,7 +154,7 @@ async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, re
     """Call guards one after the other until one does not return True.
 
     Raises:
-        Reject: with 403, if one answers False; whatever else a guard raises.
+        Reject: with 403, if one answers False; any other error of a guard.
         ParameterError: a text that one takes does not convert.
         TypeError: one answers neither True nor False.
     """
@@ -185,9 +185,10 @@ def _check_answers(function: Callable[..., Any], where: str) -> None:
 
 
 def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
-    """Return the name of the first parameter if it takes the context, else None.
+    """Return the name of the parameter for the context, or None.
 
-    It does if it takes it always, is called `context`, or has neither annotation nor default.
+    It is the first parameter: always of a method, of a function if it is called `context` or has no annotation and
+    default.
     """
     first = next(iter(inspect.signature(function).parameters.values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):

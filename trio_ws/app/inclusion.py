@@ -49,7 +49,7 @@ def _guests_in(router: Router, parent: AppServices | None, prefix: str) -> Itera
 
 
 def check_guests(host: AppServices, guests: list[Guest]) -> None:
-    """Refuse included applications that cannot be part of this one.
+    """Accept the pages of included applications, or refuse the applications.
 
     Raises:
         RegistrationError: an included application has server-wide options that differ from the host's, or two pages
@@ -73,6 +73,7 @@ def check_guests(host: AppServices, guests: list[Guest]) -> None:
     if duplicate is not None:
         raise RegistrationError(f"two pages have the path {duplicate!r}: include the App below a prefix")
     host.checked_guests.update(guest.services for guest in guests)
+    host.pages.included = tuple((guest.prefix, guest.services.pages) for guest in guests)
 
 
 def _foreign_options(host: AppServices, guest: AppServices) -> list[str]:

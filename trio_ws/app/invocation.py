@@ -2,8 +2,6 @@
 
 Parameters, guards, controller, dependencies and the function are resolved here when a client has connected. The result
 is the `Service` of a `Route`.
-
-It is what a `Route` makes a `Service` of: everything that is known only when a client has come.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ class RouteInvocation:
     """The run of one connection through its route.
 
     Args:
-        app: whose route it is.
+        services: of the route's application.
         route: that matched.
         request: with the path parameters of the route.
     """
@@ -121,7 +119,7 @@ class RouteInvocation:
         return handled
 
     def _record_losses(self, error: BaseException | None, *, handled: bool) -> None:
-        """Report an error that a dependency swallowed, and late changes of the session.
+        """Report errors swallowed by a dependency, and late changes of the session.
 
         Raises:
             LocalProtocolError: the session was changed after the answer, and there is no other error.
@@ -264,7 +262,7 @@ class RouteInvocation:
         return self._resolved.pop(call.signature, None) or await (resolver or self._resolver).resolve(call.signature)
 
     def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
-        """Return a function bound to the controller, and to a thread if it blocks.
+        """Return a function bound to controller and, if it blocks, thread.
 
         Args:
             call: of the function.

@@ -21,7 +21,7 @@ def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
     """Return the result of `serialize` for a value, with any keys.
 
     If it fails at a key, it is called again with another name in its place, so that every serializer of a model is
-    asked as for any other value.
+    called as for any other value.
 
     Args:
         value: of dicts, lists, pydantic's models, dataclasses and attrs classes; anything else is left as it is.

@@ -1,8 +1,6 @@
 """Listeners, which are routes with callbacks for messages, connect and disconnect.
 
 The three documented forms, `@app.listener`, `accept_callback` and methods of a controller, all end in `run_listener`.
-
-The three documented shapes, `@app.listener`, `accept_callback` and methods of a controller, all end in `run_listener`.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ __all__ = ["BoundListener", "Listener", "ListenerOptions", "OnInvalid", "run_lis
 F = TypeVar("F", bound=Callable[..., Any])
 
 OnInvalid: TypeAlias = "Literal['reply', 'close'] | Callable[[ParameterError], Any]"
-"""The answer to an invalid message: the documented envelope with status 400; that, then a close with 1007; or the
+"""The answer to an invalid message. It is the documented envelope with status 400; that, then a close with 1007; or the
 result of a function of the error.
 """
 
@@ -86,7 +84,7 @@ class Listener:
         It may take the connection, and route parameters by name.
 
         Raises:
-            RegistrationError: there is one already, or it has a parameter that nobody provides.
+            RegistrationError: there is one already, or it has a parameter without a source.
         """
         self._check_free(self.connect_callback, "on_connect")
         self.connect_callback = function
@@ -103,7 +101,7 @@ class Listener:
         It may take the connection, `code`, and route parameters by name.
 
         Raises:
-            RegistrationError: there is one already, or it has a parameter that nobody provides.
+            RegistrationError: there is one already, or it has a parameter without a source.
         """
         self._check_free(self.disconnect_callback, "on_disconnect")
         self.disconnect_callback = function
@@ -137,7 +135,7 @@ class Listener:
 
 @attrs.frozen
 class BoundListener:
-    """A listener's callbacks for one connection, with all parameters but the message bound."""
+    """A listener's callbacks for one connection, with bound parameters."""
 
     receive: Callable[[Any], Any]
     """Called with a body that was validated; its result is the reply, awaited if it can be."""
@@ -176,7 +174,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
 
 
 async def _run_concurrently(websocket: WebSocket, channel: Channel, callbacks: BoundListener) -> None:
-    """Process several messages at once, with replies in the order of the messages."""
+    """Process several messages at once, with replies in their order."""
     slots = trio.Semaphore(callbacks.options.concurrency)
     end: WebSocketDisconnect | None = None
     async with trio.open_nursery() as nursery:
@@ -258,7 +256,7 @@ async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListen
 
 
 async def _read_body(channel: Channel, message: str | bytes, body: Validator | None) -> Any:
-    """Return the validated body of a JSON message, decoding a large one in pieces."""
+    """Return the validated body; large JSON is decoded in pieces."""
     if body is None:
         return await read_json(message, channel)
     if len(message) > PIECE:

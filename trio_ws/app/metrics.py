@@ -1,8 +1,6 @@
 """An application's statistics in the Prometheus text format (extra `metrics`).
 
 The figures are the server's own counters, read at each request for the page.
-
-Nothing is counted here: the figures are the server's own, read when somebody scrapes.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def parse_lifespan(given: Any) -> Callable[[Any], AbstractAsyncContextManager[ob
     """Return the context manager function of a `lifespan=` argument.
 
     Raises:
-        TypeError: what it returns cannot be entered, or it does not take the application.
+        TypeError: its result cannot be entered, or it does not take the application.
     """
     if given is None:
         return None

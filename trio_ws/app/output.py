@@ -66,9 +66,8 @@ class Output:
 def output_from(function: Callable[..., Any]) -> Output | None:
     """Return the filter for a function's return annotation.
 
-    None if it names no class with fields.
-
-    An annotation that cannot be resolved is a WARNING in the log, and narrows nothing.
+    None if it names no class with fields. An annotation that cannot be resolved is logged with WARNING, and filters
+    nothing.
 
     Raises:
         RegistrationError: the annotated type has a class with fields in it, and cannot be sent.

@@ -52,9 +52,7 @@ class StaticFolder:
     async def page(self, path: str, headers: Headers = _NONE, method: str = "GET") -> Response | None:
         """Return the file for a path, None if there is none.
 
-        Nothing outside the folder is read.
-
-        A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
+        Nothing outside the folder is read. A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
         """
         if not path.startswith(self.prefix):
             return None
@@ -66,12 +64,12 @@ class StaticFolder:
         return await file_answer(self.folder.joinpath(*parts), headers, allowed=self._allows, method=method)
 
     async def is_folder(self, path: str) -> bool:
-        """Return True if `path` with a slash names a folder with an index."""
+        """Return True if only a slash is missing to a folder's index."""
         below = f"{path}/"
         return not path.endswith("/") and await self.page(below, method="HEAD") is not None
 
     def _allows(self, real: Path) -> bool:
-        """Return True if a resolved path is in the folder, and not hidden."""
+        """Return True for a visible path in the folder, links followed."""
         return real.is_relative_to(self.folder) and not any(
             part.startswith(".") for part in real.relative_to(self.folder).parts
         )
@@ -148,7 +146,7 @@ class Pages:
             yield from (attrs.evolve(folder, prefix=prefix + folder.prefix) for folder in pages._folders)
 
     def knows(self, path: str) -> bool:
-        """Return True if a page, also with another trailing slash, or a folder matches."""
+        """Return True if a page or a folder matches; trailing slashes vary."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         below = any(path.startswith(folder.prefix) for folder in self._all_folders())
         return below or self.has(path) or self.has(other)

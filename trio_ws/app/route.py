@@ -1,4 +1,4 @@
-"""Route: a path, what answers it, and the options that hold there. `visit` runs it for one connection."""
+"""Routes with their paths, targets and options."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
+from trio_ws.http.request import current_root_path
 from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
 from trio_ws.runtime.threads import is_plain, underlying
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from trio_ws.app.path import Converter
     from trio_ws.app.services import AppServices
 
-__all__ = ["PROVIDED_TYPES", "PlannedCall", "Route", "RouteOptions", "Target", "first_match"]
+__all__ = ["PROVIDED_TYPES", "PlannedCall", "Route", "RouteOptions", "Target", "build_path", "first_match"]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
-"""What a route is decorated onto: a view, or the callbacks of a listener."""
+"""A decorated object, which is a view or the callbacks of a listener."""
 
 BLOCKING_KEY = "blocking_websocket"
-"""What a plan calls a parameter that is annotated `BlockingWebSocket`."""
+"""The key of parameters annotated with `BlockingWebSocket`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -110,10 +111,10 @@ class PlannedCall:
         takes_body: bool = False,
         takes_code: bool = False,
     ) -> PlannedCall:
-        """Plan the call of `function`, which is registered for `where`.
+        """Return the planned call of `function`, registered for `where`.
 
         Raises:
-            RegistrationError: there is a parameter that nobody provides, or none can be provided in time.
+            RegistrationError: there is a parameter without a source, or none can be provided in time.
         """
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
@@ -129,7 +130,7 @@ class PlannedCall:
         return call
 
     def _find_obstacle(self, *, takes_body: bool, takes_code: bool) -> str:
-        """Say why the function cannot be called for what it is registered, with the fix; "" if it can."""
+        """Return an error for an unfit function, with the fix, or ""."""
         written = underlying(self.function)
         if not takes_body and (inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)):
             return "it yields: only a listener's function for messages may; what is to be left again is for Depends()"
@@ -145,7 +146,7 @@ class PlannedCall:
 
 @attrs.frozen(eq=False)
 class Route:
-    """One path of an application, with everything from the application down to the function."""
+    """A path of an application with its options, guards and function."""
 
     path: str
     pattern: PathPattern
@@ -155,7 +156,7 @@ class Route:
     """The application's, then the routers', the controller's, the route's own."""
     controller: type | None = None
     converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
-    """What the pattern was made with: a router that includes the route makes it anew."""
+    """The converters of the pattern; a router that includes the route builds a new pattern with them."""
     services: AppServices | None = attrs.field(default=None, repr=False)
     """Those of the application that it was registered with; None for the outermost router's."""
     _planned_guards: list[PlannedGuard] = attrs.field(factory=list, init=False, repr=False)
@@ -163,14 +164,14 @@ class Route:
 
     @property
     def name(self) -> str:
-        """What `url_for` knows the route by: the given name, else the function's."""
+        """The name for `url_for`: the given one, else the function's."""
         return self.options.name or str(getattr(self.target, "__name__", self.path))
 
     def view(self) -> PlannedCall:
         """Return the call of a view.
 
         Raises:
-            RegistrationError: there is a parameter that nobody provides.
+            RegistrationError: there is a parameter without a source.
         """
         return self._call(self.target)
 
@@ -203,10 +204,12 @@ class Route:
         return self._planned_guards
 
     def construction(self, controller: type) -> Signature:
-        """Return the plan of making a controller: its constructor may take parameters and dependencies.
+        """Return the signature of a controller's constructor.
+
+        It may take parameters and dependencies.
 
         Raises:
-            RegistrationError: the constructor has a parameter that nobody provides.
+            RegistrationError: the constructor has a parameter without a source.
         """
         return self._call(controller, method=False).signature
 
@@ -246,11 +249,30 @@ class Route:
             self.construction(self.controller)
 
 
-def first_match(routes: Iterable[Route], raw_path: str) -> tuple[Route, dict[str, Any]] | None:
-    """Return the first route that a path matches, with the values of its parameters; the path is taken apart once.
+def build_path(routes: Iterable[Route], services: AppServices, name: str, parameters: Mapping[str, Any]) -> str:
+    """Return a named route's path below the `root_path` of the current request.
 
     Args:
-        routes: in the order in which they are asked.
+        routes: all routes.
+        services: of the application with precedence where a name is not unique.
+        name: of the route.
+        parameters: of its path.
+
+    Raises:
+        LookupError: no route has the name.
+        ValueError: a parameter is missing, is not of the path, or does not fit.
+    """
+    for route in sorted(routes, key=lambda route: route.services is not services):
+        if route.name == name:
+            return current_root_path.get() + route.pattern.build(**parameters)
+    raise LookupError(f"no route is named {name!r}")
+
+
+def first_match(routes: Iterable[Route], raw_path: str) -> tuple[Route, dict[str, Any]] | None:
+    """Return the first route that matches a path, with its parameters.
+
+    Args:
+        routes: in the order of the search.
         raw_path: as it travels, percent-encoded, without the query.
     """
     path = segments(raw_path)

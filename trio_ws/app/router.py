@@ -1,4 +1,4 @@
-"""Router: collects routes, below a prefix and behind guards. `App` is one; others are included into it."""
+"""Collections of routes below a prefix and behind guards."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def listener(
 
 
 def _chosen(path: object, options: RouteKeywords, decorator: str) -> RouteOptions:
-    """Return the options of a route. They are read once: guards may come from an iterator."""
+    """Return the options of a route; guards may be an iterator."""
     _check_text(path, decorator)
     check_names(options, decorator)
     return RouteOptions(**options)
@@ -132,7 +132,7 @@ class Router:
     # --- registering ---------------------------------------------------------------------------------------------
 
     def websocket(self, path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
-        """Register a view: a function that is called with each connection to `path`, and runs as long as it.
+        """Register a view, a function called once for each connection to `path`.
 
         It is `async def`, or plain `def` to run in a worker thread on a blocking connection. Its parameters come from
         the path, the query and the dependencies, by name and annotation; one that is annotated `WebSocket`, or the
@@ -140,8 +140,8 @@ class Router:
 
         Args:
             path: with parameters in braces, `/chat/{channel}` or `/rooms/{room_id:int}`.
-            options: `receive_type=`, `send_type=`, `value_type=` ("json", "text", "bytes"): what `ws.receive` and
-                `ws.send` take messages for; `auto_accept=False`: the view accepts or rejects itself;
+            options: `receive_type=`, `send_type=`, `value_type=` ("json", "text", "bytes"): the type of messages for
+                `ws.receive` and `ws.send`; `auto_accept=False`: the view accepts or rejects itself;
                 `caught_close_codes=`: which ends of the connection are no errors; `guards=`; `when_peer_leaves=`
                 "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
                 differ from the application's; `name=` for `url_for`.
@@ -173,14 +173,14 @@ class Router:
         concurrency: int = 1,
         **options: Unpack[RouteKeywords],
     ) -> Callable[[Callable[..., Any]], Listener]:
-        """Register a listener: a function that is called with each message, validated; what it returns is the reply.
+        """Register a listener, a function called with each validated message.
 
-        The decorated name becomes a `Listener`, whose `on_connect` and `on_disconnect` register the other callbacks.
+        Its result is the reply. The decorated name becomes a `Listener`, whose `on_connect` and `on_disconnect` register the other callbacks.
 
         Args:
             path: as of `websocket`.
-            encoding: "json", "text" or "bytes": what messages are. Others close with 1003.
-            on_invalid: what a message that does not validate is answered with: "reply" sends the error list and goes
+            encoding: "json", "text" or "bytes": the type of messages. Others close with 1003.
+            on_invalid: the answer to an invalid message: "reply" sends the error list and goes
                 on, "close" sends it and closes with 1007, a function makes the reply from the `ParameterError`.
             concurrency: messages that are worked on at once; replies leave in the order of the messages.
             options: as of `websocket`. With `auto_accept=False`, `on_connect` runs before the handshake is answered,
@@ -205,9 +205,9 @@ class Router:
         return register
 
     def controller(self, prefix: str = "", *, guards: Iterable[Guard] = ()) -> Callable[[C], C]:
-        """Register a class whose methods are views and listeners; it is made anew for each connection.
+        """Register a class with views and listeners as methods.
 
-        The prefix and the guards belong to the class: they hold wherever else it is registered, and for classes that
+        Each connection has its own instance. The prefix and the guards belong to the class: they hold wherever else it is registered, and for classes that
         are derived from it.
 
         Args:
@@ -311,7 +311,7 @@ class Router:
     # --- what is registered --------------------------------------------------------------------------------------
 
     def routes(self) -> Iterator[Route]:
-        """Return all routes, the included routers' too, with their full paths and guards, in the order they came."""
+        """Yield all routes, included ones too, with full paths and guards."""
         yield from self._routes
         for prefix, router in self.included:
             for route in router.routes():
@@ -334,7 +334,7 @@ class Router:
         return sum(len(router._routes) for router in self._with_included())
 
     def checked_routes(self) -> list[Route]:
-        """Return all routes; what a connection needs of them is prepared.
+        """Return all routes, checked and prepared for connections.
 
         Raises:
             RegistrationError: one cannot work where its router is included, or two match the same paths.
@@ -355,7 +355,7 @@ class Router:
                 )
 
     def check_pending(self) -> None:
-        """Raise `RegistrationError` if a method was decorated whose class never became a controller."""
+        """Raise `RegistrationError` if a route's class never became a controller."""
         pending = [method for router in self._with_included() for method in router._pending]
         if pending:
             names = ", ".join(sorted(method.__qualname__ for method in pending))

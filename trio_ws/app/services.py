@@ -1,7 +1,8 @@
-"""The parts of an application that its routes, its dispatcher and its inclusion share."""
+"""Parts shared by an application's routes, dispatcher and inclusion."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from trio_ws.app.connections import ConnectionManager
 from trio_ws.app.failures import Failures
 from trio_ws.app.pages import Pages
 from trio_ws.handler.instruments import instruments_of
+from trio_ws.options import check_number
 from trio_ws.rooms import Backplane, Rooms
 from trio_ws.runtime.threads import Limiters
 
@@ -30,7 +32,7 @@ __all__ = ["AppServices", "RunState"]
 
 @attrs.define(eq=False)
 class RunState:
-    """The parts of an application that exist only while it runs; included applications share one."""
+    """The parts of a running application, shared with included ones."""
 
     nursery: trio.Nursery | None = None
     limiters: Limiters = attrs.field(factory=Limiters)
@@ -39,7 +41,7 @@ class RunState:
 
 
 class AppServices:
-    """One application's options and shared parts; `App` is the public face of them.
+    """One application's options and shared parts, behind its `App`.
 
     Args:
         app: the `App`, for parameters annotated with it.
@@ -53,8 +55,8 @@ class AppServices:
 
     Raises:
         ImportError: the backplane requires a package that is not installed.
-        TypeError: the backplane is neither None, nor a URL, nor a `Backplane`; an instrument is none.
-        ValueError: the backplane's URL is invalid.
+        TypeError: an option is of another type.
+        ValueError: an option can never work.
     """
 
     __slots__ = (
@@ -89,6 +91,9 @@ class AppServices:
         not_found_status: int,
         max_threads: float,
     ) -> None:
+        check_number("not_found_status", not_found_status, 400, 499)
+        if max_threads != math.inf:
+            check_number("max_threads", max_threads, 1)
         if not (backplane is None or isinstance(backplane, str | Backplane)):
             raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
         self.app: Any = app
@@ -130,7 +135,7 @@ class AppServices:
             services = services.parent
 
     def open_session(self, websocket: WebSocket) -> None:
-        """Load the client's session, if the application or an including one has sessions."""
+        """Load the client's session if any application around has sessions."""
         sessions = next((each.sessions for each in self.with_parents() if each.sessions is not None), None)
         if sessions is not None:
             session = sessions.load(websocket.request)

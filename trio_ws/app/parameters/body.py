@@ -1,7 +1,4 @@
-"""Body: which parameter of a listener's function takes the message, and what the message is validated into.
-
-It also knows which parameter of `on_disconnect` takes the close code.
-"""
+"""Parameters of listeners for the message's body and for the close code."""
 
 from __future__ import annotations
 
@@ -50,7 +47,7 @@ class _Unresolved:
 def find_body_parameter(
     function: Callable[..., Any], path_names: Collection[str], given: Collection[type[Any]] = ()
 ) -> BodyParameter | None:
-    """Find the parameter of a listener's function that takes the message: the one marked `WsBody()`, else the first.
+    """Find the parameter for the message: marked `WsBody()`, or the first.
 
     Parameters that something else fills do not count: the connection, the request, path parameters, and those with
     another marker. None: the function takes no message.
@@ -89,9 +86,10 @@ def find_body_parameter(
 
 
 def find_code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:
-    """Find the parameter of `on_disconnect` that takes the close code; None if there is none.
+    """Find the parameter of `on_disconnect` for the close code.
 
-    It is the one called `code` or `close_code`; else the second, if nothing but that it is an `int` is said about it.
+    It is the one called `code` or `close_code`; else the second, if it has no default and no annotation but `int`. None
+    if there is none.
     """
     scope = Scope(function)
     parameters = list(inspect.signature(function).parameters.values())
@@ -115,7 +113,10 @@ def _annotation(parameter: Parameter, scope: Scope) -> Any:
 
 
 def _with_constraints(annotation: Any, default: Any) -> Any:
-    """Return an annotation with the constraints of a `Field(...)` that is the default: a body is never left out."""
+    """Return an annotation with the constraints of a default `Field(...)`.
+
+    The default itself does not count, since every message has a body.
+    """
     if not isinstance(default, FieldInfo) or not default.metadata or isinstance(annotation, _Unresolved):
         return annotation
     return Annotated[(Any if annotation is Parameter.empty else annotation, *default.metadata)]

@@ -1,4 +1,4 @@
-"""Resolver: the values of one connection's parameters: converted, depended on, and unwound at its end."""
+"""Arguments of one connection's functions, with conversion and dependencies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TEXTS = frozenset({ParameterSource.PATH, ParameterSource.QUERY, ParameterSource
 
 @attrs.frozen
 class Arguments:
-    """Everything that a function is called with, but for what its caller provides."""
+    """The arguments of a function, without those of its caller."""
 
     signature: Signature
     values: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Arguments:
         """Return the positional and the keyword arguments.
 
         Args:
-            provided: by their keys; what the function does not take is left out. The name of any other parameter
+            provided: by their keys; others than the function's are left out. The name of any other parameter
                 stands for that one instead of the value that it would have.
 
         Raises:
@@ -73,7 +73,7 @@ class Arguments:
 
 
 class Resolver:
-    """Finds what functions are called with, for one connection; `async with` leaves its dependencies at the end.
+    """Resolves arguments for one connection; `async with` leaves its dependencies.
 
     They are left in `cleanup_timeout`, all together, also when the task is cancelled.
 
@@ -82,7 +82,7 @@ class Resolver:
     Args:
         request: with the path parameters of its route.
         websocket: the connection.
-        app: given to parameters that are planned for the key "app".
+        app: for parameters with the key "app".
         limiters: bound the threads of plain dependencies.
         patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
@@ -119,7 +119,10 @@ class Resolver:
         return self._unwinding is not None and await self._unwinding.leave(kind, error, trace)
 
     def nested(self) -> Resolver:
-        """Return a resolver for a part of the connection: what it enters is left at the end of that."""
+        """Return a resolver for a part of the connection.
+
+        Its dependencies are left at the end of the block.
+        """
         nested = Resolver(self._request, self._websocket, limiters=self.limiters, patient=self._patient)
         nested.given = self.given
         nested._converted = self._converted
@@ -129,10 +132,12 @@ class Resolver:
     # --- texts ---------------------------------------------------------------------------------------------------
 
     def convert(self, *signatures: Signature) -> dict[str, Any]:
-        """Convert all texts that functions and their dependencies take, and return the functions' own by name.
+        """Convert all texts for functions and their dependencies.
+
+        The result has the functions' own parameters by name.
 
         Raises:
-            ParameterError: with all problems, of all plans.
+            ParameterError: with all errors of all signatures.
         """
         errors: dict[ErrorDetail, None] = {}
         for signature in signatures:
@@ -164,7 +169,7 @@ class Resolver:
         return parameter.validator.from_text(values[-1])  # converted by the path already
 
     def _texts(self, parameter: Parameter) -> Sequence[Any]:
-        """Return what came under a parameter's name: none, one, or all if it takes many."""
+        """Return the values for a parameter; several only for a list."""
         request, key = self._request, parameter.key
         many = parameter.validator is not None and parameter.validator.many
         match parameter.source:
@@ -183,11 +188,11 @@ class Resolver:
     # --- arguments -----------------------------------------------------------------------------------------------
 
     async def resolve(self, signature: Signature) -> Arguments:
-        """Return what a function is called with; its dependencies are called, and entered.
+        """Return the arguments of a function, after calls of its dependencies.
 
         Raises:
-            ParameterError: with all problems; no dependency was called.
-            Exception: whatever a dependency raises.
+            ParameterError: with all errors; no dependency was called.
+            Exception: raised by a dependency.
         """
         values: dict[str, Any] = self.convert(signature)
         for parameter in signature.parameters:
@@ -207,7 +212,7 @@ class Resolver:
         return Arguments(signature, values)
 
     async def arguments(self, signature: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Return what a function is called with now; see `resolve` and `Arguments.fill`."""
+        """Return the arguments of a call; see `resolve` and `Arguments.fill`."""
         return (await self.resolve(signature)).fill(**provided)
 
     def _rest(self, signature: Signature) -> dict[str, Any]:
@@ -252,7 +257,7 @@ class Resolver:
 
 
 def invalid_fields(signature: Signature, error: Exception) -> list[ErrorDetail] | None:
-    """Return what the validators of a class with fields complain of; None if the error is none of theirs."""
+    """Return the errors of a class's validators, None for any other error."""
     kind = signature.function
     if isinstance(error, ValidationError):
         own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
@@ -265,7 +270,7 @@ def invalid_fields(signature: Signature, error: Exception) -> list[ErrorDetail] 
 
 
 def _at_source(signature: Signature, detail: ErrorDetail) -> ErrorDetail:
-    """Return a problem of a field as one of the parameter that the field was taken from."""
+    """Return an error of a field with the location of its parameter."""
     texts = [parameter for parameter in signature.parameters if parameter.source in _TEXTS]
     if not detail.loc:  # of all fields together
         return detail.with_prefix(*(texts[0].source.value,) if texts else ())
@@ -281,12 +286,15 @@ def _place(parameter: Parameter) -> tuple[str, str]:
 
 
 def _own(default: Any) -> Any:
-    """Return a default that the connection may change: a copy, if it can be changed."""
+    """Return a default, copied if it is mutable."""
     return copy.deepcopy(default) if isinstance(default, list | dict | set) else default
 
 
 def _cache_key(function: Any) -> Hashable:
-    """Functions are called once each, by equality, as methods want it; what has no hash is known by identity."""
+    """Return the cache key of a function; identity without a hash.
+
+    Equality counts, so that two bound methods of one object are one function.
+    """
     try:
         hash(function)
     except TypeError:

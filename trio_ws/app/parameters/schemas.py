@@ -1,6 +1,6 @@
-"""Annotations in terms that pydantic can validate: attrs classes, `typing.TypedDict`, and what stands for text.
+"""Annotations in terms of pydantic, for bodies and for texts.
 
-`for_body` and `for_text` take an annotation and return one. What they need not change they leave as it is.
+`for_body` and `for_text` take an annotation and return one. Annotations that need no change are returned as they are.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TYPED_DICT_OPTIONS: Final = ("__pydantic_config__", "__closed__", "__extra_item
 
 
 class UnsupportedAnnotation(Exception):  # noqa: N818 - a verdict on an annotation
-    """No text can become what the annotation says; the message says what to do instead."""
+    """An annotation without a form for text; the message has the fix."""
 
 
 def is_union(origin: object) -> bool:
@@ -76,7 +76,7 @@ def _is_json_text(annotation: Any) -> bool:
 
 
 def _checked_json(annotation: Any) -> Any:
-    """Return a form of `pydantic.Json` that refuses what `from_json` does, NaN and infinities among it."""
+    """Return a form of `pydantic.Json` with the checks of `from_json`."""
     return Annotated[annotation, BeforeValidator(_check_json)]
 
 
@@ -90,7 +90,7 @@ def _check_json(text: Any) -> Any:
 
 
 def allows_none(annotation: Any) -> bool:
-    """Say whether an annotation is optional."""
+    """Return True if an annotation allows None."""
     annotation = unaliased(annotation)
     if get_origin(annotation) is Annotated:
         return allows_none(get_args(annotation)[0])
@@ -100,7 +100,7 @@ def allows_none(annotation: Any) -> bool:
 
 
 def takes_many(annotation: Any) -> bool:
-    """Say whether an annotation takes all values of a repeated name, as a list does, or one."""
+    """Return True if an annotation takes all values of a repeated name."""
     annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -115,13 +115,13 @@ def takes_many(annotation: Any) -> bool:
 
 
 def for_text(annotation: Any) -> Any:
-    """Return an annotation that takes text, or a list of texts if it takes many.
+    """Return an annotation for one text, or for a list of texts.
 
-    Of a union the first member that takes the text wins. None is nothing that text can be. Literals and enums of
+    Of a union the first member that takes the text wins. No text means None. Literals and enums of
     numbers and truth values are found by how they are written.
 
     Raises:
-        Unsuitable: no text can become that.
+        UnsupportedAnnotation: no text can become that.
     """
     annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
@@ -182,7 +182,7 @@ def _is_record(kind: Any) -> bool:
 
 
 def _found_by_text(annotation: Any, values: Iterable[Any]) -> Any:
-    """Return an annotation that also finds its values by how a client writes them, if they are not all text."""
+    """Return an annotation that also finds values by their written form."""
     plain = {value: value.value if isinstance(value, enum.Enum) else value for value in values}
     if all(isinstance(value, str) for value in plain.values()):
         return annotation
@@ -198,16 +198,16 @@ def _found_by_text(annotation: Any, values: Iterable[Any]) -> Any:
 
 
 def for_body(annotation: Any) -> Any:
-    """Return an annotation for values from JSON: attrs classes and every TypedDict are such as pydantic takes.
+    """Return an annotation for values from JSON.
 
-    In a union, in a collection, in other attrs classes and TypedDicts they are found; in pydantic's models and in
-    dataclasses the fields are pydantic's business.
+    Attrs classes and every TypedDict are replaced by forms for pydantic, also in unions, collections, attrs classes and
+    TypedDicts. The fields of pydantic's models and of dataclasses stay.
     """
     return BodySchemas().of(annotation)
 
 
 class BodySchemas:
-    """One walk through an annotation. Classes that were met are remembered, since they may hold themselves."""
+    """A walk through an annotation that remembers classes for recursive ones."""
 
     __slots__ = ("_met",)
 
@@ -277,12 +277,12 @@ class BodySchemas:
 
 
 def _is_foreign_attrs(kind: Any) -> bool:
-    """Return whether it is an attrs class, which pydantic does not take as it is."""
+    """Return True for an attrs class without a schema for pydantic."""
     return inspect.isclass(kind) and attrs.has(kind) and not hasattr(kind, "__get_pydantic_core_schema__")
 
 
 def empty_typed_dict(kind: type[Any]) -> Any:
-    """Return a TypedDict with the name and the options of a class; its annotations are set later."""
+    """Return a TypedDict without fields, with a class's name and options."""
     shape: Any = TypedDict(kind.__name__, {})  # type: ignore[misc]
     for name in _TYPED_DICT_OPTIONS:
         if name in vars(kind):
@@ -295,10 +295,10 @@ def _qualified(annotation: Any, required: bool) -> Any:
 
 
 def field_hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) -> Any:
-    """Return what a field of a class is annotated with, strings and type parameters resolved.
+    """Return the resolved annotation of a field, with its type parameters replaced.
 
     Raises:
-        Exception: whatever the annotation raises, as it is code.
+        Exception: raised by the annotation, which is code.
     """
     hint = _get_scope(kind, name).resolve(name, annotation)
     given = dict(zip(getattr(kind, "__parameters__", ()), args, strict=False))
@@ -309,7 +309,7 @@ def field_hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: An
 
 
 def _get_scope(kind: type[Any], name: str) -> Scope:
-    """Return the scope in which a field was written: that of the base class that has it."""
+    """Return the scope of the base class that defines a field."""
     return Scope.of_body(next((base for base in kind.__mro__ if name in vars(base).get("__annotations__", {})), kind))
 
 

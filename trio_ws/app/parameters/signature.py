@@ -1,7 +1,7 @@
-"""Plan: where each parameter of a function comes from. It is decided once, when the function is registered.
+"""Sources of a function's parameters, decided once at its registration.
 
-What cannot work is refused here, with the function, the parameter and the fix in the message. The values of one
-connection are put in by `dependencies`.
+A parameter that cannot work is refused here, with the function, the parameter and the fix in the message. The module
+`dependencies` resolves the values of one connection.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _BY_TYPE: Final = {WebSocket: ParameterSource.CONNECTION, Request: ParameterSour
 
 @attrs.frozen(eq=False)
 class Dependency:
-    """What a parameter depends on."""
+    """The dependency of a parameter."""
 
     signature: Signature
     """Of the call that gives the value."""
@@ -68,7 +68,7 @@ class Dependency:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Parameter:
-    """One parameter of a function. It is compared by identity."""
+    """One parameter of a function, compared by identity."""
 
     name: str
     source: ParameterSource
@@ -80,7 +80,7 @@ class Parameter:
     """None takes the value as it is."""
     dependency: Dependency | None = None
     annotation: Any = None
-    """What it is annotated with, strings resolved, markers taken off; None if it is not."""
+    """The resolved annotation without markers; None without an annotation."""
     description: str = ""
 
 
@@ -101,7 +101,7 @@ class Signature:
         types: Mapping[type[Any], str] = MappingProxyType({}),
         where: str = "",
     ) -> Signature:
-        """Decide where each parameter of `function` comes from.
+        """Return the signature of a function with the source of each parameter.
 
         In this order: `provided`; a marker (`Query`, `Header`, `Cookie`, `Path`, `Depends`) as default or in
         `Annotated`; the connection and the request, and `types`, by annotation; the path, by name; the connection and
@@ -112,8 +112,8 @@ class Signature:
             function: any callable; of a class the parameters of its constructor are meant.
             path_names: the parameters of the route's path; as a mapping (`PathPattern.types`) with their types.
             provided: names of parameters whose values the caller has when it calls.
-            types: classes whose instances the caller has, with their keys; dependencies may ask for them too.
-            where: what `function` is registered for, for messages.
+            types: classes whose instances the caller has, with their keys; dependencies may take them too.
+            where: the place of the registration, for messages.
 
         Raises:
             RegistrationError: a parameter cannot be filled.
@@ -123,7 +123,7 @@ class Signature:
 
     @property
     def label(self) -> str:
-        """What the function is called in messages: module and qualified name."""
+        """The module and qualified name of the function, for messages."""
         return get_label(self.function)
 
     def flat(self) -> Iterator[Parameter]:
@@ -143,7 +143,7 @@ class _SignatureBuilder:
     provided: frozenset[str]
     types: Mapping[type[Any], str]
     prefix: str
-    """Of messages: what leads to this function."""
+    """The beginning of messages, with the dependencies that lead to this function."""
     chain: tuple[object, ...] = ()
     """The functions that depend on this one."""
 
@@ -156,7 +156,7 @@ class _SignatureBuilder:
         return Signature(self.function, tuple(parameters))
 
     def _declared(self) -> list[Declared]:
-        """Return the parameters that are to be filled: not those that a partial has filled."""
+        """Return the parameters to fill, without those that a partial has filled."""
         if not callable(self.function):
             self._refuse("it cannot be called: give the function itself, not what it returns")
         try:
@@ -231,7 +231,7 @@ class _SignatureBuilder:
         return chosen.of(ParameterSource.CONNECTION if first else ParameterSource.REQUEST)
 
     def _hint(self, declared: Declared, scope: Scope) -> tuple[Any, Marker | None]:
-        """Return what a parameter is annotated with, without the marker, and the marker."""
+        """Return a parameter's annotation without the marker, and the marker."""
         if declared.annotation is Declared.empty:
             return BARE, None
         try:
@@ -250,7 +250,7 @@ class _SignatureBuilder:
         return Annotated[(bare, *others)] if others else bare, markers[0] if markers else None
 
     def _default(self, declared: Declared, marker: Marker | None) -> tuple[Marker | None, Any]:
-        """Return the marker, wherever it is, and the default, MISSING if there is none."""
+        """Return the marker and the default; MISSING if there is none."""
         default = MISSING if declared.default is Declared.empty else declared.default
         if isinstance(default, Marker):
             if marker is not None:
@@ -360,9 +360,9 @@ class _Chosen:
 
 
 def _is_context(function: Callable[..., Any]) -> bool:
-    """Say whether what a dependency returns is to be entered: of generators, and of classes that are made for it.
+    """Return True for generators and context manager classes, which are entered.
 
-    Whatever else a function returns is somebody else's, who leaves it when they like.
+    Results of other functions are not entered, since their owner leaves them.
     """
     target = underlying(function)
     if inspect.isclass(target):

@@ -1,6 +1,6 @@
-"""Conversion: values from the texts of a request, and from the bodies of messages, by annotation.
+"""Validation of texts and message bodies by annotation, with pydantic.
 
-The validating is pydantic's. What it cannot take as it is, `shapes` puts into its terms.
+Pydantic validates. The module `schemas` replaces annotations that pydantic does not take.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trio_ws.connection.serialization import from_json, may_exceed
 __all__ = ["Validator", "adapter_for", "details_from"]
 
 MAX_ERRORS: Final = 100
-"""Problems of one value that are listed: a list of a million wrong items shall not be answered with a million."""
+"""Errors listed for one value, so that the answer to a huge list stays small."""
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ class Validator:
     """Pydantic's own, without strictness: to a text, which has no other type, it would refuse nearly everything."""
 
     def from_strings(self, values: Sequence[str]) -> Any:
-        """Return the value of the texts that came under one name; only the last counts if it does not take many.
+        """Return the value for the texts of one name, mostly the last.
 
         Args:
             values: at least one, decoded.
@@ -61,7 +61,7 @@ class Validator:
             raise ParameterError(details_from(error)) from None
 
     def from_body(self, value: Any) -> Any:
-        """Return what is to be made of a value that was read from JSON, or of a message's bytes.
+        """Return the validated value of decoded JSON, or of binary data.
 
         Raises:
             ParameterError: it does not validate; `loc` is relative to the value.
@@ -72,7 +72,9 @@ class Validator:
             raise ParameterError(details_from(error)) from None
 
     def from_json(self, message: str | bytes, *, value: Any = MISSING) -> Any:
-        """Return what is to be made of a message of JSON, by the rules for JSON: a strict model takes a date's text.
+        """Return the validated value of a JSON message.
+
+        The rules for JSON apply: a strict model takes the text of a date.
 
         Args:
             message: text or binary.
@@ -146,9 +148,9 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
 
 
 def _lenient(schema: Any) -> Any:
-    """Return a schema of pydantic's without strictness; the same object if it has none.
+    """Return a schema without strictness; the same object if it has none.
 
-    What is JSON within a text keeps its own.
+    JSON within a text keeps its strictness.
     """
     if type(schema) is dict:
         if schema.get("type") == "json":
@@ -166,7 +168,7 @@ def _lenient(schema: Any) -> Any:
 
 
 def _finite_adapter(shape: Any) -> TypeAdapter[Any]:
-    """Return an adapter whose floats are finite, since JSON has no others; a type may say otherwise for its own."""
+    """Return an adapter for finite floats, unless a type allows others."""
     try:
         return TypeAdapter(shape, config=ConfigDict(allow_inf_nan=False))
     except PydanticUserError as error:
