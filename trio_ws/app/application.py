@@ -172,7 +172,7 @@ class App(Router):
     def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
         """Answer GETs for `path` with metrics for Prometheus (extra `metrics`).
 
-        The page is public: restrict access to it in the proxy in front. The result is the registry, for further metrics.
+        The page is public: restrict access to it in the proxy in front. The result is the registry.
 
         Args:
             path: begins with a slash.
@@ -260,10 +260,9 @@ class App(Router):
         Raises:
             RuntimeError: the application does not run.
         """
-        nursery = self.services.run_state.nursery
-        if nursery is None:
+        if self.services.run_state.nursery is None:
             raise RuntimeError("the application's nursery is open only while it runs")
-        return nursery
+        return self.services.run_state.nursery
 
     @property
     def server(self) -> Server:
@@ -274,10 +273,9 @@ class App(Router):
         Raises:
             RuntimeError: the application is not being served.
         """
-        server = self.services.run_state.server
-        if server is None:
+        if self.services.run_state.server is None:
             raise RuntimeError("the application has no server: it is not being served")
-        return server
+        return self.services.run_state.server
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncGenerator[None, None]:

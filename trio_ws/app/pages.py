@@ -52,7 +52,8 @@ class StaticFolder:
     async def page(self, path: str, headers: Headers = _NONE, method: str = "GET") -> Response | None:
         """Return the file for a path, None if there is none.
 
-        Nothing outside the folder is read. A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
+        Nothing outside the folder is read.
+        A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
         """
         if not path.startswith(self.prefix):
             return None

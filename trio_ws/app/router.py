@@ -175,7 +175,7 @@ class Router:
     ) -> Callable[[Callable[..., Any]], Listener]:
         """Register a listener, a function called with each validated message.
 
-        Its result is the reply. The decorated name becomes a `Listener`, whose `on_connect` and `on_disconnect` register the other callbacks.
+        Its result is the reply. The decorated name becomes a `Listener` with decorators for the other callbacks.
 
         Args:
             path: as of `websocket`.
@@ -207,8 +207,8 @@ class Router:
     def controller(self, prefix: str = "", *, guards: Iterable[Guard] = ()) -> Callable[[C], C]:
         """Register a class with views and listeners as methods.
 
-        Each connection has its own instance. The prefix and the guards belong to the class: they hold wherever else it is registered, and for classes that
-        are derived from it.
+        Each connection has its own instance. The prefix and the guards belong to the class: they hold wherever else it
+        is registered, and for classes that are derived from it.
 
         Args:
             prefix: begins the paths of its methods.

@@ -38,7 +38,7 @@ __all__ = [
 
 _CONCRETE: Final = (list, set, frozenset, tuple, collections.deque)
 _ABSTRACT: Final = (abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
-# Of the first pydantic makes a lazy iterator, whose errors come when somebody iterates; of the others nothing.
+# Of the first pydantic makes a lazy iterator, whose errors come at iteration; of the others nothing.
 _LAZY: Final = (abc.Iterable, abc.Iterator, abc.Collection, abc.Reversible, abc.Container)
 _MAPPINGS: Final = (dict, abc.Mapping, abc.MutableMapping)
 _TYPED_DICT_OPTIONS: Final = ("__pydantic_config__", "__closed__", "__extra_items__", "__doc__", "__module__")
@@ -148,7 +148,7 @@ def _many_texts(annotation: Any) -> Any:
     kind, args = _kind(annotation), get_args(annotation)
     if any(arg is not ... and takes_many(arg) for arg in args):
         raise UnsupportedAnnotation(
-            "a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON"
+            "a list of lists cannot be distinguished from a list: take pydantic.Json[...], one text of JSON"
         )
     made: Any = list if kind in _LAZY else kind
     texts = tuple(arg if arg is ... else for_text(arg) for arg in args)
