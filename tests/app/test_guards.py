@@ -293,7 +293,7 @@ class YieldingGuard:
         (async_generator, "it yields"),
         (YieldingGuard, f"guard {__name__}.YieldingGuard.can_activate: it yields"),
         (lambda context, *args: True, "parameter '*args': nothing can be put into it"),
-        (lambda context, what: True, "parameter 'what': nobody provides it"),
+        (lambda context, what: True, "parameter 'what': nothing provides it"),
     ],
 )
 def test_what_cannot_be_a_guard_is_refused_at_registration_with_the_fix(guard: Any, message: str) -> None:

@@ -492,7 +492,7 @@ def test_a_problem_in_a_dependency_names_the_way_to_it() -> None:
     message = refusal(view, where="route '/x'")
     assert message.startswith("route '/x': ")
     assert "view: parameter 'loaded' depends on " in message
-    assert "load: parameter 'what': nobody provides it" in message
+    assert "load: parameter 'what': nothing provides it" in message
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -501,8 +501,8 @@ def test_a_problem_in_a_dependency_names_the_way_to_it() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda ws, request, what: None, "parameter 'what': nobody provides it: annotate it or give it a default"),
-        (lambda ws, *, what: None, "parameter 'what': nobody provides it"),
+        (lambda ws, request, what: None, "parameter 'what': nothing provides it: annotate it or give it a default"),
+        (lambda ws, *, what: None, "parameter 'what': nothing provides it"),
         (lambda *args: None, "parameter '*args': nothing can be put into it: name each parameter"),
         (lambda *args: None, "functools.wraps"),
         (lambda self, ws: None, "parameter 'self': it is a method: make its class a controller"),

@@ -224,7 +224,7 @@ class _SignatureBuilder:
         second = len(before) == 1 and before[0].source is ParameterSource.CONNECTION
         if not chosen.by_position or not (first or second):
             self._refuse(
-                "nobody provides it: annotate it or give it a default to take it from the query, name it like a "
+                "nothing provides it: annotate it or give it a default to take it from the query, name it like a "
                 "parameter of the path, or give it Depends(...)",
                 chosen.name,
             )
