@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms.broadcast import offer_to_all
+from trio_ws.rooms.broadcast import deflate_for, offer_to_all
 from trio_ws.rooms.topics import BROADCAST
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class ConnectionManager:
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections in all processes; see `App.broadcast`."""
-        await self._backplane.publish(BROADCAST, PreparedMessage(message), frozenset())
+        prepared = PreparedMessage(message)
+        await deflate_for(self.active, prepared)
+        await self._backplane.publish(BROADCAST, prepared, frozenset())
 
     def _deliver(self, entry: Entry) -> None:
         offer_to_all(self.active, entry.message, "disconnect")
