@@ -7,7 +7,7 @@ more than a code. How it ends is in `end`.
 from __future__ import annotations
 
 from types import NoneType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
 
@@ -31,6 +31,9 @@ __all__ = ["ASGIConnection"]
 
 MAX_PING = 125
 """RFC 6455 5.5."""
+LOOKS: Final = 8
+"""Turns in which a deadline is looked at before it judges: after the loop was held up, what has arrived has a way to go
+through the tasks of the ASGI server."""
 
 
 class ASGIConnection(ASGIClosing):
@@ -61,8 +64,9 @@ class ASGIConnection(ASGIClosing):
         self._writable: dict[Callable[[], None], None] = {}
         self._send_timer: Timer | None = None
         self._message_time = trio.current_time()
-        self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
-        self._life_timer = timers.after(timeouts.max_lifetime, self._grow_old)
+        self._looks = 0  # after a deadline, while nothing has come
+        self._idle_timer = timers.call_later(timeouts.idle_timeout, self._look_for_idleness)
+        self._life_timer = timers.call_later(timeouts.max_lifetime, self._grow_old)
         writer.high_water = limits.outbox_bytes
         writer.on_moved = self._writer_moved
         self.reader = self.writer = self.closing = self
@@ -167,6 +171,9 @@ class ASGIConnection(ASGIClosing):
         self._commit(message.data, message.size)
         return True
 
+    def frame_kind(self, size: int) -> None:
+        """Return None: the ASGI server makes the frames."""
+
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when `offer` may succeed again."""
         self._writable[callback] = None
@@ -175,7 +182,7 @@ class ASGIConnection(ASGIClosing):
         """Call what waits for `when_writable` in the next turn, if there is room."""
         if not self._writable_soon:
             self._writable_soon = True
-            self._timers.after(0, self._call_now)
+            self._timers.call_later(0, self._call_now)
 
     def _call_now(self) -> None:
         self._writable_soon = False
@@ -248,15 +255,18 @@ class ASGIConnection(ASGIClosing):
         """While it is full, look after `send_timeout` whether it moves."""
         if self._writer.full and self._send_timer is None:
             self._writer.progress_time = trio.current_time()
-            self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_writer)
+            self._send_timer = self._timers.call_later(self._timeouts.send_timeout, self._look_at_writer)
 
     def _look_at_writer(self) -> None:
         self._send_timer = None
         if not self._writer.full:
+            self._looks = 0
             return
         left = self._writer.progress_time + self._timeouts.send_timeout - trio.current_time()
-        if left > 0:
-            self._send_timer = self._timers.after(left, self._look_at_writer)
+        if self._is_to_look_again(left):
+            self._send_timer = self._timers.call_later(0, self._look_at_writer)
+        elif left > 0:
+            self._send_timer = self._timers.call_later(left, self._look_at_writer)
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 
@@ -274,11 +284,20 @@ class ASGIConnection(ASGIClosing):
                 callback()
 
     def _look_for_idleness(self) -> None:
+        if self._paused:  # what the peer sends may sit behind what is not taken: it is not to blame
+            self._message_time = trio.current_time()
         left = self._message_time + self._timeouts.idle_timeout - trio.current_time()
-        if left > 0:
-            self._idle_timer = self._timers.after(left, self._look_for_idleness)
+        if self._is_to_look_again(left):
+            self._idle_timer = self._timers.call_later(0, self._look_for_idleness)
+        elif left > 0:
+            self._idle_timer = self._timers.call_later(left, self._look_for_idleness)
         else:
             self.retire(CloseCode.GOING_AWAY, "idle timeout")
+
+    def _is_to_look_again(self, left: float) -> bool:
+        """Say whether a deadline is to be looked at in the next turn before it judges: see `LOOKS`."""
+        self._looks = self._looks + 1 if left <= 0 else 0
+        return 0 < self._looks <= LOOKS
 
     def _grow_old(self) -> None:
         self.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")

@@ -14,7 +14,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.protocol.closing import CloseAction
 from trio_ws.protocol.states import CloseEvent, State
-from trio_ws.transport.progress import Linger
+from trio_ws.transport.progress import DeliveryProgress, Linger
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -33,6 +33,9 @@ __all__ = ["LINGER", "ClosingHandshake"]
 
 LINGER: Final = 1.0
 """Seconds for the peer once our part is done: to read the reason of a failure, or to end the network connection."""
+
+NEGLIGIBLE: Final = 4 * 1024
+"""Bytes that reach any peer: a close frame, with the overhead of a Unix socket."""
 
 
 class ReadingPart(Protocol):
@@ -61,6 +64,7 @@ class ClosingHandshake:
     Attributes:
         observer: is called at the end of the connection.
         pings: the outstanding pings, whose waiting tasks are woken at the end; None before the first.
+        taking: what the peer takes of the outbox, measured since that was last full; None if it never was.
         reader: the reading part; None once the network connection has ended.
         peer_ended: the peer has ended its side, possibly behind data that is not read yet.
         network_ended: and all of that data is read.
@@ -75,6 +79,7 @@ class ClosingHandshake:
         "_endpoint",
         "_inbox",
         "_linger",
+        "_peer_lags",
         "_timeouts",
         "_timers",
         "_transport",
@@ -85,6 +90,7 @@ class ClosingHandshake:
         "peer_ended",
         "pings",
         "reader",
+        "taking",
     )
 
     def __init__(
@@ -100,6 +106,7 @@ class ClosingHandshake:
         self.observer: ConnectionObserver | None = None
         self.pings: Pings | None = None
         self.reader: ReadingPart | None = None
+        self.taking: DeliveryProgress | None = None
         self.peer_ended: bool = False
         self.network_ended: bool = False
         self.gone: bool = False
@@ -112,6 +119,7 @@ class ClosingHandshake:
         self._timers = timers
         self._changed: trio.lowlevel.ParkingLot | None = None
         self._linger: Linger | None = None  # since the beginning of the end
+        self._peer_lags = False  # the peer had much to take when both close frames had passed
         self._close_timer: Timer | None = None
 
     @property
@@ -237,7 +245,7 @@ class ClosingHandshake:
     def on_broken(self) -> None:
         """Handle a network that takes no more data: soon the end is reported, read to its end or not."""
         if not self.notified:
-            self._timers.after(LINGER, self._report_broken)
+            self._timers.call_later(LINGER, self._report_broken)
 
     def _report_broken(self) -> None:
         self._transport.look()  # a close frame may have arrived
@@ -268,8 +276,21 @@ class ClosingHandshake:
                 case CloseAction.DISCONNECT:
                     self.disconnect()
                 case CloseAction.DISCONNECT_WHEN_DONE:
-                    if not self._transport.outbox.size and (self.network_ended or not self._client):
-                        self.disconnect()
+                    self._disconnect_when_done()
+
+    def _disconnect_when_done(self) -> None:
+        """Close the network connection if all is sent; only half of it while the peer has much to read."""
+        ended = self.network_ended
+        if self._client and not ended:
+            return
+        self._peer_lags = self._peer_lags or (not ended and self._transport.uptake().backlog >= NEGLIGIBLE)
+        if self._transport.outbox.size:
+            return
+        if ended or not self._peer_lags:
+            self.disconnect()
+        else:
+            # The peer may still send pongs: a closed socket would answer with a reset, which drops unread data.
+            self._transport.finish()
 
     def disconnect(self) -> None:
         """End the network connection now, and report it."""
@@ -295,8 +316,10 @@ class ClosingHandshake:
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._linger is None:
-            self._linger = Linger(self._timeouts.delivery_timeout, self._timeouts.send_timeout)
-        self._close_timer = self._timers.after(self._linger.restart(seconds), self._check_peer)
+            times, taking = self._timeouts, self.taking
+            known = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
+            self._linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
+        self._close_timer = self._timers.call_later(self._linger.restart(seconds), self._check_peer)
 
     def _check_peer(self) -> None:
         """End the closing handshake if the peer's time is over."""
@@ -310,7 +333,7 @@ class ClosingHandshake:
                 return
             left, pending = linger.look(self._transport)
         if left > 0:
-            self._close_timer = self._timers.after(left, self._check_peer)
+            self._close_timer = self._timers.call_later(left, self._check_peer)
         else:
             self._handle(CloseEvent.NO_ANSWER if linger.seen and not pending else CloseEvent.TIMEOUT)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from trio_ws.transport.progress import LOOKS, Progress
+from trio_ws.transport.progress import LOOKS, DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,7 @@ class FlowControl:
         """Call the callbacks in the next turn if there is room then."""
         if not self._call_scheduled:
             self._call_scheduled = True
-            self._timers.after(0, self._call_now)
+            self._timers.call_later(0, self._call_now)
 
     def _call_now(self) -> None:
         self._call_scheduled = False
@@ -154,7 +154,7 @@ class FlowControl:
         if self._buffer.full and self._timer is None:
             self._progress = self._sender.measure_progress()
             # The first check is soon: only progress after it counts.
-            self._timer = self._timers.after(self._send_timeout / LOOKS**2, self.check)
+            self._timer = self._timers.call_later(self._send_timeout / LOOKS**2, self.check)
 
     def stop(self) -> None:
         """Stop watching: the connection has ended."""
@@ -175,7 +175,7 @@ class FlowControl:
                 return
             left = progress.look(now) + self._send_timeout - now
         if left > 0:
-            self._timer = self._timers.after(min(left, self._send_timeout / LOOKS), self.check)
+            self._timer = self._timers.call_later(min(left, self._send_timeout / LOOKS), self.check)
         else:
             self._sender.on_stalled()
 
@@ -187,16 +187,16 @@ class TransportProgress:
         transport: leads to the peer.
     """
 
-    __slots__ = ("_progress", "_transport")
+    __slots__ = ("_transport", "delivery")
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._progress = Progress()
+        self.delivery: DeliveryProgress = DeliveryProgress()
 
     def look(self, now: float) -> float:
         """Measure at the time `now`; return the time of the last progress, or of the creation before that."""
-        self._progress.look(self._transport, now)
-        return self._progress.time
+        self.delivery.look(self._transport, now)
+        return self.delivery.time
 
     def refresh(self) -> None:
         """Read and write what is possible without waiting, so that the last measurement is exact."""

@@ -162,6 +162,10 @@ class MessageWriter:
             self._watch_outbox()
         return True
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return the encoder's `kind` of a message of `size` bytes for many connections."""
+        return self._endpoint.encoder.kind(size)
+
     async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
         """Send one message in fragments, each as soon as it is there; other messages wait until it is complete.
 
@@ -173,13 +177,14 @@ class MessageWriter:
         self._streaming = self.blocked = True
         first, complete = True, False
         try:
-            held: str | bytes = b""
+            held: str | bytes | bytearray | memoryview = b""
             any_held = False
             async for chunk in chunks:
-                if any_held:
-                    await self._send_fragment(held, first=first, final=False)
-                    first = False
-                held, any_held = chunk, True
+                for part in self._endpoint.encoder.cut(chunk):
+                    if any_held:
+                        await self._send_fragment(held, first=first, final=False)
+                        first = False
+                    held, any_held = part, True
             await self._send_fragment(held, first=first, final=True)
             complete = True
         finally:
@@ -195,7 +200,7 @@ class MessageWriter:
                 self._flow.call_if_writable()
         self._committed(self._transport.outbox)
 
-    async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
+    async def _send_fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
         self._transport.write(self._endpoint.fragment(data, first=first, final=final))
         if self._endpoint.encoder.compresses:
@@ -277,7 +282,9 @@ class MessageWriter:
 
     def measure_progress(self) -> TransportProgress:
         """Begin to measure what the peer takes."""
-        return TransportProgress(self._transport)
+        progress = TransportProgress(self._transport)
+        self._closing.taking = progress.delivery
+        return progress
 
     def on_stalled(self) -> None:
         """End the connection: the peer took nothing for `send_timeout`."""

@@ -63,7 +63,10 @@ class CloseAction(Enum):
     DISCONNECT = auto()
     """Close the network connection now."""
     DISCONNECT_WHEN_DONE = auto()
-    """Close the network connection if all is sent. A client waits for its end first (RFC 6455 7.1.1)."""
+    """Close the network connection if all is sent, or half of it for a peer that has much to read.
+
+    A client waits for the server first (RFC 6455 7.1.1).
+    """
 
 
 @attrs.frozen

@@ -6,13 +6,14 @@ is noticed. What the answer is, others decide.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser
-from trio_ws.transport.progress import Progress
+from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,7 @@ class ServerHandshake:
         "_reader",
         "_waiter",
         "answered",
+        "asked_time",
         "left",
         "network_over",
     )
@@ -55,6 +57,8 @@ class ServerHandshake:
         """Whether the client has gone."""
         self.network_over: bool = False
         """Whether nothing more will arrive."""
+        self.asked_time: float = -math.inf
+        """When the request, or what is wrong with it, was known."""
         self._reader = RequestParser(limits)
         self._head: RequestHead | None = None
         self._problem: MalformedRequest | None = None
@@ -71,7 +75,7 @@ class ServerHandshake:
         """Say whether to read on: not while more waits than is kept of a client without an answer."""
         return len(self._early) < EARLY_BYTES
 
-    def data_received(self, data: memoryview, _: float) -> None:
+    def data_received(self, data: memoryview, now: float) -> None:
         """Take a part of the request, or keep what comes behind it."""
         if self.answered or self._problem is not None:
             return
@@ -86,9 +90,10 @@ class ServerHandshake:
             self._early = self._reader.leftover
             del self._reader  # an idle connection has no use for it
         if self._head is not None or self._problem is not None:
+            self.asked_time = now
             self._wake()
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         """The client has left behind bytes that are not read yet."""
         self.left = True
         if self._on_left is not None:
@@ -98,7 +103,7 @@ class ServerHandshake:
     def network_ended(self) -> None:
         """The client has left."""
         self.network_over = True
-        self.peer_departed()
+        self.peer_closed()
 
     def outbox_moved(self) -> None:
         """The client takes the last answer, which was more than the network takes at once, or nothing any more."""
@@ -121,11 +126,6 @@ class ServerHandshake:
         if self._problem is not None:
             raise self._problem
         return self._head
-
-    @property
-    def asked(self) -> bool:
-        """Whether the request, or what is wrong with it, is known."""
-        return self._head is not None or self._problem is not None
 
     def expire(self) -> None:
         """The client has had its time: what it did not ask by now is not answered."""
@@ -190,7 +190,7 @@ class ServerHandshake:
         await trio.lowlevel.checkpoint()
         return not outbox.closed
 
-    async def linger(self, transport: Transport, patience: float) -> None:
+    async def linger(self, transport: Transport, patience: float, total: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.
 
         A client that has said all it has to say (half-closed) still takes the answer.
@@ -198,19 +198,22 @@ class ServerHandshake:
         Args:
             transport: carries the answer.
             patience: seconds that the client may take nothing of it.
+            total: seconds that the client may take for all of it.
         """
-        progress = Progress()
+        progress = DeliveryProgress()
+        until = progress.time + total
         progress.look(transport, progress.time)
         pending = transport.outbox.size > 0
         while transport.outbox.size or not self.network_over:
-            with trio.move_on_after(patience if pending else LINGER) as scope:
+            wait = patience if pending else LINGER
+            with trio.move_on_at(min(trio.current_time() + wait, until)) as scope:
                 await self._wait()
             if scope.cancelled_caught:
                 await trio.lowlevel.checkpoint()
                 transport.look()
             now = trio.current_time()
             uptake = progress.look(transport, now)
-            if scope.cancelled_caught and progress.time < now:
+            if now >= until or (scope.cancelled_caught and progress.time < now):
                 break
             pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
 
