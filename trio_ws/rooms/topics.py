@@ -29,11 +29,11 @@ def topic_of(room: str) -> str:
 
 
 def encoded(text: str, what: str) -> bytes:
-    """Return a text as UTF-8.
+    """Encode a text as UTF-8.
 
     Args:
         text: any text.
-        what: names it in the error.
+        what: the name of the text, for the error.
 
     Raises:
         ValueError: it has lone surrogates.
@@ -46,7 +46,7 @@ def encoded(text: str, what: str) -> bytes:
 
 
 def check_name(name: object) -> None:
-    """Refuse what cannot be the name of a room.
+    """Check the name of a room.
 
     Raises:
         TypeError: it is not text.
@@ -59,7 +59,7 @@ def check_name(name: object) -> None:
 
 
 def check_member(name: object) -> None:
-    """Refuse what cannot be the id of a member.
+    """Check the id of a member.
 
     Raises:
         TypeError: it is not text.
