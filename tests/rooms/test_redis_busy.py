@@ -68,7 +68,9 @@ async def test_publishing_while_redis_runs_a_long_script_waits(redis, caplog) ->
             with redis.command('EVAL "while true do end" 0'):
                 await trio.to_thread.run_sync(until_busy, redis)
                 nursery.start_soon(say, near, "said")
-                await until(lambda: "BUSY" in caplog.text or any(call.rejection for call in near._running_commands._waiting))
+                await until(
+                    lambda: "BUSY" in caplog.text or any(call.rejection for call in near._running_commands._waiting)
+                )
                 assert redis.ask("SCRIPT KILL").startswith("+OK")
             await ear.hears(1)
         assert ear.data == ["said"]

@@ -19,10 +19,10 @@ from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane, connection
-from trio_ws.rooms.redis.local_delivery import LocalDelivery
-from trio_ws.rooms.redis.pending import PendingPublish
-from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.entries import StreamEntry
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
+from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.pending import PendingPublish
 from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 
 from .conformance import NOBODY, Ear
@@ -223,7 +223,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
             line.cut_off()
             await until_broken(far)
-            with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have received it") as caught:
+            with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have received") as caught:
                 await say(far, "never acknowledged")
             assert (caught.value.local, caught.value.uncertain) == (True, False)
             assert here.data == ["never acknowledged"]
