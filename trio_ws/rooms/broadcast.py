@@ -16,7 +16,7 @@ from trio_ws.rooms.checks import to_websockets
 from trio_ws.rooms.member_queue import TOO_SLOW
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["broadcast", "offer_to_all"]
+__all__ = ["broadcast", "deflate_for", "offer_to_all"]
 
 _POLICIES: Final = ("disconnect", "drop_newest")
 
@@ -31,8 +31,8 @@ async def broadcast(
     """Send one message to many connections.
 
     It never waits for a connection, but it is a checkpoint. Connections that are closed, or not accepted yet, are
-    skipped. The message is encoded once. `connections` is iterated over in one step, after the checkpoint: it may
-    change before and after.
+    skipped. The message is encoded once; one of more than 16 KiB is deflated in steps, before any connection gets it.
+    `connections` is iterated over in one step, after the first checkpoint: it may change before and after.
 
     Args:
         connections: any iterable of connections, of a server or of clients.
@@ -55,7 +55,13 @@ async def broadcast(
     for kind in {*map(type, chosen)}:
         if not issubclass(kind, WebSocket):
             raise TypeError(f"broadcast() sends to connections, each a WebSocket, not {kind.__name__}")
+    await deflate_for(chosen, prepared)
     offer_to_all(chosen, prepared, policy)
+
+
+async def deflate_for(connections: Iterable[WebSocket], prepared: PreparedMessage) -> None:
+    """Deflate a large message for these connections, in steps."""
+    await prepared.deflate([each._channel for each in connections if each._channel is not None])
 
 
 def offer_to_all(

@@ -162,8 +162,7 @@ class Room:
         Args:
             websocket: an accepted connection.
             since: the id of the last message that the peer has seen; None for a peer that begins. `publish` returns
-                ids, and the room's `stamp` puts them into messages. Any text will do: with one that is no id,
-                `recovered` is False.
+                ids, and the room's `stamp` puts them into messages. With a text that is no id, `recovered` is False.
             info: anything about the member, for `members`, `presence` and the callbacks.
 
         Raises:
@@ -200,10 +199,9 @@ class Room:
     def on_gap(self, callback: AnyGapCallback) -> AnyGapCallback:
         """Call `callback(room, missed)` when this process has lost messages: a decorator.
 
-        It happens where a backplane connects processes: this one had lost its connection for so long that the messages
-        are not kept any more, or Redis came back with older data, which is reported in all processes. `missed` is the
-        number of messages, None if unknown. Messages before the gap were delivered, messages after it will be. The log
-        has a warning each time. Otherwise like `on_join`.
+        This process had lost its connection to the backplane for so long that the messages are not kept any more, or
+        Redis came back with older data, which is reported in all processes. `missed` is the number of messages, None if
+        unknown; messages before and after them are delivered. The log has a warning each time. Otherwise like `on_join`.
 
         Raises:
             TypeError: it cannot be called with two arguments.
@@ -277,7 +275,7 @@ class Room:
         stream: with Redis, after its answer. All members receive the messages of a room in one order; only while Redis
         is away those of this process receive messages that are published here at once. A member whose connection has no
         room for a message receives it later; when more than the room's `backlog` waits for it, the room's `policy`
-        decides. A message that is published while the room has no members is received by none.
+        decides.
 
         Args:
             message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message,
@@ -293,15 +291,16 @@ class Room:
             BackplaneFull: the backplane has no memory left.
             MessageTooLarge: it is larger than the backplane carries.
             TypeError: it cannot be encoded; likewise ValueError. Or `exclude` names what is no `WebSocket`.
-            trio.Cancelled: no member receives it; with Redis, unless it was on its way. A message that members of this
-                process have received while Redis was away is put into the stream all the same, within the time that was
-                left to wait.
+            trio.Cancelled: no member receives it; with Redis, unless it was on its way, or members of this process have
+                received it while Redis was away.
         """
         prepared = PreparedMessage(message)
         excluded = [self._members.get(websocket) for websocket in to_websockets(exclude)]
         member_ids = frozenset(member.id for member in excluded if member is not None)
         self._publishers += 1
         try:
+            if self.options.stamp is None:
+                await prepared.deflate(queue.channel for queue in self._queues.values())
             return await self._registry.backplane.publish(self._topic, prepared, member_ids)
         finally:
             self._publishers -= 1
