@@ -103,7 +103,7 @@ class Presence:
 
 
 class SeenAhead(ABC):
-    """Entries that are still to come and that a member has received in another process, where they came earlier."""
+    """Entries still to come that a member has received in another process."""
 
     @abstractmethod
     def take(self, entry: Entry) -> Entry | None:
@@ -145,7 +145,7 @@ class Log:
         self._forgotten: str | None = None  # the entry right before those that are held
 
     def append(self, entry: Entry) -> None:
-        """Add the newest entry, and drop the oldest if there are too many."""
+        """Add the newest entry; drop the oldest if there are too many."""
         if len(self._entries) == self._entries.maxlen:
             self._forgotten = (self._entries[0] if self._entries else entry).id
         self._entries.append(entry)
@@ -160,7 +160,7 @@ class Log:
         self._forgotten = after
 
     def since(self, after: str) -> Replay:
-        """Return the entries after the one with an id, and whether they are complete."""
+        """Return the entries after the one with an id."""
         entries = tuple(self._entries)
         if after == self._forgotten:
             return Replay(entries, recovered=True)
@@ -194,7 +194,7 @@ class Backplane(ABC):
 
     @abstractmethod
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
-        """Append a message to a room's stream, and return the id of its entry.
+        """Append a message to a room's stream; return its entry's id.
 
         It returns when the message is certain to be in the stream. It never waits for a subscriber. It may wait for the
         backplane itself, which takes a bounded number of messages at once. It is a checkpoint.
@@ -235,7 +235,9 @@ class Backplane(ABC):
 
     @abstractmethod
     async def sync(self, room: str) -> None:
-        """Wait until this object's subscribers of a room have received all that is in its stream now.
+        """Wait until subscribers here have received a room's whole stream.
+
+        Entries that are appended meanwhile do not count.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and a bounded time has passed.
@@ -259,7 +261,9 @@ class Backplane(ABC):
 
     @abstractmethod
     async def presence(self, room: str) -> tuple[Presence, ...]:
-        """Return a room's members in all processes; those of one process in the order in which they joined.
+        """Return a room's members in all processes.
+
+        Those of one process are in the order in which they joined.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and a bounded time has passed.

@@ -1,4 +1,4 @@
-"""Broadcast of one message to any connections, for applications that keep their own list of them.
+"""Broadcast of one message to an application's own list of connections.
 
 `App.broadcast` has the list of all of an application's connections, in all processes.
 """

@@ -1,4 +1,4 @@
-"""Calls of an application's callbacks for one room, one at a time and in order.
+"""Calls of an application's callbacks for one room, in order.
 
 They run in a task of the rooms, not in the member's, which may have ended or be cancelled by then.
 """
@@ -21,7 +21,7 @@ Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 
 class RoomCallbacks:
-    """The calls of one room that are due, and the task that makes them.
+    """The due calls of one room, and the task that makes them.
 
     Args:
         where: the room, for the log.
@@ -78,7 +78,7 @@ class RoomCallbacks:
 
 
 def register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
-    """Add a callback that takes two arguments to others, unless it is there.
+    """Add a callback with two arguments to others, unless it is there.
 
     Raises:
         TypeError: it cannot take two arguments, or is a generator function, whose body a call does not run.

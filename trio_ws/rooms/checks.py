@@ -33,7 +33,7 @@ def whole(least: int, most: int) -> Validator:
 
 
 def seconds(least: float = 0.0) -> Validator:
-    """Return a validator of times in seconds: more than 0, `least` at least."""
+    """Return a validator of seconds, above 0 and at least `least`."""
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         check_seconds(attribute.name, value, least)

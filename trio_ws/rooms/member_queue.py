@@ -1,4 +1,4 @@
-"""The queue of messages that wait for one member, because its connection has no room for them.
+"""The queue of messages that wait for a slow member.
 
 Messages wait as they are, not as frames: one that is dropped has changed no compressor and torn no frame, and one that
 waits for many members is held once. The outbox stays free for control frames and for messages that the member's own
@@ -68,7 +68,7 @@ class MemberQueue:
         self._limit += self._size
 
     def enqueue(self, message: PreparedMessage) -> None:
-        """Let a message wait, behind others or because the connection has no room for it."""
+        """Let a message wait for room in the connection, behind others."""
         if self.channel.close_info is not None:
             self.clear()
         elif self._size < self._limit:

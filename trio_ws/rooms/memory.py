@@ -27,7 +27,7 @@ class _Subscription:
 
 
 class MemoryBackplane(Backplane):
-    """Carries messages between the rooms of one process; several `Rooms` may share it.
+    """A backplane within one process, which several `Rooms` may share.
 
     A room's stream exists while it has subscribers.
     """
@@ -41,7 +41,7 @@ class MemoryBackplane(Backplane):
         self._present: dict[str, dict[str, Presence]] = {}
 
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
-        """Deliver a message to the room's subscribers, after a checkpoint and without waiting."""
+        """Deliver a message to the room's subscribers, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude)
         for subscription in tuple(self._subscriptions.get(room, ())):
@@ -53,9 +53,9 @@ class MemoryBackplane(Backplane):
     async def subscribe(
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = ignore_gap
     ) -> AsyncGenerator[Log, None]:
-        """Subscribe to a room; the log begins with the longest log of the other subscribers.
+        """Subscribe to a room.
 
-        Nothing is ever lost here, so `gap` is never called.
+        The log begins with the longest log of the other subscribers. Nothing is lost here, so `gap` is never called.
         """
         log = Log(history)
         subscriptions = self._subscriptions.setdefault(room, [])

@@ -1,4 +1,4 @@
-"""The registry of rooms by name, and the tasks of rooms while a server runs."""
+"""The registry of rooms by name, and the tasks of rooms."""
 
 from __future__ import annotations
 

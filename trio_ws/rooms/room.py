@@ -124,19 +124,18 @@ class Room:
 
     @property
     def members(self) -> list[Member]:
-        """The members in this process, in the order in which they joined; see `presence` for all."""
+        """The members in this process, in the order of joining; see `presence`."""
         return list(self._members.values())
 
     @property
     def count(self) -> int:
-        """The number of members in this process; it changes in the step in which a join or leave happens."""
+        """The number of members in this process, exact at every step."""
         return len(self._members)
 
     async def presence(self) -> tuple[Presence, ...]:
         """Return the members in all processes, by one query to the backplane.
 
-        A join or leave in another process may show a moment later; members of a process that died, or that is cut off,
-        are absent after the backplane's `presence_timeout` only.
+        A join or leave in another process shows a little later, the death of a process after `presence_timeout`.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
@@ -145,7 +144,7 @@ class Room:
         return await self._registry.backplane.presence(self._topic)
 
     def join(self, websocket: WebSocket, /, *, since: str | None = None, **info: Any) -> Membership:
-        """Make a connection a member for a block: `async with room.join(ws, user="Ann") as room`.
+        """Join for a block: `async with room.join(ws, user="Ann") as room`.
 
         The new member receives the room's history, then everything that is published, with nothing missing or doubled
         between. Leaving happens on every way out of the block, and waits for nothing; messages that still wait for a
@@ -162,7 +161,7 @@ class Room:
         Args:
             websocket: an accepted connection.
             since: the id of the last message that the peer has seen; None for a peer that begins. `publish` returns
-                ids, and the room's `stamp` puts them into messages. With a text that is no id, `recovered` is False.
+                ids, and the room's `stamp` puts them into messages. With any other text, `recovered` is False.
             info: anything about the member, for `members`, `presence` and the callbacks.
 
         Raises:
@@ -201,7 +200,7 @@ class Room:
 
         This process had lost its connection to the backplane for so long that the messages are not kept any more, or
         Redis came back with older data, which is reported in all processes. `missed` is the number of messages, None if
-        unknown; messages before and after them are delivered. The log has a warning each time. Otherwise like `on_join`.
+        unknown; messages before and after are delivered. The log has a warning each time. Otherwise like `on_join`.
 
         Raises:
             TypeError: it cannot be called with two arguments.
@@ -223,7 +222,7 @@ class Room:
             self._close_if_empty()
 
     async def _catch_up(self) -> None:
-        """Wait for entries of other processes, as the member may have seen some that this one has not read."""
+        """Wait for entries that the member may have seen in another process."""
         try:
             await self._registry.backplane.sync(self._topic)
         except BackplaneUnavailable as error:
@@ -320,7 +319,7 @@ class Room:
                 queue.enqueue(message)
 
     def _unseen_message(self, queue: MemberQueue, entry: Entry) -> PreparedMessage | None:
-        """Return the message for a member that came from elsewhere; None if it has received it there."""
+        """Return the message for a member; None if it has that already."""
         seen = self._seen_ahead[queue]
         taken = seen.take(entry)
         if seen.is_exhausted:
@@ -335,9 +334,10 @@ class Room:
 
     @property
     def nursery(self) -> trio.Nursery:
-        """The room's own nursery: its tasks run while the room has members, and are cancelled when the last leaves.
+        """The room's own nursery, for tasks that run while it has members.
 
-        An error in one of them is logged, and cancels the others as in any nursery; another nursery takes its place.
+        They are cancelled when the last member leaves. An error in one is logged, and cancels the others; another
+        nursery takes its place.
 
         Raises:
             LocalProtocolError: the room has no members.

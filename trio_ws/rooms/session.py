@@ -120,7 +120,7 @@ class CurrentSession:
         return None if self._session is None or self._session.ended else self._session
 
     async def get(self, open_session: Callable[[], Awaitable[RoomSession]]) -> RoomSession:
-        """Return the session, and open one if there is none.
+        """Return the session; open one if there is none.
 
         Args:
             open_session: returns a new session once it is open. It is not kept: a reference to the room would keep it

@@ -33,7 +33,7 @@ class Stamper:
         self._messages: WeakKeyDictionary[Entry, PreparedMessage] = WeakKeyDictionary()
 
     def message_for(self, entry: Entry) -> PreparedMessage | None:
-        """Return the message for an entry; None if the application's function fails, which is logged."""
+        """Return the message for an entry; None if `stamp` fails."""
         stamp = self._stamp
         if stamp is None:
             return entry.message

@@ -28,12 +28,12 @@ def topic_of(room: str) -> str:
     return _RESERVED + room if room.startswith(_RESERVED) else room
 
 
-def encoded(text: str, what: str) -> bytes:
+def encoded(text: str, subject: str) -> bytes:
     """Encode a text as UTF-8.
 
     Args:
         text: any text.
-        what: the name of the text, for the error.
+        subject: the name of the text, for the error.
 
     Raises:
         ValueError: it has lone surrogates.
@@ -41,7 +41,7 @@ def encoded(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        problem = f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot carry"
+        problem = f"{subject} has a lone surrogate at character {error.start}, which UTF-8 cannot carry"
         raise ValueError(problem) from None
 
 

@@ -41,7 +41,7 @@ _LEAVE_TIMEOUT: Final = 1.0
 
 
 class RedisBackplane(Backplane):
-    """A backplane on Redis 6 or newer: a bounded stream for each room.
+    """A backplane on Redis 6 or newer, with a stream per room.
 
     `docs/scaling.md` states the guarantees, and the behaviour while Redis is away, slow or full.
 
@@ -148,7 +148,7 @@ class RedisBackplane(Backplane):
         return self._commands
 
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
-        """Append a message to the room's stream, and wait for the answer of Redis."""
+        """Append a message to the room's stream; wait for Redis's answer."""
         options, keys, commands = self.options, self._keys, self._running_commands
         if message.size > options.max_message_size:
             raise MessageTooLarge(message.size, options.max_message_size)

@@ -66,7 +66,7 @@ class ClientFactory:
 
     @classmethod
     def create(cls, redis: str | Opener, timeout: float, context: ssl.SSLContext | None) -> ClientFactory:
-        """Return the factory for a URL, or for a function that makes clients.
+        """Return the factory for a URL or a function that makes clients.
 
         Args:
             redis: see `RedisBackplane`.
@@ -106,7 +106,7 @@ def _checked_opener(opener: object, context: ssl.SSLContext | None) -> Opener:
 
 
 def _parse_options(coredis: Any, base: str, url: SplitResult, timeout: float, context: ssl.SSLContext | None) -> Any:
-    """Return a pool that is never opened: it holds the options that coredis reads from the URL."""
+    """Return an unopened pool, for the options that coredis parses."""
     userinfo, at, hosts = url.netloc.rpartition("@")
     path = url.path.rpartition("/")[2] if url.scheme.endswith("+sentinel") else url.path
     query = dict(parse_qsl(url.query))
@@ -213,15 +213,15 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def only_error(error: BaseException) -> BaseException:
-    """Return the one error of a group, or the group if it has several."""
+    """Return the only error of a group, or else the group."""
     found = list(_leaves(error))
     return found[0] if len(found) == 1 else error
 
 
 def is_connection_error(outcome: object) -> bool:
-    """Return whether a command failed for its connection, or for a Redis that is not ready.
+    """Return whether a command failed for its connection.
 
-    The command may be sent again over another connection.
+    That includes a Redis that is not ready. The command may be sent again over another connection.
     """
     exceptions = _coredis().exceptions
     kinds = (
@@ -254,7 +254,7 @@ def is_transient(outcome: object) -> bool:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Return whether a connection may break with an error or group without a fault of the program."""
+    """Return whether an error or group is no fault of the program."""
     import anyio  # noqa: PLC0415 - coredis uses it
 
     kinds = (

@@ -1,4 +1,4 @@
-"""Commands that wait for a connection, and the one task that runs them in order.
+"""Commands that wait for a connection, and the task that runs them.
 
 The caller waits for an event, never for the client, so that its cancellation leaves nothing half done there. A command
 that was under way when the connection broke runs again over the next one; the script for publishing recognises it by
@@ -103,7 +103,7 @@ class Command:
         return self.pending is not None and self.pending.delivered
 
     def __call__(self, client: Client, smallest: int = 0) -> Any:
-        """Run the script, by a client or as a part of a pipeline.
+        """Run the script, by a client or in a pipeline.
 
         Args:
             client: a client or a pipeline.
@@ -214,7 +214,7 @@ class CommandQueue:
                 await trio.sleep(_RETRY_PAUSE)
 
     def _process(self, outcomes: Sequence[Any]) -> tuple[list[Command], Exception | None]:
-        """Settle commands by their outcomes; return those to run again, and the connection's error."""
+        """Settle commands; return those to run again, and the connection's error."""
         again: list[Command] = []
         connection_error = None
         for command, outcome in zip(self._under_way, outcomes, strict=True):
@@ -261,7 +261,7 @@ class CommandQueue:
 
 
 def _with_local(error: BackplaneError, *, delivered: bool) -> BackplaneError:
-    """Add to an error that members of this process have received the message."""
+    """Note in an error that members of this process have the message."""
     if not delivered:
         return error
     error.local = True
@@ -270,7 +270,7 @@ def _with_local(error: BackplaneError, *, delivered: bool) -> BackplaneError:
 
 
 async def execute(client: Client, commands: Sequence[Command], seconds: float) -> Sequence[Any]:
-    """Run scripts, those of one room in order; return the outcome of each.
+    """Run scripts, in order for each room, and return their outcomes.
 
     Args:
         client: runs them.
@@ -289,7 +289,10 @@ async def execute(client: Client, commands: Sequence[Command], seconds: float) -
 
 
 async def _execute_in_cluster(client: Client, commands: Sequence[Command]) -> Sequence[Any]:
-    """Run scripts of different rooms concurrently: the cluster's own pipeline may change the order within one."""
+    """Run scripts of different rooms concurrently.
+
+    The cluster's own pipeline may change the order within one room.
+    """
     outcomes: dict[Command, Any] = {}
 
     async def in_order(room: str) -> None:

@@ -30,7 +30,7 @@ _CLOSE_TIMEOUT: Final = 1.0
 
 
 class RedisConnection:
-    """Serves over one client after another, with growing pauses while there is no Redis.
+    """Serves over one client after another, with growing pauses after failures.
 
     Args:
         factory: makes clients.
@@ -56,7 +56,7 @@ class RedisConnection:
         self._started = self._ended = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Keep a connection until `end`; after the first one it is shielded from cancellation.
+        """Keep a connection until `end`, shielded from cancellation after the first one.
 
         Raises:
             BackplaneUnavailable: there is no Redis at first, and the option `wait` is off.
@@ -77,7 +77,10 @@ class RedisConnection:
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def end(self) -> None:
-        """End `run`: first the tasks that use the connection, then the connection, which coredis closes in order."""
+        """End the tasks that use the connection, then the connection.
+
+        coredis closes it in order, within a bounded time.
+        """
         self._ended = True
         if self._serving is None:
             self._scope.cancel(reason="the backplane ends")

@@ -1,4 +1,4 @@
-"""Early delivery of this process's messages to its own members, before they are read from the stream.
+"""Early delivery of this process's messages to its own members.
 
 It happens when Redis is away or slow. Within a room messages are delivered in the order of their numbers, so no message
 overtakes another one of its publisher.
@@ -71,7 +71,7 @@ class EarlyDelivery:
         self._scope.cancel(reason="the backplane ends")
 
     def step(self) -> float:
-        """Deliver the messages that are due now; return the time at which others will be."""
+        """Deliver the messages that are due; return when others will be."""
         now = trio.current_time()
         while (pending := self._queue.next_timed) and (not self.connected or pending.deliver_at <= now):
             self.make_due(pending)
@@ -83,7 +83,7 @@ class EarlyDelivery:
         return min(times, default=math.inf)
 
     def _open_alone(self, now: float) -> list[float]:
-        """Open subscriptions without Redis when it is time; return the times at which to open others."""
+        """Open subscriptions without Redis when due; return when others will be."""
         if self.connected:
             return []
         for subscription in [each for each, open_at in self._opening.items() if open_at <= now]:
@@ -93,14 +93,14 @@ class EarlyDelivery:
         return [*self._opening.values()]
 
     def set_connected(self, *, connected: bool) -> None:
-        """Note whether there is a connection to Redis; without one, every message is due."""
+        """Note whether there is a connection; without one, every message is due."""
         self.connected = connected
         self._due_rooms.update(self._queue.rooms)
         self._wakeup.wake()
 
     @contextmanager
     def opening(self, subscription: StreamSubscription) -> Iterator[None]:
-        """Within the block, open a subscription without Redis if `delay` passes without a connection."""
+        """Open a subscription without Redis if `delay` passes within the block."""
         if self._active:
             self._opening[subscription] = trio.current_time() + self.delay
             self._wakeup.wake()
@@ -112,7 +112,7 @@ class EarlyDelivery:
     # --- messages ------------------------------------------------------------------------------------------------
 
     def schedule(self, pending: PendingPublish) -> None:
-        """Deliver a message when `delay` has passed, or soon if it is due already."""
+        """Deliver a message after `delay`, or soon if it is due already."""
         if pending.deliver_at:
             self._queue.set_timer(pending, trio.current_time() + self.delay)
         else:

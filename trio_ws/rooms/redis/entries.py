@@ -20,7 +20,7 @@ _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 
 @attrs.frozen(eq=False)
 class StreamEntry(Entry):
-    """A message in a stream, or one that is delivered before it is read there."""
+    """A message in a stream, or on its way there."""
 
     sequence: int = 0
     """Its position in the stream: one more than that of the entry before it; 0 if it was not read there."""
@@ -34,7 +34,7 @@ class StreamEntry(Entry):
 
 @attrs.frozen
 class LossMarker:
-    """An entry without a message: Redis has lost entries before it, and another epoch begins."""
+    """An entry that marks lost entries before it, and begins another epoch."""
 
     id: str
     sequence: int
@@ -42,7 +42,7 @@ class LossMarker:
 
 
 def encode_message(message: PreparedMessage) -> bytes:
-    """Return a message as an entry holds it: a letter for its kind, then its bytes."""
+    """Return a message as a letter for its kind, then its bytes."""
     data = message.data
     return b"t" + data.encode() if isinstance(data, str) else b"b" + data
 

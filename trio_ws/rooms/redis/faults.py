@@ -18,7 +18,7 @@ class OngoingFaults:
         self._faults: dict[Hashable, set[str]] = {}  # the subject that was looked at last is last
 
     def begins(self, subject: Hashable, fault: str = "") -> bool:
-        """Note a fault, and return whether its subject had none, so that it is to be logged."""
+        """Note a fault; return whether it is its subject's first."""
         faults = self._faults.pop(subject, set())
         self._faults[subject] = faults
         if len(self._faults) > _SUBJECTS:

@@ -34,7 +34,7 @@ class StreamHeads:
         self._heads: dict[str, Head] = {}  # the one that was noted last is last
 
     def note(self, room: str, entry_id: str, epoch: str) -> None:
-        """Take an entry as the head if it is newer than the known one."""
+        """Take an entry as the head if the known one is older."""
         head, known = Head(entry_id, epoch), self._heads.pop(room, None)
         self._heads[room] = head if known is None or known.age < head.age else known
         if len(self._heads) > _ROOMS + len(self._streams):

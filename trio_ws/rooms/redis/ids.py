@@ -42,7 +42,7 @@ def check_epoch(epoch: str) -> None:
 
 @attrs.frozen
 class Head:
-    """The newest entry of a stream that this process has read or has had acknowledged."""
+    """The newest entry of a stream that this process has seen."""
 
     id: str = ""
     """Empty if there was none."""
@@ -50,7 +50,7 @@ class Head:
 
     @property
     def arguments(self) -> tuple[str, str, str]:
-        """Arguments of scripts: the id, the epoch, and a token for a new epoch."""
+        """The id, the epoch, and a token for a new epoch."""
         return self.id, self.epoch, secrets.token_hex(4)
 
     @property

@@ -1,4 +1,4 @@
-"""Messages of this process, from publishing to reading, and what each step means for early delivery.
+"""The states of this process's messages, from publishing to reading.
 
 A message is held from the time it gets its number until it is read from the stream, or is certain not to get there. A
 subscription notes the numbers that it was delivered early, and skips these messages when they are read.
@@ -61,7 +61,7 @@ class LocalDelivery:
         self.early.schedule(pending)
 
     def _renumber(self, pending: PendingPublish, number: int) -> None:
-        """Give a message another number, as Redis has accepted later ones before it.
+        """Give a message another number, behind later ones that were accepted.
 
         If it was delivered early, the later ones have to be delivered before it gets its new place in the order.
         """
@@ -123,13 +123,13 @@ class LocalDelivery:
             subscription.delivered_early.pop(pending.number, None)
 
     def on_refused(self, pending: PendingPublish) -> None:
-        """Drop a message that Redis has refused; subscriptions that received it still recognise its number."""
+        """Drop a message that Redis has refused."""  # subscriptions that received it recognise its number
         self._remove(pending)
 
     # --- events of reading ---------------------------------------------------------------------------------------
 
     def on_read(self, room: str, entry: StreamEntry) -> None:
-        """Drop a message that was read from the stream, and earlier ones that cannot be there any more."""
+        """Drop a message that was read, and earlier ones not there."""
         if entry.publisher != self.process:
             return
         for pending in self.queue.up_to(room, entry.number):
@@ -140,7 +140,7 @@ class LocalDelivery:
                 self._remove(pending)  # numbers grow within a stream: it is not there
 
     def drop_passed(self, room: str) -> None:
-        """Drop the messages that will not be read, as reading has passed them or has ended."""
+        """Drop messages that will not be read any more."""
         stream = self._streams.get(room)
         for pending in self.queue.in_room(room):
             if stream is None:

@@ -1,4 +1,4 @@
-"""Messages of this process that are on their way into their streams and back."""
+"""Messages of this process that are not read from their streams yet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PendingPublish", "PendingQueue"]
 
 @attrs.define(eq=False)
 class PendingPublish:
-    """A message of this process that was not read from its stream yet."""
+    """A message of this process that is not read yet."""
 
     room: str
     message: PreparedMessage
@@ -34,7 +34,7 @@ class PendingPublish:
 
 
 class PendingQueue:
-    """The pending messages of all rooms, in the order of their numbers within each."""
+    """The pending messages of all rooms, in order within each."""
 
     def __init__(self) -> None:
         self.newest_number: int = 0
@@ -70,7 +70,7 @@ class PendingQueue:
         return [*takewhile(lambda pending: pending.number <= number, messages)]
 
     def set_timer(self, pending: PendingPublish, deliver_at: float) -> None:
-        """Set the time at which a message is delivered early; times are set in ascending order."""
+        """Set the time of a message's early delivery; times must be ascending."""
         pending.deliver_at = deliver_at
         self._timed[pending] = None
 
@@ -89,5 +89,5 @@ class PendingQueue:
         self._unread[pending] = None
 
     def oldest_beyond(self, limit: int) -> PendingPublish | None:
-        """Return the oldest message to be read if there are more than a limit, else None."""
+        """Return the oldest unread message if a limit is exceeded, else None."""
         return next(iter(self._unread)) if len(self._unread) > limit else None

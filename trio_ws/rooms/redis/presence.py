@@ -1,6 +1,7 @@
-"""Presence of this process's members in Redis, which forgets them unless it is refreshed.
+"""Presence of this process's members in Redis.
 
-The state in this process is authoritative. It is written anew over each new connection.
+Redis forgets members that are not refreshed. The state in this process is authoritative, and is written anew over each
+new connection.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _DIGITS: Final = 16
 
 
 class PresenceTracker:
-    """The members of this process's rooms, and the task that writes them to Redis.
+    """The members in this process, and the task that writes them.
 
     Args:
         options: the backplane's.
@@ -166,7 +167,7 @@ class PresenceTracker:
             self._check(command.room, outcome, last=last)
 
     def _commands(self, room: str) -> Iterator[tuple[Command, bool]]:
-        """Yield commands of bounded size for one room, and whether each is its last."""
+        """Yield a room's commands, and whether each is the last."""
         rewrite = room in self._to_rewrite
         self._to_rewrite.discard(room)
         self._written.add(room)
@@ -190,7 +191,7 @@ class PresenceTracker:
         return Command(room, ATTEND, keys, tuple(arguments))
 
     def _check(self, room: str, outcome: Any, *, last: bool) -> None:
-        """Compare the number of members in Redis with ours; on a difference, write all of them again."""
+        """Compare the number of members in Redis; on a difference, rewrite all."""
         if is_connection_error(outcome):
             raise outcome
         if isinstance(outcome, Exception):
@@ -221,7 +222,7 @@ def _pieces(changes: Changes) -> list[Changes]:
 
 
 def _parse_member(member: str, text: str) -> tuple[str, int, Presence]:
-    """Return a member after the process and the number to sort it by.
+    """Return a member's process and number, for sorting, and the member.
 
     Raises:
         ValueError: it is not ours.

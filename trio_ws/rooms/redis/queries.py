@@ -40,7 +40,7 @@ class Query:
         self._options = options
 
     def __call__(self, client: Client) -> Any:
-        """Send the query, by a client or as a part of a pipeline."""
+        """Send the query, by a client or in a pipeline."""
         return getattr(client, self.method)(*self._arguments, **self._options)
 
 
@@ -53,7 +53,9 @@ class QueryRunner:
     _unreadable: OngoingFaults = attrs.field(factory=OngoingFaults, init=False)
 
     async def run(self, client: Client, queries: Sequence[Query]) -> Sequence[Any]:
-        """Return the answers; that of a room that Redis refuses to read is empty, and logged once.
+        """Return the answers to queries.
+
+        If Redis refuses to read a room, its answer is empty, and the refusal is logged once.
 
         Raises:
             trio.TooSlowError: they took too long.

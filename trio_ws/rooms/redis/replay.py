@@ -23,7 +23,7 @@ _MAX_PART_LENGTH: Final = 32
 
 @attrs.frozen
 class StreamPosition:
-    """The entries that a member has: all up to one, and some that were delivered early."""
+    """The entries that a member has, up to one and delivered early."""
 
     entry_id: str
     delivered_early: Mapping[str, int] = attrs.field(factory=dict)
@@ -31,7 +31,7 @@ class StreamPosition:
 
     @classmethod
     def parse(cls, text: str) -> StreamPosition:
-        """Parse the text of a position; take any other text as the id of no entry."""
+        """Parse a position; any other text becomes an unknown id."""
         entry_id, *parts = text.split("~", _MAX_PARTS)
         numbers = {publisher: number for publisher, _, number in (part.rpartition("-") for part in parts)}
         if not all(_is_valid(publisher, number) for publisher, number in numbers.items()):
@@ -54,7 +54,7 @@ def _is_valid(publisher: str, number: str) -> bool:
 
 
 class SeenElsewhere(SeenAhead):
-    """Messages that a member received early, in another process, before it came back here.
+    """Messages that a member was delivered early in another process.
 
     Args:
         delivered_early: by publisher, the greatest number of them.
@@ -69,7 +69,7 @@ class SeenElsewhere(SeenAhead):
         return not self._delivered_early
 
     def take(self, entry: Entry) -> Entry | None:
-        """Return the entry with an id that names the rest of them; see `SeenAhead.take`."""
+        """Return an unseen entry, with the rest in its id; see `SeenAhead.take`."""
         assert isinstance(entry, StreamEntry), "nothing else is in a stream"
         last = self._delivered_early.get(entry.publisher, 0)
         if entry.sequence and entry.number >= last:
@@ -91,7 +91,7 @@ class SeenElsewhere(SeenAhead):
 
 
 class ReplayLog(Log):
-    """The log of one subscription: the entries read last, then those delivered early and unread.
+    """A subscription's log of entries read, then of those delivered early.
 
     Args:
         size: the number of read entries that it holds.
@@ -113,7 +113,7 @@ class ReplayLog(Log):
         self.missing_number = 0
 
     def since(self, after: str) -> Replay:
-        """Return the entries after a position, which may lie before the stream's end; see `Log.since`."""
+        """Return the entries after a position; see `Log.since`."""
         position = StreamPosition.parse(after)
         replay = super().since(position.entry_id)
         entries = (*replay.entries, *self._early_entries())

@@ -1,4 +1,4 @@
-"""Names of keys in Redis, and the scripts that change a room in one step.
+"""Names of keys in Redis, and scripts that change a room atomically.
 
 All keys of one room have one hash tag, so that a cluster keeps them on one server.
 """
@@ -51,11 +51,11 @@ class Keys:
         return f"{self._of(room)}:news"
 
     def accepted(self, room: str, publisher: str) -> str:
-        """Return the hash of numbers lately accepted from a process, with the ids of their entries."""
+        """Return the hash of numbers lately accepted from a process, with ids."""
         return f"{self._of(room)}:accepted:{publisher}"
 
     def processes(self, room: str) -> str:
-        """Return the sorted set of processes with members in the room, by the times at which they expire."""
+        """Return the sorted set of processes with members, by expiry time."""
         return f"{self._of(room)}:processes"
 
     def members(self, room: str, process: str) -> str:

@@ -147,7 +147,7 @@ class StreamSubscription:
         self._deliver(entry)
 
     def _is_unread(self, publisher: str, number: int) -> bool:
-        """Return whether a message may be delivered when entries are read from now on."""
+        """Return whether reading may still deliver a message."""
         if publisher == self._own.process and number in self.delivered_early:
             return False
         return self._stream.is_unread(publisher, number)
@@ -166,7 +166,7 @@ class StreamSubscription:
 
 
 class StreamState:
-    """The state of one room's stream: the entry that was read last, and the subscriptions.
+    """The last read entry and the subscriptions of one room's stream.
 
     Args:
         room: the room's name.
@@ -211,7 +211,7 @@ class StreamState:
         self.last_id = newest_id
 
     def deliver(self, entries: Iterable[StreamEntry | LossMarker]) -> None:
-        """Deliver entries, each of which follows the one before it in the stream."""
+        """Deliver entries that follow the last one, in order."""
         for entry in entries:
             self._report_gap(entry)
             self._advance(entry)
@@ -241,14 +241,14 @@ class StreamState:
             subscription.gap(missed)
 
     def ready_to_begin(self, first: StreamSubscription) -> list[StreamSubscription]:
-        """Return the first subscription, and others that were opened without Redis, if they have not begun."""
+        """Return a subscription and those opened without Redis, if not begun."""
         return [each for each in self.subscriptions if not each.begun and (each is first or each.opened.is_set())]
 
     def _begun(self) -> list[StreamSubscription]:
         return [each for each in self.subscriptions if each.begun]
 
     def restart(self, last_id: str, sequence: int, epoch: str) -> None:
-        """Continue from an earlier entry, as the stream no longer reaches the one read last."""
+        """Continue from an earlier entry, as the last one is lost."""
         self.last_id, self._sequence, self.epoch = last_id, sequence, epoch
         self.lose(None, last_id)
 
@@ -261,13 +261,13 @@ class StreamState:
             self.lose(entry.sequence - self._sequence - 1 if entry.sequence > self._sequence else None, marker_id)
 
     def will_read(self, entry_id: str) -> bool:
-        """Return whether an entry will be read for a subscription that is open now."""
+        """Return whether an open subscription will still read an entry."""
         if self.last_id is None:
             return any(each.opened.is_set() for each in self.subscriptions)
         return id_key(entry_id) > id_key(self.last_id)
 
     def is_unread(self, publisher: str, number: int) -> bool:
-        """Return whether neither a publisher's message nor a later one of it was read."""
+        """Return whether a publisher's message, and all later ones, are unread."""
         return number > self._publishers.get(publisher, 0)
 
     def note_number(self, entry: StreamEntry) -> bool:

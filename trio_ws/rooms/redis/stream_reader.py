@@ -1,4 +1,4 @@
-"""The task that reads the streams of rooms, and the subscriptions to them.
+"""The task that reads streams for their subscriptions.
 
 Each room has a channel for notifications that its stream has grown; entries are always read from the stream, after the
 entry that was read last. So a lost notification costs a moment (`poll_interval`), and a broken connection costs nothing
@@ -177,7 +177,7 @@ class StreamReader:
         self._poll_at = trio.current_time() + self._options.poll_interval
 
     async def _update_channels(self, pubsub: Any) -> None:
-        """Subscribe to the channels of the rooms that are read, and to no others."""
+        """Subscribe to exactly the channels of the rooms that are read."""
         if not self._channels_stale:
             return
         self._channels_stale = False
@@ -197,7 +197,7 @@ class StreamReader:
             self._schedule(wanted[channel])
 
     async def _open_subscriptions(self, client: Client) -> None:
-        """Open subscriptions whose channel is subscribed to, so that no later entry can be missed."""
+        """Open subscriptions that cannot miss a later entry any more."""
         self._opening = {each: stream for each, stream in self._opening.items() if not each.begun}
         due: dict[StreamState, StreamSubscription] = {}
         for subscription, stream in self._opening.items():
@@ -278,7 +278,7 @@ class StreamReader:
             await self._prolong(client)
 
     async def _read_entries(self, client: Client, streams: Sequence[StreamState]) -> bool:
-        """Deliver the next entries of streams; return whether there may be more, which are scheduled then."""
+        """Deliver the next entries; return whether more may be scheduled."""
         await self._verify(client, [stream for stream in streams if not stream.verified])
         for stream in streams:
             self._to_read.pop(stream.room, None)
@@ -306,13 +306,17 @@ class StreamReader:
         return more
 
     async def _verify(self, client: Client, streams: Sequence[StreamState]) -> None:
-        """Check that streams are those that were read before, as after a new connection."""
+        """Check that streams are those that were read before."""
         await self._confirm(client, streams)
         for stream in streams:
             stream.verified = True
 
     async def _confirm(self, client: Client, streams: Sequence[StreamState]) -> dict[StreamState, float]:
-        """Have Redis mark streams that have lost data, and prolong their life; return its time at each, in ms."""
+        """Mark streams that have lost data, and prolong their life.
+
+        Returns:
+            The time of Redis at each, in ms.
+        """
         answers = await self._query_runner.run(client, [self._confirmation(stream.room, stream) for stream in streams])
         known = {stream: answer for stream, answer in zip(streams, answers, strict=True) if answer}
         for stream, (_, newest, sequence, epoch) in known.items():
@@ -333,7 +337,7 @@ class StreamReader:
         return Query(room, "eval", CONFIRM, keys=[self._keys.stream(room)], args=arguments)
 
     async def _prolong(self, client: Client) -> None:
-        """Prolong the life of quiet streams that have subscriptions, when it is time."""
+        """Prolong the life of quiet streams, when it is time."""
         if trio.current_time() < self._prolong_at:
             return
         self._prolong_at = trio.current_time() + self._options.retention / 4

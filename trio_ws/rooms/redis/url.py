@@ -35,7 +35,7 @@ _SENTINEL: Final = frozenset({"sentinel_password", "sentinel_username"})
 
 
 def parse_url(text: str) -> tuple[SplitResult, str, str]:
-    """Return the parts of a URL, the base of its scheme, and its kind.
+    """Return a URL's parts, the base of its scheme, and its kind.
 
     The base is "redis", "rediss" or "unix", the kind "", "sentinel" or "cluster".
 
