@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -103,8 +103,8 @@ class Rooms:
                 raise ValueError(f"{room!r} exists with {option}={has!r}, it cannot have {option}={value!r} too")
         return room
 
-    def adopt(self, other: Rooms) -> None:
-        """Take over the rooms of another registry, which does not run.
+    def adopt(self, other: Rooms) -> list[Room]:
+        """Take over the rooms of another registry, which does not run; return them.
 
         Raises:
             ValueError: a room of that name exists here, and is another one.
@@ -113,6 +113,17 @@ class Rooms:
             if self._known.setdefault(name, room) is not room:
                 raise ValueError(f"{room!r} exists twice: name it in one application, or hold it in neither")
             move_room(room, self)
+        return list(other._known.values())
+
+    def take_back(self, rooms: Iterable[Room]) -> None:
+        """Take back rooms from another registry, which has adopted them and has ended."""
+        for room in rooms:
+            move_room(room, self).forget(room)
+            self._known[room.name] = room
+
+    def forget(self, room: Room) -> None:
+        """Have a room no longer, as it belongs to another registry."""
+        self._known.pop(room.name, None)
 
     def __iter__(self) -> Iterator[Room]:
         return iter([room for room in self._open.values() if room.count])

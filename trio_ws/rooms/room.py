@@ -58,6 +58,9 @@ class RoomRegistry(Protocol):
     def release(self, room: Room) -> None:
         """Hold an empty room no longer."""
 
+    def forget(self, room: Room) -> None:
+        """Have a room no longer."""
+
     def next_member_id(self) -> str:
         """Return a new id for a member."""
 
@@ -268,7 +271,7 @@ class Room:
     # --- messages ------------------------------------------------------------------------------------------------
 
     async def publish(self, message: Any, *, exclude: WebSocket | Iterable[WebSocket] | None = None) -> str:
-        """Send a message to every member, in all processes.
+        """Send a message to every member in all processes; return its id.
 
         It never waits for a member, but it is a checkpoint. It returns when the message is certain to be in the room's
         stream: with Redis, after its answer. All members receive the messages of a room in one order; only while Redis
@@ -280,9 +283,6 @@ class Room:
             message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message,
                 whatever the members' own `send_type` is. It is encoded once.
             exclude: members that do not receive it.
-
-        Returns:
-            The id of the message in the room's stream.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and the time to wait for it is over. `local` of the error is
@@ -395,6 +395,7 @@ class Membership:
         self._room._leave(self._websocket)
 
 
-def move_room(room: Room, registry: RoomRegistry) -> None:
-    """Let a room without members belong to another registry."""
-    room._registry = registry
+def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:
+    """Let a room without members belong to another registry; return the previous one."""
+    previous, room._registry = room._registry, registry
+    return previous
