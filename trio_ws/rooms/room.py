@@ -172,8 +172,7 @@ class Room:
                 may not be opened without it.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
             MessageTooLarge: on entering: the info is larger than the backplane carries.
-            TypeError: `websocket` is no `WebSocket`, or `since` is no text. On entering: the info is not JSON, which
-                other processes need; likewise ValueError.
+            TypeError: `websocket` is no `WebSocket`, `since` no text. On entering: the info is no JSON (or ValueError).
             ValueError: on entering: it is a member already, with other info.
             trio.Cancelled: on entering: it has not joined.
         """
