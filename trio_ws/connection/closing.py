@@ -60,6 +60,7 @@ class ClosingHandshake(Channel):
         "_linger",
         "_network_over",
         "_notified",
+        "_peer_lags",
         "_pings",
         "_taking",
         "_timeouts",
@@ -93,6 +94,7 @@ class ClosingHandshake(Channel):
         self._dropping = False  # messages are read only to learn how it ended
         self._gone = False
         self._notified = False
+        self._peer_lags = False  # it had much to take when both close frames had passed
         self._taking: DeliveryProgress | None = None  # of the peer with the outbox, since that was last full
         self._linger: Linger | None = None  # from the beginning of the end
         self._close_timer: Timer | None = None
@@ -247,9 +249,13 @@ class ClosingHandshake(Channel):
     def _hang_up_if_done(self) -> None:
         """The server ends the network connection when both close frames have passed (RFC 6455 7.1.1)."""
         over = self._network_over
-        if self._endpoint.state is not State.CLOSED or self._transport.outbox.size or (self._client and not over):
+        if self._endpoint.state is not State.CLOSED or (self._client and not over):
             return
-        if over or self._transport.uptake().backlog < TRIFLE:
+        # What its kernel has taken, it may still have to read: how much waited before counts.
+        self._peer_lags = self._peer_lags or (not over and self._transport.uptake().backlog >= TRIFLE)
+        if self._transport.outbox.size:
+            return
+        if over or not self._peer_lags:
             self._hang_up()
         else:
             # The peer may still send pongs, and a closed socket's reset would take from it what it has not read.

@@ -33,7 +33,7 @@ def parse_trusted_proxies(value: Iterable[str]) -> TrustedProxies:
     """Parse `trusted_proxies=`: addresses, networks (`10.0.0.0/8`), or "unix".
 
     Raises:
-        TypeError: a single one was given where a list of them is expected.
+        TypeError: a single one was given where a list of them is expected, or one is no text.
         ValueError: one of them is no address and no network.
     """
     listed = list_of("trusted_proxies", value, "addresses and networks")
