@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_good_code", "is_wire_code"]
+__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_caught_code", "is_wire_code"]
 
 MAX_REASON_BYTES = 123
 """RFC 6455 5.5: a control frame's payload is at most 125 bytes, two of which are the close code."""
@@ -55,12 +55,12 @@ def is_wire_code(code: int) -> bool:
     return code in _REGISTERED or 3000 <= code <= 4999
 
 
-def is_good_code(code: int | None, caught: Collection[int]) -> bool:
-    """Say whether a close code is among `caught`, where 1005 counts as 1000 (RFC 6455 7.1.5).
+def is_caught_code(code: int | None, caught: Collection[int]) -> bool:
+    """Return True if a close code is among `caught`, where 1005 counts as 1000 (RFC 6455 7.1.5).
 
     Args:
         code: None while the connection is open.
-        caught: close codes that count as a good end.
+        caught: close codes that count as a normal end.
     """
     return code in caught or (code == CloseCode.NO_STATUS_RECEIVED and CloseCode.NORMAL_CLOSURE in caught)
 

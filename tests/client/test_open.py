@@ -42,7 +42,7 @@ class TestTheBlock:
         server = await serve(nursery)
         async with open_websocket(server.urls[0], poller=poller) as ws:
             assert ws.connected
-            assert isinstance(ws._channel._transport, SocketTransport if poller else StreamTransport)
+            assert isinstance(ws.context.channel._transport, SocketTransport if poller else StreamTransport)
             for message in ("text", b"binary", "", b""):
                 await ws.send(message)
                 assert await ws.receive() == message

@@ -277,7 +277,7 @@ class TestWhatTheyCost:
         channels = []
 
         async def look(ws: WebSocket) -> None:
-            channels.append(ws._channel)
+            channels.append(ws.context.channel)
 
         async with serving(look, *instruments) as client:
             async with client.websocket_connect("/echo"):

@@ -399,7 +399,7 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.send("hello")
             if watch is Connection:
-                ws._channel._timers.after(0, ws._channel._look_at_outbox)
+                ws.context.channel._timers.after(0, ws.context.channel._look_at_outbox)
             await ws.receive()
 
         monkeypatch.setattr(watch, "due" if watch is Keepalive else "_look_at_outbox", broken)

@@ -390,8 +390,8 @@ class App(Router):
         sessions = next((app.sessions for app in with_parents(self) if app.sessions is not None), None)
         if sessions is not None:
             session = sessions.load(websocket.request)
-            websocket._session = session
-            websocket._on_answer = lambda: sessions.header(session)
+            websocket.context.session = session
+            websocket.context.answer_headers = lambda: sessions.header(session)
 
     def close_code_of(self, error: BaseException) -> int | None:
         """Return what `close_on` says of an error; of one that has a code anyhow only if it names that type."""

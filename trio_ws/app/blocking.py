@@ -160,7 +160,7 @@ class BlockingWebSocket:
             try:
                 message = self.receive()
             except WebSocketDisconnect as end:
-                if self._websocket._is_good(end.code):
+                if self._websocket.context.is_normal_close(end.code):
                     return
                 raise
             yield message
@@ -280,8 +280,9 @@ def expect_reading(websocket: WebSocket) -> None:
 
     A client that leaves at once would else cancel it there, though what it sent has yet to be read.
     """
-    if websocket._channel is not None:
-        websocket._channel.reads = True
+    channel = websocket.context.channel
+    if channel is not None:
+        channel.reads = True
 
 
 def in_thread(

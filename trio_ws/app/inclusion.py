@@ -10,7 +10,7 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.connection.settings import Settings
-from trio_ws.handler.unwinding import unwound
+from trio_ws.runtime.unwinding import unwound
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App

@@ -156,7 +156,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
         NotAReply: a callback returned something that cannot be sent, half of a surrogate pair included; it closes with
             1011.
     """
-    channel = websocket._open_channel()
+    channel = websocket.context.open_channel()
     try:
         if callbacks.options.concurrency == 1:
             while True:
@@ -164,7 +164,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
         else:
             await _converse_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
-        if not websocket._is_good_end(end):
+        if not websocket.context.is_normal_end(end):
             raise
 
 
@@ -200,7 +200,7 @@ class _ReplySlot:
 async def _answer_in_turn(
     websocket: WebSocket, message: str | bytes, callbacks: BoundListener, turn: _ReplySlot, slots: trio.Semaphore
 ) -> None:
-    channel = websocket._open_channel()
+    channel = websocket.context.open_channel()
 
     async def send(reply: Payload) -> None:
         await turn.before.wait()
@@ -209,7 +209,7 @@ async def _answer_in_turn(
     try:
         await _answer(websocket, message, callbacks, send)
     except Exception as error:
-        if not websocket._owns(error):
+        if not websocket.context.is_own_disconnect(error):
             raise
     await turn.before.wait()
     turn.done.set()
@@ -218,7 +218,7 @@ async def _answer_in_turn(
 
 async def _answer(websocket: WebSocket, message: str | bytes, callbacks: BoundListener, send: Send) -> None:
     """Call back with one message, and send what it is answered with."""
-    channel = websocket._open_channel()
+    channel = websocket.context.open_channel()
     channel.callbacks += 1
     if channel.watcher is not None:
         channel.watcher.reading()  # it has a callback's time, also if the peer left before it began

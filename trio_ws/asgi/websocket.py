@@ -173,9 +173,9 @@ class ASGIHandlerRunner:
             send_type=service.send_type,
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
+            log=log,
         )
-        websocket._log = log
-        websocket._gate = self._gate_of(request.subprotocols, service)
+        websocket.context.handshake = self._gate_of(request.subprotocols, service)
         self._lifecycle = lifecycle = HandlerRunner(self._engine.timers)
         lifecycle.serve(websocket, service, self._timeouts)
         self._pump.call_when_left(lambda: lifecycle.cancel_handler("client left before the answer"))

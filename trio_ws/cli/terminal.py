@@ -14,11 +14,12 @@ from typing import Any, Final, TextIO
 import trio
 
 from trio_ws.client.client import open_websocket
-from trio_ws.codes import is_good_code
+from trio_ws.codes import is_caught_code
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.escaping import printable
 from trio_ws.server.signals import print_line
-from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, WebSocket
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES
+from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["INTERRUPTED", "lines_of", "run_terminal"]
 
@@ -99,7 +100,7 @@ class _Terminal:
             await self._hold(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
         _say(f"closed: {websocket.close_code}{reason}")
-        return 0 if is_good_code(websocket.close_code, NORMAL_CLOSE_CODES) else 1
+        return 0 if is_caught_code(websocket.close_code, NORMAL_CLOSE_CODES) else 1
 
     async def _hold(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""

@@ -93,7 +93,9 @@ class Instruments:
         """Return what tells of a connection's messages, if somebody listens to them."""
         if not any(self._listening[hook] for hook in _MESSAGES):
             return None
-        return InstrumentedChannel(websocket._open_channel(), lambda hook, message: self.tell(hook, websocket, message))
+        return InstrumentedChannel(
+            websocket.context.open_channel(), lambda hook, message: self.tell(hook, websocket, message)
+        )
 
     def _silence(self, instrument: Instrument, hook: str, websocket: WebSocket) -> None:
         """Log the error that is being handled, and tell its instrument nothing more, on whatever connection."""
@@ -101,7 +103,8 @@ class Instruments:
             name: tuple(each for each in listening if each is not instrument)
             for name, listening in self._listening.items()
         }
-        websocket._log.exception("%s: error in %s of %r: it is told nothing more", hook, instrument)
+        connection_log = websocket.context.log
+        connection_log.exception("%s: error in %s of %r: it is told nothing more", hook, instrument)
 
 
 def _check(instrument: object) -> None:

@@ -19,13 +19,15 @@ from trio_ws.runtime.log import escaped
 from trio_ws.websocket.close_code import CloseDecision, leaves
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trio_ws.config import Timeouts
     from trio_ws.connection.channel import Channel
     from trio_ws.connection.instrumented import InstrumentedChannel
     from trio_ws.handler.service import Service
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timers
-    from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["HandlerRunner"]
 
@@ -64,24 +66,26 @@ class HandlerRunner:
         self._websocket = websocket
         self._service = service
         self._timeouts = timeouts
-        if not websocket._log.path:  # under a server of somebody else's
-            websocket._log.know(websocket.request.target, websocket.client)
-        websocket._on_accept = self._begin_watch
+        context = websocket.context
+        if not context.log.path:  # under another ASGI server
+            context.log.know(context.request.target, context.request.client)
+        context.on_accept = self._begin_watch
         if service.close_code_of is not None:
-            websocket._close_code_of = self._close_code_of
-        websocket._cleanup_timeout = timeouts.cleanup_timeout
+            context.close_code_of = self._close_code_of
+        context.cleanup_timeout = timeouts.cleanup_timeout
         if service.on_disconnect is not None:
-            websocket._farewells = (service.on_disconnect,)
+            context.disconnect_callbacks = (service.on_disconnect,)
 
     @property
     def _log(self) -> ConnectionLog:
-        return self._websocket._log
+        return self._websocket.context.log
 
     def cancel_handler(self, why: str) -> None:
         """Cancel the handler, and what belongs to it."""
         self._cancelled = why
-        if self._websocket._scope is not None:
-            self._websocket._scope.cancel(reason=why)
+        scope = self._websocket.context.cancel_scope
+        if scope is not None:
+            scope.cancel(reason=why)
 
     async def run(self) -> Exception | None:
         """Run the connection to its end; return what went wrong in the handler, as far as nobody foresaw it.
@@ -105,7 +109,7 @@ class HandlerRunner:
                                     await self._service.handler(self._websocket)
                         except Exception as failure:
                             error = failure
-                        if self._websocket._nursery_known or nursery.child_tasks:
+                        if self._websocket.context.nursery_used or nursery.child_tasks:
                             nursery.cancel_scope.cancel(reason="the handler has ended")
                 except ExceptionGroup as failure:
                     error = _combined(error, failure)
@@ -147,10 +151,9 @@ class HandlerRunner:
     # --- the handler ---------------------------------------------------------------------------------------------
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        websocket = self._websocket
-        websocket._nursery = nursery
-        # The nursery's: one of our own would be a kilobyte for nothing.
-        websocket._scope = nursery.cancel_scope
+        context = self._websocket.context
+        context.nursery = nursery
+        context.cancel_scope = nursery.cancel_scope  # a scope of our own would take a kilobyte
         if self._cancelled:
             nursery.cancel_scope.cancel(reason=self._cancelled)
 
@@ -164,8 +167,9 @@ class HandlerRunner:
     def _begin_watch(self) -> None:
         """The handshake was answered with yes: the disconnect rule begins to hold."""
         websocket = self._websocket
-        websocket._on_accept = None
-        channel = websocket._open_channel()
+        context = websocket.context
+        context.on_accept = None
+        channel = context.open_channel()
         channel.watcher = self
         if channel.close_info is not None:  # all that came early ended with a close frame
             self.ended(str(channel.close_info), waited_for=False)
@@ -175,19 +179,19 @@ class HandlerRunner:
             self._tell("handshake_answered", 101)
             self._tap = self._service.instruments.tap(websocket)
             if self._tap is not None:
-                websocket._channel = cast("Channel", self._tap)
+                context.channel = cast("Channel", self._tap)
 
     # --- what the channel calls, until there is a rule for it to call --------------------------------------------
 
     def _make_rule(self) -> DisconnectRule:
         """Make the disconnect rule, and let it watch the channel in our place."""
-        scope = cast("trio.CancelScope", self._websocket._scope)  # a handshake is answered in the nursery
+        scope = cast("trio.CancelScope", self._websocket.context.cancel_scope)  # a handshake is answered in the nursery
         policy = self._service.when_peer_leaves
         self._rule = DisconnectRule(self._watched(), scope, policy, self._timeouts, self._timers, self._log)
         return self._rule
 
     def _watched(self) -> Channel:
-        return self._websocket._open_channel() if self._tap is None else self._tap.channel
+        return self._websocket.context.open_channel() if self._tap is None else self._tap.channel
 
     def ended(self, why: str, *, waited_for: bool) -> None:
         """The connection has ended, not by the handler's own `close`."""
@@ -224,7 +228,7 @@ class HandlerRunner:
             if not self._websocket.accepted:
                 return await self._answer_no(error)
             verdict = self._judge(error)
-            unforeseen = None if verdict.foreseen else error
+            unforeseen = None if verdict.handled else error
             if unforeseen is not None:
                 await self._report(unforeseen)  # now: the closing handshake may take its time
             await self._end(verdict.code, verdict.reason)
@@ -234,7 +238,7 @@ class HandlerRunner:
             self._let_go()
 
     def _handler_has_ended(self) -> None:
-        self._websocket._nursery = None
+        self._websocket.context.nursery = None
         if self._rule is not None:
             self._rule.stop()
         elif self._websocket.accepted:
@@ -242,34 +246,34 @@ class HandlerRunner:
 
     def _let_go(self) -> None:
         """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
-        websocket = self._websocket
-        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
-        websocket._farewells = ()
-        websocket._gate = HANDSHAKE_OVER
+        context = self._websocket.context
+        context.on_accept = context.answer_headers = context.close_code_of = context.listen = None
+        context.disconnect_callbacks = ()
+        context.handshake = HANDSHAKE_OVER
         if self._tap is not None:
-            websocket._channel = self._tap.channel
+            context.channel = self._tap.channel
 
     async def _end(self, code: int, reason: str) -> None:
         """Send the close frame if there was none, run `on_disconnect`, and see the network connection off."""
-        websocket = self._websocket
-        if not websocket.accepted:
+        context = self._websocket.context
+        if context.channel is None:
             return
-        channel = websocket._open_channel()
+        channel = context.channel
         channel.begin_close(code, reason)
-        websocket._finished = True
-        if channel.gone and not websocket._farewells:
+        context.handler_finished = True
+        if channel.gone and not context.disconnect_callbacks:
             return
         with trio.CancelScope(shield=True):  # each of its parts is bounded
             await channel.wait_ended()
-            for farewell in websocket._farewells:
-                await self._clean_up(farewell, websocket.close_code or code)
+            for callback in context.disconnect_callbacks:
+                await self._clean_up(callback, self._websocket.close_code or code)
             await channel.wait_gone()
 
-    async def _clean_up(self, farewell: DisconnectCallback, code: int) -> None:
+    async def _clean_up(self, callback: Callable[..., Awaitable[object]], code: int) -> None:
         seconds = self._timeouts.cleanup_timeout
         with trio.move_on_after(seconds, shield=True) as scope:
             try:
-                await farewell(self._websocket, code)
+                await callback(self._websocket, code)
             except Exception as error:
                 await self._report(error)
         if scope.cancelled_caught:
@@ -277,10 +281,10 @@ class HandlerRunner:
 
     async def _answer_no(self, error: Exception | None) -> Exception | None:
         """The handler has ended without a yes: answer no, unless it has."""
-        websocket = self._websocket
-        gate = websocket._gate
+        context = self._websocket.context
+        gate = context.handshake
         error = self._reduced(error)
-        if websocket._rejected or gate is None:
+        if context.rejected or gate is None:
             if error is not None and not self._is_refusal(error):
                 await self._report(error)
                 return error
@@ -298,7 +302,7 @@ class HandlerRunner:
                     return await self._answer_no(problem)
             case WebSocketException():
                 await gate.reject(403, (), error.reason.encode())
-            case WebSocketDisconnect() if websocket._owns(error):
+            case WebSocketDisconnect() if context.is_own_disconnect(error):
                 pass  # accept() found that the client had left
             case _:
                 await self._report(error)
@@ -308,7 +312,7 @@ class HandlerRunner:
 
     def _is_refusal(self, error: BaseException) -> bool:
         """Say whether, before the answer, it is no error: a wish to refuse, or that this client has left."""
-        return isinstance(error, Reject | WebSocketException) or self._websocket._owns(error)
+        return isinstance(error, Reject | WebSocketException) or self._websocket.context.is_own_disconnect(error)
 
     def _reduced(self, error: Exception | None) -> Exception | None:
         """Return the first refusal in a group of nothing else, else `error`."""
@@ -317,14 +321,14 @@ class HandlerRunner:
 
     def _judge(self, error: Exception | None) -> CloseDecision:
         for leaf in leaves(error):
-            if isinstance(leaf, WebSocketDisconnect) and self._websocket._owns(leaf):
+            if isinstance(leaf, WebSocketDisconnect) and self._websocket.context.is_own_disconnect(leaf):
                 self._note_end(leaf)
-        return self._websocket._judge(error)
+        return self._websocket.context.decide_close(error)
 
     def _note_end(self, end: WebSocketDisconnect) -> None:
         if self._rule is not None and self._rule.server_ends:
             return  # a restart is no news of each connection's
-        if not self._websocket._is_good(end.code):
+        if not self._websocket.context.is_normal_close(end.code):
             reason = escaped(end.reason)
             self._log.info("%s: closed with %d, reason '%s'", end.code, reason, code=int(end.code), reason=reason)
 
@@ -361,10 +365,11 @@ class HandlerRunner:
     def _note_how_it_ended(self) -> None:
         """Log it, and tell the instruments."""
         websocket = self._websocket
+        context = websocket.context
         if websocket.accepted:
-            self._log_close(websocket._open_channel())
-        elif websocket._gate is not None and websocket._gate.status:
-            status = websocket._gate.status
+            self._log_close(context.open_channel())
+        elif context.handshake is not None and context.handshake.status:
+            status = context.handshake.status
             self._log.debug("%s answered with %d", status, status=status)
             self._tell("handshake_answered", status)
         self._tell("connection_closed", websocket.close_info)

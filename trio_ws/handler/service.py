@@ -15,7 +15,8 @@ from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.handler.instruments import Instruments, instruments_of
 from trio_ws.options import caught_codes, flag, of_kind, subprotocols_of
-from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.config import Compression

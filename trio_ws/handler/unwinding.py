@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trio_ws.runtime.unwinding import is_cancelled
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Unwinding", "unwound", "use_and_close"]
+__all__ = ["Unwinding", "use_and_close"]
 
 
 class Unwinding:
@@ -49,8 +49,8 @@ class Unwinding:
     ) -> bool:
         """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
         scope = self._scope
-        if not self._patient or _cancelled():
-            scope.deadline = self._websocket._cleanup_deadline()
+        if not self._patient or is_cancelled():
+            scope.deadline = self._websocket.context.cleanup_deadline()
             scope.shield = True
         try:
             swallowed = bool(await self._stack.__aexit__(kind, error, trace))
@@ -62,19 +62,6 @@ class Unwinding:
         scope.__exit__(None, None, None)
         # A nursery among the contexts takes a cancellation from behind the shield for its own, and keeps it.
         return swallowed and isinstance(error, Exception)
-
-
-@asynccontextmanager
-async def unwound(context: AbstractAsyncContextManager[object], seconds: float) -> AsyncGenerator[None, None]:
-    """Enter a context that, when the block is cancelled, is left shielded and in so many seconds."""
-    with trio.CancelScope() as scope:
-        async with context:
-            try:
-                yield
-            finally:
-                if _cancelled():
-                    scope.deadline = trio.current_time() + seconds
-                    scope.shield = True
 
 
 async def use_and_close(
@@ -136,15 +123,9 @@ async def _relay(websocket: WebSocket, once: trio.CancelScope, rest: trio.Cancel
 def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
     """Shield a scope for what is left of the time to clean up."""
     rest.shield = True
-    rest.deadline = websocket._cleanup_deadline()
-
-
-def _cancelled() -> bool:
-    """Say whether the task is cancelled where it is now."""
-    return trio.current_effective_deadline() == -math.inf
+    rest.deadline = websocket.context.cleanup_deadline()
 
 
 def _complain(websocket: WebSocket) -> None:
-    websocket._log.warning(
-        "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", websocket._cleanup_timeout
-    )
+    connection_log, seconds = websocket.context.log, websocket.context.cleanup_timeout
+    connection_log.warning("clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)

@@ -62,6 +62,6 @@ def offer_to_all(
 ) -> None:
     """Send one message to many connections, in one step; see `broadcast`."""
     for websocket in tuple(connections):
-        channel = websocket._channel
+        channel = websocket.context.channel
         if channel is not None and not channel.offer(prepared) and policy == "disconnect":
             channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

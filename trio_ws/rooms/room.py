@@ -208,7 +208,7 @@ class Room:
                 raise ValueError(f"the connection is in {self!r} already, with {dict(seat.member.info)!r}")
             seat.depth += 1
             return None if since is None else False  # it is handed nothing, whatever it lacks
-        channel = websocket._open_channel()
+        channel = websocket.context.open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._rooms.next_member_id())
         replay = None if since is None else session.log.since(since)
         self._rooms.backplane.enter(self._topic, Presence(member.id, member.info))  # which may refuse

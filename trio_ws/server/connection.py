@@ -283,7 +283,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
             subprotocols=service.subprotocols,
             log=self.log,
         )
-        websocket._gate = self
+        websocket.context.handshake = self
         settings = self._house.settings
         limits, timeouts = service.limits or settings.limits, service.timeouts or settings.timeouts
         self._asked = UpgradeRequest(upgrade, limits, self._compression(service))

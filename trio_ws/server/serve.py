@@ -15,8 +15,8 @@ import trio
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
-from trio_ws.handler.unwinding import unwound
 from trio_ws.options import check_names, check_number, list_of
+from trio_ws.runtime.unwinding import unwound
 from trio_ws.server.server import Server
 from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
 
@@ -46,7 +46,7 @@ class _OneService:
 
 def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
     """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
-    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
+    return lambda websocket: unwound(around(websocket), websocket.context.cleanup_timeout)
 
 
 async def bind(
