@@ -117,7 +117,7 @@ class TestAnOrdinaryConnection:
 
     async def test_records_say_where_in_the_library_they_come_from(self, nursery, records):
         await visit(await serve(nursery))
-        assert {record.filename for record in records} == {"runner.py"}
+        assert {record.filename for record in records} == {"runner.py", "close_record.py"}
 
     async def test_numbers_tell_connections_apart_and_handlers_know_them(self, nursery, records):
         numbers = []
@@ -370,7 +370,7 @@ class TestEveryRecord:
                 patch.setattr(Connection, "data_received", broken)
                 await ws.send("hello")
                 await gone(server)
-        await self.told(records, "ERROR", "error in the connection %s: it is ended, others go on")
+        await self.told(records, "ERROR", "unexpected error in the connection %s, closing it")
 
     async def test_an_error_in_the_library_on_the_side_of_a_client(self, nursery, records, monkeypatch):
         async def greet(ws: WebSocket) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
     from trio_ws.app.application import App
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
 
 __all__ = ["run", "serve"]
 

@@ -81,7 +81,7 @@ class Instruments:
             for hook in HOOKS
         }
 
-    def tell(self, hook: str, websocket: WebSocket, *arguments: Any) -> None:
+    def notify(self, hook: str, websocket: WebSocket, *arguments: Any) -> None:
         """Call one method of those who have it."""
         for instrument in self._listening[hook]:
             try:
@@ -89,12 +89,12 @@ class Instruments:
             except Exception:
                 self._silence(instrument, hook, websocket)
 
-    def tap(self, websocket: WebSocket) -> InstrumentedChannel | None:
+    def channel_for(self, websocket: WebSocket) -> InstrumentedChannel | None:
         """Return what tells of a connection's messages, if somebody listens to them."""
         if not any(self._listening[hook] for hook in _MESSAGES):
             return None
         return InstrumentedChannel(
-            websocket.context.open_channel(), lambda hook, message: self.tell(hook, websocket, message)
+            websocket.context.open_channel(), lambda hook, message: self.notify(hook, websocket, message)
         )
 
     def _silence(self, instrument: Instrument, hook: str, websocket: WebSocket) -> None:

@@ -10,31 +10,31 @@ from trio_ws.http.response import response
 
 if TYPE_CHECKING:
     from trio_ws.handler.service import Response
-    from trio_ws.server.handshake import ServerHandshake
+    from trio_ws.server.request_receiver import RequestReceiver
     from trio_ws.transport.base import Transport
 
 __all__ = ["send_answer", "send_body"]
 
 
-def send_answer(opening: ServerHandshake, transport: Transport, answer: Response, *, head_only: bool) -> None:
+def send_answer(receiver: RequestReceiver, transport: Transport, answer: Response, *, head_only: bool) -> None:
     """Send an answer, unless there was one; of a `Streamed` one the head, which `send_body` is to follow.
 
     Args:
-        opening: of the connection.
+        receiver: of the connection.
         transport: of the connection.
         answer: to the request.
         head_only: the request is a HEAD.
     """
     length = answer.length if isinstance(answer, Streamed) else None
-    send = opening.refuse if head_only or length is None else opening.begin
+    send = receiver.send_answer if head_only or length is None else receiver.send_head
     send(transport, response(answer.status, answer.headers, answer.body, head_only=head_only, length=length))
 
 
-async def send_body(opening: ServerHandshake, transport: Transport, answer: Streamed, *, patience: float) -> None:
+async def send_body(receiver: RequestReceiver, transport: Transport, answer: Streamed, *, patience: float) -> None:
     """Send the body of an answer whose head was sent, then half-close; close at once if it does not become whole.
 
     Args:
-        opening: of the connection.
+        receiver: of the connection.
         transport: of the connection.
         answer: its `pieces` are asked for one by one, when there is room for another.
         patience: seconds in which the client must take something.
@@ -47,12 +47,12 @@ async def send_body(opening: ServerHandshake, transport: Transport, answer: Stre
     try:
         async with aclosing(answer.pieces()) as pieces:
             async for piece in pieces:
-                if not await opening.write(transport, piece, patience):
+                if not await receiver.write(transport, piece, patience):
                     break
                 left -= len(piece)
     finally:
         if left:  # the client counts the bytes, and sees that they are too few
-            opening.network_ended()
+            receiver.network_ended()
             transport.close()
         else:
             transport.finish()

@@ -19,7 +19,8 @@ from trio_ws.http.parser import MalformedRequest
 from trio_ws.options import check_flag
 from trio_ws.runtime.timers import TimeoutQueue
 from trio_ws.server.admission import Admission
-from trio_ws.server.connection import ServerConnection, ServerContext
+from trio_ws.server.connection import ServerConnection
+from trio_ws.server.context import ServerContext
 from trio_ws.server.shutdown import GracefulShutdown
 from trio_ws.server.statistics import Counters, Statistics
 from trio_ws.transport.listeners import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_ws.http.request import Address
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
     from trio_ws.transport.base import Transport
 
 __all__ = ["Server", "Statistics"]
@@ -87,12 +88,12 @@ class Server:
             raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
         self._poller = poller
         self._strict = strict
-        self._conversations: dict[ServerConnection, None] = {}  # takes half of what a set would
+        self._connections: dict[ServerConnection, None] = {}  # takes half of what a set would
         self._numbers = count(1)
         self._served = False
-        self._draining = GracefulShutdown(self._conversations, self._settings)
+        self._shutdown = GracefulShutdown(self._connections, self._settings)
         self._ports: list[int] = []
-        self._tally = Counters()
+        self._counters = Counters()
         self.urls: tuple[str, ...] = ()
         """Where the server listens, e.g. `ws://127.0.0.1:8000`; empty before `serve` has started."""
 
@@ -142,20 +143,20 @@ class Server:
         self, listeners: Sequence[SocketListener], task_status: trio.TaskStatus[Server]
     ) -> KeyboardInterrupt | None:
         async with trio.open_nursery() as shared:
-            engine = TransportFactory(poller=self._poller)
-            engine.start(shared)
+            factory = TransportFactory(poller=self._poller)
+            factory.start(shared)
             try:
                 async with trio.open_nursery() as nursery:
-                    interrupted = await self._accept(listeners, engine, nursery, task_status)
-                    await self._draining.run(engine.timers)
+                    interrupted = await self._accept(listeners, factory, nursery, task_status)
+                    await self._shutdown.run(factory.timers)
             finally:
-                engine.stop()
+                factory.stop()
         return interrupted
 
     async def _accept(
         self,
         listeners: Sequence[SocketListener],
-        engine: TransportFactory,
+        factory: TransportFactory,
         nursery: trio.Nursery,
         task_status: trio.TaskStatus[Server],
     ) -> KeyboardInterrupt | None:
@@ -165,13 +166,13 @@ class Server:
         try:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(self._accept_from, listener, engine, nursery)
+                    accepting.start_soon(self._accept_from, listener, factory, nursery)
                 secure = self._ssl_context is not None
                 self.urls = tuple(describe(listener, secure=secure) for listener in listeners)
                 self._ports = [port for port in map(port_of, listeners) if port is not None]
                 task_status.started(self)
                 try:
-                    await self._draining.wait()
+                    await self._shutdown.wait()
                 except KeyboardInterrupt as error:
                     interrupted = error
                     self.shutdown()
@@ -182,14 +183,14 @@ class Server:
                     await close_listener(listener)
         return interrupted
 
-    async def _accept_from(self, listener: SocketListener, engine: TransportFactory, nursery: trio.Nursery) -> None:
-        house = ServerContext(
+    async def _accept_from(self, listener: SocketListener, factory: TransportFactory, nursery: trio.Nursery) -> None:
+        context = ServerContext(
             responder=self._responder,
             settings=self._settings,
-            timers=engine.timers,
-            draining=self._draining,
-            late=TimeoutQueue(engine.timers, self._settings.timeouts.open_timeout),
-            over=self._over,
+            timers=factory.timers,
+            shutdown=self._shutdown,
+            open_timeouts=TimeoutQueue(factory.timers, self._settings.timeouts.open_timeout),
+            on_closed=self._on_closed,
             strict=self._strict,
         )
         high_water = self._settings.limits.outbox_bytes
@@ -199,18 +200,18 @@ class Server:
                 sock.close()
                 return
             if self._ssl_context is None:
-                transport = engine.socket_transport(sock, high_water)
+                transport = factory.socket_transport(sock, high_water)
             else:
-                transport = engine.tls_transport(sock, self._ssl_context, high_water)
-            self._begin(house, transport, client, nursery, secure=self._ssl_context is not None)
+                transport = factory.tls_transport(sock, self._ssl_context, high_water)
+            self._begin(context, transport, client, nursery, secure=self._ssl_context is not None)
 
         def take_stream(stream: trio.abc.Stream) -> None:
             client, secure = peer_of_stream(stream), isinstance(stream, trio.SSLStream)
             if not self._has_room(client):
                 nursery.start_soon(close_stream, stream)
                 return
-            transport = engine.stream_transport(stream, high_water)
-            self._begin(house, transport, client, nursery, secure=secure)
+            transport = factory.stream_transport(stream, high_water)
+            self._begin(context, transport, client, nursery, secure=secure)
 
         if isinstance(listener, socket.socket):
             await accept_sockets(listener, take_socket)
@@ -221,38 +222,38 @@ class Server:
         """Say whether there is room for a connection, if only to refuse it with an answer."""
         if not self._admission.full(_host(client)) or self._admission.can_refuse():
             return True
-        self._tally.add(None, 0, None)
+        self._counters.add(None, 0, None)
         return False
 
     def _begin(
-        self, house: ServerContext, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
+        self, context: ServerContext, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
     ) -> None:
-        """Hold a conversation, in a task of its own."""
+        """Start a connection's task."""
         host = _host(client)
         full = self._admission.full(host)
-        conversation = ServerConnection(
-            house,
+        connection = ServerConnection(
+            context,
             transport,
             number=next(self._numbers),
             client=client,
             secure=secure,
             refusal=MalformedRequest(503, "the server has no room for another connection") if full else None,
         )
-        self._conversations[conversation] = None
+        self._connections[connection] = None
         if full:
-            self._admission.refuse(conversation)
+            self._admission.refuse(connection)
         else:
             self._admission.admit(host)
-        nursery.start_soon(conversation.run, name=conversation.log.task_name)
+        connection.start(nursery)
 
-    def _over(self, conversation: ServerConnection, error: Exception | None) -> None:
-        """One conversation has come to its end."""
-        self._conversations.pop(conversation, None)
-        if conversation.admitted:
-            self._admission.leave(_host(conversation.client))
+    def _on_closed(self, connection: ServerConnection, error: Exception | None) -> None:
+        """Count a connection that has ended."""
+        self._connections.pop(connection, None)
+        if connection.admitted:
+            self._admission.leave(_host(connection.client))
         else:
-            self._admission.refused(conversation)
-        self._tally.add(conversation.connection, conversation.status, error)
+            self._admission.refused(connection)
+        self._counters.add(connection.connection, connection.status, error)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -283,7 +284,7 @@ class Server:
         Raises:
             ValueError: code or reason cannot be sent.
         """
-        self._draining.begin(code, grace, reason or "", delay)
+        self._shutdown.begin(code, grace, reason or "", delay)
 
     @property
     def shutdown_bound(self) -> float:
@@ -293,19 +294,19 @@ class Server:
         longer of `cleanup_timeout` and `close_timeout` with one second. A route with longer timeouts of its own, a
         handler that shields itself from cancellation, and an `on_error` that hangs may take longer.
         """
-        return self._draining.bound
+        return self._shutdown.bound
 
     # --- what it tells -------------------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
         """Return what the server has done so far."""
-        open_now = [held.connection for held in self._conversations if held.connection is not None]
-        return self._tally.statistics(len(self._conversations), open_now)
+        open_now = [held.connection for held in self._connections if held.connection is not None]
+        return self._counters.statistics(len(self._connections), open_now)
 
     @property
     def draining(self) -> bool:
         """Whether the server has begun to shut down."""
-        return self._draining.begun
+        return self._shutdown.begun
 
     @property
     def port(self) -> int:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trio_ws.app.application import App
     from trio_ws.connection.channel import Channel
     from trio_ws.connection.serialization import ValueType
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
 
 __all__ = ["TestClient", "TestConnection"]
 

@@ -133,7 +133,7 @@ class Transport(ABC):
         What a transport's task calls must not raise; if it does all the same (memory is short, say), the task, and with
         it every other connection, lives on.
         """
-        (self.log or ConnectionLog(0, None)).exception("error in the connection %s: it is ended, others go on")
+        (self.log or ConnectionLog(0, None)).exception("unexpected error in the connection %s, closing it")
         with contextlib.suppress(Exception):  # it says no more than the first
             self.receiver.network_ended()
         self.close()

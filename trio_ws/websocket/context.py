@@ -9,7 +9,7 @@ import trio
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Timeouts
-from trio_ws.connection.channel import disconnect_of
+from trio_ws.connection.channel import HANDSHAKE_OVER, disconnect_of
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.headers import header_pairs
 from trio_ws.runtime.log import ConnectionLog
@@ -90,7 +90,7 @@ class ConnectionContext:
         self.subprotocols: tuple[str, ...] = tuple(subprotocols)
         self.log: ConnectionLog = log or ConnectionLog(0, request.client)
         self.handshake: PendingHandshake | None = None
-        """Takes the answer to the handshake; None on a client."""
+        """Takes the answer to the handshake, once; None on a client."""
         self.channel: Channel | None = None
         """The open connection, or a wrapper around it; None before the handshake is accepted."""
         self.subprotocol: str | None = None
@@ -140,6 +140,7 @@ class ConnectionContext:
         if subprotocol is None:
             subprotocol = next((mine for mine in self.subprotocols if mine in self.request.subprotocols), None)
         self.channel = await handshake.accept(subprotocol, self._with_answer_headers(headers))
+        self.handshake = HANDSHAKE_OVER
         self.subprotocol = subprotocol
         if self.on_accept is not None:
             self.on_accept()
