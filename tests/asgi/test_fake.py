@@ -799,7 +799,7 @@ async def test_before_the_delay_is_over_nobody_is_told_but_new_ones_are_refused(
         await call.next(2)
         assert trio.current_time() == 7
         call.leave(1000)
-    assert dict(bridge.statistics().answered) == {503: 1}
+    assert dict(bridge.statistics().responses) == {503: 1}
 
 
 async def test_a_trusted_proxy_says_who_the_client_is() -> None:

@@ -214,7 +214,7 @@ async def test_outbox_of_a_silent_peer_keeps_its_bound_with_messages_pings_and_p
             await attacker.handshake()
             with trio.move_on_after(10):
                 while await attacker.send(frame(PING, bytes(125)) * 100):
-                    channel = arena.websockets[0]._channel
+                    channel = arena.websockets[0].context.channel
                     assert isinstance(channel, Connection)
                     sizes.append(channel._transport.outbox.size)
             await arena.all_gone()

@@ -206,7 +206,7 @@ async def test_full_queue_hides_the_disconnect(arenas: Arenas, how: str) -> None
 
     async with arenas.open(busy, limits=Limits(inbox_messages=2)) as arena, arena.attack() as attacker:
         await attacker.handshake(behind=frame(TEXT, b"x") * 1000)
-        channel = arena.websockets[0]._channel
+        channel = arena.websockets[0].context.channel
         assert isinstance(channel, Connection)
         await until(lambda: channel.paused)
         if how == "reset":

@@ -419,7 +419,7 @@ class TestEveryRecord:
 
         server = await serve(nursery, instruments=[Bad()])
         await visit(server)
-        await self.told(records, "ERROR", "%s: error in %s of %r: it is told nothing more")
+        await self.told(records, "ERROR", "%s: %s of instrument %r failed, instrument disabled")
 
 
 class TestDocumentation:

@@ -29,7 +29,7 @@ from trio_ws.http.request import current_root_path
 from trio_ws.options import check_number, list_of
 from trio_ws.rooms import Backplane, Room, Rooms
 from trio_ws.runtime.background import open_background
-from trio_ws.server.serve import SocketListener, closed_at_the_end, listen
+from trio_ws.server.serve import SocketListener, closing_listeners, listen
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
 
@@ -332,7 +332,7 @@ class App(Router):
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         # Before the application starts: an address that is taken is no error of its lifespan.
-        async with closed_at_the_end(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
+        async with closing_listeners(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
             self.responder.served_by(server)
             await server.serve(bound, task_status=task_status)
 

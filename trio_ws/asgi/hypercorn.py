@@ -86,8 +86,8 @@ def run(app: App | ASGIApplication, config: Config | None = None, *, code: int =
         config: hypercorn's.
         code: the close code for everyone; 1012 lets clients come back at once.
     """
-    farewells = dict.fromkeys((signal.SIGINT, signal.SIGTERM), CloseCode(code))
-    trio.run(partial(serve_until_signalled, partial(serve, app, config, code=code), farewells=farewells))
+    close_codes = dict.fromkeys((signal.SIGINT, signal.SIGTERM), CloseCode(code))
+    trio.run(partial(serve_until_signalled, partial(serve, app, config, code=code), close_codes=close_codes))
 
 
 async def _shut_down_when_cancelled(bridge: ASGIApplication, code: int) -> None:

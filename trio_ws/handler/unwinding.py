@@ -1,4 +1,4 @@
-"""Unwinding of what the library has entered for its user: shielded from cancellation, in bounded time."""
+"""Shielded and bounded exit of contexts and generators that the library has entered for a handler."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Unwinding", "use_and_close"]
 
 
 class Unwinding:
-    """Contexts of one connection, left in reverse order.
+    """The contexts of one connection, left in reverse order.
 
     Its cancel scope is opened before the first context is entered, so that one that holds a nursery or a scope is left
     within it. All calls must come from one task, at one depth of scopes.
 
     Args:
-        websocket: whose `cleanup_timeout` bounds the leaving.
-        patient: the leaving is shielded and bounded only if the task is cancelled already.
+        websocket: the connection, whose `cleanup_timeout` bounds the exit.
+        patient: shield and bound the exit only if the task is cancelled already.
     """
 
     __slots__ = ("_patient", "_scope", "_stack", "_websocket")
@@ -47,7 +47,7 @@ class Unwinding:
     async def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
+        """Leave all contexts as a `with` statement does; return whether they have swallowed the error."""
         scope = self._scope
         if not self._patient or is_cancelled():
             scope.deadline = self._websocket.context.cleanup_deadline()
@@ -57,35 +57,35 @@ class Unwinding:
         except BaseException as raised:
             if not scope.__exit__(type(raised), raised, raised.__traceback__):
                 raise
-            _complain(self._websocket)
+            _log_timeout(self._websocket)
             return False
         scope.__exit__(None, None, None)
-        # A nursery among the contexts takes a cancellation from behind the shield for its own, and keeps it.
+        # A nursery among the contexts keeps a cancellation from outside of the shield.
         return swallowed and isinstance(error, Exception)
 
 
 async def use_and_close(
     websocket: WebSocket, generator: AsyncGenerator[Any, Any], use: Callable[[], Awaitable[object]]
 ) -> None:
-    """Await what uses an asynchronous generator, then close that.
+    """Run the user of an asynchronous generator, then close the generator.
 
-    Cancellation is delivered once, wherever the generator or its user waits. What they do then to clean up is not
-    cancelled before `cleanup_timeout`.
+    Cancellation is delivered once, wherever the generator or its user waits. Their clean-up is not cancelled before
+    `cleanup_timeout`.
 
     Args:
-        websocket: whose `cleanup_timeout` it is.
+        websocket: the connection, with its `cleanup_timeout`.
         generator: closed in any case.
-        use: runs it.
+        use: iterates over the generator.
     """
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
     except trio.Cancelled:
-        await generator.aclose()  # not begun: nothing of it runs
+        await generator.aclose()  # not begun, so no code of it runs
         raise
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            # What is outside is hidden from the user of the generator; of `once` it sees one cancellation.
+            # The shield hides outer cancellations from the user of the generator; `once` delivers a single one.
             with trio.CancelScope(shield=True), trio.CancelScope() as once, trio.CancelScope() as rest:
                 nursery.start_soon(_relay, websocket, once, rest)
                 try:
@@ -93,12 +93,12 @@ async def use_and_close(
                         await use()
                     finally:
                         if not rest.shield:
-                            _hide(rest, websocket)
+                            _shield(rest, websocket)
                         await generator.aclose()
                 except Exception as error:  # the nursery would make a group of it
                     failure = error
             if rest.cancelled_caught:
-                _complain(websocket)
+                _log_timeout(websocket)
             nursery.cancel_scope.cancel(reason="the generator is closed")
     except BaseExceptionGroup:
         if failure is None:
@@ -113,19 +113,19 @@ async def _relay(websocket: WebSocket, once: trio.CancelScope, rest: trio.Cancel
     try:
         await trio.sleep_forever()
     except trio.Cancelled as cancelled:
-        await trio.lowlevel.cancel_shielded_checkpoint()  # who was about to run waits somewhere now
+        await trio.lowlevel.cancel_shielded_checkpoint()  # a task that was about to run waits now
         if not rest.shield:
-            once.cancel(reason=cancelled.reason)  # delivered to who waits
-            _hide(rest, websocket)
+            once.cancel(reason=cancelled.reason)  # delivered to the waiting task
+            _shield(rest, websocket)
         raise
 
 
-def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
-    """Shield a scope for what is left of the time to clean up."""
+def _shield(rest: trio.CancelScope, websocket: WebSocket) -> None:
+    """Shield a scope for the rest of the clean-up time."""
     rest.shield = True
     rest.deadline = websocket.context.cleanup_deadline()
 
 
-def _complain(websocket: WebSocket) -> None:
+def _log_timeout(websocket: WebSocket) -> None:
     connection_log, seconds = websocket.context.log, websocket.context.cleanup_timeout
     connection_log.warning("clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)

@@ -1,4 +1,4 @@
-"""Admission of connections to a server, and the bound of those that are refused."""
+"""Admission of connections to a server, and the bound on refused ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Admission"]
 
 SPARE_DESCRIPTORS: Final = 64
-"""Left free for logs and the application of what is free when the server begins, whatever `max_connections` says."""
+"""Descriptors left for logs and the application, whatever `max_connections` is."""
 REFUSALS: Final = 32
-"""Connections that are being refused at once. Each has a descriptor until its client has read the answer."""
+"""Connections that are refused at the same time. Each has a descriptor until its client has read the answer."""
 
 
 class Refused(Protocol):
@@ -31,10 +31,10 @@ class Refused(Protocol):
 class Admission:
     """The connections of one server by number, address and admission.
 
-    Refused connections take no room from admitted ones, and are themselves bounded: a client that waits to be refused,
-    or does not read why, is ended for a later one.
+    Refused connections take no room from admitted ones, and are bounded themselves: the oldest is closed for a later
+    one.
 
-    Make it when the server begins to accept: what is open by then counts as in use.
+    Make it when the server begins to accept: descriptors open by then count as in use.
 
     Args:
         limits: `max_connections` and `max_connections_per_ip` of them.
@@ -50,15 +50,15 @@ class Admission:
         self._refused: dict[Refused, bool] = {}  # the oldest first, and whether it was dropped
 
     def full(self, host: str) -> bool:
-        """Say whether a connection from an address is to be refused."""
+        """Return True if a connection from an address is to be refused."""
         if self._admitted >= self._room:
             return True
-        # The clients of a Unix socket have no address, which does not make them one.
+        # The clients of a Unix socket have no address, and are no single client.
         room = self._per_address_room
         return room is not None and host != "" and self._per_address[host] >= room
 
     def can_refuse(self) -> bool:
-        """Say whether one more connection can be refused with an answer; the oldest refused one is ended for it."""
+        """Return True if one more connection can be refused with an answer, after closing the oldest refused one."""
         if len(self._refused) < self._refusals:
             return True
         oldest = next((each for each, dropped in self._refused.items() if not dropped), None)
@@ -76,7 +76,7 @@ class Admission:
         self._per_address[host] = self._per_address.get(host, 0) + 1
 
     def leave(self, host: str) -> None:
-        """Count an admitted connection no more."""
+        """Stop counting an admitted connection."""
         self._admitted -= 1
         self._per_address[host] -= 1
         if not self._per_address[host]:
@@ -87,7 +87,7 @@ class Admission:
         self._refused[connection] = False
 
     def refused(self, connection: Refused) -> None:
-        """Count a refused connection no more."""
+        """Stop counting a refused connection."""
         self._refused.pop(connection, None)
 
 

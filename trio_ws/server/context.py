@@ -1,4 +1,4 @@
-"""What the connections of one server share."""
+"""The settings and services that the connections of one server share."""
 
 from __future__ import annotations
 

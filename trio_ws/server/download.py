@@ -17,7 +17,7 @@ __all__ = ["send_answer", "send_body"]
 
 
 def send_answer(receiver: RequestReceiver, transport: Transport, answer: Response, *, head_only: bool) -> None:
-    """Send an answer, unless there was one; of a `Streamed` one the head, which `send_body` is to follow.
+    """Send an answer, unless one was sent; of a `Streamed` one only its head.
 
     Args:
         receiver: of the connection.
@@ -31,16 +31,16 @@ def send_answer(receiver: RequestReceiver, transport: Transport, answer: Respons
 
 
 async def send_body(receiver: RequestReceiver, transport: Transport, answer: Streamed, *, patience: float) -> None:
-    """Send the body of an answer whose head was sent, then half-close; close at once if it does not become whole.
+    """Send the body after its head, then half-close; close at once if the body stays incomplete.
 
     Args:
         receiver: of the connection.
         transport: of the connection.
-        answer: its `pieces` are asked for one by one, when there is room for another.
-        patience: seconds in which the client must take something.
+        answer: yields its `pieces`, each when there is room for it.
+        patience: seconds in which the client must take some bytes.
 
     Raises:
-        Exception: what `pieces` raises.
+        Exception: an error of `pieces`.
         trio.Cancelled: the connection is closed.
     """
     left = answer.length
@@ -51,7 +51,7 @@ async def send_body(receiver: RequestReceiver, transport: Transport, answer: Str
                     break
                 left -= len(piece)
     finally:
-        if left:  # the client counts the bytes, and sees that they are too few
+        if left:  # the client counts the bytes, and detects that some are missing
             receiver.network_ended()
             transport.close()
         else:

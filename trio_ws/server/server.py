@@ -1,7 +1,4 @@
-"""Server: listeners in, conversations out, and the way they all end.
-
-`serve` has the short ways to one; `listening` the sockets; `conversation` what happens on one connection.
-"""
+"""`Server`, which accepts connections from listeners and shuts them down gracefully."""
 
 from __future__ import annotations
 
@@ -49,8 +46,8 @@ class Server:
     """Serves WebSockets on any number of listeners. Make one, then run `serve` once.
 
     Args:
-        responder: says what each request is for.
-        settings: of all connections; routes may differ.
+        responder: the application's answer to each request.
+        settings: of all connections; routes may override them.
         ssl_context: serve TLS on the listeners that are plain sockets.
         poller: False turns the shared poller off, True demands it, None uses it where the platform has one.
         strict: let a handler's error end the server, for tests.
@@ -62,7 +59,7 @@ class Server:
     """
 
     _admission: Admission
-    """From when the server accepts."""
+    """Set when the server begins to accept."""
 
     def __init__(
         self,
@@ -105,16 +102,16 @@ class Server:
         *,
         task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `shutdown` is called or the caller is cancelled; then see every connection off.
+        """Serve until `shutdown` is called or the caller is cancelled, then drain every connection.
 
         Args:
-            listeners: what to accept from; they are closed at the end.
+            listeners: sockets and listeners to accept from; they are closed at the end.
             task_status: `await nursery.start(server.serve, listeners)` returns the server once it accepts.
 
         Raises:
-            trio.Cancelled: after every client was told 1001, and had its time as `shutdown` describes.
-            ExceptionGroup: a listener fails for good; with `strict`, a handler's error. Every client was told 1001.
-            KeyboardInterrupt: likewise, wherever it struck.
+            trio.Cancelled: after every connection was closed with 1001, as `shutdown` describes.
+            ExceptionGroup: a listener failed for good; with `strict`, a handler's error. All connections were closed.
+            KeyboardInterrupt: likewise, in whatever task it was raised.
             RuntimeError: it was called before.
         """
         if self._served:
@@ -129,7 +126,7 @@ class Server:
         except BaseExceptionGroup as group:
             if group.split(KeyboardInterrupt)[1] is not None:
                 raise
-            interrupted = KeyboardInterrupt()  # it struck in a connection's task, and is the same to who pressed Ctrl-C
+            interrupted = KeyboardInterrupt()  # it was raised in a connection's task
         if interrupted is not None:
             raise interrupted
 
@@ -178,7 +175,7 @@ class Server:
                     self.shutdown()
                 accepting.cancel_scope.cancel(reason="the server shuts down")
         finally:
-            with trio.CancelScope(shield=True):  # else the first one would be the last
+            with trio.CancelScope(shield=True):  # cancellation would stop after the first one
                 for listener in listeners:
                     await close_listener(listener)
         return interrupted
@@ -219,7 +216,7 @@ class Server:
             await accept_streams(listener, take_stream)
 
     def _has_room(self, client: Address) -> bool:
-        """Say whether there is room for a connection, if only to refuse it with an answer."""
+        """Return True if there is room for a connection, if only to refuse it with an answer."""
         if not self._admission.full(_host(client)) or self._admission.can_refuse():
             return True
         self._counters.add(None, 0, None)
@@ -255,7 +252,7 @@ class Server:
             self._admission.refused(connection)
         self._counters.add(connection.connection, connection.status, error)
 
-    # --- the end -------------------------------------------------------------------------------------------------
+    # --- shutdown ------------------------------------------------------------------------------------------------
 
     def shutdown(
         self,
@@ -265,20 +262,20 @@ class Server:
         reason: str | None = "",
         delay: float | None = None,
     ) -> None:
-        """Begin to shut down: accept no more, send `code` to everyone, cancel handlers after `grace`.
+        """Begin to shut down: accept no more, close with `code`, cancel handlers after `grace`.
 
-        For `delay` seconds the server still accepts, answers `/healthz` and upgrades with 503, and serves those who are
-        there. Then it stops listening, and everyone is told, at `Limits.drain_rate` if there is one; what `send` had
-        accepted goes out before the close frame. A handler has its grace from when its client was told; one that never
-        reads has no use for it, and is cancelled as soon as its client has answered. `serve` returns when the last
-        connection has ended, at the latest after `shutdown_bound`.
+        For `delay` seconds the server still accepts, answers `/healthz` and upgrades with 503, and serves the open
+        connections. Then it stops listening, and closes all connections, at `Limits.drain_rate` if there is one;
+        messages that `send` had accepted go out before the close frame. A handler has its grace from the close frame
+        on; one that never reads has no use for it, and is cancelled as soon as its client has answered. `serve` returns
+        when the last connection has ended, at the latest after `max_shutdown_seconds`.
 
-        Called again, it can only shorten the grace; then the delay is over, and everyone is told at once.
+        Called again, it can only shorten the grace; then the delay is over, and all connections are closed at once.
 
         Args:
-            code: the close code for everyone, 1001 by default; 1012 says that the service restarts.
+            code: the close code, 1001 by default; 1012 means that the service restarts.
             grace: seconds that handlers may go on, None for `Timeouts.shutdown_grace`.
-            reason: the close reason for everyone.
+            reason: the close reason.
             delay: seconds, None for `Timeouts.drain_delay`.
 
         Raises:
@@ -287,8 +284,8 @@ class Server:
         self._shutdown.begin(code, grace, reason or "", delay)
 
     @property
-    def shutdown_bound(self) -> float:
-        """Seconds that a shutdown takes at most, by the server's settings.
+    def max_shutdown_seconds(self) -> float:
+        """The longest time of a shutdown by the server's settings, in seconds.
 
         It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`, and the
         longer of `cleanup_timeout` and `close_timeout` with one second. A route with longer timeouts of its own, a
@@ -296,10 +293,10 @@ class Server:
         """
         return self._shutdown.bound
 
-    # --- what it tells -------------------------------------------------------------------------------------------
+    # --- state ---------------------------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
-        """Return what the server has done so far."""
+        """Return counts of connections and messages, since the start and now."""
         open_now = [held.connection for held in self._connections if held.connection is not None]
         return self._counters.statistics(len(self._connections), open_now)
 

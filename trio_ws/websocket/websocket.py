@@ -154,7 +154,7 @@ class WebSocket(Handshake):
         return WebSocketMessage.text(message) if isinstance(message, str) else WebSocketMessage.binary(message)
 
     async def receive_event(self) -> dict[str, Any]:
-        """Return the next thing that happens as an ASGI event: connect, receive, or, once, disconnect.
+        """Return the next ASGI event: connect, receive, or, once, disconnect.
 
         `websocket.connect` comes first if the handshake is not answered yet.
 
@@ -166,10 +166,10 @@ class WebSocket(Handshake):
         return await asgi_events.receive(self.context)
 
     def receive_stream(self) -> MessageStream:
-        """Return the next message as an asynchronous iterator over its parts, as they come.
+        """Return the next message as an asynchronous iterator over its parts, as they arrive.
 
-        The parts are `str` for text and `bytes` for binary; they are cut wherever the network or the peer cut them.
-        A part raises what `receive` does. What is not iterated over is dropped by the next receive.
+        The parts are `str` for text and `bytes` for binary; the network and the peer decide where they are cut. A part
+        raises what `receive` does. The next receive drops parts that were not iterated over.
         """
         return MessageStream(self.context)
 
@@ -230,10 +230,10 @@ class WebSocket(Handshake):
         await self.context.open_channel().send(serialization.to_json(value))
 
     async def send_event(self, event: Mapping[str, Any]) -> None:
-        """Do what an ASGI event says: `websocket.accept`, `.send` or `.close` (before the answer: reject with 403).
+        """Perform an ASGI event: `websocket.accept`, `.send` or `.close` (before the answer: reject with 403).
 
         Raises:
-            ValueError: it is no event that an application sends.
+            ValueError: it is no event of an application.
         """
         await asgi_events.send(self.context, event)
 
@@ -287,8 +287,7 @@ class WebSocket(Handshake):
         """Accept the connection unless it is accepted, and call back until it ends. It follows Cafeto.
 
         Args:
-            on_receive: called with each message, validated into what its parameter's annotation says; what it returns
-                is the reply.
+            on_receive: called with each message, validated by its parameter's annotation; returns the reply.
             on_connect: called after the handshake was answered.
             on_disconnect: called exactly once when the connection is over.
             options: `encoding=`, `on_invalid=` and `concurrency=`, as `App.listener` has them.
