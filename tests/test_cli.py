@@ -661,6 +661,20 @@ async def test_connect_shows_what_a_terminal_takes_as_it_is(nursery, pipe) -> No
     assert screen.getvalue() == "\ttwo\nlines\xa0\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\\u2066\\x9b\n"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", b"\\xe9 \\u20ac\n"), ("latin-1", b"\xe9 \\u20ac\n"), ("utf-8", "é €\n".encode())]
+)
+async def test_connect_shows_what_an_encoding_lacks_as_escapes(nursery, pipe, encoding, shown) -> None:
+    async def speak(websocket: WebSocket) -> None:
+        await websocket.send("é €")
+
+    server = await serve(nursery, speak)
+    written = io.BytesIO()
+    sink = io.TextIOWrapper(written, encoding)
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=sink) == 0
+    assert written.getvalue() == shown
+
+
 async def test_a_disconnect_in_a_traceback_has_no_control_characters() -> None:
     error = WebSocketDisconnect(4000, "a\n\x1b[31mb")
     assert str(error) == "connection closed with 4000: a\\n\\x1b[31mb"

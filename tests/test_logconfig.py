@@ -132,10 +132,11 @@ format=<%(levelname)s %(message)s>
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.json", json.dumps(DICTIONARY)), ("a.toml", TOML), ("a.ini", INI)])
-def test_a_file_configures_logging_and_disables_no_logger(tmp_path: Path, name: str, text: str) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order-mark"])
+def test_a_file_configures_logging_and_disables_no_logger(tmp_path: Path, name: str, text: str, mark: str) -> None:
     with unconfigured() as written:
         logging.getLogger("chat")  # made before, as by an import of the application
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(mark + text, encoding="utf-8")
         configure(None, config=read(str(tmp_path / name)))
         record_everywhere()
         assert written.getvalue() == "<INFO ours>\n<INFO theirs>\n"
@@ -147,6 +148,7 @@ def test_a_file_configures_logging_and_disables_no_logger(tmp_path: Path, name: 
         ("a.json", "{", "cannot read"),
         ("a.json", "[]", "no mapping"),
         ("a.json", '{"handlers": {"x": {"class": "no.such.Class"}}}', "refused: .*no"),
+        ("a.json", '{"a":' * 20_000 + "1" + "}" * 20_000, "cannot read"),
         ("a.toml", "=", "cannot read"),
         ("a.ini", "no section", "refused"),
         ("a.conf", "[loggers]\nkeys=root\n", "refused"),

@@ -184,7 +184,7 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
     Attributes:
         status: the HTTP status.
         headers: the answer's headers.
-        body: at most the first 64 KiB of the answer's body.
+        body: at most the first 64 KiB of the answer's body; less if it was cut off or took too long.
 
     Args:
         why: why a redirect was not followed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from unicodedata import category
 
-__all__ = ["printable"]
+__all__ = ["encodable", "printable"]
 
 _JOINERS: Final = "\u200c\u200d"
 """They shape emoji and some scripts, and move nothing else on a screen."""
@@ -24,6 +24,16 @@ def printable(text: str, *, keep: str = "") -> str:
         return text
     kept = keep + _JOINERS
     return "".join(each if each in kept or _is_plain(each) else _escape(each) for each in text)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return text with escapes in place of what an encoding does not have.
+
+    Args:
+        text: of a peer.
+        encoding: of the file that it is written to, such as "latin-1".
+    """
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _is_plain(character: str) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "hinting",
     "hold",
     "integer",
+    "keyword_options",
     "list_of",
     "number",
     "of_kind",
@@ -256,9 +257,15 @@ def _fields(kind: type[Any]) -> list[str]:
     return [field.name for field in attrs.fields(kind)]
 
 
+def keyword_options(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of the parameters that are given by name only."""
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+
+
 def hinting(function: _C) -> _C:
     """Decorate a function so that the error for an unknown option says where that belongs."""
-    known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    known = keyword_options(function)
     names = frozenset(inspect.signature(function).parameters)
 
     @functools.wraps(function)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import cast
 
 import pytest
 import trio
 
-from trio_ws import App, BlockingWebSocket, WebSocketDisconnect, WebSocketException
+from trio_ws import App, BlockingWebSocket, WebSocket, WebSocketDisconnect, WebSocketException
 from trio_ws.app import BlockingRoom
 
 
@@ -178,6 +179,26 @@ async def test_a_thread_that_trio_has_not_started_does_what_the_handlers_does() 
             assert [await ws.receive() for _ in range(3)] == ["hello", "[1]", "to all"]
             await ws.send("b")
     assert seen == [(1, "a", [2]), "b", (0, 1000)]
+
+
+class Where:
+    """Stands for a connection, and says in which event loop a method of it runs."""
+
+    async def receive(self) -> trio.lowlevel.TrioToken:
+        return trio.lowlevel.current_trio_token()
+
+
+async def test_a_thread_of_another_event_loop_uses_the_connections() -> None:
+    """Trio has started it, but another run of Trio: the connection's tasks would wait there for ever."""
+    blocking = BlockingWebSocket(cast("WebSocket", Where()))
+    got: list[object] = []
+
+    def work() -> None:
+        got.append(blocking.receive())
+
+    await trio.to_thread.run_sync(work)
+    await trio.to_thread.run_sync(trio.run, trio.to_thread.run_sync, work)
+    assert got == [trio.lowlevel.current_trio_token()] * 2
 
 
 async def test_a_thread_that_outlives_its_handler_sees_the_end() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from asgi.test_pages import ask, living
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Timeouts
@@ -132,6 +136,17 @@ async def test_what_a_held_up_loop_has_not_seen_yet_counts_as_progress(mock_cloc
         assert body + await rest_of(stream) == 10_000_000
 
 
+async def test_a_streamed_answer_whose_status_has_no_body_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+    """Its bytes would stand behind an answer that ends with its head (RFC 9110 6.4.1)."""
+    source = Source(1)
+    source.app.page("/none", lambda _: Streamed(status=204, length=10_000, pieces=source._pieces))
+    async with source.app.test_client() as client:
+        assert (await client.get("/none")).status == 500
+    async with living(source.app):
+        assert (await ask(source.app, "/none"))[0] == 500
+    assert source.asked == 0
+
+
 async def test_a_client_that_leaves_ends_the_making(autojump_clock) -> None:
     source = Source(1000)
     async with source.app.test_client() as client:
@@ -184,6 +199,89 @@ async def test_a_file_that_becomes_shorter_while_it_is_sent_is_an_error(tmp_path
             await anext(pieces)
 
 
+async def test_a_file_that_is_rewritten_while_it_is_sent_is_an_error(tmp_path: Path) -> None:
+    """Half of one version and half of another, of the same length, would pass for a whole file."""
+    path = tmp_path / "large.bin"
+    path.write_bytes(LARGE)
+    os.utime(path, (MODIFIED, MODIFIED))
+    answer = await file_answer(path, Headers(), allowed=lambda _: True)
+    assert isinstance(answer, Streamed)
+    async with aclosing(answer.pieces()) as pieces:
+        assert len(await anext(pieces)) == PIECE_BYTES
+        with path.open("r+b") as file:
+            file.write(LARGE[::-1])
+        with pytest.raises(FileChanged, match="has changed"):
+            await anext(pieces)
+
+
+async def test_a_file_in_place_of_another_is_not_sent(tmp_path: Path) -> None:
+    """Its size and its time are the same."""
+    path, other = tmp_path / "large.bin", tmp_path / "other.bin"
+    for file in (path, other):
+        file.write_bytes(LARGE)
+        os.utime(file, (MODIFIED, MODIFIED))
+    answer = await file_answer(path, Headers(), allowed=lambda _: True)
+    assert isinstance(answer, Streamed)
+    other.replace(path)
+    with pytest.raises(FileChanged, match="another file"):
+        await anext(answer.pieces())
+
+
+async def test_a_file_that_grows_is_sent_as_long_as_it_was(tmp_path: Path) -> None:
+    """A log grows all the time."""
+    path = tmp_path / "large.bin"
+    path.write_bytes(LARGE)
+    answer = await file_answer(path, Headers(), allowed=lambda _: True)
+    assert isinstance(answer, Streamed)
+    got = b""
+    async for piece in answer.pieces():
+        got += piece
+        with path.open("ab") as file:
+            file.write(b"more")
+    assert got == LARGE
+
+
+def test_what_is_put_in_a_files_place_is_not_read(tmp_path: Path) -> None:
+    """A folder on the way, or the file, becomes a link out, a FIFO or a folder between the look and the opening."""
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for number, swap in enumerate((_link_folder, _link_file, _make_fifo, _make_folder)):
+        root = tmp_path / str(number)
+        (root / "public").mkdir(parents=True)
+        (root / "secret").mkdir()
+        (root / "public" / "a.txt").write_text("public")
+        (root / "secret" / "a.txt").write_text("secret")
+
+        def allowed(real: Path, swap: Callable[[Path], None] = swap, root: Path = root) -> bool:
+            assert real == root / "public" / "a.txt"
+            swap(root)
+            return True
+
+        answer = trio.run(partial(file_answer, root / "public" / "a.txt", Headers(), allowed=allowed))
+        assert answer is None
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _link_folder(root: Path) -> None:
+    (root / "public").rename(root / "gone")
+    (root / "public").symlink_to(root / "secret")
+
+
+def _link_file(root: Path) -> None:
+    (root / "public" / "a.txt").unlink()
+    (root / "public" / "a.txt").symlink_to(root / "secret" / "a.txt")
+
+
+def _make_fifo(root: Path) -> None:
+    (root / "public" / "a.txt").unlink()
+    os.mkfifo(root / "public" / "a.txt")
+
+
+def _make_folder(root: Path) -> None:
+    (root / "public" / "a.txt").unlink()
+    (root / "public" / "a.txt").mkdir()
+
+
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +311,49 @@ async def test_what_the_client_has_is_not_sent_again(app: App, path: str) -> Non
         assert answer.status == 200
 
 
+@pytest.mark.parametrize("path", ["/files/a.bin", "/files/large.bin"])
+async def test_a_part_of_what_has_changed_is_a_412(app: App, path: str) -> None:
+    """A download that goes on says of which file it has the beginning; half of another one would be of no use."""
+    async with app.test_client() as client:
+        tag = (await client.get(path)).headers["etag"]
+        for name, value, status in (
+            ("If-Match", tag, 206),
+            ("If-Match", f'"other", {tag}', 206),
+            ("If-Match", "*", 206),
+            ("If-Match", '"other"', 412),
+            ("If-Match", f"W/{tag}", 412),
+            ("If-Match", f"{tag[:-1]}0", 412),
+            ("If-Unmodified-Since", formatdate(MODIFIED, usegmt=True), 206),
+            ("If-Unmodified-Since", formatdate(MODIFIED - 1, usegmt=True), 412),
+            ("If-Unmodified-Since", "yesterday", 206),
+        ):
+            answer = await client.get(path, headers={name: value, "Range": "bytes=1-2"})
+            assert (answer.status, len(answer.body)) == (status, 2 if status == 206 else 0), value
+        # The tag counts, the date does not (RFC 9110 13.2.2).
+        headers = {"If-Match": tag, "If-Unmodified-Since": formatdate(MODIFIED - 1, usegmt=True)}
+        assert (await client.get(path, headers=headers)).status == 200
+
+
+async def test_a_date_without_a_zone_is_in_utc(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 5.6.7: the form of asctime has none, and the machine's has nothing to do with it."""
+    with monkeypatch.context() as patch:
+        for zone in ("UTC-12", "UTC+12"):
+            patch.setenv("TZ", zone)
+            time.tzset()
+            async with app.test_client() as client:
+                for seconds, status in ((0, 304), (-60, 200)):
+                    date = time.asctime(time.gmtime(MODIFIED + seconds))
+                    assert (await client.get("/files/a.bin", headers={"If-Modified-Since": date})).status == status
+    time.tzset()
+
+
+async def test_a_file_of_tomorrow_is_not_newer_than_its_answer(app: App, tmp_path: Path) -> None:
+    os.utime(tmp_path / "a.bin", (4_000_000_000, 4_000_000_000))
+    async with app.test_client() as client:
+        modified = (await client.get("/files/a.bin")).headers["last-modified"]
+    assert parsedate_to_datetime(modified) <= datetime.now(UTC)
+
+
 async def test_a_changed_file_has_another_tag(app: App, tmp_path: Path) -> None:
     async with app.test_client() as client:
         before = (await client.get("/files/a.bin")).headers["etag"]
@@ -235,6 +376,9 @@ SIZE = len(CONTENT)
         ("bytes=-24", SIZE - 24, SIZE),
         ("bytes=-5000", 0, SIZE),
         ("BYTES= 0-9 ", 0, 10),
+        (f"bytes=1000-{2**64 - 1}", 1000, SIZE),
+        (f"bytes=-{2**64}", 0, SIZE),
+        ("bytes=" + "0" * 60 + "1-2", 1, 3),
     ],
 )
 async def test_a_range_is_a_206_with_its_bytes(app: App, asked: str, begin: int, end: int) -> None:
@@ -251,12 +395,15 @@ async def test_a_range_of_a_large_file_is_streamed(app: App) -> None:
         assert (answer.status, answer.body) == (206, LARGE[100:-2])
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=99999-", "bytes=-0", f"bytes={SIZE}-{SIZE + 9}"])
+@pytest.mark.parametrize(
+    "asked", [f"bytes={SIZE}-", "bytes=99999-", "bytes=-0", f"bytes={SIZE}-{SIZE + 9}", f"bytes={2**70}-"]
+)
 async def test_a_range_with_nothing_of_the_file_is_a_416(app: App, asked: str) -> None:
     async with app.test_client() as client:
         answer = await client.get("/files/a.bin", headers={"Range": asked})
         assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{SIZE}")
         assert (await client.get("/files/empty.txt", headers={"Range": "bytes=0-"})).status == 416
+        assert (await client.get("/files/empty.txt", headers={"Range": "bytes=-5"})).status == 200
 
 
 @pytest.mark.parametrize(
@@ -277,6 +424,8 @@ async def test_a_range_of_what_has_changed_gets_the_whole_file(app: App) -> None
         for value, status in ((tag, 206), (date, 206), (f"W/{tag}", 200), ('"other"', 200)):
             answer = await client.get("/files/a.bin", headers={"Range": "bytes=0-9", "If-Range": value})
             assert answer.status == status
+        fields = [("Range", "bytes=0-9"), ("If-Range", tag), ("If-Range", '"other"')]
+        assert (await client.get("/files/a.bin", headers=fields)).status == 200
 
 
 async def test_head_has_the_length_and_no_body_and_no_range(app: App) -> None:

@@ -6,11 +6,13 @@ import dataclasses
 import datetime
 import json
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import quote
+from uuid import UUID
 
 import attrs
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, Json, SecretStr, field_serializer
 
 from trio_ws import App, BlockingWebSocket, ConnectionRejected, Ok, Sessions, WebSocket, WebSocketDisconnect
 from trio_ws.app.replies import NotAReply, encode_reply
@@ -141,6 +143,78 @@ async def test_a_surrogate_where_a_model_wants_text_is_a_400(text: str) -> None:
         assert (await ws.receive_json())["statusCode"] == 400
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999"])
+async def test_a_float_that_json_lacks_is_a_400(text: str) -> None:
+    """Texts become floats as well as numbers do: what a stranger writes there must be sendable, too."""
+    app = App()
+
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: float) -> None: ...
+
+    @app.websocket("/many")
+    async def many(ws: WebSocket, x: list[float | None]) -> None: ...
+
+    @app.websocket("/path/{x}")
+    async def path(ws: WebSocket, x: float) -> None: ...
+
+    @app.listener("/number")
+    async def number(data: float) -> float:
+        return data
+
+    @app.listener("/numbers")
+    async def numbers(data: dict[str, list[float]]) -> Any:
+        return data
+
+    async with app.test_client() as client:
+        for target in (f"/query?x={text}", f"/many?x=1&x={text}", f"/path/{text}"):
+            with pytest.raises(ConnectionRejected) as caught:
+                async with client.websocket_connect(target):
+                    pass
+            assert caught.value.status == 400
+        for target, value in (("/number", text), ("/numbers", {"a": [1.5, text]})):
+            async with client.websocket_connect(target) as ws:
+                await ws.send_json(value)
+                assert (await ws.receive_json())["statusCode"] == 400
+
+
+async def test_a_float_may_be_infinite_if_its_type_says_so() -> None:
+    app = App()
+
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: Annotated[float, Field(allow_inf_nan=True)]) -> None:
+        await ws.send_text(str(x))
+
+    async with app.test_client() as client, client.websocket_connect("/query?x=inf") as ws:
+        assert await ws.receive_text() == "inf"
+
+
+@refused
+async def test_json_in_a_text_is_bounded_as_messages_are(text: str) -> None:
+    app = App()
+
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: Json[Any]) -> None: ...
+
+    @app.listener("/body")
+    async def body(data: Json[Any]) -> Any:
+        return data
+
+    @app.listener("/bodies")
+    async def bodies(data: list[Json]) -> Any:
+        return data
+
+    async with app.test_client() as client:
+        if len(text) < 6000:
+            with pytest.raises(ConnectionRejected) as caught:
+                async with client.websocket_connect(f"/query?x={quote(text)}"):
+                    pass
+            assert (caught.value.status, json.loads(caught.value.body)["errorList"][0]["type"]) == (400, "json_invalid")
+        for path, value in (("/body", text), ("/bodies", [text])):
+            async with client.websocket_connect(path) as ws:
+                await ws.send_json(value)
+                assert (await ws.receive_json())["body"]["errorList"][0]["type"] == "json_invalid"
+
+
 @taken
 async def test_a_session_holds_what_was_taken_in(text: str) -> None:
     app = App(sessions=Sessions(secret_key="s" * 32))
@@ -205,6 +279,61 @@ def test_a_lone_surrogate_in_a_key_is_sent_whatever_holds_it(kind: Any) -> None:
     text = encode_reply(Ok(value), "json")
     assert isinstance(text, str)
     assert json.loads(text) == {"statusCode": 200, "body": {"\ud83d": [{"content": "2026-01-02"}, inner]}}
+
+
+class Guarded(BaseModel):
+    """Its password is masked in JSON only, so that a key of a stranger's must not lead around that."""
+
+    content: Any
+    password: str = "hunter2"
+    token: SecretStr = SecretStr("hunter3")
+    counts: dict[UUID, int] = {UUID(int=1): 2}
+
+    @field_serializer("password", when_used="json")
+    def _mask(self, _: str) -> str:
+        return "*"
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@attrs.frozen(slots=True)
+class Slotted:
+    content: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlottedData:
+    content: Any
+
+
+@pytest.mark.parametrize("key", ["\ud83d", "plain"], ids=ascii)
+@pytest.mark.parametrize(
+    "hold", [lambda x: [x], Slotted, SlottedData, lambda x: Box(content=x), lambda x: Pair(x, (1,))]
+)
+def test_a_model_is_serialized_alike_whatever_keys_it_holds(hold: Any, key: str) -> None:
+    held = hold(Guarded(content={key: {"\udc00a": {UUID(int=3): 4, "b": datetime.date(2026, 1, 2)}}}))
+    text = encode_reply(held, "json")
+    assert isinstance(text, str)
+    reply = json.loads(text)
+    while "password" not in reply:
+        reply = reply[0] if isinstance(reply, list) else reply["content"]
+    inner = {str(UUID(int=3)): 4, "b": "2026-01-02"}
+    assert reply == {
+        "content": {key: {"\udc00a": inner}},
+        "password": "*",
+        "token": "**********",
+        "counts": {str(UUID(int=1)): 2},
+    }
+
+
+def test_what_contains_itself_and_a_lone_surrogate_is_no_reply() -> None:
+    value: dict[str, Any] = {"\ud83d": 1}
+    value["self"] = value
+    with pytest.raises(NotAReply, match="contains itself"):
+        encode_reply(value, "json")
 
 
 def test_what_is_no_reply_beside_a_lone_surrogate_is_none() -> None:

@@ -66,6 +66,16 @@ async def test_what_leads_back_begins_with_the_root_path(app: App, root: str, pa
             assert call.sent[1]["text"] == sent
 
 
+@pytest.mark.parametrize("root", ["//evil.example", "///evil.example", "evil.example"])
+async def test_a_root_path_never_leads_to_another_host(app: App, root: str) -> None:
+    """A mount with a parameter takes its path from the client: "//host" in a Location is another host."""
+    async with living(app):
+        status, headers, _ = await ask(app, "/folder", root_path=root)
+        assert (status, headers[b"location"]) == (307, b"/evil.example/folder/")
+        _, _, body = await ask(app, "/page", root_path=root)
+        assert b'"/evil.example/items/3"' in body
+
+
 async def test_a_root_path_that_is_not_in_front_stays(app: App) -> None:
     async with living(app):
         for path in ("/subpage", "/su%2Fb/page", "/sub%2Fpage"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.asgi import plain_hypercorn
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Response, Timeouts, WebSocket
@@ -62,6 +63,28 @@ def app() -> App:
             await ws.send(message)
 
     return app
+
+
+async def test_hypercorn_closes_where_the_client_wants_it(app: App, tmp_path: Path) -> None:
+    """hypercorn closes in the call that takes the last part, and reports a disconnect meanwhile."""
+    (tmp_path / "large").write_bytes(b"x" * 300_000)
+    app.static("/files", tmp_path)
+    with trio.fail_after(60):
+        async with plain_hypercorn(app) as port:
+            for path, size in (("/page", 6), ("/files/large", 300_000), ("/files/none", 10)):
+                for version in ("1.0", "1.1"):
+                    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                        head = f"GET {path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                        await stream.send_all(head.encode())
+                        got = b"".join([data async for data in stream])
+                    assert len(got.partition(b"\r\n\r\n")[2]) == size
+
+
+async def test_a_request_of_http_1_0_needs_no_host(app: App) -> None:
+    """Health checks are often such ones; our own server answers them."""
+    async with living(app):
+        assert (await ask(app, "/healthz", headers=[], http_version="1.0"))[0] == 200
+        assert (await ask(app, "/healthz", headers=[], http_version="1.1"))[0] == 400
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------

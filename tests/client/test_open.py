@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import attrs
 import pytest
@@ -19,6 +20,7 @@ from trio_ws import (
     WebSocketException,
     open_websocket,
 )
+from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.transport.sockets import SocketTransport
 from trio_ws.transport.stream import StreamTransport
 
@@ -47,6 +49,33 @@ class TestTheBlock:
                 await ws.send(message)
                 assert await ws.receive() == message
         assert not ws.connected
+
+    async def test_contexts_are_freed_at_the_end(self, nursery, poller):
+        """Whoever keeps a `WebSocket` after its end does not keep 300 KiB with it."""
+
+        def contexts() -> list[object]:
+            return [each for each in gc.get_objects() if isinstance(each, (Inflater, Deflater))]
+
+        gc.collect()
+        before = len(contexts())
+        compression, ends, kept = Compression(send_context=True), Ends(), []
+
+        async def keep(ws: WebSocket) -> None:
+            kept.append(ws)
+            await echo(ws)
+
+        server = await serve(nursery, keep, compression=compression, on_disconnect=ends)
+        async with open_websocket(server.urls[0], poller=poller, compression=compression) as ws:
+            kept.append(ws)
+            await ws.send(1000 * "text")
+            assert await ws.receive() == 1000 * "text"
+            assert len(contexts()) == before + 4
+        await ends.first()
+        for each in kept:
+            await each._channel.wait_gone()
+        assert len(contexts()) == before
+        with pytest.raises(WebSocketDisconnect):
+            await kept[0].send(1000 * "text")
 
     async def test_leaving_it_closes_with_1000(self, nursery, poller):
         ends = Ends()

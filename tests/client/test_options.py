@@ -49,6 +49,9 @@ CLIENT = [
     ({"ssl_context": ssl.create_default_context()}, ValueError, "are for wss"),
     ({"server_hostname": 5}, TypeError, "server_hostname must be a str"),
     ({"proxy": ("h", 80)}, TypeError, "proxy takes a URL"),
+    ({"proxy": 1}, TypeError, "proxy takes a URL"),
+    ({"proxy": "http://a b"}, ValueError, "host must be a name or an address"),
+    ({"proxy": "http://a%00"}, ValueError, "host must be a name or an address"),
     ({"proxy": "proxy.example:3128"}, ValueError, "a proxy's URL begins with http://"),
     ({"max_redirects": "5"}, TypeError, "max_redirects takes a whole number"),
     ({"max_redirects": True}, TypeError, "max_redirects takes a whole number"),
@@ -56,6 +59,7 @@ CLIENT = [
     ({"redirect_origins": "*"}, TypeError, "write redirect_origins=['*']"),
     ({"redirect_origins": None}, TypeError, "redirect_origins takes a list"),
     ({"redirect_origins": ["example.org"]}, ValueError, 'as in "https://example.org"'),
+    ({"redirect_origins": ["app://example.org"]}, ValueError, "no redirect leads to app://example.org"),
     ({"receive_type": "xml"}, ValueError, 'receive_type must be "json"'),
     ({"caught_close_codes": 1000}, TypeError, "takes a list of codes, or the built-in all"),
     ({"caught_close_codes": any}, TypeError, "takes a list of codes, or the built-in all"),
@@ -70,6 +74,13 @@ CLIENT = [
 async def test_open_websocket_refuses_what_cannot_work(options, error, hint):
     with pytest.raises(error, match=re.escape(hint)):
         async with open_websocket("ws://localhost:1/", **options):
+            pass
+
+
+@pytest.mark.parametrize("name", ["a.example:443", "*.example", "a b", "a\0", "%00", "[::1]", "::1::"])
+async def test_a_name_that_no_certificate_holds_is_refused(name):
+    with pytest.raises(ValueError, match="cannot stand in a certificate"):
+        async with open_websocket("wss://localhost:1/", server_hostname=name):
             pass
 
 
@@ -118,6 +129,7 @@ async def generator(ws):
         ({"ping_interval": 5}, TypeError, "write timeouts=Timeouts(ping_interval=...)"),
         ({"max_connections": 5}, TypeError, "write limits=Limits(max_connections=...)"),
         ({"subprotocol": ["x"]}, TypeError, "did you mean 'subprotocols'?"),
+        ({"orgins": []}, TypeError, "did you mean 'origins'?"),
         ({"guards": []}, TypeError, "no option 'guards'"),
         ({"subprotocols": "chat"}, TypeError, "write subprotocols=['chat']"),
         ({"caught_close_codes": 1000}, TypeError, "takes a list of codes, or the built-in all"),
@@ -207,6 +219,8 @@ def test_settings_refuse_what_cannot_work(kind, options, error, hint):
         (["https://"], ValueError, "origins lists origins such as"),
         ([""], ValueError, "the scheme is missing"),
         (["NULL"], ValueError, "the scheme is missing"),
+        (["ws://"], ValueError, "a page is at"),
+        (["app://*"], ValueError, "no patterns"),
         ([re.compile("https://.*")], TypeError, "origins lists origins such as"),
         ([None], TypeError, "origins lists origins such as"),
         (re.compile("https://.*"), TypeError, "origins takes a list"),
@@ -220,7 +234,7 @@ def test_origins_that_no_page_has_are_refused(value, error, hint):
 
 
 def test_origins_that_pages_have_are_taken():
-    listed = ["HTTPS://Example.org", "http://localhost:3000", "https://bücher.example", "null", "file://", "app://x"]
+    listed = ["HTTPS://Example.org", "http://localhost:3000", "https://bücher.example", "null", "FILE://", "app://x"]
     assert origins_of(listed) == (
         "https://example.org:443",
         "http://localhost:3000",
@@ -229,6 +243,8 @@ def test_origins_that_pages_have_are_taken():
         "file://",
         "app://x",
     )
+    webviews = ["app://.", f"vscode-webview://{64 * 'a'}"]
+    assert origins_of(webviews) == tuple(webviews)
     assert origins_of(None) is None
     assert origins_of("*") == "*"
     assert origins_of([]) == ()

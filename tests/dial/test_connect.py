@@ -360,6 +360,29 @@ class TestFailures:
         error = await self.fails("ws://x/", "handshake", stream=client)
         assert "lost" in str(error)
 
+    async def test_lost_in_the_body_of_a_refusal_the_status_is_known(self, serve):
+        server = await serve(lambda request: answer(401, body=b"sorry")[:-1])
+        with pytest.raises(ConnectionRejected) as caught:
+            await dial(f"ws://localhost:{server.port}/")
+        assert (caught.value.status, caught.value.body) == (401, b"sorr")
+
+    async def test_reset_in_the_body_of_a_refusal_the_status_is_known(self):
+        client, server = memory_stream_pair()
+        await server.send_all(answer(401, body=b"sorry")[:-1])
+        received = client.receive_some
+
+        async def receive_some(max_bytes: int | None = None) -> bytes:
+            client.receive_some = reset
+            return await received(max_bytes)
+
+        async def reset(max_bytes: int | None = None) -> bytes:
+            raise trio.BrokenResourceError
+
+        client.receive_some = receive_some
+        with pytest.raises(ConnectionRejected) as caught:
+            await dial("ws://x/", stream=client)
+        assert caught.value.status == 401
+
     async def test_a_given_stream_that_is_closed(self):
         client, _server = memory_stream_pair()
         await client.aclose()
@@ -386,6 +409,28 @@ class TestTimeouts:
         await self.times_out("ws://x/", "handshake", stream=client)
         with pytest.raises(trio.ClosedResourceError):
             await client.send_all(b"x")
+
+    @pytest.mark.parametrize("status", [302, 401])
+    async def test_in_the_body_of_a_refusal_the_status_is_known(self, autojump_clock, status):
+        client, server = memory_stream_pair()
+        await server.send_all(f"HTTP/1.1 {status} x\r\nRetry-After: 9\r\n\r\nsome".encode())
+        with pytest.raises(ConnectionRejected) as caught:
+            await dial("ws://x/", stream=client, open_timeout=3)
+        refusal = caught.value
+        assert (refusal.status, refusal.headers.pairs, refusal.body) == (status, (("retry-after", "9"),), b"some")
+
+    async def test_after_a_redirect_its_status_is_not_the_answer(self, autojump_clock, resolver, monkeypatch):
+        servers = []
+
+        async def connect(host: str, port: int) -> trio.abc.Stream:
+            client, server = memory_stream_pair()
+            servers.append(server)
+            if len(servers) == 1:
+                await server.send_all(redirect("/next"))
+            return client
+
+        monkeypatch.setattr(trio, "open_tcp_stream", connect)
+        await self.times_out("ws://localhost/", "handshake")
 
     async def test_in_tls(self, autojump_clock):
         client, _server = memory_stream_pair()

@@ -14,6 +14,7 @@ from trio_ws.client.backoff import should_reconnect
 from trio_ws.client.connector import dial
 from trio_ws.client.plan import USER_AGENT
 from trio_ws.client.redirects import redirect_target
+from trio_ws.client.streams import default_context, without_certificate
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL
@@ -23,6 +24,17 @@ from .servers import Request, accept, answer, listen, read_request, redirect
 
 def lead(url: str, location: str, status: int = 302) -> str:
     return str(redirect_target(URL.parse(url), status, Headers({"Location": location})))
+
+
+class SystemVerifier(ssl.SSLContext):
+    """A context that leaves certificates to the system, and has none to list, as that of truststore."""
+
+    def get_ca_certs(self, binary_form=False):
+        raise NotImplementedError
+
+
+def test_a_context_over_the_systems_verifier_has_a_substitute():
+    assert without_certificate(SystemVerifier(ssl.PROTOCOL_TLS_CLIENT)) is default_context()
 
 
 class Site:

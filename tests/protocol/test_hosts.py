@@ -44,6 +44,7 @@ def test_a_listed_host_is_served(host, listed):
         ("example.org.evil.example", "example.org"),
         ("evilexample.org", "*.example.org"),
         ("example.org", "*.example.org"),
+        (".example.org", "*.example.org"),
         ("example.org:8000", "example.org:80"),
         ("example.org:8000", "example.org:8001"),
         ("127.0.0.1", "localhost"),
@@ -76,6 +77,8 @@ def test_without_hosts_every_host_is_served():
         (["example.org/"], ValueError, "such as"),
         (["exa*mple.org"], ValueError, "such as"),
         (["example.org:0"], ValueError, "port"),
+        (["*.[::1]"], ValueError, "no names below it"),
+        (["*.127.0.0.1:80"], ValueError, "no names below it"),
         ([""], ValueError, "such as"),
     ],
 )

@@ -9,6 +9,9 @@ from support.networks import REQUEST
 
 from trio_ws import App, ConnectionRejected, WebSocket, open_websocket
 from trio_ws.asgi import ASGIApplication
+from trio_ws.asgi.scope import read_request
+from trio_ws.connection.settings import Settings
+from trio_ws.http.parser import MalformedRequest
 
 
 async def status_of(port: int, request: bytes) -> int:
@@ -88,6 +91,29 @@ async def test_under_an_asgi_server_another_host_gets_421(kind):
         await bridge(scope, receive, send)
     assert next(event["status"] for event in sent if "status" in event) == 421
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("path", "served"), [("http://example.org/app/page", True), ("http://rebound.example/app/", False)]
+)
+def test_under_an_asgi_server_an_absolute_target_counts(path, served):
+    """hypercorn gives the target as it came; the host in it counts, whatever Host said (RFC 9112 3.2.2)."""
+    headers = [(b"host", b"rebound.example" if served else b"example.org"), (b"x", b"y")]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "root_path": "/app",
+        "path": path,
+        "raw_path": path.encode(),
+        "headers": headers,
+    }
+    settings = Settings(hosts=["example.org"])
+    if served:
+        request = read_request({**scope, "query_string": b"q"}, settings)
+        assert (request.target, request.headers["host"], request.headers["x"]) == ("/page?q", "example.org", "y")
+    else:
+        with pytest.raises(MalformedRequest, match="421"):
+            read_request(scope, settings)
 
 
 async def test_a_test_client_asks_for_the_first_host_that_is_served():

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _END: Final = object()
 """What a generator that has ended yields for us."""
+_ELSEWHERE: Final = object()
+"""What a thread of another event loop's gets instead of a result."""
 
 Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
 """Whom a message is not for: one connection, or several; `member.websocket` is one too."""
@@ -55,7 +57,12 @@ class BlockingWebSocket:
         self._token = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def _run(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return trio.from_thread.run(method, *args, trio_token=None if _is_trios_thread() else self._token)
+        token = self._token
+        if _is_trios_thread():
+            done = trio.from_thread.run(_run_within, token, method, *args)
+            if done is not _ELSEWHERE:
+                return cast("T", done)
+        return trio.from_thread.run(method, *args, trio_token=token)
 
     # --- the request ---------------------------------------------------------------------------------------------
 
@@ -225,6 +232,15 @@ class BlockingWebSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         return self._run(self._websocket.__aexit__, kind, error, trace)
+
+
+async def _run_within(
+    token: trio.lowlevel.TrioToken | None, method: Callable[..., Awaitable[object]], *args: Any
+) -> object:
+    """Await `method`, unless this event loop is another one than the connection's."""
+    if token is not None and token is not trio.lowlevel.current_trio_token():
+        return _ELSEWHERE
+    return await method(*args)
 
 
 def _is_trios_thread() -> bool:

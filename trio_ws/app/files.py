@@ -5,11 +5,16 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
+import time
 from collections.abc import AsyncGenerator, Callable
+from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
-from functools import partial
+from errno import EINVAL
+from functools import partial, reduce
 from io import FileIO
+from operator import or_
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 import attrs
@@ -42,9 +47,20 @@ _PACKED: Final = {
     "xz": "application/x-xz",
 }
 _UNKNOWN: Final = "application/octet-stream"
-# RFC 9110 14.1.2; 18 digits are more than any file has, and few enough for int().
-_RANGE: Final = re.compile(r"bytes=[ \t]*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))[ \t]*", re.IGNORECASE | re.ASCII)
-_ENTITY_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
+# RFC 9110 14.1.2; there are clients that write 2^64 - 1 for the end. 100 digits are few enough for int().
+_RANGE: Final = re.compile(r"bytes=[ \t]*(?:(\d{1,100})-(\d{0,100})|-(\d{1,100}))[ \t]*", re.IGNORECASE | re.ASCII)
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"[^"]*"')
+
+
+def _flags(*names: str) -> int:
+    """Return flags of `os.open`, without those that the platform does not have."""
+    return reduce(or_, (getattr(os, name, 0) for name in names))
+
+
+# No way leads through a link. A FIFO in place of a file is opened at once, and refused.
+_FOLDER: Final = _flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC", "O_PATH")
+_FILE: Final = _flags("O_RDONLY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY")
+_CAN_WALK: Final = os.open in os.supports_dir_fd
 
 
 class FileChanged(Exception):  # noqa: N818 - what it is
@@ -61,6 +77,8 @@ class _Found:
     """In nanoseconds since 1970."""
     body: bytes | None
     """The content of a small file."""
+    identity: tuple[int, int]
+    """Device and inode."""
 
     @property
     def entity_tag(self) -> str:
@@ -68,7 +86,8 @@ class _Found:
 
     @property
     def last_modified(self) -> str:
-        return formatdate(self.modified // 1_000_000_000, usegmt=True)
+        # Never later than the answer (RFC 9110 8.8.2.1).
+        return formatdate(min(self.modified // 1_000_000_000, int(time.time())), usegmt=True)
 
 
 def type_of(name: str) -> str:
@@ -86,7 +105,8 @@ async def file_answer(
     """Answer a GET or HEAD with a file, None if there is none.
 
     `If-None-Match` and `If-Modified-Since` get a 304; `Range`, with or without `If-Range`, gets one range with 206, or
-    416. Several ranges at once get the whole file (RFC 9110 14.2).
+    416. Several ranges at once get the whole file (RFC 9110 14.2). `If-Match` and `If-Unmodified-Since` get a 412 for a
+    file that has changed.
 
     Args:
         path: of the file.
@@ -103,6 +123,8 @@ async def file_answer(
         ("Last-Modified", found.last_modified),
         ("Accept-Ranges", "bytes"),
     ]
+    if _has_changed(found, headers):
+        return Response(status=412, headers=SAFE_HEADERS)
     if _is_fresh(found, headers):
         return Response(status=304, headers=fields)
     fields.append(("Content-Type", type_of(path.name)))
@@ -119,14 +141,40 @@ async def file_answer(
 def _find(path: Path, allowed: Callable[[Path], bool]) -> _Found | None:
     try:
         real = path.resolve()
-        if not (real.is_file() and allowed(real)):
+        if not allowed(real):
             return None
-        status = real.stat()
-        body = real.read_bytes() if status.st_size <= PIECE_BYTES else None
+        with _open_regular(real) as file:
+            status = os.fstat(file.fileno())
+            body = file.read(status.st_size) if status.st_size <= PIECE_BYTES else None
     except (OSError, RuntimeError):  # a name too long, links in a circle: who asks so shall not fill the log
         return None
     size = status.st_size if body is None else len(body)
-    return _Found(real, size, status.st_mtime_ns, body)
+    return _Found(real, size, status.st_mtime_ns, body, (status.st_dev, status.st_ino))
+
+
+def _open_regular(real: Path) -> FileIO:
+    """Open a regular file by a path without links: a link that comes into it after it was judged is not followed.
+
+    Raises:
+        OSError: there is none; to open a FIFO does not wait for its writer.
+    """
+    descriptor = _open_without_links(real) if _CAN_WALK else os.open(real, _FILE)
+    if not S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(EINVAL, "not a regular file", str(real))
+    return FileIO(descriptor)
+
+
+def _open_without_links(real: Path) -> int:
+    folder = os.open(real.anchor, _FOLDER)
+    try:
+        for part in real.parts[1:-1]:
+            below = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(real.name or ".", _FILE, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _part(found: _Found, fields: list[tuple[str, str]], begin: int, end: int, *, status: int = 200) -> Response:
@@ -140,9 +188,7 @@ async def _pieces(found: _Found, begin: int, end: int) -> AsyncGenerator[bytes, 
     file = await trio.to_thread.run_sync(_open, found, begin)
     try:
         while begin < end:
-            piece = await trio.to_thread.run_sync(file.read, min(PIECE_BYTES, end - begin))
-            if not piece:
-                raise FileChanged(f"{found.path} has become shorter while it was sent")
+            piece = await trio.to_thread.run_sync(_read, file, found, min(PIECE_BYTES, end - begin))
             yield piece
             begin += len(piece)
     finally:
@@ -150,11 +196,12 @@ async def _pieces(found: _Found, begin: int, end: int) -> AsyncGenerator[bytes, 
 
 
 def _open(found: _Found, begin: int) -> FileIO:
-    file = FileIO(found.path)
     try:
-        status = os.fstat(file.fileno())
-        if (status.st_size, status.st_mtime_ns) != (found.size, found.modified):
-            raise FileChanged(f"{found.path} has changed since its head was sent")
+        file = _open_regular(found.path)
+    except OSError as error:
+        raise FileChanged(f"{found.path} cannot be opened any more: {error}") from None
+    try:
+        _check(file, found)
         file.seek(begin)
     except BaseException:
         file.close()
@@ -162,17 +209,49 @@ def _open(found: _Found, begin: int) -> FileIO:
     return file
 
 
+def _read(file: FileIO, found: _Found, size: int) -> bytes:
+    piece = file.read(size)
+    _check(file, found)  # after it was read: what was read is as it was then
+    if not piece:
+        raise FileChanged(f"{found.path} has become shorter while it was sent")
+    return piece
+
+
+def _check(file: FileIO, found: _Found) -> None:
+    """Raise `FileChanged` unless the file is as it was found, or longer: what is appended to, as logs are, stays."""
+    status = os.fstat(file.fileno())
+    if (status.st_dev, status.st_ino) != found.identity:
+        raise FileChanged(f"{found.path} is another file since its head was sent")
+    if status.st_size < found.size or (status.st_size == found.size and status.st_mtime_ns != found.modified):
+        raise FileChanged(f"{found.path} has changed, or become shorter, since its head was sent")
+
+
 # --- conditions and ranges (RFC 9110 13 and 14) -----------------------------------------------------------------------
+
+
+def _has_changed(found: _Found, headers: Headers) -> bool:
+    """Return whether the client wants an answer only for what it has had, and that is not what we would send."""
+    tags = _tags(headers, "if-match")
+    if tags is not None:
+        return "*" not in tags and found.entity_tag not in tags  # a weak tag matches nothing (RFC 9110 13.1.1)
+    since = _seconds(headers.get("if-unmodified-since", ""))
+    return since is not None and found.modified // 1_000_000_000 > since
 
 
 def _is_fresh(found: _Found, headers: Headers) -> bool:
     """Return whether what the client has is what we would send: the tags count, then the date."""
-    tags = headers.get_list("if-none-match")
-    if tags:
-        given = ", ".join(tags)
-        return given.strip() == "*" or found.entity_tag in _ENTITY_TAG.findall(given)
+    tags = _tags(headers, "if-none-match")
+    if tags is not None:
+        return "*" in tags or found.entity_tag in [tag.removeprefix("W/") for tag in tags]
     since = _seconds(headers.get("if-modified-since", ""))
     return since is not None and found.modified // 1_000_000_000 <= since
+
+
+def _tags(headers: Headers, name: str) -> list[str] | None:
+    """Return the entity tags of a header, "*" alone if it is one; None if there is no such header."""
+    values = headers.get_list(name)
+    given = ", ".join(values).strip()
+    return (["*"] if given == "*" else _ENTITY_TAG.findall(given)) if values else None
 
 
 def _wanted(found: _Found, headers: Headers) -> range | None:
@@ -183,7 +262,8 @@ def _wanted(found: _Found, headers: Headers) -> range | None:
         return None
     first, last, suffix = match.groups()
     if suffix is not None:
-        return range(max(found.size - int(suffix), 0), found.size)
+        # The last bytes of an empty file are all of it, which no Content-Range can say.
+        return range(max(found.size - int(suffix), 0), found.size) if found.size or not int(suffix) else None
     begin = int(first)
     if not last:
         return range(begin, found.size)
@@ -192,12 +272,14 @@ def _wanted(found: _Found, headers: Headers) -> range | None:
 
 def _range_applies(found: _Found, headers: Headers) -> bool:
     """Return whether `If-Range`, if there is one, names what we would send; a weak tag never does."""
-    given = headers.get("if-range")
-    return given is None or given in (found.entity_tag, found.last_modified)
+    given = headers.get_list("if-range")
+    return not given or given in ([found.entity_tag], [found.last_modified])
 
 
 def _seconds(date: str) -> float | None:
+    """Return the time of an HTTP-date; the form of `asctime` has no zone, and means UTC (RFC 9110 5.6.7)."""
     try:
-        return parsedate_to_datetime(date).timestamp()
+        read = parsedate_to_datetime(date)
+        return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -20,8 +20,8 @@ from trio_ws.app.replies import NotAReply, Reply, encode_reply
 from trio_ws.connection.incremental_json import PIECE, read_json
 from trio_ws.connection.serialization import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
-from trio_ws.handler.unwinding import use_and_close
 from trio_ws.options import integer
+from trio_ws.runtime.unwinding import use_and_close
 
 if TYPE_CHECKING:
     from trio_ws.app.output import Output
@@ -276,7 +276,7 @@ async def _send_result(websocket: WebSocket, result: Any, callbacks: BoundListen
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, AsyncGenerator):
-        await use_and_close(websocket, result, partial(_send_all, result, callbacks, send))
+        await use_and_close(websocket.context, result, partial(_send_all, result, callbacks, send))
     elif isinstance(result, Generator):
         with closing(result):
             for reply in result:

@@ -55,10 +55,6 @@ class Output:
         """Return a reply as JSON; infinities and NaN are as the model's configuration has them."""
         return self.adapter.dump_json(self._narrowed(value), by_alias=True, fallback=plain)
 
-    def python(self, value: Any) -> Any:
-        """Return a reply whose containers are of JSON, and what they hold as it is: texts that are no UTF-8, too."""
-        return self.adapter.dump_python(self._narrowed(value), by_alias=True, fallback=plain)
-
     def _narrowed(self, value: Any) -> Any:
         try:
             return self.adapter.validate_python(value)

@@ -5,7 +5,6 @@ A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents:
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final, Protocol
 
 import attrs
@@ -13,6 +12,7 @@ import pydantic_core
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from trio_ws.app.keys import serialized
 from trio_ws.connection.serialization import Payload, ValueType, from_json, to_json
 
 __all__ = [
@@ -115,8 +115,6 @@ class Shape(Protocol):
 
     def json(self, value: Any) -> bytes: ...
 
-    def python(self, value: Any) -> Any: ...
-
 
 def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) -> Payload:
     """Return the message for a reply.
@@ -138,16 +136,13 @@ def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) ->
     if body is None or (isinstance(value, Reply) and value.status_code >= 400):
         shape = None
     try:
+        made = serialized(body, _plain if shape is None else shape.plain)
         try:
-            return to_json(_enveloped(value, _plain(body) if shape is None else shape.plain(body)), wrapped=wrapped)
-        except ValidationError:
-            raise
-        except UnicodeEncodeError:  # a lone surrogate in a key, which pydantic does not pass on
-            kept = body if shape is None else shape.python(body)
-            return to_json(_enveloped(value, kept), wrapped=wrapped, default=_one_level)
+            return to_json(_enveloped(value, made), wrapped=wrapped)
         except ValueError:
             # A float that JSON has not: models say in their configuration what becomes of it.
-            again = from_json(_json(body) if shape is None else shape.json(body))
+            encode = _json if shape is None else shape.json
+            again = serialized(body, lambda kept: from_json(encode(kept)))
             return to_json(_enveloped(value, again), wrapped=wrapped)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -183,15 +178,3 @@ def plain(value: Any) -> Any:
     if attrs.has(type(value)):
         return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")
-
-
-def _one_level(value: Any) -> Any:
-    """Return the fields of a model or dataclass unconverted, and whatever else pydantic makes of `value`."""
-    serializer = getattr(type(value), "__pydantic_serializer__", None)
-    if serializer is not None:
-        return serializer.to_python(value, by_alias=True)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if attrs.has(type(value)):
-        return plain(value)
-    return to_jsonable_python(value, fallback=plain, by_alias=True)

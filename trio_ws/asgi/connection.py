@@ -7,7 +7,7 @@ more than a code. How it ends is in `end`.
 from __future__ import annotations
 
 from types import NoneType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
 
@@ -32,6 +32,9 @@ __all__ = ["ASGIConnection"]
 
 MAX_PING = 125
 """RFC 6455 5.5."""
+LOOKS: Final = 8
+"""Turns in which a deadline is looked at before it judges: after the loop was held up, what has arrived has a way to go
+through the tasks of the ASGI server."""
 
 
 class ASGIConnection(ASGIClosing):
@@ -62,6 +65,7 @@ class ASGIConnection(ASGIClosing):
         self._writable: dict[Callable[[], None], None] = {}
         self._send_timer: Timer | None = None
         self._message_time = trio.current_time()
+        self._looks = 0  # after a deadline, while nothing has come
         self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
         self._life_timer = timers.after(timeouts.max_lifetime, self._grow_old)
         writer.high_water = limits.outbox_bytes
@@ -253,9 +257,12 @@ class ASGIConnection(ASGIClosing):
     def _look_at_writer(self) -> None:
         self._send_timer = None
         if not self._writer.full:
+            self._looks = 0
             return
         left = self._writer.progress_time + self._timeouts.send_timeout - trio.current_time()
-        if left > 0:
+        if self._is_to_look_again(left):
+            self._send_timer = self._timers.after(0, self._look_at_writer)
+        elif left > 0:
             self._send_timer = self._timers.after(left, self._look_at_writer)
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
@@ -274,11 +281,20 @@ class ASGIConnection(ASGIClosing):
                 callback()
 
     def _look_for_idleness(self) -> None:
+        if self._paused:  # what the peer sends may sit behind what is not taken: it is not to blame
+            self._message_time = trio.current_time()
         left = self._message_time + self._timeouts.idle_timeout - trio.current_time()
-        if left > 0:
+        if self._is_to_look_again(left):
+            self._idle_timer = self._timers.after(0, self._look_for_idleness)
+        elif left > 0:
             self._idle_timer = self._timers.after(left, self._look_for_idleness)
         else:
             self.retire(CloseCode.GOING_AWAY, "idle timeout")
+
+    def _is_to_look_again(self, left: float) -> bool:
+        """Say whether a deadline is to be looked at in the next turn before it judges: see `LOOKS`."""
+        self._looks = self._looks + 1 if left <= 0 else 0
+        return 0 < self._looks <= LOOKS
 
     def _grow_old(self) -> None:
         self.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")

@@ -56,7 +56,7 @@ def answer_headers(
     Raises:
         ValueError: a header cannot be sent or is not to be set, the status is none, or it allows no body.
     """
-    response(status, headers, body)  # the same is refused as on a server of ours
+    response(status, headers, body, length=length)  # the same is refused as on a server of ours
     fields = [(name.lower(), value) for name, value in extra_headers(headers, frozenset())]
     if status not in _BODILESS:
         fields.append((b"content-length", b"%d" % (len(body) if length is None else length)))

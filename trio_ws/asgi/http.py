@@ -44,6 +44,7 @@ class PageCall:
         self._receive = receive
         self._send = send
         self._read = trio.Event()
+        self._ending = False
 
     async def run(self) -> None:
         """Answer the request; nothing is answered when the client leaves before."""
@@ -57,11 +58,15 @@ class PageCall:
             nursery.cancel_scope.cancel(reason="the page is answered")
 
     async def _watch(self, scope: trio.CancelScope) -> None:
-        """Read what the client sends, to its end, and cancel everything when the client leaves."""
+        """Read what the client sends, to its end, and cancel everything when the client leaves before the last part.
+
+        hypercorn reports a disconnect while it takes the last part, too, and closes the connection in that same call.
+        """
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
-                scope.cancel(reason="client left")
+                if not self._ending:
+                    scope.cancel(reason="client left")
                 return
             if not event.get("more_body", False):
                 self._read.set()
@@ -73,7 +78,7 @@ class PageCall:
                 page = await self._responder.page(request)
                 if page is None:
                     raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
-                answer_headers(self._scope, page.status, page.headers, page.body)  # it can be sent
+                self._headers_of(page)  # it can be sent
                 return page
             raise MalformedRequest(503, "the page took longer than open_timeout")
         except MalformedRequest as problem:
@@ -84,9 +89,12 @@ class PageCall:
             logger.exception("error in the responder for %s", self._scope.get("client"))
             return Response(status=500, headers=(_TEXT,), body=b"internal error\n")
 
-    async def _say(self, answer: Response) -> None:
+    def _headers_of(self, answer: Response) -> list[tuple[bytes, bytes]]:
         length = answer.length if isinstance(answer, Streamed) else None
-        headers = answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
+        return answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
+
+    async def _say(self, answer: Response) -> None:
+        headers = self._headers_of(answer)
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         head_only = self._scope["method"] == "HEAD"
         if isinstance(answer, Streamed) and not head_only:
@@ -94,4 +102,5 @@ class PageCall:
                 async for piece in pieces:
                     await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         body = b"" if head_only else answer.body
+        self._ending = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

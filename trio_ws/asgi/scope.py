@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
+import attrs
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
@@ -16,7 +17,7 @@ from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded
 from trio_ws.http.hosts import check_host
-from trio_ws.http.parser import MalformedRequest, RequestHead, check_http
+from trio_ws.http.parser import MalformedRequest, RequestHead, check_http, in_origin_form
 from trio_ws.http.request import Request
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, parse_extensions
 
@@ -55,20 +56,28 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     Raises:
         MalformedRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
     """
-    root_path, target = _paths(scope)
+    head = in_origin_form(
+        RequestHead(
+            method=scope.get("method", "GET"),
+            target=_path(scope),
+            http_version="1.1",
+            headers=Headers(scope["headers"]),
+        )
+    )
+    root_path, target = _below_root(head.target, scope)
     query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
-    headers = Headers(scope["headers"])
-    method = scope.get("method", "GET")
+    headers = head.headers
     # The server has read the body's framing, or there is none: what is refused of the rest is the same everywhere.
     plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
-    check_http(RequestHead(method=method, target=target, http_version="1.1", headers=plain))
+    version = "1.0" if scope.get("http_version") == "1.0" else "1.1"  # HTTP/2 has our rules for 1.1
+    check_http(attrs.evolve(head, target=target, headers=plain, http_version=version))
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
     check_host(headers, settings.hosts, secure=secure)
     return Request(
-        method=method,
+        method=head.method,
         target=target,
         headers=headers,
         client=client,
@@ -82,14 +91,23 @@ _FRAMING: Final = ("content-length", "transfer-encoding")
 
 
 def root_path_of(scope: Scope) -> str:
-    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root."""
-    return quote(scope.get("root_path", "").rstrip("/"), _SAFE)
+    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root.
+
+    It begins with one slash: "//host" in front of a Location or of `url_for` would lead to another host, and a mount
+    with parameters takes its path from the client.
+    """
+    root = scope.get("root_path", "").strip("/")
+    return f"/{quote(root, _SAFE)}" if root else ""
 
 
-def _paths(scope: Scope) -> tuple[str, str]:
-    """Return the `root_path` and the path below it; servers and proxies differ in whether they took it off."""
+def _path(scope: Scope) -> str:
     raw = scope.get("raw_path")
     path: str = quote(scope["path"], _SAFE) if raw is None else raw.decode("latin-1")
+    return path
+
+
+def _below_root(path: str, scope: Scope) -> tuple[str, str]:
+    """Return the `root_path` and the path below it; servers and proxies differ in whether they took it off."""
     root = root_path_of(scope)
     segments = path.split("/")
     depth = root.count("/") + 1

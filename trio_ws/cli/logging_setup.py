@@ -13,6 +13,8 @@ __all__ = ["LEVELS", "LogConfigError", "apply", "configure", "read"]
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 DEFAULT_LEVEL: Final = "info"
+_ENCODING: Final = "utf-8-sig"
+"""Of files; there are editors that begin them with a byte order mark."""
 
 LogConfig = dict[str, Any] | Path
 """What `logging.config.dictConfig` takes, or the path of a file that `fileConfig` takes."""
@@ -32,7 +34,7 @@ def read(path: str | None) -> LogConfig | None:
         return None
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding=_ENCODING)
         match file.suffix.lower():
             case ".json":
                 config = json.loads(text)
@@ -42,7 +44,7 @@ def read(path: str | None) -> LogConfig | None:
                 config = _yaml(text)
             case _:
                 return file
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LogConfigError(f"cannot read the logging configuration {path}: {error}") from None
     if not isinstance(config, dict):
         raise LogConfigError(f"the logging configuration {path} is no mapping, as logging.config.dictConfig takes it")
@@ -68,7 +70,7 @@ def apply(config: LogConfig) -> None:
     """
     try:
         if isinstance(config, Path):
-            logging.config.fileConfig(config, disable_existing_loggers=False, encoding="utf-8")
+            logging.config.fileConfig(config, disable_existing_loggers=False, encoding=_ENCODING)
         else:
             logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **config})
     except Exception as error:  # of many types: the file names classes and functions, which are called

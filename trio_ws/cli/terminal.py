@@ -16,7 +16,7 @@ import trio
 from trio_ws.client.client import open_websocket
 from trio_ws.codes import is_caught_code
 from trio_ws.errors import ConnectError, WebSocketDisconnect
-from trio_ws.escaping import printable
+from trio_ws.escaping import encodable, printable
 from trio_ws.server.signals import print_line
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES
 from trio_ws.websocket.websocket import WebSocket
@@ -43,7 +43,8 @@ async def run_terminal(
         source: a file descriptor to read lines from, None for standard input.
         sink: what messages are written to, None for standard output. What is said about the connection goes to
             standard error. A terminal gets messages with escapes in place of control characters; anything else gets
-            them as they are. What is said about the connection never has control characters in it.
+            them as they are, but for escapes in place of what its encoding lacks. What is said about the connection
+            never has control characters in it.
         options: those of `open_websocket`.
 
     Returns:
@@ -73,6 +74,7 @@ class _Terminal:
         self._wait = wait
         self._heard = trio.current_time()
         self._shown: Callable[[str], str] = partial(printable, keep="\n\t") if sink.isatty() else str
+        self._encoding = getattr(sink, "encoding", None) or "utf-8"
         self._websocket: WebSocket | None = None
         self.scope = trio.CancelScope()
         """Ends the attempt to connect, or the conversation."""
@@ -114,7 +116,7 @@ class _Terminal:
 
     def _show(self, message: str | bytes) -> None:
         shown = self._shown(message) if isinstance(message, str) else repr(message)
-        self._sink.write(f"{shown}\n")
+        self._sink.write(f"{encodable(shown, self._encoding)}\n")
         self._sink.flush()
 
     async def _send_lines(self, websocket: WebSocket) -> None:

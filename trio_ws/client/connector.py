@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import attrs
 import trio
 
+from trio_ws.client.deadline import within
 from trio_ws.client.plan import Connector, Plan, Target, handshake_for, make_plan
 from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.client.redirects import REDIRECTS, redirect_target
@@ -65,14 +67,19 @@ async def follow(plan: Plan) -> Dialled:
     Raises:
         ConnectError: with the phase that failed; nothing stays open.
         ConnectTimeout: it took longer than `open_timeout`.
-        ConnectionRejected: the server answered with a status that is neither 101 nor a redirect that can be followed.
+        ConnectionRejected: the server answered with a status that is neither 101 nor a redirect that can be followed,
+            or with one whose body took longer than `open_timeout`.
         ImportError: a SOCKS proxy without python-socks.
 
     Cancellation closes what was opened.
     """
     progress = Progress()
-    with trio.move_on_after(plan.open_timeout):
-        return await _follow(plan.target, plan.way, progress)
+    dialled = await within(plan.open_timeout, progress, partial(_follow, plan.target, plan.way, progress))
+    if dialled is not None:
+        return dialled
+    refusal = None if progress.handshake is None else progress.handshake.refusal
+    if refusal is not None:  # its body took too long
+        raise _rejection(refusal)
     raise ConnectTimeout(progress.phase, f"no connection to {plan.target.url} within {plan.open_timeout:g} seconds")
 
 
@@ -81,7 +88,7 @@ async def _follow(target: Target, way: Connector, progress: Progress) -> Dialled
         answer = await _attempt(target, way, progress)
         if isinstance(answer, Dialled):
             return answer
-        refusal = ConnectionRejected(answer.status, answer.headers, answer.body)
+        refusal = _rejection(answer)
         if answer.status not in REDIRECTS or way.max_redirects == 0 or way.stream is not None:
             raise refusal
         target = _redirected(target, way, answer)
@@ -101,12 +108,17 @@ def _redirected(target: Target, way: Connector, answer: Rejected) -> Target:
         if way.uds is not None and url.origin != target.url.origin:
             raise RemoteProtocolError("a redirect from a Unix socket to another origin", answer.status)
     except RemoteProtocolError as error:
-        raise ConnectionRejected(answer.status, answer.headers.pairs, answer.body, why=str(error)) from error
+        raise _rejection(answer, why=str(error)) from error
     return target.redirected(url, way.trusted)
+
+
+def _rejection(answer: Rejected, *, why: str = "") -> ConnectionRejected:
+    return ConnectionRejected(answer.status, answer.headers, answer.body, why=why)
 
 
 async def _attempt(target: Target, way: Connector, progress: Progress) -> Dialled | Rejected:
     handshake = handshake_for(target, way)
+    progress.handshake = None  # that of the redirect is over
     stream = await _connect(target.url, way, progress)
     async with closed_on_error(stream):
         # TLS to a proxy does not count: it ends there.
@@ -115,6 +127,7 @@ async def _attempt(target: Target, way: Connector, progress: Progress) -> Dialle
             hostname = target.server_hostname or target.url.hostname
             stream = await start_tls(stream, context, hostname, progress, detachable=way.detachable)
         progress.phase = "handshake"
+        progress.handshake = handshake
         request = handshake.request()
         answer = await _answer(stream, request, handshake)
     if isinstance(answer, Rejected):
@@ -147,6 +160,8 @@ async def _answer(stream: trio.abc.Stream, request: bytes, handshake: ClientHand
             with _breaches_translated(ended=not data):
                 answer = handshake.feed(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        if handshake.refusal is not None:
+            return handshake.refusal
         reason = error.__cause__ or error
         raise ConnectError("handshake", f"the connection was lost: {reason}") from reason
     return answer

@@ -196,7 +196,7 @@ def _client_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
 def _proxy(proxy: str | bool | None) -> Proxy | Literal[True] | None:
     if isinstance(proxy, str):
         return Proxy.parse(proxy)
-    if proxy not in (True, False, None):
+    if not isinstance(proxy, bool | None):
         raise TypeError(f'proxy takes a URL, such as "http://proxy.example:3128", True or None, not {proxy!r}')
     return proxy or None
 
@@ -212,7 +212,11 @@ def _certificate_name(server_hostname: str) -> str:
 
 def _trusted(origins: Iterable[str]) -> frozenset[Origin]:
     listed = list_of("redirect_origins", origins, "origins")
-    return frozenset(page_origin(each, "redirect_origins") for each in listed)
+    trusted = frozenset(page_origin(each, "redirect_origins") for each in listed)
+    for scheme, host, _ in trusted:
+        if scheme not in ("http", "https"):
+            raise ValueError(f"redirect_origins: no redirect leads to {scheme}://{host}: write https://{host}")
+    return trusted
 
 
 def _check(target: Target, way: Connector, open_timeout: float) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import urllib.request
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 from urllib.parse import unquote, urlsplit
 
@@ -35,6 +36,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080  # IANA
 _MAX_SOCKS_CREDENTIAL = 255  # bytes: RFC 1929 2 has one byte for the length
 _READ_SIZE = 4096
+# An entry of NO_PROXY: perhaps "*." or ".", a name or an address in brackets, perhaps a port.
+_EXCEPTION = re.compile(r"(\*)?\.?(\[[0-9a-f:.]+\]|[^:/]+)(?::([0-9]{1,5}))?")
 
 
 @attrs.frozen
@@ -103,7 +106,7 @@ def environment_proxy(url: URL) -> Proxy | None:
     """
     known = urllib.request.getproxies()
     host = url.hostname.removesuffix(".")
-    if urllib.request.proxy_bypass(f"{host}:{url.port}") or _is_exempt(host, known.get("no", "")):
+    if urllib.request.proxy_bypass(f"{host}:{url.port}") or _is_exempt(host, url.port, known.get("no", "")):
         return None
     for kind in (url.scheme, "socks", "https", *(() if url.secure else ("http",)), "all"):
         if kind in known:
@@ -114,24 +117,53 @@ def environment_proxy(url: URL) -> Proxy | None:
     return None
 
 
-def _is_exempt(host: str, exceptions: str) -> bool:
-    """Say whether NO_PROXY names a network that `host`, an address, is in, or names below a domain as `*.domain`.
+def _is_exempt(host: str, port: int, exceptions: str) -> bool:
+    """Say whether NO_PROXY names the host, in one of the forms that `proxy_bypass` does not read.
 
-    Single hosts and domains are matched by `proxy_bypass`.
+    Those are networks, addresses in another spelling, names outside ASCII or with a final dot, and `*.domain`.
     """
-    entries = [entry.strip().lower() for entry in exceptions.split(",")]
-    if any(entry.startswith("*.") and host.endswith(entry[1:]) for entry in entries):
+    return any(_exempts(entry, host, port) for entry in re.split(r"[,\s]+", exceptions.lower()))
+
+
+def _exempts(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
         return True
+    network = _network(entry)
+    match = None if network is not None else _EXCEPTION.fullmatch(entry)
+    if match is not None:
+        star, name, digits = match.groups()
+        if digits and int(digits) != port:
+            return False
+        network = _network(name)
+        if network is None:
+            return _is_below(host, name, itself=not star)
+    return network is not None and _is_in(host, network)
+
+
+def _is_below(host: str, name: str, *, itself: bool) -> bool:
+    """Say whether a host is below a name, or is the name itself."""
+    try:
+        name = ascii_hostname(name).removesuffix(".")
+    except ValueError:
+        return False
+    return host.endswith(f".{name}") or (itself and host == name)
+
+
+def _is_in(host: str, network: IPv4Network | IPv6Network) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
         return False
-    return any(address in network for network in map(_network, entries) if network is not None)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address in network or (mapped is not None and mapped in network)
 
 
 def _network(entry: str) -> IPv4Network | IPv6Network | None:
+    address, bracket, behind = entry.removeprefix("[").partition("]")
+    if bracket and behind and not behind.startswith("/"):  # a port
+        return None
     try:
-        return ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+        return ip_network(address + behind, strict=False)
     except ValueError:
         return None
 

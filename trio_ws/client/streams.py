@@ -11,12 +11,16 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from trio_ws.errors import ConnectError, ConnectPhase
 from trio_ws.transport.socket_options import abandon, shut_down
 from trio_ws.transport.tls_session import TLSStream
+
+if TYPE_CHECKING:
+    from trio_ws.protocol.client_handshake import ClientHandshake
 
 __all__ = [
     "Progress",
@@ -36,13 +40,25 @@ class Progress:
     """Where an attempt to connect is, so that a timeout can say so.
 
     Attributes:
-        phase: what is being done right now.
+        handshake: the one under way, None before it.
+        step_time: when the last phase began, on Trio's clock.
     """
 
-    __slots__ = ("phase",)
+    __slots__ = ("_phase", "handshake", "step_time")
 
     def __init__(self) -> None:
-        self.phase: ConnectPhase = "url"
+        self.phase = "url"
+        self.handshake: ClientHandshake | None = None
+
+    @property
+    def phase(self) -> ConnectPhase:
+        """The step that is being taken."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: ConnectPhase) -> None:
+        self._phase: ConnectPhase = phase
+        self.step_time: float = trio.current_time()
 
 
 @asynccontextmanager
@@ -170,7 +186,10 @@ def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
     A context cannot be asked what certificate it holds, nor be copied. Names and certificates are always checked.
     """
-    authorities = b"".join(context.get_ca_certs(binary_form=True))
+    try:
+        authorities = b"".join(context.get_ca_certs(binary_form=True))
+    except NotImplementedError:  # a context over the system's own verifier
+        return default_context()
     if not authorities:  # none, or in a folder
         return default_context()
     made = ssl.create_default_context(cadata=authorities)

@@ -269,6 +269,7 @@ class ClosingHandshake(Channel):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._endpoint.lose()
+        self._endpoint.release()
         self._transport.close()
         self._announce_end()
         if self._draining and self.watcher is not None:

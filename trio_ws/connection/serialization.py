@@ -34,7 +34,7 @@ _SHOWN_DIGITS: Final = 20
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def to_json(value: Any, *, wrapped: int = 0, default: Callable[[Any], Any] | None = None, spaced: bool = False) -> str:
+def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
     """Return `value` as JSON that UTF-8 can carry.
 
     A lone surrogate, which JSON allows as an escape, goes out as the escape that it came in as.
@@ -42,22 +42,18 @@ def to_json(value: Any, *, wrapped: int = 0, default: Callable[[Any], Any] | Non
     Args:
         value: dicts, lists, strings, finite numbers, booleans and None.
         wrapped: levels around the caller's value that the library has added; they do not count.
-        default: called with anything else, and returns what is sent in its place.
         spaced: for people to read; messages are compact.
 
     Raises:
-        TypeError: it holds something else, and there is no `default`.
+        TypeError: it holds something else.
         ValueError: it contains itself, NaN or infinity, which JSON does not have, or is nested deeper than `MAX_DEPTH`.
     """
     bound = MAX_DEPTH + wrapped
-    encoder = _ENCODER
-    if spaced or default is not None:
-        encoder = json.JSONEncoder(**_STRICT, separators=None if spaced else _COMPACT, default=default)
     try:
-        text = encoder.encode(value)
+        text = (_SPACED_ENCODER if spaced else _ENCODER).encode(value)
     except RecursionError:
         raise ValueError(too_deep(bound)) from None
-    if may_exceed(text, bound) and _exceeds(value if default is None else json.loads(text), bound):
+    if exceeds_depth(text, value, bound):
         raise ValueError(too_deep(bound))
     return text if text.isascii() else _encodable(text)
 
@@ -144,6 +140,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _COMPACT: Final = (",", ":")
 _STRICT: Final[dict[str, Any]] = {"ensure_ascii": False, "allow_nan": False}
 _ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT)
+_SPACED_ENCODER: Final = json.JSONEncoder(**_STRICT)
 DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 

@@ -18,8 +18,9 @@ Origins: TypeAlias = Sequence[str] | Literal["*"] | None
 
 Origin: TypeAlias = tuple[str, str, int | None]
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]*)")
-# "null" (RFC 6454 7.1), which many pages share, and "file://", which applications in a web view send, with its kind.
-_WITHOUT_HOST = re.compile(r"null|(?!https?:)[A-Za-z][A-Za-z0-9+.-]*://")
+# "null" (RFC 6454 7.1), which many pages share, and what applications in a web view send, such as "file://" and "app://.":
+# their hosts need not be domain names.
+_APPLICATION = re.compile(r"null|(?!(?i:https?|wss?):)[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "localhost"
 _WRONG = "it has a scheme, a host and perhaps a port, and no patterns"
@@ -47,7 +48,7 @@ def origin_allowed(origin: str, host: str, secure: bool, allowed: Origins) -> bo
     theirs = _parse(origin)
     if theirs is None:
         # An origin without a host is no server's, but may be allowed as it is.
-        return _WITHOUT_HOST.fullmatch(origin) is not None and origin in (allowed or ())
+        return _APPLICATION.fullmatch(origin) is not None and origin in (allowed or ())
     return _same_origin(theirs, host, secure) or theirs in map(_parse, allowed or ())
 
 
@@ -102,8 +103,8 @@ def listed_origin(text: object) -> str:
     """
     if text == "*":
         raise ValueError('origins lists origins: write origins="*", without brackets, to allow all')
-    if isinstance(text, str) and _WITHOUT_HOST.fullmatch(text):
-        return text
+    if isinstance(text, str) and _APPLICATION.fullmatch(text):
+        return text.lower()
     scheme, host, port = page_origin(text, "origins")
     return f"{scheme}://{host}" if port is None else f"{scheme}://{host}:{port}"
 

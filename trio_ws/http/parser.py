@@ -16,7 +16,7 @@ from trio_ws.headers import Headers
 from trio_ws.http.head import HeadParser, MalformedHead, elements, excerpt
 from trio_ws.http.url import split_host
 
-__all__ = ["MalformedRequest", "RequestHead", "RequestParser", "check_http", "is_path", "is_upgrade"]
+__all__ = ["MalformedRequest", "RequestHead", "RequestParser", "check_http", "in_origin_form", "is_path", "is_upgrade"]
 
 # A method is a token (RFC 9110 9.1); the longest registered one has 17 letters. An empty line may lead.
 _PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |\Z))|\r\Z")
@@ -137,16 +137,19 @@ def _read(head: bytes) -> RequestHead:
         http_version=request.http_version.decode("ascii"),
         headers=Headers(request.headers),
     )
-    match = _ABSOLUTE_FORM.fullmatch(read.target)
-    return read if match is None else _of_absolute_form(read, *match.groups())
+    return in_origin_form(read)
 
 
-def _of_absolute_form(head: RequestHead, authority: str, rest: str) -> RequestHead:
-    """Return the head with a path for its target and the target's host for its Host (RFC 9112 3.2.2).
+def in_origin_form(head: RequestHead) -> RequestHead:
+    """Return a head of the absolute form with a path for its target and its host for its Host (RFC 9112 3.2.2).
 
     Raises:
         MalformedRequest: the target has no valid host, or the Host header itself is malformed (RFC 9112 3.2).
     """
+    match = _ABSOLUTE_FORM.fullmatch(head.target)
+    if match is None:
+        return head
+    authority, rest = match.groups()
     _check_host(head)
     if not authority:
         raise MalformedRequest(400, f"the request target {excerpt(head.target)} has no host")

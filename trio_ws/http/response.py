@@ -60,7 +60,7 @@ def response(
     """
     if not 200 <= status <= 599:
         raise ValueError(f"a response has a status from 200 to 599, not {status}")
-    if body and status in _BODILESS:
+    if (body or length) and status in _BODILESS:
         raise ValueError(f"a response with status {status} has no body")
     fields = extra_headers(headers, _OURS)
     if status not in _BODILESS:

@@ -211,12 +211,18 @@ def ascii_host(host_port: str) -> str:
 
 
 def ascii_hostname(name: str) -> str:
-    """Return a name in ASCII, or an IPv6 address, which has no brackets, as it is.
+    """Return a name in lower case and ASCII, or an IPv6 address without brackets as it is.
 
     Raises:
-        ValueError: it is not a domain name.
+        ValueError: it is neither.
     """
-    return name if ":" in name else ascii_host(name)
+    if ":" not in name:
+        return split_host(ascii_host(name))[0]
+    try:
+        IPv6Address(name)
+    except AddressValueError:
+        raise ValueError("it is neither a name, without a port, nor an IPv6 address, without brackets") from None
+    return name
 
 
 def _ascii_name(name: str) -> str:

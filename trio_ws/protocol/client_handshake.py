@@ -106,16 +106,16 @@ class ClientHandshake:
     def feed(self, data: bytes | bytearray | memoryview) -> Accepted | Rejected | None:
         """Take bytes, none of them for the end of the stream, and return the answer when it is complete.
 
-        Responses before the final one (100, 103) are skipped. After an answer or an error, do not feed it
-        again.
+        Responses before the final one (100, 103) are skipped. The body of a refusal ends where it is cut off or
+        malformed: the status is the answer. After an answer or an error, do not feed it again.
 
         Raises:
-            RemoteProtocolError: the answer is malformed, too large, cut off, or breaks RFC 6455 4.1. Nothing
-                else is raised.
+            RemoteProtocolError: the answer's head is malformed, too large, cut off, or breaks RFC 6455 4.1.
+                Nothing else is raised.
         """
         if self._refusal is not None:
             self._http.receive_data(bytes(data))
-            return self._read_body(self._refusal)
+            return self._read_body()
         if not data:
             raise RemoteProtocolError("the server closed the connection before it answered")
         while (head := self._split(data)) is not None:
@@ -123,7 +123,7 @@ class ClientHandshake:
             if answer is not None:
                 return answer
             if self._refusal is not None:
-                return self._begin_body(self._refusal)
+                return self._begin_body()
             data = self._splitter.rest
             self._splitter = HeadParser(_plausible, self._limits)
         return None
@@ -155,21 +155,30 @@ class ClientHandshake:
         except h11.RemoteProtocolError as error:
             raise RemoteProtocolError(f"malformed answer: {excerpt(str(error))}") from None
 
-    def _begin_body(self, refusal: h11.Response) -> Rejected | None:
+    def _begin_body(self) -> Rejected | None:
         if self._splitter.rest:  # h11 takes no bytes for the end of the stream
             self._http.receive_data(self._splitter.rest)
-        return self._read_body(refusal)
+        return self._read_body()
 
-    def _read_body(self, refusal: h11.Response) -> Rejected | None:
+    def _read_body(self) -> Rejected | None:
         while len(self._body) < MAX_BODY:
-            match self._next_event():
-                case h11.Data(data=piece):
-                    self._body += piece
-                case h11.NEED_DATA:
-                    return None
-                case _:
-                    break
-        return Rejected(refusal.status_code, Headers(refusal.headers), bytes(self._body[:MAX_BODY]))
+            try:
+                event = self._next_event()
+            except RemoteProtocolError:
+                break
+            if event is h11.NEED_DATA:
+                return None
+            if not isinstance(event, h11.Data):
+                break
+            self._body += event.data
+        return self.refusal
+
+    @property
+    def refusal(self) -> Rejected | None:
+        """The server's refusal, its body as far as it has come; None if there is none so far."""
+        if self._refusal is None:
+            return None
+        return Rejected(self._refusal.status_code, Headers(self._refusal.headers), bytes(self._body[:MAX_BODY]))
 
     def _accepted(self, response: h11.InformationalResponse) -> Accepted:
         headers = Headers(response.headers)

@@ -410,6 +410,13 @@ class Decoder:
         self._forget()
         return item
 
+    def release(self) -> None:
+        """Discard what comes from now on, and free the context of earlier messages."""
+        self.closed = True
+        self._between = False
+        self._forget()
+        self._inflater = self._message_inflater = None
+
     def _forget(self) -> None:
         """Let go of what will never be complete."""
         self._message = self._target = None

@@ -137,6 +137,10 @@ class Encoder:
             payload = self._deflater.deflate(payload, final=final)
         return self._frame(kind if first else CONTINUATION, payload, fin=final, rsv1=first and self._compressing)
 
+    def release(self) -> None:
+        """Free the context of earlier messages; nothing is sent any more."""
+        self._deflater = None
+
     def ping(self, payload: bytes = b"") -> bytes:
         """Return a ping with at most 125 bytes of payload (RFC 6455 5.5.2).
 

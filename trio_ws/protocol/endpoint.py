@@ -118,6 +118,12 @@ class Endpoint:
         """The network connection has ended."""
         self._move(CloseEvent.NETWORK_ENDS, CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network"))
 
+    def release(self) -> None:
+        """Free what earlier messages left: a handler may keep its connection for long after the end."""
+        self.decoder.release()
+        if self.encoder is not _SHARED:
+            self.encoder.release()
+
     def answer(self, item: Ping | CloseConnection | ViolationEvent) -> bytes:
         """Take note of a control frame or a breach of the protocol; return the bytes that answer it, maybe none."""
         match item:

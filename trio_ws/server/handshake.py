@@ -169,11 +169,11 @@ class ServerHandshake(PendingHandshake):
         self._receiver.network_ended()
         return self._transport.closes_at_once
 
-    def too_late(self) -> None:
-        """Handle the end of `open_timeout`, unless it passed while the loop was held up; a page has its own scope."""
-        known = self._transport.established, self._receiver.has_request
-        looked = self._transport.look()
-        if not looked or known != (self._transport.established, self._receiver.has_request):
+    def too_late(self, since: float) -> bool:
+        """Handle the end of `open_timeout`; return False to be called again. A page has a scope of its own."""
+        if not self._transport.look():
+            return False
+        if max(self._transport.step_time, self._receiver.request_time) >= since:
             self._context.open_timeouts.add(self)  # the bytes arrived in time, and the loop was held up
         elif not self._transport.established:
             self._log.debug("%s: TLS failed: %s", "not done within open_timeout", tls_error="timeout")
@@ -183,6 +183,7 @@ class ServerHandshake(PendingHandshake):
         elif not self.answered:
             self._log.warning("%s got no answer within open_timeout: refused with 503", status=503)
             self._refuse_now(503, "no answer within open_timeout")
+        return True
 
     def drain(self) -> None:
         """Refuse the request with 503, because the server shuts down, unless it was answered."""
@@ -225,7 +226,7 @@ class ServerHandshake(PendingHandshake):
 
     async def _show_page(self, head: RequestHead) -> None:
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
-        deadline = self._context.open_timeouts.deadline(self)
+        deadline = self._page_deadline()
         with trio.CancelScope(deadline=deadline) as self._page_scope:
             # A half-closed client still reads, so the end of its bytes cancels nothing.
             self._receiver.call_when_moved(self._cancel_page_if_closed)
@@ -237,6 +238,14 @@ class ServerHandshake(PendingHandshake):
                 await send_body(self._receiver, self._transport, page, patience=patience)
         if self._page_scope.cancelled_caught and trio.current_time() >= deadline:
             raise MalformedRequest(503, "the page took longer than open_timeout")
+
+    def _page_deadline(self) -> float:
+        """Return the end of `open_timeout`, which begins anew for a request that was read only then."""
+        timeouts = self._context.open_timeouts
+        if self._receiver.request_time >= timeouts.deadline(self):
+            timeouts.remove(self)
+            timeouts.add(self)
+        return timeouts.deadline(self)
 
     def _cancel_page_if_closed(self) -> None:
         """Cancel the making of a page if the network takes nothing more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -47,6 +48,7 @@ class RequestReceiver:
         "answered",
         "left",
         "network_over",
+        "request_time",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -56,6 +58,8 @@ class RequestReceiver:
         """Whether nothing more will arrive."""
         self.answered: bool = False
         """Whether the last answer, or its head, was sent."""
+        self.request_time: float = -math.inf
+        """The time at which the request was complete, or found malformed, on Trio's clock."""
         self._parser = RequestParser(limits)
         self._head: RequestHead | None = None
         self._problem: MalformedRequest | None = None
@@ -70,7 +74,7 @@ class RequestReceiver:
         """Return False while the bytes behind the request fill their buffer."""
         return len(self._early) < EARLY_BYTES
 
-    def data_received(self, data: memoryview, _: float) -> None:
+    def data_received(self, data: memoryview, now: float) -> None:
         """Parse a part of the request, or keep what follows it."""
         if self.answered or self._problem is not None:
             return
@@ -85,6 +89,7 @@ class RequestReceiver:
             self._early = self._parser.leftover
             del self._parser  # an idle connection has no use for it
         if self._head is not None or self._problem is not None:
+            self.request_time = now
             self._wake()
 
     def peer_departed(self) -> None:
@@ -120,11 +125,6 @@ class RequestReceiver:
         if self._problem is not None:
             raise self._problem
         return self._head
-
-    @property
-    def has_request(self) -> bool:
-        """Whether the request was read, or found malformed."""
-        return self._head is not None or self._problem is not None
 
     def expire(self) -> None:
         """Treat a request that is not complete as one that took too long."""

@@ -15,7 +15,7 @@ import trio
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
-from trio_ws.options import check_names, check_number, list_of
+from trio_ws.options import check_names, check_number, keyword_options, list_of
 from trio_ws.runtime.unwinding import unwound
 from trio_ws.server.server import Server
 from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
@@ -45,8 +45,8 @@ class _OneService:
 
 
 def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
-    """Return an `around` whose exit is shielded from cancellation and bounded by `cleanup_timeout`."""
-    return lambda websocket: unwound(around(websocket), websocket.context.cleanup_timeout)
+    """Return an `around` whose exit is shielded; cancellation bounds it by `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket.context, patient=True)
 
 
 async def bind(
@@ -141,9 +141,6 @@ def cannot_listen(
     return f"cannot listen on {where}: {error}{advice}"
 
 
-_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
-
-
 async def serve_websocket(
     handler: Handler,
     host: str | None = None,
@@ -194,7 +191,7 @@ async def serve_websocket(
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every connection was closed with 1001.
     """
-    check_names(service, _SERVICE_OPTIONS, "serve_websocket()")
+    check_names(service, _OPTIONS, "serve_websocket()")
     if service.get("around") is not None:
         service["around"] = _unwound(service["around"])
     server = Server(
@@ -212,3 +209,6 @@ async def serve_websocket(
         strict=strict,
     )
     await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
+
+
+_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"} | keyword_options(serve_websocket)

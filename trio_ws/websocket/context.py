@@ -98,7 +98,7 @@ class ConnectionContext:
         self.response_headers: Headers | None = None
         """Headers of the server's 101; None on a server."""
         self.nursery: trio.Nursery | None = None
-        """The nursery of the handler's tasks, while it is open."""
+        """The nursery of the handler's tasks, while it is open; cancelled with the handler."""
         self.nursery_used: bool = False
         """Whether the handler has asked for the nursery, and may have started tasks in it."""
         self.cancel_scope: trio.CancelScope | None = None
@@ -233,3 +233,8 @@ class ConnectionContext:
         if self.cancel_scope is not None and self.cancel_scope.cancel_called:
             deadline = self._cleanup_until = min(self._cleanup_until, deadline)
         return deadline
+
+    def log_cleanup_timeout(self) -> None:
+        """Log that clean-up took longer than `cleanup_timeout`."""
+        connection_log, seconds = self.log, self.cleanup_timeout
+        connection_log.warning("clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)

@@ -252,7 +252,7 @@ class WebSocket(Handshake):
         """
         channel = self.context.open_channel()
         if isinstance(chunks, AsyncGenerator):
-            async with unwound(aclosing(chunks), self.context.cleanup_timeout):
+            async with unwound(aclosing(chunks), self.context):
                 await channel.send_stream(chunks)
         else:
             async with aclosing(asgi_events.as_async(chunks)) as parts:

@@ -16,9 +16,12 @@ from typing import Annotated, Any, Final, Literal, NotRequired, Required, Union,
 
 import attrs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, PlainValidator, RootModel, WrapValidator
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
 from trio_ws.app.parameters.annotations import Scope
+from trio_ws.connection.serialization import from_json
+from trio_ws.errors import InvalidMessage
 
 __all__ = ["UnsupportedAnnotation", "allows_none", "for_body", "for_text", "takes_many"]
 
@@ -54,6 +57,24 @@ def _unaliased(annotation: Any) -> Any:
 
 def _is_json(metadata: Iterable[object]) -> bool:
     return any(item is Json or type(item) is Json for item in metadata)
+
+
+def _is_json_text(annotation: Any) -> bool:
+    return annotation is Json or (get_origin(annotation) is Annotated and _is_json(get_args(annotation)[1:]))
+
+
+def _checked_json(annotation: Any) -> Any:
+    """Return a form of `pydantic.Json` that refuses what `from_json` does, NaN and infinities among it."""
+    return Annotated[annotation, BeforeValidator(_check_json)]
+
+
+def _check_json(text: Any) -> Any:
+    if isinstance(text, str | bytes):
+        try:
+            from_json(text)
+        except InvalidMessage as error:
+            raise PydanticCustomError("json_invalid", "{why}", {"why": str(error)}) from None
+    return text
 
 
 def allows_none(annotation: Any) -> bool:
@@ -92,8 +113,8 @@ def for_text(annotation: Any) -> Any:
     """
     annotation = _unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
-    if annotation is Json or (origin is Annotated and _is_json(args[1:])):
-        return annotation
+    if _is_json_text(annotation):
+        return _checked_json(annotation)
     if origin is Annotated:
         # A validator that runs first may make a text into anything.
         prepared = any(isinstance(item, BeforeValidator | PlainValidator | WrapValidator) for item in args[1:])
@@ -182,6 +203,8 @@ class _BodyShapes:
         self._met: dict[type[Any], Any] = {}
 
     def of(self, annotation: Any) -> Any:
+        if _is_json_text(annotation):
+            return _checked_json(annotation)
         origin, args = get_origin(annotation), get_args(annotation)
         if inspect.isclass(annotation) and origin is None:
             return self._class(annotation)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import attrs
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import SchemaValidator
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import CoreConfig, SchemaValidator
 
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.parameters.markers import MISSING
@@ -113,11 +113,11 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
     """
     try:
         shape = for_text(annotation) if source == "text" else for_body(annotation)
-        adapter: TypeAdapter[Any] = TypeAdapter(shape)
+        adapter = _finite_adapter(shape)
         # Of types that are not defined so far there is no validator: what stands in its place complains here.
         validate, validate_json = adapter.validator.validate_python, adapter.validator.validate_json
         if source == "text" and (lenient := _lenient(adapter.core_schema)) != adapter.core_schema:
-            validate = SchemaValidator(lenient).validate_python
+            validate = SchemaValidator(lenient, CoreConfig(allow_inf_nan=False)).validate_python
     except UnsupportedAnnotation as error:
         raise RegistrationError(f"{where or annotation}: {error}") from None
     except Exception as error:  # pydantic's are of several families, and users' types have their own
@@ -142,6 +142,16 @@ def _lenient(schema: Any) -> Any:
             return type(schema)(map(_lenient, schema))
         case _:
             return schema
+
+
+def _finite_adapter(shape: Any) -> TypeAdapter[Any]:
+    """Return an adapter whose floats are finite, since JSON has no others; a type may say otherwise for its own."""
+    try:
+        return TypeAdapter(shape, config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+    return TypeAdapter(shape)  # a model, which has a configuration of its own
 
 
 def _first_line(error: Exception) -> str:

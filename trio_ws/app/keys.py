@@ -1,0 +1,99 @@
+"""Keys with lone surrogates, which pydantic's serializer does not pass on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+from pydantic import BaseModel
+
+__all__ = ["serialized"]
+
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
+    """Return what `serialize` makes of `value`, whatever is in its keys.
+
+    If it fails at a key, it is called again with another name in its place, so that every serializer of a model is
+    asked as for any other value.
+
+    Args:
+        value: of dicts, lists, pydantic's models, dataclasses and attrs classes; anything else is left as it is.
+        serialize: returns dicts, lists and what JSON holds besides.
+
+    Raises:
+        ValueError: the value is nested too deeply, or contains itself; likewise what `serialize` raises.
+    """
+    try:
+        return serialize(value)
+    except UnicodeEncodeError:
+        pass
+    keys = _Keys()
+    try:
+        renamed = keys.renamed(value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply, or contains itself") from None
+    return keys.restored(serialize(renamed))
+
+
+class _Keys:
+    """Names in place of the keys of one value."""
+
+    __slots__ = ("_originals", "_prefix")
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8)  # of no key that a client could send
+        self._originals: dict[str, str] = {}
+
+    def renamed(self, value: Any) -> Any:
+        """Return a copy of `value` without lone surrogates in its keys."""
+        if isinstance(value, dict):
+            return {self._name(key): self.renamed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.renamed(each) for each in value]
+        if isinstance(value, tuple):
+            members = [self.renamed(each) for each in value]
+            return type(value)(*members) if hasattr(value, "_fields") else tuple(members)
+        if isinstance(value, BaseModel):
+            extra = value.__pydantic_extra__
+            changed = value.model_copy()
+            object.__setattr__(changed, "__dict__", {name: self.renamed(each) for name, each in vars(value).items()})
+            object.__setattr__(changed, "__pydantic_extra__", None if extra is None else self.renamed(extra))
+            return changed
+        names = _fields(value)
+        if not names:
+            return value
+        changed = copy.copy(value)
+        for name in names:
+            object.__setattr__(changed, name, self.renamed(getattr(value, name)))
+        return changed
+
+    def _name(self, key: Any) -> Any:
+        if not isinstance(key, str) or _LONE_SURROGATE.search(key) is None:
+            return key
+        name = f"{self._prefix}{len(self._originals)}"
+        self._originals[name] = key
+        return name
+
+    def restored(self, plain: Any) -> Any:
+        """Return what was made of a renamed value, with its keys as they were."""
+        if isinstance(plain, dict):
+            return {self._originals.get(key, key): self.restored(each) for key, each in plain.items()}
+        if isinstance(plain, list):
+            return [self.restored(each) for each in plain]
+        return plain
+
+
+def _fields(value: Any) -> list[str]:
+    """Return the names of the fields of a dataclass or an attrs class, none of anything else."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
+    if attrs.has(type(value)):
+        return [field.name for field in attrs.fields(type(value))]
+    return []
