@@ -72,7 +72,7 @@ class TestTheBlock:
             assert len(contexts()) == before + 4
         await ends.first()
         for each in kept:
-            await each._channel.wait_gone()
+            await each.context.channel.wait_gone()
         assert len(contexts()) == before
         with pytest.raises(WebSocketDisconnect):
             await kept[0].send(1000 * "text")
@@ -418,8 +418,15 @@ class TestCancellation:
 
         server = await serve(nursery, never_reads, timeouts=attrs.evolve(QUICK, close_timeout=60.0))
         timeouts = attrs.evolve(QUICK, close_timeout=60.0)
-        with trio.fail_after(5), trio.move_on_after(0.05):
+        with trio.fail_after(5), trio.CancelScope() as scope:
             async with open_websocket(server.urls[0], timeouts=timeouts, poller=poller) as ws:
+
+                async def cancel() -> None:
+                    while ws.close_code is None:
+                        await trio.sleep(0.001)
+                    scope.cancel()
+
+                nursery.start_soon(cancel)
                 await ws.close(4001)
                 await trio.sleep_forever()
         assert ws.close_code == 4001

@@ -152,7 +152,8 @@ class ServerHandshake(PendingHandshake):
     async def linger(self) -> None:
         """Wait a bounded time for the client to read the last answer."""
         with trio.CancelScope() as self._answer_scope:
-            await self._receiver.linger(self._transport, self._context.settings.timeouts.close_timeout)
+            times = self._context.settings.timeouts
+            await self._receiver.linger(self._transport, times.close_timeout, times.delivery_timeout)
 
     def stop(self) -> None:
         """End the phase, whatever was answered, and break its reference cycles. It is called once."""

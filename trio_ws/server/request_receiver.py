@@ -189,7 +189,7 @@ class RequestReceiver:
         await trio.lowlevel.checkpoint()
         return not outbox.closed
 
-    async def linger(self, transport: Transport, patience: float) -> None:
+    async def linger(self, transport: Transport, patience: float, total: float) -> None:
         """Wait for the client to take and read the last answer: a reset would discard it.
 
         A client that has half-closed still takes the answer.
@@ -197,19 +197,22 @@ class RequestReceiver:
         Args:
             transport: carries the answer.
             patience: seconds that the client may take nothing of it.
+            total: seconds that the client may take for all of it.
         """
         progress = Progress()
+        until = progress.time + total
         progress.look(transport, progress.time)
         pending = transport.outbox.size > 0
         while transport.outbox.size or not self.network_over:
-            with trio.move_on_after(patience if pending else LINGER) as scope:
+            wait = patience if pending else LINGER
+            with trio.move_on_at(min(trio.current_time() + wait, until)) as scope:
                 await self._wait()
             if scope.cancelled_caught:
                 await trio.lowlevel.checkpoint()
                 transport.look()
             now = trio.current_time()
             uptake = progress.look(transport, now)
-            if scope.cancelled_caught and progress.time < now:
+            if now >= until or (scope.cancelled_caught and progress.time < now):
                 break
             pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
 
