@@ -17,7 +17,7 @@ from trio_ws.connection.pings import Pings
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
-from trio_ws.transport.progress import LOOKS, Progress
+from trio_ws.transport.progress import LOOKS, DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine
@@ -190,7 +190,7 @@ class MessageWriter(ClosingHandshake):
         """Call what waits for `when_writable` in the next turn, if there is room."""
         if not self._writable_soon:
             self._writable_soon = True
-            self._timers.after(0, self._call_now)
+            self._timers.call_later(0, self._call_now)
 
     def _call_now(self) -> None:
         self._writable_soon = False
@@ -287,11 +287,11 @@ class MessageWriter(ClosingHandshake):
         """While the outbox is full, look whether the peer takes something within each `send_timeout`."""
         if self._transport.outbox.full and self._send_timer is None:
             # The first look is soon, since what the peer took before it does not count.
-            self._taking = Progress()
+            self._taking = DeliveryProgress()
             self._look_later(self._timeouts.send_timeout / LOOKS**2)
 
     def _look_later(self, seconds: float) -> None:
-        self._send_timer = self._timers.after(seconds, self._look_at_outbox)
+        self._send_timer = self._timers.call_later(seconds, self._look_at_outbox)
 
     def _look_at_outbox(self) -> None:
         self._send_timer = None

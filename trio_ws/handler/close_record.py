@@ -25,7 +25,7 @@ def record_close(log: ConnectionLog, channel: Channel, opened: float) -> None:
         channel: the closed connection.
         opened: Trio's time of the 101.
     """
-    if not log.listened_to:
+    if not log.debug_enabled:
         return
     info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
     seconds = trio.current_time() - opened

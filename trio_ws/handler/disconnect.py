@@ -97,7 +97,7 @@ class DisconnectRule:
                 self._cancel_after(self._work_timeout)
             case "drain":
                 # A handler that begins may be about to read what came with the handshake: decide at its next wait.
-                self._timer = self._timers.after(0, self._cancel_unless_reading)
+                self._timer = self._timers.call_later(0, self._cancel_unless_reading)
             case _:
                 assert_never(self._policy)
 
@@ -123,7 +123,7 @@ class DisconnectRule:
             case "cancel":
                 self._cancel()
             case "drain":
-                self._timer = self._timers.after(0, self._cancel_unless_busy)
+                self._timer = self._timers.call_later(0, self._cancel_unless_busy)
             case _:
                 assert_never(self._policy)
 
@@ -170,7 +170,7 @@ class DisconnectRule:
     def _cancel_after(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._timers.after(seconds, self._cancel)
+        self._timer = self._timers.call_later(seconds, self._cancel)
 
     def _cancel(self) -> None:
         at_work = self._channel.callbacks or (self._channel.reads and not self._end_raised)

@@ -82,7 +82,7 @@ class HandlerRunner:
         self._timeouts = timeouts
         context = websocket.context
         if not context.log.path:
-            context.log.know(context.request.target, context.request.client)
+            context.log.set_request(context.request.target, context.request.client)
         context.on_accept = self._begin_watch
         if service.close_code_of is not None:
             context.close_code_of = self._close_code_of

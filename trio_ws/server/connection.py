@@ -97,7 +97,7 @@ class ServerConnection(Opener):
 
     def on_failure(self, failure: Exception) -> Exception:
         """Log an error outside of the handler, such as a lack of buffers in the kernel."""
-        self.log.exception("unexpected error in the connection %s, closing it")
+        self.log.exception("unexpected error in connection %s, closing it")
         return failure
 
     async def close(self, error: Exception | None) -> None:

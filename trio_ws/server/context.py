@@ -39,7 +39,7 @@ class ServerContext:
     shutdown: GracefulShutdown
     """Once it has begun, upgrades are refused with 503."""
     open_timeouts: TimeoutQueue
-    """Calls `too_late` of handshakes that are not answered within `open_timeout`."""
+    """Calls `on_timeout` of handshakes that are not answered within `open_timeout`."""
     on_closed: Callable[[Any, Exception | None], None]
     """Called with each `ServerConnection` at its end, and an unhandled error of its handler or its own."""
     strict: bool

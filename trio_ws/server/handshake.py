@@ -170,7 +170,7 @@ class ServerHandshake(PendingHandshake):
         self._receiver.network_ended()
         return self._transport.closes_at_once
 
-    def too_late(self, since: float) -> bool:
+    def on_timeout(self, since: float) -> bool:
         """Handle the end of `open_timeout`; return False to be called again. A page has a scope of its own."""
         if not self._transport.look():
             return False
@@ -206,7 +206,7 @@ class ServerHandshake(PendingHandshake):
         """Give log and task name the client and the target, behind trusted proxies too."""
         trusted = self._context.settings.trusted_proxies
         client, self._secure = forwarded(head.headers, self._log.client, self._secure, trusted)
-        self._log.know(head.target, client)
+        self._log.set_request(head.target, client)
         trio.lowlevel.current_task().name = self._log.task_name
 
     def _refuse(self, problem: Exception, *, head_only: bool) -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser
-from trio_ws.transport.progress import Progress
+from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class RequestReceiver:
             self.request_time = now
             self._wake()
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         """Handle the client's end of stream, with bytes not read yet."""
         self.left = True
         if self._on_left is not None:
@@ -102,7 +102,7 @@ class RequestReceiver:
     def network_ended(self) -> None:
         """Handle the end of the network connection."""
         self.network_over = True
-        self.peer_departed()
+        self.peer_closed()
 
     def outbox_moved(self) -> None:
         """Handle progress of a large last answer, or a network that takes nothing more."""
@@ -199,7 +199,7 @@ class RequestReceiver:
             patience: seconds that the client may take nothing of it.
             total: seconds that the client may take for all of it.
         """
-        progress = Progress()
+        progress = DeliveryProgress()
         until = progress.time + total
         progress.look(transport, progress.time)
         pending = transport.outbox.size > 0

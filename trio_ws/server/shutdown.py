@@ -90,7 +90,7 @@ class GracefulShutdown:
             self._grace = grace
             self._shortened.set()
             if self._timers is not None:
-                self._timers.after(grace, self._cancel_all)
+                self._timers.call_later(grace, self._cancel_all)
 
     async def wait(self) -> None:
         """Wait until it is time to stop accepting."""
@@ -129,7 +129,7 @@ class GracefulShutdown:
     def _drain(self, batch: Iterable[Drainable], timers: Timers) -> None:
         for connection in batch:
             connection.drain(*self._close_frame, self._grace)
-        timers.after(self._grace, partial(self._cancel, batch))
+        timers.call_later(self._grace, partial(self._cancel, batch))
 
     def _cancel_all(self) -> None:
         self._cancel(self._connections)

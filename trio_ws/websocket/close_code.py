@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from trio_ws.codes import CloseCode, is_caught_code, is_wire_code
+from trio_ws.codes import CloseCode, is_normal_close, is_wire_code
 from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def is_normal_close_code(code: int, caught: CaughtCodes, *, uncertain: bool) -> 
         return caught is all
     if uncertain:  # else each client that leaves would be an error to an application that catches normal ends only
         return any(each in caught for each in (code, *NORMAL_CLOSE_CODES))
-    return is_caught_code(code, caught)
+    return is_normal_close(code, caught)
 
 
 @attrs.frozen
