@@ -143,7 +143,7 @@ class Crowd:
         """Wait for the end; return when each was told, in seconds from the beginning."""
         while self.server.statistics().connections:
             await trio.sleep(0.01)
-        assert trio.current_time() - self._began <= self.server.shutdown_bound
+        assert trio.current_time() - self._began <= self.server.max_shutdown_seconds
         assert len(self.told) == self._arrived
         return sorted(each - self._began for each in self.told)
 
@@ -188,7 +188,7 @@ async def test_the_rate_is_raised_so_that_all_are_told_within_the_spread(crowd, 
     crowd.shutdown()
     told = await crowd.gone()
     assert 1.5 < told[-1] <= 2.1
-    assert crowd.server.shutdown_bound == 2 + 4 + 2 + 2 + 1
+    assert crowd.server.max_shutdown_seconds == 2 + 4 + 2 + 2 + 1
 
 
 async def test_no_spread_is_all_at_once(crowd, autojump_clock) -> None:

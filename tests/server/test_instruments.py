@@ -277,7 +277,7 @@ class TestWhatTheyCost:
         channels = []
 
         async def look(ws: WebSocket) -> None:
-            channels.append(ws._channel)
+            channels.append(ws.context.channel)
 
         async with serving(look, *instruments) as client:
             async with client.websocket_connect("/echo"):
@@ -355,9 +355,9 @@ class TestThoseThatFail:
                     with pytest.raises(WebSocketDisconnect):
                         await ws.receive()
                     assert ws.close_code == 1011
-        errors = [record for record in caplog.records if "told nothing more" in record.getMessage()]
+        errors = [record for record in caplog.records if "instrument disabled" in record.getMessage()]
         assert len(errors) == 1
-        assert f"error in {hook} of <" in errors[0].getMessage()
+        assert f": {hook} of instrument <" in errors[0].getMessage()
         assert good.told == 2 * [
             *BOUNDS,
             ("received", "x"),

@@ -117,7 +117,7 @@ class TestAnOrdinaryConnection:
 
     async def test_records_say_where_in_the_library_they_come_from(self, nursery, records):
         await visit(await serve(nursery))
-        assert {record.filename for record in records} == {"runner.py"}
+        assert {record.filename for record in records} == {"runner.py", "close_record.py"}
 
     async def test_numbers_tell_connections_apart_and_handlers_know_them(self, nursery, records):
         numbers = []
@@ -399,7 +399,7 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.send("hello")
             if watch is Connection:
-                ws._channel._timers.call_later(0, ws._channel._look_at_outbox)
+                ws.context.channel._timers.call_later(0, ws.context.channel._look_at_outbox)
             await ws.receive()
 
         monkeypatch.setattr(watch, "fire" if watch is Keepalive else "_look_at_outbox", broken)
@@ -419,7 +419,7 @@ class TestEveryRecord:
 
         server = await serve(nursery, instruments=[Bad()])
         await visit(server)
-        await self.told(records, "ERROR", "%s: error in %s of %r: it is told nothing more")
+        await self.told(records, "ERROR", "%s: %s of instrument %r failed, instrument disabled")
 
 
 class TestDocumentation:

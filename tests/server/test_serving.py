@@ -356,7 +356,7 @@ class TestStatistics:
             messages_sent=3,
             handler_errors=1,
             closed={1000: 1, 1011: 1},
-            answered={426: 1},
+            responses={426: 1},
         )
 
 

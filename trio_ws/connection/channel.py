@@ -35,8 +35,8 @@ class Iteration(Protocol):
     """Who goes through the messages of a connection until it ends."""
 
     # The object itself is given to `Channel.receive`: its bound method would be one more in each idle connection.
-    def _is_good(self, code: int) -> bool:
-        """Say whether a connection that ended with `code` has come to a good end."""
+    def is_normal_close(self, code: int) -> bool:
+        """Return True if a close code counts as a normal end."""
 
 
 class ConnectionObserver(Protocol):
@@ -210,7 +210,7 @@ class Channel(ABC):
 
 def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
     """Return what tells the caller of `Channel.receive` of the end."""
-    return end if iteration is None or not iteration._is_good(end.code) else StopAsyncIteration()
+    return end if iteration is None or not iteration.is_normal_close(end.code) else StopAsyncIteration()
 
 
 def disconnect_of(origin: object, code: int, reason: str = "") -> WebSocketDisconnect:
@@ -222,7 +222,7 @@ def disconnect_of(origin: object, code: int, reason: str = "") -> WebSocketDisco
         reason: the close reason.
     """
     end = WebSocketDisconnect(code, reason)
-    end._origin = origin
+    end.origin = origin
     return end
 
 

@@ -239,7 +239,7 @@ class Room:
                 raise ValueError(f"the connection is in {self!r} already, with {dict(known.info)!r}")
             self._queues[websocket].join_count += 1
             return None if since is None else False  # it receives nothing, whatever it has missed
-        channel = websocket._open_channel()
+        channel = websocket.context.open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._registry.next_member_id())
         replay = None if since is None else session.log.since(since)
         self._registry.backplane.enter(self._topic, Presence(member.id, member.info))  # which may refuse
