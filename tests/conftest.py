@@ -40,8 +40,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is known to be different under hypercorn, and give async tests a clock that ignores the machine."""
+    """Mark differences under hypercorn and slow tests, and give async tests their clock."""
     mark_differences(items)
+    services.mark_slow(items)
     use_steady_clock(items)
 
 

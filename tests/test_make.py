@@ -42,6 +42,7 @@ def make_test(folder: Path, without: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("service", [services.REDIS, services.NGINX, services.CHROMIUM, services.COMPILER])
 def test_without_a_service_make_test_has_no_gate_and_says_so(tmp_path: Path, service: services.Service) -> None:
@@ -71,6 +72,7 @@ def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [f"no {name}" for name in every]
 
 
+@pytest.mark.slow
 def test_expected_failures_are_one_line_at_the_end(tmp_path: Path) -> None:
     test = "tests/documented/test_bocadillo.py::test_events_are_for_the_handshake_and_the_end_too"
     done = subprocess.run(
