@@ -33,9 +33,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the workers of `-n auto`: more than cores, as tests wait a lot."""
-    return cores() + 2
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the workers of `-n auto`: one more than cores, as tests wait a lot; of `-n logical`: as many as cores."""
+    return cores() + (config.option.numprocesses == "auto")
 
 
 @pytest.hookimpl(trylast=True)
