@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -97,6 +99,69 @@ def test_what_json_refuses_is_refused_and_nothing_else(text: str) -> None:
         assert repr(read(text)[0]) == repr(wanted)
 
 
+class Anyone:
+    """The channel of a message; `worked` is all that is asked of it."""
+
+    def worked(self, size: int) -> None:
+        """Count nothing."""
+
+
+def outcome(read_message: Any, message: str | bytes) -> str:
+    """Return the value, or that there is none."""
+    try:
+        return repr(read_message(message))
+    except InvalidMessage:
+        return "InvalidMessage"
+
+
+CUTS = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "[",
+                "]",
+                "{",
+                "}",
+                ",",
+                ":",
+                '"a"',
+                '"b":',
+                '"',
+                "\\",
+                "0",
+                "-",
+                "true",
+                " ",
+                "\ufeff",
+                "[0,1]",
+                '{"a":0}',
+            ),
+            *("NaN", "1e999", '"\\ud83d', '\\ude00"', '"\\ud83d\\ude00"', "\\u00", '"\\udc00\\udc00"', '"\\x"'),
+            *('"\x01"', "\x00", '"😀"', "9" * 30, "9" * 4301, f'"{"x" * 30}"', " " * 30, "[" * 60, "]" * 60),
+            *('{"a":{"a":{"a":', "}" * 20, "[[[[[[[0]]]]]]]"),
+        ]
+    ),
+    max_size=30,
+).map("".join)
+DEEP = st.tuples(
+    st.integers(120, 132), st.sampled_from(["[", "[0,", '{"a":']), st.sampled_from(["0", "0,0,0", "[0]"])
+).map(lambda shape: shape[1] * shape[0] + shape[2] + ("}" if ":" in shape[1] else "]") * shape[0])
+ENCODINGS = st.sampled_from(["", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+
+
+@given(CUTS | DEEP | VALUES.map(lambda value: json.dumps(value, indent=1)), ENCODINGS)
+@example("[[0," + "9" * 5000 + "e-4999]]", "")
+@example('["' + r"\ud83d\ude00" * 9 + '"]', "")
+@example('"' + r"\u0041" * 9 + '"', "utf-16")
+@example("[" + " " * 99 + "]", "")
+def test_read_json_agrees_with_from_json(text: str, encoding: str) -> None:
+    """Value, order of keys, error, the bound of the depth, encodings of binary messages, byte order marks."""
+    message = text.encode(encoding, "surrogatepass") if encoding else text
+    assert outcome(lambda sent: trio.run(incremental_json.read_json, sent, Anyone()), message) == outcome(
+        from_json, message
+    )
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000, "[0," * 100_000])
 def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
     with pytest.raises((ValueError, RecursionError)):
@@ -146,5 +211,93 @@ def test_the_work_grows_with_the_length_and_pauses_are_regular(monkeypatch: pyte
     (few, _, _), (many, pauses, length) = costs
     assert many <= 4.5 * few + 10_000
     assert many <= 4 * length
-    if shape not in ("one string", "blanks"):  # which are one value
-        assert pauses >= length // 4096 - 1
+    assert pauses >= length // 4096 - 1
+
+
+class Looks:
+    """Counts the characters that regular expressions match, and the parser parses, between two pauses."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.most = self._now = 0
+        for name, pattern in vars(incremental_json).items():
+            if isinstance(pattern, re.Pattern):
+                patch.setattr(incremental_json, name, self._counted(pattern))
+        raw_decode = json.JSONDecoder.raw_decode
+
+        def counted(decoder: json.JSONDecoder, s: str, idx: int = 0) -> tuple[Any, int]:
+            self._add(len(s) - idx)
+            return raw_decode(decoder, s, idx)
+
+        patch.setattr(json.JSONDecoder, "raw_decode", counted)
+
+    def _counted(self, pattern: re.Pattern[str]) -> Any:
+        looks = self
+
+        class Counted:
+            def match(self, text: str, begin: int = 0, end: int = 1 << 40) -> Any:
+                found = pattern.match(text, begin, end)
+                looks._add(found.end() - begin if found else 0)
+                return found
+
+            def fullmatch(self, text: str, begin: int, end: int) -> Any:
+                looks._add(end - begin)
+                return pattern.fullmatch(text, begin, end)
+
+        return Counted()
+
+    def _add(self, size: int) -> None:
+        self._now += size
+        self.most = max(self.most, self._now)
+
+    def read(self, text: str) -> None:
+        """Read a text to its end, or to what is wrong with it."""
+        try:
+            for _ in incremental_json.in_pieces(text):
+                self._now = 0
+        except ValueError:
+            pass
+
+
+ENDLESS = {
+    "a string of escapes": lambda n: '["' + r"\u0041" * (n // 6) + '"]',
+    "a string of surrogates": lambda n: '["' + r"\udc00" * (n // 6) + '"]',
+    "a string without end": lambda n: '["' + "x" * n,
+    "a text that is one string": lambda n: '"' + "x" * n + '"',
+    "a key": lambda n: '{"' + "k" * n + '":0}',
+    "a key of an array": lambda n: '{"' + "k" * n + '":[0]}',
+    "quotes": lambda n: "[" + '"' * n,
+    "brackets of two kinds": lambda n: "[" + "[}" * (n // 2),
+    "colons": lambda n: "{" + ":" * n,
+    "blanks in an array": lambda n: "[" + " " * n + "]",
+    "blanks at the begin": lambda n: " " * n + "[0]",
+    "blanks at the end": lambda n: "[0]" + " " * n,
+    "blanks behind an array": lambda n: "[[" + "0," * 5000 + "0]" + " " * n + "]",
+}
+
+
+@pytest.mark.parametrize("shape", ENDLESS)
+def test_a_step_looks_at_some_pieces_whatever_is_long(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    """A token may be as long as the message, and so may what is not JSON."""
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
+    looks = Looks(monkeypatch)
+    looks.read(ENDLESS[shape](400_000))
+    assert 0 < looks.most <= 6 * 4096
+
+
+@pytest.mark.parametrize("before", ["", "[" + "0," * 5000 + "0],"])
+def test_groups_that_are_deep_are_parsed_as_a_whole(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """Also after something that was tried in vain: going in level by level takes fifty times as long."""
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
+    rounds = 0
+    advance = incremental_json._Reader._advance
+
+    def counted(reader: Any) -> Any:
+        nonlocal rounds
+        rounds += 1
+        return advance(reader)
+
+    monkeypatch.setattr(incremental_json._Reader, "_advance", counted)
+    groups = 1000
+    value, _ = read("[" + before + ",".join(["[" * 100 + "]" * 100] * groups) + "]")
+    assert len(value) == groups + bool(before)
+    assert rounds <= 3 * groups

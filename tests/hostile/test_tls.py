@@ -76,13 +76,13 @@ async def test_many_handshakes_at_once_are_spread_over_turns(
 ) -> None:
     """60 greetings are there in one turn; each is a millisecond's work, while which others would wait."""
     turns, steps = Turns(), Counter[int]()
-    shake_hands = TLSTransport._shake_hands
+    shake_hands = TLSTransport._continue_handshake
 
     def noted(transport: TLSTransport) -> bool:
         steps[turns.count] += 1
         return shake_hands(transport)
 
-    monkeypatch.setattr(TLSTransport, "_shake_hands", noted)
+    monkeypatch.setattr(TLSTransport, "_continue_handshake", noted)
     trio.lowlevel.add_instrument(turns)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(

@@ -93,7 +93,7 @@ class ASGIClosing(Channel):
             return
         self._info = CloseInfo(code, reason, "local")
         self._writer.put({"type": "websocket.close", "code": code, "reason": reason})
-        self._close_timer = self._timers.after(self._timeouts.close_timeout, self._hang_up)
+        self._close_timer = self._timers.call_later(self._timeouts.close_timeout, self._hang_up)
         self._resume()
         self._announce_end()
 

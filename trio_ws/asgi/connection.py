@@ -66,8 +66,8 @@ class ASGIConnection(ASGIClosing):
         self._send_timer: Timer | None = None
         self._message_time = trio.current_time()
         self._looks = 0  # after a deadline, while nothing has come
-        self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
-        self._life_timer = timers.after(timeouts.max_lifetime, self._grow_old)
+        self._idle_timer = timers.call_later(timeouts.idle_timeout, self._look_for_idleness)
+        self._life_timer = timers.call_later(timeouts.max_lifetime, self._grow_old)
         writer.high_water = limits.outbox_bytes
         writer.on_moved = self._writer_moved
 
@@ -179,7 +179,7 @@ class ASGIConnection(ASGIClosing):
         """Call what waits for `when_writable` in the next turn, if there is room."""
         if not self._writable_soon:
             self._writable_soon = True
-            self._timers.after(0, self._call_now)
+            self._timers.call_later(0, self._call_now)
 
     def _call_now(self) -> None:
         self._writable_soon = False
@@ -252,7 +252,7 @@ class ASGIConnection(ASGIClosing):
         """While it is full, look after `send_timeout` whether it moves."""
         if self._writer.full and self._send_timer is None:
             self._writer.progress_time = trio.current_time()
-            self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_writer)
+            self._send_timer = self._timers.call_later(self._timeouts.send_timeout, self._look_at_writer)
 
     def _look_at_writer(self) -> None:
         self._send_timer = None
@@ -261,9 +261,9 @@ class ASGIConnection(ASGIClosing):
             return
         left = self._writer.progress_time + self._timeouts.send_timeout - trio.current_time()
         if self._is_to_look_again(left):
-            self._send_timer = self._timers.after(0, self._look_at_writer)
+            self._send_timer = self._timers.call_later(0, self._look_at_writer)
         elif left > 0:
-            self._send_timer = self._timers.after(left, self._look_at_writer)
+            self._send_timer = self._timers.call_later(left, self._look_at_writer)
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 
@@ -285,9 +285,9 @@ class ASGIConnection(ASGIClosing):
             self._message_time = trio.current_time()
         left = self._message_time + self._timeouts.idle_timeout - trio.current_time()
         if self._is_to_look_again(left):
-            self._idle_timer = self._timers.after(0, self._look_for_idleness)
+            self._idle_timer = self._timers.call_later(0, self._look_for_idleness)
         elif left > 0:
-            self._idle_timer = self._timers.after(left, self._look_for_idleness)
+            self._idle_timer = self._timers.call_later(left, self._look_for_idleness)
         else:
             self.retire(CloseCode.GOING_AWAY, "idle timeout")
 

@@ -165,7 +165,7 @@ class ASGIHandlerRunner:
 
     async def _live(self, request: Request, service: Service) -> None:
         log = ConnectionLog(self._number, request.client)
-        log.know(request.target, request.client)
+        log.set_request(request.target, request.client)
         trio.lowlevel.current_task().name = log.task_name
         websocket = WebSocket(
             request,
@@ -179,7 +179,7 @@ class ASGIHandlerRunner:
         self._lifecycle = lifecycle = HandlerRunner(self._engine.timers)
         lifecycle.serve(websocket, service, self._timeouts)
         self._pump.call_when_left(lambda: lifecycle.cancel_handler("client left before the answer"))
-        late = self._engine.timers.after(self._settings.timeouts.open_timeout, self._answer_too_late)
+        late = self._engine.timers.call_later(self._settings.timeouts.open_timeout, self._answer_too_late)
         try:
             self.error = await lifecycle.run()
         finally:
@@ -197,10 +197,10 @@ class ASGIHandlerRunner:
     def drain(self, code: int, reason: str, grace: float, delay: float = 0.0) -> None:
         """Tell the client in `delay` seconds that the server goes away; cancel the handler `grace` seconds later."""
         if delay:
-            self._engine.timers.after(delay, lambda: self.drain(code, reason, grace))
+            self._engine.timers.call_later(delay, lambda: self.drain(code, reason, grace))
         elif self.connection is not None:
             self.connection.drain(code, reason)
-            self._engine.timers.after(grace, lambda: self.cancel("the server shuts down"))
+            self._engine.timers.call_later(grace, lambda: self.cancel("the server shuts down"))
         elif self._gate is not None:
             self._refuse_now("the server is shutting down")
         else:

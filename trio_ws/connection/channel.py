@@ -153,6 +153,10 @@ class Channel(ABC):
             hold: more will follow within this scheduler turn.
         """
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return the encoder's `kind` of a whole message of `size` bytes; None where frames are not made here."""
+        return None
+
     @abstractmethod
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback`, which may neither wait nor raise, once, when `offer` may succeed again after a False.

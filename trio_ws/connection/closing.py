@@ -14,7 +14,7 @@ import trio
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import Channel, ConnectionObserver, disconnect_of
 from trio_ws.protocol.states import State
-from trio_ws.transport.progress import Linger
+from trio_ws.transport.progress import DeliveryProgress, Linger
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -30,6 +30,8 @@ __all__ = ["LINGER", "ClosingHandshake"]
 
 LINGER: Final = 1.0
 """Seconds that the peer has for its part once ours is done: to read why it was given up, or to end the connection."""
+TRIFLE: Final = 4 * 1024
+"""Bytes that reach the peer whatever it does: a close frame, with what a Unix socket adds to it."""
 _OUR_PART_DONE: Final = (State.CLOSED, State.FAILED)
 """States in which all that we have to send stands in the outbox."""
 
@@ -58,7 +60,9 @@ class ClosingHandshake(Channel):
         "_linger",
         "_network_over",
         "_notified",
+        "_peer_lags",
         "_pings",
+        "_taking",
         "_timeouts",
         "_timers",
         "_transport",
@@ -90,6 +94,8 @@ class ClosingHandshake(Channel):
         self._dropping = False  # messages are read only to learn how it ended
         self._gone = False
         self._notified = False
+        self._peer_lags = False  # it had much to take when both close frames had passed
+        self._taking: DeliveryProgress | None = None  # of the peer with the outbox, since that was last full
         self._linger: Linger | None = None  # from the beginning of the end
         self._close_timer: Timer | None = None
 
@@ -242,9 +248,18 @@ class ClosingHandshake(Channel):
 
     def _hang_up_if_done(self) -> None:
         """The server ends the network connection when both close frames have passed (RFC 6455 7.1.1)."""
-        done = self._endpoint.state is State.CLOSED and (self._network_over or not self._client)
-        if done and not self._transport.outbox.size:
+        over = self._network_over
+        if self._endpoint.state is not State.CLOSED or (self._client and not over):
+            return
+        # What its kernel has taken, it may still have to read: how much waited before counts.
+        self._peer_lags = self._peer_lags or (not over and self._transport.uptake().backlog >= TRIFLE)
+        if self._transport.outbox.size:
+            return
+        if over or not self._peer_lags:
             self._hang_up()
+        else:
+            # The peer may still send pongs, and a closed socket's reset would take from it what it has not read.
+            self._transport.finish()
 
     def _all_is_out(self) -> None:
         """The outbox has emptied: if that was our part of the end, it is the peer's turn now."""
@@ -280,8 +295,10 @@ class ClosingHandshake(Channel):
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._linger is None:
-            self._linger = Linger(self._timeouts.delivery_timeout, self._timeouts.send_timeout)
-        self._close_timer = self._timers.after(self._linger.restart(seconds), self._look_at_peer)
+            times, taking = self._timeouts, self._taking
+            known = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
+            self._linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
+        self._close_timer = self._timers.call_later(self._linger.restart(seconds), self._look_at_peer)
 
     def _look_at_peer(self) -> None:
         """End the network connection if the peer has had its time."""
@@ -295,7 +312,7 @@ class ClosingHandshake(Channel):
                 return
             left, pending = linger.look(self._transport)
         if left > 0:
-            self._close_timer = self._timers.after(left, self._look_at_peer)
+            self._close_timer = self._timers.call_later(left, self._look_at_peer)
         elif linger.seen and not pending and self._endpoint.state is State.CLOSING:
             # It may be reading still: what it sends meanwhile must not meet a closed socket, whose reset would take
             # from it what it has not read.

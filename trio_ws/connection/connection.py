@@ -143,7 +143,7 @@ class Connection(MessageWriter):
         if consumed < len(data):
             self._rest = memoryview(bytes(data[consumed:]))
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         """The peer has closed its side behind data that we do not read now."""
         self._departed = True
         self._announce_end()
@@ -162,7 +162,7 @@ class Connection(MessageWriter):
             return
         if self._transport.outbox.closed and not self._notified:
             # Reading is to say how it ended, since it may meet a close frame; but nobody waits for it for ever.
-            self._timers.after(LINGER, self._announce_broken)
+            self._timers.call_later(LINGER, self._announce_broken)
         if self._pong_due is not None and not self._pongs_wait:
             item, self._pong_due = self._pong_due, None
             self._transport.write(self._endpoint.answer(item))
@@ -211,7 +211,7 @@ class Connection(MessageWriter):
                 self.paused = True
                 if not self._put_off:
                     self._put_off = True
-                    self._timers.after(0, self._go_on)
+                    self._timers.call_later(0, self._go_on)
                 return consumed
             data = data[used:]
 

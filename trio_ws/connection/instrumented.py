@@ -71,6 +71,10 @@ class InstrumentedChannel:
         await self.channel.send_stream(chunks)
         self._tell("message_sent", None)
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return the kind of the connection's frames."""
+        return self.channel.frame_kind(size)
+
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now."""
         open_before = self.channel.close_info is None

@@ -12,7 +12,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.runtime.timers import Deadline
-from trio_ws.transport.progress import Progress
+from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -85,13 +85,13 @@ class Keepalive(Deadline):
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
-        self._progress: Progress | None = None  # if something was before the ping
+        self._progress: DeliveryProgress | None = None  # if something was before the ping
         self._pinged = math.inf  # when the outstanding ping was sent
         self._idle_from = -math.inf  # when it last could not be said whether the peer sends
         self.armed: bool = False
         self._again(timeouts.ping_interval)
-        self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
-        self._life_timer = timers.after(timeouts.max_lifetime, self._retire)
+        self._idle_timer = timers.call_later(timeouts.idle_timeout, self._look_for_idleness)
+        self._life_timer = timers.call_later(timeouts.max_lifetime, self._retire)
 
     @property
     def log(self) -> ConnectionLog | None:
@@ -105,7 +105,7 @@ class Keepalive(Deadline):
         self._life_timer.cancel()
         del self._connection  # the timers keep what is cancelled until it would have been due
 
-    def due(self) -> None:
+    def fire(self) -> None:
         """Look whether the peer is alive."""
         if not self._connection.open:
             return
@@ -136,13 +136,13 @@ class Keepalive(Deadline):
         if connection.open and connection.heard_time < self._pinged:
             connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
         elif connection.open:
-            self.due()
+            self.fire()
 
     def _ping_if_due(self, now: float, due: float) -> None:
         if now < due:
             self._again(due - now)
             return
-        progress = Progress()
+        progress = DeliveryProgress()
         self._progress = progress if progress.look(self._connection, now).backlog else None
         if not self._connection.send_keepalive():
             # Who takes long for what it was sent is not dead; who takes nothing at all is `send_timeout`'s.
@@ -167,7 +167,7 @@ class Keepalive(Deadline):
             self._idle_from = trio.current_time()
         left = self._idle_time_left(connection)
         if left > 0:
-            self._idle_timer = self._timers.after(left, self._look_for_idleness)
+            self._idle_timer = self._timers.call_later(left, self._look_for_idleness)
         else:
             connection.retire(CloseCode.GOING_AWAY, "idle timeout")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
@@ -31,7 +30,6 @@ MAX_DEPTH: Final = 128
 
 _CONTAINERS: Final = (dict, list, tuple)
 _SHOWN_DIGITS: Final = 20
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
@@ -120,8 +118,8 @@ def _encodable(text: str) -> str:
     """Return JSON with its lone surrogates escaped: outside of strings there are none."""
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    except UnicodeEncodeError:  # whose handler writes what JSON does
+        return text.encode(errors="backslashreplace").decode()
     return text
 
 
@@ -193,7 +191,7 @@ def resolve_types(
         ValueError: a type is not one of "json", "text" and "bytes", or `value_type` differs from another one.
     """
     for name, given in (("receive_type", receive_type), ("send_type", send_type), ("value_type", value_type)):
-        if given is not None and given not in decoder_of:
+        if given is not None and not (isinstance(given, str) and given in decoder_of):
             raise ValueError(f'{name} must be "json", "text" or "bytes", not {given!r}')
         if None not in (value_type, given) and given != value_type:
             raise ValueError(f"value_type {value_type!r} and {name} {given!r} differ: give one of them")

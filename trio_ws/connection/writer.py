@@ -6,7 +6,6 @@ It is the middle of `Connection`: how it ends is in `closing`, what arrives is i
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,7 +17,7 @@ from trio_ws.connection.pings import Pings
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
-from trio_ws.transport.progress import LOOKS, Progress
+from trio_ws.transport.progress import LOOKS, DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine
@@ -158,6 +157,10 @@ class MessageWriter(ClosingHandshake):
         await self._wait_for_room()
         return encoder.end(deflating, text=isinstance(data, str))
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return what decides the frame of a message for many."""
+        return self._endpoint.encoder.kind(size)
+
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room for it now; return False if there is not."""
         endpoint = self._endpoint
@@ -187,7 +190,7 @@ class MessageWriter(ClosingHandshake):
         """Call what waits for `when_writable` in the next turn, if there is room."""
         if not self._writable_soon:
             self._writable_soon = True
-            self._timers.after(0, self._call_now)
+            self._timers.call_later(0, self._call_now)
 
     def _call_now(self) -> None:
         self._writable_soon = False
@@ -210,13 +213,14 @@ class MessageWriter(ClosingHandshake):
         self._streaming_out = True
         first, complete = True, False
         try:
-            held: str | bytes = b""
+            held: str | bytes | bytearray | memoryview = b""
             any_held = False
             async for chunk in chunks:
-                if any_held:
-                    await self._send_fragment(held, first=first, final=False)
-                    first = False
-                held, any_held = chunk, True
+                for part in self._endpoint.encoder.cut(chunk):
+                    if any_held:
+                        await self._send_fragment(held, first=first, final=False)
+                        first = False
+                    held, any_held = part, True
             await self._send_fragment(held, first=first, final=True)
             complete = True
         finally:
@@ -230,7 +234,7 @@ class MessageWriter(ClosingHandshake):
             self._call_if_writable()
         self._committed(self._transport.outbox)
 
-    async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
+    async def _send_fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
         self._transport.write(self._endpoint.fragment(data, first=first, final=final))
         if self._endpoint.encoder.compresses:
@@ -283,14 +287,16 @@ class MessageWriter(ClosingHandshake):
         """While the outbox is full, look whether the peer takes something within each `send_timeout`."""
         if self._transport.outbox.full and self._send_timer is None:
             # The first look is soon, since what the peer took before it does not count.
-            self._look_later(self._timeouts.send_timeout / LOOKS**2, Progress())
+            self._taking = DeliveryProgress()
+            self._look_later(self._timeouts.send_timeout / LOOKS**2)
 
-    def _look_later(self, seconds: float, progress: Progress) -> None:
-        self._send_timer = self._timers.after(seconds, partial(self._look_at_outbox, progress))
+    def _look_later(self, seconds: float) -> None:
+        self._send_timer = self._timers.call_later(seconds, self._look_at_outbox)
 
-    def _look_at_outbox(self, progress: Progress) -> None:
+    def _look_at_outbox(self) -> None:
         self._send_timer = None
-        if not self._transport.outbox.full:
+        progress = self._taking
+        if progress is None or not self._transport.outbox.full:
             return
         now = trio.current_time()
         progress.look(self._transport, now)
@@ -302,7 +308,7 @@ class MessageWriter(ClosingHandshake):
             progress.look(self._transport, now)
             left = progress.time + self._timeouts.send_timeout - now
         if left > 0:
-            self._look_later(min(left, self._timeouts.send_timeout / LOOKS), progress)
+            self._look_later(min(left, self._timeouts.send_timeout / LOOKS))
         else:
             self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 
