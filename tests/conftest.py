@@ -22,7 +22,7 @@ __all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_
 settings.register_profile(
     "trio_ws",
     deadline=None,
-    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "50")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("trio_ws")
