@@ -290,8 +290,10 @@ print("whole")
 
 
 def run_python(code: str) -> tuple[str, str]:
-    """Run code in a process of its own; return what it wrote."""
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    """Run code in a process of its own, which is not measured; return what it wrote."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-I", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return done.stdout, done.stderr
 
 
