@@ -38,11 +38,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores() + (config.option.numprocesses == "auto")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a slow test, before `-m` selects."""
+    services.mark_slow(item)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark differences under hypercorn and slow tests, and give async tests their clock."""
+    """Mark differences under hypercorn, and give async tests their clock."""
     mark_differences(items)
-    services.mark_slow(items)
     use_steady_clock(items)
 
 

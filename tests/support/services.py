@@ -62,12 +62,11 @@ def missing() -> list[str]:
     return [f"no {each.names[0]}: {each.tests}" for each in services if each.program is None]
 
 
-def mark_slow(items: list[pytest.Item]) -> None:
-    """Mark tests that need a service as slow, as each starts its own."""
+def mark_slow(item: pytest.Item) -> None:
+    """Mark a test that needs a service as slow, as it starts its own."""
     reasons = {each.reason for each in (REDIS, NGINX, CHROMIUM, COMPILER)}
-    for item in items:
-        if any(mark.kwargs.get("reason") in reasons for mark in item.iter_markers("skipif")):
-            item.add_marker("slow")
+    if any(mark.kwargs.get("reason") in reasons for mark in item.iter_markers("skipif")):
+        item.add_marker("slow")
 
 
 if __name__ == "__main__":
