@@ -182,6 +182,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_work_grows_with_the_length_and_pauses_are_regular(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """Counted: characters given to the parser, and rounds of the loop."""

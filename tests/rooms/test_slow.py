@@ -27,6 +27,7 @@ async def fill(room, count: int, size: int = 10 * KIB) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 async def test_one_of_a_thousand_never_reads_and_nobody_notices(autojump_clock) -> None:
     """Publishing takes no time, the others get everything in order, and what waits for the one is bounded."""
     backlog, size = 64 * KIB, 4 * KIB

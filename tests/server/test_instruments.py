@@ -304,6 +304,7 @@ class TestWhatTheyCost:
         tap.callbacks += 1
         assert (tap.reads, channel.reads, channel.callbacks) == (True, True, 1)
 
+    @pytest.mark.slow
     async def test_an_ended_connection_is_free_without_a_search_for_cycles(self, nursery):
         def alive() -> list[str]:
             return [

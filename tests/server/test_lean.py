@@ -66,6 +66,7 @@ def alive() -> Counter[type]:
     return Counter(type(each) for each in gc.get_objects() if type(each) in kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 async def test_an_idle_connection_takes_little_memory_and_keeps_nothing_of_its_handshake(nursery, clients):
     server = await serve(nursery)

@@ -440,6 +440,7 @@ class TestDocumentation:
                             found.add((levels[level], message))
         return found
 
+    @pytest.mark.slow
     def test_it_lists_every_record_about_a_connection(self):
         assert self.in_source() == self.listed().keys()
 
