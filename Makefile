@@ -3,7 +3,7 @@
 #   PYTHON=python3.12 make test     another interpreter, in an environment of its own (.venv-3.12)
 #   make test ARGS='-k frames'      what is given to pytest besides
 #   make test COVERAGE=no           the tests without measuring
-#   make test WORKERS=1             in so many processes; auto is two more than cores
+#   make test WORKERS=1             in so many processes; auto is one more than cores
 
 PYTHON ?= python3
 COVERAGE ?= yes
@@ -81,7 +81,7 @@ else
 endif
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
-	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest $(PARALLEL) -q -m 'not soak and not slow' \
+	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow' \
 		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
 
 watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it

@@ -22,7 +22,7 @@ __all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_
 settings.register_profile(
     "trio_ws",
     deadline=None,
-    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "50")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("trio_ws")
@@ -33,14 +33,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the workers of `-n auto`: more than cores, as tests wait a lot."""
-    return cores() + 2
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the workers of `-n auto`: one more than cores, as tests wait a lot; of `-n logical`: as many as cores."""
+    return cores() + (config.option.numprocesses == "auto")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a slow test, before `-m` selects."""
+    services.mark_slow(item)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is known to be different under hypercorn, and give async tests a clock that ignores the machine."""
+    """Mark differences under hypercorn, and give async tests their clock."""
     mark_differences(items)
     use_steady_clock(items)
 

@@ -21,7 +21,7 @@ EXTENSION = "trio_ws/protocol/_speedups"
 NO_COMPILER = {"CC": "false"}
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the compiler is chosen with CC")
+pytestmark = [pytest.mark.skipif(os.name != "posix", reason="the compiler is chosen with CC"), pytest.mark.slow]
 has_compiler = pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
 
 

@@ -129,6 +129,7 @@ def test_an_import_against_the_order_is_found(name: str, source: str) -> None:
     assert len(complaints(module)) == 1
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_import_pydantic() -> None:
     """A program without validated bodies does not wait for pydantic to be imported."""
     program = "import sys, trio_ws; print('pydantic' in sys.modules)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -42,6 +44,7 @@ def make_test(folder: Path, without: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("service", [services.REDIS, services.NGINX, services.CHROMIUM, services.COMPILER])
 def test_without_a_service_make_test_has_no_gate_and_says_so(tmp_path: Path, service: services.Service) -> None:
@@ -71,6 +74,7 @@ def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [f"no {name}" for name in every]
 
 
+@pytest.mark.slow
 def test_expected_failures_are_one_line_at_the_end(tmp_path: Path) -> None:
     test = "tests/documented/test_bocadillo.py::test_events_are_for_the_handshake_and_the_end_too"
     done = subprocess.run(
@@ -84,3 +88,37 @@ def test_expected_failures_are_one_line_at_the_end(tmp_path: Path) -> None:
     assert "2 failures were expected under hypercorn: docs/asgi.md says why\n" in done.stdout
     assert f"not tested: no nginx: {services.NGINX.tests}\n" in done.stdout
     assert "XFAIL" not in done.stdout
+
+
+@pytest.mark.slow
+def test_worker_processes_have_one_report_of_conformance() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-n",
+            "2",
+            "tests/conformance",
+            "-k",
+            "memory and 1.1",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"^\| 1 Framing \| [1-9]\d* OK \| [1-9]\d* OK \|$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_a_watched_file_that_changes_is_noticed(tmp_path: Path) -> None:
+    watch = runpy.run_path(str(ROOT / "tools" / "watch.py"))
+    (tmp_path / "module.py").write_text("1")
+    before = watch["modification_times"]([tmp_path])
+    (tmp_path / "notes.txt").write_text("not watched")
+    assert watch["modification_times"]([tmp_path]) == before
+    os.utime(tmp_path / "module.py", (0, 0))
+    watch["wait_for_change"]([tmp_path], before)
+    assert watch["modification_times"]([tmp_path]) != before

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 
 LEAVING = """
@@ -24,6 +26,7 @@ def test_that_is_innocent():
 """
 
 
+@pytest.mark.slow
 def test_what_a_failed_test_left_does_not_fail_the_next(tmp_path: Path) -> None:
     (tmp_path / "test_two.py").write_text(LEAVING)
     command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "support.neighbours"]

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_public_names_and_signatures_are_those_on_record() -> None:
     """A change here is a change for users: run `python tools/public_api.py --write` and put it into the changelog."""
     command = [sys.executable, "tools/public_api.py"]

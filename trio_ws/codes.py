@@ -63,7 +63,7 @@ def is_normal_close(code: int | None, caught: Collection[int]) -> bool:
 
     Args:
         code: None while the connection is open.
-        caught: close codes that count as a good end.
+        caught: close codes that count as a normal end.
     """
     return code in caught or (code == CloseCode.NO_STATUS_RECEIVED and CloseCode.NORMAL_CLOSURE in caught)
 

@@ -58,6 +58,7 @@ async def talk(url: str) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the application", "its client"])
 async def test_it_leaves_nothing_behind_and_skips_no_callback(victim: str) -> None:
     async def scenario(cut: Cut) -> None:

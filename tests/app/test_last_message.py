@@ -20,7 +20,7 @@ async def leave_behind(app: App, *messages: str) -> None:
     """Send messages and a close frame in one segment to `/`, and wait for the end, in virtual time."""
     async with app.test_client(raise_server_errors=False, timeout=60) as client:
         async with client.websocket_connect("/") as ws:
-            channel: Any = ws._channel
+            channel: Any = ws.context.channel
             frames = b"".join(channel.reader._endpoint.encoder.message(each) for each in messages)
             channel.transport.write(frames + channel.reader._endpoint.close(1000, ""))
             await channel.closing.wait_gone()

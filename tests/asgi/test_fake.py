@@ -278,7 +278,7 @@ async def test_a_send_after_the_disconnect_raises_our_own_error(autojump_clock: 
             with pytest.raises(WebSocketDisconnect, match="1006"):
                 await use
             told.append("told")
-        assert ws._open_channel().writer.offer(PreparedMessage("dropped"))
+        assert ws.context.open_channel().writer.offer(PreparedMessage("dropped"))
         await ws.close(4000)  # no complaint
 
     async with calling(bridge_of(handler, when_peer_leaves="finish")) as call:
@@ -328,7 +328,7 @@ async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock:
     steps: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
-        channel = ws._open_channel()
+        channel = ws.context.open_channel()
         await ws.send("x" * 100)
         assert not channel.writer.offer(PreparedMessage("no room"))
         channel.writer.when_writable(lambda: steps.append("writable"))
@@ -417,7 +417,7 @@ async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClo
         async def parts() -> Any:
             yield "a"
             await trio.sleep(1)
-            assert not ws._open_channel().writer.offer(PreparedMessage("between"))
+            assert not ws.context.open_channel().writer.offer(PreparedMessage("between"))
             yield "b"
 
         async with trio.open_nursery() as nursery:
@@ -430,7 +430,7 @@ async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClo
             with pytest.raises(TypeError):
                 await ws.send_stream(wrong)  # type: ignore[arg-type]
         with pytest.raises(TypeError):
-            await ws._open_channel().writer.send(5)  # type: ignore[arg-type]
+            await ws.context.open_channel().writer.send(5)  # type: ignore[arg-type]
 
     async with calling(bridge_of(handler)) as call:
         await call.next(6)
@@ -445,7 +445,7 @@ async def test_receive_stream_gives_a_message_as_one_part() -> None:
 
     async def handler(ws: WebSocket) -> None:
         got.append([part async for part in ws.receive_stream()])
-        assert await ws._open_channel().reader.receive_chunk(first=False) == (b"", True)
+        assert await ws.context.open_channel().reader.receive_chunk(first=False) == (b"", True)
         got.append([part async for part in ws.receive_stream()])
 
     async with calling(bridge_of(handler)) as call:
@@ -546,7 +546,7 @@ async def test_both_loops_let_others_run() -> None:
 async def test_what_ends_a_connection_ends_it_once(autojump_clock: MockClock) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.close(4000)  # its age comes while it waits
-        channel = ws._open_channel()
+        channel = ws.context.open_channel()
         channel.closing.abort(1013, "too late")
         channel.closing.begin_close(1011, "too late")
         assert ws.close_code == 4000
@@ -834,7 +834,7 @@ async def test_before_the_delay_is_over_nobody_is_told_but_new_ones_are_refused(
         await call.next(2)
         assert trio.current_time() == 7
         call.leave(1000)
-    assert dict(bridge.statistics().answered) == {503: 1}
+    assert dict(bridge.statistics().responses) == {503: 1}
 
 
 async def test_a_trusted_proxy_says_who_the_client_is() -> None:
@@ -915,7 +915,7 @@ async def test_dismissed_connection_is_told_1013_behind_what_waits(autojump_cloc
     gone = []
 
     async def handler(ws: WebSocket) -> None:
-        channel = ws._open_channel()
+        channel = ws.context.open_channel()
         while channel.writer.offer(PreparedMessage(b"x" * 200)):
             pass
         channel.closing.dismiss(1013, "too slow")

@@ -128,6 +128,7 @@ def test_version_names_what_a_report_of_a_bug_needs(capsys) -> None:
     )
 
 
+@pytest.mark.slow
 def test_python_m_is_the_same_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "trio_ws", "--version"], capture_output=True, text=True, check=True, cwd=ROOT
@@ -209,6 +210,7 @@ def test_an_interrupt_that_nobody_handles_is_status_130(monkeypatch) -> None:
 # --- run --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_run_serves_until_a_signal_and_then_says_goodbye(shop, number) -> None:
     async with command("run", "shop:app", "--host", "127.0.0.1", "--port", "0", cwd=shop) as running:
@@ -223,6 +225,7 @@ async def test_run_serves_until_a_signal_and_then_says_goodbye(shop, number) -> 
         assert running.process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "said"), [("info", True), ("warning", False)])
 async def test_the_log_level_says_what_of_the_log_is_written(shop, level, said) -> None:
     options = ("--host", "127.0.0.1", "--port", "0", "--log-level", level)
@@ -236,6 +239,7 @@ async def test_the_log_level_says_what_of_the_log_is_written(shop, level, said) 
         assert ("INFO trio_ws: " in await running.rest()) is said
 
 
+@pytest.mark.slow
 async def test_run_listens_on_a_unix_socket_alone_and_removes_it(shop) -> None:
     path = shop / "s"
     async with command("run", "shop:app", "--uds", str(path), cwd=shop) as running:
@@ -247,6 +251,7 @@ async def test_run_listens_on_a_unix_socket_alone_and_removes_it(shop) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 async def test_run_serves_tls(shop, tmp_path) -> None:
     import trustme
 
@@ -261,6 +266,7 @@ async def test_run_serves_tls(shop, tmp_path) -> None:
             assert await ws.receive() == "order 3"
 
 
+@pytest.mark.slow
 async def test_run_says_goodbye_over_tls_too(shop, tmp_path) -> None:
     import trustme
 
@@ -399,6 +405,7 @@ def test_where_there_can_be_no_workers_it_is_said_in_one_line(shop, capsys, monk
 # --- reload -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_reload_restarts_with_1012_when_a_file_changes(shop) -> None:
     path = shop / "s"
     async with command("run", "shop:app", "--uds", str(path), "--reload", cwd=shop) as running:
@@ -451,6 +458,7 @@ async def test_a_server_that_ends_without_an_error_is_not_restarted(tmp_path) ->
     assert supervised.lines == []
 
 
+@pytest.mark.slow
 async def test_a_server_that_fails_is_started_again_at_the_next_change(tmp_path) -> None:
     supervised = Supervised(tmp_path, "raise SystemExit(3)")
     async with trio.open_nursery() as nursery:
@@ -492,6 +500,7 @@ def hangup(request):
     signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True)
 async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path, hangup) -> None:
     supervised = Supervised(tmp_path, IDLE)
@@ -502,6 +511,7 @@ async def test_the_end_of_the_terminal_is_the_end_of_the_server(tmp_path, hangup
     assert supervised.status == -signal.SIGTERM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangup", [signal.SIG_IGN], indirect=True)
 async def test_with_nohup_it_is_not(tmp_path, hangup) -> None:
     supervised = Supervised(tmp_path, IDLE)
@@ -513,6 +523,7 @@ async def test_with_nohup_it_is_not(tmp_path, hangup) -> None:
     assert supervised.status == -signal.SIGTERM
 
 
+@pytest.mark.slow
 async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_restart(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("trio_ws.cli.reload.GRACE_SECONDS", 0.05)
     monkeypatch.setattr("trio_ws.cli.reload.KILL_SECONDS", 0.1)
@@ -766,6 +777,7 @@ async def test_connect_is_ended_by_an_interrupt_before_it_is_connected(nursery, 
     assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=io.StringIO()) == 130
 
 
+@pytest.mark.slow
 async def test_a_second_interrupt_does_not_wait_for_a_mute_server(autojump_clock, nursery, pipe) -> None:
     network = MemoryNetwork()
     client, server = await network.connect(), await network.accept()

@@ -100,9 +100,12 @@ def test_what_json_refuses_is_refused_and_nothing_else(text: str) -> None:
 
 
 class Anyone:
-    """The channel of a message; `worked` is all that is asked of it."""
+    """The channel of a message, and its reader."""
 
-    def worked(self, size: int) -> None:
+    def __init__(self) -> None:
+        self.reader = self
+
+    def count_work(self, size: int) -> None:
         """Count nothing."""
 
 
@@ -182,6 +185,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_work_grows_with_the_length_and_pauses_are_regular(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """Counted: characters given to the parser, and rounds of the loop."""

@@ -91,6 +91,7 @@ def test_a_tuple_counts_as_the_array_that_it_becomes() -> None:
         to_json(value)
 
 
+@pytest.mark.slow
 def test_a_value_too_deep_for_the_encoder_is_a_value_error() -> None:
     value: Any = []
     for _ in range(50_000):

@@ -224,7 +224,7 @@ async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_
     committed: list[int] = []
 
     async def handler(ws: WebSocket) -> None:
-        while len(ws._channel.reader.inbox.items) < 3:
+        while len(ws.context.channel.reader.inbox.items) < 3:
             await trio.sleep(0.001)
         calls.made.clear()
         assert await ws.receive() == "a"
@@ -264,7 +264,7 @@ async def test_what_a_client_holds_back_leaves_within_a_turn_too(poller, go_on, 
     async def client(stream: trio.SocketStream) -> None:
         async with open_websocket("ws://localhost/", stream=stream, poller=poller, timeouts=TIMES) as ws:
             await ws.send("go")  # when the tasks of its transport run
-            channel = ws._channel
+            channel = ws.context.channel
             while len(channel.reader.inbox.items) < 3:
                 await trio.sleep(0.001)
             ours.append(channel.transport.outbox)

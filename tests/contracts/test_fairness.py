@@ -136,7 +136,7 @@ async def test_what_is_dropped_is_not_inflated(server, work, end):
     async def body(ws):
         try:
             await sent.wait()
-            while end == "our close of a full inbox" and not ws._channel.reader.paused:
+            while end == "our close of a full inbox" and not ws.context.channel.reader.paused:
                 await trio.sleep(0.001)
         finally:  # a peer that leaves cancels who does not read
             before.append(work.inflated)
@@ -168,7 +168,7 @@ async def test_after_our_close_frame_nothing_is_inflated_at_all(work):
         with trio.CancelScope() as scope:
             scope.cancel()
             await ws.close()
-        ws._channel.closing.begin_close(1000, "")
+        ws.context.channel.closing.begin_close(1000, "")
         closing.set()
 
     async with trio.open_nursery() as nursery:
@@ -216,7 +216,7 @@ async def test_a_large_json_message_survives_a_cancellation_while_it_is_parsed()
 
     @app.websocket("/", value_type="json")
     async def view(ws):
-        inbox = ws._channel.reader.inbox
+        inbox = ws.context.channel.reader.inbox
         while len(inbox.items) < 2:
             await trio.sleep(0.001)
         with trio.CancelScope() as scope:

@@ -23,7 +23,7 @@ ROOMY = Limits(inbox_messages=1000, outbox_bytes=1 << 20)
 
 async def arrived(websocket, count):
     """Wait until so many messages wait for their receiver."""
-    while len(websocket._channel.reader.inbox.items) < count:
+    while len(websocket.context.channel.reader.inbox.items) < count:
         await trio.sleep(0.001)
 
 
@@ -43,7 +43,7 @@ async def test_nothing_that_need_not_wait_goes_on_for_more_than_64_steps(rig, wa
         if way == "iterate":
             async for _ in websocket:
                 streak.step()
-                if not websocket._channel.reader.inbox.items:
+                if not websocket.context.channel.reader.inbox.items:
                     break
         else:
             for _ in range(count):
@@ -133,7 +133,7 @@ async def test_a_receiver_that_is_cancelled_when_it_was_woken_already_has_the_me
 
     async def body(websocket):
         received, cancelled = [], []
-        inbox = websocket._channel.reader.inbox
+        inbox = websocket.context.channel.reader.inbox
         receiver = trio.lowlevel.current_task()
 
         class Cancelling(trio.abc.Instrument):

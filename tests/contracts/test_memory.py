@@ -19,9 +19,10 @@ from trio_ws.connection.connection import Connection
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.server.connection import ServerConnection
 from trio_ws.server.handshake import ServerHandshake
+from trio_ws.server.request_receiver import RequestReceiver
 
 TIMES = Timeouts(ping_interval=None, drain_timeout=0.01)
-OURS = (ServerConnection, Connection, HandlerRunner, ServerHandshake, WebSocket)
+OURS = (ServerConnection, Connection, HandlerRunner, ServerHandshake, RequestReceiver, WebSocket)
 
 
 Count = Callable[[], list[str]]

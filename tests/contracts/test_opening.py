@@ -314,8 +314,8 @@ async def test_accept_after_the_client_has_left_is_a_disconnect_and_silent(serve
     async def body(websocket):
         began.set()
         with trio.CancelScope(shield=True):
-            gate = websocket._gate
-            while not (gate._pump if isinstance(gate, ASGIHandshake) else gate._opening).left:
+            gate = websocket.context.handshake
+            while not (gate._pump if isinstance(gate, ASGIHandshake) else gate.receiver).left:
                 await trio.lowlevel.checkpoint()
             await websocket.accept()
 

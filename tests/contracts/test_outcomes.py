@@ -597,7 +597,7 @@ async def test_an_on_disconnect_that_cannot_even_be_called_harms_nothing(server,
         """The code is missing."""
 
     async def body(websocket):
-        websocket._farewells += (takes_nothing,)
+        websocket.context.disconnect_callbacks += (takes_nothing,)
 
     async with server.connect(body) as peer:
         assert await peer.rest() == [("close", (1000, ""))]

@@ -48,7 +48,7 @@ async def test_an_error_before_the_answer_is_reported_before_the_500(server, cap
 
     async def on_error(websocket, error):
         await trio.lowlevel.checkpoint()
-        answers.append(websocket._gate.status)
+        answers.append(websocket.context.handshake.status)
 
     async with trio.open_nursery() as nursery:
         await server.serve(nursery, fails, on_error=on_error, auto_accept=False)

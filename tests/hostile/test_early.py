@@ -77,7 +77,7 @@ async def test_megabytes_behind_the_request_wait_without_being_read(arenas: Aren
 
     async def count(ws: WebSocket) -> None:
         await trio.sleep(LATE_ACCEPT)
-        early = ws._gate._opening._early  # type: ignore[union-attr]
+        early = ws.context.handshake.receiver._early  # type: ignore[union-attr]
         received.append(len(early))
         async with ws:
             received.extend([len(data) async for data in ws])

@@ -37,7 +37,7 @@ it is to be served meanwhile, not after."""
 
 def connection_of(arena: Arena) -> Connection:
     """The only attacker's connection."""
-    channel = arena.websockets[-1]._channel
+    channel = arena.websockets[-1].context.channel
     assert isinstance(channel, Connection)
     return channel
 

@@ -25,7 +25,7 @@ async def test_peer_that_never_reads_is_aborted_after_send_timeout_with_1013(are
     waited: list[float] = []
 
     async def pour(ws: WebSocket) -> None:
-        channel = ws._channel
+        channel = ws.context.channel
         assert isinstance(channel, Connection)
         began = trio.current_time()
         try:
@@ -193,7 +193,7 @@ async def test_outbox_of_a_silent_peer_keeps_its_bound_with_messages_pings_and_p
     sizes: list[int] = []
 
     async def pour(ws: WebSocket) -> None:
-        channel = ws._channel
+        channel = ws.context.channel
         assert isinstance(channel, Connection)
         outbox = channel.transport.outbox
 
@@ -214,7 +214,7 @@ async def test_outbox_of_a_silent_peer_keeps_its_bound_with_messages_pings_and_p
             await attacker.handshake()
             with trio.move_on_after(10):
                 while await attacker.send(frame(PING, bytes(125)) * 100):
-                    channel = arena.websockets[0]._channel
+                    channel = arena.websockets[0].context.channel
                     assert isinstance(channel, Connection)
                     sizes.append(channel.transport.outbox.size)
             await arena.all_gone()

@@ -43,6 +43,7 @@ def test_connections_have_the_codec_that_was_chosen() -> None:
     assert type(endpoint.encoder) is CODEC.encoder
 
 
+@pytest.mark.slow
 def test_the_command_says_which_codec_and_which_zlib_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def version() -> str:
         command = [sys.executable, "-m", "trio_ws", "--version"]

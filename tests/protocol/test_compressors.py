@@ -43,6 +43,7 @@ def afresh(library: Library, kind: tuple[int, int], message: bytes) -> bytes:
 
 
 class TestShared:
+    @pytest.mark.slow
     @given(messages=st.lists(st.tuples(KINDS, MESSAGES), min_size=1, max_size=8), kinds=st.sets(KINDS, min_size=1))
     def test_a_message_becomes_the_same_bytes_as_with_a_new_compressor(
         self, library: Library, messages: list[Any], kinds: set[tuple[int, int]]
@@ -211,6 +212,7 @@ class TestAtOnce:
 
 
 class TestParts:
+    @pytest.mark.slow
     @given(
         streams=st.lists(st.lists(MESSAGES, min_size=2, max_size=4), min_size=2, max_size=3),
         between=MESSAGES,

@@ -208,6 +208,7 @@ WAYS: dict[str, tuple[int, Callable[[int], tuple[bytes, int, Any]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_four_times_the_message_is_four_times_the_cost(codec: Any, meter: Meter, way: str) -> None:
     size, make = WAYS[way]

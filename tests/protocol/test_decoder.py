@@ -653,6 +653,7 @@ def tiny_fragments(opcode: int, count: int) -> tuple[bytes, list[int]]:
 class TestCost:
     """The work is linear in the bytes, counted: calls, and the bytes that the expensive ones are given."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     @pytest.mark.parametrize("make", [bytewise_message, tiny_fragments])
     def test_calls_grow_with_the_bytes(self, codec: Codec, make: Any, opcode: int) -> None:
@@ -705,6 +706,7 @@ class TestCost:
         assert given.pop("decoded") <= (20_000 if opcode == TEXT else 0)
         assert given == {"unmasked": 20_000, "gathered": 20_000, "taken": 1}
 
+    @pytest.mark.slow
     def test_a_flood_of_fragments_is_gathered_in_one_buffer(self, codec: Codec) -> None:
         """65,536 fragments of one character hold no 65,536 objects."""
         stream, _ = tiny_fragments(TEXT, 65_536)

@@ -399,6 +399,7 @@ class TestLimit:
         payload = bomb(20)
         assert inflate(payload, limit=sys.maxsize) == bytes(20 * MIB)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [MIB, 64 * KIB, 1000], ids=["whole", "by 64 KiB", "by 1000"])
     def test_a_bomb_does_not_move_memory(self, size: int) -> None:
         """256 MiB of zeros in 256 KiB against a limit of 1 MiB, in parts. zlib's memory is counted too."""

@@ -171,6 +171,7 @@ class TestParsing:
         except ExtensionSyntaxError:
             pass
 
+    @pytest.mark.slow
     def test_a_long_header_takes_no_longer_than_its_length(self) -> None:
         """Would take minutes if any of it were read again and again."""
         for header in (

@@ -187,6 +187,7 @@ def every_path() -> None:
             parse(wrong, [])
 
 
+@pytest.mark.slow
 def test_no_path_leaks() -> None:
     """Counted in bytes: one leaked object is at least 33 of them, each time."""
     times = 100
@@ -241,6 +242,7 @@ print("whole")
 """
 
 
+@pytest.mark.slow
 def test_without_memory_each_function_raises_memory_error() -> None:
     """Whichever allocation it is that fails; in a process of its own, with the allocator whose calls can be failed."""
     pytest.importorskip("_testcapi")
@@ -288,8 +290,10 @@ print("whole")
 
 
 def run_python(code: str) -> tuple[str, str]:
-    """Run code in a process of its own; return what it wrote."""
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    """Run code in a process of its own, which is not measured; return what it wrote."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-I", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return done.stdout, done.stderr
 
 

@@ -149,10 +149,10 @@ async def test_a_join_cancelled_while_the_room_opens_lets_others_in(autojump_clo
                 await wait_all_tasks_blocked()
                 assert sorted(inside[-2:], key=guests.index) == guests[1:]
                 assert room.count == 2
-                assert room._session is not None
+                assert room._session.session is not None
                 nursery.cancel_scope.cancel()
             await wait_all_tasks_blocked()
-            assert (room.count, hall.rooms._open, room._session) == (0, {}, None)
+            assert (room.count, hall.rooms._open, room._session.session) == (0, {}, None)
 
 
 async def test_a_connection_that_joins_again_within_is_one_member(autojump_clock) -> None:
@@ -201,6 +201,7 @@ async def test_a_name_is_one_room_while_it_has_members_or_is_held(autojump_clock
         assert hall.room("r") is room
 
 
+@pytest.mark.slow
 async def test_no_room_is_left_behind(autojump_clock) -> None:
     async with open_hall() as hall:
         ann = await hall.guest()
@@ -295,6 +296,7 @@ async def test_members_that_outlive_the_rooms_leave_in_peace(caplog, autojump_cl
         assert (room.count, rooms._open) == (0, {})
 
 
+@pytest.mark.slow
 async def test_a_chat_of_200_of_which_some_leave_rudely_and_some_never_read(autojump_clock) -> None:
     """Membership and counts are right at every step, the healthy hear everything, no room is left behind."""
     dice = random.Random(1)
@@ -354,6 +356,7 @@ async def test_a_chat_of_200_of_which_some_leave_rudely_and_some_never_read(auto
         assert sorted(user for user, _ in left) == sorted(user for user, _ in joined)
 
 
+@pytest.mark.slow
 async def test_a_thousand_joins_and_leaves_at_once_are_counted_right(autojump_clock) -> None:
     async with open_hall() as hall:
         guests = await hall.guests(100)

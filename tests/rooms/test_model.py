@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +121,7 @@ async def scenario(steps: list[Step]) -> None:
                 assert await guests[number].silent()
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(STEPS)
 def test_rooms_agree_with_the_model_at_every_step(steps: list[Step]) -> None:

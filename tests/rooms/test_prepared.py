@@ -62,6 +62,7 @@ LARGE = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.text() | st.binary() | st.just("again and again " * 5) | LARGE, max_size=6))
 def test_every_peer_reads_what_was_published_whatever_its_settings(messages: list[str | bytes]) -> None:
     connections = one_of_each() + one_of_each()

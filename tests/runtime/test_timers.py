@@ -94,6 +94,7 @@ async def test_a_callback_that_raises_does_not_end_the_others(timers, caplog, au
     assert record.exc_info[0] is MemoryError
 
 
+@pytest.mark.slow
 async def test_what_a_cancelled_deadline_held_is_let_go_at_once(timers, autojump_clock):
     class Thing:
         def call(self) -> None:

@@ -15,11 +15,13 @@ from support.handlers import echo, serve
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.keepalive import Keepalive
+from trio_ws.handler.opener import NO_OPENER, Opener
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.protocol.server_handshake import Upgrade
 from trio_ws.runtime.timers import Timer
 from trio_ws.server.connection import ServerConnection
 from trio_ws.server.handshake import ServerHandshake
+from trio_ws.server.request_receiver import RequestReceiver
 from trio_ws.transport.poller import Poller
 
 PATIENCE = 5.0
@@ -51,10 +53,20 @@ def clients() -> Any:
 def alive() -> Counter[type]:
     """How many there are of our objects, of which a connection may have one."""
     gc.collect()
-    kinds = (ServerConnection, Connection, Keepalive, ServerHandshake, Upgrade, Timer)
+    kinds = (
+        ServerConnection,
+        HandlerRunner,
+        Connection,
+        Keepalive,
+        ServerHandshake,
+        RequestReceiver,
+        Upgrade,
+        Timer,
+    )
     return Counter(type(each) for each in gc.get_objects() if type(each) in kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 async def test_an_idle_connection_takes_little_memory_and_keeps_nothing_of_its_handshake(nursery, clients):
     server = await serve(nursery)
@@ -71,7 +83,7 @@ async def test_an_idle_connection_takes_little_memory_and_keeps_nothing_of_its_h
         tracemalloc.stop()
     new = alive() - before
     timers = new.pop(Timer)
-    assert new == {ServerConnection: CROWD, Connection: CROWD, Keepalive: CROWD}
+    assert new == {ServerConnection: CROWD, HandlerRunner: CROWD, Connection: CROWD, Keepalive: CROWD}
     assert timers == 1, "all that wait for an answer have one"
     assert size < AT_MOST, size
     for client in clients:  # or the server waits for their goodbyes
@@ -161,15 +173,36 @@ async def test_who_answers_a_handshake_that_is_over_is_told_so(nursery):
     await kept[0].reject()
 
 
-async def test_a_lifecycle_of_somebody_else_s_connection_passes_its_errors_on():
-    """What is not the handler's error is for who runs it, as under an ASGI server."""
+async def test_an_error_at_opening_leaves_a_runner_without_an_opener():
+    """An error outside of the handler is the caller's, as under an ASGI server."""
+    error = OSError("no room")
+    with pytest.raises(OSError, match="no room"):
+        NO_OPENER.on_failure(error)
 
-    class Broken(HandlerRunner):
-        async def _opened(self) -> bool:
+
+async def test_an_opener_closes_whatever_happens_and_decides_the_result():
+    calls: list[object] = []
+
+    class Broken(Opener):
+        async def open(self) -> bool:
             raise OSError("no room")
 
-    with pytest.raises(OSError, match="no room"):
-        await Broken(None).run()
+        async def finish(self) -> None:
+            calls.append("finish")
+
+        def on_failure(self, failure: Exception) -> Exception:
+            calls.append(str(failure))
+            return failure
+
+        async def close(self, error: Exception | None) -> None:
+            calls.append(error)
+
+        def result(self, error: Exception | None) -> Exception | None:
+            return error
+
+    failure = await HandlerRunner(None, Broken()).run()
+    assert calls == ["no room", failure]
+    assert isinstance(failure, OSError)
 
 
 async def test_addresses_of_one_host_are_kept_once(nursery):

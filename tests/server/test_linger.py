@@ -7,7 +7,7 @@ from support.transports import FakeTransport
 from trio.testing import MockClock
 
 from trio_ws import Limits
-from trio_ws.server.handshake import ServerHandshake
+from trio_ws.server.request_receiver import RequestReceiver
 from trio_ws.transport.socket_options import Uptake
 
 
@@ -19,10 +19,10 @@ class Dripping(FakeTransport):
 
 
 async def test_client_that_reads_for_ever_is_bounded(autojump_clock: MockClock) -> None:
-    opening, transport = ServerHandshake(Limits()), Dripping(1024)
-    transport.receiver = opening
-    opening.refuse(transport, bytes(100_000))
+    receiver, transport = RequestReceiver(Limits()), Dripping(1024)
+    transport.receiver = receiver
+    receiver.send_answer(transport, bytes(100_000))
     began = trio.current_time()
     with trio.move_on_after(3600):
-        await opening.linger(transport, 5.0, 60.0)
+        await receiver.linger(transport, 5.0, 60.0)
     assert trio.current_time() - began == 60.0

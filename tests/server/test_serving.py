@@ -257,6 +257,7 @@ class TestPlainHTTP:
         assert answer.startswith(b"HTTP/1.1 426 ")
         assert answer.endswith(b"\r\n\r\n")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("limits", [Limits(), Limits(max_connections=1)], ids=["426", "503"])
     async def test_nothing_is_kept_of_those_who_were_refused(self, nursery, limits):
         """An exception that is raised twice would keep the tracebacks of both, and all that is in their frames."""
@@ -357,7 +358,7 @@ class TestStatistics:
             messages_sent=3,
             handler_errors=1,
             closed={1000: 1, 1011: 1},
-            answered={426: 1},
+            responses={426: 1},
         )
 
 
@@ -542,6 +543,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent to one process")
 async def test_ctrl_c_tells_everyone_1001_and_ends_with_keyboard_interrupt():
     process = await trio.lowlevel.open_process(

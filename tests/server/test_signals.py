@@ -35,7 +35,7 @@ class Served:
                 started()
 
         started = task_status.started
-        await serve_until_signalled(serve, say=self.lines.append, **options)
+        await serve_until_signalled(serve, report=self.lines.append, **options)
 
     def connect(self):
         return open_websocket("ws://test/", stream=self.listener.connect(), when_peer_leaves="finish")
@@ -92,9 +92,9 @@ async def test_without_a_second_signal_handlers_have_their_grace(autojump_clock)
 
 async def test_another_signal_may_mean_another_close_code(autojump_clock) -> None:
     served = Served()
-    farewells = {**END_SIGNALS, signal.SIGUSR1: CloseCode.SERVICE_RESTART}
+    close_codes = {**END_SIGNALS, signal.SIGUSR1: CloseCode.SERVICE_RESTART}
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(served.run, farewells=farewells))
+        await nursery.start(partial(served.run, close_codes=close_codes))
         async with served.connect() as ws:
             signal.raise_signal(signal.SIGUSR1)
             with pytest.raises(WebSocketDisconnect, match="1012"):
@@ -118,7 +118,7 @@ async def test_a_signal_before_the_server_listens_ends_it(autojump_clock) -> Non
         signal.raise_signal(signal.SIGTERM)
         await trio.sleep_forever()
 
-    await serve_until_signalled(slow_start, say=lines.append)
+    await serve_until_signalled(slow_start, report=lines.append)
     assert lines == ["ended by SIGTERM"]
 
 

@@ -36,7 +36,7 @@ async def test_closes_are_counted_by_the_code_of_the_first_close_frame(nursery, 
         await ws.send(b"\xff")  # no JSON
         await ws.receive()
     async with open_websocket(server.urls[0], timeouts=Timeouts(close_timeout=0.01)) as ws:
-        ws._channel.transport.close()  # it vanishes
+        ws.context.channel.transport.close()  # it vanishes
     await gone(server)
     assert server.statistics().closed == {1000: 1, 4000: 2, 4001: 1, 1007: 1, 1006: 1}
     assert sum(server.statistics().closed.values()) == server.statistics().accepted
@@ -72,9 +72,9 @@ async def test_answers_are_counted_by_status_and_nothing_is_for_those_who_say_no
                 await trio.sleep(0.001)
         await gone(client.server)
         statistics = client.server.statistics()
-    assert statistics.answered == {200: 2, 404: 1, 426: 1, 403: 3, 418: 1}
+    assert statistics.responses == {200: 2, 404: 1, 426: 1, 403: 3, 418: 1}
     assert (statistics.accepted, statistics.closed) == (1, {1000: 1})
-    assert statistics.refused == sum(statistics.answered.values()) + 1
+    assert statistics.refused == sum(statistics.responses.values()) + 1
 
 
 async def test_a_client_that_hears_of_the_shutdown_instead_of_an_answer_is_counted_once(nursery):
@@ -96,7 +96,7 @@ async def test_a_client_that_hears_of_the_shutdown_instead_of_an_answer_is_count
         await answering.wait()
         server.shutdown(grace=0)
     await gone(server)
-    assert server.statistics().answered == {503: 1}
+    assert server.statistics().responses == {503: 1}
 
 
 async def test_an_answer_that_was_given_is_what_counts_though_the_server_shuts_down_meanwhile(nursery):
@@ -120,7 +120,7 @@ async def test_an_answer_that_was_given_is_what_counts_though_the_server_shuts_d
     await trio.testing.wait_all_tasks_blocked()
     ended.set()
     await gone(server)
-    assert server.statistics().answered == {418: 1}
+    assert server.statistics().responses == {418: 1}
 
 
 async def test_what_waits_in_both_directions_is_summed_when_somebody_asks(nursery):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import attrs
 
-__all__ = ["CHROMIUM", "COMPILER", "NGINX", "REDIS", "Service", "missing"]
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["CHROMIUM", "COMPILER", "NGINX", "REDIS", "Service", "mark_slow", "missing"]
 
 WITHOUT = frozenset(os.environ.get("TRIO_WS_WITHOUT", "").split(","))
 """Names of services to do without, as if they were not installed: `TRIO_WS_WITHOUT=redis-server,nginx make test`."""
@@ -56,6 +60,13 @@ def missing() -> list[str]:
     """Return a line for each service that is not here."""
     services = (REDIS, NGINX, CHROMIUM, COMPILER)
     return [f"no {each.names[0]}: {each.tests}" for each in services if each.program is None]
+
+
+def mark_slow(item: pytest.Item) -> None:
+    """Mark a test that needs a service as slow, as it starts its own."""
+    reasons = {each.reason for each in (REDIS, NGINX, CHROMIUM, COMPILER)}
+    if any(mark.kwargs.get("reason") in reasons for mark in item.iter_markers("skipif")):
+        item.add_marker("slow")
 
 
 if __name__ == "__main__":

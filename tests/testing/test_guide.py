@@ -31,6 +31,7 @@ def guide(pytester: pytest.Pytester, monkeypatch) -> dict[str, str]:
         sys.modules.pop(name.removesuffix(".py"), None)
 
 
+@pytest.mark.slow
 def test_every_example_of_the_guide_is_a_file_and_every_test_in_it_passes(pytester: pytest.Pytester, guide) -> None:
     assert set(guide) >= {"chat.py", "pytest.ini", "conftest.py", "test_chat.py", "test_plainly.py"}
     tests = sum(content.count("def test_") for content in guide.values())

@@ -229,6 +229,7 @@ async def test_a_peer_that_leaves_in_the_handshake_is_gone(make, beginning):
 # --- reading ---
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 40_000), st.booleans()), min_size=1, max_size=5), st.data())
 def test_ciphertext_may_be_cut_anywhere(server_tls, client_tls, messages, data):
@@ -690,6 +691,7 @@ async def test_the_peers_key_updates_are_answered_and_bytes_pass_both_ways(polle
 # --- what it costs ---
 
 
+@pytest.mark.slow
 async def test_handshakes_leave_nothing_behind(make, poller, nursery, server_tls, client_tls):
     """Neither those that succeed nor those that fail."""
     left: list[weakref.ref[ssl.SSLObject]] = []

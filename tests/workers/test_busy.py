@@ -20,7 +20,7 @@ CONNECTIONS = 1000
 DESCRIPTORS = CONNECTIONS + 100
 ROOT = Path(__file__).parents[2]
 BOUND = 20 + 5 + 20 + 1
-"""Seconds; what `shutdown_bound` is with the settings of `busy`, of which it takes a few."""
+"""Seconds; what `max_shutdown_seconds` is with the settings of `busy`, of which it takes a few."""
 RECEIVE_BYTES = 8 * 1024
 """What the kernel keeps for a client that does not read: the rest stays with the server."""
 

@@ -17,7 +17,7 @@ from trio_ws.cli.main import _parser
 from trio_ws.cli.process import WorkerTimeouts
 
 PAGE = ROOT.joinpath("docs", "workers.md").read_text(encoding="utf-8")
-BOUND = Server(Routes()).shutdown_bound
+BOUND = Server(Routes()).max_shutdown_seconds
 
 
 def block(language: str) -> str:

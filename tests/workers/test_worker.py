@@ -65,7 +65,7 @@ async def test_it_reports_that_it_is_ready_and_then_that_it_is_alive(link) -> No
         nursery.start_soon(link.run)
         seen = [await link.report() for _ in range(6)]
         signal.raise_signal(signal.SIGTERM)
-    assert seen.count(f"ready {link.server.shutdown_bound}") == 1
+    assert seen.count(f"ready {link.server.max_shutdown_seconds}") == 1
     assert seen.count("alive") == 5
 
 

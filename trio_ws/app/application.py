@@ -24,7 +24,7 @@ from trio_ws.connection.settings import Origins, Settings
 from trio_ws.options import list_of
 from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
-from trio_ws.server.serve import SocketListener, closed_at_the_end, listen
+from trio_ws.server.serve import SocketListener, closing_listeners, listen
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
 
@@ -333,7 +333,7 @@ class App(Router):
         """
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         # Before the application starts: an address that is taken is no error of its lifespan.
-        async with closed_at_the_end(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
+        async with closing_listeners(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
             self.responder.served_by(server)
             await server.serve(bound, task_status=task_status)
 

@@ -169,7 +169,7 @@ class BlockingWebSocket:
             try:
                 message = self.receive()
             except WebSocketDisconnect as end:
-                if self._websocket.is_normal_close(end.code):
+                if self._websocket.context.is_normal_close(end.code):
                     return
                 raise
             yield message
@@ -302,8 +302,9 @@ def expect_reading(websocket: WebSocket) -> None:
     Between two calls it waits for nothing. Without this a client that leaves at once would cancel it there, before the
     client's messages are read.
     """
-    if websocket._channel is not None:
-        websocket._channel.reader.reads = True
+    channel = websocket.context.channel
+    if channel is not None:
+        channel.reader.reads = True
 
 
 def in_thread(

@@ -11,7 +11,7 @@ import attrs
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.services import RunState
 from trio_ws.connection.settings import Settings
-from trio_ws.handler.unwinding import LifespanOwner, unwound
+from trio_ws.runtime.unwinding import LifespanOwner, unwound
 
 if TYPE_CHECKING:
     from trio_ws.app.router import Router

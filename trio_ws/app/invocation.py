@@ -92,7 +92,7 @@ class RouteInvocation:
     async def __aenter__(self) -> None:
         """Prepare what the functions need, in the order of the design."""
         websocket = self._websocket
-        websocket._listen = self._accept_callback
+        websocket.context.listen = self._accept_callback
         self._services.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
         self._resolver = Resolver(
@@ -124,16 +124,16 @@ class RouteInvocation:
         Raises:
             LocalProtocolError: the session was changed after the answer, and there is no other error.
         """
-        websocket = self._websocket
+        connection_log, session = self._websocket.context.log, self._websocket.context.session
         if handled and isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
-            websocket._log.error("%s: a dependency swallowed an error of the handler's", error=error)
-        if isinstance(websocket._session, Session):
+            connection_log.error("%s: a dependency swallowed an error of the handler's", error=error)
+        if isinstance(session, Session):
             try:
-                websocket._session.check_unchanged()
+                session.check_unchanged()
             except LocalProtocolError as lost:
                 if error is None or handled:
                     raise
-                websocket._log.error("%s: session changed after the answer", error=lost)
+                connection_log.error("%s: session changed after the answer", error=lost)
 
     async def _prepare(self) -> None:
         """Convert the parameters, then run guards, controller and dependencies."""
@@ -185,7 +185,7 @@ class RouteInvocation:
         if isinstance(target, Listener):
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
-                websocket._farewells += (await self._disconnect_callback(disconnect),)
+                websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect),)
             if connect is not None:
                 await self._run(connect)
             if not websocket.accepted:
@@ -210,7 +210,7 @@ class RouteInvocation:
             await websocket.accept()
         async with self._resolver.nested() as resolver:  # it may stand in scopes of the view's
             if disconnect is not None:
-                websocket._farewells += (await self._disconnect_callback(disconnect, resolver),)
+                websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect, resolver),)
             if connect is not None:
                 await self._run(connect, resolver)
             await run_listener(websocket, await self._callbacks(receive, treatment, resolver))

@@ -20,8 +20,8 @@ from trio_ws.app.replies import NotAReply, Reply, encode_reply
 from trio_ws.connection.incremental_json import PIECE, read_json
 from trio_ws.connection.serialization import as_bytes, as_text
 from trio_ws.errors import InvalidMessage, WebSocketDisconnect
-from trio_ws.handler.unwinding import use_and_close
 from trio_ws.options import integer
+from trio_ws.runtime.unwinding import use_and_close
 
 if TYPE_CHECKING:
     from trio_ws.app.output import Output
@@ -161,7 +161,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
         NotAReply: a callback returned something that cannot be sent, half of a surrogate pair included; it closes with
             1011.
     """
-    channel = websocket._open_channel()
+    channel = websocket.context.open_channel()
     try:
         if callbacks.options.concurrency == 1:
             while True:
@@ -169,7 +169,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
         else:
             await _run_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
-        if not websocket._is_good_end(end):
+        if not websocket.context.is_normal_end(end):
             raise
 
 
@@ -205,7 +205,7 @@ class _ReplySlot:
 async def _answer_in_order(
     websocket: WebSocket, message: str | bytes, callbacks: BoundListener, slot: _ReplySlot, slots: trio.Semaphore
 ) -> None:
-    channel = websocket._open_channel()
+    channel = websocket.context.open_channel()
 
     async def send(reply: Payload) -> None:
         await slot.before.wait()
@@ -214,7 +214,7 @@ async def _answer_in_order(
     try:
         await _answer(websocket, message, callbacks, send)
     except Exception as error:
-        if not websocket._owns(error):
+        if not websocket.context.is_own_disconnect(error):
             raise
     await slot.before.wait()
     slot.done.set()
@@ -223,7 +223,7 @@ async def _answer_in_order(
 
 async def _answer(websocket: WebSocket, message: str | bytes, callbacks: BoundListener, send: Send) -> None:
     """Call back with one message, and send what it is answered with."""
-    channel = websocket._open_channel()
+    channel = websocket.context.open_channel()
     channel.callbacks += 1
     if channel.closing.observer is not None:
         channel.closing.observer.on_read_after_end()  # it has a callback's time, also if the peer left before it began
@@ -282,7 +282,7 @@ async def _send_result(websocket: WebSocket, result: Any, callbacks: BoundListen
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, AsyncGenerator):
-        await use_and_close(websocket, result, partial(_send_all, result, callbacks, send))
+        await use_and_close(websocket.context, result, partial(_send_all, result, callbacks, send))
     elif isinstance(result, Generator):
         with closing(result):
             for reply in result:

@@ -51,7 +51,7 @@ FIGURES: Final = (
     Figure("accepted", "trio_ws_websockets_accepted", "WebSockets accepted.", counts=True),
     Figure("closed", "trio_ws_websockets_closed", "WebSockets that are over, by close code.", True, "code"),
     Figure("refused", "trio_ws_connections_refused", "Connections that ended without a WebSocket.", counts=True),
-    Figure("answered", "trio_ws_http_answers", "Answers other than 101, by HTTP status.", True, "status"),
+    Figure("responses", "trio_ws_http_answers", "Answers other than 101, by HTTP status.", True, "status"),
     Figure("messages_received", "trio_ws_messages_received", "Messages received.", counts=True),
     Figure("messages_sent", "trio_ws_messages_sent", "Messages sent.", counts=True),
     Figure("handler_errors", "trio_ws_handler_errors", "Handlers that ended with an unhandled error.", counts=True),

@@ -16,7 +16,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType
 from trio_ws.handler.disconnect import WhenPeerLeaves
 from trio_ws.options import unknown_hint
-from trio_ws.websocket.websocket import CaughtCodes
+from trio_ws.websocket.close_code import CaughtCodes
 
 __all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "parse_converters", "parse_lifespan"]
 

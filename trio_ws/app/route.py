@@ -24,7 +24,7 @@ from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.http.request import current_root_path
 from trio_ws.options import caught_codes, check_text, flag, of_kind, parse_subprotocols
 from trio_ws.runtime.threads import is_plain, underlying
-from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
     from trio_ws.app.guards import Guard

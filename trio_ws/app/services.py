@@ -139,8 +139,8 @@ class AppServices:
         sessions = next((each.sessions for each in self.with_parents() if each.sessions is not None), None)
         if sessions is not None:
             session = sessions.load(websocket.request)
-            websocket._session = session
-            websocket._on_answer = lambda: sessions.header(session)
+            websocket.context.session = session
+            websocket.context.answer_headers = lambda: sessions.header(session)
 
     async def report(self, websocket: WebSocket, error: BaseException) -> None:
         """Call the `on_error` callback, if any.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trio_ws.app.dispatcher import HasResponder
     from trio_ws.asgi.scope import Application, Receive, Scope, Send
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
 
 __all__ = ["ASGIApplication"]
 

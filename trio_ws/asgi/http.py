@@ -16,7 +16,7 @@ from trio_ws.http.parser import MalformedRequest
 if TYPE_CHECKING:
     from trio_ws.asgi.scope import Receive, Scope, Send
     from trio_ws.connection.settings import Settings
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
 
 __all__ = ["PageCall"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
     from trio_ws.app.dispatcher import HasResponder
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
 
 __all__ = ["run", "serve"]
 
@@ -88,8 +88,8 @@ def run(
         config: hypercorn's.
         code: the close code for everyone; 1012 lets clients come back at once.
     """
-    farewells = dict.fromkeys((signal.SIGINT, signal.SIGTERM), CloseCode(code))
-    trio.run(partial(serve_until_signalled, partial(serve, app, config, code=code), farewells=farewells))
+    close_codes = dict.fromkeys((signal.SIGINT, signal.SIGTERM), CloseCode(code))
+    trio.run(partial(serve_until_signalled, partial(serve, app, config, code=code), close_codes=close_codes))
 
 
 async def _shut_down_when_cancelled(bridge: ASGIApplication, code: int) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trio_ws.connection.settings import Settings
     from trio_ws.handler.service import Service
     from trio_ws.http.request import Request
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
 
 __all__ = ["ASGIHandlerRunner"]
 
@@ -173,11 +173,11 @@ class ASGIHandlerRunner:
             send_type=service.send_type,
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
+            log=log,
         )
-        websocket._log = log
-        websocket._gate = self._gate_of(request.subprotocols, service)
+        websocket.context.handshake = self._gate_of(request.subprotocols, service)
         self._lifecycle = lifecycle = HandlerRunner(self._engine.timers)
-        lifecycle.serve(websocket, service, self._timeouts)
+        lifecycle.prepare(websocket, service, self._timeouts)
         self._pump.call_when_left(lambda: lifecycle.cancel_handler("client left before the answer"))
         late = self._engine.timers.call_later(self._settings.timeouts.open_timeout, self._answer_too_late)
         try:

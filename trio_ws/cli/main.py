@@ -229,10 +229,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.worker is not None:
         trio.run(serve_as_worker, serve, options.worker.link)
         return 0
-    farewells = dict(END_SIGNALS)
+    close_codes = dict(END_SIGNALS)
     if options.restartable:
-        farewells[RESTART_SIGNAL] = CloseCode.SERVICE_RESTART
-    trio.run(partial(serve_until_signalled, serve, farewells=farewells))
+        close_codes[RESTART_SIGNAL] = CloseCode.SERVICE_RESTART
+    trio.run(partial(serve_until_signalled, serve, close_codes=close_codes))
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from trio_ws.server.signals import END_SIGNALS, hangup, print_line
+from trio_ws.server.signals import END_SIGNALS, print_line, terminal_end_signals
 
 __all__ = ["DETACHED", "RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
 
@@ -106,7 +106,7 @@ async def supervise(
         trio.Cancelled: the server was killed.
     """
     supervisor = _ReloadSupervisor(command, PythonFiles(folders), look_seconds, say)
-    with trio.open_signal_receiver(*END_SIGNALS, *hangup()) as signals:
+    with trio.open_signal_receiver(*END_SIGNALS, *terminal_end_signals()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.pass_on, signals)
             await supervisor.run()

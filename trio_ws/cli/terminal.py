@@ -18,7 +18,8 @@ from trio_ws.codes import is_normal_close
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.escaping import encodable, printable
 from trio_ws.server.signals import print_line
-from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, WebSocket
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES
+from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["INTERRUPTED", "lines_of", "run_terminal"]
 

@@ -76,7 +76,7 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
         Exception: what `serve` raises.
     """
     _prepare(link)
-    farewells = {**END_SIGNALS, RESTART_SIGNAL: CloseCode.SERVICE_RESTART}
+    close_codes = {**END_SIGNALS, RESTART_SIGNAL: CloseCode.SERVICE_RESTART}
     failure: Exception | None = None
     with trio.socket.from_stdlib_socket(socket.socket(fileno=link)) as end:
         worker = _Worker(end)
@@ -85,7 +85,11 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
             nursery.start_soon(worker.beat)
             try:
                 await serve_until_signalled(
-                    serve, farewells=farewells, say=worker.say, started=worker.started, hurried_by={HURRY_SIGNAL}
+                    serve,
+                    close_codes=close_codes,
+                    report=worker.say,
+                    started=worker.started,
+                    shortened_by={HURRY_SIGNAL},
                 )
             except Exception as error:
                 failure = error
@@ -118,7 +122,7 @@ class _Worker:
 
     def started(self, server: Server) -> None:
         """The server accepts: report it."""
-        self._report(f"{READY} {server.shutdown_bound}")
+        self._report(f"{READY} {server.max_shutdown_seconds}")
 
     async def beat(self) -> None:
         """Report again and again that the event loop turns."""

@@ -30,7 +30,8 @@ from trio_ws.options import caught_codes, hint_unknown_options, of_kind, optiona
 from trio_ws.protocol.negotiation import DeflateSettings, check_response, make_offer
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.socket_options import abandon
-from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     import ssl
@@ -218,11 +219,12 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
     connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
     websocket = _websocket(connected.dialled, options)
-    websocket._channel = connection
-    websocket._log.set_request(connected.dialled.url.target, connected.dialled.url.netloc)
-    transport.log = websocket._log
+    context = websocket.context
+    context.channel = connection
+    context.log.set_request(connected.dialled.url.target, connected.dialled.url.netloc)
+    transport.log = context.log
     scope = trio.CancelScope()
-    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, websocket._log)
+    rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, context.log)
     failure: BaseException | None = None
     async with trio.open_nursery() as shared:
         engine.start(shared)
@@ -233,12 +235,12 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
             try:
                 with scope:
                     async with trio.open_nursery() as nursery:
-                        websocket._nursery = nursery
+                        context.nursery = nursery
                         yield websocket
                         nursery.cancel_scope.cancel(reason="the block has ended")
             except BaseException as error:
                 failure = _unwrapped(error, websocket)
-            websocket._nursery = None
+            context.nursery = None
             rule.stop()
             if scope.cancelled_caught and failure is None:
                 failure = connection.closing.raised_end()
@@ -269,7 +271,7 @@ def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
         return error
 
     def own(each: BaseException) -> bool:  # Python 3.11 takes no method
-        return websocket._owns(each)
+        return websocket.context.is_own_disconnect(each)
 
     disconnects, others = error.split(own)
     if disconnects is not None and others is None:
@@ -306,9 +308,10 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
         send_type=options.send_type,
         caught_close_codes=options.caught_close_codes,
     )
-    websocket._cleanup_timeout = options.timeouts.cleanup_timeout
-    websocket.subprotocol = dialled.accepted.subprotocol
-    websocket.response_headers = dialled.accepted.headers
+    context = websocket.context
+    context.cleanup_timeout = options.timeouts.cleanup_timeout
+    context.subprotocol = dialled.accepted.subprotocol
+    context.response_headers = dialled.accepted.headers
     return websocket
 
 

@@ -65,7 +65,7 @@ class Reconnect:
             async with hold_connection(connected, self._options) as websocket:
                 yield websocket
         except WebSocketDisconnect as end:
-            if websocket is None or not websocket._owns(end):  # it is about another connection
+            if websocket is None or not websocket.context.is_own_disconnect(end):  # it tells of another connection
                 raise
             self._judge(end.code, began)
             if self._verdict is False:

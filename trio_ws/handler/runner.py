@@ -1,6 +1,6 @@
-"""Lifecycle: runs one connection's handler in its nursery, and ends the connection as its outcome demands.
+"""One connection's handler in its nursery, and the end of the connection as its outcome demands.
 
-The order is always the same: enter what is around the handler, accept, `on_connect`, handler, leave what is around it;
+The order is always the same: enter `around`, accept, `on_connect`, handler, leave `around`;
 close frame; `on_disconnect`; end of the network connection.
 """
 
@@ -14,97 +14,118 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import HANDSHAKE_OVER
 from trio_ws.connection.instrumented import remove_instruments
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
+from trio_ws.handler.close_record import record_close
 from trio_ws.handler.disconnect import DisconnectRule
-from trio_ws.protocol.endpoint import CloseInfo
+from trio_ws.handler.opener import NO_OPENER
 from trio_ws.runtime.log import escaped
 from trio_ws.websocket.close_code import CloseDecision, leaves
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trio_ws.config import Timeouts
-    from trio_ws.connection.channel import Channel
+    from trio_ws.handler.opener import Opener
     from trio_ws.handler.service import Service
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timers
-    from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["HandlerRunner"]
 
 
 class HandlerRunner:
-    """One connection's life on the server, from the request on. What is before and after it is its heirs'.
+    """Runs one connection's handler.
 
-    They are one object with it, and share its coroutine: an idle connection keeps all objects, and the frames of all
-    coroutines between its task and the handler, through which each message passes, too.
+    There is one coroutine from the task to the handler on purpose: every idle connection keeps its frame, and each
+    message passes through it.
 
     Args:
         timers: calls the deadlines of the disconnect rule.
+        opener: opens and closes the connection; None if the caller of `run` does so, and has called `prepare`.
     """
 
-    __slots__ = ("_cancelled", "_open_time", "_rule", "_service", "_timeouts", "_timers", "_websocket")
+    __slots__ = (
+        "_cancel_reason",
+        "_open_time",
+        "_opener",
+        "_rule",
+        "_service",
+        "_timeouts",
+        "_timers",
+        "_websocket",
+    )
 
     _service: Service
     _timeouts: Timeouts
     _websocket: WebSocket
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, opener: Opener | None = None) -> None:
         self._timers = timers
+        self._opener: Opener = NO_OPENER if opener is None else opener
         self._open_time = 0.0
-        self._cancelled = ""  # why, if it was cancelled
-        self._rule: DisconnectRule | None = None  # not made before it has something to say
+        self._cancel_reason = ""  # of a cancelled handler
+        self._rule: DisconnectRule | None = None  # made at its first event
 
-    def serve(self, websocket: WebSocket, service: Service, timeouts: Timeouts) -> None:
-        """Say what the connection is for, before `run` needs to know.
+    def prepare(self, websocket: WebSocket, service: Service, timeouts: Timeouts) -> None:
+        """Set the handler to run. The opener does so, before `open` returns.
 
         Args:
-            websocket: not answered yet, its gate set.
-            service: what to do with it.
+            websocket: not answered yet, with a handshake in its context.
+            service: the handler, its callbacks and options.
             timeouts: of the disconnect rule and of cleaning up.
         """
         self._websocket = websocket
         self._service = service
         self._timeouts = timeouts
-        if not websocket._log.path:  # under a server of somebody else's
-            websocket._log.set_request(websocket.request.target, websocket.client)
-        websocket._on_accept = self._begin_watch
+        context = websocket.context
+        if not context.log.path:
+            context.log.set_request(context.request.target, context.request.client)
+        context.on_accept = self._begin_watch
         if service.close_code_of is not None:
-            websocket._close_code_of = self._close_code_of
-        websocket._cleanup_timeout = timeouts.cleanup_timeout
+            context.close_code_of = self._close_code_of
+        context.cleanup_timeout = timeouts.cleanup_timeout
         if service.on_disconnect is not None:
-            websocket._farewells = (service.on_disconnect,)
+            context.disconnect_callbacks = (service.on_disconnect,)
 
     @property
     def _log(self) -> ConnectionLog:
-        return self._websocket._log
+        return self._websocket.context.log
 
     def cancel_handler(self, why: str) -> None:
-        """Cancel the handler, and what belongs to it."""
-        self._cancelled = why
-        if self._websocket._scope is not None:
-            self._websocket._scope.cancel(reason=why)
+        """Cancel the handler and its tasks."""
+        self._cancel_reason = why
+        scope = self._websocket.context.cancel_scope
+        if scope is not None:
+            scope.cancel(reason=why)
 
     async def run(self) -> Exception | None:
-        """Run the connection to its end; return what went wrong in the handler, as far as nobody foresaw it.
+        """Run the connection to its end.
 
-        Cancellation closes the connection with 1001, and still runs `on_disconnect`.
+        Returns:
+            An unhandled error of the handler, None if there is none; the opener's `result` may change that.
+
+        Raises:
+            trio.Cancelled: after the connection was closed with 1001, and `on_disconnect` has run.
         """
         error: Exception | None = None  # few names: each takes 16 bytes of each idle connection
         try:
-            if await self._opened():
+            if await self._opener.open():
+                self._notify("connection_opened")
                 try:
-                    # Said here, because a run of Trio may have it otherwise, and a child task's error is to stay here.
+                    # Set here, because a run of Trio may have another default, and a child task's error stays here.
                     async with trio.open_nursery(strict_exception_groups=True) as nursery:
                         self._begin(nursery)
                         try:
                             if self._service.around is None:
-                                await self._greet()
+                                await self._connect()
                                 await self._service.handler(self._websocket)
                             else:
                                 async with self._service.around(self._websocket):
-                                    await self._greet()
+                                    await self._connect()
                                     await self._service.handler(self._websocket)
                         except Exception as failure:
                             error = failure
-                        if self._websocket._nursery_known or nursery.child_tasks:
+                        if self._websocket.context.nursery_used or nursery.child_tasks:
                             nursery.cancel_scope.cancel(reason="the handler has ended")
                 except ExceptionGroup as failure:
                     error = _combined(error, failure)
@@ -112,48 +133,27 @@ class HandlerRunner:
                     await self._break_off()
                     raise
                 error = await self._conclude(error)
-            await self._see_off()
+            await self._opener.finish()
         except Exception as failure:
-            error = self._failed(failure)
+            error = self._opener.on_failure(failure)
         finally:
-            await self._over(error)
+            await self._opener.close(error)
         try:
-            return self._outcome(error)
+            return self._opener.result(error)
         finally:
-            del error  # its traceback knows this frame
-
-    # --- what heirs do besides -----------------------------------------------------------------------------------
-
-    async def _opened(self) -> bool:
-        """Begin; return whether there is something to `serve`."""
-        self._tell("connection_opened")
-        return True
-
-    async def _see_off(self) -> None:
-        """Do what is to be done for the client, unless the server itself has come to grief."""
-
-    def _failed(self, failure: Exception) -> Exception:
-        """Take note of an error that is not the handler's."""
-        raise failure
-
-    async def _over(self, error: Exception | None) -> None:
-        """Leave nothing behind, however it ended."""
-
-    def _outcome(self, error: Exception | None) -> Exception | None:
-        """Return what `run` is to return, or raise it."""
-        return error
+            del error  # its traceback refers to this frame
 
     # --- the handler ---------------------------------------------------------------------------------------------
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        websocket = self._websocket
-        websocket._nursery = nursery
-        # The nursery's: one of our own would be a kilobyte for nothing.
-        websocket._scope = nursery.cancel_scope
-        if self._cancelled:
-            nursery.cancel_scope.cancel(reason=self._cancelled)
+        context = self._websocket.context
+        context.nursery = nursery
+        context.cancel_scope = nursery.cancel_scope  # a scope of our own would take a kilobyte
+        if self._cancel_reason:
+            nursery.cancel_scope.cancel(reason=self._cancel_reason)
 
-    async def _greet(self) -> None:
+    async def _connect(self) -> None:
+        """Accept the handshake, unless the handler does, and call `on_connect`."""
         websocket, service = self._websocket, self._service
         if service.auto_accept:
             await websocket.accept()
@@ -161,171 +161,168 @@ class HandlerRunner:
             await service.on_connect(websocket)
 
     def _begin_watch(self) -> None:
-        """The handshake was answered with yes: the disconnect rule begins to hold."""
+        """Observe the channel of a handshake that was just accepted."""
         websocket = self._websocket
-        websocket._on_accept = None
-        channel = websocket._open_channel()
+        context = websocket.context
+        context.on_accept = None
+        channel = context.open_channel()
         channel.closing.observer = self
-        if channel.close_info is not None:  # all that came early ended with a close frame
+        if channel.close_info is not None:  # a close frame was among the early bytes
             self.on_closed(str(channel.close_info), waited_for=False)
         self._open_time = trio.current_time()
         self._log.debug("%s is open")
         if self._service.instruments is not None:
-            self._tell("handshake_answered", 101)
+            self._notify("handshake_answered", 101)
             self._service.instruments.observe_messages(websocket)
 
-    # --- what the channel calls, until there is a rule for it to call --------------------------------------------
+    # --- called by the channel, until there is a disconnect rule --------------------------------------------------
 
     def _make_rule(self) -> DisconnectRule:
-        """Make the disconnect rule, and let it watch the channel in our place."""
-        scope = cast("trio.CancelScope", self._websocket._scope)  # a handshake is answered in the nursery
+        """Make the disconnect rule, which replaces this object as the channel's observer."""
+        scope = cast("trio.CancelScope", self._websocket.context.cancel_scope)  # accepting happens within the nursery
         policy = self._service.when_peer_leaves
         self._rule = DisconnectRule(
-            self._websocket._open_channel(), scope, policy, self._timeouts, self._timers, self._log
+            self._websocket.context.open_channel(), scope, policy, self._timeouts, self._timers, self._log
         )
         return self._rule
 
     def on_closed(self, why: str, *, waited_for: bool) -> None:
-        """The connection has ended, not by the handler's own `close`."""
+        """Handle the end of the connection, other than by the handler's own `close`."""
         self._make_rule().on_closed(why, waited_for=waited_for)
 
     def on_drain(self, *, waited_for: bool) -> None:
-        """The server says goodbye."""
+        """Handle the close frame of a server that shuts down."""
         self._make_rule().on_drain(waited_for=waited_for)
 
     def on_peer_gone(self, why: str) -> None:
-        """Nobody has said goodbye to the peer that is gone: the handler itself has ended the connection."""
+        """Do nothing: the handler itself has ended the connection."""
 
     def on_end_raised(self) -> None:
-        """A user was told of the end that the handler itself has brought about: its time is its own."""
+        """Do nothing: the handler itself has ended the connection, and its time is its own."""
 
     def on_read_after_end(self) -> None:
-        """Something in the handler takes what had arrived before it ended the connection."""
+        """Do nothing: the handler reads what arrived before it ended the connection."""
 
     # --- ending --------------------------------------------------------------------------------------------------
 
     async def _break_off(self) -> None:
-        """The handler was cancelled from outside: end the connection."""
-        self._handler_has_ended()
+        """End the connection of a handler that was cancelled from outside."""
+        self._stop_watch()
         try:
             await self._end(CloseCode.GOING_AWAY, "")
         finally:
-            self._note_how_it_ended()
-            self._let_go()
+            self._record_end()
+            self._release()
 
     async def _conclude(self, error: Exception | None) -> Exception | None:
-        """End the connection as the handler's error demands; return the error if nobody foresaw it."""
-        self._handler_has_ended()
+        """Close the connection as the handler's error demands; return an unhandled error."""
+        self._stop_watch()
         try:
             if not self._websocket.accepted:
-                return await self._answer_no(error)
-            verdict = self._judge(error)
-            unforeseen = None if verdict.foreseen else error
-            if unforeseen is not None:
-                await self._report(unforeseen)  # now: the closing handshake may take its time
-            await self._end(verdict.code, verdict.reason)
-            return unforeseen
+                return await self._refuse(error)
+            decision = self._decide_close(error)
+            unhandled = None if decision.handled else error
+            if unhandled is not None:
+                await self._report(unhandled)  # first, as the closing handshake may take long
+            await self._end(decision.code, decision.reason)
+            return unhandled
         finally:
-            self._note_how_it_ended()
-            self._let_go()
+            self._record_end()
+            self._release()
 
-    def _handler_has_ended(self) -> None:
-        self._websocket._nursery = None
+    def _stop_watch(self) -> None:
+        self._websocket.context.nursery = None
         if self._rule is not None:
             self._rule.stop()
         elif self._websocket.accepted:
-            self._websocket._open_channel().closing.observer = None
+            self._websocket.context.open_channel().closing.observer = None
 
-    def _let_go(self) -> None:
-        """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
-        websocket = self._websocket
-        websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
-        websocket._farewells = ()
-        websocket._gate = HANDSHAKE_OVER
-        if websocket._channel is not None:
-            remove_instruments(websocket._channel)
+    def _release(self) -> None:
+        """Break the reference cycles through the context, so that memory is freed without the garbage collector."""
+        context = self._websocket.context
+        context.on_accept = context.answer_headers = context.close_code_of = context.listen = None
+        context.disconnect_callbacks = ()
+        context.handshake = HANDSHAKE_OVER
+        if context.channel is not None:
+            remove_instruments(context.channel)
 
     async def _end(self, code: int, reason: str) -> None:
-        """Send the close frame if there was none, run `on_disconnect`, and see the network connection off."""
-        websocket = self._websocket
-        if not websocket.accepted:
+        """Send a close frame if there was none, run `on_disconnect`, wait for the end of the network connection."""
+        context = self._websocket.context
+        if context.channel is None:
             return
-        channel = websocket._open_channel()
+        channel = context.channel
         channel.closing.begin_close(code, reason)
-        websocket._finished = True
-        if channel.closing.gone and not websocket._farewells:
+        context.handler_finished = True
+        if channel.closing.gone and not context.disconnect_callbacks:
             return
         with trio.CancelScope(shield=True):  # each of its parts is bounded
             await channel.closing.wait_ended()
-            for farewell in websocket._farewells:
-                await self._clean_up(farewell, websocket.close_code or code)
+            for callback in context.disconnect_callbacks:
+                await self._clean_up(callback, self._websocket.close_code or code)
             await channel.closing.wait_gone()
 
-    async def _clean_up(self, farewell: DisconnectCallback, code: int) -> None:
+    async def _clean_up(self, callback: Callable[..., Awaitable[object]], code: int) -> None:
         seconds = self._timeouts.cleanup_timeout
         with trio.move_on_after(seconds, shield=True) as scope:
             try:
-                await farewell(self._websocket, code)
+                await callback(self._websocket, code)
             except Exception as error:
                 await self._report(error)
         if scope.cancelled_caught:
             self._log.warning("on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
-    async def _answer_no(self, error: Exception | None) -> Exception | None:
-        """The handler has ended without a yes: answer no, unless it has."""
-        websocket = self._websocket
-        gate = websocket._gate
+    # --- the handler's outcome -----------------------------------------------------------------------------------
+
+    async def _refuse(self, error: Exception | None) -> Exception | None:
+        """Answer a handshake that the handler did not accept, unless it was rejected; return an unhandled error."""
+        context = self._websocket.context
+        handshake = context.handshake
         error = self._reduced(error)
-        if websocket._rejected or gate is None:
+        if context.rejected or handshake is None:
             if error is not None and not self._is_refusal(error):
                 await self._report(error)
                 return error
             return None
         match error:
-            case None if self._cancelled:
+            case None if self._cancel_reason:
                 pass  # the client left
             case None:
                 self._log.warning("handler of %s returned without accept() or reject(): rejected with 403", status=403)
-                await gate.reject(403, (), b"")
+                await handshake.reject(403, (), b"")
             case Reject(status=status, headers=headers, body=body):
                 try:
-                    await gate.reject(status, headers, body)
-                except ValueError as problem:  # it cannot be sent, and whoever raised it is not there to be told
-                    return await self._answer_no(problem)
+                    await handshake.reject(status, headers, body)
+                except ValueError as problem:  # it cannot be sent, and its raiser cannot handle that any more
+                    return await self._refuse(problem)
             case WebSocketException():
-                await gate.reject(403, (), error.reason.encode())
-            case WebSocketDisconnect() if websocket._owns(error):
+                await handshake.reject(403, (), error.reason.encode())
+            case WebSocketDisconnect() if context.is_own_disconnect(error):
                 pass  # accept() found that the client had left
             case _:
                 await self._report(error)
-                await gate.reject(500, (), b"")
+                await handshake.reject(500, (), b"")
                 return error
         return None
 
     def _is_refusal(self, error: BaseException) -> bool:
-        """Say whether, before the answer, it is no error: a wish to refuse, or that this client has left."""
-        return isinstance(error, Reject | WebSocketException) or self._websocket._owns(error)
+        """Return True for a wish to refuse the handshake, and for this client's disconnect."""
+        return isinstance(error, Reject | WebSocketException) or self._websocket.context.is_own_disconnect(error)
 
     def _reduced(self, error: Exception | None) -> Exception | None:
         """Return the first refusal in a group of nothing else, else `error`."""
         found = list(leaves(error))
         return cast("Exception", found[0]) if found and all(map(self._is_refusal, found)) else error
 
-    def _judge(self, error: Exception | None) -> CloseDecision:
+    def _decide_close(self, error: Exception | None) -> CloseDecision:
+        context = self._websocket.context
         for leaf in leaves(error):
-            if isinstance(leaf, WebSocketDisconnect) and self._websocket._owns(leaf):
-                self._note_end(leaf)
-        return self._websocket._judge(error)
-
-    def _note_end(self, end: WebSocketDisconnect) -> None:
-        if self._rule is not None and self._rule.server_ends:
-            return  # a restart is no news of each connection's
-        if not self._websocket.is_normal_close(end.code):
-            reason = escaped(end.reason)
-            self._log.info("%s: closed with %d, reason '%s'", end.code, reason, code=int(end.code), reason=reason)
+            if isinstance(leaf, WebSocketDisconnect) and context.is_own_disconnect(leaf):
+                self._log_disconnect(leaf)
+        return context.decide_close(error)
 
     def _close_code_of(self, error: BaseException) -> int | None:
-        """Ask the application's map, whose own errors are no reason to end the server."""
+        """Call the application's `close_code_of`, and log its own errors."""
         if self._service.close_code_of is None:
             return None
         try:
@@ -337,7 +334,7 @@ class HandlerRunner:
     async def _report(self, error: BaseException) -> None:
         """Log one record, then call `on_error`, which has `cleanup_timeout`."""
         self._log.error("error in the handler of %s", error=error)
-        self._tell("handler_failed", error)
+        self._notify("handler_failed", error)
         if self._service.on_error is not None:
             seconds = self._timeouts.cleanup_timeout
             with trio.move_on_after(seconds, shield=True) as scope:
@@ -348,53 +345,41 @@ class HandlerRunner:
             if scope.cancelled_caught:
                 self._log.warning("on_error of %s took longer than cleanup_timeout, %g s: it was cancelled", seconds)
 
-    # --- what others are told ------------------------------------------------------------------------------------
+    # --- records -------------------------------------------------------------------------------------------------
 
-    def _tell(self, hook: str, *arguments: Any) -> None:
+    def _notify(self, hook: str, *arguments: Any) -> None:
         if self._service.instruments is not None:
-            self._service.instruments.tell(hook, self._websocket, *arguments)
+            self._service.instruments.notify(hook, self._websocket, *arguments)
 
-    def _note_how_it_ended(self) -> None:
-        """Log it, and tell the instruments."""
-        websocket = self._websocket
-        if websocket.accepted:
-            self._log_close(websocket._open_channel())
-        elif websocket._gate is not None and websocket._gate.status:
-            status = websocket._gate.status
-            self._log.debug("%s answered with %d", status, status=status)
-            self._tell("handshake_answered", status)
-        self._tell("connection_closed", websocket.close_info)
-
-    def _log_close(self, channel: Channel) -> None:
-        if not self._log.debug_enabled:
+    def _log_disconnect(self, end: WebSocketDisconnect) -> None:
+        """Log a disconnect that ended the handler, unless it is normal or a shutdown's."""
+        if self._rule is not None and self._rule.server_ends:
             return
-        info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
-        seconds = trio.current_time() - self._open_time
-        reason = escaped(info.reason)
-        self._log.debug(
-            "%s closed after %.3f s with %d, reason '%s', by %s",
-            seconds,
-            info.code,
-            reason,
-            info.by,
-            code=int(info.code),
-            reason=reason,
-            closed_by=info.by,
-            seconds=seconds,
-            messages_received=channel.reader.received,
-            messages_sent=channel.writer.sent,
-        )
+        if not self._websocket.context.is_normal_close(end.code):
+            reason = escaped(end.reason)
+            self._log.info("%s: closed with %d, reason '%s'", end.code, reason, code=int(end.code), reason=reason)
+
+    def _record_end(self) -> None:
+        """Log the end of the connection, and notify the instruments."""
+        websocket = self._websocket
+        channel, handshake = websocket.context.channel, websocket.context.handshake
+        if channel is not None:
+            record_close(self._log, channel, self._open_time)
+        elif handshake is not None and handshake.status:
+            self._log.debug("%s answered with %d", handshake.status, status=handshake.status)
+            self._notify("handshake_answered", handshake.status)
+        self._notify("connection_closed", websocket.close_info)
 
 
 def _combined(own: Exception | None, group: ExceptionGroup[Exception]) -> Exception:
-    """Return as one what the handler and its tasks raised."""
+    """Return one error for those of the handler and its tasks."""
     if own is None:
         return _unwrapped(group)
     return ExceptionGroup("handler and its tasks", [own, *group.exceptions])
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """Return the one error in a group that the nursery made for nothing else, else the group."""
+    """Return the only error of a group that the nursery made, else the group."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""Service: what a server does with one connection: the handler, its callbacks and its options. It runs nothing."""
+"""The handler of a connection with its callbacks and options, and HTTP answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.handler.instruments import Instruments, instruments_of
 from trio_ws.options import caught_codes, flag, of_kind, parse_subprotocols
-from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     from trio_ws.config import Compression
@@ -39,7 +40,7 @@ def _check_handler(_: object, attribute: attrs.Attribute[Any], value: Any) -> No
 
 @attrs.frozen(kw_only=True)
 class Service:
-    """What to do with a connection.
+    """A handler with its callbacks and options.
 
     Raises:
         TypeError: an option is of another kind.
@@ -55,17 +56,17 @@ class Service:
     on_disconnect: Callable[[WebSocket, int], Awaitable[object]] | None = None
     """Runs exactly once for each accepted connection, shielded from cancellation, at most `cleanup_timeout`."""
     on_error: Callable[[WebSocket, BaseException], Awaitable[object]] | None = None
-    """Runs after an error of the handler's was logged."""
+    """Runs after an error of the handler was logged."""
     close_code_of: Callable[[BaseException], int | None] | None = None
-    """Maps an error of the handler's to the close code to send, None for the default."""
+    """Maps an error of the handler to the close code to send, None for the default."""
     auto_accept: bool = attrs.field(default=True, validator=flag)
     """Accept before the handler is called; else it calls `accept`, `reject`, or enters `async with ws`."""
     subprotocols: tuple[str, ...] = attrs.field(default=(), converter=parse_subprotocols)
-    """What is spoken here, the favourite first."""
+    """Supported subprotocols, the favourite first."""
     caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
     """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    """What becomes of the handler when its peer is gone."""
+    """The treatment of a handler whose peer is gone."""
     receive_type: ValueType | None = None
     send_type: ValueType | None = None
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
@@ -75,7 +76,7 @@ class Service:
     compression: Compression | bool | None = None
     """None: the server's; True for the defaults, False for none."""
     instruments: Instruments | None = attrs.field(default=None, converter=instruments_of)
-    """Are told what happens; give them as a list of `Instrument`."""
+    """Instruments of the connection, given as a list of `Instrument`."""
 
     def __attrs_post_init__(self) -> None:
         resolve_types(self.receive_type, self.send_type, None)
@@ -84,7 +85,7 @@ class Service:
 
 @attrs.frozen(kw_only=True)
 class Response:
-    """An HTTP answer to a request that is, or shall become, no WebSocket."""
+    """An HTTP answer to a plain request, or a refusal of an upgrade."""
 
     status: int = 200
     headers: HeaderSource = ()
@@ -93,9 +94,9 @@ class Response:
 
 @attrs.frozen(kw_only=True)
 class Streamed(Response):
-    """An HTTP answer whose body is made while it is sent, as fast as the client takes it."""
+    """An HTTP answer whose body is produced while it is sent, at the client's pace."""
 
     length: int
     """Bytes of the body."""
     pieces: Callable[[], AsyncGenerator[bytes, None]]
-    """Called when the body is to be sent: yields it, each piece when there is room for it. It is closed at the end."""
+    """Called for the body; yields each piece when there is room for it, and is closed at the end."""

@@ -1,4 +1,4 @@
-"""Admission of connections to a server, and the bound of those that are refused."""
+"""Admission of connections to a server, and the bound on refused ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Admission"]
 
 SPARE_DESCRIPTORS: Final = 64
-"""Left free for logs and the application of what is free when the server begins, whatever `max_connections` says."""
+"""Descriptors left for logs and the application, whatever `max_connections` is."""
 REFUSALS: Final = 32
-"""Connections that are being refused at once. Each has a descriptor until its client has read the answer."""
+"""Connections that are refused at the same time. Each has a descriptor until its client has read the answer."""
 
 
 class Refused(Protocol):
@@ -31,10 +31,10 @@ class Refused(Protocol):
 class Admission:
     """The connections of one server by number, address and admission.
 
-    Refused connections take no room from admitted ones, and are themselves bounded: a client that waits to be refused,
-    or does not read why, is ended for a later one.
+    Refused connections take no room from admitted ones, and are bounded themselves: the oldest is closed for a later
+    one.
 
-    Make it when the server begins to accept: what is open by then counts as in use.
+    Make it when the server begins to accept: descriptors open by then count as in use.
 
     Args:
         limits: `max_connections` and `max_connections_per_ip` of them.
@@ -44,7 +44,7 @@ class Admission:
         left = max(_descriptors_left() - SPARE_DESCRIPTORS, 2)
         self._refusals = min(REFUSALS, max(left // 4, 1))
         self._room = min(limits.max_connections or sys.maxsize, left - self._refusals)
-        # The process may open others: the number of a descriptor, which is the lowest that is free, takes them in.
+        # The process may open other descriptors: the number of this one, the lowest that was free, takes them in.
         self._ceiling = _highest_descriptor() - SPARE_DESCRIPTORS if left > 2 else sys.maxsize
         self._per_address_room = limits.max_connections_per_ip
         self._admitted = 0
@@ -52,7 +52,7 @@ class Admission:
         self._refused: dict[Refused, bool] = {}  # the oldest first, and whether it was dropped
 
     def full(self, host: str, descriptor: int = -1) -> bool:
-        """Say whether a connection is to be refused.
+        """Return True if a connection is to be refused.
 
         Args:
             host: its address.
@@ -60,12 +60,12 @@ class Admission:
         """
         if self._admitted >= self._room or descriptor >= self._ceiling - self._refusals:
             return True
-        # The clients of a Unix socket have no address, which does not make them one.
+        # The clients of a Unix socket have no address, and are no single client.
         room = self._per_address_room
         return room is not None and host != "" and self._per_address[host] >= room
 
     def can_refuse(self, descriptor: int = -1) -> bool:
-        """Say whether a connection can be refused with an answer; the oldest refused one is ended for it."""
+        """Return True if a connection can be refused with an answer, after closing the oldest refused one."""
         if descriptor >= self._ceiling:
             return False
         if len(self._refused) < self._refusals:
@@ -85,7 +85,7 @@ class Admission:
         self._per_address[host] = self._per_address.get(host, 0) + 1
 
     def leave(self, host: str) -> None:
-        """Count an admitted connection no more."""
+        """Stop counting an admitted connection."""
         self._admitted -= 1
         self._per_address[host] -= 1
         if not self._per_address[host]:
@@ -96,7 +96,7 @@ class Admission:
         self._refused[connection] = False
 
     def refused(self, connection: Refused) -> None:
-        """Count a refused connection no more."""
+        """Stop counting a refused connection."""
         self._refused.pop(connection, None)
 
 
@@ -107,7 +107,7 @@ def _descriptors_left() -> int:
 
 
 def _highest_descriptor() -> int:
-    """Return the number that no descriptor of the process reaches."""
+    """Return the limit on the numbers of the process's descriptors."""
     if sys.platform == "win32":
         return sys.maxsize
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

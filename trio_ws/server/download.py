@@ -10,49 +10,49 @@ from trio_ws.http.response import response
 
 if TYPE_CHECKING:
     from trio_ws.handler.service import Response
-    from trio_ws.server.handshake import ServerHandshake
+    from trio_ws.server.request_receiver import RequestReceiver
     from trio_ws.transport.base import Transport
 
 __all__ = ["send_answer", "send_body"]
 
 
-def send_answer(opening: ServerHandshake, transport: Transport, answer: Response, *, head_only: bool) -> None:
-    """Send an answer, unless there was one; of a `Streamed` one the head, which `send_body` is to follow.
+def send_answer(receiver: RequestReceiver, transport: Transport, answer: Response, *, head_only: bool) -> None:
+    """Send an answer, unless one was sent; of a `Streamed` one only its head.
 
     Args:
-        opening: of the connection.
+        receiver: of the connection.
         transport: of the connection.
         answer: to the request.
         head_only: the request is a HEAD.
     """
     length = answer.length if isinstance(answer, Streamed) else None
-    send = opening.refuse if head_only or length is None else opening.begin
+    send = receiver.send_answer if head_only or length is None else receiver.send_head
     send(transport, response(answer.status, answer.headers, answer.body, head_only=head_only, length=length))
 
 
-async def send_body(opening: ServerHandshake, transport: Transport, answer: Streamed, *, patience: float) -> None:
-    """Send the body of an answer whose head was sent, then half-close; close at once if it does not become whole.
+async def send_body(receiver: RequestReceiver, transport: Transport, answer: Streamed, *, patience: float) -> None:
+    """Send the body after its head, then half-close; close at once if the body stays incomplete.
 
     Args:
-        opening: of the connection.
+        receiver: of the connection.
         transport: of the connection.
-        answer: its `pieces` are asked for one by one, when there is room for another.
-        patience: seconds in which the client must take something.
+        answer: yields its `pieces`, each when there is room for it.
+        patience: seconds in which the client must take some bytes.
 
     Raises:
-        Exception: what `pieces` raises.
+        Exception: an error of `pieces`.
         trio.Cancelled: the connection is closed.
     """
     left = answer.length
     try:
         async with aclosing(answer.pieces()) as pieces:
             async for piece in pieces:
-                if not await opening.write(transport, piece, patience):
+                if not await receiver.write(transport, piece, patience):
                     break
                 left -= len(piece)
     finally:
-        if left:  # the client counts the bytes, and sees that they are too few
-            opening.network_ended()
+        if left:  # the client counts the bytes, and detects that some are missing
+            receiver.network_ended()
             transport.close()
         else:
             transport.finish()

@@ -1,233 +1,366 @@
-"""Opening: who takes the bytes of a server's connection until its handshake is answered. It reads the request.
-
-Bytes that come behind the request are kept for the connection that the answer makes, and a client that leaves meanwhile
-is noticed. What the answer is, others decide.
-"""
+"""The first phase of a server's connection: the request and its answer."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
+import attrs
 import trio
-from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
-from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser
-from trio_ws.transport.progress import DeliveryProgress
+from trio_ws.codes import CloseCode
+from trio_ws.connection.channel import PendingHandshake, disconnect_of
+from trio_ws.connection.connection import Connection
+from trio_ws.connection.settings import compression_of
+from trio_ws.handler.service import Response, Service, Streamed
+from trio_ws.http.forwarded import forwarded
+from trio_ws.http.hosts import check_host
+from trio_ws.http.origin import check_origin
+from trio_ws.http.parser import MalformedRequest, RequestHead, check_http, is_upgrade
+from trio_ws.http.request import Request
+from trio_ws.http.response import response
+from trio_ws.protocol import server_handshake
+from trio_ws.protocol.negotiation import ExtensionSyntaxError, accept_offer, parse_extensions
+from trio_ws.protocol.server_handshake import parse_common_request, read_upgrade
+from trio_ws.server.download import send_answer, send_body
+from trio_ws.server.request_receiver import LINGER, RequestReceiver
+from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio.lowlevel import RaiseCancelT, Task
-
-    from trio_ws.config import Limits
+    from trio_ws.config import Compression, Limits, Timeouts
+    from trio_ws.errors import HeaderSource
+    from trio_ws.handler.runner import HandlerRunner
+    from trio_ws.protocol.server_handshake import Upgrade
+    from trio_ws.runtime.log import ConnectionLog
+    from trio_ws.server.context import ServerContext
     from trio_ws.transport.base import Transport
 
-__all__ = ["LINGER", "ServerHandshake"]
+__all__ = ["ServerHandshake"]
 
-EARLY_BYTES: Final = 64 * 1024
-"""What a client may send behind its request before it is answered; then it is not read on until the answer."""
-LINGER: Final = 1.0
-"""Seconds that a refused client has to read why, before the connection is aborted."""
+_UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+_SHUTTING_DOWN = "the server is shutting down"
+_RETRY_AFTER = (("Retry-After", "1"),)
+"""Seconds. Another server, or this one's successor, may have the address already."""
 
 
-class ServerHandshake:
-    """The receiver of a transport's bytes up to the answer.
+@attrs.frozen
+class _UpgradeRequest:
+    """A request for a WebSocket, and the settings of the connection that a 101 makes."""
+
+    upgrade: Upgrade
+    limits: Limits
+    timeouts: Timeouts
+    compression: Compression | None
+
+
+class ServerHandshake(PendingHandshake):
+    """Reads a request and answers it: a page, a refusal, or the 101 that ends this phase.
 
     Args:
-        limits: of the request's head.
+        context: of the server.
+        transport: of the client.
+        runner: runs the handler of an upgrade.
+        log: takes the connection's records.
+        secure: whether the connection uses TLS.
+        refusal: the answer to every request, because the server has no room; None to serve it.
+        on_accept: called with the connection that a 101 has made.
     """
 
     __slots__ = (
-        "_early",
-        "_head",
-        "_on_left",
-        "_on_moved",
-        "_problem",
-        "_reader",
-        "_waiter",
+        "_answer_scope",
+        "_context",
+        "_log",
+        "_on_accept",
+        "_page_scope",
+        "_receiver",
+        "_refusal",
+        "_runner",
+        "_secure",
+        "_transport",
+        "_upgrade",
         "answered",
-        "asked_time",
-        "left",
-        "network_over",
+        "status",
     )
 
-    def __init__(self, limits: Limits) -> None:
-        self.left: bool = False
-        """Whether the client has gone."""
-        self.network_over: bool = False
-        """Whether nothing more will arrive."""
-        self.asked_time: float = -math.inf
-        """When the request, or what is wrong with it, was known."""
-        self._reader = RequestParser(limits)
-        self._head: RequestHead | None = None
-        self._problem: MalformedRequest | None = None
-        self._early = b""
+    def __init__(
+        self,
+        context: ServerContext,
+        transport: Transport,
+        runner: HandlerRunner,
+        *,
+        log: ConnectionLog,
+        secure: bool,
+        refusal: MalformedRequest | None,
+        on_accept: Callable[[Connection], None],
+    ) -> None:
+        self._context = context
+        self._transport = transport
+        self._runner = runner
+        self._log = log
+        self._secure = secure
+        self._refusal = refusal
+        self._on_accept = on_accept
+        self._upgrade: _UpgradeRequest | None = None
+        self._page_scope: trio.CancelScope | None = None  # while a page is made
+        self._answer_scope: trio.CancelScope | None = None  # while the client reads the last answer
         self.answered: bool = False
-        """Whether the last answer has been sent, or its head."""
-        self._on_left: Callable[[], None] | None = None
-        self._on_moved: Callable[[], None] | None = None
-        self._waiter: Task | None = None  # the conversation's task, while it waits for a change
+        """Whether a request for a WebSocket was answered."""
+        self.status = 0
+        self._receiver = RequestReceiver(context.settings.limits)
+        transport.receiver = self._receiver
 
-    # --- what the transport calls --------------------------------------------------------------------------------
+    @property
+    def log(self) -> ConnectionLog:
+        """The connection's log."""
+        return self._log
 
-    def wants_data(self) -> bool:
-        """Say whether to read on: not while more waits than is kept of a client without an answer."""
-        return len(self._early) < EARLY_BYTES
+    @property
+    def receiver(self) -> RequestReceiver:
+        """The receiver of the transport's bytes during this phase."""
+        return self._receiver
 
-    def data_received(self, data: memoryview, now: float) -> None:
-        """Take a part of the request, or keep what comes behind it."""
-        if self.answered or self._problem is not None:
-            return
-        if self._head is not None:
-            self._early += data
-            return
+    # --- the phase -----------------------------------------------------------------------------------------------
+
+    async def open(self) -> bool:
+        """Read the request; return True if it is for a WebSocket, else answer it."""
+        self._context.open_timeouts.add(self)
+        head: RequestHead | None = None
         try:
-            self._head = self._reader.feed(data)
-        except MalformedRequest as problem:
-            self._problem = problem
-        if self._head is not None:
-            self._early = self._reader.leftover
-            del self._reader  # an idle connection has no use for it
-        if self._head is not None or self._problem is not None:
-            self.asked_time = now
-            self._wake()
+            head = await self._receiver.read_head()
+            if head is None:
+                return False
+            self._identify(head)
+            if self._refusal is not None:
+                raise self._refusal
+            upgrade = parse_common_request(head)
+            if upgrade is None:
+                check_http(head)
+            check_host(head.headers, self._context.settings.hosts, secure=self._secure)
+            if upgrade is None and not is_upgrade(head):
+                await self._show_page(head)
+                return False
+            if self._context.shutdown.begun:
+                raise MalformedRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
+            return self._route(head, upgrade or read_upgrade(head))
+        except Exception as problem:
+            self._refuse(problem, head_only=head is not None and head.method == "HEAD")
+        return False
 
-    def peer_closed(self) -> None:
-        """The client has left behind bytes that are not read yet."""
-        self.left = True
-        if self._on_left is not None:
-            self._on_left()
-        self._wake()
+    async def linger(self) -> None:
+        """Wait a bounded time for the client to read the last answer."""
+        with trio.CancelScope() as self._answer_scope:
+            times = self._context.settings.timeouts
+            await self._receiver.linger(self._transport, times.close_timeout, times.delivery_timeout)
 
-    def network_ended(self) -> None:
-        """The client has left."""
-        self.network_over = True
-        self.peer_closed()
+    def stop(self) -> None:
+        """End the phase, whatever was answered, and break its reference cycles. It is called once."""
+        self._context.open_timeouts.remove(self)
+        self._receiver.call_when_left(None)
+        self._receiver.call_when_moved(None)
+        self._refusal = None  # its traceback refers to this object
+        self._upgrade = None
+        del self._runner, self._on_accept
 
-    def outbox_moved(self) -> None:
-        """The client takes the last answer, which was more than the network takes at once, or nothing any more."""
-        if self._on_moved is not None:
-            self._on_moved()
-        self._wake()
+    def drop(self) -> bool:
+        """End the network connection without an answer; return whether its descriptor is free already."""
+        self._transport.close()
+        self._receiver.network_ended()
+        return self._transport.closes_at_once
 
-    # --- what the server calls -----------------------------------------------------------------------------------
-
-    async def read_head(self) -> RequestHead | None:
-        """Return the head of the request, None if the client left or was refused before it was complete.
-
-        Raises:
-            MalformedRequest: it is none that can be answered with anything but an error.
-        """
-        while self._head is None and self._problem is None and not self.left and not self.answered:
-            await self._wait()
-        if self.answered:
-            return None
-        if self._problem is not None:
-            raise self._problem
-        return self._head
-
-    def expire(self) -> None:
-        """The client has had its time: what it did not ask by now is not answered."""
-        if self._head is None and self._problem is None:
-            self._problem = MalformedRequest(408, "the request took longer than open_timeout")
-            self._wake()
-
-    def call_when_left(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` when the client leaves, at once if it has."""
-        self._on_left = callback
-        if self.left and callback is not None:
-            callback()
-
-    def call_when_moved(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` when the outbox has moved, or was closed."""
-        self._on_moved = callback
-
-    def hand_over(self) -> bytes:
-        """Return what came behind the request: the connection is somebody else's from now on."""
-        early, self._early = self._early, b""
-        return early
-
-    def refuse(self, transport: Transport, answer: bytes) -> None:
-        """Send the last answer, unless there was one; what the client sends from now on is dropped."""
-        if self.begin(transport, answer):
-            transport.finish()
-
-    def begin(self, transport: Transport, head: bytes) -> bool:
-        """Send the head of the last answer, unless there was one; return whether its body may follow."""
-        if self.answered:
+    def on_timeout(self, since: float) -> bool:
+        """Handle the end of `open_timeout`; return False to be called again. A page has a scope of its own."""
+        if not self._transport.look():
             return False
-        self.answered = True
-        self._early = b""
-        self._problem = None  # its traceback knows this object
-        transport.write(head)
-        transport.resume()
-        self._wake()
+        if max(self._transport.step_time, self._receiver.request_time) >= since:
+            self._context.open_timeouts.add(self)  # the bytes arrived in time, and the loop was held up
+        elif not self._transport.established:
+            self._log.debug("%s: TLS failed: %s", "not done within open_timeout", tls_error="timeout")
+            self.drop()
+        elif self._upgrade is None:
+            self._receiver.expire()
+        elif not self.answered:
+            self._log.warning("%s got no answer within open_timeout: refused with 503", status=503)
+            self._refuse_now(503, "no answer within open_timeout")
         return True
 
-    async def write(self, transport: Transport, piece: bytes, patience: float) -> bool:
-        """Send a piece of the last answer's body, and wait for room for another.
+    def drain(self) -> None:
+        """Refuse the request with 503, because the server shuts down, unless it was answered."""
+        if self._answer_scope is None and not self._receiver.answered:
+            self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
 
-        Args:
-            transport: of the client.
-            piece: of the body.
-            patience: seconds in which the network must take something of what waits for it.
+    def cancel(self, why: str) -> None:
+        """Cancel the handler or the making of a page; shorten the time to read the last answer."""
+        if self._answer_scope is not None:
+            self._answer_scope.deadline = min(self._answer_scope.deadline, trio.current_time() + LINGER)
+        elif self._upgrade is not None:
+            self._runner.cancel_handler(why)
+        elif self._page_scope is not None:
+            self._page_scope.cancel(reason=why)
 
-        Returns:
-            False if it takes nothing any more.
-        """
-        transport.write(piece)
-        outbox = transport.outbox
-        while outbox.full:
-            waiting = outbox.size
-            with trio.move_on_after(patience) as scope:
-                await self._wait()
-            if scope.cancelled_caught:
-                await trio.lowlevel.checkpoint()  # a loop that was held up sees only now what the network takes
-                transport.look()
-                if outbox.size == waiting:
-                    return False
-        await trio.lowlevel.checkpoint()
-        return not outbox.closed
+    # --- the request ---------------------------------------------------------------------------------------------
 
-    async def linger(self, transport: Transport, patience: float, total: float) -> None:
-        """Give the client time to take the last answer, and to read it: a reset would take it away.
+    def _identify(self, head: RequestHead) -> None:
+        """Give log and task name the client and the target, behind trusted proxies too."""
+        trusted = self._context.settings.trusted_proxies
+        client, self._secure = forwarded(head.headers, self._log.client, self._secure, trusted)
+        self._log.set_request(head.target, client)
+        trio.lowlevel.current_task().name = self._log.task_name
 
-        A client that has said all it has to say (half-closed) still takes the answer.
+    def _refuse(self, problem: Exception, *, head_only: bool) -> None:
+        """Answer a malformed request with its error, and one at which the responder fails with 500."""
+        if not isinstance(problem, MalformedRequest):
+            self._log.error("error in the responder for %s", error=problem)
+            problem = MalformedRequest(500, "internal error")
+        else:
+            self._log.info("%s refused with %d: %s", problem.status, problem.message, status=problem.status)
+        self._send(
+            Response(
+                status=problem.status,
+                headers=(*problem.headers, ("Content-Type", "text/plain; charset=utf-8")),
+                body=f"{problem.message}\n".encode(),
+            ),
+            head_only=head_only,
+        )
 
-        Args:
-            transport: carries the answer.
-            patience: seconds that the client may take nothing of it.
-            total: seconds that the client may take for all of it.
-        """
-        progress = DeliveryProgress()
-        until = progress.time + total
-        progress.look(transport, progress.time)
-        pending = transport.outbox.size > 0
-        while transport.outbox.size or not self.network_over:
-            wait = patience if pending else LINGER
-            with trio.move_on_at(min(trio.current_time() + wait, until)) as scope:
-                await self._wait()
-            if scope.cancelled_caught:
-                await trio.lowlevel.checkpoint()
-                transport.look()
-            now = trio.current_time()
-            uptake = progress.look(transport, now)
-            if now >= until or (scope.cancelled_caught and progress.time < now):
-                break
-            pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
+    async def _show_page(self, head: RequestHead) -> None:
+        """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
+        deadline = self._page_deadline()
+        with trio.CancelScope(deadline=deadline) as self._page_scope:
+            # A half-closed client still reads, so the end of its bytes cancels nothing.
+            self._receiver.call_when_moved(self._cancel_page_if_closed)
+            page = await self._page(head)
+            self._answer(page, head_only=head.method == "HEAD")
+            if isinstance(page, Streamed) and head.method != "HEAD":
+                self._page_scope.deadline = deadline = math.inf  # it was made in time
+                patience = self._context.settings.timeouts.send_timeout
+                await send_body(self._receiver, self._transport, page, patience=patience)
+        if self._page_scope.cancelled_caught and trio.current_time() >= deadline:
+            raise MalformedRequest(503, "the page took longer than open_timeout")
 
-    # --- the one task that waits ---------------------------------------------------------------------------------
+    def _page_deadline(self) -> float:
+        """Return the end of `open_timeout`, which begins anew for a request that was read only then."""
+        timeouts = self._context.open_timeouts
+        if self._receiver.request_time >= timeouts.deadline(self):
+            timeouts.remove(self)
+            timeouts.add(self)
+        return timeouts.deadline(self)
 
-    async def _wait(self) -> None:
-        self._waiter = current_task()
-        await wait_task_rescheduled(self._stop_waiting)
+    def _cancel_page_if_closed(self) -> None:
+        """Cancel the making of a page if the network takes nothing more."""
+        if self._transport.outbox.closed and self._page_scope is not None:
+            self._page_scope.cancel(reason="client left")
 
-    def _stop_waiting(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
-        self._waiter = None
-        return trio.lowlevel.Abort.SUCCEEDED
+    async def _page(self, head: RequestHead) -> Response:
+        page = await self._context.responder.page(self._request(head))
+        if page is None:
+            raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
+        return page
 
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            reschedule(waiter)
+    def _route(self, head: RequestHead, upgrade: Upgrade) -> bool:
+        """Find the service for an upgrade and prepare its handler, or answer the refusal and return False."""
+        try:
+            if upgrade.extensions:
+                parse_extensions(upgrade.extensions)
+        except ExtensionSyntaxError as error:
+            raise MalformedRequest(400, f"malformed Sec-WebSocket-Extensions: {str(error)!a}") from None
+        settings = self._context.settings
+        check_origin(head.headers, settings.origins, secure=self._secure)
+        routed = self._context.responder.route(self._request(head, upgrade.subprotocols))
+        if isinstance(routed, Response):
+            self._answer(routed)
+            return False
+        request, service = routed
+        websocket = WebSocket(
+            request,
+            receive_type=service.receive_type,
+            send_type=service.send_type,
+            caught_close_codes=service.caught_close_codes,
+            subprotocols=service.subprotocols,
+            log=self._log,
+        )
+        websocket.context.handshake = self
+        limits, timeouts = service.limits or settings.limits, service.timeouts or settings.timeouts
+        self._upgrade = _UpgradeRequest(upgrade, limits, timeouts, self._compression(service))
+        self._runner.prepare(websocket, service, timeouts)
+        self._receiver.call_when_left(partial(self._runner.cancel_handler, "client left before the answer"))
+        return True
+
+    def _compression(self, service: Service) -> Compression | None:
+        if service.compression is None:
+            return self._context.settings.compression
+        return compression_of(service.compression)
+
+    def _request(self, head: RequestHead, subprotocols: tuple[str, ...] = ()) -> Request:
+        return Request(
+            method=head.method,
+            target=head.target,
+            headers=head.headers,
+            client=self._log.client,
+            secure=self._secure,
+            subprotocols=subprotocols,
+        )
+
+    # --- the answer ----------------------------------------------------------------------------------------------
+
+    def _answer(self, answer: Response, *, head_only: bool = False) -> None:
+        self._send(answer, head_only=head_only)
+        if self._upgrade is None:  # else the handler's end is logged with it
+            self._log.debug("%s answered with %d", answer.status, status=answer.status)
+
+    def _send(self, answer: Response, *, head_only: bool = False) -> None:
+        if self._upgrade is None and not self.status:
+            self.status = answer.status
+        send_answer(self._receiver, self._transport, answer, head_only=head_only)
+
+    def _refuse_now(self, status: int, message: str, headers: HeaderSource = ()) -> None:
+        if self._upgrade is not None and not self.answered:
+            self.answered = True
+            self.status = status
+        self._answer(Response(status=status, headers=headers, body=f"{message}\n".encode()))
+        self.cancel(message)
+
+    async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Connection:
+        """Answer 101, and return the connection, which has received the early bytes."""
+        asked = cast("_UpgradeRequest", self._upgrade)  # set before the handler runs
+        upgrade, agreed = asked.upgrade, None
+        if asked.compression is not None and upgrade.extensions:
+            agreed = accept_offer(upgrade.extensions, asked.compression)
+        answer = server_handshake.accept(
+            upgrade, subprotocol=subprotocol, extensions=agreed[0] if agreed else None, headers=headers
+        )
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._receiver.left or self.answered:
+            raise disconnect_of(self, CloseCode.ABNORMAL_CLOSURE, "client left before the answer")
+        self.answered = True
+        self.status = 101
+        self._transport.write(answer)
+        self._transport.outbox.high_water = asked.limits.outbox_bytes
+        connection = Connection(
+            self._transport,
+            client=False,
+            limits=asked.limits,
+            timeouts=asked.timeouts,
+            timers=self._context.timers,
+            deflate=agreed[1] if agreed else None,
+        )
+        self._on_accept(connection)
+        early = self._receiver.take_early_bytes()
+        if early:
+            connection.reader.data_received(memoryview(early), trio.current_time())
+        self._transport.resume()
+        self.stop()
+        upgrade.head.headers.pack()
+        return connection
+
+    async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
+        """Answer with an HTTP status."""
+        answer = response(status, headers, body)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._receiver.call_when_left(None)
+        if not self.answered:
+            self.answered = True
+            self.status = status
+            self._receiver.send_answer(self._transport, answer)

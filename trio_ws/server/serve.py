@@ -1,4 +1,4 @@
-"""Serving: `serve_websocket`, one handler on every path, without the application layer."""
+"""`serve_websocket`, one handler on every path without the application layer, and its listeners."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import trio
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
-from trio_ws.handler.unwinding import unwound
 from trio_ws.options import check_names, check_number, keyword_options, list_of
+from trio_ws.runtime.unwinding import unwound
 from trio_ws.server.server import Server
 from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["SocketListener", "bind", "cannot_listen", "closed_at_the_end", "listen", "serve_websocket"]
+__all__ = ["SocketListener", "bind", "cannot_listen", "closing_listeners", "listen", "serve_websocket"]
 
 
 @attrs.frozen
@@ -37,22 +37,22 @@ class _OneService:
     service: Service
 
     async def page(self, request: Request) -> None:
-        """There are no pages."""
+        """Return None: there are no pages."""
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
-        """Every path is for the one handler."""
+        """Return the one service for every path."""
         return request, self.service
 
 
 def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
-    """Return an `around` that is left shielded; cancellation bounds it by `cleanup_timeout`."""
-    return lambda websocket: unwound(around(websocket), websocket, patient=True)
+    """Return an `around` whose exit is shielded; cancellation bounds it by `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket.context, patient=True)
 
 
 async def bind(
     host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
 ) -> list[SocketListener]:
-    """Return the listeners that the arguments of a serving function name.
+    """Return the listeners for the arguments of a serving function.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -76,7 +76,7 @@ async def bind(
 
 
 def _checked(host: object, port: object, listeners: object) -> list[SocketListener]:
-    """Return the listeners of a serving function whose addresses can be listened on."""
+    """Validate the arguments of `bind`, and return its listeners."""
     if not isinstance(host, str | None):
         raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
     if port is not None:
@@ -91,10 +91,10 @@ def _checked(host: object, port: object, listeners: object) -> list[SocketListen
 async def listen(
     host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
 ) -> list[SocketListener]:
-    """Return what `bind` does; an error of the system's says where it struck, and what to do.
+    """Call `bind`, and explain its errors with the address and advice.
 
     Raises:
-        OSError: an address cannot be listened on; `errno` is the system's.
+        OSError: an address cannot be listened on; `errno` is the operating system's.
         ValueError: as `bind` raises it.
     """
     try:
@@ -106,8 +106,8 @@ async def listen(
 
 
 @asynccontextmanager
-async def closed_at_the_end(listeners: list[SocketListener]) -> AsyncGenerator[list[SocketListener], None]:
-    """Close listeners behind a block, unless a server has done so."""
+async def closing_listeners(listeners: list[SocketListener]) -> AsyncGenerator[list[SocketListener], None]:
+    """Close listeners at the end of a block, unless a server has done so."""
     try:
         yield listeners
     finally:
@@ -125,7 +125,7 @@ def cannot_listen(
     *,
     host_option: str = "host",
 ) -> str:
-    """Return what a person is told of an address that cannot be listened on."""
+    """Return an error message for an address that cannot be listened on, with advice."""
     where = uds if port is None else f"{host or '*'}:{port}"
     match getattr(error, "errno", None):
         case errno.EADDRINUSE:
@@ -171,14 +171,14 @@ async def serve_websocket(
         uds: the path of a Unix socket to listen on.
         listeners: listening sockets, or listeners of Trio's, to accept from; they are closed at the end.
         ssl_context: serve TLS on all of them that are plain sockets.
-        limits: what one peer may cost.
-        timeouts: how long to wait for whom.
+        limits: bounds on the resources of each peer.
+        timeouts: bounds on waiting for peers and handlers.
         compression: True for permessage-deflate with the defaults, or a `Compression`.
-        origins: who may connect from a browser beside pages of the same origin; "*" for everyone.
+        origins: origins that browsers may connect from besides the same one; "*" for all.
         hosts: the names that the server is reached by, such as "example.org", "*.example.org" or "localhost:8000"; a
             request with another Host is refused with 421, against DNS rebinding. None for every host.
         trusted_proxies: addresses and networks of proxies, or "unix" for all that come over a Unix socket, whose
-            `X-Forwarded-For` and `X-Forwarded-Proto` say who the client is and whether it came over TLS.
+            `X-Forwarded-For` and `X-Forwarded-Proto` give the client's address and whether it uses TLS.
         poller: False turns the shared poller off.
         strict: let a handler's error end the server, for tests.
         task_status: for `nursery.start`.
@@ -189,7 +189,7 @@ async def serve_websocket(
         OSError: an address cannot be listened on.
         TypeError: an option is of another kind, or there is no such option.
         ValueError: there is nothing to listen on, or an option makes no sense.
-        trio.Cancelled: after every client was told 1001.
+        trio.Cancelled: after every connection was closed with 1001.
     """
     check_names(service, _OPTIONS, "serve_websocket()")
     if service.get("around") is not None:

@@ -1,7 +1,4 @@
-"""Server: listeners in, conversations out, and the way they all end.
-
-`serve` has the short ways to one; `listening` the sockets; `conversation` what happens on one connection.
-"""
+"""`Server`, which accepts connections from listeners and shuts them down gracefully."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ from trio_ws.http.parser import MalformedRequest
 from trio_ws.options import check_flag
 from trio_ws.runtime.timers import TimeoutQueue
 from trio_ws.server.admission import Admission
-from trio_ws.server.connection import ServerConnection, ServerContext
+from trio_ws.server.connection import ServerConnection
+from trio_ws.server.context import ServerContext
 from trio_ws.server.shutdown import GracefulShutdown
 from trio_ws.server.statistics import Counters, Statistics
 from trio_ws.transport.listeners import (
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_ws.http.request import Address
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
     from trio_ws.transport.base import Transport
 
 __all__ = ["Server", "Statistics"]
@@ -49,8 +47,8 @@ class Server:
     """Serves WebSockets on any number of listeners. Make one, then run `serve` once.
 
     Args:
-        responder: says what each request is for.
-        settings: of all connections; routes may differ.
+        responder: the application's answer to each request.
+        settings: of all connections; routes may override them.
         ssl_context: serve TLS on the listeners that are plain sockets.
         poller: False turns the shared poller off, True demands it, None uses it where the platform has one.
         strict: let a handler's error end the server, for tests.
@@ -62,7 +60,7 @@ class Server:
     """
 
     _admission: Admission
-    """From when the server accepts."""
+    """Set when the server begins to accept."""
 
     def __init__(
         self,
@@ -88,12 +86,12 @@ class Server:
             raise RuntimeError("poller=True, but this platform has neither epoll nor kqueue")
         self._poller = poller
         self._strict = strict
-        self._conversations: dict[ServerConnection, None] = {}  # takes half of what a set would
+        self._connections: dict[ServerConnection, None] = {}  # takes half of what a set would
         self._numbers = count(1)
         self._served = False
-        self._draining = GracefulShutdown(self._conversations, self._settings)
+        self._shutdown = GracefulShutdown(self._connections, self._settings)
         self._ports: list[int] = []
-        self._tally = Counters()
+        self._counters = Counters()
         self.urls: tuple[str, ...] = ()
         """Where the server listens, e.g. `ws://127.0.0.1:8000`; empty before `serve` has started."""
 
@@ -105,16 +103,16 @@ class Server:
         *,
         task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `shutdown` is called or the caller is cancelled; then see every connection off.
+        """Serve until `shutdown` is called or the caller is cancelled, then drain every connection.
 
         Args:
-            listeners: what to accept from; they are closed at the end.
+            listeners: sockets and listeners to accept from; they are closed at the end.
             task_status: `await nursery.start(server.serve, listeners)` returns the server once it accepts.
 
         Raises:
-            trio.Cancelled: after every client was told 1001, and had its time as `shutdown` describes.
-            ExceptionGroup: a listener fails for good; with `strict`, a handler's error. Every client was told 1001.
-            KeyboardInterrupt: likewise, wherever it struck.
+            trio.Cancelled: after every connection was closed with 1001, as `shutdown` describes.
+            ExceptionGroup: a listener failed for good; with `strict`, a handler's error. All connections were closed.
+            KeyboardInterrupt: likewise, in whatever task it was raised.
             RuntimeError: it was called before.
         """
         if self._served:
@@ -129,7 +127,7 @@ class Server:
         except BaseExceptionGroup as group:
             if group.split(KeyboardInterrupt)[1] is not None:
                 raise
-            interrupted = KeyboardInterrupt()  # it struck in a connection's task, and is the same to who pressed Ctrl-C
+            interrupted = KeyboardInterrupt()  # it was raised in a connection's task
         if interrupted is not None:
             raise interrupted
 
@@ -143,20 +141,20 @@ class Server:
         self, listeners: Sequence[SocketListener], task_status: trio.TaskStatus[Server]
     ) -> KeyboardInterrupt | None:
         async with trio.open_nursery() as shared:
-            engine = TransportFactory(poller=self._poller)
-            engine.start(shared)
+            factory = TransportFactory(poller=self._poller)
+            factory.start(shared)
             try:
                 async with trio.open_nursery() as nursery:
-                    interrupted = await self._accept(listeners, engine, nursery, task_status)
-                    await self._draining.run(engine.timers)
+                    interrupted = await self._accept(listeners, factory, nursery, task_status)
+                    await self._shutdown.run(factory.timers)
             finally:
-                engine.stop()
+                factory.stop()
         return interrupted
 
     async def _accept(
         self,
         listeners: Sequence[SocketListener],
-        engine: TransportFactory,
+        factory: TransportFactory,
         nursery: trio.Nursery,
         task_status: trio.TaskStatus[Server],
     ) -> KeyboardInterrupt | None:
@@ -166,31 +164,31 @@ class Server:
         try:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
-                    accepting.start_soon(self._accept_from, listener, engine, nursery)
+                    accepting.start_soon(self._accept_from, listener, factory, nursery)
                 secure = self._ssl_context is not None
                 self.urls = tuple(describe(listener, secure=secure) for listener in listeners)
                 self._ports = [port for port in map(get_port, listeners) if port is not None]
                 task_status.started(self)
                 try:
-                    await self._draining.wait()
+                    await self._shutdown.wait()
                 except KeyboardInterrupt as error:
                     interrupted = error
                     self.shutdown()
                 accepting.cancel_scope.cancel(reason="the server shuts down")
         finally:
-            with trio.CancelScope(shield=True):  # else the first one would be the last
+            with trio.CancelScope(shield=True):  # cancellation would stop after the first one
                 for listener in listeners:
                     await close_listener(listener)
         return interrupted
 
-    async def _accept_from(self, listener: SocketListener, engine: TransportFactory, nursery: trio.Nursery) -> None:
-        house = ServerContext(
+    async def _accept_from(self, listener: SocketListener, factory: TransportFactory, nursery: trio.Nursery) -> None:
+        context = ServerContext(
             responder=self._responder,
             settings=self._settings,
-            timers=engine.timers,
-            draining=self._draining,
-            late=TimeoutQueue(engine.timers, self._settings.timeouts.open_timeout),
-            over=self._over,
+            timers=factory.timers,
+            shutdown=self._shutdown,
+            open_timeouts=TimeoutQueue(factory.timers, self._settings.timeouts.open_timeout),
+            on_closed=self._on_closed,
             strict=self._strict,
         )
         high_water = self._settings.limits.outbox_bytes
@@ -201,10 +199,10 @@ class Server:
                 sock.close()
                 return
             if self._ssl_context is None:
-                transport = engine.socket_transport(sock, high_water)
+                transport = factory.socket_transport(sock, high_water)
             else:
-                transport = engine.tls_transport(sock, self._ssl_context, high_water)
-            self._begin(house, transport, client, nursery, descriptor, secure=self._ssl_context is not None)
+                transport = factory.tls_transport(sock, self._ssl_context, high_water)
+            self._begin(context, transport, client, nursery, descriptor, secure=self._ssl_context is not None)
 
         def take_stream(stream: trio.abc.Stream) -> None:
             client, secure = get_stream_peer(stream), isinstance(stream, trio.SSLStream)
@@ -212,8 +210,8 @@ class Server:
             if not self._has_room(client, descriptor):
                 nursery.start_soon(close_stream, stream)
                 return
-            transport = engine.stream_transport(stream, high_water)
-            self._begin(house, transport, client, nursery, descriptor, secure=secure)
+            transport = factory.stream_transport(stream, high_water)
+            self._begin(context, transport, client, nursery, descriptor, secure=secure)
 
         if isinstance(listener, socket.socket):
             await accept_sockets(listener, take_socket)
@@ -221,15 +219,15 @@ class Server:
             await accept_streams(listener, take_stream)
 
     def _has_room(self, client: Address, descriptor: int) -> bool:
-        """Say whether there is room for a connection, if only to refuse it with an answer."""
+        """Return True if there is room for a connection, if only to refuse it with an answer."""
         if not self._admission.full(_host(client), descriptor) or self._admission.can_refuse(descriptor):
             return True
-        self._tally.add(None, 0, None)
+        self._counters.add(None, 0, None)
         return False
 
     def _begin(
         self,
-        house: ServerContext,
+        context: ServerContext,
         transport: Transport,
         client: Address,
         nursery: trio.Nursery,
@@ -237,34 +235,34 @@ class Server:
         *,
         secure: bool,
     ) -> None:
-        """Hold a conversation, in a task of its own."""
+        """Start a connection's task."""
         host = _host(client)
         full = self._admission.full(host, descriptor)
-        conversation = ServerConnection(
-            house,
+        connection = ServerConnection(
+            context,
             transport,
             number=next(self._numbers),
             client=client,
             secure=secure,
             refusal=MalformedRequest(503, "the server has no room for another connection") if full else None,
         )
-        self._conversations[conversation] = None
+        self._connections[connection] = None
         if full:
-            self._admission.refuse(conversation)
+            self._admission.refuse(connection)
         else:
             self._admission.admit(host)
-        nursery.start_soon(conversation.run, name=conversation.log.task_name)
+        connection.start(nursery)
 
-    def _over(self, conversation: ServerConnection, error: Exception | None) -> None:
-        """One conversation has come to its end."""
-        self._conversations.pop(conversation, None)
-        if conversation.admitted:
-            self._admission.leave(_host(conversation.client))
+    def _on_closed(self, connection: ServerConnection, error: Exception | None) -> None:
+        """Count a connection that has ended."""
+        self._connections.pop(connection, None)
+        if connection.admitted:
+            self._admission.leave(_host(connection.client))
         else:
-            self._admission.refused(conversation)
-        self._tally.add(conversation.connection, conversation.status, error)
+            self._admission.refused(connection)
+        self._counters.add(connection.connection, connection.status, error)
 
-    # --- the end -------------------------------------------------------------------------------------------------
+    # --- shutdown ------------------------------------------------------------------------------------------------
 
     def shutdown(
         self,
@@ -274,48 +272,48 @@ class Server:
         reason: str | None = "",
         delay: float | None = None,
     ) -> None:
-        """Begin to shut down: accept no more, send `code` to everyone, cancel handlers after `grace`.
+        """Begin to shut down: accept no more, close with `code`, cancel handlers after `grace`.
 
-        For `delay` seconds the server still accepts, answers `/healthz` and upgrades with 503, and serves those who are
-        there. Then it stops listening, and everyone is told, at `Limits.drain_rate` if there is one; what `send` had
-        accepted goes out before the close frame. A handler has its grace from when its client was told; one that never
-        reads has no use for it, and is cancelled as soon as its client has answered. `serve` returns when the last
-        connection has ended, at the latest after `shutdown_bound`.
+        For `delay` seconds the server still accepts, answers `/healthz` and upgrades with 503, and serves the open
+        connections. Then it stops listening, and closes all connections, at `Limits.drain_rate` if there is one;
+        messages that `send` had accepted go out before the close frame. A handler has its grace from the close frame
+        on; one that never reads has no use for it, and is cancelled as soon as its client has answered. `serve` returns
+        when the last connection has ended, at the latest after `max_shutdown_seconds`.
 
-        Called again, it can only shorten the grace; then the delay is over, and everyone is told at once.
+        Called again, it can only shorten the grace; then the delay is over, and all connections are closed at once.
 
         Args:
-            code: the close code for everyone, 1001 by default; 1012 says that the service restarts.
+            code: the close code, 1001 by default; 1012 means that the service restarts.
             grace: seconds that handlers may go on, None for `Timeouts.shutdown_grace`.
-            reason: the close reason for everyone.
+            reason: the close reason.
             delay: seconds, None for `Timeouts.drain_delay`.
 
         Raises:
             ValueError: code or reason cannot be sent.
         """
-        self._draining.begin(code, grace, reason or "", delay)
+        self._shutdown.begin(code, grace, reason or "", delay)
 
     @property
-    def shutdown_bound(self) -> float:
-        """Seconds that a shutdown takes at most, by the server's settings.
+    def max_shutdown_seconds(self) -> float:
+        """The longest time of a shutdown by the server's settings, in seconds.
 
         It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`, and the
         longer of `cleanup_timeout` and `close_timeout` with one second. A route with longer timeouts of its own, a
         handler that shields itself from cancellation, and an `on_error` that hangs may take longer.
         """
-        return self._draining.bound
+        return self._shutdown.bound
 
-    # --- what it tells -------------------------------------------------------------------------------------------
+    # --- state ---------------------------------------------------------------------------------------------------
 
     def statistics(self) -> Statistics:
-        """Return what the server has done so far."""
-        open_now = [held.connection for held in self._conversations if held.connection is not None]
-        return self._tally.statistics(len(self._conversations), open_now)
+        """Return counts of connections and messages, since the start and now."""
+        open_now = [held.connection for held in self._connections if held.connection is not None]
+        return self._counters.statistics(len(self._connections), open_now)
 
     @property
     def draining(self) -> bool:
         """Whether the server has begun to shut down."""
-        return self._draining.begun
+        return self._shutdown.begun
 
     @property
     def port(self) -> int:

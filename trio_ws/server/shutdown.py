@@ -1,8 +1,8 @@
-"""Draining: how a server sees its clients off, in order and in bounded time.
+"""The graceful shutdown of a server, in order and in bounded time.
 
-First it is only said that the server shuts down (503 on `/healthz` and to upgrades), for `drain_delay`. Then the server
-stops accepting, which is its own part. Then every client is told, all at once or at `drain_rate`, and its handler has
-its grace from there on; then it is cancelled. What is said to one client is in `conversation` and `closing`.
+At first the server only announces it, for `drain_delay`: `/healthz` and upgrades get 503. Then it stops accepting.
+Then every client gets a close frame, all at once or at `drain_rate`; its handler has its grace from then on, and is
+cancelled after it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["GracefulShutdown"]
 
 BATCH_SECONDS: Final = 0.1
-"""Between two batches of goodbyes at most, unless the rate is lower than one in that time."""
+"""The longest time between two batches of close frames, unless the rate is lower than one in that time."""
 JITTER: Final = (0.25, 1.0)
-"""What part of that time passes, at random. Never more than all of it, so that the whole stays in its bound."""
+"""The random part of that time that passes, never more than all of it, so that the bound holds."""
 
 
 class Drainable(Protocol):
-    """A connection of the server, as its shutdown sees it."""
+    """A connection that can be drained."""
 
     @property
     def connection(self) -> object | None:
@@ -46,49 +46,49 @@ class Drainable(Protocol):
 
 
 class GracefulShutdown:
-    """The end of one server.
+    """The shutdown of one server.
 
     Args:
-        conversations: those that the server holds, at any time.
-        settings: `Timeouts` and `Limits` of it.
+        connections: the open ones, kept up to date by the server.
+        settings: of the server.
     """
 
-    def __init__(self, conversations: Collection[Drainable], settings: Settings) -> None:
-        self._conversations = conversations
+    def __init__(self, connections: Collection[Drainable], settings: Settings) -> None:
+        self._connections = connections
         self._rate = settings.limits.drain_rate
         self._timeouts = settings.timeouts
         self._delay = settings.timeouts.drain_delay
         self._grace = settings.timeouts.shutdown_grace
-        self._farewell = (int(CloseCode.GOING_AWAY), "")
+        self._close_frame = (int(CloseCode.GOING_AWAY), "")
         self._begun = trio.Event()
-        self._hurried = trio.Event()  # a shorter grace was asked for: neither delay nor spread any more
+        self._shortened = trio.Event()  # set by a shorter grace, after which there is neither delay nor spread
         self._timers: Timers | None = None
 
     @property
     def begun(self) -> bool:
-        """Whether the server shuts down."""
+        """Whether the shutdown has begun."""
         return self._begun.is_set()
 
     @property
     def bound(self) -> float:
-        """Seconds from the beginning to the end at most, with the settings as they are."""
+        """The longest time from beginning to end, in seconds, with these settings."""
         times = self._timeouts
         spread = 0.0 if self._rate is None else times.drain_spread
-        # A cancelled handler is cleaned up after, then `on_disconnect` runs; meanwhile the connection is closed.
+        # After clean-up of a cancelled handler `on_disconnect` runs, while the connection is closed.
         ends = times.cleanup_timeout + max(times.cleanup_timeout, times.close_timeout + LINGER)
         return times.drain_delay + spread + times.shutdown_grace + ends
 
     def begin(self, code: int, grace: float | None, reason: str, delay: float | None) -> None:
-        """Begin, or hurry up; `Server.shutdown` says what it means."""
+        """Begin, or shorten the grace; see `Server.shutdown`."""
         check_close(code, reason)
         if not self.begun:
-            self._farewell = (int(code), reason)
+            self._close_frame = (int(code), reason)
             self._grace = self._grace if grace is None else grace
             self._delay = self._delay if delay is None else delay
             self._begun.set()
         elif grace is not None and grace < self._grace:
             self._grace = grace
-            self._hurried.set()
+            self._shortened.set()
             if self._timers is not None:
                 self._timers.call_later(grace, self._cancel_all)
 
@@ -99,41 +99,45 @@ class GracefulShutdown:
             await self._pause(self._delay)
 
     async def run(self, timers: Timers) -> None:
-        """Say goodbye to every client; return when all are told."""
+        """Drain every connection, and return when all have begun to close."""
         self._timers = timers
-        crowd = [each for each in self._conversations if each.connection is not None]
-        self._say_goodbye([each for each in self._conversations if each.connection is None], timers)
-        random.shuffle(crowd)
-        rate = self._rate_for(len(crowd))
-        began, told = trio.current_time(), 0
-        while crowd:
+        remaining = [each for each in self._connections if each.connection is not None]
+        self._drain([each for each in self._connections if each.connection is None], timers)
+        random.shuffle(remaining)
+        rate = self._rate_for(len(remaining))
+        began, drained = trio.current_time(), 0
+        while remaining:
             now = trio.current_time()
-            due = len(crowd) if rate == math.inf or self._hurried.is_set() else int((now - began) * rate) + 1 - told
-            self._say_goodbye(crowd[:due], timers)
-            told += due
-            crowd = [each for each in crowd[due:] if each in self._conversations]
-            if crowd:
+            due = (
+                len(remaining)
+                if rate == math.inf or self._shortened.is_set()
+                else int((now - began) * rate) + 1 - drained
+            )
+            self._drain(remaining[:due], timers)
+            drained += due
+            remaining = [each for each in remaining[due:] if each in self._connections]
+            if remaining:
                 await self._pause(random.uniform(*JITTER) * max(BATCH_SECONDS, 1 / rate))
 
     def _rate_for(self, count: int) -> float:
-        """Return how many to tell in a second."""
+        """Return the number of connections to drain in a second."""
         spread = self._timeouts.drain_spread
         if self._rate is None or not spread:
             return math.inf
         return max(self._rate, count / spread)
 
-    def _say_goodbye(self, batch: Iterable[Drainable], timers: Timers) -> None:
-        for conversation in batch:
-            conversation.drain(*self._farewell, self._grace)
+    def _drain(self, batch: Iterable[Drainable], timers: Timers) -> None:
+        for connection in batch:
+            connection.drain(*self._close_frame, self._grace)
         timers.call_later(self._grace, partial(self._cancel, batch))
 
     def _cancel_all(self) -> None:
-        self._cancel(self._conversations)
+        self._cancel(self._connections)
 
-    def _cancel(self, conversations: Iterable[Drainable]) -> None:
-        for conversation in conversations:
-            conversation.cancel("the server shuts down")
+    def _cancel(self, connections: Iterable[Drainable]) -> None:
+        for connection in connections:
+            connection.cancel("the server shuts down")
 
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            await self._hurried.wait()
+            await self._shortened.wait()

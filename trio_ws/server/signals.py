@@ -1,4 +1,4 @@
-"""Running: a server as a process of its own, until a signal ends it. What it serves, and on what, others decide."""
+"""Serving in the main thread until a signal, then shutting down gracefully."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ from trio_ws.codes import CloseCode
 if TYPE_CHECKING:
     from trio_ws.server.server import Server
 
-__all__ = ["END_SIGNALS", "Farewells", "hangup", "print_line", "serve_until_signalled"]
+__all__ = ["END_SIGNALS", "SignalCloseCodes", "print_line", "serve_until_signalled", "terminal_end_signals"]
 
-Farewells: TypeAlias = Mapping[signal.Signals, CloseCode]
-"""The close code that clients are told, by the signal that ends the server."""
+SignalCloseCodes: TypeAlias = Mapping[signal.Signals, CloseCode]
+"""The close code for clients, by the signal that ends the server."""
 
-END_SIGNALS: Final[Farewells] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIGTERM: CloseCode.GOING_AWAY}
-"""What Ctrl-C and process managers send."""
+END_SIGNALS: Final[SignalCloseCodes] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIGTERM: CloseCode.GOING_AWAY}
+"""The signals of Ctrl-C and of process managers."""
 
 
-def hangup() -> list[signal.Signals]:
-    """Return the signal that the end of a terminal is, unless somebody wants something else of it, as `nohup` does."""
+def terminal_end_signals() -> list[signal.Signals]:
+    """Return SIGHUP in a list, or no signal if it is ignored (`nohup`), handled or unknown here."""
     number: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
     return [] if number is None or signal.getsignal(number) is not signal.SIG_DFL else [number]
 
 
 def print_line(line: str) -> None:
-    """Write a line to standard error: standard output is the application's.
-
-    A log that nobody reads any more, a full disk or a terminal that was closed are no reason to end.
-    """
-    if sys.stderr is not None:  # it was closed before the interpreter began
+    """Write a line to standard error, and ignore errors of a closed terminal, a broken pipe or a full disk."""
+    if sys.stderr is not None:  # closed before the interpreter began
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
@@ -44,39 +41,39 @@ def print_line(line: str) -> None:
 async def serve_until_signalled(
     serve: Callable[..., Awaitable[object]],
     *,
-    farewells: Farewells = END_SIGNALS,
-    say: Callable[[str], None] = print_line,
+    close_codes: SignalCloseCodes = END_SIGNALS,
+    report: Callable[[str], None] = print_line,
     started: Callable[[Server], None] | None = None,
-    hurried_by: Collection[signal.Signals] | None = None,
+    shortened_by: Collection[signal.Signals] | None = None,
 ) -> None:
-    """Serve until a signal comes, then shut down gracefully; at a second signal, at once.
+    """Serve until a signal arrives, then shut down gracefully; at a second signal, at once.
 
-    After the first signal nobody is accepted, every client is told the signal's close code, and handlers have
-    `Timeouts.shutdown_grace` to end. After the second they are cancelled. A signal before the server listens ends it
-    without further ado. The end of the terminal (SIGHUP) means 1001, unless it is ignored or the program has a handler
-    for it. Signals can be heard in the main thread only.
+    After the first signal the server accepts no more connections, closes all with the signal's code, and handlers have
+    `Timeouts.shutdown_grace` to end. After the second they are cancelled. A signal before the server listens ends it at
+    once. The end of the terminal (SIGHUP) means 1001, unless it is ignored or the program has a handler for it. Signals
+    arrive in the main thread only.
 
     Args:
-        serve: called with `task_status=`, which it tells its `Server` once that listens: `App.serve`, or a `partial`.
-        farewells: which signals to hear, and the close codes they mean.
-        say: called with each line for the person at the terminal.
-        started: called with the server once it listens; None to say where.
-        hurried_by: which of the signals count when the server shuts down already, None for all.
+        serve: called with `task_status=`, to pass its `Server` once that listens: `App.serve`, or a `partial`.
+        close_codes: the signals to handle, with their close codes.
+        report: called with each line for the person at the terminal.
+        started: called with the server once it listens; None to report its addresses.
+        shortened_by: the signals that end a running shutdown at once, None for all.
 
     Raises:
-        OSError: an address cannot be listened on; what else `serve` raises is raised too.
+        OSError: an address cannot be listened on; other errors of `serve` pass, too.
         RuntimeError: this is not the main thread.
         trio.Cancelled: as `serve` has it.
     """
-    farewells = {**dict.fromkeys(hangup(), CloseCode.GOING_AWAY), **farewells}
-    watch = _Watch(farewells, say, started, farewells if hurried_by is None else hurried_by)
+    close_codes = {**dict.fromkeys(terminal_end_signals(), CloseCode.GOING_AWAY), **close_codes}
+    handler = _SignalHandler(close_codes, report, started, close_codes if shortened_by is None else shortened_by)
     failure: Exception | None = None
-    with trio.open_signal_receiver(*farewells) as signals:
+    with trio.open_signal_receiver(*close_codes) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch.listen, signals)
+            nursery.start_soon(handler.run, signals)
             try:
-                with watch.scope:
-                    await serve(task_status=watch)
+                with handler.scope:
+                    await serve(task_status=handler)
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel(reason="the server has ended")
@@ -84,52 +81,52 @@ async def serve_until_signalled(
         raise failure
 
 
-class _Watch:
-    """What is told when the server listens, and does what signals demand of it."""
+class _SignalHandler:
+    """The task status of a server, and the reaction to signals."""
 
     def __init__(
         self,
-        farewells: Farewells,
-        say: Callable[[str], None],
+        close_codes: SignalCloseCodes,
+        report: Callable[[str], None],
         on_start: Callable[[Server], None] | None,
-        hurried_by: Collection[signal.Signals],
+        shortened_by: Collection[signal.Signals],
     ) -> None:
         self.scope = trio.CancelScope()
-        """What the server runs in."""
-        self._farewells = farewells
-        self._say = say
-        self._on_start = on_start or self._say_where
-        self._hurried_by = hurried_by
+        """The scope that the server runs in."""
+        self._close_codes = close_codes
+        self._report = report
+        self._on_start = on_start or self._report_addresses
+        self._shortened_by = shortened_by
         self._server: Server | None = None
-        self._leaving = False
+        self._stopping = False
 
     def started(self, server: Server) -> None:
-        """The server listens; it is what a `trio.TaskStatus` is told."""
+        """Take the server that listens, as a `trio.TaskStatus` does."""
         self._server = server
         self._on_start(server)
 
-    def _say_where(self, server: Server) -> None:
+    def _report_addresses(self, server: Server) -> None:
         for url in server.urls:
-            self._say(f"listening on {url}")
+            self._report(f"listening on {url}")
 
-    async def listen(self, signals: AsyncIterator[int]) -> None:
-        """Act on signals as they come."""
+    async def run(self, signals: AsyncIterator[int]) -> None:
+        """Handle signals as they arrive."""
         async for number in signals:
-            self._heed(signal.Signals(number))
+            self._handle_signal(signal.Signals(number))
 
-    def _heed(self, heard: signal.Signals) -> None:
+    def _handle_signal(self, received: signal.Signals) -> None:
         server = self._server
-        if server is not None and not self._leaving:
-            self._leaving = True
+        if server is not None and not self._stopping:
+            self._stopping = True
             open_now = server.statistics().connections
-            self._say(f"shutting down: {open_now} connection{'' if open_now == 1 else 's'}")
-            code = self._farewells[heard]
-            # After a restart the address is served on: load balancers need not hear of it.
+            self._report(f"shutting down: {open_now} connection{'' if open_now == 1 else 's'}")
+            code = self._close_codes[received]
+            # A restarted server keeps the address, so load balancers need no delay.
             server.shutdown(code, delay=0 if code is CloseCode.SERVICE_RESTART else None)
             return
-        if self._leaving and heard not in self._hurried_by:
+        if self._stopping and received not in self._shortened_by:
             return
-        self._say(f"ended by {heard.name}")
+        self._report(f"ended by {received.name}")
         if server is not None:
             server.shutdown(grace=0)
-        self.scope.cancel(reason=heard.name)
+        self.scope.cancel(reason=received.name)

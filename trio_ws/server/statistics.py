@@ -1,6 +1,6 @@
-"""Statistics: what a server has done so far. It is summed when somebody asks, so that no message pays for it.
+"""Counts of a server's connections and messages, summed on request.
 
-Connections count their own messages; here are the totals of those that are over.
+Connections count their own messages; `Counters` has the totals of those that have ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ConnectionCounters", "Counters", "Statistics"]
 
 
 class ConnectionCounters(Protocol):
-    """What of an accepted WebSocket is counted, whoever reads and writes its frames."""
+    """The counts of an accepted WebSocket, ours or ASGI's."""
 
     @property
     def received(self) -> int:
@@ -32,11 +32,11 @@ class ConnectionCounters(Protocol):
 
     @property
     def close_info(self) -> CloseInfo | None:
-        """How it ended."""
+        """How it ended; None while it is open."""
 
     @property
     def inbox_messages(self) -> int:
-        """Messages that wait."""
+        """Received messages that wait for the handler."""
 
     @property
     def outbox_bytes(self) -> int:
@@ -45,16 +45,15 @@ class ConnectionCounters(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Statistics:
-    """What a server has done so far, and does now.
+    """Counts of a server, since its start and now.
 
-    Bytes are not counted: that would cost something for each message, and whoever is in front of the server, or the
-    kernel, does it anyway.
+    Bytes are not counted: that would cost time for each message, and proxies and the kernel do it anyway.
     """
 
     connections: int
     """Network connections now."""
     websockets: int
-    """Accepted WebSockets that are not over."""
+    """Accepted WebSockets that have not ended."""
     accepted: int
     """WebSockets accepted so far."""
     refused: int
@@ -62,39 +61,39 @@ class Statistics:
     messages_received: int
     messages_sent: int
     handler_errors: int
-    """Handlers that ended with an error nobody foresaw."""
+    """Handlers that ended with an unhandled error."""
     closed: Mapping[int, int] = attrs.field(factory=dict)
-    """WebSockets that are over, by close code: that of the first close frame either way, 1006 if there was none."""
-    answered: Mapping[int, int] = attrs.field(factory=dict)
-    """Requests that were answered with an HTTP status, by that status: pages and refusals, over or not counted yet."""
+    """Ended WebSockets by close code: that of the first close frame in either direction, 1006 if there was none."""
+    responses: Mapping[int, int] = attrs.field(factory=dict)
+    """Pages and refusals by HTTP status, counted when their connections have ended."""
     inbox_messages: int = 0
-    """Messages that have arrived and wait for their handlers now."""
+    """Received messages that wait for their handlers now."""
     outbox_bytes: int = 0
-    """Bytes that were sent and wait for the network now."""
+    """Sent bytes that wait for the network now."""
 
 
 class Counters:
-    """The totals of the connections that are over."""
+    """The totals of ended connections."""
 
     def __init__(self) -> None:
         self._totals: Counter[str] = Counter()
         self._closed: Counter[int] = Counter()
-        self._answered: Counter[int] = Counter()
+        self._responses: Counter[int] = Counter()
 
     def add(self, connection: ConnectionCounters | None, status: int, error: Exception | None) -> None:
-        """Count a network connection that is over.
+        """Count an ended network connection.
 
         Args:
-            connection: what an accepted WebSocket was.
-            status: the HTTP status that was answered otherwise, 0 for none.
-            error: what nobody foresaw.
+            connection: the accepted WebSocket, None without one.
+            status: the HTTP status of another answer, 0 for none.
+            error: an unhandled error, None without one.
         """
         totals = self._totals
         totals["handler_errors"] += error is not None
         if connection is None:
             totals["refused"] += 1
             if status:
-                self._answered[status] += 1
+                self._responses[status] += 1
             return
         totals["accepted"] += 1
         totals["received"] += connection.received
@@ -103,7 +102,7 @@ class Counters:
         self._closed[int(CloseCode.ABNORMAL_CLOSURE if end is None else end.code)] += 1
 
     def statistics(self, connections: int, websockets: Collection[ConnectionCounters]) -> Statistics:
-        """Return the totals together with what is there now: network connections, and the accepted ones of them."""
+        """Return the totals, with the counts of open network connections and WebSockets."""
         totals = self._totals
         return Statistics(
             connections=connections,
@@ -114,7 +113,7 @@ class Counters:
             messages_sent=totals["sent"] + sum(each.sent for each in websockets),
             handler_errors=totals["handler_errors"],
             closed=dict(self._closed),
-            answered=dict(self._answered),
+            responses=dict(self._responses),
             inbox_messages=sum(each.inbox_messages for each in websockets),
             outbox_bytes=sum(each.outbox_bytes for each in websockets),
         )

@@ -19,7 +19,7 @@ from trio_ws.handler.service import Response, Service
 
 if TYPE_CHECKING:
     from trio_ws.http.request import Request
-    from trio_ws.server.connection import Responder
+    from trio_ws.server.context import Responder
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["LeakedTask", "ServerRecorder"]

@@ -1,4 +1,4 @@
-"""ASGI events over a `WebSocket`, for `receive_event` and `send_event` (ASGI specification, WebSocket protocol)."""
+"""ASGI events for `receive_event` and `send_event` (ASGI specification, WebSocket protocol)."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from trio_ws.codes import CloseCode
 from trio_ws.errors import WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from trio_ws.websocket.websocket import WebSocket
+    from trio_ws.websocket.context import ConnectionContext
 
 __all__ = ["as_async", "receive", "send"]
 
 
-async def receive(websocket: WebSocket) -> dict[str, Any]:
-    """Return the next event of `websocket`; see `WebSocket.receive_event`."""
-    if not websocket.accepted and not websocket._connect_reported:
+async def receive(context: ConnectionContext) -> dict[str, Any]:
+    """Return the next event of a connection; see `WebSocket.receive_event`."""
+    if context.channel is None and not context.connect_reported:
         await trio.lowlevel.checkpoint()
-        websocket._connect_reported = True
+        context.connect_reported = True
         return {"type": "websocket.connect"}
     try:
-        message = await websocket._open_channel().reader.receive()
+        message = await context.open_channel().reader.receive()
     except WebSocketDisconnect as end:
-        if websocket._close_reported:
+        if context.close_reported:
             raise
-        websocket._close_reported = True
+        context.close_reported = True
         return {"type": "websocket.disconnect", "code": end.code, "reason": end.reason}
     kind = "text" if isinstance(message, str) else "bytes"
     return {"type": "websocket.receive", kind: message}
 
 
-async def send(websocket: WebSocket, event: Mapping[str, Any]) -> None:
-    """Do what `event` says; see `WebSocket.send_event`."""
+async def send(context: ConnectionContext, event: Mapping[str, Any]) -> None:
+    """Perform an application's event; see `WebSocket.send_event`."""
     match event.get("type"):
         case "websocket.accept":
-            await websocket.accept(event.get("subprotocol"), _decoded(event.get("headers", ())))
+            await context.accept(event.get("subprotocol"), _decoded(event.get("headers", ())))
         case "websocket.send":
-            await websocket._open_channel().writer.send(_content(event))
-        case "websocket.close" if websocket.accepted:
-            await websocket.close(event.get("code", CloseCode.NORMAL_CLOSURE), event.get("reason") or "")
+            await context.open_channel().writer.send(_content(event))
+        case "websocket.close" if context.channel is not None:
+            await context.close(event.get("code", CloseCode.NORMAL_CLOSURE), event.get("reason") or "")
         case "websocket.close":
-            await websocket.reject()
+            await context.reject()
         case other:
             raise ValueError(f"an application cannot send an event of type {other!r}")
 

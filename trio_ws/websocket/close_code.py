@@ -1,32 +1,63 @@
-"""Verdict: the close frame that an error of the handler's asks for, on either side. It sends and logs nothing."""
+"""Close codes of a handler's errors, and the codes that end a connection normally."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from trio_ws.codes import CloseCode, is_wire_code
+from trio_ws.codes import CloseCode, is_normal_close, is_wire_code
 from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["CloseDecision", "close_decision_for", "leaves"]
+__all__ = [
+    "NORMAL_CLOSE_CODES",
+    "CaughtCodes",
+    "CloseDecision",
+    "close_decision_for",
+    "is_normal_close_code",
+    "leaves",
+]
+
+CaughtCodes: TypeAlias = "Collection[int] | Callable[[Iterable[object]], bool]"
+"""Close codes that count as a normal end; the built-in `all` stands for every code.
+
+If 1000 is among them, a close frame without a code (1005) counts, too: a browser's `close()` sends that."""
+
+NORMAL_CLOSE_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
+"""The default of `caught_close_codes`."""
+
+
+def is_normal_close_code(code: int, caught: CaughtCodes, *, uncertain: bool) -> bool:
+    """Return True if a close code counts as a normal end.
+
+    Args:
+        code: the close code.
+        caught: the connection's `caught_close_codes`.
+        uncertain: the peer's close frame may have been lost; then any code passes if a normal one is caught.
+    """
+    if caught is all or not isinstance(caught, Collection):
+        return caught is all
+    if uncertain:  # else each client that leaves would be an error to an application that catches normal ends only
+        return any(each in caught for each in (code, *NORMAL_CLOSE_CODES))
+    return is_normal_close(code, caught)
 
 
 @attrs.frozen
 class CloseDecision:
-    """What to close with."""
+    """The close frame that ends a connection."""
 
     code: int
     reason: str = ""
-    foreseen: bool = True
-    """Whether somebody thought of it: else it is an error to be logged."""
+    handled: bool = True
+    """False for an unhandled error, which is logged."""
 
 
 NORMAL = CloseDecision(CloseCode.NORMAL_CLOSURE)
-UNHANDLED = CloseDecision(CloseCode.INTERNAL_ERROR, foreseen=False)
+UNHANDLED = CloseDecision(CloseCode.INTERNAL_ERROR, handled=False)
 
 
 def close_decision_for(
@@ -35,12 +66,12 @@ def close_decision_for(
     is_own: Callable[[BaseException], bool],
     close_code_of: Callable[[BaseException], int | None] | None,
 ) -> CloseDecision:
-    """Return what `error` asks for; for a group, what all of its leaves ask for if that is one code.
+    """Return the close frame for an error; a group counts as one code if all its leaves agree.
 
     Args:
-        error: what left the handler, None if nothing did.
-        is_own: whether an error is the end of this connection, which asks for nothing; another's is an error.
-        close_code_of: the application's own map, which is asked first; None for an error that it does not know.
+        error: the handler's, None if it returned.
+        is_own: returns True for the end of this connection, which decides nothing; another connection's is an error.
+        close_code_of: the application's map from errors to codes, which takes precedence; None if it has no code.
     """
 
     if error is None:
@@ -52,12 +83,12 @@ def close_decision_for(
         code = None if close_code_of is None else close_code_of(leaf)
         return _by_type(leaf) if code is None or not is_wire_code(code) else CloseDecision(code)
 
-    verdicts = {verdict for leaf in leaves(error) if (verdict := of_leaf(leaf)) is not None}
-    if not verdicts:
+    decisions = {decision for leaf in leaves(error) if (decision := of_leaf(leaf)) is not None}
+    if not decisions:
         return NORMAL
-    if len({verdict.code for verdict in verdicts}) > 1 or UNHANDLED in verdicts:
+    if len({decision.code for decision in decisions}) > 1 or UNHANDLED in decisions:
         return UNHANDLED
-    return min(verdicts, key=lambda verdict: verdict.reason)
+    return min(decisions, key=lambda decision: decision.reason)
 
 
 def _by_type(error: BaseException) -> CloseDecision:
@@ -73,7 +104,7 @@ def _by_type(error: BaseException) -> CloseDecision:
 
 
 def leaves(error: BaseException | None) -> Iterator[BaseException]:
-    """Go through the errors in a group, or the one error that is none."""
+    """Yield the errors of a group, nested ones too, or the one error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from leaves(inner)

@@ -17,8 +17,8 @@ from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.signature import ParameterSource
 from trio_ws.app.parameters.validation import details_from
-from trio_ws.handler.unwinding import Unwinding
 from trio_ws.runtime.threads import Limiters, ThreadedContext, run_in_thread
+from trio_ws.runtime.unwinding import Unwinding
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -252,7 +252,7 @@ class Resolver:
         if in_thread and not hasattr(value, "__aenter__"):
             value = ThreadedContext(value, self.limiters)
         if self._unwinding is None:
-            self._unwinding = Unwinding(self._websocket, patient=self._patient)
+            self._unwinding = Unwinding(self._websocket.context, patient=self._patient)
         return await self._unwinding.enter(value)
 
 

@@ -1,4 +1,4 @@
-"""Unwinding of what the library has entered for its user: shielded from cancellation, in bounded time."""
+"""Shielded and bounded exit of contexts and generators that the library has entered for its user."""
 
 from __future__ import annotations
 
@@ -15,25 +15,22 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from trio_ws.websocket.websocket import WebSocket
-
-__all__ = ["LifespanOwner", "Owner", "Unwinding", "unwound", "use_and_close"]
+__all__ = ["CleanupOwner", "LifespanOwner", "Unwinding", "unwound", "use_and_close"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 
-class Owner(Protocol):
-    """A connection or an application, whose contexts are left."""
+class CleanupOwner(Protocol):
+    """A connection or an application whose contexts are left."""
 
-    _cleanup_timeout: float
-    _nursery: trio.Nursery | None
-    """Cancelled with what the contexts belong to."""
+    nursery: trio.Nursery | None
+    """The owner's nursery, which is cancelled with it."""
 
-    def _cleanup_deadline(self) -> float:
-        """Return when clean-up that begins now must be done."""
+    def cleanup_deadline(self) -> float:
+        """Return the deadline of clean-up that begins now, on Trio's clock."""
 
-    def _note_cut_off(self) -> None:
-        """Record that clean-up took longer."""
+    def log_cleanup_timeout(self) -> None:
+        """Log that clean-up took longer than its timeout."""
 
 
 class Unwinding:
@@ -43,13 +40,13 @@ class Unwinding:
     within it. All calls must come from one task, at one depth of scopes.
 
     Args:
-        owner: bounds the leaving.
-        patient: the leaving is bounded only from when the owner's nursery, or the task, is cancelled.
+        owner: bounds the exit.
+        patient: bound the exit only from when the owner's nursery, or the task, is cancelled.
     """
 
     __slots__ = ("_owner", "_patient", "_scope", "_stack")
 
-    def __init__(self, owner: Owner, *, patient: bool = False) -> None:
+    def __init__(self, owner: CleanupOwner, *, patient: bool = False) -> None:
         self._owner = owner
         self._patient = patient
         self._stack = AsyncExitStack()
@@ -65,26 +62,26 @@ class Unwinding:
     async def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
+        """Leave all contexts as a `with` statement does; return whether they have swallowed the error."""
         scope = self._scope
-        nursery = self._owner._nursery
+        nursery = self._owner.nursery
         watch = trio.CancelScope()
-        if self._patient and nursery is not None and not _cancelled():
+        if self._patient and nursery is not None and not _is_cancelled():
             nursery.start_soon(self._bound_when_cancelled, watch)
         else:
-            scope.deadline = self._owner._cleanup_deadline()
+            scope.deadline = self._owner.cleanup_deadline()
         scope.shield = True
         try:
             swallowed = bool(await self._stack.__aexit__(kind, error, trace))
         except BaseException as raised:
             if not scope.__exit__(type(raised), raised, raised.__traceback__):
                 raise
-            self._owner._note_cut_off()
+            self._owner.log_cleanup_timeout()
             return False
         finally:
             watch.cancel(reason="the contexts are left")
         scope.__exit__(None, None, None)
-        # A nursery among the contexts takes a cancellation from behind the shield for its own, and keeps it.
+        # A nursery among the contexts keeps a cancellation from outside of the shield.
         return swallowed and isinstance(error, Exception)
 
     async def _bound_when_cancelled(self, watch: trio.CancelScope) -> None:
@@ -93,13 +90,13 @@ class Unwinding:
                 await trio.sleep_forever()
             except trio.Cancelled:
                 if not watch.cancel_called:
-                    self._scope.deadline = self._owner._cleanup_deadline()
+                    self._scope.deadline = self._owner.cleanup_deadline()
                 raise
 
 
 @asynccontextmanager
 async def unwound(
-    context: AbstractAsyncContextManager[object], owner: Owner, *, patient: bool = False
+    context: AbstractAsyncContextManager[object], owner: CleanupOwner, *, patient: bool = False
 ) -> AsyncGenerator[None, None]:
     """Enter one context that is left as those of an `Unwinding` are."""
     unwinding = Unwinding(owner, patient=patient)
@@ -115,55 +112,57 @@ async def unwound(
 
 @attrs.define
 class LifespanOwner:
-    """The owner of what surrounds an application."""
+    """The owner of an application's lifespan contexts."""
 
-    _nursery: trio.Nursery | None = attrs.field(alias="nursery")
-    _cleanup_timeout: float = attrs.field(alias="cleanup_timeout")
+    nursery: trio.Nursery | None
+    cleanup_timeout: float
 
-    def _cleanup_deadline(self) -> float:
-        return trio.current_time() + self._cleanup_timeout
+    def cleanup_deadline(self) -> float:
+        """Return the deadline of clean-up that begins now, on Trio's clock."""
+        return trio.current_time() + self.cleanup_timeout
 
-    def _note_cut_off(self) -> None:
+    def log_cleanup_timeout(self) -> None:
+        """Log that clean-up took longer than its timeout."""
         logger.warning(
-            "clean-up of the lifespan took longer than cleanup_timeout, %g s: it was cancelled", self._cleanup_timeout
+            "clean-up of the lifespan took longer than cleanup_timeout, %g s: it was cancelled", self.cleanup_timeout
         )
 
 
 async def use_and_close(
-    websocket: WebSocket, generator: AsyncGenerator[Any, Any], use: Callable[[], Awaitable[object]]
+    owner: CleanupOwner, generator: AsyncGenerator[Any, Any], use: Callable[[], Awaitable[object]]
 ) -> None:
-    """Await what uses an asynchronous generator, then close that.
+    """Run the user of an asynchronous generator, then close the generator.
 
-    Cancellation is delivered once, wherever the generator or its user waits. What they do then to clean up is not
-    cancelled before `cleanup_timeout`.
+    Cancellation is delivered once, wherever the generator or its user waits. Their clean-up is not cancelled before
+    the owner's deadline.
 
     Args:
-        websocket: whose `cleanup_timeout` it is.
+        owner: bounds the clean-up.
         generator: closed in any case.
-        use: runs it.
+        use: iterates over the generator.
     """
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
     except trio.Cancelled:
-        await generator.aclose()  # not begun: nothing of it runs
+        await generator.aclose()  # not begun, so no code of it runs
         raise
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            # What is outside is hidden from the user of the generator; of `once` it sees one cancellation.
+            # The shield hides outer cancellations from the user of the generator; `once` delivers a single one.
             with trio.CancelScope(shield=True), trio.CancelScope() as once, trio.CancelScope() as rest:
-                nursery.start_soon(_relay, websocket, once, rest)
+                nursery.start_soon(_relay, owner, once, rest)
                 try:
                     try:
                         await use()
                     finally:
                         if not rest.shield:
-                            _hide(rest, websocket)
+                            _shield(rest, owner)
                         await generator.aclose()
                 except Exception as error:  # the nursery would make a group of it
                     failure = error
             if rest.cancelled_caught:
-                websocket._note_cut_off()
+                owner.log_cleanup_timeout()
             nursery.cancel_scope.cancel(reason="the generator is closed")
     except BaseExceptionGroup:
         if failure is None:
@@ -173,24 +172,24 @@ async def use_and_close(
         raise failure
 
 
-async def _relay(websocket: WebSocket, once: trio.CancelScope, rest: trio.CancelScope) -> None:
+async def _relay(owner: CleanupOwner, once: trio.CancelScope, rest: trio.CancelScope) -> None:
     """Wait for cancellation from outside, and pass it on once."""
     try:
         await trio.sleep_forever()
     except trio.Cancelled as cancelled:
-        await trio.lowlevel.cancel_shielded_checkpoint()  # who was about to run waits somewhere now
+        await trio.lowlevel.cancel_shielded_checkpoint()  # a task that was about to run waits now
         if not rest.shield:
-            once.cancel(reason=cancelled.reason)  # delivered to who waits
-            _hide(rest, websocket)
+            once.cancel(reason=cancelled.reason)  # delivered to the waiting task
+            _shield(rest, owner)
         raise
 
 
-def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
-    """Shield a scope for what is left of the time to clean up."""
+def _shield(rest: trio.CancelScope, owner: CleanupOwner) -> None:
+    """Shield a scope for the rest of the clean-up time."""
     rest.shield = True
-    rest.deadline = websocket._cleanup_deadline()
+    rest.deadline = owner.cleanup_deadline()
 
 
-def _cancelled() -> bool:
-    """Say whether the task is cancelled where it is now."""
+def _is_cancelled() -> bool:
+    """Return True if the current task's next checkpoint raises `Cancelled`."""
     return trio.current_effective_deadline() == -math.inf
