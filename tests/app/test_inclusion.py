@@ -390,7 +390,9 @@ async def test_a_decorator_below_that_of_a_route_runs() -> None:
     assert await status_of(App(controllers=[Car]), "/drive") == 401
 
 
-@pytest.mark.parametrize("guards", [b"abc", [5], ["never"], [None], iter([1])], ids=repr)
+@pytest.mark.parametrize(
+    "guards", [b"abc", [5], ["never"], [None], iter([1])], ids=["bytes", "number", "text", "None", "iterator"]
+)
 def test_what_cannot_be_a_guard_is_refused_where_it_is_given(guards: Any) -> None:
     with pytest.raises((TypeError, RegistrationError), match="guard"):
         Router(guards=guards)

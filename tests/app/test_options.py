@@ -241,7 +241,6 @@ def test_a_listener_refuses_options_that_never_work(options: dict[str, Any], mes
         (lambda app: Depends(str, use_cache="no"), "use_cache takes True or False"),
         (lambda app: Depends(str, in_loop=1), "in_loop takes True or False"),
     ],
-    ids=str,
 )
 def test_registering_refuses_values_of_a_wrong_type(register: Callable[[App], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
