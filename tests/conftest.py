@@ -39,8 +39,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a slow test, before `-m` selects."""
+    """Mark a slow test before `-m` selects, and refuse an id that differs between worker processes."""
     services.mark_slow(item)
+    if " at 0x" in item.nodeid:
+        raise pytest.UsageError(f"give ids to the parameters: an address is another one in each process: {item.nodeid}")
 
 
 @pytest.hookimpl(trylast=True)
