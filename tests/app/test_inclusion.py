@@ -391,11 +391,7 @@ async def test_a_decorator_below_that_of_a_route_runs() -> None:
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     "guards", [b"abc", [5], ["never"], [None], iter([1])], ids=lambda guards: type(guards).__name__
-=======
-    "guards", [b"abc", [5], ["never"], [None], iter([1])], ids=["bytes", "number", "text", "None", "iterator"]
->>>>>>> house-tests
 )
 def test_what_cannot_be_a_guard_is_refused_where_it_is_given(guards: Any) -> None:
     with pytest.raises((TypeError, RegistrationError), match="guard"):
