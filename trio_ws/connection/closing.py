@@ -64,7 +64,7 @@ class ClosingHandshake:
     Attributes:
         observer: is called at the end of the connection.
         pings: the outstanding pings, whose waiting tasks are woken at the end; None before the first.
-        taking: what the peer takes of the outbox, measured since that was last full; None if it never was.
+        taking: the peer's progress with the outbox since that was last full; None if it never was.
         reader: the reading part; None once the network connection has ended.
         peer_ended: the peer has ended its side, possibly behind data that is not read yet.
         network_ended: and all of that data is read.

@@ -34,7 +34,7 @@ Kind: TypeAlias = tuple[int, int]
 
 
 class Compressor(Protocol):
-    """What `compressobj` of any zlib makes."""
+    """A compressor of any zlib."""
 
     def compress(self, data: bytes | bytearray | memoryview, /) -> bytes:
         """Take in data; return what comes out at once."""
@@ -78,12 +78,12 @@ def make_compressor(level: int, window_bits: int, library: Library = STANDARD, b
     Args:
         level: zlib's, 0 to 9.
         window_bits: nothing that is farther away than 2 to this power bytes is referred to, 8 to 15.
-        library: whose compressor.
+        library: its maker.
         before: the end of what the peer was sent before, which may be referred to.
     """
     bits = max(window_bits, _SMALLEST_WINDOW)
     # Run-length encoding refers to nothing but the byte before, which every window holds. (With 9 bits today's
-    # zlib reaches back 250 bytes, which 8 bits would hold too, but nobody promises that.)
+    # zlib reaches back 250 bytes, which 8 bits would hold too, but that is not documented.)
     strategy = zlib.Z_DEFAULT_STRATEGY if bits == window_bits else zlib.Z_RLE
     if before:
         return library.compressobj(level, zlib.DEFLATED, -bits, _MEMORY_LEVEL, strategy, before)
@@ -91,10 +91,10 @@ def make_compressor(level: int, window_bits: int, library: Library = STANDARD, b
 
 
 class Shared:
-    """Deflates whole messages that refer to no other, for any number of connections, from any thread.
+    """A compressor of independent messages for any number of connections, from any thread.
 
     Args:
-        library: whose compressors.
+        library: the maker of the compressors.
     """
 
     __slots__ = ("_idle", "_library")
