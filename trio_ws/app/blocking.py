@@ -304,7 +304,7 @@ def expect_reading(websocket: WebSocket) -> None:
     """
     channel = websocket.context.channel
     if channel is not None:
-        channel.reads = True
+        channel.reader.reads = True
 
 
 def in_thread(

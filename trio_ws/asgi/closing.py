@@ -42,12 +42,12 @@ class ASGIClosing(Channel):
     def __init__(
         self, pump: EventReceiver, writer: EventSender, inbox: Inbox, timeouts: Timeouts, timers: Timers
     ) -> None:
-        self.watcher: ConnectionObserver | None = None
-        self.reads = False
-        self.callbacks = 0
+        super().__init__()
+        self.observer: ConnectionObserver | None = None
+        self.reads: bool = False
         self._pump = pump
         self._writer = writer
-        self._inbox = inbox
+        self.inbox = inbox
         self._timeouts = timeouts
         self._timers = timers
         self._info: CloseInfo | None = None
@@ -69,9 +69,14 @@ class ASGIClosing(Channel):
         return self._info is None
 
     @property
+    def gone(self) -> bool:
+        """True once the peer has ended its side, or its time to do so is over."""
+        return self._gone
+
+    @property
     def pending(self) -> bool:
-        """Whether messages wait that nobody has received."""
-        return bool(self._inbox.items)
+        """True if messages wait to be received."""
+        return bool(self.inbox.items)
 
     # --- we end it -----------------------------------------------------------------------------------------------
 
@@ -155,24 +160,24 @@ class ASGIClosing(Channel):
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._announce_end()
-        if self._draining and self.watcher is not None:
+        if self._draining and self.observer is not None:
             self._draining = False
-            self.watcher.left(str(self._info))
+            self.observer.on_peer_gone(str(self._info))
 
     def _announce_end(self) -> None:
-        """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
+        """Wake everyone who waits for something that will not come, and tell the observer why, once."""
         waited_for = self._wake()
         if not self._notified:
             self._notified = True
-            if self.watcher is not None and self._draining:
-                self.watcher.draining(waited_for=waited_for)
-            elif self.watcher is not None:
-                self.watcher.ended(str(self._info), waited_for=waited_for)
+            if self.observer is not None and self._draining:
+                self.observer.on_drain(waited_for=waited_for)
+            elif self.observer is not None:
+                self.observer.on_closed(str(self._info), waited_for=waited_for)
 
     def _disconnected(self) -> WebSocketDisconnect:
         """Make the exception that tells a caller of the end."""
-        if self.watcher is not None:
-            self.watcher.told()
+        if self.observer is not None:
+            self.observer.on_end_raised()
         info = self._info or _LOST
         return disconnect_of(self, info.code, info.reason)
 
@@ -187,7 +192,7 @@ class ASGIClosing(Channel):
     def _wake(self) -> bool:
         """Wake everyone who waits; return whether there was someone."""
         changed = bool(self._changed)
-        inbox = self._inbox.wake()
+        inbox = self.inbox.wake()
         writer = self._writer.wake()
         self._wake_changed()
         return inbox or writer or changed

@@ -14,8 +14,7 @@ import trio
 from trio_ws.asgi.closing import ASGIClosing
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import end_for
-from trio_ws.connection.inbox import Inbox
-from trio_ws.connection.writer import STEP_BYTES, YIELD_EVERY
+from trio_ws.connection.inbox import STEP_BYTES, YIELD_EVERY, Inbox
 from trio_ws.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -70,13 +69,14 @@ class ASGIConnection(ASGIClosing):
         self._life_timer = timers.call_later(timeouts.max_lifetime, self._grow_old)
         writer.high_water = limits.outbox_bytes
         writer.on_moved = self._writer_moved
+        self.reader = self.writer = self.closing = self
 
     # --- what arrives --------------------------------------------------------------------------------------------
 
     @property
     def wants_messages(self) -> bool:
         """Whether the next message is taken in: not while too many wait, always once they are dropped."""
-        if self._inbox.full and self.open:
+        if self.inbox.full and self.open:
             self._paused = True
         return not self._paused
 
@@ -90,12 +90,12 @@ class ASGIConnection(ASGIClosing):
             return
         self.received += 1
         self._message_time = trio.current_time()
-        self._inbox.put(content, size)
+        self.inbox.put(content, size)
 
     @property
     def inbox_messages(self) -> int:
         """Messages that wait, for statistics."""
-        return len(self._inbox.items)
+        return len(self.inbox.items)
 
     @property
     def outbox_bytes(self) -> int:
@@ -105,7 +105,7 @@ class ASGIConnection(ASGIClosing):
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message; raise what says that there will be none."""
         self.reads = True
-        inbox = self._inbox
+        inbox = self.inbox
         while True:
             if inbox.items:
                 await self._step()
@@ -118,12 +118,12 @@ class ASGIConnection(ASGIClosing):
                 await inbox.wait()
 
     def _take(self) -> str | bytes:
-        item = self._inbox.take()
+        item = self.inbox.take()
         assert isinstance(item, (str, bytes))  # parts of messages are never put in
-        if self._paused and not self._inbox.items:
+        if self._paused and not self.inbox.items:
             self._resume()
-        if self._notified and self.watcher is not None:
-            self.watcher.reading()
+        if self._notified and self.observer is not None:
+            self.observer.on_read_after_end()
         return item
 
     def _resume(self) -> None:
@@ -171,6 +171,9 @@ class ASGIConnection(ASGIClosing):
         self._commit(message.data, message.size)
         return True
 
+    def frame_kind(self, size: int) -> None:
+        """Return None: the ASGI server makes the frames."""
+
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when `offer` may succeed again."""
         self._writable[callback] = None
@@ -216,7 +219,7 @@ class ASGIConnection(ASGIClosing):
         self._message_time = trio.current_time()
         self._watch_writer()
 
-    def worked(self, size: int) -> None:
+    def count_work(self, size: int) -> None:
         """Count `size` bytes of work that was done for the peer within the current task's step."""
         self._streak += size * YIELD_EVERY // STEP_BYTES
 

@@ -1,4 +1,4 @@
-"""Engine: the tasks that all connections of a server, or the one of a client, share: the timers and the poller."""
+"""The timers and the poller that the connections of a server, or of a client, share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["TransportFactory"]
 
 
 class TransportFactory:
-    """Makes transports, and keeps what they share.
+    """A factory of transports, with the tasks that they share.
 
     Args:
         poller: read plain sockets with the poller; None for yes where the platform has one.
@@ -46,7 +46,7 @@ class TransportFactory:
             self._poller = SingleSocketPoller() if solo else Poller()
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Run the shared tasks in `nursery` until `stop`, also while it is cancelled: goodbyes need them."""
+        """Run the shared tasks in `nursery` until `stop`, also while it is cancelled: closing handshakes need them."""
         nursery.start_soon(self._run)
 
     async def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Pings: those that wait for their pong, with the time each was sent."""
+"""The pings that wait for their pong, each with its time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pings:
         return sent
 
     def answer(self, payload: bytes) -> None:
-        """Take a pong, which nobody may have asked for."""
+        """Handle a pong, which may be unsolicited."""
         if payload in self._sent:
             while next(iter(self._sent)) != payload:
                 del self._sent[next(iter(self._sent))]
@@ -62,5 +62,5 @@ class Pings:
         await self._answered.park()
 
     def wake(self) -> bool:
-        """Wake all who wait, because the connection has ended; return whether there was someone."""
+        """Wake all waiting tasks, because the connection has ended; return True if there was one."""
         return bool(self._answered.unpark_all())

@@ -1,6 +1,6 @@
-"""Prepared: one message for many connections, encoded once for all whose frames of it are the same.
+"""One message for many connections, encoded once for those with the same frames.
 
-Whom it goes to is not known here: see `rooms` and `Channel.offer`.
+`rooms` choose the connections; `ChannelWriter.offer` commits it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FramedChannel(Protocol):
 
 
 class PreparedMessage:
-    """A message that is about to be sent to many.
+    """A message for many connections.
 
     A server's connections share one frame of it for each compression setting. Clients, which mask every frame with a
     key of its own, encode it for themselves, and so do connections that compress a small one in the context of earlier

@@ -1,4 +1,4 @@
-"""Settings: what holds for every connection of a server or a client unless a route says otherwise."""
+"""The settings of the connections of a server or a client, which a route may override."""
 
 from __future__ import annotations
 

@@ -40,6 +40,6 @@ def record_close(log: ConnectionLog, channel: Channel, opened: float) -> None:
         reason=reason,
         closed_by=info.by,
         seconds=seconds,
-        messages_received=channel.received,
-        messages_sent=channel.sent,
+        messages_received=channel.reader.received,
+        messages_sent=channel.writer.sent,
     )

@@ -81,9 +81,9 @@ class DisconnectRule:
         self._end_raised = False
         self._draining = False
         self._reason = ""
-        channel.watcher = self
+        channel.closing.observer = self
 
-    def ended(self, why: str, *, waited_for: bool) -> None:
+    def on_closed(self, why: str, *, waited_for: bool) -> None:
         """Handle the end of the connection, other than by the handler's own `close`."""
         self._reason = why
         self._peer_left_at = trio.current_time()
@@ -101,7 +101,7 @@ class DisconnectRule:
             case _:
                 assert_never(self._policy)
 
-    def draining(self, *, waited_for: bool) -> None:
+    def on_drain(self, *, waited_for: bool) -> None:
         """Handle the server's close frame at shutdown: the handler has the server's grace."""
         self._draining = True
         self._end_raised = waited_for
@@ -111,7 +111,7 @@ class DisconnectRule:
         """Whether the server's shutdown has ended the connection."""
         return self._draining
 
-    def left(self, why: str) -> None:
+    def on_peer_gone(self, why: str) -> None:
         """Handle the end of the peer after the server's close frame."""
         if not self._draining:  # the peer had left before
             return
@@ -127,7 +127,7 @@ class DisconnectRule:
             case _:
                 assert_never(self._policy)
 
-    def told(self) -> None:
+    def on_end_raised(self) -> None:
         """Handle that the end was raised in the handler, which may clean up and return."""
         if self._draining:
             self._end_raised = True
@@ -136,7 +136,7 @@ class DisconnectRule:
             if self._policy != "finish":
                 self._cancel_after(self._timeouts.cleanup_timeout)
 
-    def reading(self) -> None:
+    def on_read_after_end(self) -> None:
         """Restart the time of a handler that reads what arrived before the end."""
         if self._reason and self._policy == "drain" and not self._end_raised and not self._draining:
             self._cancel_after(self._work_timeout)
@@ -145,7 +145,7 @@ class DisconnectRule:
         """Stop at the end of the handler."""
         if self._timer is not None:
             self._timer.cancel()
-        self._channel.watcher = None
+        self._channel.closing.observer = None
 
     def _cancel_unless_reading(self) -> None:
         if self._reads:
@@ -160,7 +160,7 @@ class DisconnectRule:
     @property
     def _reads(self) -> bool:
         """Whether the handler has read, or messages wait for it."""
-        return self._channel.reads or self._channel.pending
+        return self._channel.reader.reads or self._channel.reader.pending
 
     @property
     def _work_timeout(self) -> float:
@@ -173,7 +173,7 @@ class DisconnectRule:
         self._timer = self._timers.call_later(seconds, self._cancel)
 
     def _cancel(self) -> None:
-        at_work = self._channel.callbacks or (self._channel.reads and not self._end_raised)
+        at_work = self._channel.callbacks or (self._channel.reader.reads and not self._end_raised)
         if at_work and not self._scope.cancel_called:
             self._log.info(
                 "handler of %s was at work on a message: cut off %.3f s after its peer left, by when_peer_leaves=%r",

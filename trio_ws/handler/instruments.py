@@ -1,7 +1,7 @@
 """Instruments of a server's connections, for tracing and for further metrics.
 
 Only overridden methods are called. Without instruments nothing stands between a handler and its messages; with one
-that takes messages, `Instruments.channel_for` does.
+that takes messages, the wrappers of `Instruments.observe_messages` do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.connection.instrumented import InstrumentedChannel
+from trio_ws.connection.instrumented import instrument_channel
 from trio_ws.options import list_of
 
 if TYPE_CHECKING:
@@ -92,13 +92,11 @@ class Instruments:
             except Exception:
                 self._disable(instrument, hook, websocket)
 
-    def channel_for(self, websocket: WebSocket) -> InstrumentedChannel | None:
-        """Return a channel that reports a connection's messages, None if no instrument takes them."""
-        if not any(self._by_hook[hook] for hook in _MESSAGES):
-            return None
-        return InstrumentedChannel(
-            websocket.context.open_channel(), lambda hook, message: self.notify(hook, websocket, message)
-        )
+    def observe_messages(self, websocket: WebSocket) -> None:
+        """Report the messages of a connection, if an instrument takes them."""
+        if any(self._by_hook[hook] for hook in _MESSAGES):
+            channel = websocket.context.open_channel()
+            instrument_channel(channel, lambda hook, message: self.notify(hook, websocket, message))
 
     def _disable(self, instrument: Instrument, hook: str, websocket: WebSocket) -> None:
         """Log the current exception, and call its instrument no more, on any connection."""

@@ -12,6 +12,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import HANDSHAKE_OVER
+from trio_ws.connection.instrumented import remove_instruments
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
 from trio_ws.handler.close_record import record_close
 from trio_ws.handler.disconnect import DisconnectRule
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio_ws.config import Timeouts
-    from trio_ws.connection.channel import Channel
-    from trio_ws.connection.instrumented import InstrumentedChannel
     from trio_ws.handler.opener import Opener
     from trio_ws.handler.service import Service
     from trio_ws.runtime.log import ConnectionLog
@@ -45,17 +44,7 @@ class HandlerRunner:
         opener: opens and closes the connection; None if the caller of `run` does so, and has called `prepare`.
     """
 
-    __slots__ = (
-        "_cancel_reason",
-        "_instrumented",
-        "_open_time",
-        "_opener",
-        "_rule",
-        "_service",
-        "_timeouts",
-        "_timers",
-        "_websocket",
-    )
+    __slots__ = ("_cancel_reason", "_open_time", "_opener", "_rule", "_service", "_timeouts", "_timers", "_websocket")
 
     _service: Service
     _timeouts: Timeouts
@@ -65,7 +54,6 @@ class HandlerRunner:
         self._timers = timers
         self._opener: Opener = NO_OPENER if opener is None else opener
         self._open_time = 0.0
-        self._instrumented: InstrumentedChannel | None = None
         self._cancel_reason = ""  # of a cancelled handler
         self._rule: DisconnectRule | None = None  # made at its first event
 
@@ -169,44 +157,40 @@ class HandlerRunner:
         context = websocket.context
         context.on_accept = None
         channel = context.open_channel()
-        channel.watcher = self
+        channel.closing.observer = self
         if channel.close_info is not None:  # a close frame was among the early bytes
-            self.ended(str(channel.close_info), waited_for=False)
+            self.on_closed(str(channel.close_info), waited_for=False)
         self._open_time = trio.current_time()
         self._log.debug("%s is open")
         if self._service.instruments is not None:
             self._notify("handshake_answered", 101)
-            self._instrumented = self._service.instruments.channel_for(websocket)
-            if self._instrumented is not None:
-                context.channel = cast("Channel", self._instrumented)
+            self._service.instruments.observe_messages(websocket)
 
     # --- called by the channel, until there is a disconnect rule --------------------------------------------------
 
     def _make_rule(self) -> DisconnectRule:
         """Make the disconnect rule, which replaces this object as the channel's observer."""
-        scope = cast("trio.CancelScope", self._websocket.context.cancel_scope)  # accepting happens within the nursery
+        context = self._websocket.context
+        scope = cast("trio.CancelScope", context.cancel_scope)  # accepting happens within the nursery
         policy = self._service.when_peer_leaves
-        self._rule = DisconnectRule(self._observed(), scope, policy, self._timeouts, self._timers, self._log)
+        self._rule = DisconnectRule(context.open_channel(), scope, policy, self._timeouts, self._timers, self._log)
         return self._rule
 
-    def _observed(self) -> Channel:
-        return self._websocket.context.open_channel() if self._instrumented is None else self._instrumented.channel
-
-    def ended(self, why: str, *, waited_for: bool) -> None:
+    def on_closed(self, why: str, *, waited_for: bool) -> None:
         """Handle the end of the connection, other than by the handler's own `close`."""
-        self._make_rule().ended(why, waited_for=waited_for)
+        self._make_rule().on_closed(why, waited_for=waited_for)
 
-    def draining(self, *, waited_for: bool) -> None:
+    def on_drain(self, *, waited_for: bool) -> None:
         """Handle the close frame of a server that shuts down."""
-        self._make_rule().draining(waited_for=waited_for)
+        self._make_rule().on_drain(waited_for=waited_for)
 
-    def left(self, why: str) -> None:
+    def on_peer_gone(self, why: str) -> None:
         """Do nothing: the handler itself has ended the connection."""
 
-    def told(self) -> None:
+    def on_end_raised(self) -> None:
         """Do nothing: the handler itself has ended the connection, and its time is its own."""
 
-    def reading(self) -> None:
+    def on_read_after_end(self) -> None:
         """Do nothing: the handler reads what arrived before it ended the connection."""
 
     # --- ending --------------------------------------------------------------------------------------------------
@@ -241,7 +225,7 @@ class HandlerRunner:
         if self._rule is not None:
             self._rule.stop()
         elif self._websocket.accepted:
-            self._observed().watcher = None
+            self._websocket.context.open_channel().closing.observer = None
 
     def _release(self) -> None:
         """Break the reference cycles through the context, so that memory is freed without the garbage collector."""
@@ -249,8 +233,8 @@ class HandlerRunner:
         context.on_accept = context.answer_headers = context.close_code_of = context.listen = None
         context.disconnect_callbacks = ()
         context.handshake = HANDSHAKE_OVER
-        if self._instrumented is not None:
-            context.channel = self._instrumented.channel
+        if context.channel is not None:
+            remove_instruments(context.channel)
 
     async def _end(self, code: int, reason: str) -> None:
         """Send a close frame if there was none, run `on_disconnect`, wait for the end of the network connection."""
@@ -258,15 +242,15 @@ class HandlerRunner:
         if context.channel is None:
             return
         channel = context.channel
-        channel.begin_close(code, reason)
+        channel.closing.begin_close(code, reason)
         context.handler_finished = True
-        if channel.gone and not context.disconnect_callbacks:
+        if channel.closing.gone and not context.disconnect_callbacks:
             return
         with trio.CancelScope(shield=True):  # each of its parts is bounded
-            await channel.wait_ended()
+            await channel.closing.wait_ended()
             for callback in context.disconnect_callbacks:
                 await self._clean_up(callback, self._websocket.close_code or code)
-            await channel.wait_gone()
+            await channel.closing.wait_gone()
 
     async def _clean_up(self, callback: Callable[..., Awaitable[object]], code: int) -> None:
         seconds = self._timeouts.cleanup_timeout

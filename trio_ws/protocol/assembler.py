@@ -1,6 +1,6 @@
-"""A message while it arrives in parts: its bytes, or its text, decoded and checked as it comes.
+"""The payload of a message that arrives in parts, decoded and checked as it comes.
 
-What a part is, and how large a message may become, is `decoder`'s business. Each byte is copied and decoded a
+`decoder` cuts the parts and bounds the message. Each byte is copied and decoded a
 bounded number of times, whatever the parts: both buffers grow by a factor, not by a step.
 """
 

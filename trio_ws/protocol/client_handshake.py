@@ -57,9 +57,9 @@ class ClientHandshake:
     """One attempt to open a WebSocket.
 
     Args:
-        url: where to. Its username and password become an Authorization header unless one is given.
+        url: the address. Its username and password become an Authorization header unless one is given.
         headers: further headers of the request. A Host among them replaces the URL's.
-        subprotocols: what we offer, the favourite first.
+        subprotocols: our offer, the preferred one first.
         extensions: the value of the offer in Sec-WebSocket-Extensions, None for none.
         limits: bounds of the answer's head.
 

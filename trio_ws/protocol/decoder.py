@@ -1,8 +1,7 @@
-"""The frame decoder: bytes from a peer in, messages and control frames out.
+"""The frame decoder, from bytes to messages and control frames.
 
-It does no I/O and answers nothing: what a close or a ping is answered with is decided in `endpoint`. A
-message in parts is kept in `assembly`, one in a single frame is read in `whole`; inflating is `deflate`'s. It never
-raises on what a peer sent.
+It does no I/O and answers nothing: `endpoint` answers close and ping frames. `assembler` keeps a message in parts,
+`whole` reads one in a single frame, `deflate` inflates. It never raises on data of a peer.
 """
 
 from __future__ import annotations
@@ -42,24 +41,24 @@ _COMPRESSED_PART: Final = 16 * 1024
 
 
 class Decoder:
-    """Decodes the frames of one peer (RFC 6455 5 to 8, RFC 7692 with an inflater).
+    """The decoder of one peer's frames (RFC 6455 5 to 8, RFC 7692 with an inflater).
 
     Args:
         client: True on the client's side, where frames come unmasked; False on the server's, where they come
             masked.
         max_message_size: bytes of one message, after inflating. A compressed one may have somewhat more on the
-            wire, because what does not compress becomes larger.
+            wire, because incompressible data becomes larger.
         max_fragments: frames that one message may come in.
         inflater: inflates compressed messages; None if no compression was negotiated.
         patience: pause when so many frames were decoded that are not whole messages, or parts of such frames, so that
-            the caller may see to others; 0 for never.
+            other connections get their turn; 0 for never.
         work: pause when so many bytes were inflated in one `decode`, also within a message; 0 for never.
 
     Attributes:
-        budget: what the last `decode` has left of its `max_bytes`; less than 0 if the last message had more.
+        budget: the rest of the `max_bytes` of the last `decode`; less than 0 if the last message had more.
         inflated: bytes that were inflated so far, of all messages.
-        failed: whether a `Violation` was given; what comes later is discarded.
-        closed: whether the peer's close frame was given; what comes later is discarded (RFC 6455 5.5.1).
+        failed: a `ViolationEvent` was returned; later data is discarded.
+        closed: the peer's close frame was returned; later data is discarded (RFC 6455 5.5.1).
     """
 
     __slots__ = (
@@ -143,7 +142,7 @@ class Decoder:
         came before a violation in the same bytes is given before it.
 
         Args:
-            data: what came from the peer, from where the last call stopped.
+            data: the peer's bytes, from where the last call stopped.
             out: receives the items.
             max_items: pause when this many items were appended.
             max_bytes: pause when messages of this many bytes (text as UTF-8, after inflating) were appended.
@@ -160,13 +159,13 @@ class Decoder:
         """Decode the whole, uncompressed messages in one frame each that `data` begins with.
 
         Args:
-            data: what came from the peer, from where the last call stopped.
+            data: the peer's bytes, from where the last call stopped.
             out: receives the messages.
             stop: pause when `out` has this many items.
             max_bytes: as in `decode`, for `budget` too.
 
         Returns:
-            How many bytes were consumed: nearly always all; what follows is `decode`'s.
+            How many bytes were consumed: nearly always all; pass the rest to `decode`.
         """
         self.budget = max_bytes
         if not self._between:
@@ -202,14 +201,14 @@ class Decoder:
         out.append(violation_of(error, self._max_message_size))
 
     def stream_next(self) -> TextMessage | BytesMessage | None:
-        """Give one data message in chunks, as its bytes come: the one that is being gathered, else the next.
+        """Return one data message in chunks as its bytes come: the one that is being gathered, or the next.
 
         Until that message's last chunk (`message_finished`), `decode` appends `TextMessage` or `BytesMessage`
         events instead of a `str` or `bytes`. Text is cut between characters. Only the last chunk may be
         empty.
 
         Returns:
-            What is gathered already of a message, as its first chunk; None if there is nothing.
+            The gathered part of a message, as its first chunk; None if there is none.
         """
         if self.failed or self.closed:
             return None
@@ -418,6 +417,6 @@ class Decoder:
         self._inflater = self._message_inflater = None
 
     def _forget(self) -> None:
-        """Let go of what will never be complete."""
+        """Drop the data of an incomplete message."""
         self._message = self._target = None
         self._head = self._control = b""

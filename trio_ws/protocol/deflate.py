@@ -1,10 +1,10 @@
-"""permessage-deflate's data (RFC 7692 7.2): Inflater and Deflater turn payloads into messages and back.
+"""The data of permessage-deflate, inflated and deflated (RFC 7692 7.2).
 
-Frames, the RSV1 bit and the negotiation are not here: see `frames` and `extensions`. What deflates, and is shared by
-all connections where it can be, is in `compressors`.
+Frames, the RSV1 bit and the negotiation are in `frames` and `negotiation`. The compressors that connections share
+are in `compressors`.
 
 No zlib object is kept between messages to inflate with, not even when the peer keeps its context: every
-message is read by a fresh raw stream that is primed with the last bytes of what came before. That costs a
+message is read by a fresh raw stream that is primed with the last bytes of earlier messages. That costs a
 microsecond or less, is smaller than a stream at rest, and makes the end of a message testable: a stream that
 is not needed any more can be asked to end, and ends only if the message was whole.
 """
@@ -224,13 +224,13 @@ def _end(stream: zlib._Decompress) -> None:
 
 
 class Deflater:
-    """Deflates the messages sent to one peer.
+    """The compression of the messages to one peer.
 
     Args:
         level: zlib's level, 0 to 9.
         window_bits: our agreed window is 2 to this power bytes, 8 to 15.
         context_takeover: whether messages may refer to earlier ones; if not, nothing is kept between them.
-        threshold: messages of fewer bytes are better sent as they are. Whoever sends decides: see `frames`.
+        threshold: messages of fewer bytes are better sent as they are; the encoder decides.
     """
 
     __slots__ = ("_before", "_level", "_moves", "_stream", "_window_bits", "kind", "threshold")

@@ -1,6 +1,6 @@
-"""The frame encoder: messages and control frames in, the bytes of frames out.
+"""The frame encoder, from messages and control frames to bytes.
 
-It does no I/O. Who may send what when is decided in `states` and `endpoint`; compressing is `deflate`'s.
+It does no I/O. `closing` and `endpoint` decide what may be sent when; `deflate` compresses.
 """
 
 from __future__ import annotations

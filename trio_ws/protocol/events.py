@@ -1,4 +1,4 @@
-"""Items: what a decoder gives. Messages are `str` and `bytes`, control frames and parts are wsproto's events."""
+"""The items of a decoder: `str` and `bytes` for messages, wsproto's events for control frames and parts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Event", "ViolationEvent", "too_big", "violation_of"]
 
 @dataclass(frozen=True, slots=True)
 class ViolationEvent:
-    """The peer broke the protocol: the last item of a decoder.
+    """The last item of a decoder whose peer broke the protocol.
 
     Attributes:
-        code: what the connection is to be closed with: 1002, 1007 or 1009 (RFC 6455 7.4.1).
+        code: the close code for it: 1002, 1007 or 1009 (RFC 6455 7.4.1).
         reason: the rule in one sentence, short enough for a close frame.
     """
 

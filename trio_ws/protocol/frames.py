@@ -1,6 +1,6 @@
-"""The frame of RFC 6455 5.2: opcodes, the bits of the header, and how a frame is written.
+"""Opcodes, header bits and the writing of frames (RFC 6455 5.2).
 
-Frames are read in `decoder`; what a message is made of is decided in `encoder`.
+`decoder` reads frames; `encoder` decides which frames a message consists of.
 """
 
 from __future__ import annotations

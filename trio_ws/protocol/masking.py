@@ -1,6 +1,6 @@
-"""Masking (RFC 6455 5.3): the XOR of a payload with a four byte key, and the supply of random keys.
+"""The XOR of a payload with a four byte key, and random keys (RFC 6455 5.3).
 
-Who masks is not decided here; the frames that the keys go into are in `frames`.
+`encoder` decides if a frame is masked; `frames` writes the key.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Sec-WebSocket-Extensions: its grammar (RFC 6455 9.1), and the negotiation of permessage-deflate (RFC 7692).
+"""The grammar of Sec-WebSocket-Extensions (RFC 6455 9.1), and the negotiation of permessage-deflate (RFC 7692).
 
-What was agreed makes the `Inflater` and `Deflater` of `deflate`. Where headers come from is not known here.
+The negotiated settings make the `Inflater` and `Deflater` of `deflate`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _parse_parameters(value: str, position: int) -> tuple[_Parameters, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeflateSettings:
-    """What two peers agreed about permessage-deflate, seen from our side."""
+    """The negotiated settings of permessage-deflate, seen from our side."""
 
     send_window_bits: int
     """Our window is at most 2 to this power bytes: 8 to 15."""
@@ -168,14 +168,14 @@ def _parse_term(name: str, value: str | None, *, offer: bool) -> bool | int:
 
 
 def accept_offer(header: str, compression: Compression) -> tuple[str, DeflateSettings] | None:
-    """Answer a client's offers, as a server: the first that can be accepted is (RFC 7692 5.1).
+    """Accept the first acceptable offer of a client, as a server (RFC 7692 5.1).
 
     All other extensions are declined, and offers of permessage-deflate with a parameter it does not have,
     not twice, or not with that value (RFC 7692 7). A window of 8 bits can be had: see `Deflater`.
 
     Args:
         header: the client's Sec-WebSocket-Extensions, several joined by a comma.
-        compression: what we would like.
+        compression: our settings.
 
     Returns:
         Our Sec-WebSocket-Extensions and what it says, or None if there is nothing to accept.
@@ -239,14 +239,14 @@ def check_response(header: str, compression: Compression) -> DeflateSettings | N
     """Check a server's answer to the offer that `make_offer(compression)` made.
 
     RFC 7692 7.1.1.1 and 7.1.2.1 have a server decline what it cannot keep to. Some accept it and do not say that they
-    will keep to it: what they send then takes a context and a full window to read, which costs memory and no more.
+    will keep to it: their messages then take a context and a full window to read, which costs only memory.
 
     Args:
         header: the server's Sec-WebSocket-Extensions, several joined by a comma, `""` for none.
-        compression: what we offered.
+        compression: our offer.
 
     Returns:
-        What is agreed, or None if the server agreed to nothing.
+        The negotiated settings, or None if the server accepted nothing.
 
     Raises:
         RemoteProtocolError: the answer is malformed, or does not fit our offer (RFC 7692 5.1, 7.1).

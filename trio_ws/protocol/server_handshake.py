@@ -200,7 +200,7 @@ def accept(
 
 
 def _plain_request(upgrade: Upgrade, agreed: list[NegotiatedExtension]) -> list[tuple[bytes, bytes]]:
-    """The request as wsproto needs it: what it does not need cannot trip it."""
+    """Return the request with only the headers that wsproto needs: others cannot make it fail."""
     request = [
         (b"Host", b"x"),
         (b"Connection", b"Upgrade"),
@@ -215,7 +215,7 @@ def _plain_request(upgrade: Upgrade, agreed: list[NegotiatedExtension]) -> list[
 
 
 class NegotiatedExtension(Extension):
-    """Tells wsproto what to write into Sec-WebSocket-Extensions; what it means is the frame codec's business.
+    """An entry of Sec-WebSocket-Extensions for wsproto to write; our codec implements the extension.
 
     Args:
         value: the name of an extension and its parameters, as in the header.
@@ -227,9 +227,9 @@ class NegotiatedExtension(Extension):
         self._parameters = parameters.strip() or True
 
     def offer(self) -> bool | str:
-        """What a client asks for."""
+        """Return the parameters for a client's request."""
         return self._parameters
 
     def accept(self, offer: str) -> bool | str | None:
-        """What a server answers."""
+        """Return the parameters for a server's answer."""
         return self._parameters

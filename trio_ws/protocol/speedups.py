@@ -1,7 +1,7 @@
-"""The compiled codec: decoder and encoder whose hot parts are in C.
+"""The decoder and the encoder with hot parts in C.
 
-It can be imported if the extension was built. What the C code does not do, the classes above these do; which of the two
-codecs runs is decided in `choice`.
+The module can be imported if the extension was built. The base classes do the rest; `codec` chooses which of the two
+codecs runs.
 """
 
 from __future__ import annotations

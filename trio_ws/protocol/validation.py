@@ -103,10 +103,9 @@ def check_length_byte(opcode: int, second: int, *, masked: int) -> None:
 
 
 def read_length(head: bytes | bytearray) -> int:
-    """Return the payload length that a header says, whose start and extended length are in `head` (RFC 6455
-    5.2).
+    """Return the payload length in a frame's header (RFC 6455 5.2).
 
-    The top bit of the 64 bit form is read as part of the number: whoever sets it fails by any limit.
+    The top bit of the 64 bit form is read as part of the number, which then exceeds any limit.
 
     Raises:
         ProtocolViolation: 1002, a form longer than the length needs.

@@ -1,4 +1,4 @@
-"""Whole messages, each in one frame and uncompressed, read in Python: what `parse` of the compiled codec does in C."""
+"""The decoding of uncompressed messages in one frame each, in Python; the compiled codec does it in C."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def whole_messages(
     """Append the whole messages in `data` to `out`, from `position` to the first frame that is something else.
 
     Args:
-        data: what came from the peer.
-        position: where to begin.
+        data: the peer's bytes.
+        position: the start.
         out: receives `str` and `bytes`.
         stop: pause when `out` has this many items.
         budget: pause when messages of this many bytes were appended.

@@ -61,7 +61,7 @@ async def broadcast(
 
 async def deflate_for(connections: Iterable[WebSocket], prepared: PreparedMessage) -> None:
     """Deflate a large message for these connections, in steps."""
-    await prepared.deflate([each.context.channel for each in connections if each.context.channel is not None])
+    await prepared.deflate([each.context.channel.writer for each in connections if each.context.channel is not None])
 
 
 def offer_to_all(
@@ -70,5 +70,5 @@ def offer_to_all(
     """Send one message to many connections, in one step; see `broadcast`."""
     for websocket in tuple(connections):
         channel = websocket.context.channel
-        if channel is not None and not channel.offer(prepared) and policy == "disconnect":
-            channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+        if channel is not None and not channel.writer.offer(prepared) and policy == "disconnect":
+            channel.closing.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

@@ -298,7 +298,7 @@ class Room:
         self._publishers += 1
         try:
             if self.options.stamp is None:
-                await prepared.deflate(queue.channel for queue in self._queues.values())
+                await prepared.deflate(queue.channel.writer for queue in self._queues.values())
             return await self._registry.backplane.publish(self._topic, prepared, member_ids)
         finally:
             self._publishers -= 1
@@ -314,7 +314,7 @@ class Room:
             message = self._unseen_message(queue, entry) if seen_ahead and queue in seen_ahead else common
             if message is None:
                 continue
-            if queue.backlog or not queue.channel.offer(message, hold=hold):
+            if queue.backlog or not queue.channel.writer.offer(message, hold=hold):
                 queue.enqueue(message)
 
     def _unseen_message(self, queue: MemberQueue, entry: Entry) -> PreparedMessage | None:

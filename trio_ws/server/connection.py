@@ -133,13 +133,13 @@ class ServerConnection(Opener):
         if self._handshake is not None:
             self._handshake.drain()
         elif self.connection is not None:
-            self.connection.drain(code, reason, patience)
+            self.connection.closing.drain(code, reason, patience)
 
     def cancel(self, why: str) -> None:
         """Cancel the handler, or the making of a page; bytes on their way to the client have little time left."""
         if self._handshake is not None:
             self._handshake.cancel(why)
         elif self.connection is not None:
-            self.connection.hurry()
+            self.connection.closing.shorten_grace()
             if self._runner is not None:
                 self._runner.cancel_handler(why)

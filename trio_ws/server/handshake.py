@@ -349,7 +349,7 @@ class ServerHandshake(PendingHandshake):
         self._on_accept(connection)
         early = self._receiver.take_early_bytes()
         if early:
-            connection.data_received(memoryview(early), trio.current_time())
+            connection.reader.data_received(memoryview(early), trio.current_time())
         self._transport.resume()
         self.stop()
         upgrade.head.headers.pack()

@@ -25,7 +25,7 @@ from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.portal import BlockingPortal
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
-from trio_ws.testing.timeouts import TimeoutChannel, bounded_wait, seconds_of
+from trio_ws.testing.timeouts import bound_waits, bounded_wait, seconds_of
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 from trio_ws.websocket.websocket import WebSocket
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.app.dispatcher import HasResponder
-    from trio_ws.connection.channel import Channel
     from trio_ws.connection.serialization import ValueType
     from trio_ws.server.context import Responder
 
@@ -326,8 +325,7 @@ class TestConnection:
             stream = client._listener.connect()
             connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
             async with connecting as websocket:
-                patient = TimeoutChannel(websocket.context.open_channel(), self._seconds, self._url)
-                websocket.context.channel = cast("Channel", patient)
+                bound_waits(websocket.context.open_channel(), self._seconds, self._url)
                 try:
                     yield websocket
                 except WebSocketDisconnect as error:

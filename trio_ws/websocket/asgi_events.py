@@ -23,7 +23,7 @@ async def receive(context: ConnectionContext) -> dict[str, Any]:
         context.connect_reported = True
         return {"type": "websocket.connect"}
     try:
-        message = await context.open_channel().receive()
+        message = await context.open_channel().reader.receive()
     except WebSocketDisconnect as end:
         if context.close_reported:
             raise
@@ -39,7 +39,7 @@ async def send(context: ConnectionContext, event: Mapping[str, Any]) -> None:
         case "websocket.accept":
             await context.accept(event.get("subprotocol"), _decoded(event.get("headers", ())))
         case "websocket.send":
-            await context.open_channel().send(_content(event))
+            await context.open_channel().writer.send(_content(event))
         case "websocket.close" if context.channel is not None:
             await context.close(event.get("code", CloseCode.NORMAL_CLOSURE), event.get("reason") or "")
         case "websocket.close":

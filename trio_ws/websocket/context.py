@@ -203,7 +203,7 @@ class ConnectionContext:
             self._close_called = True
         else:
             code = CloseCode.NORMAL_CLOSURE
-        await channel.close(int(code), reason)
+        await channel.closing.close(int(code), reason)
 
     def decide_close(self, error: Exception | None) -> CloseDecision:
         """Return the close frame for a handler's error, None for a return."""

@@ -115,7 +115,9 @@ class WebSocket(Handshake):
         if channel is None:
             channel = self.context.open_channel()
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
-        return channel.receive() if self._decode is None else self._decoded(channel.receive(), self._decode)
+        return (
+            channel.reader.receive() if self._decode is None else self._decoded(channel.reader.receive(), self._decode)
+        )
 
     async def _decoded(self, received: Coroutine[Any, Any, str | bytes], decode: Callable[[str | bytes], Any]) -> Any:
         message = await received
@@ -125,16 +127,16 @@ class WebSocket(Handshake):
 
     async def receive_text(self) -> str:
         """Return the next message, which must be text. It raises what `receive` does."""
-        return serialization.as_text(await self.context.open_channel().receive())
+        return serialization.as_text(await self.context.open_channel().reader.receive())
 
     async def receive_bytes(self) -> bytes:
         """Return the next message, which must be binary. It raises what `receive` does."""
-        return serialization.as_bytes(await self.context.open_channel().receive())
+        return serialization.as_bytes(await self.context.open_channel().reader.receive())
 
     async def receive_json(self) -> Any:
         """Return the value of the next message, which must be JSON, text or binary. It raises what `receive` does."""
         channel = self.context.open_channel()
-        return await read_json(await channel.receive(), channel)
+        return await read_json(await channel.reader.receive(), channel)
 
     async def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close as one close message, then None. It follows Cello.
@@ -144,7 +146,7 @@ class WebSocket(Handshake):
             trio.Cancelled: nothing is lost.
         """
         try:
-            message = await self.context.open_channel().receive()
+            message = await self.context.open_channel().reader.receive()
         except WebSocketDisconnect:
             info = self.close_info
             if info is None or info.by != "peer" or self.context.close_reported:
@@ -181,7 +183,7 @@ class WebSocket(Handshake):
         channel = context.channel
         if channel is None:
             channel = context.open_channel()
-        received = channel.receive(context)
+        received = channel.reader.receive(context)
         return received if self._decode is None else self._decoded(received, self._decode)
 
     # --- sending -------------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ class WebSocket(Handshake):
             channel = self.context.open_channel()
         if not isinstance(data, str) and isinstance(data, WebSocketMessage):
             return self._send_message(data)
-        return channel.send(data if self._encode is None else self._encode(data))
+        return channel.writer.send(data if self._encode is None else self._encode(data))
 
     async def _send_message(self, message: WebSocketMessage) -> None:
         match message.msg_type:
@@ -209,7 +211,7 @@ class WebSocket(Handshake):
             case "binary":
                 await self.send_bytes(message.data or b"")
             case "ping":
-                await self.context.open_channel().ping(message.data or b"", wait=False)
+                await self.context.open_channel().writer.ping(message.data or b"", wait=False)
             case "pong":
                 await self.pong(message.data or b"")
             case "close":
@@ -217,17 +219,17 @@ class WebSocket(Handshake):
 
     async def send_text(self, text: str) -> None:
         """Send a text message. It raises what `send` does."""
-        await self.context.open_channel().send(serialization.only_text(text))
+        await self.context.open_channel().writer.send(serialization.only_text(text))
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message. It raises what `send` does."""
-        await self.context.open_channel().send(serialization.only_bytes(data))
+        await self.context.open_channel().writer.send(serialization.only_bytes(data))
 
     send_binary = send_bytes
 
     async def send_json(self, value: Any) -> None:
         """Send a value as compact JSON in a text message. It raises what `send` does."""
-        await self.context.open_channel().send(serialization.to_json(value))
+        await self.context.open_channel().writer.send(serialization.to_json(value))
 
     async def send_event(self, event: Mapping[str, Any]) -> None:
         """Perform an ASGI event: `websocket.accept`, `.send` or `.close` (before the answer: reject with 403).
@@ -253,10 +255,10 @@ class WebSocket(Handshake):
         channel = self.context.open_channel()
         if isinstance(chunks, AsyncGenerator):
             async with unwound(aclosing(chunks), self.context):
-                await channel.send_stream(chunks)
+                await channel.writer.send_stream(chunks)
         else:
             async with aclosing(asgi_events.as_async(chunks)) as parts:
-                await channel.send_stream(parts)
+                await channel.writer.send_stream(parts)
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between (RFC 6455 5.5.2).
@@ -270,11 +272,11 @@ class WebSocket(Handshake):
             ValueError: the payload is too long.
             trio.Cancelled: the ping may have been sent; its pong is ignored.
         """
-        return await self.context.open_channel().ping(payload, wait=True)
+        return await self.context.open_channel().writer.ping(payload, wait=True)
 
     async def pong(self, payload: bytes = b"") -> None:
         """Send an unsolicited pong (RFC 6455 5.5.3). Pings are answered automatically."""
-        await self.context.open_channel().pong(payload)
+        await self.context.open_channel().writer.pong(payload)
 
     async def accept_callback(
         self,
@@ -351,7 +353,7 @@ class WebSocket(Handshake):
                 decision = self.context.decide_close(error)
                 await self.ensure_closed(decision.code, decision.reason)
             case _:  # cancelled: there is no time to wait for the answer
-                self.context.open_channel().begin_close(CloseCode.GOING_AWAY, "")
+                self.context.open_channel().closing.begin_close(CloseCode.GOING_AWAY, "")
         return False
 
     def __repr__(self) -> str:
