@@ -1,8 +1,4 @@
-"""Channel: an open connection whose frames an ASGI server reads and writes. It sees whole messages and one end.
-
-It keeps the contract of `Channel`, as far as ASGI lets it: there are no pings, no fragments, and the end comes with no
-more than a code. How it ends is in `end`.
-"""
+"""An open WebSocket whose frames an ASGI server reads and writes."""
 
 from __future__ import annotations
 
@@ -12,10 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from trio_ws.asgi.closing import ASGIClosing
+from trio_ws.asgi.flow_control import ASGIFlowControl
 from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import end_for
+from trio_ws.connection.channel import Channel, end_for
 from trio_ws.connection.inbox import Inbox
-from trio_ws.connection.writer import STEP_BYTES, YIELD_EVERY
 from trio_ws.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -24,9 +20,10 @@ if TYPE_CHECKING:
     from trio_ws.asgi.receiver import EventReceiver
     from trio_ws.asgi.sender import EventSender
     from trio_ws.config import Limits, Timeouts
-    from trio_ws.connection.channel import Iteration
+    from trio_ws.connection.channel import ConnectionObserver, Iteration
     from trio_ws.connection.prepared import PreparedMessage
-    from trio_ws.runtime.timers import Timer, Timers
+    from trio_ws.protocol.endpoint import CloseInfo
+    from trio_ws.runtime.timers import Timers
 
 __all__ = ["ASGIConnection"]
 
@@ -34,267 +31,273 @@ MAX_PING = 125
 """RFC 6455 5.5."""
 
 
-class ASGIConnection(ASGIClosing):
-    """One open connection of an ASGI server's.
+class ASGIConnection(Channel):
+    """One open connection of an ASGI server, with whole messages and one end.
+
+    It keeps the contract of `Channel` within the limits of ASGI: no pings, no fragments, and only a close code at the
+    end.
 
     Args:
-        pump: tells what arrives.
-        writer: takes what is sent.
+        receiver: the source of events.
+        sender: the queue of events to send.
         limits: bounds of the inbox, the outbox and a message.
-        timeouts: of sending, closing, idleness and age.
-        timers: calls the deadlines.
+        timeouts: of sending, closing, idleness and lifetime.
+        timers: the timers of the connection.
     """
 
     def __init__(
-        self, pump: EventReceiver, writer: EventSender, *, limits: Limits, timeouts: Timeouts, timers: Timers
+        self, receiver: EventReceiver, sender: EventSender, *, limits: Limits, timeouts: Timeouts, timers: Timers
     ) -> None:
-        super().__init__(pump, writer, Inbox(limits.inbox_messages, limits.inbox_bytes), timeouts, timers)
+        self.watcher: ConnectionObserver | None = None
+        self.reads = False
+        self.callbacks = 0
         self.received: int = 0
-        """Messages that arrived."""
+        """Messages that have arrived."""
         self.sent: int = 0
         """Messages that were committed."""
+        self._receiver = receiver
+        self._sender = sender
         self._limits = limits
-        self._paused = False  # whether the pump waits until the inbox is empty
-        self._streaming = False
-        self._streak = 0
-        self._senders_waiting = 0
-        self._writable_soon = False
-        self._writable: dict[Callable[[], None], None] = {}
-        self._send_timer: Timer | None = None
+        self._timers = timers
+        self._idle_timeout = timeouts.idle_timeout
+        self._inbox = Inbox(limits.inbox_messages, limits.inbox_bytes)
+        self._paused = False  # until the inbox is empty
+        self._closing = ASGIClosing(
+            self,
+            self._inbox,
+            receiver,
+            sender,
+            timers,
+            close_timeout=timeouts.close_timeout,
+            on_gone=self._cancel_timers,
+        )
+        self._flow = ASGIFlowControl(sender, self._closing, timers, send_timeout=timeouts.send_timeout)
         self._message_time = trio.current_time()
-        self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
-        self._life_timer = timers.after(timeouts.max_lifetime, self._grow_old)
-        writer.high_water = limits.outbox_bytes
-        writer.on_moved = self._writer_moved
+        self._idle_timer = timers.after(self._idle_timeout, self._check_idle)
+        self._lifetime_timer = timers.after(timeouts.max_lifetime, self._end_lifetime)
+        sender.high_water = limits.outbox_bytes
+        sender.on_progress = self._on_progress
 
-    # --- what arrives --------------------------------------------------------------------------------------------
+    # --- events of the server (EventTarget) ----------------------------------------------------------------------
 
     @property
     def wants_messages(self) -> bool:
-        """Whether the next message is taken in: not while too many wait, always once they are dropped."""
-        if self._inbox.full and self.open:
+        """Whether the next message may be taken in: a closed connection drops it."""
+        if not self._closing.open:
+            return True
+        if self._inbox.full:
             self._paused = True
         return not self._paused
 
-    def message(self, content: str | bytes) -> None:
-        """Take in a message, unless we have closed; one that is too large ends the connection."""
-        if not self.open:
+    def on_message(self, content: str | bytes) -> None:
+        """Take in a message of an open connection; close it if the message is too large."""
+        if not self._closing.open:
             return
         size = len(content) if isinstance(content, bytes) or content.isascii() else len(content.encode())
         if size > self._limits.max_message_size:
-            self.retire(CloseCode.MESSAGE_TOO_BIG, f"message has more than {self._limits.max_message_size} bytes")
+            reason = f"message has more than {self._limits.max_message_size} bytes"
+            self._closing.close(CloseCode.MESSAGE_TOO_BIG, reason)
             return
         self.received += 1
         self._message_time = trio.current_time()
         self._inbox.put(content, size)
 
+    def on_disconnect(self, info: CloseInfo) -> None:
+        """End the connection; messages that have arrived can still be received."""
+        self._closing.on_disconnect(info)
+
+    def on_receive_cancelled(self) -> None:
+        """Expect no further events, because the ASGI server cancelled the call."""
+        self._closing.on_receive_cancelled()
+
+    def _on_progress(self) -> None:
+        self._closing.on_progress()
+        self._flow.call_if_writable()
+
+    # --- receiving -----------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether the inbox has messages."""
+        return bool(self._inbox.items)
+
     @property
     def inbox_messages(self) -> int:
-        """Messages that wait, for statistics."""
+        """Messages in the inbox, for statistics."""
         return len(self._inbox.items)
 
     @property
     def outbox_bytes(self) -> int:
-        """Bytes that wait for the server, for statistics."""
-        return self._writer.size
+        """Bytes that the server has not taken, for statistics."""
+        return self._sender.size
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
-        """Return the next message; raise what says that there will be none."""
+        """Return the next message, or raise the end of the connection."""
         self.reads = True
         inbox = self._inbox
         while True:
             if inbox.items:
-                await self._step()
+                await self._flow.step()
                 if inbox.items:
                     return self._take()
-            elif self.close_info is not None:
-                await self._step()
-                raise end_for(iteration, self._disconnected())
+            elif not self._closing.open:
+                await self._flow.step()
+                raise end_for(iteration, self._closing.disconnected())
             else:
                 await inbox.wait()
 
     def _take(self) -> str | bytes:
         item = self._inbox.take()
-        assert isinstance(item, (str, bytes))  # parts of messages are never put in
+        assert isinstance(item, (str, bytes))  # ASGI has no parts of messages
         if self._paused and not self._inbox.items:
-            self._resume()
-        if self._notified and self.watcher is not None:
+            self._paused = False
+            self._receiver.resume()
+        if self._closing.notified and self.watcher is not None:
             self.watcher.reading()
         return item
 
-    def _resume(self) -> None:
-        self._paused = False
-        self._pump.resume()
-
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
-        """Return the next message, which is one part: ASGI has no others."""
+        """Return the next message as one part: ASGI has no fragments."""
         if not first:
-            await self._step()
+            await self._flow.step()
             return b"", True
         return await self.receive(), True
 
-    # --- what is sent --------------------------------------------------------------------------------------------
+    # --- sending -------------------------------------------------------------------------------------------------
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then commit one message in one step."""
-        await self._wait_for_room()
+        await self._flow.wait_for_room()
         self._commit(_content(data))
 
     async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
-        """Gather one message, then send it whole: ASGI has no fragments."""
-        await self._wait_for_room()
-        self._streaming = True
+        """Gather one message and send it whole: ASGI has no fragments."""
+        await self._flow.wait_for_room()
+        self._flow.begin_stream()
         try:
             parts: list[str | bytes] = []
             async for chunk in chunks:
-                await self._wait_for_room(within_message=True)
+                await self._flow.wait_for_room(within_message=True)
                 parts.append(_content(chunk))
                 if isinstance(parts[-1], str) != isinstance(parts[0], str):
                     raise TypeError("the fragments of a message are all str, or all bytes")
         finally:
-            self._streaming = False
-            self._wake_changed()
-            self._call_if_writable()
-        await self._wait_for_room()
+            self._flow.end_stream()
+        await self._flow.wait_for_room()
         self._commit(_joined(parts))
 
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
-        """Commit one message of many connections if there is room for it now; return False if there is not."""
-        if not self.open:
+        """Commit a prepared message if there is room now; return False if there is not."""
+        if not self._closing.open:
             return True
-        if self._streaming or self._writer.full:
+        if self._flow.blocked:
             return False
         self._commit(message.data, message.size)
         return True
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when `offer` may succeed again."""
-        self._writable[callback] = None
+        self._flow.add_callback(callback)
 
     def call_writable_soon(self) -> None:
-        """Call what waits for `when_writable` in the next turn, if there is room."""
-        if not self._writable_soon:
-            self._writable_soon = True
-            self._timers.after(0, self._call_now)
-
-    def _call_now(self) -> None:
-        self._writable_soon = False
-        self._call_if_writable()
+        """Call the callbacks of `when_writable` in the next turn, if there is room."""
+        self._flow.schedule_callbacks()
 
     def forget_writable(self, callback: Callable[[], None]) -> None:
-        """Do not call `callback` any more, if it was to be called."""
-        self._writable.pop(callback, None)
+        """Remove a callback of `when_writable`."""
+        self._flow.remove_callback(callback)
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
-        """Refuse: ASGI has no pings."""
+        """Raise `LocalProtocolError`: ASGI has no pings."""
         await self._refuse_ping(payload)
 
     async def pong(self, payload: bytes) -> None:
-        """Refuse: ASGI has no pongs."""
+        """Raise `LocalProtocolError`: ASGI has no pongs."""
         await self._refuse_ping(payload)
 
     async def _refuse_ping(self, payload: bytes | None) -> NoReturn:
-        await self._wait_for_room(within_message=True)
+        await self._flow.wait_for_room(within_message=True)
         if not isinstance(payload, bytes | bytearray | memoryview | NoneType):
             raise TypeError(f"the payload of a ping is bytes, not {type(payload).__name__}")
         if payload is not None and len(payload) > MAX_PING:
             raise ValueError(f"a ping carries at most {MAX_PING} bytes, not {len(payload)}")
         raise LocalProtocolError(
-            "an ASGI server pings by itself, and tells nobody: let hypercorn do it with websocket_ping_interval"
+            "ASGI applications cannot send pings: let hypercorn send them, with its websocket_ping_interval"
         )
 
     def _commit(self, data: str | bytes, size: int | None = None) -> None:
         if isinstance(data, str):
-            self._writer.put({"type": "websocket.send", "text": data}, len(data.encode()) if size is None else size)
+            self._sender.put({"type": "websocket.send", "text": data}, len(data.encode()) if size is None else size)
         else:
-            self._writer.put({"type": "websocket.send", "bytes": data}, len(data))
+            self._sender.put({"type": "websocket.send", "bytes": data}, len(data))
         self.sent += 1
         self._message_time = trio.current_time()
-        self._watch_writer()
+        self._flow.on_commit()
 
     def worked(self, size: int) -> None:
         """Count `size` bytes of work that was done for the peer within the current task's step."""
-        self._streak += size * YIELD_EVERY // STEP_BYTES
+        self._flow.count_work(size)
 
-    async def _step(self) -> None:
-        """Be a checkpoint, and now and then let others run."""
-        self._streak += 1
-        if self._streak < YIELD_EVERY:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._streak = 0
-            await trio.lowlevel.checkpoint()
+    # --- closing -------------------------------------------------------------------------------------------------
 
-    async def _wait_for_room(self, *, within_message: bool = False) -> None:
-        """Be a checkpoint and wait until a message may be committed."""
-        await self._step()
-        while True:
-            if not self.open:
-                raise self._disconnected()
-            if self._writer.full:
-                self._senders_waiting += 1
-                try:
-                    await self._writer.wait()
-                finally:
-                    self._senders_waiting -= 1
-            elif self._streaming and not within_message:
-                await self._wait_changed()
-            else:
-                return
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; None while it is open."""
+        return self._closing.info
 
-    # --- looking after it ----------------------------------------------------------------------------------------
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed; wait for the peer's end, at most `close_timeout`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._closing.begin(code, reason)
+        await self._closing.wait_gone()
 
-    def _watch_writer(self) -> None:
-        """While it is full, look after `send_timeout` whether it moves."""
-        if self._writer.full and self._send_timer is None:
-            self._writer.progress_time = trio.current_time()
-            self._send_timer = self._timers.after(self._timeouts.send_timeout, self._look_at_writer)
+    def begin_close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed, without waiting."""
+        self._closing.begin(code, reason)
 
-    def _look_at_writer(self) -> None:
-        self._send_timer = None
-        if not self._writer.full:
-            return
-        left = self._writer.progress_time + self._timeouts.send_timeout - trio.current_time()
+    def drain(self, code: int, reason: str) -> None:
+        """Close an open connection for a graceful shutdown; its users have a grace."""
+        self._closing.drain(code, reason)
+
+    def abort(self, code: int, reason: str) -> None:
+        """Close an open connection without waiting for the peer's end."""
+        self._closing.abort(code, reason)
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Close an open connection; the server has `close_timeout` to take the close frame."""
+        self._closing.close(code, reason)
+
+    async def wait_ended(self) -> None:
+        """Execute a checkpoint: `close_info` is set as soon as `begin_close` returns."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def wait_gone(self) -> None:
+        """Wait until the peer has ended its side, at most `close_timeout` after our close frame."""
+        await self._closing.wait_gone()
+
+    # --- idle timeout and lifetime -------------------------------------------------------------------------------
+
+    def _check_idle(self) -> None:
+        left = self._message_time + self._idle_timeout - trio.current_time()
         if left > 0:
-            self._send_timer = self._timers.after(left, self._look_at_writer)
+            self._idle_timer = self._timers.after(left, self._check_idle)
         else:
-            self.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
+            self._closing.close(CloseCode.GOING_AWAY, "idle timeout")
 
-    def _writer_moved(self) -> None:
-        if self._writer.closed:
-            self.lose()
-        self._all_is_out()
-        self._call_if_writable()
+    def _end_lifetime(self) -> None:
+        self._closing.close(CloseCode.GOING_AWAY, "maximum lifetime reached")
 
-    def _call_if_writable(self) -> None:
-        """Let those who offer try again, unless a sender waits who goes first."""
-        if self._writable and self.open and not (self._streaming or self._senders_waiting or self._writer.full):
-            callbacks, self._writable = self._writable, {}
-            for callback in callbacks:
-                callback()
-
-    def _look_for_idleness(self) -> None:
-        left = self._message_time + self._timeouts.idle_timeout - trio.current_time()
-        if left > 0:
-            self._idle_timer = self._timers.after(left, self._look_for_idleness)
-        else:
-            self.retire(CloseCode.GOING_AWAY, "idle timeout")
-
-    def _grow_old(self) -> None:
-        self.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")
-
-    def _hang_up(self) -> None:
-        super()._hang_up()
-        for timer in (self._send_timer, self._idle_timer, self._life_timer):
-            if timer is not None:
-                timer.cancel()
+    def _cancel_timers(self) -> None:
+        self._flow.close()
+        self._idle_timer.cancel()
+        self._lifetime_timer.cancel()
 
 
 def _content(data: object) -> str | bytes:
-    """Return a copy of what may change afterwards.
+    """Return a copy of mutable content.
 
     Raises:
-        TypeError: it is no message.
+        TypeError: the content is not a message.
     """
     if isinstance(data, str):
         return data
@@ -304,7 +307,7 @@ def _content(data: object) -> str | bytes:
 
 
 def _joined(parts: list[str | bytes]) -> str | bytes:
-    """Return the message that parts make; none make an empty binary one."""
+    """Return the message of its parts; an empty binary message if there are none."""
     if parts and isinstance(parts[0], str):
         return "".join(part for part in parts if isinstance(part, str))
     return b"".join(part for part in parts if isinstance(part, bytes))
