@@ -376,9 +376,9 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
         ("--workers=0", "give a number, 1 or more, not '0'"),
         ("--workers=-1", "give a number, 1 or more, not '-1'"),
         ("--workers=many", "give a number, 1 or more, not 'many'"),
-        ("--worker-timeout=1", "workers report every 1 s: give twice that, or more, not '1'"),
-        ("--worker-timeout=nan", "workers report every 1 s: give twice that, or more, not 'nan'"),
-        ("--worker-timeout=soon", "workers report every 1 s: give twice that, or more, not 'soon'"),
+        ("--worker-timeout=1", "workers report every 1 s: give at least twice that, not '1'"),
+        ("--worker-timeout=nan", "workers report every 1 s: give at least twice that, not 'nan'"),
+        ("--worker-timeout=soon", "workers report every 1 s: give at least twice that, not 'soon'"),
     ],
 )
 def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None:

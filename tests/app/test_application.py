@@ -44,7 +44,7 @@ async def test_lifespan_surrounds_all_connections_and_has_a_nursery() -> None:
     assert events == ["enter", "connection", "leave", "task cancelled"]
     with pytest.raises(RuntimeError, match="nursery"):
         _ = app.nursery
-    with pytest.raises(RuntimeError, match="is not running"):
+    with pytest.raises(RuntimeError, match="does not run"):
         _ = app.limiter
 
 

@@ -149,7 +149,7 @@ async def test_each_worker_may_have_a_port_of_its_own_which_its_successor_takes_
     await fleet.start("--workers", "2", "--worker-port", "0")
     alone = {}
     for number in (1, 2):
-        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} alone")
+        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} only")
         alone[number] = said[1]
     shared = fleet.url
     before = [await whose(fleet, url) for url in alone.values()]
