@@ -2,8 +2,8 @@
 
 trio-ws connect ws://localhost:8000/weather
 
-Ctrl-C cancels the program, and so does SIGTERM, which process managers send. For the server that is a graceful shutdown:
-every client gets a close frame with 1001.
+Ctrl-C cancels the program, and so does SIGTERM, which process managers send. For the server that is a graceful
+shutdown: every client gets a close frame with 1001.
 """
 
 import random
