@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.networks import MemoryNetwork, RawPeer, Witness, close, serving, text
 
-from trio_ws import App, Depends, Limits, Timeouts, WebSocket
+from trio_ws import App, Depends, Limits, Timeouts, WebSocket, serve_websocket
 
 CLEANUP = 5.0
 TIMES = Timeouts(cleanup_timeout=CLEANUP, shutdown_grace=0.0, ping_interval=None)
@@ -266,3 +266,119 @@ async def test_each_of_many_replies_and_the_clean_up_behind_them_has_its_time(au
                 await ws.send(message)
                 assert [await ws.receive(), await ws.receive()] == [message] * 2
     assert (pool.taken, pool.lost) == (0, 0)
+
+
+SECOND = {
+    "shutdown": lambda server, nursery: server.shutdown(grace=0),
+    "cancellation": lambda server, nursery: nursery.cancel_scope.cancel(),
+}
+
+
+@pytest.mark.parametrize("policy", ["drain", "finish"])
+@pytest.mark.parametrize("end", SECOND.values(), ids=SECOND.keys())
+async def test_clean_up_under_way_is_not_cancelled_by_a_shutdown(end, policy, autojump_clock) -> None:
+    """The handler has returned by itself, and its dependency is being left when the server ends."""
+    pool = Pool()
+    app = App(timeouts=TIMES)
+
+    @app.websocket("/", when_peer_leaves=policy)
+    async def view(ws: WebSocket, connection: int = Depends(pool.connection)) -> None:
+        await ws.receive()
+
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: app.serve(port=None, listeners=[network.listener], task_status=task_status)
+        )
+        peer = await RawPeer.dial(network)
+        await peer.send(text("go"))
+        await trio.sleep(0.5)
+        end(server, nursery)
+        with trio.CancelScope(shield=True):
+            await peer.rest()
+        nursery.cancel_scope.cancel()
+    assert (pool.taken, pool.lost) == (0, 0)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1000.0])
+@pytest.mark.parametrize("end", SECOND.values(), ids=SECOND.keys())
+async def test_what_is_around_a_handler_is_left_shielded(end, seconds, caplog, autojump_clock) -> None:
+    """It takes as long as it needs until the server ends, then cleanup_timeout."""
+    pool = Pool(seconds)
+    network = MemoryNetwork()
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.receive()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: serve_websocket(
+                handler,
+                listeners=[network.listener],
+                timeouts=TIMES,
+                around=lambda ws: asynccontextmanager(pool.connection)(),
+                task_status=task_status,
+            )
+        )
+        peer = await RawPeer.dial(network)
+        await peer.send(text("go"))
+        await trio.sleep(0.5 if seconds == 1 else 2 * CLEANUP)
+        began = trio.current_time()
+        end(server, nursery)
+        with trio.CancelScope(shield=True):
+            await peer.rest()
+        assert trio.current_time() - began <= server.shutdown_bound
+        nursery.cancel_scope.cancel()
+    assert pool.lost == (seconds > CLEANUP)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * pool.lost
+
+
+async def test_an_error_is_not_lost_with_the_clean_up_behind_it(caplog, autojump_clock) -> None:
+    """The handler fails, and what is around it hangs until it is cut off."""
+    pool = Pool(seconds=1000)
+    network = MemoryNetwork()
+
+    async def handler(ws: WebSocket) -> None:
+        raise KeyError("mine")
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: serve_websocket(
+                handler,
+                listeners=[network.listener],
+                timeouts=TIMES,
+                around=lambda ws: asynccontextmanager(pool.connection)(),
+                task_status=task_status,
+            )
+        )
+        peer = await RawPeer.dial(network)
+        await trio.sleep(1)
+        server.shutdown(grace=0)
+        await peer.rest()
+        nursery.cancel_scope.cancel()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert isinstance(caplog.records[1].exc_info[1], KeyError)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1000.0])
+async def test_a_lifespan_being_left_is_not_cancelled(seconds, caplog, autojump_clock) -> None:
+    """The server has shut down by itself; the application is cancelled while its pool is being closed."""
+    pool = Pool(seconds)
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        async with asynccontextmanager(pool.connection)():
+            yield
+
+    app = App(lifespan=lifespan, timeouts=TIMES)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listener], task_status=task_status)
+        )
+        server.shutdown(grace=0)
+        await trio.sleep(0.5)
+        began = trio.current_time()
+        nursery.cancel_scope.cancel()
+    assert pool.lost == (seconds > CLEANUP)
+    assert trio.current_time() - began <= CLEANUP
+    assert len(caplog.records) == pool.lost

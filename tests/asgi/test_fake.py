@@ -486,6 +486,41 @@ async def test_idle_and_old_connections_end_with_1001(autojump_clock: MockClock)
             call.leave(1000)
 
 
+async def test_a_message_on_its_way_after_a_hold_counts(mock_clock: MockClock) -> None:
+    """The loop was held up for longer than `idle_timeout`; the ASGI server's tasks take a few turns to pass it on."""
+    bridge = bridge_of(echo, settings={"timeouts": Timeouts(ping_interval=None, idle_timeout=10)})
+    async with calling(bridge) as call:
+        await call.next(1)
+        clock = mock_clock
+        clock.jump(100)
+        for _ in range(6):
+            await trio.lowlevel.checkpoint()
+        call.say("x")
+        assert seen_as((await call.next(2))[-1]) == ("send", "x")
+        clock.jump(11)
+        assert seen_as((await call.next(3))[-1]) == ("close", 1001)
+        call.leave(1000)
+
+
+async def test_a_peer_that_is_not_taken_from_is_not_idle(autojump_clock: MockClock) -> None:
+    seen = []
+
+    async def handler(ws: WebSocket) -> None:
+        await trio.sleep(35)
+        async for message in ws:
+            seen.append(message)
+
+    settings = {"timeouts": Timeouts(ping_interval=None, idle_timeout=10), "limits": Limits(inbox_messages=2)}
+    async with calling(bridge_of(handler, settings=settings)) as call:
+        start = trio.current_time()
+        for message in "abc":
+            call.say(message)
+        assert seen_as((await call.next(2))[-1]) == ("close", 1001)
+        assert seen == ["a", "b", "c"]
+        assert trio.current_time() - start == 45
+        call.leave(1000)
+
+
 async def test_both_loops_let_others_run() -> None:
     turns = []
 

@@ -17,7 +17,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.start = self.heard_time = self.message_time = trio.current_time()
         self.open = True
-        self.paused = False
+        self.paused = self.pending = False
         self.answers = False
         self.clogged = False
         self.unread = False
@@ -193,6 +193,19 @@ async def test_a_connection_without_messages_is_retired_as_idle(timers, autojump
     connection.heard_time = trio.current_time() + 30  # pongs are no messages
     await trio.sleep(1000)
     assert connection.log == [(105, (1001, "idle timeout"))]
+
+
+async def test_a_peer_that_is_not_read_is_not_idle(timers, autojump_clock):
+    """The time begins anew when reading goes on; a pause for a turn, with nothing to take, does not count."""
+    connection, _ = watch(timers, idle_timeout=10.0)
+    connection.paused = connection.pending = True
+    await trio.sleep(55)
+    connection.paused = connection.pending = False
+    await trio.sleep(4)
+    assert connection.log == []
+    connection.paused = True
+    await trio.sleep(2)
+    assert connection.log == [(60, (1001, "idle timeout"))]
 
 
 async def test_a_connection_is_retired_at_its_maximum_age_however_busy(timers, autojump_clock):

@@ -133,17 +133,20 @@ async def test_many_live_deadlines_are_all_kept(timers, autojump_clock):
 
 
 class Waiting:
-    """Who notes when it was too late; it may raise."""
+    """Who notes when it was too late; it may raise, or want to be asked again so many times."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, again: int = 0) -> None:
         self.log = ConnectionLog(7, None)
+        self.again = again
         self.error = error
         self.late: list[float] = []
 
-    def too_late(self) -> None:
+    def too_late(self, since: float) -> bool:
         self.late.append(trio.current_time())
         if self.error is not None:
             raise self.error
+        self.again -= 1
+        return self.again < 0
 
 
 async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(timers, autojump_clock, caplog):
@@ -191,3 +194,30 @@ async def test_in_a_queue_without_an_end_nobody_is_too_late(timers, autojump_clo
     assert queue.deadline(waiting) == math.inf
     await trio.sleep(80_000)
     assert waiting.late == []
+
+
+async def test_in_a_queue_who_is_asked_again_waits_for_the_next_turn(timers, autojump_clock):
+    queue = TimeoutQueue(timers, 10)
+    first, second = Waiting(again=2), Waiting()
+    queue.add(first)
+    await trio.sleep(1)
+    queue.add(second)
+    await trio.sleep(20)
+    assert [time - first.late[0] for time in first.late] == [0, 0, 0]
+    assert second.late == [first.late[0] + 1]
+
+
+async def test_a_queue_has_one_timer_also_when_the_late_come_back(timers, autojump_clock):
+    """Each gets its time anew when it is too late, as a request does that was read only then."""
+    queue = TimeoutQueue(timers, 10)
+
+    class Returning(Waiting):
+        def too_late(self, since: float) -> bool:
+            queue.add(self)
+            return super().too_late(since)
+
+    for _ in range(3):
+        queue.add(Returning())
+        await trio.sleep(1)
+    await trio.sleep(100)
+    assert sum(entry[2].armed for entry in timers._heap) == 1

@@ -168,6 +168,36 @@ async def test_a_server_that_was_heard_in_time_is_not_given_up(deadline, poller,
             assert ends == [1006]
 
 
+async def test_a_peer_whose_messages_are_not_read_is_not_idle(poller, clock) -> None:
+    """The inbox is full, the peer goes on to send, and the handler works on the first message for long."""
+    received: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        async for message in ws:
+            received.append(message)
+            if len(received) == 1:
+                await trio.sleep(50)
+
+    limits = Limits(inbox_messages=2)
+    times = attrs.evolve(TIMES, idle_timeout=10)
+    async with AsyncExitStack() as stack, serving(handler, poller, timeouts=times, limits=limits) as server:
+        peer = await dial(server, stack)
+        await settle()
+        for number in range(4):
+            await peer.message(str(number))
+            await settle()
+            clock.jump(9)
+            await settle()
+        for _ in range(2):
+            clock.jump(9)
+            await settle()
+        assert received == ["0", "1", "2", "3"]
+        clock.jump(10)
+        await settle()
+        assert await peer.next() == ("close", (1001, "idle timeout"))
+        await peer.leave()
+
+
 async def accepted(stream: trio.abc.Stream) -> Peer:
     head, early = await read_head(stream)
     await stream.send_all(answer_to(head))

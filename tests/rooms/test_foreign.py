@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from itertools import count
 
 import pytest
@@ -29,6 +30,7 @@ FOREIGN = {
     "one empty field": '"" ""',
     "a place of 5,000 digits": f'n {DIGITS} p {HEX} s 1 d tx x ""',
     "a place of 17 digits": f'n {"9" * 17} p {HEX} s 1 d tx x ""',
+    "a place of 16 digits": f'n {"9" * 16} p {HEX} s 1 d tx x ""',
     "a place that is a word": f'n first p {HEX} s 1 d tx x ""',
     "a negative place": f'n -7 p {HEX} s 1 d tx x ""',
     "a place with spaces": f'n " 7 " p {HEX} s 1 d tx x ""',
@@ -43,6 +45,9 @@ FOREIGN = {
     "an epoch of 16 digits": f'n 7 p {HEX} e {DIGITS[:16]}-a s 1 d tx x ""',
     "an epoch that is a word": f'n 7 p {HEX} e word s 1 d tx x ""',
     "an epoch with a long token": f'n 7 p {HEX} e 1-{HEX}0 s 1 d tx x ""',
+    "an epoch with capitals": f'n 7 p {HEX} e 99999999999999-ABC s 1 d tx x ""',
+    "an empty epoch": f'n 7 p {HEX} e "" s 1 d tx x ""',
+    "an epoch behind the message": f'n 7 p {HEX} d tx s 1 e 1-a x ""',
     "an epoch without a publisher": 'n 7 p "" e word',
     "neither publisher nor epoch": 'n 7 p "" foo bar',
     "fields in another order": f'd tx n 3 p {HEX} s 1 x ""',
@@ -166,6 +171,83 @@ async def test_entry_with_the_greatest_id_fails_its_room_alone(redis, room) -> N
             await publish(backplane, room, "?")
         await publish(backplane, room + "-other", "as ever")
         await ear.hears(1)
+
+
+async def test_greatest_place_is_followed_with_one_gap(redis, room) -> None:
+    """Places begin anew behind it: what follows has a place of ours, and is no gap again and again."""
+    backplane, ear, lost = RedisBackplane(redis.url, local_after=None), Ear(), []
+    async with backplane.running(), backplane.subscribe(room, ear, history=0, gap=lost.append):
+        add(redis, room, f'n {"9" * 15} p {HEX} s 1 d tgreatest x ""')
+        await publish(backplane, room, "1", "2", "3")
+        await ear.hears(4)
+    assert ear.data == ["greatest", "1", "2", "3"]
+    assert lost == [10**15 - 2, None]
+
+
+@pytest.mark.parametrize("publisher", [HEX, '""'], ids=["message", "mark"])
+async def test_greatest_epoch_that_is_lost_does_not_stop_publishing(redis, room, publisher) -> None:
+    """The one that follows is an epoch of ours, too."""
+    backplane, ear, lost = RedisBackplane(redis.url, local_after=None, poll_interval=0.05), Ear(), []
+    async with backplane.running(), backplane.subscribe(room, ear, history=0, gap=lost.append):
+        fields = f"n 1 p {publisher} e {'9' * 15}-a"
+        add(redis, room, fields if publisher == '""' else f'{fields} s 1 d told x ""')
+        await backplane.sync(room)
+        for text in ("1", "2"):
+            ear.entries.clear()
+            lost.clear()
+            redis.ask(f"DEL trio_ws:{{={room}}}:messages")
+            await publish(backplane, room, text)
+            await ear.hears(1)
+            assert (ear.data, lost) == ([text], [None])
+
+
+GREAT = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        f"9999999999999-{GREAT}",
+        "9999999999999-9007199254740993",
+        "9007199254740993-5",
+        f"{GREAT}-0",
+        f"{GREAT - 1}-{GREAT}",
+        f"{GREAT}-{GREAT - 1}",
+        f"{GREAT}-{GREAT}",
+    ],
+)
+async def test_stream_that_is_lost_behind_a_great_id_goes_on(redis, room, identifier) -> None:
+    """Ids are greater than what Lua counts exactly. Readers that wait behind what comes find it with a poll."""
+    here, there = (RedisBackplane(redis.url, local_after=None, poll_interval=0.05) for _ in range(2))
+    near, far, lost = Ear(), Ear(), []
+    with trio.fail_after(20):
+        async with here.running(), there.running(), AsyncExitStack() as stack:
+            for backplane, ear in ((here, near), (there, far)):
+                await stack.enter_async_context(backplane.subscribe(room, ear, history=0, gap=lost.append))
+            redis.ask(f"XADD trio_ws:{{={room}}}:messages {identifier} foo bar")
+            await here.sync(room)
+            await there.sync(room)
+            redis.ask(f"DEL trio_ws:{{={room}}}:messages")
+            await publish(here, room, "1", "2")
+            await publish(there, room, "3", "4")
+            while len(lost) < 2:
+                await trio.sleep(0.01)
+            await publish(here, room, "end")
+            for ear in (near, far):
+                while "end" not in ear.data:
+                    await trio.sleep(0.01)
+    assert lost == [None, None]
+
+
+async def test_foreign_entry_has_one_record_over_many_openings(redis, room, caplog) -> None:
+    backplane = RedisBackplane(redis.url, local_after=None)
+    add(redis, room, "foo bar")
+    add(redis, room, "foo bar")
+    async with backplane.running():
+        for _ in range(3):
+            async with backplane.subscribe(room, Ear(), history=3):
+                pass
+    assert sum("not ours" in record.getMessage() for record in caplog.records) == 2
 
 
 async def test_foreign_keys_beside_a_rooms_are_left_alone(redis, room) -> None:

@@ -193,6 +193,114 @@ async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) ->
     assert all("wrong kind of value" in record for record in records(caplog))
 
 
+@pytest.mark.parametrize("command", ["SET {} x", "RPUSH {} x", "SADD {} x", "ZADD {} 1 x"])
+async def test_unreadable_room_has_one_record_until_it_is_read(redis, caplog, command) -> None:
+    key = "trio_ws:{=room}:messages"
+    async with unharmed(redis, caplog, poll_interval=0.02, retention=0.2) as backplane:
+        ear = Ear()
+        async with backplane.subscribe("room", ear, history=5):
+            for times in (1, 2):
+                redis.ask(f"DEL {key}")
+                redis.ask(command.format(key))
+                with trio.fail_after(10):
+                    while len(records(caplog)) < times:
+                        await trio.sleep(0.01)
+                    for _ in range(20):
+                        await backplane.sync("room")
+                        await trio.sleep(0.01)
+                    redis.ask(f"DEL {key}")
+                    await backplane.publish("room", PreparedMessage("mended"), NOBODY)
+                    await ear.hears(times)
+                    while backplane._feeds._queries._unreadable._faults:
+                        await trio.sleep(0.01)
+                found = [record for record in records(caplog) if "has lost messages" not in record]
+                assert len(found) == times, found
+                assert "the room 'room' is not read" in found[-1]
+        assert ear.data == ["mended", "mended"]
+
+
+async def test_room_that_cannot_be_told_of_has_one_record(redis, caplog) -> None:
+    """Redis is told again with each beat, and takes it in the end."""
+    redis.ask("SET trio_ws:{=room}:processes text")
+    async with unharmed(redis, caplog, presence_timeout=0.3) as backplane:
+        for times in (1, 2):
+            backplane.enter("room", Presence("a-1", {"user": "Ann"}))
+            with trio.fail_after(10):
+                while len(records(caplog)) < times:
+                    await trio.sleep(0.01)
+                await trio.sleep(0.5)  # several beats
+                assert len(records(caplog)) == times
+                redis.ask("DEL trio_ws:{=room}:processes")
+                while await backplane.presence("room") != (Presence("a-1", {"user": "Ann"}),):
+                    await trio.sleep(0.01)
+                backplane.leave("room", "a-1")
+                while await backplane.presence("room"):
+                    await trio.sleep(0.01)
+            redis.ask("SET trio_ws:{=room}:processes text")
+
+
+async def test_message_in_the_stream_is_acknowledged_whatever_fails(redis, caplog) -> None:
+    """It would be heard, and its publisher would be told that it is certain not to be."""
+    async with unharmed(redis, caplog) as backplane:
+        ear = Ear()
+        async with backplane.subscribe("room", ear, history=0):
+            redis.ask("ACL SETUSER default -hset -hlen -pexpire -publish")
+            try:
+                await backplane.publish("room", PreparedMessage("said"), NOBODY)
+                await backplane.sync("room")
+            finally:
+                redis.ask("ACL SETUSER default +@all")
+        assert ear.data == ["said"]
+
+
+@pytest.mark.parametrize("how", ["rename", "acl"])
+@pytest.mark.parametrize("command", ["xadd", "xrevrange", "xread", "hset", "pexpire", "zrangebyscore", "time"])
+async def test_redis_without_a_command_is_refused_at_the_start(command, how) -> None:
+    options = ["--rename-command", command, ""] if how == "rename" else []
+    with redis_server(*options) as server:
+        if how == "acl":
+            server.ask(f"ACL SETUSER default -{command}")
+        with pytest.raises(BackplaneRefused, match=f"(?i){command}"):
+            async with RedisBackplane(server.url).running():
+                pytest.fail("it runs")
+
+
+async def test_check_at_the_start_leaves_nothing_behind() -> None:
+    """It is passed also where Redis is full, or takes nothing as it is a replica: that may change."""
+    with redis_server() as redis:
+        for command in ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "REPLICAOF 127.0.0.1 1"):
+            assert redis.ask(command) == "+OK\r\n"
+            async with RedisBackplane(redis.url).running():
+                assert redis.ask("DBSIZE") == ":0\r\n"
+
+
+async def test_process_whose_members_are_something_else_is_skipped(redis, caplog) -> None:
+    """It spoils nothing of what is said of others, and has one record however often one asks."""
+    redis.ask("ZADD trio_ws:{=room}:processes 9999999999999 stranger")
+    redis.ask("SET trio_ws:{=room}:members:stranger text")
+    async with unharmed(redis, caplog) as backplane:
+        backplane.enter("room", Presence("a-1", {"user": "Ann"}))
+        with trio.fail_after(10):
+            while not (found := await backplane.presence("room")):
+                await trio.sleep(0.01)
+        assert found == (Presence("a-1", {"user": "Ann"}),)
+        assert await backplane.presence("room") == found
+    assert len(records(caplog)) == 1
+    assert "stranger" in records(caplog)[0]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "a\n", "\u2003", SURROGATE, "x" * 257, 7, None, b"a-1"])
+async def test_impossible_member_id_is_refused_in_the_call(redis, caplog, name) -> None:
+    """On the link it would fail again and again, or exclude another one."""
+    async with unharmed(redis, caplog) as backplane:
+        with pytest.raises((TypeError, ValueError), match="the id of a member"):
+            backplane.enter("room", Presence(name, {}))
+        with pytest.raises((TypeError, ValueError), match="the id of a member"):
+            await backplane.publish("room", PreparedMessage("?"), frozenset([name]))
+        assert await backplane.presence("room") == ()
+    assert records(caplog) == []
+
+
 async def test_room_whose_presence_is_something_else_fails_alone(redis, caplog) -> None:
     redis.ask("SET trio_ws:{=room}:processes text")
     async with unharmed(redis, caplog) as backplane:

@@ -227,6 +227,24 @@ async def test_a_reader_ahead_of_another_epoch_goes_on_with_it(redis) -> None:
         assert (far.ear.data, far.lost) == (["ahead", "end"], [None])
 
 
+async def test_a_reader_ahead_of_another_epoch_needs_no_other_link(redis) -> None:
+    """The stream begins anew, with a clock that is back, by a process that had seen less: there are news, and nothing.
+
+    A poll finds that, long before it is time to touch the stream.
+    """
+    async with processes(redis, 2) as (near, far), far.listening():
+        key = near.backplane._keys.stream("room")
+        redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
+        await far.ear.hears(1)
+        await far.backplane.sync("room")  # so the stream was touched
+        redis.ask(f"DEL {key}")
+        await near.say("not seen")
+        await until(lambda: far.lost)
+        await near.say("end")
+        await far.ear.hears(2)
+        assert (far.ear.data, far.lost) == (["ahead", "end"], [None])
+
+
 async def test_a_process_cut_off_during_two_losses_has_a_gap(redis) -> None:
     """The second time it is back in the first epoch, where the one that was cut off still is."""
     async with processes(redis, 2) as (near, far), far.listening():

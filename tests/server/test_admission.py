@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket, open_websocket, serve_websocket
 from trio_ws.server.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
+from trio_ws.transport.tls_session import TLSSession
 
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
 CROWD = 300
@@ -176,3 +178,82 @@ async def test_a_refused_client_that_never_ends_its_handshake_is_dropped_too(pol
         clock.jump(TIMES.open_timeout + 0.01)
         await settle()
         assert server.statistics().connections == 0
+
+
+@pytest.mark.parametrize("words", [b"", b"\x16\x03\x01"], ids=["nothing", "half a greeting"])
+async def test_a_crowd_of_endless_tls_handshakes_is_dropped(words, poller, clock) -> None:
+    """They are more than the handshakes that one turn of the poller does, and nothing wakes the poller again."""
+    async with AsyncExitStack() as stack, serving(ssl_context=contexts()[0], poller=poller) as server:
+        for _ in range(30):
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
+            if words:
+                await stream.send_all(words)
+        await settle()
+        assert server.statistics().connections == 30
+        clock.jump(TIMES.open_timeout + 0.01)
+        await settle()
+        assert server.statistics().connections == 0
+
+
+async def test_a_tls_handshake_is_dropped_wherever_it_stalls(poller, clock) -> None:
+    client = TLSSession(contexts()[1], "localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    greeting = client.outgoing.read()
+    cuts = [*range(12), *range(12, len(greeting), 16), len(greeting) - 1, len(greeting)]
+    async with AsyncExitStack() as stack, serving(ssl_context=contexts()[0], poller=poller) as server:
+        for cut in cuts:
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
+            await stream.send_all(greeting[:cut])
+        await settle()
+        assert server.statistics().connections == len(cuts)
+        clock.jump(TIMES.open_timeout + 0.01)
+        await settle()
+        assert server.statistics().connections == 0
+
+
+def test_two_servers_of_one_process_share_its_descriptors(monkeypatch) -> None:
+    """Each could hold all that are there when it begins; a new descriptor has the lowest number that is free."""
+    limit, in_use = 256, 10
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr("trio_ws.server.admission._descriptors_in_use", lambda: in_use)
+    servers = Admission(Limits()), Admission(Limits())
+    held = [0, 0]
+
+    class Silent:
+        def drop(self) -> bool:
+            return False  # its descriptor is free later
+
+    for _ in range(limit):
+        for index, admission in enumerate(servers):
+            descriptor = in_use + sum(held)
+            if not admission.full("host", descriptor):
+                admission.admit("host")
+            elif admission.can_refuse(descriptor):
+                admission.refuse(Silent())
+            else:
+                continue
+            held[index] += 1
+    assert sum(held) == limit - in_use - SPARE_DESCRIPTORS
+    assert min(held) > 50
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_connection_on_a_spare_descriptor_is_closed(tls, poller, clock) -> None:
+    """The application has opened all the others."""
+    options: dict[str, Any] = {"ssl_context": contexts()[0]} if tls else {}
+    async with serving(poller=poller, **options) as server:
+        server._admission._ceiling = 0
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            assert await stream.receive_some(1) == b""
+        assert server.statistics().refused == 1
+
+
+async def test_a_stream_on_a_spare_descriptor_is_closed(clock) -> None:
+    """The same with a listener of Trio's."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with serving(listeners=[listener]) as server:
+        server._admission._ceiling = 0
+        async with await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as stream:
+            assert await stream.receive_some(1) == b""
+        assert server.statistics().refused == 1

@@ -10,7 +10,7 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.connection.settings import Settings
-from trio_ws.handler.unwinding import unwound
+from trio_ws.handler.unwinding import LifespanOwner, unwound
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App
@@ -112,19 +112,19 @@ def with_parents(app: App) -> Iterator[App]:
 async def hosted(host: App) -> AsyncGenerator[None, None]:
     """Run included applications as part of the host, which runs; their lifespans are entered in their order.
 
-    When the block is cancelled, each of them is left shielded, in the host's `cleanup_timeout`.
+    Each of them is left shielded; from cancellation on, in the host's `cleanup_timeout`.
 
     Raises:
         Exception: what a lifespan raises.
     """
-    seconds = host.settings.timeouts.cleanup_timeout
+    owner = LifespanOwner(host._nursery, host.settings.timeouts.cleanup_timeout)
     guests = {guest.app: guest.parent for guest in reversed(guests_of(host))}  # where it is included twice: the first
     async with AsyncExitStack() as stack:
         for app, parent in reversed(guests.items()):
             stack.enter_context(_borrowed(host, app, parent))
         for app in (host, *reversed(guests)):
             if app._lifespan is not None:
-                await stack.enter_async_context(unwound(app._lifespan(app), seconds))
+                await stack.enter_async_context(unwound(app._lifespan(app), owner, patient=True))
         yield
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from trio_ws.asgi.closing import ASGIClosing
-from trio_ws.asgi.flow_control import ASGIFlowControl
+from trio_ws.asgi.flow_control import ASGIFlowControl, ExpiryCheck
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import Channel, end_for
 from trio_ws.connection.inbox import Inbox
@@ -73,6 +73,7 @@ class ASGIConnection(Channel):
         )
         self._flow = ASGIFlowControl(sender, self._closing, timers, send_timeout=timeouts.send_timeout)
         self._message_time = trio.current_time()
+        self._idle_expiry = ExpiryCheck()
         self._idle_timer = timers.after(self._idle_timeout, self._check_idle)
         self._lifetime_timer = timers.after(timeouts.max_lifetime, self._end_lifetime)
         sender.high_water = limits.outbox_bytes
@@ -278,8 +279,12 @@ class ASGIConnection(Channel):
     # --- idle timeout and lifetime -------------------------------------------------------------------------------
 
     def _check_idle(self) -> None:
+        if self._paused:  # messages of the peer may wait behind those that are not received
+            self._message_time = trio.current_time()
         left = self._message_time + self._idle_timeout - trio.current_time()
-        if left > 0:
+        if self._idle_expiry.is_early(left):
+            self._idle_timer = self._timers.after(0, self._check_idle)
+        elif left > 0:
             self._idle_timer = self._timers.after(left, self._check_idle)
         else:
             self._closing.close(CloseCode.GOING_AWAY, "idle timeout")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -16,7 +16,33 @@ if TYPE_CHECKING:
     from trio_ws.asgi.sender import EventSender
     from trio_ws.runtime.timers import Timer, Timers
 
-__all__ = ["ASGIFlowControl"]
+__all__ = ["ASGIFlowControl", "ExpiryCheck"]
+
+CHECKS: Final = 8
+"""Scheduler turns between the expiry of a deadline and its effect."""
+
+
+class ExpiryCheck:
+    """A deadline that has no effect until it has expired for `CHECKS` scheduler turns.
+
+    After the event loop was blocked, data that has arrived still has to pass through the tasks of the ASGI server.
+    """
+
+    def __init__(self) -> None:
+        self._checks = 0
+
+    def is_early(self, left: float) -> bool:
+        """Return True if the deadline has to be checked again in the next turn.
+
+        Args:
+            left: seconds until the deadline; 0 or less after it.
+        """
+        self._checks = self._checks + 1 if left <= 0 else 0
+        return 0 < self._checks <= CHECKS
+
+    def reset(self) -> None:
+        """Start again: the deadline does not apply now."""
+        self._checks = 0
 
 
 class ASGIFlowControl:
@@ -40,6 +66,7 @@ class ASGIFlowControl:
         self._call_scheduled = False
         self._callbacks: dict[Callable[[], None], None] = {}  # in the order in which they were added
         self._send_timer: Timer | None = None
+        self._expiry = ExpiryCheck()
 
     # --- senders that wait ---------------------------------------------------------------------------------------
 
@@ -133,9 +160,12 @@ class ASGIFlowControl:
     def _check_progress(self) -> None:
         self._send_timer = None
         if not self._sender.full:
+            self._expiry.reset()
             return
         left = self._sender.progress_time + self._send_timeout - trio.current_time()
-        if left > 0:
+        if self._expiry.is_early(left):
+            self._send_timer = self._timers.after(0, self._check_progress)
+        elif left > 0:
             self._send_timer = self._timers.after(left, self._check_progress)
         else:
             self._closing.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import attrs
 import trio
 
+from trio_ws.client.deadline import within
 from trio_ws.client.plan import Connector, Plan, Target, handshake_for, make_plan
 from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.client.redirects import REDIRECTS, redirect_target
@@ -72,8 +74,9 @@ async def follow(plan: Plan) -> Dialled:
     Cancellation closes what was opened.
     """
     progress = Progress()
-    with trio.move_on_after(plan.open_timeout):
-        return await _follow(plan.target, plan.way, progress)
+    dialled = await within(plan.open_timeout, progress, partial(_follow, plan.target, plan.way, progress))
+    if dialled is not None:
+        return dialled
     refusal = None if progress.handshake is None else progress.handshake.refusal
     if refusal is not None:  # its body took too long
         raise _rejection(refusal)

@@ -40,15 +40,25 @@ class Progress:
     """Where an attempt to connect is, so that a timeout can say so.
 
     Attributes:
-        phase: what is being done right now.
         handshake: the one under way, None before it.
+        step_time: when the last phase began, on Trio's clock.
     """
 
-    __slots__ = ("handshake", "phase")
+    __slots__ = ("_phase", "handshake", "step_time")
 
     def __init__(self) -> None:
-        self.phase: ConnectPhase = "url"
+        self.phase = "url"
         self.handshake: ClientHandshake | None = None
+
+    @property
+    def phase(self) -> ConnectPhase:
+        """The step that is being taken."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: ConnectPhase) -> None:
+        self._phase: ConnectPhase = phase
+        self.step_time: float = trio.current_time()
 
 
 @asynccontextmanager

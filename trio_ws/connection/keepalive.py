@@ -41,6 +41,10 @@ class KeepaliveTarget(Protocol):
     def paused(self) -> bool:
         """Whether the socket is not being read because the inbox is full."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether messages wait that nobody has received."""
+
     def look(self) -> None:
         """Take what has arrived, if it was not read yet."""
 
@@ -66,7 +70,16 @@ class Keepalive(Deadline):
         timers: calls back.
     """
 
-    __slots__ = ("_connection", "_idle_timer", "_life_timer", "_pinged", "_progress", "_timeouts", "_timers")
+    __slots__ = (
+        "_connection",
+        "_idle_from",
+        "_idle_timer",
+        "_life_timer",
+        "_pinged",
+        "_progress",
+        "_timeouts",
+        "_timers",
+    )
 
     def __init__(self, connection: KeepaliveTarget, timeouts: Timeouts, timers: Timers) -> None:
         self._connection = connection
@@ -74,6 +87,7 @@ class Keepalive(Deadline):
         self._timers = timers
         self._progress: Progress | None = None  # if something was before the ping
         self._pinged = math.inf  # when the outstanding ping was sent
+        self._idle_from = -math.inf  # when it last could not be said whether the peer sends
         self.armed: bool = False
         self._again(timeouts.ping_interval)
         self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
@@ -148,6 +162,9 @@ class Keepalive(Deadline):
             connection.look()
         if not connection.open:
             return
+        if connection.paused and connection.pending:
+            # What it sends may sit behind what we do not read: the peer is not to blame.
+            self._idle_from = trio.current_time()
         left = self._idle_time_left(connection)
         if left > 0:
             self._idle_timer = self._timers.after(left, self._look_for_idleness)
@@ -155,7 +172,8 @@ class Keepalive(Deadline):
             connection.retire(CloseCode.GOING_AWAY, "idle timeout")
 
     def _idle_time_left(self, connection: KeepaliveTarget) -> float:
-        return connection.message_time + self._timeouts.idle_timeout - trio.current_time()
+        since = max(connection.message_time, self._idle_from)
+        return since + self._timeouts.idle_timeout - trio.current_time()
 
     def _retire(self) -> None:
         if self._connection.open:

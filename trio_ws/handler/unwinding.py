@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import attrs
 import trio
 
 if TYPE_CHECKING:
@@ -15,24 +17,40 @@ if TYPE_CHECKING:
 
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Unwinding", "unwound", "use_and_close"]
+__all__ = ["LifespanOwner", "Owner", "Unwinding", "unwound", "use_and_close"]
+
+logger: Final = logging.getLogger("trio_ws")
+
+
+class Owner(Protocol):
+    """A connection or an application, whose contexts are left."""
+
+    _cleanup_timeout: float
+    _nursery: trio.Nursery | None
+    """Cancelled with what the contexts belong to."""
+
+    def _cleanup_deadline(self) -> float:
+        """Return when clean-up that begins now must be done."""
+
+    def _note_cut_off(self) -> None:
+        """Record that clean-up took longer."""
 
 
 class Unwinding:
-    """Contexts of one connection, left in reverse order.
+    """Contexts of one owner, left in reverse order, shielded from cancellation.
 
     Its cancel scope is opened before the first context is entered, so that one that holds a nursery or a scope is left
     within it. All calls must come from one task, at one depth of scopes.
 
     Args:
-        websocket: whose `cleanup_timeout` bounds the leaving.
-        patient: the leaving is shielded and bounded only if the task is cancelled already.
+        owner: bounds the leaving.
+        patient: the leaving is bounded only from when the owner's nursery, or the task, is cancelled.
     """
 
-    __slots__ = ("_patient", "_scope", "_stack", "_websocket")
+    __slots__ = ("_owner", "_patient", "_scope", "_stack")
 
-    def __init__(self, websocket: WebSocket, *, patient: bool = False) -> None:
-        self._websocket = websocket
+    def __init__(self, owner: Owner, *, patient: bool = False) -> None:
+        self._owner = owner
         self._patient = patient
         self._stack = AsyncExitStack()
         self._scope = trio.CancelScope()
@@ -49,32 +67,66 @@ class Unwinding:
     ) -> bool:
         """Leave all contexts, as the end of a `with` statement does; return whether they have swallowed the error."""
         scope = self._scope
-        if not self._patient or _cancelled():
-            scope.deadline = self._websocket._cleanup_deadline()
-            scope.shield = True
+        nursery = self._owner._nursery
+        watch = trio.CancelScope()
+        if self._patient and nursery is not None and not _cancelled():
+            nursery.start_soon(self._bound_when_cancelled, watch)
+        else:
+            scope.deadline = self._owner._cleanup_deadline()
+        scope.shield = True
         try:
             swallowed = bool(await self._stack.__aexit__(kind, error, trace))
         except BaseException as raised:
             if not scope.__exit__(type(raised), raised, raised.__traceback__):
                 raise
-            _complain(self._websocket)
+            self._owner._note_cut_off()
             return False
+        finally:
+            watch.cancel(reason="the contexts are left")
         scope.__exit__(None, None, None)
         # A nursery among the contexts takes a cancellation from behind the shield for its own, and keeps it.
         return swallowed and isinstance(error, Exception)
 
+    async def _bound_when_cancelled(self, watch: trio.CancelScope) -> None:
+        with watch:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                if not watch.cancel_called:
+                    self._scope.deadline = self._owner._cleanup_deadline()
+                raise
+
 
 @asynccontextmanager
-async def unwound(context: AbstractAsyncContextManager[object], seconds: float) -> AsyncGenerator[None, None]:
-    """Enter a context that, when the block is cancelled, is left shielded and in so many seconds."""
-    with trio.CancelScope() as scope:
-        async with context:
-            try:
-                yield
-            finally:
-                if _cancelled():
-                    scope.deadline = trio.current_time() + seconds
-                    scope.shield = True
+async def unwound(
+    context: AbstractAsyncContextManager[object], owner: Owner, *, patient: bool = False
+) -> AsyncGenerator[None, None]:
+    """Enter one context that is left as those of an `Unwinding` are."""
+    unwinding = Unwinding(owner, patient=patient)
+    try:
+        await unwinding.enter(context)
+        yield
+    except BaseException as error:
+        if not await unwinding.leave(type(error), error, error.__traceback__):
+            raise
+    else:
+        await unwinding.leave(None, None, None)
+
+
+@attrs.define
+class LifespanOwner:
+    """The owner of what surrounds an application."""
+
+    _nursery: trio.Nursery | None = attrs.field(alias="nursery")
+    _cleanup_timeout: float = attrs.field(alias="cleanup_timeout")
+
+    def _cleanup_deadline(self) -> float:
+        return trio.current_time() + self._cleanup_timeout
+
+    def _note_cut_off(self) -> None:
+        logger.warning(
+            "clean-up of the lifespan took longer than cleanup_timeout, %g s: it was cancelled", self._cleanup_timeout
+        )
 
 
 async def use_and_close(
@@ -111,7 +163,7 @@ async def use_and_close(
                 except Exception as error:  # the nursery would make a group of it
                     failure = error
             if rest.cancelled_caught:
-                _complain(websocket)
+                websocket._note_cut_off()
             nursery.cancel_scope.cancel(reason="the generator is closed")
     except BaseExceptionGroup:
         if failure is None:
@@ -142,9 +194,3 @@ def _hide(rest: trio.CancelScope, websocket: WebSocket) -> None:
 def _cancelled() -> bool:
     """Say whether the task is cancelled where it is now."""
     return trio.current_effective_deadline() == -math.inf
-
-
-def _complain(websocket: WebSocket) -> None:
-    websocket._log.warning(
-        "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", websocket._cleanup_timeout
-    )

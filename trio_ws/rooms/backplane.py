@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 
+from trio_ws.rooms.topics import check_member
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -54,6 +56,10 @@ GapHandler: TypeAlias = "Callable[[int | None], None]"
 Heard = TypeVar("Heard")
 
 
+def _is_member(_: object, __: attrs.Attribute[str], value: str) -> None:
+    check_member(value)
+
+
 def guarded(call: Callable[[Heard], None], room: str) -> Callable[[Heard], None]:
     """Return a subscriber's function that logs its errors instead of raising them."""
 
@@ -68,9 +74,14 @@ def guarded(call: Callable[[Heard], None], room: str) -> Callable[[Heard], None]
 
 @attrs.frozen
 class Presence:
-    """A member of a room, in whatever process its connection is."""
+    """A member of a room, in whatever process its connection is.
 
-    id: str
+    Raises:
+        TypeError: the id is no text.
+        ValueError: the id is empty, has white space or lone surrogates, or is longer than 256 bytes of UTF-8.
+    """
+
+    id: str = attrs.field(validator=_is_member)
     """Names it among all members of all rooms, in all processes."""
     info: Mapping[str, Any]
     """What it was joined with."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BROADCAST", "MAX_NAME_SIZE", "check_name", "encoded", "topic_of"]
+__all__ = ["BROADCAST", "MAX_NAME_SIZE", "check_member", "check_name", "encoded", "topic_of"]
 
 _RESERVED: Final = "\N{NULL}"
 
@@ -18,6 +18,9 @@ BROADCAST: Final = f"{_RESERVED}everyone"
 
 MAX_NAME_SIZE: Final = 8192
 """Bytes of UTF-8 that a room's name may have: as many as a request line, so that each path parameter fits."""
+
+MAX_MEMBER_SIZE: Final = 256
+"""Bytes of UTF-8 that the id of a member may have."""
 
 
 def topic_of(room: str) -> str:
@@ -53,3 +56,19 @@ def check_name(name: object) -> None:
         raise TypeError(f"the name of a room is text, not {type(name).__name__}: {name!r:.80}")
     if (size := len(encoded(name, "the name of a room"))) > MAX_NAME_SIZE:
         raise ValueError(f"the name of a room has {size} bytes of UTF-8, at most {MAX_NAME_SIZE} are possible")
+
+
+def check_member(name: object) -> None:
+    """Refuse what cannot be the id of a member.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it is empty, has white space, which stands between ids, or lone surrogates, or is too long.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the id of a member is text, not {type(name).__name__}: {name!r:.80}")
+    size = len(encoded(name, "the id of a member"))
+    if name.split() != [name] or size > MAX_MEMBER_SIZE:
+        raise ValueError(
+            f"the id of a member has from 1 to {MAX_MEMBER_SIZE} bytes of UTF-8, and no white space: {name!r:.80}"
+        )

@@ -148,8 +148,12 @@ class TimeoutTarget(Protocol):
     def log(self) -> ConnectionLog:
         """Says which connection it is about, if `too_late` fails."""
 
-    def too_late(self) -> None:
-        """It did not. It must neither wait nor raise."""
+    def too_late(self, since: float) -> bool:
+        """It did not; return False to be asked again in the next turn. It must neither wait nor raise.
+
+        Args:
+            since: when its time was over, on Trio's clock: earlier than now if the loop was held up.
+        """
 
 
 class TimeoutQueue:
@@ -183,12 +187,17 @@ class TimeoutQueue:
 
     def _look(self) -> None:
         now = trio.current_time()
+        postponed: dict[TimeoutTarget, float] = {}
         for waiting in list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting)):
-            del self._waiting[waiting]
+            since = self._waiting.pop(waiting)
             try:
-                waiting.too_late()
+                if not waiting.too_late(since):
+                    postponed[waiting] = since
             except Exception:
                 waiting.log.exception("error at a deadline of the connection %s: others go on")
+        if postponed:
+            self._waiting = {**postponed, **self._waiting}
+        self._timer.cancel()  # one that was added anew has armed it
         if self._waiting:
             first = next(iter(self._waiting.values()))
             self._timer = self._timers.after(first - now, self._look)

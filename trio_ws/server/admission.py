@@ -44,21 +44,30 @@ class Admission:
         left = max(_descriptors_left() - SPARE_DESCRIPTORS, 2)
         self._refusals = min(REFUSALS, max(left // 4, 1))
         self._room = min(limits.max_connections or sys.maxsize, left - self._refusals)
+        # The process may open others: the number of a descriptor, which is the lowest that is free, takes them in.
+        self._ceiling = _highest_descriptor() - SPARE_DESCRIPTORS if left > 2 else sys.maxsize
         self._per_address_room = limits.max_connections_per_ip
         self._admitted = 0
         self._per_address: Counter[str] = Counter()
         self._refused: dict[Refused, bool] = {}  # the oldest first, and whether it was dropped
 
-    def full(self, host: str) -> bool:
-        """Say whether a connection from an address is to be refused."""
-        if self._admitted >= self._room:
+    def full(self, host: str, descriptor: int = -1) -> bool:
+        """Say whether a connection is to be refused.
+
+        Args:
+            host: its address.
+            descriptor: its number, -1 if it has none.
+        """
+        if self._admitted >= self._room or descriptor >= self._ceiling - self._refusals:
             return True
         # The clients of a Unix socket have no address, which does not make them one.
         room = self._per_address_room
         return room is not None and host != "" and self._per_address[host] >= room
 
-    def can_refuse(self) -> bool:
-        """Say whether one more connection can be refused with an answer; the oldest refused one is ended for it."""
+    def can_refuse(self, descriptor: int = -1) -> bool:
+        """Say whether a connection can be refused with an answer; the oldest refused one is ended for it."""
+        if descriptor >= self._ceiling:
+            return False
         if len(self._refused) < self._refusals:
             return True
         oldest = next((each for each, dropped in self._refused.items() if not dropped), None)
@@ -93,10 +102,16 @@ class Admission:
 
 def _descriptors_left() -> int:
     """Return how many descriptors the process may still open."""
+    highest = _highest_descriptor()
+    return highest if highest == sys.maxsize else highest - _descriptors_in_use()
+
+
+def _highest_descriptor() -> int:
+    """Return the number that no descriptor of the process reaches."""
     if sys.platform == "win32":
         return sys.maxsize
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - _descriptors_in_use()
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _descriptors_in_use() -> int:

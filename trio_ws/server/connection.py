@@ -239,7 +239,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
 
     async def _show_page(self, head: RequestHead) -> None:
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
-        deadline = self._house.late.deadline(self)
+        deadline = self._deadline()
         with trio.CancelScope(deadline=deadline) as self._paging:
             # A client may have nothing more to say, and read: the end of what it sends is no end of its wish.
             self._opening.call_when_moved(self._cancel_page_of_none)
@@ -251,6 +251,14 @@ class ServerConnection(HandlerRunner, PendingHandshake):
                 await send_body(self._opening, self._transport, page, patience=patience)
         if self._paging.cancelled_caught and trio.current_time() >= deadline:
             raise MalformedRequest(503, "the page took longer than open_timeout")
+
+    def _deadline(self) -> float:
+        """Return when `open_timeout` is over; for a request that was read only then, it has begun anew."""
+        late = self._house.late
+        if self._opening.asked_time >= late.deadline(self):
+            late.remove(self)
+            late.add(self)
+        return late.deadline(self)
 
     def _cancel_page_of_none(self) -> None:
         """Cancel the making of a page if the network takes nothing any more."""
@@ -372,11 +380,11 @@ class ServerConnection(HandlerRunner, PendingHandshake):
         self._opening.network_ended()
         return self._transport.closes_at_once
 
-    def too_late(self) -> None:
+    def too_late(self, since: float) -> bool:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
-        known = self._transport.established, self._opening.asked
-        looked = self._transport.look()
-        if not looked or known != (self._transport.established, self._opening.asked):
+        if not self._transport.look():
+            return False
+        if max(self._transport.step_time, self._opening.asked_time) >= since:
             self._house.late.add(self)  # it was there in time, and the loop was held up
         elif not self._transport.established:
             self.log.debug("%s: TLS failed: %s", "not done within open_timeout", tls_error="timeout")
@@ -386,6 +394,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
         elif not self.answered:
             self.log.warning("%s got no answer within open_timeout: refused with 503", status=503)
             self._refuse_now(503, "no answer within open_timeout")
+        return True
 
     # --- the end of the server -----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ is noticed. What the answer is, others decide.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -46,6 +47,7 @@ class ServerHandshake:
         "_reader",
         "_waiter",
         "answered",
+        "asked_time",
         "left",
         "network_over",
     )
@@ -55,6 +57,8 @@ class ServerHandshake:
         """Whether the client has gone."""
         self.network_over: bool = False
         """Whether nothing more will arrive."""
+        self.asked_time: float = -math.inf
+        """When the request, or what is wrong with it, was known."""
         self._reader = RequestParser(limits)
         self._head: RequestHead | None = None
         self._problem: MalformedRequest | None = None
@@ -71,7 +75,7 @@ class ServerHandshake:
         """Say whether to read on: not while more waits than is kept of a client without an answer."""
         return len(self._early) < EARLY_BYTES
 
-    def data_received(self, data: memoryview, _: float) -> None:
+    def data_received(self, data: memoryview, now: float) -> None:
         """Take a part of the request, or keep what comes behind it."""
         if self.answered or self._problem is not None:
             return
@@ -86,6 +90,7 @@ class ServerHandshake:
             self._early = self._reader.leftover
             del self._reader  # an idle connection has no use for it
         if self._head is not None or self._problem is not None:
+            self.asked_time = now
             self._wake()
 
     def peer_departed(self) -> None:
@@ -121,11 +126,6 @@ class ServerHandshake:
         if self._problem is not None:
             raise self._problem
         return self._head
-
-    @property
-    def asked(self) -> bool:
-        """Whether the request, or what is wrong with it, is known."""
-        return self._head is not None or self._problem is not None
 
     def expire(self) -> None:
         """The client has had its time: what it did not ask by now is not answered."""

@@ -45,8 +45,8 @@ class _OneService:
 
 
 def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]]) -> Any:
-    """Return an `around` that is left shielded from cancellation, in `cleanup_timeout`."""
-    return lambda websocket: unwound(around(websocket), websocket._cleanup_timeout)
+    """Return an `around` that is left shielded; cancellation bounds it by `cleanup_timeout`."""
+    return lambda websocket: unwound(around(websocket), websocket, patient=True)
 
 
 async def bind(

@@ -29,6 +29,7 @@ from trio_ws.transport.listeners import (
     close_listener,
     close_stream,
     describe,
+    descriptor_of_stream,
     peer_of_stream,
     port_of,
 )
@@ -195,41 +196,50 @@ class Server:
         high_water = self._settings.limits.outbox_bytes
 
         def take_socket(sock: socket.socket, client: Address) -> None:
-            if not self._has_room(client):
+            descriptor = sock.fileno()
+            if not self._has_room(client, descriptor):
                 sock.close()
                 return
             if self._ssl_context is None:
                 transport = engine.socket_transport(sock, high_water)
             else:
                 transport = engine.tls_transport(sock, self._ssl_context, high_water)
-            self._begin(house, transport, client, nursery, secure=self._ssl_context is not None)
+            self._begin(house, transport, client, nursery, descriptor, secure=self._ssl_context is not None)
 
         def take_stream(stream: trio.abc.Stream) -> None:
             client, secure = peer_of_stream(stream), isinstance(stream, trio.SSLStream)
-            if not self._has_room(client):
+            descriptor = descriptor_of_stream(stream)
+            if not self._has_room(client, descriptor):
                 nursery.start_soon(close_stream, stream)
                 return
             transport = engine.stream_transport(stream, high_water)
-            self._begin(house, transport, client, nursery, secure=secure)
+            self._begin(house, transport, client, nursery, descriptor, secure=secure)
 
         if isinstance(listener, socket.socket):
             await accept_sockets(listener, take_socket)
         else:
             await accept_streams(listener, take_stream)
 
-    def _has_room(self, client: Address) -> bool:
+    def _has_room(self, client: Address, descriptor: int) -> bool:
         """Say whether there is room for a connection, if only to refuse it with an answer."""
-        if not self._admission.full(_host(client)) or self._admission.can_refuse():
+        if not self._admission.full(_host(client), descriptor) or self._admission.can_refuse(descriptor):
             return True
         self._tally.add(None, 0, None)
         return False
 
     def _begin(
-        self, house: ServerContext, transport: Transport, client: Address, nursery: trio.Nursery, *, secure: bool
+        self,
+        house: ServerContext,
+        transport: Transport,
+        client: Address,
+        nursery: trio.Nursery,
+        descriptor: int,
+        *,
+        secure: bool,
     ) -> None:
         """Hold a conversation, in a task of its own."""
         host = _host(client)
-        full = self._admission.full(host)
+        full = self._admission.full(host, descriptor)
         conversation = ServerConnection(
             house,
             transport,

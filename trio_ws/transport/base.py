@@ -7,6 +7,7 @@ Only `aclose`, which waits for the transport's own tasks, is asynchronous.
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
@@ -83,6 +84,11 @@ class Transport(ABC):
         """Whether what is written can reach the peer: not before TLS's handshake is done."""
         return True
 
+    @property
+    def step_time(self) -> float:
+        """When TLS's handshake last took a step, on Trio's clock: an answer to the peer, or its end."""
+        return -math.inf
+
     @abstractmethod
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to work. Tasks that are needed run in `nursery` and end by themselves after `close`."""
@@ -109,7 +115,7 @@ class Transport(ABC):
         """Read on: the receiver wants data again."""
 
     def look(self) -> bool:
-        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+        """Read and write once what can be without waiting, before a deadline judges; return False to look again later.
 
         A transport whose own task reads has done so by the time a deadline comes.
         """

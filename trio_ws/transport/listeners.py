@@ -27,6 +27,7 @@ __all__ = [
     "close_listener",
     "close_stream",
     "describe",
+    "descriptor_of_stream",
     "inherit",
     "owned_path",
     "peer_of",
@@ -293,9 +294,20 @@ def _address(name: Any) -> Address:
 
 def peer_of_stream(stream: trio.abc.Stream) -> Address:
     """Return the address at the other end of a stream; None if it has no socket."""
+    sock = _socket_of_stream(stream)
+    return None if sock is None else peer_of(sock)
+
+
+def descriptor_of_stream(stream: trio.abc.Stream) -> int:
+    """Return the descriptor of a stream's socket; -1 if it has none."""
+    sock = _socket_of_stream(stream)
+    return -1 if sock is None else sock.fileno()
+
+
+def _socket_of_stream(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
-    return peer_of(stream.socket) if isinstance(stream, trio.SocketStream) else None
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
 
 
 def _is_unix(sock: socket.socket) -> bool:

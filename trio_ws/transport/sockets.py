@@ -302,7 +302,7 @@ class SocketTransport(Transport):
             self._want(self._wanted | READABLE)
 
     def look(self) -> bool:
-        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+        """Read and write once what can be without waiting, before a deadline judges; return False to look again later.
 
         The poller serves some of its sockets in each turn: after the loop was held up, this one's may be far.
         """

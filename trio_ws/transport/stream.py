@@ -18,7 +18,7 @@ from trio_ws.transport.outbox import WRITE_BYTES, Outbox
 from trio_ws.transport.socket_options import Uptake, shut_down, socket_below, uptake_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
@@ -29,6 +29,8 @@ READ_BYTES: Final = 64 * 1024
 """What is asked for in one `receive_some`: a buffer of this size is made for each call."""
 LOOK_INTERVAL: Final = 0.25
 """Seconds between two looks whether a peer that is not being read has left."""
+STEP_TURNS: Final = 8
+"""Turns of the loop that a step of TLS's handshake takes at most between reading and writing."""
 GOODBYE_TIMEOUT: Final = 1.0
 """Seconds that TLS's close_notify may take; a peer that does not read does not get it."""
 
@@ -52,8 +54,10 @@ class StreamTransport(Transport):
         "_reader",
         "_scope",
         "_started",
+        "_step_time",
         "_stopped",
         "_stream",
+        "_turns",
         "_write_broken",
         "_writer",
     )
@@ -67,6 +71,8 @@ class StreamTransport(Transport):
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
         self._established = not isinstance(stream, trio.SSLStream)
+        self._step_time = -math.inf
+        self._turns = 0 if self._established else STEP_TURNS
         self._started = False
         self._stopped = trio.Event()
         self._finishing = False
@@ -77,6 +83,11 @@ class StreamTransport(Transport):
     def established(self) -> bool:
         """Whether what is written can reach the peer: not before TLS's handshake is done."""
         return self._established
+
+    @property
+    def step_time(self) -> float:
+        """When TLS's handshake last took a step: an answer to the peer, or its end."""
+        return self._step_time
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer."""
@@ -106,6 +117,8 @@ class StreamTransport(Transport):
         If reader and writer began it both, one of them would wait for ever when it fails for the other.
         """
         if isinstance(self._stream, trio.SSLStream):
+            below = self._stream.transport_stream
+            self._stream.transport_stream = _Noting(below, self._step)
             try:
                 await self._stream.do_handshake()
             except _GONE as error:
@@ -116,8 +129,22 @@ class StreamTransport(Transport):
                 self.outbox.close()
                 self.receiver.network_ended()
                 return False
+            finally:
+                self._stream.transport_stream = below
         self._established = True
+        self._step()
         return True
+
+    def _step(self) -> None:
+        self._step_time = trio.current_time()
+        self._turns = STEP_TURNS
+
+    def look(self) -> bool:
+        """Return False while what the reader has may be about to become a step of TLS's handshake."""
+        if self._established or not self._turns:
+            return True
+        self._turns -= 1
+        return False
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -224,6 +251,32 @@ class StreamTransport(Transport):
             except _GONE:
                 pass
         self._stopped.set()
+
+
+class _Noting(trio.abc.Stream):
+    """A stream whose writes are noted: what is below TLS while it shakes hands.
+
+    Args:
+        stream: to write to and read from.
+        note: called before each write.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, note: Callable[[], None]) -> None:
+        self._stream = stream
+        self._note = note
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._note()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 @contextmanager

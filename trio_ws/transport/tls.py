@@ -7,6 +7,8 @@ is encrypted when the socket can take it. A server shakes hands here, a client h
 from __future__ import annotations
 
 import contextlib
+import math
+import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +20,6 @@ from trio_ws.transport.sockets import BUFFER_BYTES, SocketTransport, shared_buff
 from trio_ws.transport.tls_session import RECORD_BYTES
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from trio_ws.transport.outbox import Buffer
@@ -63,6 +64,7 @@ class TLSTransport(SocketTransport):
         "_plain",
         "_sealed",
         "_shaken",
+        "_step_time",
         "_tls",
         "_unfed",
     )
@@ -74,6 +76,7 @@ class TLSTransport(SocketTransport):
         self._tls = secured.tls
         self._plain = shared_buffer(_plain)
         self._shaken = secured.shaken
+        self._step_time = -math.inf
         self._cipher = _NOTHING  # encrypted, and waiting for the socket
         self._sealed = 0  # the beginning of the outbox that is in `_cipher`
         self._unfed = _NOTHING  # read from the socket, and not in the BIO yet
@@ -84,6 +87,11 @@ class TLSTransport(SocketTransport):
     def established(self) -> bool:
         """Whether what is written can reach the peer: not before the handshake is done."""
         return self._shaken
+
+    @property
+    def step_time(self) -> float:
+        """When the handshake last took a step: an answer to the peer, or its end."""
+        return self._step_time
 
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read; what came with the answer to a client's handshake is there already."""
@@ -185,10 +193,8 @@ class TLSTransport(SocketTransport):
         if self._left:
             self._deliver(now)
             return
-        if not self._shaken:
-            if self._poller.handshakes >= HANDSHAKES:
-                return  # it is reported again in the next turn
-            self._poller.handshakes += 1
+        if not self._shaken and self._poller.handshakes >= HANDSHAKES:
+            return  # it is reported again in the next turn
         buffer = self._poller.buffer
         try:
             size = sock.recv_into(buffer)
@@ -201,6 +207,8 @@ class TLSTransport(SocketTransport):
         if not size:
             self._end_reading()
             return
+        if not self._shaken:
+            self._poller.handshakes += 1
         self._incoming.write(buffer[: min(size, RECORD_BYTES)])
         if size > RECORD_BYTES:
             self._unfed = buffer[RECORD_BYTES:size]
@@ -208,11 +216,19 @@ class TLSTransport(SocketTransport):
             self._deliver(now)
 
     def look(self) -> bool:
-        """Read and write once what can be without waiting, before a deadline judges; return False if it was too much.
+        """Read and write once what can be without waiting, before a deadline judges; return False to look again later.
 
-        That is when this turn has had its handshakes.
+        That is when this turn has had its handshakes, and there is something to read.
         """
-        return super().look() if self._shaken or self._poller.handshakes < HANDSHAKES else False
+        if self._shaken or self._poller.handshakes < HANDSHAKES:
+            return super().look()
+        return not self._something_to_read()
+
+    def _something_to_read(self) -> bool:
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     def _feed(self) -> bool:
         """Put the next part of what was read into the BIO; return whether there was one."""
@@ -231,6 +247,8 @@ class TLSTransport(SocketTransport):
                 break
             except ssl.SSLWantReadError:
                 if not self._feed():
+                    if self._outgoing.pending:
+                        self._step_time = trio.current_time()
                     self._push()
                     return False
             except ssl.SSLError as error:
@@ -238,6 +256,7 @@ class TLSTransport(SocketTransport):
                 self._end_reading()
                 return False
         self._shaken = True
+        self._step_time = trio.current_time()
         self._push()
         if self.outbox.size or self._finishing:
             self.flush()  # they waited for it

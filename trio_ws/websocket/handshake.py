@@ -204,3 +204,8 @@ class Handshake:
         if self._scope is not None and self._scope.cancel_called:
             deadline = self._cleanup_until = min(self._cleanup_until, deadline)
         return deadline
+
+    def _note_cut_off(self) -> None:
+        self._log.warning(
+            "clean-up in %s took longer than cleanup_timeout, %g s: it was cancelled", self._cleanup_timeout
+        )

@@ -276,7 +276,7 @@ class WebSocket(Handshake):
         """
         channel = self._open_channel()
         if isinstance(chunks, AsyncGenerator):
-            async with unwound(aclosing(chunks), self._cleanup_timeout):
+            async with unwound(aclosing(chunks), self):
                 await channel.send_stream(chunks)
         else:
             async with aclosing(asgi_events.as_async(chunks)) as parts:

@@ -22,7 +22,7 @@ from trio_ws.rooms.redis.presence import PresenceTracker
 from trio_ws.rooms.redis.scripts import CHECK, PUBLISH
 from trio_ws.rooms.redis.stream import StreamState
 from trio_ws.rooms.redis.stream_reader import StreamReader, content
-from trio_ws.rooms.topics import encoded
+from trio_ws.rooms.topics import check_member, encoded
 
 if TYPE_CHECKING:
     import ssl
@@ -150,6 +150,8 @@ class RedisBackplane(Backplane):
         options, keys, calls = self.options, self._keys, self._running_calls
         if message.size > options.max_message_size:
             raise MessageTooLarge(message.size, options.max_message_size)
+        for member in exclude:
+            check_member(member)
         milliseconds = int((options.publish_timeout + _KNOWN_AGAIN) * 1000)
         arguments = (
             int(options.retention * 1000),
@@ -192,4 +194,4 @@ class RedisBackplane(Backplane):
 
     async def presence(self, room: str) -> tuple[Presence, ...]:
         """Ask Redis who is there."""
-        return self._attendance.answer(await self._running_calls.ask(self._attendance.question(room)))
+        return self._attendance.answer(room, await self._running_calls.ask(self._attendance.question(room)))

@@ -17,6 +17,7 @@ from trio_ws.rooms.backplane import Presence
 from trio_ws.rooms.redis.client import is_link_error
 from trio_ws.rooms.redis.commands import Command, execute
 from trio_ws.rooms.redis.options import Bell
+from trio_ws.rooms.redis.records import Records
 from trio_ws.rooms.redis.scripts import ATTEND, PRESENCE
 from trio_ws.rooms.topics import encoded
 
@@ -60,6 +61,8 @@ class PresenceTracker:
         self._linked = False
         self._quiet = trio.Event()
         self._numbers = count(1)
+        self._untold = Records()
+        self._foreign = Records()
         self._bell = Bell()
 
     # --- for rooms -----------------------------------------------------------------------------------------------
@@ -98,15 +101,17 @@ class PresenceTracker:
         hint = " room.members has those of this process."
         return Command(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),), hint=hint)
 
-    @staticmethod
-    def answer(texts: list[bytes]) -> tuple[Presence, ...]:
+    def answer(self, room: str, texts: list[bytes]) -> tuple[Presence, ...]:
         """Return what the call has come to."""
         found: list[tuple[str, int, Presence]] = []
         for member, text in zip(texts[::2], texts[1::2], strict=True):
             try:
                 found.append(_present(member.decode(), text.decode()))
             except (ValueError, InvalidMessage):
-                logger.warning("Redis has a member of a room that is not ours, it is skipped: %.80r", member)
+                if self._foreign.begins((room, member[:80])):
+                    logger.warning(
+                        "the room %r has a member in Redis that is not ours, it is skipped: %.80r", room, member
+                    )
         return tuple(present for _, _, present in sorted(found, key=lambda each: each[:2]))
 
     # --- over one link -------------------------------------------------------------------------------------------
@@ -186,9 +191,12 @@ class PresenceTracker:
         if is_link_error(outcome):
             raise outcome
         if isinstance(outcome, Exception):
-            logger.warning("Redis was not told who is in the room %r: %s", room, outcome)
+            if self._untold.begins(room):
+                logger.warning("Redis was not told who is in the room %r, it is tried again: %s", room, outcome)
             self._anew.add(room)
-        elif not last:
+            return
+        self._untold.ends(room)
+        if not last:
             pass  # others are still to be told
         elif outcome == 0 and room not in self._present:
             self._told.discard(room)

@@ -63,36 +63,76 @@ class Keys:
         return f"{self._of(room)}:members:{process}"
 
 
-CHECK: Final = "redis.call('EXISTS', KEYS[1]) return redis.call('PUBLISH', ARGV[1], '')"
-"""See whether scripts, keys and channels are allowed. Key: any. Argument: any channel."""
+CHECK: Final = """\
+local key = KEYS[1]
+local function allowed(...)
+  local answer = redis.pcall(...)
+  local problem = type(answer) == 'table' and answer.err or ''
+  for _, words in ipairs({'NOPERM', 'no permission', "can't run this", 'command called from script'}) do
+    if string.find(problem, words, 1, true) then error((...) .. ': ' .. problem, 0) end
+  end
+end
+redis.call('EXISTS', key)
+allowed('TIME')
+allowed('XADD', key, '*', 'n', '0')
+allowed('XREVRANGE', key, '+', '-', 'COUNT', 1)
+allowed('XRANGE', key, '-', '+', 'COUNT', 1)
+allowed('XREAD', 'COUNT', 1, 'STREAMS', key, '0')
+allowed('PEXPIRE', key, 1000)
+allowed('DEL', key)
+allowed('HSET', key, 'n', '0')
+allowed('HGET', key, 'n')
+allowed('HGETALL', key)
+allowed('HKEYS', key)
+allowed('HLEN', key)
+allowed('HDEL', key, 'n')
+allowed('ZADD', key, 1, 'n')
+allowed('PTTL', key)
+allowed('ZRANGEBYSCORE', key, 0, 0)
+allowed('ZREM', key, 'n')
+return redis.call('PUBLISH', ARGV[1], '')
+"""
+"""See whether scripts, channels, and all commands of the others are allowed; leave nothing behind. Fail for one that is
+not, also where Redis takes nothing just now.
+
+Key: any that is not used. Argument: any channel."""
 
 _STREAM: Final = """\
 local key, life = KEYS[1], tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
+local function parts(id) return string.match(id, '^(%d+)-(%d+)$') end
+local function less(one, other) return #one < #other or (#one == #other and one < other) end
 local function before(one, other)
   local ms, seq = parts(one)
   local ms2, seq2 = parts(other)
-  return ms < ms2 or (ms == ms2 and seq < seq2)
+  return less(ms, ms2) or (ms == ms2 and less(seq, seq2))
 end
+local function plus(digits)
+  local head, last, nines = string.match(digits, '^(%d-)([0-8]?)(9*)$')
+  return head .. (tonumber(last) or 0) + 1 .. string.rep('0', #nines)
+end
+local greatest = '18446744073709551615'
+local function behind(id)
+  local ms, seq = parts(id)
+  if ms == greatest then return '*' end
+  return seq == greatest and plus(ms) .. '-0' or ms .. '-' .. plus(seq)
+end
+local most = 999999999999999
 local function ours(fields)
   if fields[1] ~= 'n' or fields[3] ~= 'p' or #fields[2] > 15 or not string.match(fields[2], '^%d+$') then return end
-  local digits = fields[5] == 'e' and string.match(fields[6], '^(%d+)-%x+$')
+  local digits = fields[5] == 'e' and string.match(fields[6], '^(%d+)-[0-9a-f]+$')
   if digits and #digits < 16 and #fields[6] < #digits + 18 then return fields[6] end
   if fields[5] == 's' then return '' end
 end
 local function tail()
   local newest
-  for _, most in ipairs({1, 32, 1024}) do
-    local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', most)
+  for _, some in ipairs({1, 32, 1024}) do
+    local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', some)
     for _, entry in ipairs(found) do
       newest = newest or entry[1]
       local epoch = ours(entry[2])
-      if epoch then return newest, tonumber(entry[2][2]), epoch end
+      if epoch then return newest, tonumber(entry[2][2]) % most, epoch end
     end
   end
   return newest, 0, ''
@@ -101,16 +141,17 @@ local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0
 local function text(number) return string.format('%.0f', number) end
 local function lost(newest, epoch, seen, seen_in, held)
   if seen == '' then return false end
-  if not newest then return held or parts(seen) + life > now end
+  if not newest then return held or tonumber((parts(seen))) + life > now end
   if epoch ~= seen_in then return epoch ~= '' and begun(epoch) < begun(seen_in) end
   if seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
   return not before(seen, redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
 end
-local function another(seen_in, token) return text(math.max(now, begun(seen_in) + 1)) .. '-' .. token end
+local function another(seen_in, token)
+  return text(math.min(math.max(now, begun(seen_in) + 1), most)) .. '-' .. token
+end
 local function mark(newest, count, seen, epoch)
-  local ms, seq = parts(seen)
   local id = '*'
-  if ms >= now and (not newest or before(newest, seen)) then id = text(ms) .. '-' .. text(seq + 1) end
+  if not before(seen, text(now) .. '-0') and (not newest or before(newest, seen)) then id = behind(seen) end
   return redis.pcall('XADD', key, id, 'n', text(count + 1), 'p', '', 'e', epoch)
 end
 """
@@ -118,9 +159,12 @@ end
 
 `tail` finds its newest id, and the place and epoch of the newest entry of ours. An epoch is the time at which it was
 `begun`, in ms, and a token that tells it from others of that time. `lost` says whether an entry that was seen is
-missing, and was not just trimmed. If the stream is gone, that is whether it should live, as it was `held`, or as the
-entry is younger than the lifetime; if the epoch is a later one, the loss has been marked. `mark` begins `another`
-epoch, after what was seen."""
+missing, and was not just trimmed. If
+the stream is gone, that is whether it should live, as it was `held`, or as the entry is younger than the lifetime; if
+the epoch is a later one, the loss has been marked. `mark` begins `another` epoch, after what was seen.
+
+Ids are compared and counted on as texts, as they are greater than the numbers that Lua has. Places begin anew behind
+the greatest one, and epochs end there: what follows an entry of ours is ours."""
 
 CONFIRM: Final = (
     _STREAM
@@ -159,15 +203,16 @@ if epoch == '' then epoch = another('', ARGV[5]) end
 local id = redis.call('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
   'n', text(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
 local answer = id .. ' ' .. epoch
-redis.call('HSET', KEYS[2], number, answer, 'last', number)
-if redis.call('HLEN', KEYS[2]) > 256 then
-  for _, each in ipairs(redis.call('HKEYS', KEYS[2])) do
-    if each ~= 'last' and tonumber(each) < least then redis.call('HDEL', KEYS[2], each) end
+redis.pcall('HSET', KEYS[2], number, answer, 'last', number)
+local kept = redis.pcall('HLEN', KEYS[2])
+if type(kept) == 'number' and kept > 256 then
+  for _, each in ipairs(redis.pcall('HKEYS', KEYS[2])) do
+    if each ~= 'last' and (tonumber(each) or 0) < least then redis.pcall('HDEL', KEYS[2], each) end
   end
 end
-redis.call('PEXPIRE', key, life)
-redis.call('PEXPIRE', KEYS[2], ARGV[7])
-redis.call('PUBLISH', ARGV[2], '')
+redis.pcall('PEXPIRE', key, life)
+redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
+redis.pcall('PUBLISH', ARGV[2], '')
 return answer
 """
 )
@@ -176,7 +221,8 @@ greater number is, so that readers would take it for an old one: it wants a new 
 
 Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
 for a new one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom
-it is not for, the process's number of the message, and its least number of those under way. An entry has its place in
+it is not for, the process's number of the message, and its least number of those under way. Once it is appended, it is
+said so, whatever else Redis does not take. An entry has its place in
 the stream as `n`, by which readers see that something is missing; it follows that of the newest entry of ours, whatever
 else is there."""
 
@@ -211,8 +257,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = {}
 for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')) do
-  for _, text in ipairs(redis.call('HGETALL', ARGV[1] .. process)) do found[#found + 1] = text end
+  local texts = redis.pcall('HGETALL', ARGV[1] .. process)
+  for _, text in ipairs(texts.err and {process, ''} or texts) do found[#found + 1] = text end
 end
 return found
 """
-"""Answer who is in a room: ids and infos by turns. Key: processes. Argument: what the keys of members begin with."""
+"""Answer who is in a room: ids and infos by turns; a process and an empty text where its key holds something else.
+
+Key: processes. Argument: what the keys of members begin with."""

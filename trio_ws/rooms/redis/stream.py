@@ -287,6 +287,8 @@ class StreamState:
         """The id of the entry that was read last; None before it was opened."""
         self.verified: bool = False
         """Whether the stream was seen to be the one that was read, since the link was made."""
+        self.called: bool = False
+        """Whether there were news of the stream since something was read from it."""
         self.epoch: str = ""
         """That of the entry that was read last."""
         self._local = local

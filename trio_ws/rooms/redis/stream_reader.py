@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -19,10 +18,11 @@ import trio
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.backplane import guarded
-from trio_ws.rooms.redis.batch import together
-from trio_ws.rooms.redis.client import is_link_error, is_passing, refusal, tidy
+from trio_ws.rooms.redis.client import tidy
 from trio_ws.rooms.redis.heads import before, generation, order
 from trio_ws.rooms.redis.options import Bell
+from trio_ws.rooms.redis.queries import Queries, Query
+from trio_ws.rooms.redis.records import Records
 from trio_ws.rooms.redis.scripts import CONFIRM
 from trio_ws.rooms.redis.stream import BEGINNING, Mark, StreamEntry, StreamState, StreamSubscription
 
@@ -43,6 +43,7 @@ _PAGE: Final = 64
 _PAGES: Final = 16
 """Pages of so many entries at least in which history is looked for among what is not ours: as far as scripts look."""
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
+_PLACE: Final = re.compile(rb"[0-9]{1,15}")
 _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 _RESOLUTION: Final = 2
 """Milliseconds before a room was opened without Redis that count as after it: ids of entries have whole ones."""
@@ -62,15 +63,18 @@ def content(message: PreparedMessage) -> bytes:
 
 def _entry(identifier: bytes, fields: dict[bytes, bytes], more: bool) -> StreamEntry | Mark:
     """Return an entry; raise KeyError or ValueError for one that is not ours, by the rule of the scripts."""
-    epoch = fields.get(b"e", b"").decode()
-    generation(epoch)  # raises
-    if [*fields][:2] != [b"n", b"p"]:
+    place, publisher, third = [*fields][:3]  # raises
+    if (place, publisher) != (b"n", b"p") or third not in (b"e", b"s") or not _PLACE.fullmatch(fields[place]):
         raise ValueError("no entry of ours")
+    epoch = fields[third].decode() if third == b"e" else ""
+    generation(epoch)  # raises
+    if third == b"e" and not epoch:
+        raise ValueError("no epoch of ours")
     if fields[b"p"] or b"d" in fields:
         return _record(identifier, fields, epoch, more)
     if not epoch:
         raise ValueError("no mark of ours")
-    return Mark(identifier.decode(), _number(fields[b"n"]), epoch)
+    return Mark(identifier.decode(), int(fields[place]), epoch)
 
 
 def _record(identifier: bytes, fields: dict[bytes, bytes], epoch: str, more: bool) -> StreamEntry:
@@ -82,7 +86,7 @@ def _record(identifier: bytes, fields: dict[bytes, bytes], epoch: str, more: boo
     if not _PUBLISHER.fullmatch(fields[b"p"]):
         raise ValueError("no process has that name")
     origin = fields[b"p"].decode(), _number(fields[b"s"]), epoch
-    return StreamEntry(identifier.decode(), message, exclude, more, _number(fields[b"n"]), *origin)
+    return StreamEntry(identifier.decode(), message, exclude, more, int(fields[b"n"]), *origin)
 
 
 def _number(text: bytes) -> int:
@@ -115,6 +119,8 @@ class StreamReader:
         self._news: dict[str, None] = {}  # rooms to read, in the order in which they are due
         self._opening: dict[StreamSubscription, StreamState] = {}
         self._changed = False  # rooms have come or gone since the channels were tuned
+        self._queries = Queries(options.command_timeout)
+        self._foreign = Records()
         self._bell = Bell()
         self._poll_due = self._touch_due = 0.0
 
@@ -178,6 +184,8 @@ class StreamReader:
             room = self._channels.get(message["channel"]) if message is not None else None
             if room is not None:
                 self._mark(room)
+                if room in self._feeds:
+                    self._feeds[room].called = True
 
     async def run(self, client: Client, pubsub: Any) -> None:
         """Read, until the link breaks.
@@ -203,7 +211,12 @@ class StreamReader:
                 await self._bell.wait(min(self._poll_due, self._touch_due) - trio.current_time())
 
     def _poll(self) -> None:
-        """Let all rooms be read: a stream may have grown without our hearing of it."""
+        """Let all rooms be read: a stream may have grown without our hearing of it.
+
+        One of which there were news, and nothing to read, may have begun anew, before what was read of it.
+        """
+        for feed in self._feeds.values():
+            feed.verified, feed.called = feed.verified and not feed.called, False
         self._news.update(dict.fromkeys(self._feeds))
         self._poll_due = trio.current_time() + self._options.poll_interval
 
@@ -237,10 +250,10 @@ class StreamReader:
         times = await self._confirm(client, [feed for feed in due if feed.position is None])
         ends = [await self._end(client, feed, each, times.get(feed, 0)) for feed, each in due.items()]
         commands = [
-            methodcaller("xrevrange", self._keys.stream(feed.room), end, "-", count=each.size + 1)
+            Query(feed.room, "xrevrange", self._keys.stream(feed.room), end, "-", count=each.size + 1)
             for end, (feed, each) in zip(ends, due.items(), strict=True)
         ]
-        answers = await self._ask(client, commands)
+        answers = await self._queries.ask(client, commands)
         for (feed, subscription), found in zip(due.items(), answers, strict=True):
             entries = await self._history(client, feed.room, subscription.size + 1, found)
             if feed.position is None:
@@ -267,9 +280,8 @@ class StreamReader:
             if len(records) >= size or len(page) < asked:
                 break
             end = before(page[-1].identifier.decode())
-            (page,) = await self._ask(
-                client, [methodcaller("xrevrange", self._keys.stream(room), end, "-", count=more)]
-            )
+            query = Query(room, "xrevrange", self._keys.stream(room), end, "-", count=more)
+            (page,) = await self._queries.ask(client, [query])
             records = [*self._entries(room, page[::-1]), *records][-size:]
             asked = more
         return records
@@ -306,13 +318,16 @@ class StreamReader:
         for feed in feeds:
             self._news.pop(feed.room, None)
         syncs = [feed.syncs[:] for feed in feeds]
-        streams = [{self._keys.stream(feed.room): feed.position} for feed in feeds]
-        answers = await self._ask(client, [methodcaller("xread", stream, count=_COUNT) for stream in streams])
+        queries = [
+            Query(feed.room, "xread", {self._keys.stream(feed.room): feed.position}, count=_COUNT) for feed in feeds
+        ]
+        answers = await self._queries.ask(client, queries)
         more = False
         for feed, answer, done in zip(feeds, answers, syncs, strict=True):
             entries = [entry for found in dict(answer or ()).values() for entry in found]
             feed.take(self._entries(feed.room, entries))
             if entries:
+                feed.called = False
                 feed.position = entries[-1].identifier.decode()  # also if the last one is not ours
                 self._heads.note(feed.room, feed.position, feed.epoch)
             self._local.passed(feed.room)
@@ -332,7 +347,7 @@ class StreamReader:
 
     async def _confirm(self, client: Client, feeds: Sequence[StreamState]) -> dict[StreamState, float]:
         """Have Redis mark streams that have lost data, and let them live on; return its time at each, in ms."""
-        answers = await self._ask(client, [self._confirmation(feed.room, feed) for feed in feeds])
+        answers = await self._queries.ask(client, [self._confirmation(feed.room, feed) for feed in feeds])
         known = {feed: answer for feed, answer in zip(feeds, answers, strict=True) if answer}
         for feed, (_, newest, place, epoch) in known.items():
             if feed.position is not None and order(newest.decode()) < order(feed.position):
@@ -342,13 +357,14 @@ class StreamReader:
     async def _confirm_next(self, client: Client) -> None:
         """Have some of those streams confirmed of which nothing is read here."""
         rooms, self._unconfirmed = self._unconfirmed[:_CONFIRMED], self._unconfirmed[_CONFIRMED:]
-        await self._ask(client, [self._confirmation(room) for room in rooms if room not in self._feeds])
+        queries = [self._confirmation(room) for room in rooms if room not in self._feeds]
+        await self._queries.ask(client, queries)
 
-    def _confirmation(self, room: str, feed: StreamState | None = None) -> Callable[[Client], Any]:
+    def _confirmation(self, room: str, feed: StreamState | None = None) -> Query:
         milliseconds, head = int(self._options.retention * 1000), self._heads.of(room)
         use = "" if feed is None else "opened" if feed.position is None else "held"
         arguments = [milliseconds, self._keys.news(room), *head.arguments, use]
-        return methodcaller("eval", CONFIRM, keys=[self._keys.stream(room)], args=arguments)
+        return Query(room, "eval", CONFIRM, keys=[self._keys.stream(room)], args=arguments)
 
     async def _touch(self, client: Client) -> None:
         """Let streams live on that are quiet, and have subscribers, when it is time."""
@@ -359,23 +375,12 @@ class StreamReader:
         for start in range(0, len(feeds), _CONFIRMED):
             await self._verify(client, feeds[start : start + _CONFIRMED])
 
-    async def _ask(self, client: Client, commands: Sequence[Callable[[Client], Any]]) -> Sequence[Any]:
-        """Return the answers; a room that Redis does not let us read is like an empty one, and has a record."""
-        with trio.fail_after(self._options.command_timeout):
-            outcomes = await together(client, commands)
-        return [self._answer(*each) for each in zip(commands, outcomes, strict=True)]
-
-    def _answer(self, command: Callable[[Client], Any], outcome: Any) -> Any:
-        if not isinstance(outcome, Exception):
-            return outcome
-        if is_link_error(outcome) or is_passing(outcome):
-            raise outcome
-        logger.error("a room is not read: %s. The command was %r", refusal(outcome), command)
-        return ()
-
     def _entries(self, room: str, entries: Sequence[Any]) -> Iterable[StreamEntry | Mark]:
         for left, entry in zip(range(len(entries) - 1, -1, -1), entries, strict=True):
             try:
                 yield _entry(entry.identifier, entry.field_values, more=left > 0)
             except (KeyError, ValueError):
-                logger.warning("the room %r has an entry that is not ours, it is skipped: %r", room, entry.identifier)
+                if self._foreign.begins((room, entry.identifier)):
+                    logger.warning(
+                        "the room %r has an entry that is not ours, it is skipped: %r", room, entry.identifier
+                    )
