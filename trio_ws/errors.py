@@ -113,7 +113,8 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
-        self._origin: object = None  # what tells whose end it is: see `channel.disconnect_of`
+        self.origin: object = None
+        """Identifies the connection that has ended, to the library; None if the exception was made by hand."""
 
     def __reduce__(self) -> tuple[type[WebSocketDisconnect], tuple[int, str]]:
         return type(self), (self.code, self.reason)

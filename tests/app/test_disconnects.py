@@ -126,7 +126,7 @@ def test_a_plain_function_sees_a_good_end_without_a_code() -> None:
     async def main() -> None:
         async with app.test_client() as client, client.websocket_connect("/") as ws:
             await ws.send("a")
-            ws._channel._transport.write(b"\x88\x80\0\0\0\0")  # type: ignore[union-attr]  # as a browser's close()
+            ws._channel.transport.write(b"\x88\x80\0\0\0\0")  # type: ignore[union-attr]  # as a browser's close()
             with pytest.raises(WebSocketDisconnect):
                 await ws.receive()
 

@@ -21,9 +21,9 @@ async def leave_behind(app: App, *messages: str) -> None:
     async with app.test_client(raise_server_errors=False, timeout=60) as client:
         async with client.websocket_connect("/") as ws:
             channel: Any = ws._channel
-            frames = b"".join(channel._endpoint.encoder.message(each) for each in messages)
-            channel._transport.write(frames + channel._endpoint.close(1000, ""))
-            await channel.wait_gone()
+            frames = b"".join(channel.reader._endpoint.encoder.message(each) for each in messages)
+            channel.transport.write(frames + channel.reader._endpoint.close(1000, ""))
+            await channel.closing.wait_gone()
 
 
 @pytest.fixture

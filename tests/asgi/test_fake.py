@@ -278,7 +278,7 @@ async def test_a_send_after_the_disconnect_raises_our_own_error(autojump_clock: 
             with pytest.raises(WebSocketDisconnect, match="1006"):
                 await use
             told.append("told")
-        assert ws._open_channel().offer(PreparedMessage("dropped"))
+        assert ws._open_channel().writer.offer(PreparedMessage("dropped"))
         await ws.close(4000)  # no complaint
 
     async with calling(bridge_of(handler, when_peer_leaves="finish")) as call:
@@ -330,11 +330,11 @@ async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock:
     async def handler(ws: WebSocket) -> None:
         channel = ws._open_channel()
         await ws.send("x" * 100)
-        assert not channel.offer(PreparedMessage("no room"))
-        channel.when_writable(lambda: steps.append("writable"))
+        assert not channel.writer.offer(PreparedMessage("no room"))
+        channel.writer.when_writable(lambda: steps.append("writable"))
         unwanted = lambda: steps.append("forgotten")  # noqa: E731 - it is compared by identity
-        channel.when_writable(unwanted)
-        channel.forget_writable(unwanted)
+        channel.writer.when_writable(unwanted)
+        channel.writer.forget_writable(unwanted)
         with trio.move_on_after(1) as scope:
             await ws.send("never sent")
         steps.append(scope.cancelled_caught)
@@ -342,7 +342,7 @@ async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock:
         await ws.send("second")
         while "writable" not in steps:
             await trio.sleep(0.01)
-        assert channel.offer(PreparedMessage(b"offered"))
+        assert channel.writer.offer(PreparedMessage(b"offered"))
 
     async with calling(bridge_of(handler, settings={"limits": Limits(outbox_bytes=100)})) as call:
         call.room = 1
@@ -417,7 +417,7 @@ async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClo
         async def parts() -> Any:
             yield "a"
             await trio.sleep(1)
-            assert not ws._open_channel().offer(PreparedMessage("between"))
+            assert not ws._open_channel().writer.offer(PreparedMessage("between"))
             yield "b"
 
         async with trio.open_nursery() as nursery:
@@ -430,7 +430,7 @@ async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClo
             with pytest.raises(TypeError):
                 await ws.send_stream(wrong)  # type: ignore[arg-type]
         with pytest.raises(TypeError):
-            await ws._open_channel().send(5)  # type: ignore[arg-type]
+            await ws._open_channel().writer.send(5)  # type: ignore[arg-type]
 
     async with calling(bridge_of(handler)) as call:
         await call.next(6)
@@ -445,7 +445,7 @@ async def test_receive_stream_gives_a_message_as_one_part() -> None:
 
     async def handler(ws: WebSocket) -> None:
         got.append([part async for part in ws.receive_stream()])
-        assert await ws._open_channel().receive_chunk(first=False) == (b"", True)
+        assert await ws._open_channel().reader.receive_chunk(first=False) == (b"", True)
         got.append([part async for part in ws.receive_stream()])
 
     async with calling(bridge_of(handler)) as call:
@@ -547,8 +547,8 @@ async def test_what_ends_a_connection_ends_it_once(autojump_clock: MockClock) ->
     async def handler(ws: WebSocket) -> None:
         await ws.close(4000)  # its age comes while it waits
         channel = ws._open_channel()
-        channel.abort(1013, "too late")
-        channel.begin_close(1011, "too late")
+        channel.closing.abort(1013, "too late")
+        channel.closing.begin_close(1011, "too late")
         assert ws.close_code == 4000
 
     times = Timeouts(ping_interval=None, close_timeout=2, max_lifetime=1)
@@ -916,9 +916,9 @@ async def test_dismissed_connection_is_told_1013_behind_what_waits(autojump_cloc
 
     async def handler(ws: WebSocket) -> None:
         channel = ws._open_channel()
-        while channel.offer(PreparedMessage(b"x" * 200)):
+        while channel.writer.offer(PreparedMessage(b"x" * 200)):
             pass
-        channel.dismiss(1013, "too slow")
+        channel.closing.dismiss(1013, "too slow")
         gone.append(ws.close_code)
 
     timeouts = Timeouts(send_timeout=None, close_timeout=5, cleanup_timeout=1)

@@ -44,7 +44,7 @@ class TestTheBlock:
         server = await serve(nursery)
         async with open_websocket(server.urls[0], poller=poller) as ws:
             assert ws.connected
-            assert isinstance(ws._channel._transport, SocketTransport if poller else StreamTransport)
+            assert isinstance(ws._channel.transport, SocketTransport if poller else StreamTransport)
             for message in ("text", b"binary", "", b""):
                 await ws.send(message)
                 assert await ws.receive() == message
@@ -72,7 +72,7 @@ class TestTheBlock:
             assert len(contexts()) == before + 4
         await ends.first()
         for each in kept:
-            await each._channel.wait_gone()
+            await each._channel.closing.wait_gone()
         assert len(contexts()) == before
         with pytest.raises(WebSocketDisconnect):
             await kept[0].send(1000 * "text")

@@ -107,7 +107,7 @@ async def drop(ws: WebSocket) -> None:
     """End the network connection without a close frame."""
     await ws.accept()
     await wait_all_tasks_blocked()  # until the answer is out
-    await trio.aclose_forcefully(ws._channel._transport._stream)
+    await trio.aclose_forcefully(ws._channel.transport._stream)
 
 
 async def stay(ws: WebSocket) -> None:

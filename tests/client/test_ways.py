@@ -67,7 +67,7 @@ class TestTLS:
         async with open_websocket(server.urls[0], ssl_context=client_tls, poller=poller) as ws:
             await talk(ws)
             assert ws.request.secure
-            assert type(ws._channel._transport) is (TLSTransport if poller else StreamTransport)
+            assert type(ws._channel.transport) is (TLSTransport if poller else StreamTransport)
         assert await ends.first() == 1000
 
     async def test_the_certificate_may_be_for_another_name(self, nursery, server_tls, client_tls, poller):
@@ -157,8 +157,8 @@ class TestListenersAndStreams:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer_it)
             async with open_websocket("ws://example.org/", stream=client) as ws:
-                assert isinstance(ws._channel._transport, StreamTransport)
-                assert type(ws._channel._inbox) is Inbox, "there is no socket to wait for"
+                assert isinstance(ws._channel.transport, StreamTransport)
+                assert type(ws._channel.reader.inbox) is Inbox, "there is no socket to wait for"
                 assert await ws.receive() == "hello"
                 await server.send_all(close(1000))
                 await server.send_eof()

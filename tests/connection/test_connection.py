@@ -34,28 +34,28 @@ async def make(timers):
 
 
 def feed(connection: Connection, *frames: bytes) -> None:
-    connection.data_received(memoryview(b"".join(frames)), trio.current_time())
+    connection.reader.data_received(memoryview(b"".join(frames)), trio.current_time())
 
 
 async def test_what_was_kept_for_want_of_room_is_received_after_the_network_has_ended(make, autojump_clock):
     connection, transport = make(inbox_messages=1)
     feed(connection, text("a"), text("b"), text("c"))
-    assert not connection.wants_data()
-    connection.network_ended()
-    assert connection.open
-    assert [await connection.receive() for _ in range(3)] == ["a", "b", "c"]
+    assert not connection.reader.wants_data()
+    connection.reader.network_ended()
+    assert connection.closing.open
+    assert [await connection.reader.receive() for _ in range(3)] == ["a", "b", "c"]
     assert transport.closed
     with pytest.raises(WebSocketDisconnect, match="1006"):
-        await connection.receive()
+        await connection.reader.receive()
 
 
 async def test_a_close_frame_behind_what_was_kept_says_how_it_ended(make, autojump_clock):
     connection, transport = make(inbox_messages=1)
     feed(connection, text("a"), text("b"), close(4001, "over"))
-    connection.network_ended()
-    assert [await connection.receive() for _ in range(2)] == ["a", "b"]
+    connection.reader.network_ended()
+    assert [await connection.reader.receive() for _ in range(2)] == ["a", "b"]
     with pytest.raises(WebSocketDisconnect, match="4001: over"):
-        await connection.receive()
+        await connection.reader.receive()
     transport.take_all()
     assert transport.closed
 
@@ -63,22 +63,22 @@ async def test_a_close_frame_behind_what_was_kept_says_how_it_ended(make, autoju
 async def test_a_read_that_was_under_way_when_the_inbox_filled_up_comes_after_what_is_kept(make, autojump_clock):
     connection, _ = make(inbox_messages=1)
     feed(connection, text("a"), text("b"))
-    assert await connection.receive() == "a"
+    assert await connection.reader.receive() == "a"
     feed(connection, text("c"), close(4001, "over"))
-    assert [await connection.receive() for _ in range(2)] == ["b", "c"]
+    assert [await connection.reader.receive() for _ in range(2)] == ["b", "c"]
     with pytest.raises(WebSocketDisconnect, match="4001: over"):
-        await connection.receive()
+        await connection.reader.receive()
 
 
 async def test_reading_goes_on_when_the_inbox_is_empty_and_not_before(make, autojump_clock):
     connection, transport = make(inbox_messages=2)
     feed(connection, text("a"), text("b"))
-    assert not connection.wants_data()
-    await connection.receive()
+    assert not connection.reader.wants_data()
+    await connection.reader.receive()
     assert transport.resumed == 0
-    await connection.receive()
+    await connection.reader.receive()
     assert transport.resumed == 1
-    assert connection.wants_data()
+    assert connection.reader.wants_data()
 
 
 async def test_a_message_that_another_task_took_leaves_the_first_reader_waiting(make, autojump_clock):
@@ -87,13 +87,13 @@ async def test_a_message_that_another_task_took_leaves_the_first_reader_waiting(
     got: list[str | bytes] = []
 
     async def read() -> None:
-        got.append(await connection.receive())
+        got.append(await connection.reader.receive())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
         feed(connection, text("stolen"))
-        assert await connection.receive() == "stolen"
+        assert await connection.reader.receive() == "stolen"
         await trio.testing.wait_all_tasks_blocked()
         assert got == []
         feed(connection, text("its own"))
@@ -102,10 +102,10 @@ async def test_a_message_that_another_task_took_leaves_the_first_reader_waiting(
 
 async def test_a_keepalive_ping_does_not_add_to_an_outbox_that_nobody_empties(make, autojump_clock):
     connection, transport = make(outbox_bytes=100)
-    connection.send_keepalive()
+    connection.writer.send_keepalive()
     assert transport.take_all()
     transport.write(bytes(100 + CONTROL_RESERVE))
-    connection.send_keepalive()
+    connection.writer.send_keepalive()
     assert transport.outbox.size == 100 + CONTROL_RESERVE
 
 
@@ -120,7 +120,7 @@ async def test_the_latest_of_many_pings_is_answered_when_there_is_room_again(mak
 
 async def test_pings_after_our_close_frame_are_not_answered_and_grow_nothing(make, autojump_clock):
     connection, transport = make()
-    connection.begin_close(1000, "")
+    connection.closing.begin_close(1000, "")
     size = transport.outbox.size
     feed(connection, *[ping(b"x")] * 1000)
     assert transport.outbox.size == size
@@ -137,47 +137,47 @@ async def test_a_flood_of_pings_in_one_read_is_answered_over_several_turns(make,
     feed(connection, *[ping(b"")] * (3 * PATIENCE), text("after"))
     pong = b"\x8a\x00"
     assert len(transport.take_all()) <= (PATIENCE + 64) * len(pong)
-    assert not connection.wants_data()
-    assert await connection.receive() == "after"
-    assert connection.wants_data()
+    assert not connection.reader.wants_data()
+    assert await connection.reader.receive() == "after"
+    assert connection.reader.wants_data()
 
 
 async def test_a_flood_of_fragments_in_one_read_is_gathered_over_several_turns(make, autojump_clock):
     connection, _ = make()
     feed(connection, fragment(b"a", first=True), *[fragment(b"b")] * (3 * PATIENCE), fragment(b"c", final=True))
-    assert not connection.wants_data()
-    assert await connection.receive() == b"a" + b"b" * 3 * PATIENCE + b"c"
-    assert connection.wants_data()
+    assert not connection.reader.wants_data()
+    assert await connection.reader.receive() == b"a" + b"b" * 3 * PATIENCE + b"c"
+    assert connection.reader.wants_data()
 
 
 async def test_a_flood_after_our_close_frame_is_dropped_over_several_turns_up_to_the_answer(make, autojump_clock):
     connection, transport = make()
-    connection.begin_close(1000, "")
+    connection.closing.begin_close(1000, "")
     transport.take_all()
     feed(connection, *[ping(b"x")] * (3 * PATIENCE), close(1000, ""))
-    assert not connection.wants_data()
-    assert not connection._gone
+    assert not connection.reader.wants_data()
+    assert not connection.closing.gone
     for _ in range(4):
         await turn()
-    assert connection._gone
+    assert connection.closing.gone
 
 
 async def test_the_end_of_the_network_behind_a_flood_is_the_end_behind_the_flood(make, autojump_clock):
     connection, _ = make()
     feed(connection, *[ping(b"x")] * (3 * PATIENCE), close(4001, "over"))
-    connection.network_ended()
+    connection.reader.network_ended()
     with pytest.raises(WebSocketDisconnect, match="4001: over"):
-        await connection.receive()
+        await connection.reader.receive()
 
 
 async def test_flush_waits_until_all_is_out_at_most_close_timeout(make, autojump_clock):
     connection, transport = make()
     transport.write(b"stuck")
     start = trio.current_time()
-    await connection.flush()
+    await connection.closing.flush()
     assert trio.current_time() - start == TIMES.close_timeout
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.flush)
+        nursery.start_soon(connection.closing.flush)
         await trio.testing.wait_all_tasks_blocked()
         transport.take_all()
     assert trio.current_time() - start == TIMES.close_timeout
@@ -185,9 +185,9 @@ async def test_flush_waits_until_all_is_out_at_most_close_timeout(make, autojump
 
 async def test_a_connection_that_has_ended_leaves_no_deadline(make, timers, autojump_clock):
     connection, transport = make(outbox_bytes=10)
-    await connection.send(bytes(100))
+    await connection.writer.send(bytes(100))
     feed(connection, ping(b""))
-    connection.network_ended()
+    connection.reader.network_ended()
     assert transport.closed
     assert not any(timer.armed for _, _, timer in timers._heap)
 
@@ -197,5 +197,5 @@ async def test_one_read_may_hold_any_number_of_messages_and_control_frames(make,
     connection, transport = make(inbox_messages=3, inbox_bytes=40)
     frames = [frame for number in range(200) for frame in (binary(b"%03d" % number), ping(b""), ping(b"%d" % number))]
     feed(connection, *frames)
-    assert [await connection.receive() for _ in range(200)] == [b"%03d" % number for number in range(200)]
+    assert [await connection.reader.receive() for _ in range(200)] == [b"%03d" % number for number in range(200)]
     assert transport.take_all().count(b"\x8a") == 400

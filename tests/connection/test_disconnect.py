@@ -19,7 +19,8 @@ class FakeChannel:
         self.reads = False
         self.pending = False
         self.callbacks = 0
-        self.watcher = None
+        self.observer = None
+        self.reader = self.closing = self  # it is its parts
 
 
 class Case:
@@ -52,11 +53,11 @@ async def case(make):
 
 
 async def test_it_watches_the_channel_until_it_is_stopped(case, autojump_clock):
-    assert case.channel.watcher is case.rule
+    assert case.channel.observer is case.rule
     case.channel.reads = True
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     case.rule.stop()
-    assert case.channel.watcher is None
+    assert case.channel.observer is None
     await trio.sleep(100)
     assert not case.scope.cancel_called
 
@@ -66,10 +67,10 @@ async def test_in_a_shutdown_who_has_nothing_to_do_with_it_is_cancelled_when_the
     make, policy, autojump_clock
 ):
     case = make(policy)
-    case.rule.draining(waited_for=False)
+    case.rule.on_drain(waited_for=False)
     await trio.sleep(100)
     assert not case.scope.cancel_called
-    case.rule.left("closed by us: 1001")
+    case.rule.on_peer_gone("closed by us: 1001")
     await trio.sleep(0.01)
     assert case.scope.cancel_called
 
@@ -77,23 +78,23 @@ async def test_in_a_shutdown_who_has_nothing_to_do_with_it_is_cancelled_when_the
 @pytest.mark.parametrize("busy", ["reads", "pending", "callbacks", "waited for", "told", "finish"])
 async def test_in_a_shutdown_who_is_busy_has_the_servers_grace(make, busy, autojump_clock):
     case = make("finish" if busy == "finish" else "drain")
-    case.rule.draining(waited_for=busy == "waited for")
+    case.rule.on_drain(waited_for=busy == "waited for")
     if busy == "told":
-        case.rule.told()
+        case.rule.on_end_raised()
     elif hasattr(case.channel, busy):
         setattr(case.channel, busy, 1)
-    case.rule.left("closed by us: 1001")
-    case.rule.reading()
-    case.rule.told()
+    case.rule.on_peer_gone("closed by us: 1001")
+    case.rule.on_read_after_end()
+    case.rule.on_end_raised()
     await trio.sleep(100)
     assert not case.scope.cancel_called
 
 
 async def test_a_shutdown_changes_nothing_for_whose_peer_has_left_before(case, autojump_clock):
     case.channel.reads = True
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     await trio.sleep(0.5)
-    case.rule.left("closed by us: 1001")
+    case.rule.on_peer_gone("closed by us: 1001")
     assert await case.after(0.5)
 
 
@@ -104,20 +105,20 @@ async def test_stopped_before_the_end_it_has_nothing_to_do(case, autojump_clock)
 
 
 async def test_who_never_reads_is_cancelled_at_once(case, autojump_clock):
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     await trio.sleep(0.01)
     assert case.scope.cancel_called
 
 
 async def test_who_has_not_read_what_waits_has_drain_timeout(case, autojump_clock):
     case.channel.pending = True
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     assert await case.after(1)
 
 
 @pytest.mark.parametrize("begin", ["reads", "pending"])
 async def test_who_begins_to_read_in_that_moment_has_drain_timeout(case, begin, autojump_clock):
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     setattr(case.channel, begin, True)
     assert await case.after(1)
 
@@ -125,46 +126,46 @@ async def test_who_begins_to_read_in_that_moment_has_drain_timeout(case, begin, 
 @pytest.mark.parametrize(("reads", "waited_for"), [(True, False), (False, True), (True, True)])
 async def test_who_reads_or_waits_has_drain_timeout(case, reads, waited_for, autojump_clock):
     case.channel.reads = reads
-    case.rule.ended("why", waited_for=waited_for)
+    case.rule.on_closed("why", waited_for=waited_for)
     assert await case.after(1)
 
 
 async def test_who_was_told_has_cleanup_timeout_from_then_on_once(case, autojump_clock):
     case.channel.reads = True
-    case.rule.ended("why", waited_for=True)
+    case.rule.on_closed("why", waited_for=True)
     await trio.sleep(0.5)
-    case.rule.told()
+    case.rule.on_end_raised()
     await trio.sleep(3)
-    case.rule.told()
+    case.rule.on_end_raised()
     assert await case.after(2)
 
 
 async def test_each_message_that_is_taken_begins_the_time_anew_until_told(case, autojump_clock):
     case.channel.reads = True
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     for _ in range(10):
         await trio.sleep(0.9)
-        case.rule.reading()
-    case.rule.told()
-    case.rule.reading()
+        case.rule.on_read_after_end()
+    case.rule.on_end_raised()
+    case.rule.on_read_after_end()
     assert await case.after(5)
 
 
 async def test_a_listeners_callback_at_work_has_cleanup_timeout(case, autojump_clock):
     case.channel.callbacks = 1
-    case.rule.ended("why", waited_for=False)
+    case.rule.on_closed("why", waited_for=False)
     assert await case.after(5)
 
 
 async def test_being_told_of_ones_own_close_is_no_reason_to_be_cancelled(case, autojump_clock):
-    case.rule.told()
+    case.rule.on_end_raised()
     await trio.sleep(100)
     assert not case.scope.cancel_called
 
 
 async def test_receiving_what_came_before_ones_own_close_begins_no_countdown(case, autojump_clock):
     case.channel.reads = True
-    case.rule.reading()
+    case.rule.on_read_after_end()
     await trio.sleep(100)
     assert not case.scope.cancel_called
 
@@ -173,16 +174,16 @@ async def test_cancel_is_at_once_and_finish_is_never(make, autojump_clock):
     cancelled, finishing = make("cancel"), make("finish")
     for each in (cancelled, finishing):
         each.channel.reads = True
-        each.rule.ended("why", waited_for=True)
-        each.rule.reading()
-        each.rule.told()
+        each.rule.on_closed("why", waited_for=True)
+        each.rule.on_read_after_end()
+        each.rule.on_end_raised()
     assert cancelled.scope.cancel_called
     await trio.sleep(100)
     assert not finishing.scope.cancel_called
 
 
 async def test_the_cancellation_says_why(case, autojump_clock):
-    case.rule.ended("peer closed: 1001 going away", waited_for=False)
+    case.rule.on_closed("peer closed: 1001 going away", waited_for=False)
     with case.scope, pytest.raises(trio.Cancelled) as caught:
         await trio.sleep_forever()
     assert caught.value.reason == "peer closed: 1001 going away"

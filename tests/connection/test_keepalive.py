@@ -15,7 +15,7 @@ class FakeConnection:
     """Hears nothing unless the test says so."""
 
     def __init__(self) -> None:
-        self.start = self.heard_time = self.message_time = trio.current_time()
+        self.start = self.read_time = self.message_time = trio.current_time()
         self.open = True
         self.paused = self.pending = False
         self.answers = False
@@ -23,6 +23,7 @@ class FakeConnection:
         self.unread = False
         self.backlog = self.taken = 0
         self.log: list[tuple[float, object]] = []
+        self.reader = self.writer = self.closing = self.transport = self  # it is all its parts
 
     def _note(self, what: object) -> None:
         self.log.append((trio.current_time() - self.start, what))
@@ -32,12 +33,12 @@ class FakeConnection:
             return False
         self._note("ping")
         if self.answers:
-            self.heard_time = trio.current_time()
+            self.read_time = trio.current_time()
         return True
 
     def look(self) -> None:
         if self.unread:
-            self.heard_time = self.message_time = trio.current_time()
+            self.read_time = self.message_time = trio.current_time()
             self.unread = False
 
     def uptake(self) -> Uptake:
@@ -87,7 +88,7 @@ async def test_a_peer_that_answers_is_pinged_again_after_the_interval(timers, au
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=10.0)
     for _ in range(3):
         await trio.sleep(21)
-        connection.heard_time = trio.current_time()
+        connection.read_time = trio.current_time()
     await trio.sleep(19)
     assert connection.log == [(20, "ping"), (41, "ping"), (62, "ping")]
     await trio.sleep(1000)
@@ -97,7 +98,7 @@ async def test_a_peer_that_answers_is_pinged_again_after_the_interval(timers, au
 async def test_whatever_the_peer_sends_counts_as_an_answer(timers, autojump_clock):
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
     await trio.sleep(24.9)
-    connection.heard_time = trio.current_time()
+    connection.read_time = trio.current_time()
     await trio.sleep(15)
     assert connection.log == [(20, "ping")]
 
@@ -113,7 +114,7 @@ async def test_a_talking_peer_is_not_pinged(timers, autojump_clock):
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
     for _ in range(100):
         await trio.sleep(15)
-        connection.heard_time = trio.current_time()
+        connection.read_time = trio.current_time()
     assert connection.log == []
 
 
@@ -168,7 +169,7 @@ async def test_the_deadline_is_frozen_while_the_peer_is_not_read(timers, autojum
     await trio.sleep(1000)
     assert connection.log == [(20, "ping"), *((at, "ping") for at in range(25, 1022, 20))]
     connection.paused = False
-    connection.heard_time = trio.current_time()
+    connection.read_time = trio.current_time()
     await trio.sleep(1000)
     pinged, dead = connection.log[-2:]
     assert pinged == (1042, "ping")
@@ -181,7 +182,7 @@ async def test_a_short_pause_leaves_the_next_ping_on_time(timers, autojump_clock
     connection.paused = True
     await trio.sleep(5)
     connection.paused = False
-    connection.heard_time = trio.current_time()
+    connection.read_time = trio.current_time()
     await trio.sleep(100)
     assert connection.log == [(30, "ping"), (35, DEAD)]
 
@@ -190,7 +191,7 @@ async def test_a_connection_without_messages_is_retired_as_idle(timers, autojump
     connection, _ = watch(timers, idle_timeout=60.0)
     await trio.sleep(45)
     connection.message_time = trio.current_time()
-    connection.heard_time = trio.current_time() + 30  # pongs are no messages
+    connection.read_time = trio.current_time() + 30  # pongs are no messages
     await trio.sleep(1000)
     assert connection.log == [(105, (1001, "idle timeout"))]
 
@@ -212,7 +213,7 @@ async def test_a_connection_is_retired_at_its_maximum_age_however_busy(timers, a
     connection, _ = watch(timers, max_lifetime=100.0, idle_timeout=30.0)
     for _ in range(200):
         await trio.sleep(1)
-        connection.message_time = connection.heard_time = trio.current_time()
+        connection.message_time = connection.read_time = trio.current_time()
     assert connection.log == [(100, (1001, "maximum lifetime reached"))]
 
 

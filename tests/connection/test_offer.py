@@ -40,7 +40,7 @@ async def open_connection(**limits: int) -> AsyncIterator[tuple[Connection, sock
         try:
             yield connection, theirs
         finally:
-            connection.abort(1013, "")
+            connection.closing.abort(1013, "")
             transport.close()
             theirs.close()
             engine.stop()
@@ -49,7 +49,7 @@ async def open_connection(**limits: int) -> AsyncIterator[tuple[Connection, sock
 def fill(connection: Connection) -> int:
     """Offer until there is no room; return how many messages that took."""
     count = 0
-    while connection.offer(PreparedMessage("x" * SIZE)):
+    while connection.writer.offer(PreparedMessage("x" * SIZE)):
         count += 1
     return count
 
@@ -68,15 +68,15 @@ def drain(sock: socket.socket) -> int:
 async def test_an_offer_is_taken_while_the_outbox_is_below_its_mark() -> None:
     async with open_connection(outbox_bytes=4 * SIZE) as (connection, peer):
         count = fill(connection)
-        assert connection._transport.outbox.size >= 4 * SIZE
+        assert connection.transport.outbox.size >= 4 * SIZE
         told = []
-        connection.when_writable(lambda: told.append(fill(connection)))
+        connection.writer.when_writable(lambda: told.append(fill(connection)))
         size = 0
         with trio.fail_after(5):
             while not told:
                 size += drain(peer)
                 await trio.lowlevel.checkpoint()
-            while connection._transport.outbox.size:
+            while connection.transport.outbox.size:
                 size += drain(peer)
                 await trio.lowlevel.checkpoint()
         size += drain(peer)
@@ -94,13 +94,13 @@ async def test_who_is_forgotten_is_not_told_and_the_others_are_told_once() -> No
         def two() -> None:
             told.append("two")
 
-        connection.forget_writable(one)
-        connection.when_writable(one)
-        connection.when_writable(two)
-        connection.when_writable(two)
-        connection.forget_writable(one)
+        connection.writer.forget_writable(one)
+        connection.writer.when_writable(one)
+        connection.writer.when_writable(two)
+        connection.writer.when_writable(two)
+        connection.writer.forget_writable(one)
         with trio.fail_after(5):
-            while connection._transport.outbox.size:
+            while connection.transport.outbox.size:
                 drain(peer)
                 await trio.lowlevel.checkpoint()
         assert told == ["two"]
@@ -111,10 +111,10 @@ async def test_a_flush_by_anyone_tells_those_who_wait() -> None:
     async with open_connection(outbox_bytes=SIZE) as (connection, peer):
         fill(connection)
         told: list[bool] = []
-        connection.when_writable(lambda: told.append(True))
-        while connection._transport.outbox.size:
+        connection.writer.when_writable(lambda: told.append(True))
+        while connection.transport.outbox.size:
             drain(peer)
-            connection._transport.flush()
+            connection.transport.flush()
         assert told == [True]
 
 
@@ -123,20 +123,20 @@ async def test_a_sender_that_is_cancelled_as_room_comes_does_not_keep_those_who_
         fill(connection)
         told: list[bool] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.send, "goes first when there is room")
+            nursery.start_soon(connection.writer.send, "goes first when there is room")
             await wait_all_tasks_blocked()
-            connection.when_writable(lambda: told.append(True))
+            connection.writer.when_writable(lambda: told.append(True))
             nursery.cancel_scope.cancel()
-            while connection._transport.outbox.size:  # all in the turn in which the sender is cancelled
+            while connection.transport.outbox.size:  # all in the turn in which the sender is cancelled
                 drain(peer)
-                connection._transport.flush()
+                connection.transport.flush()
         assert told == [True]
 
 
 async def test_what_is_held_leaves_in_one_piece_at_the_end_of_the_turn() -> None:
     async with open_connection() as (connection, peer):
         for text in ("a", "b", "c"):
-            assert connection.offer(PreparedMessage(text), hold=True)
+            assert connection.writer.offer(PreparedMessage(text), hold=True)
         assert drain(peer) == 0
         await wait_all_tasks_blocked()
         assert peer.recv(100) == b"\x81\x01a\x81\x01b\x81\x01c"
@@ -144,19 +144,19 @@ async def test_what_is_held_leaves_in_one_piece_at_the_end_of_the_turn() -> None
 
 async def test_an_ended_connection_takes_everything_and_drops_it() -> None:
     async with open_connection() as (connection, peer):
-        connection.begin_close(1000, "")
-        assert connection.offer(PreparedMessage("too late"))
+        connection.closing.begin_close(1000, "")
+        assert connection.writer.offer(PreparedMessage("too late"))
         await wait_all_tasks_blocked()
         assert peer.recv(100) == b"\x88\x02\x03\xe8"
-        connection.abort(1013, "it has said goodbye already")
+        connection.closing.abort(1013, "it has said goodbye already")
         assert connection.close_info is not None
         assert connection.close_info.code == 1000
 
 
 async def test_abort_tells_the_peer_why_if_it_can_and_ends_the_connection_at_once() -> None:
     async with open_connection() as (connection, peer):
-        connection.abort(1013, "slow")
+        connection.closing.abort(1013, "slow")
         assert peer.recv(100) == b"\x88\x06\x03\xf5slow"
         assert peer.recv(100) == b""
         assert str(connection.close_info) == "closed by us: 1013 slow"
-        assert connection.offer(PreparedMessage("dropped"))
+        assert connection.writer.offer(PreparedMessage("dropped"))

@@ -325,7 +325,7 @@ async def test_a_pong_does_not_wait_for_room_and_a_flood_of_pings_does_not_grow_
 
     async with serving(network, handler, timeouts=TIMES, limits=limits):
         peer = await RawPeer.dial(network)
-        outbox = held[0]._channel._transport.outbox
+        outbox = held[0]._channel.transport.outbox
         for number in range(2000):
             await peer.send(ping(b"ping %d" % number))
             assert outbox.size <= 2004 + CONTROL_RESERVE + 1000

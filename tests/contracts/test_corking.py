@@ -224,7 +224,7 @@ async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_
     committed: list[int] = []
 
     async def handler(ws: WebSocket) -> None:
-        while len(ws._channel._inbox.items) < 3:
+        while len(ws._channel.reader.inbox.items) < 3:
             await trio.sleep(0.001)
         calls.made.clear()
         assert await ws.receive() == "a"
@@ -265,9 +265,9 @@ async def test_what_a_client_holds_back_leaves_within_a_turn_too(poller, go_on, 
         async with open_websocket("ws://localhost/", stream=stream, poller=poller, timeouts=TIMES) as ws:
             await ws.send("go")  # when the tasks of its transport run
             channel = ws._channel
-            while len(channel._inbox.items) < 3:
+            while len(channel.reader.inbox.items) < 3:
                 await trio.sleep(0.001)
-            ours.append(channel._transport.outbox)
+            ours.append(channel.transport.outbox)
             assert await ws.receive() == "a"
             await ws.send("reply")
             committed.append(turns.count)

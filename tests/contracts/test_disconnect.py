@@ -408,7 +408,7 @@ async def test_a_receive_that_is_cancelled_as_the_message_arrives_leaves_it_ther
         got.append(await ws.receive())
 
     async def cancel_when_it_arrives(ws: WebSocket, scope: trio.CancelScope) -> None:
-        while not ws._channel._inbox.items:
+        while not ws._channel.reader.inbox.items:
             await trio.lowlevel.checkpoint()
         scope.cancel()
 

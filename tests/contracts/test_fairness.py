@@ -14,8 +14,8 @@ from wsproto.utilities import generate_accept_token
 
 from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
 from trio_ws import App, Compression, Limits, open_websocket
+from trio_ws.connection.inbox import STEP_BYTES
 from trio_ws.connection.incremental_json import PIECE
-from trio_ws.connection.writer import STEP_BYTES
 from trio_ws.protocol import compressors, deflate
 from trio_ws.protocol.endpoint import WORK_BYTES
 from trio_ws.protocol.frames import BINARY, TEXT, encode_frame
@@ -134,7 +134,7 @@ async def test_what_is_dropped_is_not_inflated(server, work, end):
     async def body(ws):
         try:
             await sent.wait()
-            while end == "our close of a full inbox" and not ws._channel.paused:
+            while end == "our close of a full inbox" and not ws._channel.reader.paused:
                 await trio.sleep(0.001)
         finally:  # a peer that leaves cancels who does not read
             before.append(work.inflated)
@@ -166,7 +166,7 @@ async def test_after_our_close_frame_nothing_is_inflated_at_all(work):
         with trio.CancelScope() as scope:
             scope.cancel()
             await ws.close()
-        ws._channel.begin_close(1000, "")
+        ws._channel.closing.begin_close(1000, "")
         closing.set()
 
     async with trio.open_nursery() as nursery:
@@ -214,7 +214,7 @@ async def test_a_large_json_message_survives_a_cancellation_while_it_is_parsed()
 
     @app.websocket("/", value_type="json")
     async def view(ws):
-        inbox = ws._channel._inbox
+        inbox = ws._channel.reader.inbox
         while len(inbox.items) < 2:
             await trio.sleep(0.001)
         with trio.CancelScope() as scope:

@@ -15,7 +15,7 @@ from support.turns import Streak
 
 from trio_ws import Limits, Timeouts
 from trio_ws.connection.connection import Connection
-from trio_ws.connection.writer import YIELD_EVERY
+from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.runtime.timers import Timers
 
 ROOMY = Limits(inbox_messages=1000, outbox_bytes=1 << 20)
@@ -23,7 +23,7 @@ ROOMY = Limits(inbox_messages=1000, outbox_bytes=1 << 20)
 
 async def arrived(websocket, count):
     """Wait until so many messages wait for their receiver."""
-    while len(websocket._channel._inbox.items) < count:
+    while len(websocket._channel.reader.inbox.items) < count:
         await trio.sleep(0.001)
 
 
@@ -43,7 +43,7 @@ async def test_nothing_that_need_not_wait_goes_on_for_more_than_64_steps(rig, wa
         if way == "iterate":
             async for _ in websocket:
                 streak.step()
-                if not websocket._channel._inbox.items:
+                if not websocket._channel.reader.inbox.items:
                     break
         else:
             for _ in range(count):
@@ -133,7 +133,7 @@ async def test_a_receiver_that_is_cancelled_when_it_was_woken_already_has_the_me
 
     async def body(websocket):
         received, cancelled = [], []
-        inbox = websocket._channel._inbox
+        inbox = websocket._channel.reader.inbox
         receiver = trio.lowlevel.current_task()
 
         class Cancelling(trio.abc.Instrument):
@@ -203,25 +203,25 @@ async def _feed_and_take(data: st.DataObject, limits: Limits, sizes: list[int], 
     taken: list[Any] = []
     position = 0
     while position < len(wire) or len(taken) < len(messages):
-        inbox = connection._inbox
-        can_read = position < len(wire) and connection.wants_data()
+        inbox = connection.reader.inbox
+        can_read = position < len(wire) and connection.reader.wants_data()
         assert can_read or inbox.items, "reading stopped with nothing to take: it would never go on"
         if can_read and (not inbox.items or data.draw(st.booleans(), label="read")):
             size = data.draw(SIZES, label="size")
-            connection.data_received(memoryview(bytearray(wire[position : position + size])), 0.0)
+            connection.reader.data_received(memoryview(bytearray(wire[position : position + size])), 0.0)
             position += size
         else:
             resumed = transport.resumed
-            taken.append(await connection.receive())
+            taken.append(await connection.reader.receive())
             assert transport.resumed <= resumed + 1
         transport.take_all()
         held = sum(len(item) for item in inbox.items)  # type: ignore[arg-type, misc]
         assert len(inbox.items) <= limits.inbox_messages
         assert held <= inbox.size < limits.inbox_bytes + max(largest, 1)
-        assert len(connection._rest) < READ
-        if connection._rest or inbox.full:
-            assert not connection.wants_data()
+        assert len(connection.reader._unparsed) < READ
+        if connection.reader._unparsed or inbox.full:
+            assert not connection.reader.wants_data()
         if not inbox.items:
-            assert connection.wants_data()
+            assert connection.reader.wants_data()
             assert inbox.size == 0
     assert taken == messages

@@ -177,7 +177,7 @@ class Player:
 
     async def end(self, ws: WebSocket) -> None:
         if self.ending == "abort" and self.name == "client":
-            ws._channel.abort(1013, "aborted")
+            ws._channel.closing.abort(1013, "aborted")
         elif self.ending in ("both close", f"{self.name} closes"):
             await ws.ensure_closed(1000, "done")
         elif self.ending == "all is said":

@@ -44,7 +44,7 @@ def connection_of(arena: Arena) -> Connection:
 
 async def flood_until_the_outbox_is_full(arena: Arena, attacker: Attacker) -> None:
     """Ping without reading until nothing more fits into the network."""
-    outbox = connection_of(arena)._transport.outbox
+    outbox = connection_of(arena).transport.outbox
     with trio.fail_after(20):
         while not outbox.full:
             assert await attacker.send(PINGS)
@@ -76,7 +76,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_coalesced(arenas: Arenas) 
         rest = await attacker.handshake()
         await until(lambda: arena.websockets)
         await flood_until_the_outbox_is_full(arena, attacker)
-        outbox = connection_of(arena)._transport.outbox
+        outbox = connection_of(arena).transport.outbox
         sizes = []
         for _ in range(20):
             assert await attacker.send(PINGS)
@@ -181,8 +181,8 @@ async def test_empty_messages_pause_at_the_bound_of_the_inbox_and_are_not_lost(a
         async with arena.attack() as attacker, trio.open_nursery() as nursery:
             await attacker.handshake()
             nursery.start_soon(attacker.send, frame(opcode) * total + close_frame())
-            await until(lambda: arena.websockets and connection_of(arena).paused)
-            assert len(connection_of(arena)._inbox.items) == Limits().inbox_messages
+            await until(lambda: arena.websockets and connection_of(arena).reader.paused)
+            assert len(connection_of(arena).reader.inbox.items) == Limits().inbox_messages
             proceed.set()
             await until(lambda: ends)
         assert received == ["" if opcode == TEXT else b""] * total
@@ -215,11 +215,11 @@ async def test_small_bombs_in_one_read_pause_in_mid_read(arenas: Arenas) -> None
             try:
                 await attacker.handshake(OFFER)
                 await attacker.send(packet)
-                await until(lambda: connection_of(arena).paused)
+                await until(lambda: connection_of(arena).reader.paused)
                 for _ in range(20):
                     await trio.sleep(0.001)
                 assert tracemalloc.get_traced_memory()[1] < 8 * MIB
-                assert connection_of(arena)._inbox.size == size
+                assert connection_of(arena).reader.inbox.size == size
             finally:
                 tracemalloc.stop()
             proceed.set()

@@ -32,7 +32,7 @@ async def test_peer_that_never_reads_is_aborted_after_send_timeout_with_1013(are
             while True:
                 began = trio.current_time()
                 await ws.send(bytes(size))
-                sizes.append(channel._transport.outbox.size)
+                sizes.append(channel.transport.outbox.size)
         except WebSocketDisconnect as end:
             ends.append(end.code)
             waited.append(trio.current_time() - began)
@@ -195,7 +195,7 @@ async def test_outbox_of_a_silent_peer_keeps_its_bound_with_messages_pings_and_p
     async def pour(ws: WebSocket) -> None:
         channel = ws._channel
         assert isinstance(channel, Connection)
-        outbox = channel._transport.outbox
+        outbox = channel.transport.outbox
 
         async def ping() -> None:
             with suppress(WebSocketDisconnect):
@@ -216,7 +216,7 @@ async def test_outbox_of_a_silent_peer_keeps_its_bound_with_messages_pings_and_p
                 while await attacker.send(frame(PING, bytes(125)) * 100):
                     channel = arena.websockets[0]._channel
                     assert isinstance(channel, Connection)
-                    sizes.append(channel._transport.outbox.size)
+                    sizes.append(channel.transport.outbox.size)
             await arena.all_gone()
         assert max(sizes) <= high_water + CONTROL_RESERVE + 2000
         assert [code for _, code in arena.ended] == [1013]

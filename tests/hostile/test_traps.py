@@ -94,9 +94,9 @@ async def test_pong_raised_while_closing_ends_the_server(arenas: Arenas) -> None
                     await method(b"late")
 
         ws.nursery.start_soon(talk)
-        ws._open_channel().begin_close(3000, "")
+        ws._open_channel().closing.begin_close(3000, "")
         closed.set()
-        await ws._open_channel().close(3000, "")
+        await ws._open_channel().closing.close(3000, "")
 
     async with arenas.open(goodbye) as arena, arena.attack() as attacker:
         rest = await attacker.handshake()
@@ -208,7 +208,7 @@ async def test_full_queue_hides_the_disconnect(arenas: Arenas, how: str) -> None
         await attacker.handshake(behind=frame(TEXT, b"x") * 1000)
         channel = arena.websockets[0]._channel
         assert isinstance(channel, Connection)
-        await until(lambda: channel.paused)
+        await until(lambda: channel.reader.paused)
         if how == "reset":
             await attacker.reset()
         else:

@@ -37,7 +37,7 @@ async def test_one_of_a_thousand_never_reads_and_nobody_notices(autojump_clock) 
         async with seated(room, [*guests, deaf]):
             assert room.count == 1001
             seat = room._seats[deaf.websocket]
-            outbox = deaf.websocket._channel._transport.outbox  # type: ignore[union-attr]
+            outbox = deaf.websocket._channel.transport.outbox  # type: ignore[union-attr]
             start, most = trio.current_time(), 0
             for number in range(100):
                 await room.publish(f"{number:04}" + "x" * (size - 4))
@@ -102,7 +102,7 @@ async def test_slow_member_reading_within_close_timeout_sees_1013(autojump_clock
             with trio.fail_after(5):
                 assert await close_code_of(slow) == code
         with trio.fail_after(5):
-            await slow.websocket._channel.wait_gone()  # type: ignore[union-attr]
+            await slow.websocket._channel.closing.wait_gone()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["poller", "stream", "tls"])
@@ -252,7 +252,7 @@ async def test_joining_and_leaving_over_and_over_leaves_no_trace_on_a_stuck_conn
             for _ in range(20):
                 async with room.join(slow.websocket):
                     await room.publish("waits")
-            assert len(slow.websocket._channel._writable_callbacks) == 1  # type: ignore[union-attr]
+            assert len(slow.websocket._open_channel().writer.flow._callbacks) == 1  # type: ignore[attr-defined]
 
 
 async def test_rooms_share_the_outbox_of_a_member_that_is_slow_in_all(autojump_clock) -> None:
@@ -275,7 +275,7 @@ async def test_a_member_whose_outbox_does_not_move_is_ended_by_send_timeout(auto
             start = trio.current_time()
             await fill(room, 10)
             with trio.fail_after(20):
-                await slow.websocket._channel.wait_gone()  # type: ignore[union-attr]
+                await slow.websocket._channel.closing.wait_gone()  # type: ignore[union-attr]
             assert slow.websocket.close_code == 1013
             assert 5 <= trio.current_time() - start < 6.5
             await fill(room, 10)

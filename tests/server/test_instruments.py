@@ -25,7 +25,8 @@ from trio_ws import (
 )
 from trio_ws.app import BlockingWebSocket
 from trio_ws.connection.connection import Connection
-from trio_ws.connection.instrumented import InstrumentedChannel
+from trio_ws.connection.instrumented import InstrumentedReader, InstrumentedWriter
+from trio_ws.connection.reader import MessageReader
 from trio_ws.handler.instruments import HOOKS, Instruments, instruments_of
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.testing import TestClient
@@ -273,11 +274,11 @@ class TestMessages:
 
 
 class TestWhatTheyCost:
-    async def channel_with(self, *instruments: Instrument) -> Any:
+    async def reader_with(self, *instruments: Instrument) -> Any:
         channels = []
 
         async def look(ws: WebSocket) -> None:
-            channels.append(ws._channel)
+            channels.append(type(ws._open_channel().reader))
 
         async with serving(look, *instruments) as client:
             async with client.websocket_connect("/echo"):
@@ -285,7 +286,7 @@ class TestWhatTheyCost:
         return channels[0]
 
     async def test_without_one_nothing_stands_between_handler_and_connection(self):
-        assert type(await self.channel_with()) is Connection
+        assert await self.reader_with() is MessageReader
 
     async def test_one_that_overrides_nothing_is_as_good_as_none(self):
         assert instruments_of([Instrument()]) is None
@@ -294,22 +295,21 @@ class TestWhatTheyCost:
         class Ends(Instrument):
             def connection_closed(self, websocket: WebSocket, close_info: CloseInfo | None) -> None: ...
 
-        assert type(await self.channel_with(Ends())) is Connection
+        assert await self.reader_with(Ends()) is MessageReader
 
     async def test_what_others_note_on_a_connection_arrives_there(self):
         """`def` handlers and listeners do so."""
-        channel = SimpleNamespace(reads=False, callbacks=0)
-        tap = InstrumentedChannel(channel, print)  # type: ignore[arg-type]
-        tap.reads = True
-        tap.callbacks += 1
-        assert (tap.reads, channel.reads, channel.callbacks) == (True, True, 1)
+        reader = SimpleNamespace(reads=False)
+        wrapper = InstrumentedReader(reader, print)  # type: ignore[arg-type]
+        wrapper.reads = True
+        assert (wrapper.reads, reader.reads) == (True, True)
 
     async def test_an_ended_connection_is_free_without_a_search_for_cycles(self, nursery):
         def alive() -> list[str]:
             return [
                 type(each).__name__
                 for each in gc.get_objects()
-                if isinstance(each, (Connection, InstrumentedChannel, HandlerRunner))
+                if isinstance(each, (Connection, InstrumentedReader, InstrumentedWriter, HandlerRunner))
             ]
 
         server = await serve(nursery, instruments=[Everything()])
@@ -320,7 +320,7 @@ class TestWhatTheyCost:
             async with open_websocket(server.urls[0]) as ws:
                 await ws.send("x")
                 await ws.receive()
-                assert "InstrumentedChannel" in alive()
+                assert "InstrumentedReader" in alive()
             with trio.fail_after(PATIENCE):
                 while server.statistics().connections:
                     await trio.sleep(0.001)

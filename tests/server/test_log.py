@@ -30,8 +30,9 @@ from trio_ws import (
     WebSocketDisconnect,
     open_websocket,
 )
-from trio_ws.connection.connection import Connection
+from trio_ws.connection.flow import FlowControl
 from trio_ws.connection.keepalive import Keepalive
+from trio_ws.connection.reader import MessageReader
 from trio_ws.runtime.log import MOST_SHOWN, ConnectionLog, escaped, shown_address
 from trio_ws.testing import TestClient
 
@@ -361,13 +362,13 @@ class TestEveryRecord:
 
     @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
     async def test_an_error_in_the_library(self, nursery, records, poller, monkeypatch):
-        def broken(self: Connection, data: object, now: float) -> None:
+        def broken(self: MessageReader, data: object, now: float) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, poller=poller)
         async with open_websocket(server.urls[0] + "/x?token=secret", caught_close_codes=all) as ws:
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "data_received", broken)
+                patch.setattr(MessageReader, "data_received", broken)
                 await ws.send("hello")
                 await gone(server)
         await self.told(records, "ERROR", "error in the connection %s: it is ended, others go on")
@@ -376,12 +377,12 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.receive()
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "data_received", fail_at_once)
+                patch.setattr(MessageReader, "data_received", fail_at_once)
                 await ws.send("hello")
                 with pytest.raises(WebSocketDisconnect):
                     await client.receive()
 
-        def fail_at_once(self: Connection, data: object, now: float) -> None:
+        def fail_at_once(self: MessageReader, data: object, now: float) -> None:
             raise ZeroDivisionError
 
         server = await serve(nursery, greet)
@@ -391,18 +392,18 @@ class TestEveryRecord:
         (record,) = [each for each in records if each.levelname == "ERROR"]
         assert fields(record) == {"connection_id": 0, "path": "/x", "peer": f"127.0.0.1:{server.port}"}
 
-    @pytest.mark.parametrize("watch", [Keepalive, Connection])
+    @pytest.mark.parametrize("watch", [Keepalive, FlowControl])
     async def test_an_error_at_a_deadline(self, nursery, records, watch, monkeypatch):
         def broken(self: object) -> None:
             raise ZeroDivisionError
 
         async def greet(ws: WebSocket) -> None:
             await ws.send("hello")
-            if watch is Connection:
-                ws._channel._timers.after(0, ws._channel._look_at_outbox)
+            if watch is FlowControl:
+                ws._channel.reader._timers.after(0, ws._channel.writer.flow.check)
             await ws.receive()
 
-        monkeypatch.setattr(watch, "due" if watch is Keepalive else "_look_at_outbox", broken)
+        monkeypatch.setattr(watch, "due" if watch is Keepalive else "check", broken)
         server = await serve(nursery, greet, timeouts=Timeouts(ping_interval=0.01))
         silent = Timeouts(ping_interval=None)
         async with open_websocket(f"{server.urls[0]}/x?token=secret", timeouts=silent, caught_close_codes=all) as ws:

@@ -33,7 +33,8 @@ from trio_ws import (
     open_websocket,
     serve_websocket,
 )
-from trio_ws.connection.connection import Connection
+from trio_ws.connection.reader import MessageReader
+from trio_ws.connection.writer import MessageWriter
 from trio_ws.handler.service import Service
 from trio_ws.server.connection import ServerConnection
 from trio_ws.server.serve import _OneService
@@ -609,17 +610,18 @@ async def test_a_keyboard_interrupt_in_a_handler_comes_out_as_itself_and_tells_e
 
 
 @pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
-@pytest.mark.parametrize("busy", ["data_received", "send_keepalive"])
-def test_ctrl_c_while_the_shared_tasks_are_busy_lets_them_live_for_the_goodbyes(busy, monkeypatch):
+@pytest.mark.parametrize(("part", "busy"), [(MessageReader, "data_received"), (MessageWriter, "send_keepalive")])
+def test_ctrl_c_while_the_shared_tasks_are_busy_lets_them_live_for_the_goodbyes(part, busy, monkeypatch):
     """The poller and the timers work for all connections: without them the goodbyes would never end."""
     codes: list[int] = []
-    plain = getattr(Connection, busy)
+    plain = getattr(part, busy)
 
-    def struck(connection: Connection, *args: object) -> object:
-        if not connection._client:
-            monkeypatch.setattr(Connection, busy, plain)
+    def struck(self: MessageReader | MessageWriter, *args: object) -> object:
+        closing = self.closing if isinstance(self, MessageReader) else self._closing
+        if not closing._client:
+            monkeypatch.setattr(part, busy, plain)
             signal.raise_signal(signal.SIGINT)
-        return plain(connection, *args)
+        return plain(self, *args)
 
     async def client(server: Server) -> None:
         async with open_websocket(server.urls[0], when_peer_leaves="finish") as ws:
@@ -639,7 +641,7 @@ def test_ctrl_c_while_the_shared_tasks_are_busy_lets_them_live_for_the_goodbyes(
                 with pytest.raises(KeyboardInterrupt):
                     await serve_websocket(sleep, "127.0.0.1", 0, timeouts=times, poller=True, task_status=Note())
 
-    monkeypatch.setattr(Connection, busy, struck)
+    monkeypatch.setattr(part, busy, struck)
     trio.run(main)
     assert codes == [1001]
 

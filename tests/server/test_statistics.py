@@ -36,7 +36,7 @@ async def test_closes_are_counted_by_the_code_of_the_first_close_frame(nursery, 
         await ws.send(b"\xff")  # no JSON
         await ws.receive()
     async with open_websocket(server.urls[0], timeouts=Timeouts(close_timeout=0.01)) as ws:
-        ws._channel._transport.close()  # it vanishes
+        ws._channel.transport.close()  # it vanishes
     await gone(server)
     assert server.statistics().closed == {1000: 1, 4000: 2, 4001: 1, 1007: 1, 1006: 1}
     assert sum(server.statistics().closed.values()) == server.statistics().accepted

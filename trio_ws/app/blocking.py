@@ -167,7 +167,7 @@ class BlockingWebSocket:
             try:
                 message = self.receive()
             except WebSocketDisconnect as end:
-                if self._websocket._is_good(end.code):
+                if self._websocket.is_normal_close(end.code):
                     return
                 raise
             yield message
@@ -297,7 +297,7 @@ def expect_reading(websocket: WebSocket) -> None:
     A client that leaves at once would else cancel it there, though what it sent has yet to be read.
     """
     if websocket._channel is not None:
-        websocket._channel.reads = True
+        websocket._channel.reader.reads = True
 
 
 def in_thread(

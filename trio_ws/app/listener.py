@@ -160,7 +160,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
     try:
         if callbacks.options.concurrency == 1:
             while True:
-                await _answer(websocket, await channel.receive(), callbacks, channel.send)
+                await _answer(websocket, await channel.reader.receive(), callbacks, channel.writer.send)
         else:
             await _converse_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
@@ -178,7 +178,7 @@ async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbac
         while end is None:
             await slots.acquire()
             try:
-                message = await channel.receive()
+                message = await channel.reader.receive()
             except WebSocketDisconnect as error:
                 end = error  # the callbacks that run may end in peace
             else:
@@ -204,7 +204,7 @@ async def _answer_in_turn(
 
     async def send(reply: Payload) -> None:
         await turn.before.wait()
-        await channel.send(reply)
+        await channel.writer.send(reply)
 
     try:
         await _answer(websocket, message, callbacks, send)
@@ -220,8 +220,8 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: BoundLi
     """Call back with one message, and send what it is answered with."""
     channel = websocket._open_channel()
     channel.callbacks += 1
-    if channel.watcher is not None:
-        channel.watcher.reading()  # it has a callback's time, also if the peer left before it began
+    if channel.closing.observer is not None:
+        channel.closing.observer.on_read_after_end()  # it has a callback's time, also if the peer left before it began
     try:
         try:
             body = await _decode(channel, message, callbacks)
@@ -255,7 +255,7 @@ async def _read_body(channel: Channel, message: str | bytes, body: Validator | N
         return await read_json(message, channel)
     if len(message) > PIECE:
         return body.from_json(message, value=await read_json(message, channel))
-    channel.worked(len(message))
+    channel.reader.count_work(len(message))
     return body.from_json(message)
 
 

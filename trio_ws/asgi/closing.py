@@ -1,46 +1,47 @@
-"""The end of an ASGI connection, and how waiting tasks learn about it."""
+"""The end of an ASGI connection, and the notification of waiting tasks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
-from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import disconnect_of
-from trio_ws.protocol.endpoint import CloseInfo
+from trio_ws.protocol.closing import CONNECTION_LOST, CloseInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_ws.asgi.receiver import EventReceiver
     from trio_ws.asgi.sender import EventSender
-    from trio_ws.connection.channel import Channel
+    from trio_ws.connection.channel import ConnectionObserver
     from trio_ws.connection.inbox import Inbox
     from trio_ws.errors import WebSocketDisconnect
     from trio_ws.runtime.timers import Timer, Timers
 
 __all__ = ["ASGIClosing"]
 
-_LOST: Final = CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
-
 
 class ASGIClosing:
-    """The state of one connection's end; the ASGI server does the closing handshake.
+    """The end of a connection; the ASGI server does the closing handshake.
 
     Args:
-        channel: the connection; its watcher is notified, and the disconnects are marked with it.
-        inbox: the queue of received messages, whose reader is woken.
+        inbox: its waiting task is woken at the end.
         receiver: the source of events, which is resumed so that the peer's end arrives.
         sender: the queue that takes the close frame.
-        timers: the timers of the connection.
+        timers: runs the deadline.
         close_timeout: seconds that the peer has to end its side.
-        on_gone: called when the connection is over, maybe more than once.
+        on_gone: called when the peer has ended its side or its time is over, maybe more than once.
+
+    Attributes:
+        observer: is called at the end of the connection.
+        close_info: how the connection ended; None while it is open.
+        gone: the peer has ended its side, or its time to do so is over.
+        notified: the end was reported to the observer, or needs no report.
     """
 
     def __init__(
         self,
-        channel: Channel,
         inbox: Inbox,
         receiver: EventReceiver,
         sender: EventSender,
@@ -49,11 +50,10 @@ class ASGIClosing:
         close_timeout: float,
         on_gone: Callable[[], None],
     ) -> None:
-        self.info: CloseInfo | None = None
-        """How the connection ended; None while it is open."""
+        self.observer: ConnectionObserver | None = None
+        self.close_info: CloseInfo | None = None
+        self.gone: bool = False
         self.notified: bool = False
-        """Whether the watcher was notified of the end, or needs no notification."""
-        self._channel = channel
         self._inbox = inbox
         self._receiver = receiver
         self._sender = sender
@@ -61,58 +61,71 @@ class ASGIClosing:
         self._close_timeout = close_timeout
         self._on_gone = on_gone
         self._changed = trio.lowlevel.ParkingLot()
-        self._gone = False
         self._receive_cancelled = False
-        self._draining = False  # from the shutdown's close frame to the peer's end
+        self._draining = False  # from the close frame of a shutdown to the peer's end
         self._close_timer: Timer | None = None
 
     @property
     def open(self) -> bool:
-        """Whether messages may be sent."""
-        return self.info is None
+        """True until the connection has ended."""
+        return self.close_info is None
 
-    # --- closed by us --------------------------------------------------------------------------------------------
+    # --- this side ends it ---------------------------------------------------------------------------------------
 
-    def begin(self, code: int, reason: str) -> None:
-        """Close an open connection for a caller, which needs no notification."""
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed; wait for the peer's end, at most `close_timeout`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.begin_close(code, reason)
+        await self.wait_gone()
+
+    def begin_close(self, code: int, reason: str) -> None:
+        """Send a close frame unless one has passed, without waiting. The caller needs no report of the end."""
         if self.open:
             self.notified = True
-            self.close(code, reason)
+            self.retire(code, reason)
 
-    def close(self, code: int, reason: str) -> None:
-        """Close an open connection and notify the watcher."""
+    def retire(self, code: int, reason: str) -> None:
+        """Close an open connection, and report the end."""
         if not self.open:
             return
-        self.info = CloseInfo(code, reason, "local")
+        self.close_info = CloseInfo(code, reason, "local")
         self._sender.put({"type": "websocket.close", "code": code, "reason": reason})
         self._close_timer = self._timers.after(self._close_timeout, self._finish)
         self._receiver.resume()
-        self._announce()
+        self._announce_end()
 
     def drain(self, code: int, reason: str) -> None:
-        """Close an open connection for a graceful shutdown; its users have a grace."""
+        """Close an open connection for a graceful shutdown; its handler has a grace."""
         if self.open:
             self._draining = True
-            self.close(code, reason)
+            self.retire(code, reason)
 
     def abort(self, code: int, reason: str) -> None:
         """Close an open connection without waiting for the peer's end."""
         if self.open:
-            self.close(code, reason)
+            self.retire(code, reason)
             self._finish()
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Close an open connection; the server has `close_timeout` to take the close frame."""
+        self.retire(code, reason)
+
+    async def wait_ended(self) -> None:
+        """Execute a checkpoint: `close_info` is set as soon as `begin_close` returns."""
+        await trio.lowlevel.checkpoint_if_cancelled()
 
     async def wait_gone(self) -> None:
         """Wait until the peer has ended its side, at most `close_timeout` after our close frame."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._gone:
+        while not self.gone:
             await self.wait_changed()
 
-    # --- ended by the peer or the server -------------------------------------------------------------------------
+    # --- the peer or the server ends it --------------------------------------------------------------------------
 
     def on_disconnect(self, info: CloseInfo) -> None:
         """End the connection; messages that have arrived can still be received."""
-        if self.info is None:
-            self.info = info
+        if self.close_info is None:
+            self.close_info = info
         self._sender.close()
         self._finish()
 
@@ -124,39 +137,37 @@ class ASGIClosing:
     def on_progress(self) -> None:
         """Act on the sender's progress or failure."""
         if self._sender.closed:
-            self.on_disconnect(_LOST)
+            self.on_disconnect(CONNECTION_LOST)
         if self._receive_cancelled and not self.open and not self._sender.size:
             self._finish()
 
     def _finish(self) -> None:
-        self._gone = True
+        self.gone = True
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._announce()
-        watcher = self._channel.watcher
-        if self._draining and watcher is not None:
+        self._announce_end()
+        if self._draining and self.observer is not None:
             self._draining = False
-            watcher.left(str(self.info))
+            self.observer.on_peer_gone(str(self.close_info))
         self._on_gone()
 
-    def _announce(self) -> None:
-        """Wake all waiting tasks, and notify the watcher once."""
+    def _announce_end(self) -> None:
+        """Wake all waiting tasks, and report the end to the observer once."""
         waited_for = self._wake()
         if self.notified:
             return
         self.notified = True
-        watcher = self._channel.watcher
-        if watcher is not None and self._draining:
-            watcher.draining(waited_for=waited_for)
-        elif watcher is not None:
-            watcher.ended(str(self.info), waited_for=waited_for)
+        if self.observer is not None and self._draining:
+            self.observer.on_drain(waited_for=waited_for)
+        elif self.observer is not None:
+            self.observer.on_closed(str(self.close_info), waited_for=waited_for)
 
-    def disconnected(self) -> WebSocketDisconnect:
-        """Return the exception to raise in a caller, and record that it was raised."""
-        if self._channel.watcher is not None:
-            self._channel.watcher.told()
-        info = self.info or _LOST
-        return disconnect_of(self._channel, info.code, info.reason)
+    def raised_end(self) -> WebSocketDisconnect:
+        """Return the exception to raise in a caller, and report that it is raised."""
+        if self.observer is not None:
+            self.observer.on_end_raised()
+        info = self.close_info or CONNECTION_LOST
+        return disconnect_of(self, info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

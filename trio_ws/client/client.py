@@ -227,7 +227,7 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
         try:
             transport.start(shared)
             if connected.dialled.leftover:
-                connection.data_received(memoryview(connected.dialled.leftover), trio.current_time())
+                connection.reader.data_received(memoryview(connected.dialled.leftover), trio.current_time())
             try:
                 with scope:
                     async with trio.open_nursery() as nursery:
@@ -239,19 +239,19 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
             websocket._nursery = None
             rule.stop()
             if scope.cancelled_caught and failure is None:
-                failure = connection._disconnected()
+                failure = connection.closing.raised_end()
             if isinstance(failure, Exception | None):  # else the server is told, and not waited for
                 if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
                     failure = None
-                await connection.wait_gone()
+                await connection.closing.wait_gone()
         except trio.Cancelled:
             if failure is None:  # else the cancellation is met again at the next checkpoint
                 raise
         finally:
             with trio.CancelScope(shield=True):
-                connection.begin_close(CloseCode.GOING_AWAY, "")
+                connection.closing.begin_close(CloseCode.GOING_AWAY, "")
                 with trio.move_on_after(INTERRUPTED_FLUSH if _is_interrupt(failure) else math.inf):
-                    await connection.flush()
+                    await connection.closing.flush()
             await transport.aclose()
             engine.stop()
     if failure is not None:

@@ -1,6 +1,6 @@
-"""The small interface under `WebSocket`: a Gate before the handshake is answered, a Channel after.
+"""The interface of an open connection, and of a handshake that waits for its answer.
 
-Two pairs exist: our own connection over a transport, and the ASGI one. The application layer cannot tell them apart.
+Two pairs implement it: our own connection over a transport, and the one under an ASGI server.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from trio_ws.codes import CloseCode
 from trio_ws.errors import WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import AsyncIterable, Callable, Coroutine
+    from typing import Any
 
     from trio_ws.connection.prepared import PreparedMessage
-    from trio_ws.errors import HeaderSource, WebSocketDisconnect
-    from trio_ws.protocol.endpoint import CloseInfo
+    from trio_ws.errors import HeaderSource
+    from trio_ws.protocol.closing import CloseInfo
 
 __all__ = [
     "HANDSHAKE_OVER",
     "Channel",
+    "ChannelClosing",
+    "ChannelReader",
+    "ChannelWriter",
     "ConnectionObserver",
     "Iteration",
     "PendingHandshake",
@@ -32,193 +36,214 @@ __all__ = [
 
 
 class Iteration(Protocol):
-    """Who goes through the messages of a connection until it ends."""
+    """An iteration over the messages of a connection."""
 
-    # The object itself is given to `Channel.receive`: its bound method would be one more in each idle connection.
-    def _is_good(self, code: int) -> bool:
-        """Say whether a connection that ended with `code` has come to a good end."""
+    # The object itself is passed to `receive`: its bound method would be one more in each idle connection.
+    def is_normal_close(self, code: int) -> bool:
+        """Return True if a close code counts as a normal end."""
 
 
 class ConnectionObserver(Protocol):
-    """Who is told of the end of a connection, and of what its users do then: the disconnect rule."""
+    """The disconnect rule of a connection, as its channel calls it."""
 
-    def ended(self, why: str, *, waited_for: bool) -> None:
-        """The connection has ended, or its peer has left, and not because a user called `close`. Called once.
-
-        Args:
-            why: for people.
-            waited_for: some task was waiting for something of the connection, and is about to be told.
-        """
-
-    def draining(self, *, waited_for: bool) -> None:
-        """The server says goodbye, and its users have their grace, whatever the peer does. Called instead of `ended`.
+    def on_closed(self, cause: str, *, waited_for: bool) -> None:
+        """Handle the end of the connection, or of the peer's side, that no call of `close` caused. Called once.
 
         Args:
-            waited_for: as in `ended`.
+            cause: for log records.
+            waited_for: a task was waiting for the connection, and is about to get the exception.
         """
 
-    def left(self, why: str) -> None:
-        """The peer that the server said goodbye to is gone: it has answered, or its time is over.
+    def on_drain(self, *, waited_for: bool) -> None:
+        """Handle the server's shutdown, which gives the handler a grace. Called instead of `on_closed`.
 
         Args:
-            why: for people.
+            waited_for: as in `on_closed`.
         """
 
-    def told(self) -> None:
-        """A user was told of the end by an exception or a return value."""
+    def on_peer_gone(self, cause: str) -> None:
+        """Handle the end of the network connection after `on_drain`: the peer has answered, or its time is over.
 
-    def reading(self) -> None:
-        """A user, not told yet, asks for what had arrived before the end."""
+        Args:
+            cause: for log records.
+        """
+
+    def on_end_raised(self) -> None:
+        """Handle the raising of `WebSocketDisconnect` in a task of the handler."""
+
+    def on_read_after_end(self) -> None:
+        """Handle the receipt of a message that arrived before the end."""
 
 
-class Channel(ABC):
-    """An open connection, as the parts above need it.
+class ChannelReader(Protocol):
+    """The receiving part of a channel.
 
     Attributes:
-        watcher: told of the end of the connection.
-        reads: whether somebody has called a receiving method so far.
-        callbacks: how many callbacks of a listener's are at work on a message.
-        received: messages that arrived so far, 0 where nobody counts.
-        sent: messages that were committed so far, likewise.
+        reads: a receiving method was called.
+        received: messages that arrived so far, 0 if they are not counted.
     """
 
-    __slots__ = ("callbacks", "reads", "watcher")
-
-    watcher: ConnectionObserver | None
     reads: bool
-    callbacks: int
-    received: int = 0
-    sent: int = 0
+    received: int
 
     @property
-    def origin(self) -> object:
-        """The mark of this connection's disconnects; a wrapper has that of the channel below it."""
-        return self
-
-    @property
-    @abstractmethod
-    def close_info(self) -> CloseInfo | None:
-        """How the connection ended; None while messages may be sent."""
-
-    @property
-    def departed(self) -> bool:
-        """Whether the peer has left, however much of what it sent is yet to be received."""
-        return self.close_info is not None
-
-    @property
-    def gone(self) -> bool:
-        """Whether the network connection has ended, as far as that is known: then nothing is left to wait for."""
-        return False
-
-    @property
-    @abstractmethod
     def pending(self) -> bool:
-        """Whether messages wait that nobody has received."""
+        """True if messages wait to be received."""
 
-    @abstractmethod
-    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
-        """Return the next message; raise `WebSocketDisconnect` when there will be none.
+    def receive(self, iteration: Iteration | None = None) -> Coroutine[Any, Any, str | bytes]:
+        """Return the next message.
 
         Args:
-            iteration: who iterates: if it calls the close code a good end, `StopAsyncIteration` is raised instead.
+            iteration: decides if the close code is a normal end: then `StopAsyncIteration` is raised.
+
+        Raises:
+            WebSocketDisconnect: the connection has ended, and all messages were received.
+            trio.BusyResourceError: another task is receiving.
+            trio.Cancelled: no message is lost.
         """
 
-    @abstractmethod
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
-        """Return the next part of a message and whether it is the last; `first` begins a new message."""
+        """Return the next part of a message, and True if it is the last; `first` begins a new message."""
 
-    @abstractmethod
-    def worked(self, size: int) -> None:
-        """Count `size` bytes of work that was done for the peer within the current task's step.
+    def count_work(self, size: int) -> None:
+        """Count `size` bytes of work for the peer against the current task's share of the loop.
 
         With the messages that were received and sent it decides when `receive` and `send` let other tasks run.
         """
 
-    @abstractmethod
-    async def send(self, data: str | bytes | bytearray | memoryview) -> None:
-        """Wait for room, then commit one message; raise `WebSocketDisconnect` if the connection has ended."""
 
-    @abstractmethod
+class ChannelWriter(Protocol):
+    """The sending part of a channel.
+
+    Attributes:
+        sent: messages that were committed so far, 0 if they are not counted.
+    """
+
+    sent: int
+
+    def send(self, data: str | bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
+        """Wait for room, then commit one message.
+
+        Raises:
+            WebSocketDisconnect: the connection has ended.
+            trio.Cancelled: nothing was sent.
+        """
+
     async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
         """Send one message in fragments as `chunks` come; no other message gets between them."""
 
-    @abstractmethod
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
-        """Commit one message of many connections if there is room for it now; return False if there is not.
+        """Commit one message of many connections if there is room; return False if there is none.
 
-        It waits for nothing, and tells nobody of the end: a connection that has ended takes everything, and drops it.
+        It neither waits nor raises: a connection that has ended takes every message, and drops it.
 
         Args:
             message: encoded once for all connections where it can be.
             hold: more will follow within this scheduler turn.
         """
 
-    @abstractmethod
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback`, which may neither wait nor raise, once, when `offer` may succeed again after a False.
 
         If the connection ends before, it is not called.
         """
 
-    @abstractmethod
     def call_writable_soon(self) -> None:
-        """Call what waits for `when_writable` in the next turn, if there is room: what it offers now is enough."""
+        """Call the callbacks of `when_writable` in the next turn if there is room, to share the loop."""
 
-    @abstractmethod
     def forget_writable(self, callback: Callable[[], None]) -> None:
-        """Do not call `callback` any more, if it was to be called."""
+        """Cancel `when_writable` if `callback` was not called yet."""
 
-    @abstractmethod
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
-        """Send a ping; if it is to `wait`, wait for its pong and return the seconds between, else 0.0."""
+        """Send a ping; with `wait`, wait for its pong, and return the seconds between, else 0.0."""
 
-    @abstractmethod
     async def pong(self, payload: bytes) -> None:
-        """Send a pong that nobody asked for."""
+        """Send an unsolicited pong."""
 
-    @abstractmethod
+
+class ChannelClosing(Protocol):
+    """The end of a channel.
+
+    Attributes:
+        observer: is called at the end of the connection.
+    """
+
+    observer: ConnectionObserver | None
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; None while messages may be sent."""
+
+    @property
+    def gone(self) -> bool:
+        """True once the network connection has ended, as far as that is known: then there is nothing to wait for."""
+
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame unless one was sent or received; wait for the peer's, a bounded time."""
 
-    @abstractmethod
     def begin_close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one was sent or received or the peer has left, and wait for nothing."""
+        """Send a close frame unless one was sent or received or the peer has ended its side, without waiting."""
 
-    @abstractmethod
     def abort(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
+        """Fail an open connection, and end the network connection at once; a close frame is sent if it can be."""
 
-    @abstractmethod
     def dismiss(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up, with a close frame.
+        """Fail an open connection; its data and a close frame have `close_timeout` to be sent."""
 
-        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
-        """
-
-    @abstractmethod
     async def wait_ended(self) -> None:
-        """After `begin_close`: wait until `close_info` says how the connection ended, which is bounded."""
+        """Wait, after `begin_close`, until `close_info` is known, which is bounded."""
 
-    @abstractmethod
     async def wait_gone(self) -> None:
         """Wait until the network connection has ended, which is bounded once the connection is not open."""
 
 
+class Channel:
+    """An open connection: three parts, and the questions about their state.
+
+    Callers address the parts: a method that forwards would cost a call for each message.
+
+    Attributes:
+        reader: receives messages; instrumentation replaces it by a wrapper.
+        writer: sends messages; likewise.
+        closing: ends the connection.
+        callbacks: callbacks of a listener that are at work on a message.
+    """
+
+    __slots__ = ("callbacks", "closing", "reader", "writer")
+
+    reader: ChannelReader
+    writer: ChannelWriter
+    closing: ChannelClosing
+
+    def __init__(self) -> None:
+        self.callbacks: int = 0
+
+    @property
+    def origin(self) -> object:
+        """The mark of the `WebSocketDisconnect`s of this connection."""
+        return self.closing
+
+    @property
+    def close_info(self) -> CloseInfo | None:
+        """How the connection ended; None while messages may be sent."""
+        return self.closing.close_info
+
+
 def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
-    """Return what tells the caller of `Channel.receive` of the end."""
-    return end if iteration is None or not iteration._is_good(end.code) else StopAsyncIteration()
+    """Return the exception for the caller of `ChannelReader.receive` at the end."""
+    return end if iteration is None or not iteration.is_normal_close(end.code) else StopAsyncIteration()
 
 
 def disconnect_of(origin: object, code: int, reason: str = "") -> WebSocketDisconnect:
-    """Return the exception for the end of one connection, marked so that it is not taken for another's.
+    """Return the exception for the end of one connection, marked with its origin.
 
     Args:
-        origin: its gate before the handshake is answered, its channel after.
+        origin: its handshake before that is answered, its channel's `origin` after.
         code: the close code.
         reason: the close reason.
     """
     end = WebSocketDisconnect(code, reason)
-    end._origin = origin
+    end.origin = origin
     return end
 
 
@@ -228,11 +253,15 @@ class PendingHandshake(ABC):
     __slots__ = ()
 
     status: int = 0
-    """The HTTP status that was answered, whoever did it; 0 before, or where nobody takes note."""
+    """HTTP status of the answer; 0 before it, and if the server does not report it."""
 
     @abstractmethod
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:
-        """Answer yes; raise `WebSocketDisconnect` if the client has left."""
+        """Accept the connection.
+
+        Raises:
+            WebSocketDisconnect: the client has left.
+        """
 
     @abstractmethod
     async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
@@ -240,18 +269,19 @@ class PendingHandshake(ABC):
 
 
 class _HandshakeOver(PendingHandshake):
-    """The gate of a handshake whose time is over, be it answered or not."""
+    """A handshake that can be answered no more."""
 
     __slots__ = ()
 
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:
-        """Say that there is nobody to accept."""
+        """Raise the end of the connection."""
         await trio.lowlevel.checkpoint()
         raise WebSocketDisconnect(CloseCode.ABNORMAL_CLOSURE, "the handshake is over")
 
     async def reject(self, status: int, headers: HeaderSource, body: bytes) -> None:
-        """Nobody is there to be rejected."""
+        """Do nothing."""
         await trio.lowlevel.checkpoint()
 
 
 HANDSHAKE_OVER: Final[PendingHandshake] = _HandshakeOver()
+"""Replaces a handshake after its answer."""

@@ -1,27 +1,30 @@
-"""Closing: how an open connection ends, whoever ends it, and how all who wait for it are told.
+"""The closing handshake on a transport: deadlines, waiting tasks, and the report to the observer.
 
-It is the lower half of `Connection`: the closing handshake on the clock and on the transport. What a close frame means
-is in `protocol.states`; messages are in `connection`.
+It executes the actions of the table in `protocol.closing`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
+from wsproto.events import CloseConnection
 
 from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import Channel, ConnectionObserver, disconnect_of
-from trio_ws.protocol.states import State
+from trio_ws.connection.channel import disconnect_of
+from trio_ws.protocol.closing import CloseAction
+from trio_ws.protocol.states import CloseEvent, State
 from trio_ws.transport.progress import Linger
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
+    from trio_ws.connection.channel import ConnectionObserver
     from trio_ws.connection.inbox import Inbox
     from trio_ws.connection.pings import Pings
     from trio_ws.errors import WebSocketDisconnect
-    from trio_ws.protocol.endpoint import CloseInfo, Endpoint
+    from trio_ws.protocol.closing import CloseInfo
+    from trio_ws.protocol.endpoint import Endpoint
+    from trio_ws.protocol.events import ViolationEvent
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timer, Timers
     from trio_ws.transport.base import Transport
@@ -29,39 +32,57 @@ if TYPE_CHECKING:
 __all__ = ["LINGER", "ClosingHandshake"]
 
 LINGER: Final = 1.0
-"""Seconds that the peer has for its part once ours is done: to read why it was given up, or to end the connection."""
-_OUR_PART_DONE: Final = (State.CLOSED, State.FAILED)
-"""States in which all that we have to send stands in the outbox."""
+"""Seconds for the peer once our part is done: to read the reason of a failure, or to end the network connection."""
 
 
-class ClosingHandshake(Channel):
+class ReadingPart(Protocol):
+    """The reading part of the same connection."""
+
+    def read_on(self) -> None:
+        """Parse the data that was kept back, then read on."""
+
+    def stop(self) -> None:
+        """Cancel the timers of both other parts: the network connection has ended."""
+
+
+class ClosingHandshake:
     """The end of a connection over a transport.
 
     Args:
         transport: the network connection.
         endpoint: the protocol's state.
-        inbox: who waits there is woken.
+        inbox: its waiting task is woken at the end.
         client: True on the side that dialled.
         timeouts: `close_timeout`, `send_timeout` and `delivery_timeout` of it.
-        timers: calls the deadline.
+        timers: runs the deadline.
+
+    Attributes:
+        observer: is called at the end of the connection.
+        pings: the outstanding pings, whose waiting tasks are woken at the end; None before the first.
+        reader: the reading part; None once the network connection has ended.
+        peer_ended: the peer has ended its side, possibly behind data that is not read yet.
+        network_ended: and all of that data is read.
+        gone: the network connection has ended.
+        notified: the end was reported to the observer, or needs no report.
     """
 
     __slots__ = (
         "_changed",
         "_client",
         "_close_timer",
-        "_departed",
-        "_dropping",
         "_endpoint",
-        "_gone",
         "_inbox",
         "_linger",
-        "_network_over",
-        "_notified",
-        "_pings",
         "_timeouts",
         "_timers",
         "_transport",
+        "gone",
+        "network_ended",
+        "notified",
+        "observer",
+        "peer_ended",
+        "pings",
+        "reader",
     )
 
     def __init__(
@@ -74,23 +95,21 @@ class ClosingHandshake(Channel):
         timeouts: Timeouts,
         timers: Timers,
     ) -> None:
-        self.watcher: ConnectionObserver | None = None
-        self.reads = False
-        self.callbacks = 0
+        self.observer: ConnectionObserver | None = None
+        self.pings: Pings | None = None
+        self.reader: ReadingPart | None = None
+        self.peer_ended: bool = False
+        self.network_ended: bool = False
+        self.gone: bool = False
+        self.notified: bool = False
         self._transport = transport
         self._endpoint = endpoint
         self._inbox = inbox
         self._client = client
         self._timeouts = timeouts
         self._timers = timers
-        self._pings: Pings | None = None
         self._changed: trio.lowlevel.ParkingLot | None = None
-        self._departed = False  # the peer has ended its side, maybe behind what is not read yet
-        self._network_over = False  # and all of it is read
-        self._dropping = False  # messages are read only to learn how it ended
-        self._gone = False
-        self._notified = False
-        self._linger: Linger | None = None  # from the beginning of the end
+        self._linger: Linger | None = None  # since the beginning of the end
         self._close_timer: Timer | None = None
 
     @property
@@ -100,234 +119,225 @@ class ClosingHandshake(Channel):
 
     @property
     def open(self) -> bool:
-        """Whether messages may be sent."""
-        return self._endpoint.state is State.OPEN
-
-    @property
-    def departed(self) -> bool:
-        """Whether the peer has left, however much of what it sent is yet to be received."""
-        return self._departed or self._endpoint.close_info is not None
-
-    @property
-    def gone(self) -> bool:
-        """Whether the network connection has ended."""
-        return self._gone
-
-    @property
-    def pending(self) -> bool:
-        """Whether messages wait that nobody has received."""
-        return bool(self._inbox.items)
+        """True until a close frame has passed, the connection was failed, or it was lost."""
+        return self._endpoint.close_info is None
 
     @property
     def log(self) -> ConnectionLog | None:
-        """Says in records which connection it is."""
+        """The log that names the connection in its records."""
         return self._transport.log
 
     @property
-    def inbox_messages(self) -> int:
-        """Messages that wait, for statistics."""
-        return len(self._inbox.items)
+    def waited_for(self) -> bool:
+        """True if a task waits for a change of state."""
+        return bool(self._changed)
 
-    @property
-    def outbox_bytes(self) -> int:
-        """Bytes that wait for the network, for statistics."""
-        return self._transport.outbox.size
-
-    @abstractmethod
-    def _read_on(self) -> None:
-        """Parse what was kept for want of room, then read on; at the end of the network, lose the connection."""
+    # --- this side ends it ---------------------------------------------------------------------------------------
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame unless one has passed; wait for the peer's.
+        """Send a close frame unless one has passed, then wait for the peer's.
 
-        The peer has `close_timeout` for it, which begins anew while it takes what was sent before.
+        The peer has `close_timeout` for it, which begins anew while it takes data that was sent before.
+
+        Raises:
+            trio.Cancelled: nothing was sent, or the closing handshake goes on without the caller.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self.begin_close(code, reason)
         await self.wait_ended()
         while self._endpoint.state is State.CLOSING:
-            await self._wait_changed()
+            await self.wait_changed()
 
     def begin_close(self, code: int, reason: str) -> None:
-        """End the connection unless it has ended. The one who does it knows that it ends.
+        """Begin the closing handshake unless the connection has ended; the observer gets no report.
 
-        A peer that has left is sent no close frame: what it sent is read to its end, which says how it left.
+        A peer that has ended its side is sent no close frame: its data is read to the end for its close frame.
         """
         if self.open:
-            self._notified = True
+            self.notified = True
             self.retire(code, reason)
 
     def retire(self, code: int, reason: str) -> None:
-        """Begin the closing handshake in the library's own name: the handler has yet to hear of it."""
-        if self._departed:
-            self._dropping = True
+        """Begin the closing handshake of an open connection, and report the end to the observer."""
+        event = CloseEvent.WE_CLOSE_AFTER_EOF if self.peer_ended else CloseEvent.WE_CLOSE
+        actions = self._endpoint.actions(event)
+        if event is CloseEvent.WE_CLOSE:
+            self._execute(actions, self._endpoint.close(code, reason))
         else:
-            self._transport.write(self._endpoint.close(code, reason))
-        self._wait_for_peer(self._timeouts.close_timeout)
-        self._read_on()
-        self._announce_end()
+            self._endpoint.move(event)
+            self._execute(actions)
 
-    def drain(self, code: int, reason: str, patience: float) -> None:
-        """End the connection unless it has ended, because the server ends: its users have a grace.
+    def drain(self, code: int, reason: str, delivery_timeout: float) -> None:
+        """Begin the closing handshake unless the connection has ended, because the server shuts down.
 
-        What stands in the outbox goes out before the close frame. A peer that takes it slowly has `patience` for it, as
-        long as it takes something within each `close_timeout`; then `close_timeout` for its answer.
+        The close frame follows the data in the outbox. A slow peer has `delivery_timeout` to take that, as long as it
+        takes some of it within each `close_timeout`; then `close_timeout` for its answer.
 
         Args:
             code: the close code.
             reason: the close reason.
-            patience: seconds.
+            delivery_timeout: seconds.
         """
         if self.open:
-            self._linger = Linger(patience, self._timeouts.close_timeout, draining=True)
+            self._linger = Linger(delivery_timeout, self._timeouts.close_timeout, draining=True)
             self.retire(code, reason)
         elif self._linger is not None:
-            self._linger.limit(patience)
+            self._linger.limit(delivery_timeout)
 
-    def hurry(self) -> None:
-        """End the patience with a peer that takes what was sent: at most `close_timeout` is left."""
+    def shorten_grace(self) -> None:
+        """Leave a peer that still takes data at most `close_timeout`."""
         if self._linger is not None:
             self._linger.limit(0.0)
 
     def fail(self, code: int, reason: str) -> None:
-        """Give the peer up: tell it why, half-close, and abort soon."""
-        self._transport.write(self._endpoint.fail(code, reason))
-        self._settle()
+        """Fail the connection (RFC 6455 7.1.7): send a close frame, half-close, and end it soon."""
+        actions = self._endpoint.actions(CloseEvent.WE_FAIL)
+        self._execute(actions, self._endpoint.fail(code, reason))
 
     def dismiss(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up, with a close frame.
-
-        The frame goes out behind what waits, within `close_timeout`; then the network connection ends.
-        """
-        if self.open and not self._network_over:
+        """Fail an open connection; its data and a close frame have `close_timeout` to be sent."""
+        if self.open and not self.network_ended:
             self.fail(code, reason)
 
     def abort(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up: tell it why if it can be told at once, and end the network connection."""
-        if self.open and not self._network_over:
+        """Fail an open connection, and end the network connection at once; a close frame is sent if it can be."""
+        if self.open and not self.network_ended:
             self.fail(code, reason)
-            self._hang_up()
+            self.disconnect()
 
-    def look(self) -> None:
-        """Take what has arrived, and send what can be sent, if that was not done yet."""
-        self._transport.look()
+    # --- events --------------------------------------------------------------------------------------------------
 
-    async def flush(self) -> None:
-        """Wait until what was committed is with the network, at most `close_timeout`."""
-        with trio.move_on_after(self._timeouts.close_timeout):
-            while self._transport.outbox.size and not self._gone:
-                await self._wait_changed()
+    def on_item(self, item: CloseConnection | ViolationEvent) -> None:
+        """Handle the peer's close frame, or its violation of the protocol."""
+        event = CloseEvent.PEER_CLOSES if isinstance(item, CloseConnection) else CloseEvent.WE_FAIL
+        actions = self._endpoint.actions(event)
+        self._execute(actions, self._endpoint.answer(item))
 
-    async def wait_ended(self) -> None:
-        """After `begin_close`: wait until `close_info` says how the connection ended, at most `close_timeout`."""
-        while self.open:
-            await self._wait_changed()
+    def on_peer_ended(self) -> None:
+        """Handle the peer's end of stream behind data that is not read yet."""
+        self.peer_ended = True
+        self._handle(CloseEvent.PEER_ENDS)
 
-    async def wait_gone(self) -> None:
-        """Wait until the network connection has ended, which is bounded once the connection is not open."""
-        while not self._gone:
-            await self._wait_changed()
+    def on_network_ended(self, *, all_read: bool) -> None:
+        """Handle the end of the network connection.
 
-    def _settle(self) -> None:
-        """A close frame has come, or the connection has failed: begin to end the network connection."""
-        if self._endpoint.state is State.FAILED:
-            self._transport.finish()
-        self._hang_up_if_done()
-        if not self._gone:
-            # What stands in the outbox goes out; then it is the peer's turn (RFC 6455 7.1.1).
-            wait = self._timeouts.close_timeout if self._transport.outbox.size else LINGER
-            self._wait_for_peer(wait)
-            self._read_on()
-        self._announce_end()
+        Args:
+            all_read: no data is kept back before it.
+        """
+        self.peer_ended = self.network_ended = True
+        self._handle(CloseEvent.NETWORK_ENDS if all_read else CloseEvent.PEER_ENDS)
 
-    def _hang_up_if_done(self) -> None:
-        """The server ends the network connection when both close frames have passed (RFC 6455 7.1.1)."""
-        done = self._endpoint.state is State.CLOSED and (self._network_over or not self._client)
-        if done and not self._transport.outbox.size:
-            self._hang_up()
+    def on_all_sent(self) -> None:
+        """Handle an outbox that became empty."""
+        self._handle(CloseEvent.ALL_SENT)
+        self.wake_changed()
 
-    def _all_is_out(self) -> None:
-        """The outbox has emptied: if that was our part of the end, it is the peer's turn now."""
-        self._hang_up_if_done()
-        if self._linger is not None and not self._gone:
-            done = self._endpoint.state in _OUR_PART_DONE
-            self._wait_for_peer(LINGER if done else self._timeouts.close_timeout)
-        self._wake_changed()
+    def on_broken(self) -> None:
+        """Handle a network that takes no more data: soon the end is reported, read to its end or not."""
+        if not self.notified:
+            self._timers.after(LINGER, self._report_broken)
 
-    def _lose(self) -> None:
-        self._endpoint.lose()
-        if self._endpoint.state is State.CLOSED:
-            self._hang_up_if_done()
-        else:
-            self._hang_up()
-        self._announce_end()
+    def _report_broken(self) -> None:
+        self._transport.look()  # a close frame may have arrived
+        self._notify()
 
-    def _hang_up(self) -> None:
-        if self._gone:
+    def _handle(self, event: CloseEvent) -> None:
+        actions = self._endpoint.actions(event)
+        self._endpoint.move(event)
+        self._execute(actions)
+
+    # --- actions -------------------------------------------------------------------------------------------------
+
+    def _execute(self, actions: tuple[CloseAction, ...], frame: bytes = b"") -> None:
+        for action in actions:
+            match action:
+                case CloseAction.SEND_CLOSE:
+                    self._transport.write(frame)
+                case CloseAction.HALF_CLOSE:
+                    self._transport.finish()
+                case CloseAction.AWAIT_ANSWER:
+                    self._await_peer(self._timeouts.close_timeout)
+                case CloseAction.AWAIT_END:
+                    self._await_peer(self._timeouts.close_timeout if self._transport.outbox.size else LINGER)
+                case CloseAction.DISCARD if self.reader is not None:
+                    self.reader.read_on()
+                case CloseAction.NOTIFY:
+                    self._notify()
+                case CloseAction.DISCONNECT:
+                    self.disconnect()
+                case CloseAction.DISCONNECT_WHEN_DONE:
+                    if not self._transport.outbox.size and (self.network_ended or not self._client):
+                        self.disconnect()
+
+    def disconnect(self) -> None:
+        """End the network connection now, and report it."""
+        if self.gone:
             return
-        self._gone = True
+        self.gone = True
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._endpoint.lose()
         self._endpoint.release()
         self._transport.close()
-        self._announce_end()
-        if self._draining and self.watcher is not None:
-            self.watcher.left(self._why)
+        self._notify()
+        if self._draining and self.observer is not None:
+            self.observer.on_peer_gone(self._cause)
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.stop()
 
-    def _wait_for_peer(self, seconds: float) -> None:
-        """Give the peer `seconds` for its part, and the time that it takes for what was sent before."""
+    def _await_peer(self, seconds: float) -> None:
+        """Give the peer `seconds` for its part, and time to take the data that was sent before."""
+        if self.gone:
+            return
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._linger is None:
             self._linger = Linger(self._timeouts.delivery_timeout, self._timeouts.send_timeout)
-        self._close_timer = self._timers.after(self._linger.restart(seconds), self._look_at_peer)
+        self._close_timer = self._timers.after(self._linger.restart(seconds), self._check_peer)
 
-    def _look_at_peer(self) -> None:
-        """End the network connection if the peer has had its time."""
+    def _check_peer(self) -> None:
+        """End the closing handshake if the peer's time is over."""
         linger = self._linger
-        assert linger is not None  # this is one of its looks
+        assert linger is not None  # it was created with the timer
         left, pending = linger.look(self._transport)
         if left <= 0:
             timer = self._close_timer
-            self.look()
-            if self._gone or self._close_timer is not timer:  # the end has come nearer meanwhile
+            self._transport.look()
+            if self.gone or self._close_timer is not timer:  # what arrived has ended it, or started another timer
                 return
             left, pending = linger.look(self._transport)
         if left > 0:
-            self._close_timer = self._timers.after(left, self._look_at_peer)
-        elif linger.seen and not pending and self._endpoint.state is State.CLOSING:
-            # It may be reading still: what it sends meanwhile must not meet a closed socket, whose reset would take
-            # from it what it has not read.
-            self._endpoint.fail(CloseCode.ABNORMAL_CLOSURE, "")
-            self._settle()
+            self._close_timer = self._timers.after(left, self._check_peer)
         else:
-            self._hang_up()
+            self._handle(CloseEvent.NO_ANSWER if linger.seen and not pending else CloseEvent.TIMEOUT)
+
+    # --- reports -------------------------------------------------------------------------------------------------
 
     @property
     def _draining(self) -> bool:
-        """Whether the connection ends because the server does."""
+        """True if the connection ends because the server shuts down."""
         return self._linger is not None and self._linger.draining
 
-    def _announce_end(self) -> None:
-        """Wake everyone who waits for something that will not come, and tell the watcher why, once."""
-        waited_for = self._wake()
-        if not self._notified:
-            self._notified = True
-            if self.watcher is not None and self._draining:
-                self.watcher.draining(waited_for=waited_for)
-            elif self.watcher is not None:
-                self.watcher.ended(self._why, waited_for=waited_for)
-
     @property
-    def _why(self) -> str:
-        """How the connection ended, for people."""
+    def _cause(self) -> str:
+        """How the connection ended, for log records."""
         return "peer left" if self.close_info is None else str(self.close_info)
 
-    def _disconnected(self) -> WebSocketDisconnect:
-        """Make the exception that tells a caller of the end."""
-        if self.watcher is not None:
-            self.watcher.told()
+    def _notify(self) -> None:
+        """Wake all waiting tasks, and report the end to the observer, once."""
+        waited_for = self._wake()
+        if not self.notified:
+            self.notified = True
+            if self.observer is not None and self._draining:
+                self.observer.on_drain(waited_for=waited_for)
+            elif self.observer is not None:
+                self.observer.on_closed(self._cause, waited_for=waited_for)
+
+    def raised_end(self) -> WebSocketDisconnect:
+        """Return the exception for the end of the connection, which the caller raises."""
+        if self.observer is not None:
+            self.observer.on_end_raised()
         info = self.close_info
         if info is None:
             return disconnect_of(self, CloseCode.ABNORMAL_CLOSURE)
@@ -335,20 +345,38 @@ class ClosingHandshake(Channel):
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 
-    async def _wait_changed(self) -> None:
+    async def wait_ended(self) -> None:
+        """Wait, after `begin_close`, until `close_info` is known: at most `close_timeout`."""
+        while self.open:
+            await self.wait_changed()
+
+    async def wait_gone(self) -> None:
+        """Wait until the network connection has ended, which is bounded once the connection is not open."""
+        while not self.gone:
+            await self.wait_changed()
+
+    async def flush(self) -> None:
+        """Wait until the network has all committed data, at most `close_timeout`."""
+        with trio.move_on_after(self._timeouts.close_timeout):
+            while self._transport.outbox.size and not self.gone:
+                await self.wait_changed()
+
+    async def wait_changed(self) -> None:
+        """Wait for `wake_changed`, or for a report of the end."""
         if self._changed is None:
             self._changed = trio.lowlevel.ParkingLot()
         await self._changed.park()
 
-    def _wake_changed(self) -> None:
+    def wake_changed(self) -> None:
+        """Wake the tasks in `wait_changed`."""
         if self._changed is not None:
             self._changed.unpark_all()
 
     def _wake(self) -> bool:
-        """Wake everyone who waits; return whether there was someone."""
-        changed = self._changed is not None and bool(self._changed)
-        pings = self._pings is not None and self._pings.wake()
+        """Wake all waiting tasks; return True if there was one."""
+        changed = bool(self._changed)
+        pings = self.pings is not None and self.pings.wake()
         inbox = self._inbox.wake()
         outbox = self._transport.outbox.wake()
-        self._wake_changed()
+        self.wake_changed()
         return inbox or outbox or pings or changed

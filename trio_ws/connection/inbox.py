@@ -1,11 +1,11 @@
-"""Inbox: messages that have arrived and wait for the handler, bounded in number and bytes, for one reader at a time."""
+"""The queue of received messages, bounded in number and bytes, for one reader at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
-from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, TextMessage
 
 from trio_ws.runtime.wakeup import RESUME
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
-__all__ = ["Chunk", "Inbox", "Received", "joined"]
+__all__ = ["STEP_BYTES", "YIELD_EVERY", "Chunk", "Inbox", "Received", "join_parts"]
+
+YIELD_EVERY: Final = 64
+"""Messages that one task may receive or send in a row without a checkpoint that lets other tasks run."""
+STEP_BYTES: Final = 64 * 1024
+"""Bytes that are inflated or decoded for one task in a row; each `STEP_BYTES // YIELD_EVERY` count as a message."""
 
 Chunk: TypeAlias = TextMessage | BytesMessage
 """A part of a message that is received as a stream."""
@@ -23,20 +28,21 @@ Received: TypeAlias = str | bytes | Chunk
 
 
 class Inbox:
-    """A queue of received messages and the one task that may wait for it.
+    """A queue of received messages, and the one task that may wait for it.
 
     Args:
-        max_items: messages, above which it is full.
-        max_bytes: bytes, above which it is full.
+        max_items: messages, from which on it is full.
+        max_bytes: bytes, from which on it is full.
 
     Attributes:
-        items: what waits, the oldest first. Who appends adds to `size`, and calls `wake` if there is a `reader`.
+        items: the messages, oldest first. Code that appends adds to `size`, and calls `wake` if there is a `reader`.
         size: bytes that came in since it was last empty, text as UTF-8: no less than it holds. Counted like this,
-            taking an item costs nothing; and once it was full, nobody reads on before it is empty anyway.
-        reader: the task that waits, None if there is none. Who waits without `wait` gives the inbox itself to Trio.
+            taking an item costs nothing, and a full inbox must become empty anyway before reading goes on.
+        reader: the task that waits, None if there is none. Code that waits without `wait` passes the inbox to Trio.
+        streak: messages that were received or sent since the connection's tasks last let other tasks run.
     """
 
-    __slots__ = ("items", "max_bytes", "max_items", "reader", "size")
+    __slots__ = ("items", "max_bytes", "max_items", "reader", "size", "streak")
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.items: list[Received] = []  # a deque would take 600 bytes in each idle connection
@@ -44,27 +50,28 @@ class Inbox:
         self.max_items: int = max_items
         self.max_bytes: int = max_bytes
         self.reader: Task | None = None
+        self.streak: int = 0
 
     @property
     def full(self) -> bool:
-        """Whether nothing more is wanted for now."""
+        """True if reading must pause."""
         return len(self.items) >= self.max_items or self.size >= self.max_bytes
 
     def put(self, item: Received, size: int) -> None:
-        """Append `item`, which has `size` bytes, and wake the reader. The bounds are the caller's to keep."""
+        """Append `item`, which has `size` bytes, and wake the reader. The caller keeps the bounds."""
         self.items.append(item)
         self.size += size
         self.wake()
 
     def take(self) -> Received:
-        """Remove and return the oldest item. There must be one."""
+        """Remove and return the oldest item, which there must be."""
         item = self.items.pop(0)
         if not self.items:
             self.size = 0
         return item
 
     def wait(self) -> Coroutine[Any, Any, Any]:
-        """Wait for the next `put` or `wake`; to be awaited at once. Cancellation takes nothing out.
+        """Wait for the next `put` or `wake`; await it at once. Cancellation takes nothing out.
 
         Raises:
             trio.BusyResourceError: another task waits already.
@@ -72,19 +79,19 @@ class Inbox:
         if self.reader is not None:
             raise trio.BusyResourceError("another task is receiving from this connection")
         self.reader = current_task()
-        # Returned and not awaited: a coroutine of its own would only be passed through at each message.
+        # Returned and not awaited: a coroutine of its own would add a frame to each message.
         return wait_task_rescheduled(self)  # noqa: ASYNC105
 
     def __call__(self, _: RaiseCancelT) -> trio.lowlevel.Abort:
-        """Let go of the task that waits, which is cancelled: it is what Trio calls then.
+        """Forget the waiting task: Trio calls this when it is cancelled.
 
-        A method with a name would be a further object in each idle connection, and for each message.
+        A bound method would be a further object in each idle connection, and for each message.
         """
         self.reader = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def wake(self) -> bool:
-        """Let the waiting task look at the state again; return whether there is one."""
+        """Wake the waiting task; return True if there is one."""
         reader = self.reader
         if reader is None:
             return False
@@ -92,8 +99,25 @@ class Inbox:
         reschedule(reader, RESUME)
         return True
 
+    def step(self) -> Coroutine[Any, Any, None]:
+        """Return a checkpoint that lets other tasks run now and then; await it at once."""
+        # Returned and not awaited: a coroutine of its own would add a frame to each message.
+        self.streak += 1
+        if self.streak < YIELD_EVERY:
+            return checkpoint_if_cancelled()  # noqa: ASYNC105
+        return self.let_others_run()
 
-def joined(parts: list[Chunk]) -> str | bytes:
+    async def let_others_run(self) -> None:
+        """Be a full checkpoint."""
+        self.streak = 0
+        await trio.lowlevel.checkpoint()
+
+    def count_work(self, size: int) -> None:
+        """Count `size` bytes of work for the peer against the current task's share of the loop."""
+        self.streak += size * YIELD_EVERY // STEP_BYTES
+
+
+def join_parts(parts: list[Chunk]) -> str | bytes:
     """Return the whole message of its parts."""
     if isinstance(parts[0], TextMessage):
         return "".join(part.data for part in parts if isinstance(part, TextMessage))

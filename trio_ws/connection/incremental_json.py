@@ -58,7 +58,7 @@ async def read_json(message: str | bytes, channel: Channel) -> Any:
     Raises:
         InvalidMessage: it is not JSON (RFC 8259), NaN and infinity included, or is nested too deeply.
     """
-    channel.worked(len(message))
+    channel.reader.count_work(len(message))
     if len(message) <= PIECE:
         return from_json(message)
     try:

@@ -1,16 +1,18 @@
-"""Direct: a client's connection whose receiver waits for the socket itself, and reads in the turn it was reported in.
+"""A client's connection whose receiving task waits for the socket itself.
 
-What arrives need not wait for the receiver's next turn, as it does when one task reads for many connections.
+A message is returned in the turn in which it arrived, not in the next one, as with one task that reads for many
+connections.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.inbox import Inbox
+from trio_ws.connection.reader import MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from trio_ws.protocol.events import Event
     from trio_ws.transport.single import SingleSocketPoller
 
-__all__ = ["InlineConnection", "InlineInbox"]
+__all__ = ["InlineConnection", "InlineInbox", "InlineReader"]
 
 
 class InlineInbox(Inbox):
-    """An inbox whose reader waits for the socket while nobody else does; `reader` is one that only sleeps.
+    """An inbox whose reader waits for the socket unless another task does; `reader` is one that only sleeps.
 
     Args:
         max_items: as of `Inbox`.
@@ -36,11 +38,11 @@ class InlineInbox(Inbox):
     def __init__(self, max_items: int, max_bytes: int, solo: SingleSocketPoller) -> None:
         super().__init__(max_items, max_bytes)
         self._solo = solo
-        self._at_socket = False  # a reader waits for the socket, or is at work on what came
+        self._at_socket = False  # a reader waits for the socket, or handles what arrived
         self._asleep = False  # a reader sleeps, or was woken and has not run
 
     def wait(self) -> Coroutine[Any, Any, Any]:
-        """Wait for the next `put` or `wake`, or read from the socket once; to be awaited at once.
+        """Wait for the next `put` or `wake`, or read from the socket once; await it at once.
 
         Raises:
             trio.BusyResourceError: another task waits already.
@@ -70,7 +72,7 @@ class InlineInbox(Inbox):
             self._solo.watch()
 
     def wake(self) -> bool:
-        """Let the waiting task look at the state again; return whether there is one."""
+        """Wake the waiting task; return True if there is one."""
         if not self._at_socket:
             return super().wake()
         self._at_socket = False
@@ -78,7 +80,7 @@ class InlineInbox(Inbox):
         return True
 
     def look(self) -> None:
-        """Something may have come: a reader who waits for the socket is called off, to one who was woken it is left."""
+        """Pass on what may have arrived: interrupt a reader at the socket, or hand over to one that was woken."""
         if self._at_socket:
             if self.items:
                 self.wake()
@@ -86,34 +88,43 @@ class InlineInbox(Inbox):
             self._solo.hand_over()
 
 
-class InlineConnection(Connection):
-    """A connection with a `InlineInbox`."""
+class InlineReader(MessageReader):
+    """A reader with an `InlineInbox`."""
 
     __slots__ = ()
 
-    _inbox: InlineInbox
+    inbox: InlineInbox
 
     def data_received(self, data: memoryview, now: float) -> None:
         """Parse `data` as far as the inbox has room, and keep the rest of it."""
         super().data_received(data, now)
-        self._inbox.look()
+        self.inbox.look()
 
-    def _dispatch(self, items: list[Event], size: int) -> None:
-        super()._dispatch(items, size)
-        self._inbox.look()
+    def dispatch(self, items: list[Event], size: int) -> None:
+        """Put messages of `size` bytes into the inbox, and handle all other items."""
+        super().dispatch(items, size)
+        self.inbox.look()
 
     def receive(self, iteration: Iteration | None = None) -> Coroutine[Any, Any, str | bytes]:
-        """Return the next message; raise what says that there will be none."""
-        # No coroutine of its own, which would only be passed through at each of many messages.
-        return Connection.receive(self, iteration) if self._inbox.items else self._receive_next(iteration)
+        """Return the next message, as `MessageReader.receive` does."""
+        # No coroutine of its own, which would add a frame to each of many messages.
+        return MessageReader.receive(self, iteration) if self.inbox.items else self._receive_next(iteration)
 
     async def _receive_next(self, iteration: Iteration | None) -> str | bytes:
         self.reads = True
-        items = self._inbox.items
+        items = self.inbox.items
         while True:
             while not items:
-                await self._arrival(iteration)
-            item = self._take()
-            message = item if isinstance(item, (str, bytes)) else self._add_part(item)
+                await self.arrival(iteration)
+            item = self.take()
+            message = item if isinstance(item, (str, bytes)) else self.add_part(item)
             if message is not None:
                 return message
+
+
+class InlineConnection(Connection):
+    """A connection with an `InlineInbox`, which it must be given."""
+
+    __slots__ = ()
+
+    READER: ClassVar[type[MessageReader]] = InlineReader

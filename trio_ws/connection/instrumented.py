@@ -1,4 +1,4 @@
-"""Tap: a channel that tells somebody of each message that passes; it is there only where somebody asked for it."""
+"""Wrappers that report each message that passes, for channels that an instrument observes."""
 
 from __future__ import annotations
 
@@ -7,74 +7,147 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.connection.channel import Channel, Iteration
+    from trio_ws.connection.channel import Channel, ChannelReader, ChannelWriter, Iteration
     from trio_ws.connection.prepared import PreparedMessage
 
-__all__ = ["InstrumentedChannel"]
+    Report = Callable[[str, Any], None]
+
+__all__ = ["InstrumentedReader", "InstrumentedWriter", "instrument_channel", "remove_instruments"]
 
 
-class InstrumentedChannel:
-    """A `Channel` whose messages are told of. What is not here is the channel's below.
+def instrument_channel(channel: Channel, report: Report) -> None:
+    """Wrap a channel's reader and writer.
 
     Args:
-        channel: what does the work.
-        tell: called with "message_received" or "message_sent" and the message, None for one that was a stream.
+        channel: the channel.
+        report: called with "message_received" or "message_sent" and the message, None for a streamed one.
+    """
+    channel.reader = InstrumentedReader(channel.reader, report)
+    channel.writer = InstrumentedWriter(channel.writer, channel, report)
+
+
+def remove_instruments(channel: Channel) -> None:
+    """Undo `instrument_channel`, if it was called: the wrappers refer to the channel, and would delay its release."""
+    if isinstance(channel.reader, InstrumentedReader):
+        channel.reader = channel.reader.wrapped
+    if isinstance(channel.writer, InstrumentedWriter):
+        channel.writer = channel.writer.wrapped
+
+
+class InstrumentedReader:
+    """A reader that reports each message that it returns.
+
+    Args:
+        wrapped: receives the messages.
+        report: is called with each of them.
     """
 
-    __slots__ = ("_tell", "channel")
+    __slots__ = ("_report", "wrapped")
 
-    def __init__(self, channel: Channel, tell: Callable[[str, Any], None]) -> None:
-        self.channel: Channel = channel
-        self._tell = tell
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.channel, name)
+    def __init__(self, wrapped: ChannelReader, report: Report) -> None:
+        self.wrapped: ChannelReader = wrapped
+        self._report = report
 
     @property
     def reads(self) -> bool:
-        """Whether somebody has called a receiving method so far."""
-        return self.channel.reads
+        """True once a receiving method was called."""
+        return self.wrapped.reads
 
     @reads.setter
     def reads(self, reads: bool) -> None:
-        self.channel.reads = reads
+        self.wrapped.reads = reads
 
     @property
-    def callbacks(self) -> int:
-        """How many callbacks of a listener's are at work on a message."""
-        return self.channel.callbacks
+    def received(self) -> int:
+        """Messages that arrived."""
+        return self.wrapped.received
 
-    @callbacks.setter
-    def callbacks(self, callbacks: int) -> None:
-        self.channel.callbacks = callbacks
+    @received.setter
+    def received(self, received: int) -> None:
+        self.wrapped.received = received
+
+    @property
+    def pending(self) -> bool:
+        """True if messages wait to be received."""
+        return self.wrapped.pending
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
-        """Return the next message."""
-        message = await self.channel.receive(iteration)
-        self._tell("message_received", message)
+        """Return the next message, as the wrapped reader does."""
+        message = await self.wrapped.receive(iteration)
+        self._report("message_received", message)
         return message
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
-        """Return the next part of a message and whether it is the last."""
-        part, last = await self.channel.receive_chunk(first=first)
+        """Return the next part of a message, and True if it is the last."""
+        part, last = await self.wrapped.receive_chunk(first=first)
         if last:
-            self._tell("message_received", None)
+            self._report("message_received", None)
         return part, last
 
+    def count_work(self, size: int) -> None:
+        """Count work for the peer against the current task's share of the loop."""
+        self.wrapped.count_work(size)
+
+
+class InstrumentedWriter:
+    """A writer that reports each message that it commits.
+
+    Args:
+        wrapped: sends the messages.
+        channel: the channel of the writer.
+        report: is called with each of them.
+    """
+
+    __slots__ = ("_channel", "_report", "wrapped")
+
+    def __init__(self, wrapped: ChannelWriter, channel: Channel, report: Report) -> None:
+        self.wrapped: ChannelWriter = wrapped
+        self._channel = channel
+        self._report = report
+
+    @property
+    def sent(self) -> int:
+        """Messages that were committed."""
+        return self.wrapped.sent
+
+    @sent.setter
+    def sent(self, sent: int) -> None:
+        self.wrapped.sent = sent
+
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
-        """Send a message."""
-        await self.channel.send(data)
-        self._tell("message_sent", data)
+        """Send a message, as the wrapped writer does."""
+        await self.wrapped.send(data)
+        self._report("message_sent", data)
 
     async def send_stream(self, chunks: AsyncIterable[str | bytes]) -> None:
         """Send one message in fragments."""
-        await self.channel.send_stream(chunks)
-        self._tell("message_sent", None)
+        await self.wrapped.send_stream(chunks)
+        self._report("message_sent", None)
 
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
-        """Commit one message of many connections if there is room for it now."""
-        open_before = self.channel.close_info is None
-        taken = self.channel.offer(message, hold=hold)
-        if taken and open_before:  # one that has ended takes everything, and drops it
-            self._tell("message_sent", message.data)
+        """Commit one message of many connections if there is room; return False if there is none."""
+        open_before = self._channel.close_info is None
+        taken = self.wrapped.offer(message, hold=hold)
+        if taken and open_before:  # a connection that has ended takes every message, and drops it
+            self._report("message_sent", message.data)
         return taken
+
+    def when_writable(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when `offer` may succeed again."""
+        self.wrapped.when_writable(callback)
+
+    def call_writable_soon(self) -> None:
+        """Call the callbacks of `when_writable` in the next turn if there is room."""
+        self.wrapped.call_writable_soon()
+
+    def forget_writable(self, callback: Callable[[], None]) -> None:
+        """Cancel `when_writable` if `callback` was not called yet."""
+        self.wrapped.forget_writable(callback)
+
+    async def ping(self, payload: bytes | None, *, wait: bool) -> float:
+        """Send a ping, as the wrapped writer does."""
+        return await self.wrapped.ping(payload, wait=wait)
+
+    async def pong(self, payload: bytes) -> None:
+        """Send an unsolicited pong."""
+        await self.wrapped.pong(payload)

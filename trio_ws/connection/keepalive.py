@@ -1,6 +1,6 @@
-"""Keepalive: finds out that a silent peer is dead, that a connection is idle, and that it is old enough.
+"""Periodic checks of one connection: a dead peer, an idle connection, the maximum lifetime.
 
-It looks at a connection from time to time and never when a message passes.
+A message that passes costs nothing here: the checks read the times that reader and writer keep.
 """
 
 from __future__ import annotations
@@ -23,51 +23,72 @@ if TYPE_CHECKING:
 __all__ = ["Keepalive", "KeepaliveTarget"]
 
 
-class KeepaliveTarget(Protocol):
-    """What keepalive needs of a connection."""
+class _Writer(Protocol):
+    """The keepalive of a sending part."""
 
-    heard_time: float
     message_time: float
 
-    @property
-    def log(self) -> ConnectionLog | None:
-        """Says in records which connection it is."""
+    def send_keepalive(self) -> bool:
+        """Send a ping whose pong is not waited for; return False, and send none, if the outbox is too full."""
+
+
+class _Closing(Protocol):
+    """The ends that this module causes."""
 
     @property
     def open(self) -> bool:
-        """Whether messages may be sent."""
+        """True until the connection has ended."""
 
-    @property
-    def paused(self) -> bool:
-        """Whether the socket is not being read because the inbox is full."""
+    def fail(self, code: int, reason: str) -> None:
+        """Fail the connection."""
+
+    def retire(self, code: int, reason: str) -> None:
+        """Begin the closing handshake, and report the end."""
+
+
+class _Transport(Protocol):
+    """The network connection."""
+
+    log: ConnectionLog | None
+
+    def look(self) -> bool:
+        """Read and write what is possible without waiting."""
+
+    def uptake(self) -> Uptake:
+        """Return how far the peer has come with the data that was sent."""
+
+
+class KeepaliveTarget(Protocol):
+    """The receiving part of the connection to check."""
+
+    message_time: float
+    read_time: float
+    paused: bool
 
     @property
     def pending(self) -> bool:
-        """Whether messages wait that nobody has received."""
+        """True if messages wait to be received."""
 
-    def look(self) -> None:
-        """Take what has arrived, if it was not read yet."""
+    @property
+    def writer(self) -> _Writer:
+        """The sending part."""
 
-    def uptake(self) -> Uptake:
-        """Return how far the peer has come with what was sent."""
+    @property
+    def closing(self) -> _Closing:
+        """The end."""
 
-    def send_keepalive(self) -> bool:
-        """Send a ping that nobody waits for, unless too much is before it on its way out; say whether it was sent."""
-
-    def fail(self, code: int, reason: str) -> None:
-        """Give the peer up."""
-
-    def retire(self, code: int, reason: str) -> None:
-        """Begin the closing handshake in the library's own name."""
+    @property
+    def transport(self) -> _Transport:
+        """The network connection."""
 
 
 class Keepalive(Deadline):
-    """The watch over one connection. As a deadline it is the next look at whether the peer is alive.
+    """The checks of one connection; as a deadline, the next check of its peer.
 
     Args:
-        connection: the one to watch.
+        connection: the connection to check.
         timeouts: `ping_interval`, `ping_timeout`, `idle_timeout` and `max_lifetime` of it.
-        timers: calls back.
+        timers: runs the deadlines.
     """
 
     __slots__ = (
@@ -85,96 +106,98 @@ class Keepalive(Deadline):
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
-        self._progress: Progress | None = None  # if something was before the ping
+        self._progress: Progress | None = None  # if unsent data is before the ping
         self._pinged = math.inf  # when the outstanding ping was sent
         self._idle_from = -math.inf  # when it last could not be said whether the peer sends
         self.armed: bool = False
-        self._again(timeouts.ping_interval)
-        self._idle_timer = timers.after(timeouts.idle_timeout, self._look_for_idleness)
+        self._check_again(timeouts.ping_interval)
+        self._idle_timer = timers.after(timeouts.idle_timeout, self._check_idle)
         self._life_timer = timers.after(timeouts.max_lifetime, self._retire)
 
     @property
     def log(self) -> ConnectionLog | None:
-        """Says in records which connection it is."""
-        return self._connection.log
+        """The log that names the connection in its records."""
+        return self._connection.transport.log
 
     def stop(self) -> None:
-        """The connection has ended: let go of it now, not when the last deadline would have come."""
+        """Cancel the checks of a connection that has ended."""
         self.cancel()
         self._idle_timer.cancel()
         self._life_timer.cancel()
         del self._connection  # the timers keep what is cancelled until it would have been due
 
     def due(self) -> None:
-        """Look whether the peer is alive."""
-        if not self._connection.open:
+        """Check that the peer is alive."""
+        connection = self._connection
+        if not connection.closing.open:
             return
         now = trio.current_time()
-        silent_since = self._connection.heard_time
-        if self._connection.paused:
-            # Its pong may sit behind what we do not read: the peer is not to blame. But if it has left, the end sits
-            # there, too, and only an answer to what we send, a reset, tells.
+        silent_since = connection.read_time
+        if connection.paused:
+            # The pong may be behind data that is not read. A ping is sent all the same: a peer that has vanished
+            # answers it with a reset, which is found out even so.
             self._pinged = math.inf
-            self._connection.send_keepalive()
-            self._again(self._timeouts.ping_interval)
+            connection.writer.send_keepalive()
+            self._check_again(self._timeouts.ping_interval)
         elif self._pinged <= silent_since or self._pinged == math.inf:
             self._ping_if_due(now, silent_since + self._timeouts.ping_interval)
-        elif now >= (due := self._begun(now) + self._timeouts.ping_timeout):
-            self._give_up_unless_heard(self._connection)
+        elif now >= (due := self._pong_time_start(now) + self._timeouts.ping_timeout):
+            self._fail_unless_read(connection)
         else:
-            self._again(due - now)
+            self._check_again(due - now)
 
-    def _begun(self, now: float) -> float:
-        """Return when the time for the pong began: with the ping, or when the peer last took what was before it."""
+    def _pong_time_start(self, now: float) -> float:
+        """Return when the pong's time began: at the ping, or when the peer last took data that was before it."""
         if self._progress is None:
             return self._pinged
-        self._progress.look(self._connection, now)
+        self._progress.look(self._connection.transport, now)
         return max(self._pinged, self._progress.time)
 
-    def _give_up_unless_heard(self, connection: KeepaliveTarget) -> None:
-        connection.look()
-        if connection.open and connection.heard_time < self._pinged:
-            connection.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-        elif connection.open:
+    def _fail_unless_read(self, connection: KeepaliveTarget) -> None:
+        connection.transport.look()
+        if connection.closing.open and connection.read_time < self._pinged:
+            connection.closing.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        elif connection.closing.open:
             self.due()
 
     def _ping_if_due(self, now: float, due: float) -> None:
         if now < due:
-            self._again(due - now)
+            self._check_again(due - now)
             return
+        connection = self._connection
         progress = Progress()
-        self._progress = progress if progress.look(self._connection, now).backlog else None
-        if not self._connection.send_keepalive():
-            # Who takes long for what it was sent is not dead; who takes nothing at all is `send_timeout`'s.
-            self._again(self._timeouts.ping_interval)
+        self._progress = progress if progress.look(connection.transport, now).backlog else None
+        if not connection.writer.send_keepalive():
+            # A slow peer is not dead; `send_timeout` ends a connection whose peer takes nothing.
+            self._check_again(self._timeouts.ping_interval)
             return
         if self._timeouts.ping_timeout != math.inf:
             self._pinged = now
-        self._again(min(self._timeouts.ping_timeout, self._timeouts.ping_interval))
+        self._check_again(min(self._timeouts.ping_timeout, self._timeouts.ping_interval))
 
-    def _again(self, seconds: float) -> None:
+    def _check_again(self, seconds: float) -> None:
         if seconds != math.inf:
             self._timers.arm(self, seconds)
 
-    def _look_for_idleness(self) -> None:
+    def _check_idle(self) -> None:
         connection = self._connection
         if self._idle_time_left(connection) <= 0:
-            connection.look()
-        if not connection.open:
+            connection.transport.look()
+        if not connection.closing.open:
             return
         if connection.paused and connection.pending:
-            # What it sends may sit behind what we do not read: the peer is not to blame.
+            # The messages that would count may wait behind those that are not received.
             self._idle_from = trio.current_time()
         left = self._idle_time_left(connection)
         if left > 0:
-            self._idle_timer = self._timers.after(left, self._look_for_idleness)
+            self._idle_timer = self._timers.after(left, self._check_idle)
         else:
-            connection.retire(CloseCode.GOING_AWAY, "idle timeout")
+            connection.closing.retire(CloseCode.GOING_AWAY, "idle timeout")
 
     def _idle_time_left(self, connection: KeepaliveTarget) -> float:
-        since = max(connection.message_time, self._idle_from)
-        return since + self._timeouts.idle_timeout - trio.current_time()
+        last = max(connection.message_time, connection.writer.message_time, self._idle_from)
+        return last + self._timeouts.idle_timeout - trio.current_time()
 
     def _retire(self) -> None:
-        if self._connection.open:
-            self._connection.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")
+        if self._connection.closing.open:
+            self._connection.closing.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")

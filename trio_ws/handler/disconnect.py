@@ -82,9 +82,9 @@ class DisconnectRule:
         self._told = False
         self._draining = False
         self._why = ""
-        channel.watcher = self
+        channel.closing.observer = self
 
-    def ended(self, why: str, *, waited_for: bool) -> None:
+    def on_closed(self, why: str, *, waited_for: bool) -> None:
         """The connection has ended, not by the handler's own `close`."""
         self._why = why
         self._left_time = trio.current_time()
@@ -102,7 +102,7 @@ class DisconnectRule:
             case _:
                 assert_never(self._policy)
 
-    def draining(self, *, waited_for: bool) -> None:
+    def on_drain(self, *, waited_for: bool) -> None:
         """The server says goodbye: the handler's time is the server's grace."""
         self._draining = True
         self._told = waited_for
@@ -112,7 +112,7 @@ class DisconnectRule:
         """Whether it was the server that said goodbye, as it does to everyone at its end."""
         return self._draining
 
-    def left(self, why: str) -> None:
+    def on_peer_gone(self, why: str) -> None:
         """The peer that the server said goodbye to is gone."""
         if not self._draining:  # it had left before
             return
@@ -128,7 +128,7 @@ class DisconnectRule:
             case _:
                 assert_never(self._policy)
 
-    def told(self) -> None:
+    def on_end_raised(self) -> None:
         """Something in the handler was told: it may say goodbye and return."""
         if self._draining:
             self._told = True
@@ -137,7 +137,7 @@ class DisconnectRule:
             if self._policy != "finish":
                 self._cancel_after(self._timeouts.cleanup_timeout)
 
-    def reading(self) -> None:
+    def on_read_after_end(self) -> None:
         """Something in the handler takes what had arrived before the end: its time begins anew."""
         if self._why and self._policy == "drain" and not self._told and not self._draining:
             self._cancel_after(self._time_for_work)
@@ -146,7 +146,7 @@ class DisconnectRule:
         """The handler has ended."""
         if self._timer is not None:
             self._timer.cancel()
-        self._channel.watcher = None
+        self._channel.closing.observer = None
 
     def _cancel_unless_reading(self) -> None:
         if self._reads:
@@ -161,7 +161,7 @@ class DisconnectRule:
     @property
     def _reads(self) -> bool:
         """Whether the handler has read, or there is something that it may yet read."""
-        return self._channel.reads or self._channel.pending
+        return self._channel.reader.reads or self._channel.reader.pending
 
     @property
     def _time_for_work(self) -> float:
@@ -174,7 +174,7 @@ class DisconnectRule:
         self._timer = self._timers.after(seconds, self._cancel)
 
     def _cancel(self) -> None:
-        at_work = self._channel.callbacks or (self._channel.reads and not self._told)
+        at_work = self._channel.callbacks or (self._channel.reader.reads and not self._told)
         if at_work and not self._scope.cancel_called:
             self._log.info(
                 "handler of %s was at work on a message: cut off %.3f s after its peer left, by when_peer_leaves=%r",

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.connection.instrumented import InstrumentedChannel
+from trio_ws.connection.instrumented import instrument_channel
 from trio_ws.options import list_of
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ class Instruments:
             except Exception:
                 self._silence(instrument, hook, websocket)
 
-    def tap(self, websocket: WebSocket) -> InstrumentedChannel | None:
-        """Return what tells of a connection's messages, if somebody listens to them."""
-        if not any(self._listening[hook] for hook in _MESSAGES):
-            return None
-        return InstrumentedChannel(websocket._open_channel(), lambda hook, message: self.tell(hook, websocket, message))
+    def observe_messages(self, websocket: WebSocket) -> None:
+        """Report the messages of a connection, if an instrument observes them."""
+        if any(self._listening[hook] for hook in _MESSAGES):
+            channel = websocket._open_channel()
+            instrument_channel(channel, lambda hook, message: self.tell(hook, websocket, message))
 
     def _silence(self, instrument: Instrument, hook: str, websocket: WebSocket) -> None:
         """Log the error that is being handled, and tell its instrument nothing more, on whatever connection."""

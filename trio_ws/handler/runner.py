@@ -12,6 +12,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import HANDSHAKE_OVER
+from trio_ws.connection.instrumented import remove_instruments
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
 from trio_ws.handler.disconnect import DisconnectRule
 from trio_ws.protocol.endpoint import CloseInfo
@@ -21,7 +22,6 @@ from trio_ws.websocket.close_code import CloseDecision, leaves
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
     from trio_ws.connection.channel import Channel
-    from trio_ws.connection.instrumented import InstrumentedChannel
     from trio_ws.handler.service import Service
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timers
@@ -40,7 +40,7 @@ class HandlerRunner:
         timers: calls the deadlines of the disconnect rule.
     """
 
-    __slots__ = ("_cancelled", "_open_time", "_rule", "_service", "_tap", "_timeouts", "_timers", "_websocket")
+    __slots__ = ("_cancelled", "_open_time", "_rule", "_service", "_timeouts", "_timers", "_websocket")
 
     _service: Service
     _timeouts: Timeouts
@@ -49,7 +49,6 @@ class HandlerRunner:
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._open_time = 0.0
-        self._tap: InstrumentedChannel | None = None
         self._cancelled = ""  # why, if it was cancelled
         self._rule: DisconnectRule | None = None  # not made before it has something to say
 
@@ -166,16 +165,14 @@ class HandlerRunner:
         websocket = self._websocket
         websocket._on_accept = None
         channel = websocket._open_channel()
-        channel.watcher = self
+        channel.closing.observer = self
         if channel.close_info is not None:  # all that came early ended with a close frame
-            self.ended(str(channel.close_info), waited_for=False)
+            self.on_closed(str(channel.close_info), waited_for=False)
         self._open_time = trio.current_time()
         self._log.debug("%s is open")
         if self._service.instruments is not None:
             self._tell("handshake_answered", 101)
-            self._tap = self._service.instruments.tap(websocket)
-            if self._tap is not None:
-                websocket._channel = cast("Channel", self._tap)
+            self._service.instruments.observe_messages(websocket)
 
     # --- what the channel calls, until there is a rule for it to call --------------------------------------------
 
@@ -183,27 +180,26 @@ class HandlerRunner:
         """Make the disconnect rule, and let it watch the channel in our place."""
         scope = cast("trio.CancelScope", self._websocket._scope)  # a handshake is answered in the nursery
         policy = self._service.when_peer_leaves
-        self._rule = DisconnectRule(self._watched(), scope, policy, self._timeouts, self._timers, self._log)
+        self._rule = DisconnectRule(
+            self._websocket._open_channel(), scope, policy, self._timeouts, self._timers, self._log
+        )
         return self._rule
 
-    def _watched(self) -> Channel:
-        return self._websocket._open_channel() if self._tap is None else self._tap.channel
-
-    def ended(self, why: str, *, waited_for: bool) -> None:
+    def on_closed(self, why: str, *, waited_for: bool) -> None:
         """The connection has ended, not by the handler's own `close`."""
-        self._make_rule().ended(why, waited_for=waited_for)
+        self._make_rule().on_closed(why, waited_for=waited_for)
 
-    def draining(self, *, waited_for: bool) -> None:
+    def on_drain(self, *, waited_for: bool) -> None:
         """The server says goodbye."""
-        self._make_rule().draining(waited_for=waited_for)
+        self._make_rule().on_drain(waited_for=waited_for)
 
-    def left(self, why: str) -> None:
+    def on_peer_gone(self, why: str) -> None:
         """Nobody has said goodbye to the peer that is gone: the handler itself has ended the connection."""
 
-    def told(self) -> None:
+    def on_end_raised(self) -> None:
         """A user was told of the end that the handler itself has brought about: its time is its own."""
 
-    def reading(self) -> None:
+    def on_read_after_end(self) -> None:
         """Something in the handler takes what had arrived before it ended the connection."""
 
     # --- ending --------------------------------------------------------------------------------------------------
@@ -238,7 +234,7 @@ class HandlerRunner:
         if self._rule is not None:
             self._rule.stop()
         elif self._websocket.accepted:
-            self._watched().watcher = None
+            self._websocket._open_channel().closing.observer = None
 
     def _let_go(self) -> None:
         """Part the connection from those who know it: so its memory is free now, not at the next search for cycles."""
@@ -246,8 +242,8 @@ class HandlerRunner:
         websocket._on_accept = websocket._on_answer = websocket._close_code_of = websocket._listen = None
         websocket._farewells = ()
         websocket._gate = HANDSHAKE_OVER
-        if self._tap is not None:
-            websocket._channel = self._tap.channel
+        if websocket._channel is not None:
+            remove_instruments(websocket._channel)
 
     async def _end(self, code: int, reason: str) -> None:
         """Send the close frame if there was none, run `on_disconnect`, and see the network connection off."""
@@ -255,15 +251,15 @@ class HandlerRunner:
         if not websocket.accepted:
             return
         channel = websocket._open_channel()
-        channel.begin_close(code, reason)
+        channel.closing.begin_close(code, reason)
         websocket._finished = True
-        if channel.gone and not websocket._farewells:
+        if channel.closing.gone and not websocket._farewells:
             return
         with trio.CancelScope(shield=True):  # each of its parts is bounded
-            await channel.wait_ended()
+            await channel.closing.wait_ended()
             for farewell in websocket._farewells:
                 await self._clean_up(farewell, websocket.close_code or code)
-            await channel.wait_gone()
+            await channel.closing.wait_gone()
 
     async def _clean_up(self, farewell: DisconnectCallback, code: int) -> None:
         seconds = self._timeouts.cleanup_timeout
@@ -324,7 +320,7 @@ class HandlerRunner:
     def _note_end(self, end: WebSocketDisconnect) -> None:
         if self._rule is not None and self._rule.server_ends:
             return  # a restart is no news of each connection's
-        if not self._websocket._is_good(end.code):
+        if not self._websocket.is_normal_close(end.code):
             reason = escaped(end.reason)
             self._log.info("%s: closed with %d, reason '%s'", end.code, reason, code=int(end.code), reason=reason)
 
@@ -385,8 +381,8 @@ class HandlerRunner:
             reason=reason,
             closed_by=info.by,
             seconds=seconds,
-            messages_received=channel.received,
-            messages_sent=channel.sent,
+            messages_received=channel.reader.received,
+            messages_sent=channel.writer.sent,
         )
 
 

@@ -63,5 +63,5 @@ def offer_to_all(
     """Send one message to many connections, in one step; see `broadcast`."""
     for websocket in tuple(connections):
         channel = websocket._channel
-        if channel is not None and not channel.offer(prepared) and policy == "disconnect":
-            channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+        if channel is not None and not channel.writer.offer(prepared) and policy == "disconnect":
+            channel.closing.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

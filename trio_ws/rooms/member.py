@@ -75,12 +75,12 @@ class MemberQueue:
         """Hand the newcomer what was said before. It is no fault of its own if that is more than may wait."""
         share = SHARE_BYTES
         for message in history:
-            if self.backlog or share <= 0 or not self.channel.offer(message):
+            if self.backlog or share <= 0 or not self.channel.writer.offer(message):
                 self._append(message)
             else:
                 share -= message.size + ENTRY_BYTES
         if self.backlog and share <= 0:
-            self.channel.call_writable_soon()
+            self.channel.writer.call_writable_soon()
         self._limit += self._size
 
     def keep(self, message: PreparedMessage) -> None:
@@ -96,7 +96,7 @@ class MemberQueue:
         match self._policy:
             case "disconnect":
                 self.clear()
-                self.channel.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+                self.channel.closing.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
             case "drop_oldest":
                 while self._size >= self._limit:
                     self._pop()
@@ -108,7 +108,7 @@ class MemberQueue:
 
     def _append(self, message: PreparedMessage) -> None:
         if not self.backlog:
-            self.channel.when_writable(self._send_on)
+            self.channel.writer.when_writable(self._send_on)
         self.backlog.append(message)
         self._size += message.size + ENTRY_BYTES
 
@@ -118,16 +118,16 @@ class MemberQueue:
     def _send_on(self) -> None:
         """The connection has room again."""
         share = SHARE_BYTES
-        while self.backlog and share > 0 and self.channel.offer(self.backlog[0]):
+        while self.backlog and share > 0 and self.channel.writer.offer(self.backlog[0]):
             share -= self.backlog[0].size + ENTRY_BYTES
             self._pop()
         if self.backlog:
-            self.channel.when_writable(self._send_on)
+            self.channel.writer.when_writable(self._send_on)
             if share <= 0:
-                self.channel.call_writable_soon()
+                self.channel.writer.call_writable_soon()
 
     def clear(self) -> None:
         """Drop what waits."""
-        self.channel.forget_writable(self._send_on)
+        self.channel.writer.forget_writable(self._send_on)
         self.backlog.clear()
         self._size = 0

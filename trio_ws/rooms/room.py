@@ -282,7 +282,7 @@ class Room:
             message = self._stamp_for(seat, entry) if returned and seat in returned else common
             if message is None:
                 continue
-            if seat.backlog or not seat.channel.offer(message, hold=hold):
+            if seat.backlog or not seat.channel.writer.offer(message, hold=hold):
                 seat.keep(message)
 
     def _stamp_for(self, seat: MemberQueue, entry: Entry) -> PreparedMessage | None:

@@ -352,7 +352,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
         )
         early = self._opening.hand_over()
         if early:
-            connection.data_received(memoryview(early), trio.current_time())
+            connection.reader.data_received(memoryview(early), trio.current_time())
         self._transport.resume()
         self._forget_the_request(upgrade)
         return connection
@@ -407,7 +407,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
             patience: seconds that the client has to take what was sent before.
         """
         if self.connection is not None:
-            self.connection.drain(code, reason, patience)
+            self.connection.closing.drain(code, reason, patience)
         elif self._leaving is None and not self._opening.answered:
             self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
 
@@ -421,7 +421,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
     def cancel(self, why: str) -> None:
         """Cancel the handler, or the making of a page; what is on its way to the client has little time left."""
         if self.connection is not None:
-            self.connection.hurry()
+            self.connection.closing.shorten_grace()
         if self._leaving is not None:
             self._leaving.deadline = min(self._leaving.deadline, trio.current_time() + LINGER)
         elif self._asked is not None or self.connection is not None:

@@ -22,8 +22,13 @@ __all__ = ["ConnectionCounters", "Counters", "Statistics"]
 class ConnectionCounters(Protocol):
     """What of an accepted WebSocket is counted, whoever reads and writes its frames."""
 
-    received: int
-    sent: int
+    @property
+    def received(self) -> int:
+        """Messages that arrived."""
+
+    @property
+    def sent(self) -> int:
+        """Messages that were committed."""
 
     @property
     def close_info(self) -> CloseInfo | None:

@@ -25,14 +25,13 @@ from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.portal import BlockingPortal
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
-from trio_ws.testing.timeouts import TimeoutChannel, bounded_wait, check_timeout
+from trio_ws.testing.timeouts import bound_waits, bounded_wait, check_timeout
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.app.application import App
-    from trio_ws.connection.channel import Channel
     from trio_ws.connection.serialization import ValueType
     from trio_ws.server.connection import Responder
 
@@ -325,8 +324,7 @@ class TestConnection:
             stream = client._listener.connect()
             connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
             async with connecting as websocket:
-                patient = TimeoutChannel(websocket._open_channel(), self._seconds, self._url)
-                websocket._channel = cast("Channel", patient)
+                bound_waits(websocket._open_channel(), self._seconds, self._url)
                 try:
                     yield websocket
                 except WebSocketDisconnect as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 if TYPE_CHECKING:
-    from trio_ws.connection.channel import Channel, Iteration
+    from trio_ws.connection.channel import Channel, ChannelReader, ChannelWriter, Iteration
 
-__all__ = ["TestTimeout", "TimeoutChannel", "bounded_wait", "check_timeout"]
+__all__ = ["TestTimeout", "bound_waits", "bounded_wait", "check_timeout"]
 
 
 class TestTimeout(trio.TooSlowError):
@@ -37,46 +37,76 @@ def bounded_wait(seconds: float, event: str) -> Iterator[None]:
         raise TestTimeout(f"timed out after {seconds:g} s waiting for {event}")
 
 
-class TimeoutChannel:
-    """A `Channel` with a timeout for each wait for the other side.
-
-    All other methods and attributes are those of the wrapped channel, whose closing is bounded.
+def bound_waits(channel: Channel, seconds: float, where: str) -> None:
+    """Bound the waiting for the other side in a channel's reader and writer; closing is bounded anyway.
 
     Args:
-        channel: the wrapped channel.
-        seconds: the timeout of each wait.
-        where: the URL of the connection, for the error's message.
+        channel: the channel.
+        seconds: the bound of each wait.
+        where: the address of the server, for the error's message.
+    """
+    channel.reader = cast("ChannelReader", TimeoutReader(channel.reader, seconds, where))
+    channel.writer = cast("ChannelWriter", TimeoutWriter(channel.writer, seconds, where))
+
+
+class TimeoutReader:
+    """A reader whose waiting is bounded; all other attributes are those of the wrapped one.
+
+    Args:
+        wrapped: receives the messages.
+        seconds: the bound of each wait.
+        where: the address of the server, for the error's message.
     """
 
-    __slots__ = ("_channel", "_seconds", "_where")
+    __slots__ = ("_seconds", "_where", "_wrapped")
 
-    def __init__(self, channel: Channel, seconds: float, where: str) -> None:
-        self._channel = channel
+    def __init__(self, wrapped: ChannelReader, seconds: float, where: str) -> None:
+        self._wrapped = wrapped
         self._seconds = seconds
         self._where = where
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
+        return getattr(self._wrapped, name)
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message."""
         with bounded_wait(self._seconds, f"a message from {self._where}"):
-            return await self._channel.receive(iteration)
+            return await self._wrapped.receive(iteration)
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
-        """Return the next part of a message and whether it is the last."""
+        """Return the next part of a message, and True if it is the last."""
         with bounded_wait(self._seconds, f"a part of a message from {self._where}"):
-            return await self._channel.receive_chunk(first=first)
+            return await self._wrapped.receive_chunk(first=first)
+
+
+class TimeoutWriter:
+    """A writer whose waiting is bounded; all other attributes are those of the wrapped one.
+
+    Args:
+        wrapped: sends the messages.
+        seconds: the bound of each wait.
+        where: the address of the server, for the error's message.
+    """
+
+    __slots__ = ("_seconds", "_where", "_wrapped")
+
+    def __init__(self, wrapped: ChannelWriter, seconds: float, where: str) -> None:
+        self._wrapped = wrapped
+        self._seconds = seconds
+        self._where = where
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then send a message."""
         with bounded_wait(self._seconds, f"room to send: {self._where} does not read"):
-            await self._channel.send(data)
+            await self._wrapped.send(data)
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
         """Send a ping; if `wait`, wait for its pong and return the seconds between."""
         with bounded_wait(self._seconds, f"a pong from {self._where}"):
-            return await self._channel.ping(payload, wait=wait)
+            return await self._wrapped.ping(payload, wait=wait)
 
 
 def check_timeout(timeout: float) -> float:

@@ -23,7 +23,7 @@ async def receive(websocket: WebSocket) -> dict[str, Any]:
         websocket._connect_reported = True
         return {"type": "websocket.connect"}
     try:
-        message = await websocket._open_channel().receive()
+        message = await websocket._open_channel().reader.receive()
     except WebSocketDisconnect as end:
         if websocket._close_reported:
             raise
@@ -39,7 +39,7 @@ async def send(websocket: WebSocket, event: Mapping[str, Any]) -> None:
         case "websocket.accept":
             await websocket.accept(event.get("subprotocol"), _decoded(event.get("headers", ())))
         case "websocket.send":
-            await websocket._open_channel().send(_content(event))
+            await websocket._open_channel().writer.send(_content(event))
         case "websocket.close" if websocket.accepted:
             await websocket.close(event.get("code", CloseCode.NORMAL_CLOSURE), event.get("reason") or "")
         case "websocket.close":

@@ -195,7 +195,7 @@ class Handshake:
         """Say whether an error, or all of a group, tells of the end of this connection, not of another's."""
         origin = self._gate if self._channel is None else self._channel.origin
         return origin is not None and all(
-            isinstance(leaf, WebSocketDisconnect) and leaf._origin is origin for leaf in leaves(error)
+            isinstance(leaf, WebSocketDisconnect) and leaf.origin is origin for leaf in leaves(error)
         )
 
     def _cleanup_deadline(self) -> float:

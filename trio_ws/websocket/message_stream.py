@@ -28,7 +28,7 @@ class MessageStream:
     async def __anext__(self) -> str | bytes:
         if self._done:
             raise StopAsyncIteration
-        part, self._done = await self._websocket._open_channel().receive_chunk(first=self._first)
+        part, self._done = await self._websocket._open_channel().reader.receive_chunk(first=self._first)
         self._first = False
         if not part and self._done:
             raise StopAsyncIteration

@@ -140,7 +140,9 @@ class WebSocket(Handshake):
         if channel is None:
             channel = self._open_channel()
         # Returned and not awaited: a coroutine of its own would only be passed through at each message.
-        return channel.receive() if self._decode is None else self._decoded(channel.receive(), self._decode)
+        return (
+            channel.reader.receive() if self._decode is None else self._decoded(channel.reader.receive(), self._decode)
+        )
 
     async def _decoded(self, coming: Coroutine[Any, Any, str | bytes], decode: Callable[[str | bytes], Any]) -> Any:
         message = await coming
@@ -150,16 +152,16 @@ class WebSocket(Handshake):
 
     async def receive_text(self) -> str:
         """Return the next message, which must be text. It raises what `receive` does."""
-        return serialization.as_text(await self._open_channel().receive())
+        return serialization.as_text(await self._open_channel().reader.receive())
 
     async def receive_bytes(self) -> bytes:
         """Return the next message, which must be binary. It raises what `receive` does."""
-        return serialization.as_bytes(await self._open_channel().receive())
+        return serialization.as_bytes(await self._open_channel().reader.receive())
 
     async def receive_json(self) -> Any:
         """Return the value of the next message, which must be JSON, text or binary. It raises what `receive` does."""
         channel = self._open_channel()
-        return await read_json(await channel.receive(), channel)
+        return await read_json(await channel.reader.receive(), channel)
 
     async def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close as one close message, then None. It follows Cello.
@@ -169,7 +171,7 @@ class WebSocket(Handshake):
             trio.Cancelled: nothing is lost.
         """
         try:
-            message = await self._open_channel().receive()
+            message = await self._open_channel().reader.receive()
         except WebSocketDisconnect:
             info = self.close_info
             if info is None or info.by != "peer" or self._close_reported:
@@ -205,7 +207,7 @@ class WebSocket(Handshake):
         channel = self._channel
         if channel is None:
             channel = self._open_channel()
-        coming = channel.receive(self)
+        coming = channel.reader.receive(self)
         return coming if self._decode is None else self._decoded(coming, self._decode)
 
     # --- sending -------------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ class WebSocket(Handshake):
             channel = self._open_channel()
         if not isinstance(data, str) and isinstance(data, WebSocketMessage):
             return self._send_message(data)
-        return channel.send(data if self._encode is None else self._encode(data))
+        return channel.writer.send(data if self._encode is None else self._encode(data))
 
     async def _send_message(self, message: WebSocketMessage) -> None:
         match message.msg_type:
@@ -233,7 +235,7 @@ class WebSocket(Handshake):
             case "binary":
                 await self.send_bytes(message.data or b"")
             case "ping":
-                await self._open_channel().ping(message.data or b"", wait=False)
+                await self._open_channel().writer.ping(message.data or b"", wait=False)
             case "pong":
                 await self.pong(message.data or b"")
             case "close":
@@ -241,17 +243,17 @@ class WebSocket(Handshake):
 
     async def send_text(self, text: str) -> None:
         """Send a text message. It raises what `send` does."""
-        await self._open_channel().send(serialization.only_text(text))
+        await self._open_channel().writer.send(serialization.only_text(text))
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message. It raises what `send` does."""
-        await self._open_channel().send(serialization.only_bytes(data))
+        await self._open_channel().writer.send(serialization.only_bytes(data))
 
     send_binary = send_bytes
 
     async def send_json(self, value: Any) -> None:
         """Send a value as compact JSON in a text message. It raises what `send` does."""
-        await self._open_channel().send(serialization.to_json(value))
+        await self._open_channel().writer.send(serialization.to_json(value))
 
     async def send_event(self, event: Mapping[str, Any]) -> None:
         """Do what an ASGI event says: `websocket.accept`, `.send` or `.close` (before the answer: reject with 403).
@@ -277,10 +279,10 @@ class WebSocket(Handshake):
         channel = self._open_channel()
         if isinstance(chunks, AsyncGenerator):
             async with unwound(aclosing(chunks), self):
-                await channel.send_stream(chunks)
+                await channel.writer.send_stream(chunks)
         else:
             async with aclosing(asgi_events.as_async(chunks)) as parts:
-                await channel.send_stream(parts)
+                await channel.writer.send_stream(parts)
 
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between (RFC 6455 5.5.2).
@@ -294,11 +296,11 @@ class WebSocket(Handshake):
             ValueError: the payload is too long.
             trio.Cancelled: the ping may have been sent; its pong is ignored.
         """
-        return await self._open_channel().ping(payload, wait=True)
+        return await self._open_channel().writer.ping(payload, wait=True)
 
     async def pong(self, payload: bytes = b"") -> None:
         """Send a pong that nobody asked for (RFC 6455 5.5.3). Pings are answered without you."""
-        await self._open_channel().pong(payload)
+        await self._open_channel().writer.pong(payload)
 
     async def accept_callback(
         self,
@@ -353,7 +355,7 @@ class WebSocket(Handshake):
             self._close_called = True
         else:
             code = CloseCode.NORMAL_CLOSURE
-        await channel.close(int(code), reason)
+        await channel.closing.close(int(code), reason)
 
     async def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open; it never complains about the state.
@@ -385,7 +387,7 @@ class WebSocket(Handshake):
                 verdict = self._judge(error)
                 await self.ensure_closed(verdict.code, verdict.reason)
             case _:  # cancelled: there is no time to wait for the answer
-                self._open_channel().begin_close(CloseCode.GOING_AWAY, "")
+                self._open_channel().closing.begin_close(CloseCode.GOING_AWAY, "")
         return False
 
     def _judge(self, error: Exception | None) -> CloseDecision:
@@ -394,10 +396,11 @@ class WebSocket(Handshake):
     def _is_good_end(self, error: BaseException) -> bool:
         """Say whether an error, or all of a group, tells of a good end of this connection."""
         return self._owns(error) and all(
-            self._is_good(leaf.code) for leaf in leaves(error) if isinstance(leaf, WebSocketDisconnect)
+            self.is_normal_close(leaf.code) for leaf in leaves(error) if isinstance(leaf, WebSocketDisconnect)
         )
 
-    def _is_good(self, code: int) -> bool:
+    def is_normal_close(self, code: int) -> bool:
+        """Return True if a close code counts as a normal end."""
         if self._caught is all or not isinstance(self._caught, Collection):
             return self._caught is all
         if self.close_info is not None and self.close_info.by == "unknown":
