@@ -89,7 +89,7 @@ class Bench:
     def _rounds(self, peers: Sequence[Peer], rounds: int, figures: Callable[[Peer], Figures]) -> list[Round]:
         result: list[Round] = []
         for number in range(rounds):
-            # Each round begins with another one, so that nobody always has the same neighbour.
+            # Each round begins with another participant, so that the order differs.
             shift = number * len(peers) // rounds
             result.append({})
             for peer in [*peers[shift:], *peers[:shift]]:

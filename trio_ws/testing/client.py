@@ -292,13 +292,13 @@ class TestClient:
             ValueError: path or headers are invalid.
         """
         with bounded_wait(self._timeout, f"the answer to GET {path}"):
-            async with self.served():
+            async with self._served():
                 return await fetch(self._listener.connect(), self._url(path), headers)
 
     def _url(self, path: str) -> URL:
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
 
-    def served(self) -> AbstractAsyncContextManager[object]:
+    def _served(self) -> AbstractAsyncContextManager[object]:
         """Return a context that serves for its duration, unless the client is entered already."""
         return self if self._serving is None else nullcontext()
 
@@ -320,7 +320,7 @@ class TestConnection:
     async def _connect(self) -> AsyncGenerator[WebSocket, None]:
         client = self._client
         end: WebSocketDisconnect | None = None
-        async with client.served():
+        async with client._served():
             stream = client._listener.connect()
             connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
             async with connecting as websocket:
