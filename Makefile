@@ -3,9 +3,11 @@
 #   PYTHON=python3.12 make test     another interpreter, in an environment of its own (.venv-3.12)
 #   make test ARGS='-k frames'      what is given to pytest besides
 #   make test COVERAGE=no           the tests without measuring
+#   make test WORKERS=1             in so many processes; auto is two more than cores
 
 PYTHON ?= python3
 COVERAGE ?= yes
+WORKERS ?= auto
 ARGS ?=
 
 ifndef VENV
@@ -15,6 +17,10 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+PARALLEL = -n $(WORKERS) --dist worksteal
+# Tests across packages, of other programs or with processes of their own: `make quick` runs the rest.
+ACROSS := benchmarks conformance contracts deploy documented examples hostile interop soak workers
+NAMED = $(filter tests%,$(ARGS))
 SPEEDUPS := trio_ws/protocol/_speedups.c
 SANITIZED := build/sanitized
 DOCS_INSTALLED := $(VENV)/.installed-docs
@@ -22,7 +28,7 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test quick watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,10 +67,10 @@ demo: $(INSTALLED) ## run the chat example; Ctrl-C ends it
 # Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
 test: $(INSTALLED) ## run the tests; branch coverage has a gate where all that they start is installed
 ifeq ($(COVERAGE),no)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(PARALLEL) $(ARGS)
 else
 	@$(RUN) -m coverage erase
-	$(RUN) -m coverage run --parallel-mode -m pytest $(ARGS)
+	$(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS)
 	@$(RUN) -m coverage combine -q
 	@missing=$$($(RUN) tests/support/services.py); \
 	if [ -z "$$missing" ]; then $(RUN) -m coverage report; else \
@@ -73,6 +79,13 @@ else
 		echo "$$missing" | sed 's/^/  /'; \
 	fi
 endif
+
+quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
+	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest $(PARALLEL) -q -m 'not soak and not slow' \
+		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
+
+watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it
+	$(RUN) tools/watch.py $(MAKE) --no-print-directory quick
 
 # A copy of the package with an extension of its own. Leaks are not looked for here, as the interpreter itself has
 # some; tests/protocol/test_speedups.py counts ours.

@@ -28,7 +28,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trio_ws import App, Limits, Timeouts, WebSocket, open_websocket
+from trio_ws import App, Compression, Limits, Timeouts, WebSocket, open_websocket
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
 from trio_ws.protocol.speedups import CompiledDecoder
@@ -81,6 +81,19 @@ def frame(opcode: int, payload: bytes, **options: Any) -> bytes:
 def deflated(payload: bytes) -> bytes:
     stream = zlib.compressobj(wbits=-15)
     return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def fragments(payload: bytes) -> bytes:
+    """Return a compressed text message, a byte in each frame, with a ping behind each."""
+    data, ping = deflated(payload), frame(PING, b"p")
+    frames = [
+        frame(TEXT if not at else CONTINUATION, data[at : at + 1], fin=False, rsv1=not at) for at in range(len(data))
+    ]
+    return ping.join([*frames, frame(CONTINUATION, b"")])
+
+
+def bomb_of(text: str) -> bytes:
+    return frame(TEXT, deflated(text.encode()), rsv1=True)
 
 
 def bomb(unit: str, *, mask: bytes | None = KEY) -> bytes:
@@ -166,10 +179,10 @@ def a_listener() -> App:
     return app
 
 
-def a_room(members: int, history: int) -> App:
+def a_room(members: int, history: int, *, compressing: bool = False) -> App:
     """A room with the peer and members whose streams in memory take everything."""
-    app = App(compression=True, timeouts=TIMES)
-    app.state.members, app.state.history = members, history
+    app = App(compression=Compression(send_context=compressing), timeouts=TIMES)
+    app.state.members, app.state.history, app.state.compressing = members, history, compressing
 
     @app.websocket("/")
     async def view(ws: WebSocket) -> None:
@@ -198,9 +211,39 @@ PLAIN, COMPRESSING = request(), request("/", OFFER)
 
 INPUTS: Final = [
     Input("64 messages of 1 KiB that inflate to 1 MiB", one_route(swallow), COMPRESSING, BOMBS + GOODBYE),
-    Input("the same, JSON: numbers", one_route(swallow, value_type="json"), COMPRESSING, BOMBS + GOODBYE),
+    Input("the same, JSON: numbers", one_route(swallow, value_type="json"), COMPRESSING, bomb("0") * 16 + GOODBYE),
     Input("the same, JSON: fractions", one_route(swallow, value_type="json"), COMPRESSING, bomb("0.5") * 16 + GOODBYE),
     Input("the same, JSON: empty arrays", one_route(swallow, value_type="json"), COMPRESSING, bomb("[]") * 8 + GOODBYE),
+    Input(
+        "the same, JSON: one string of escapes",
+        one_route(swallow, value_type="json"),
+        COMPRESSING,
+        bomb_of('["' + r"\u0041" * (MIB // 6 - 2) + '"]') * 8 + GOODBYE,
+    ),
+    Input(
+        "the same, JSON: quotes, which is none",
+        one_route(swallow, value_type="json"),
+        COMPRESSING,
+        bomb_of("[" + '"' * (MIB - 2)),
+    ),
+    Input(
+        "the same, JSON: 126 levels",
+        one_route(swallow, value_type="json"),
+        COMPRESSING,
+        bomb_of("[" * 126 + '{"a":0},' * (MIB // 8 - 40) + "0" + "]" * 126) * 4 + GOODBYE,
+    ),
+    Input(
+        "the same, JSON: objects, echoed",
+        one_route(echo, value_type="json"),
+        COMPRESSING,
+        bomb('{"a":0}') * 4 + GOODBYE,
+    ),
+    Input(
+        "the same, in fragments of a byte, among pings",
+        one_route(swallow),
+        COMPRESSING,
+        fragments(b"x" * (MIB - 2)) * 8 + GOODBYE,
+    ),
     Input("the same, a listener's list[int]", a_listener, COMPRESSING, bomb("0") * 8 + GOODBYE),
     Input("the same after our close frame", one_route(close), COMPRESSING, BOMBS + GOODBYE),
     Input("the same, and the peer has left", one_route(sleep), COMPRESSING, BOMBS, leaves=True),
@@ -253,10 +296,17 @@ INPUTS: Final = [
         leaves=True,
     ),
     Input(
+        "1 MiB for a room of 50 members, compressed with context",
+        lambda: a_room(50, 0, compressing=True),
+        PLAIN,
+        frame(TEXT, words(MIB - 1).encode()) * 2,
+        leaves=True,
+    ),
+    Input(
         "1 KiB for a room of 500 members",
         lambda: a_room(500, 0),
         PLAIN,
-        frame(TEXT, b"x" * 1000) + GOODBYE,
+        frame(TEXT, b"x" * 1000),
         leaves=True,
     ),
 ]
@@ -282,7 +332,7 @@ def be_the_peer(port: int, case: Input) -> None:
         else:
             reader.start()
         if case.leaves:
-            time.sleep(0.1)
+            time.sleep(0.5)
             sock.shutdown(socket.SHUT_WR)
         reader.join()
 
@@ -299,10 +349,11 @@ def read_to_the_end(sock: socket.socket) -> None:
 async def inhabited(app: App, port: int) -> AsyncIterator[None]:
     """Fill a room's history and keep its members connected."""
     members, history = getattr(app.state, "members", 0), getattr(app.state, "history", 0)
+    compressing = getattr(app.state, "compressing", False)
     async with trio.open_nursery() as nursery:
 
         async def member(task_status: trio.TaskStatus[None]) -> None:
-            async with open_websocket(f"ws://127.0.0.1:{port}/") as ws:
+            async with open_websocket(f"ws://127.0.0.1:{port}/", compression=compressing) as ws:
                 task_status.started()
                 async for _ in ws:
                     pass

@@ -1,6 +1,4 @@
-"""What all tests share: how hard Hypothesis searches, that programs which tests start can be interrupted, what is known
-to be different under hypercorn, and what the end of a run says.
-"""
+"""Hooks of all tests, and the profile of Hypothesis."""
 
 from __future__ import annotations
 
@@ -12,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import services
 from support.differences import mark_differences
+from support.machine import cores
 from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol
 from support.redis import coredis_is_collected
+from support.steady import use_steady_clock
 
 __all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_protocol"]
 
@@ -31,13 +31,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of `-n auto`: more than cores, as tests wait a lot."""
+    return cores() + 2
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect to fail what is known to be different under hypercorn."""
+    """Mark what is known to be different under hypercorn, and give async tests a clock that ignores the machine."""
     mark_differences(items)
+    use_steady_clock(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not tested, and how many failures were expected: a line for each reason, not for each test."""
+    """Print what was not tested and the count of expected failures, a line for each reason instead of each test."""
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")

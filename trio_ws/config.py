@@ -80,7 +80,9 @@ class Timeouts:
     sent before, see `delivery_timeout`."""
     delivery_timeout: float = attrs.field(default=60.0, validator=_seconds)
     """How long a connection that ends waits in all for a peer that still takes what was sent before. Such a peer may
-    stop for as long as it has taken something, `send_timeout` at most; one that takes nothing has `close_timeout`."""
+    stop for as long as it has taken something, `send_timeout` at most, and for all of that if it was seen to take
+    something while the outbox was full before; one that takes nothing has `close_timeout`. It bounds the whole answer
+    to a plain HTTP request that stands in the outbox, too."""
     ping_interval: float = attrs.field(default=20.0, converter=_never, validator=_interval)
     """Between two keepalive pings on a silent connection. None: no keepalive."""
     ping_timeout: float = attrs.field(default=20.0, converter=_never, validator=_interval)

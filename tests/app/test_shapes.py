@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -399,9 +398,9 @@ async def test_who_was_told_has_the_time_to_say_goodbye_in_each_shape(
 
 @pytest.mark.parametrize("policy", ["drain", "cancel", "finish"])
 async def test_a_blocking_handler_that_waits_elsewhere_has_the_time_of_the_rule(policy: Any) -> None:
-    app = App(timeouts=Timeouts(drain_timeout=0.3, cleanup_timeout=60))
+    drain_timeout = 1000 if policy == "cancel" else 0.3
+    app = App(timeouts=Timeouts(drain_timeout=drain_timeout, cleanup_timeout=60))
     outcomes: list[str] = []
-    left: list[float] = []
     release = trio.Event()
 
     @app.websocket("/x", when_peer_leaves=policy)
@@ -412,7 +411,7 @@ async def test_a_blocking_handler_that_waits_elsewhere_has_the_time_of_the_rule(
             trio.from_thread.run(release.wait)
             outcomes.append("finished")
         except trio.Cancelled:
-            outcomes.append("at once" if time.monotonic() - left[0] < 0.3 else "after drain_timeout")
+            outcomes.append("cancelled")
             raise
 
     async with app.test_client() as client:
@@ -421,15 +420,17 @@ async def test_a_blocking_handler_that_waits_elsewhere_has_the_time_of_the_rule(
             await ws.send("go")
             with trio.move_on_after(0.2):
                 await trio.sleep_forever()
-            left.append(time.monotonic())
+            left = trio.current_time()
         if policy == "finish":
             with trio.move_on_after(0.6):
                 await trio.sleep_forever()
             release.set()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not outcomes:
                 await trio.sleep(0.001)
-    assert outcomes == [{"drain": "after drain_timeout", "cancel": "at once", "finish": "finished"}[policy]]
+        waited = trio.current_time() - left
+    assert outcomes == ["finished" if policy == "finish" else "cancelled"]
+    assert policy != "drain" or waited > drain_timeout * 0.9
 
 
 async def test_a_handler_that_never_reads_is_cancelled_at_once_in_each_async_shape(

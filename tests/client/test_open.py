@@ -418,8 +418,15 @@ class TestCancellation:
 
         server = await serve(nursery, never_reads, timeouts=attrs.evolve(QUICK, close_timeout=60.0))
         timeouts = attrs.evolve(QUICK, close_timeout=60.0)
-        with trio.fail_after(5), trio.move_on_after(0.05):
+        with trio.fail_after(5), trio.CancelScope() as scope:
             async with open_websocket(server.urls[0], timeouts=timeouts, poller=poller) as ws:
+
+                async def cancel() -> None:
+                    while ws.close_code is None:
+                        await trio.sleep(0.001)
+                    scope.cancel()
+
+                nursery.start_soon(cancel)
                 await ws.close(4001)
                 await trio.sleep_forever()
         assert ws.close_code == 4001

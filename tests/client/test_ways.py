@@ -8,11 +8,11 @@ import ssl
 import attrs
 import pytest
 import trio
-from dial.servers import accept, read_request
 from support.checkpoints import leaks_nothing
 from support.handlers import QUICK, Ends, serve
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
+from client.servers import accept, read_request
 from trio_ws import (
     Compression,
     ConnectError,

@@ -8,25 +8,34 @@ import pytest
 
 from .case import Case
 from .judge import NON_STRICT, OK
-from .table import GROUPS
+from .table import CASES, GROUPS
 
 Verdicts = dict[tuple[str, str], tuple[Case, str]]
-_VERDICTS = pytest.StashKey[Verdicts]()
+_PROPERTY = "conformance"
+_BY_ID = {case.id: case for case in CASES}
 
 
 @pytest.fixture
 def record(request):
     """`record(side, case, verdict)` puts a verdict into the report."""
-    verdicts = request.config.stash.setdefault(_VERDICTS, {})
 
     def note(side: str, case: Case, verdict: str) -> None:
-        verdicts[side, case.id] = case, verdict
+        # Properties of a test travel with its report from the worker process that ran it.
+        request.node.user_properties.append((_PROPERTY, (side, case.id, verdict)))
 
     return note
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    verdicts = config.stash.get(_VERDICTS, {})
+def pytest_terminal_summary(terminalreporter):
+    found = (
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if name == _PROPERTY
+    )
+    verdicts: Verdicts = {(side, number): (_BY_ID[number], verdict) for side, number, verdict in found}
     if not verdicts:
         return
     terminalreporter.section("conformance")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import zlib
 from copy import copy
+from functools import partial
 
 import pytest
 import trio
+from support.memory import MemoryListener
 from support.turns import Work
 from trio.testing import memory_stream_pair
 from wsproto.utilities import generate_accept_token
 
 from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
-from trio_ws import App, Compression, Limits, open_websocket
+from trio_ws import App, Compression, Limits, broadcast, open_websocket
 from trio_ws.connection.inbox import STEP_BYTES
 from trio_ws.connection.incremental_json import PIECE
 from trio_ws.protocol import compressors, deflate
@@ -263,7 +265,7 @@ class Deflated(trio.abc.Instrument):
         self.most = max(self.most, self._now)
 
     def _counting(self, make):
-        return lambda *arguments: Counted(make(*arguments), self)
+        return lambda *arguments, **more: Counted(make(*arguments, **more), self)
 
     def _wrapped(self, counted):
         return Counted(copy(counted.stream), self)
@@ -365,5 +367,101 @@ async def test_a_large_message_whose_deflating_is_cancelled_was_not_sent(context
         await rig.serve(nursery, body, compression=Compression(send_context=context))
         _, peer = await rig.dial(offer)
         assert await inflated_messages(peer, 2) == [b"first " * 100, b"second " * 100]
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("size", [5000, 60_000, MIB])
+@pytest.mark.parametrize("way", ["broadcast", "room", "stamping room", "app"])
+async def test_a_message_for_many_is_deflated_in_small_steps(monkeypatch, context, size, way):
+    """Peers ask for any window, and may keep a context: each would be deflated for on its own, in one step."""
+    app = App(compression=Compression(send_context=context, send_window_bits=15))
+    stamp = (lambda _, message: message) if way == "stamping room" else None
+    room, connections = app.room("hall", **({} if stamp is None else {"stamp": stamp})), []
+    message = "".join(f"{number:x}" for number in range(size))[:size]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+    send = {"broadcast": lambda: broadcast(connections, message), "app": lambda: app.broadcast(message)}
+
+    @app.websocket("/")
+    async def view(ws):
+        async with room.join(ws):
+            connections.append(ws)
+            await ws.send("first " * 100)
+            await trio.sleep_forever()
+
+    rig = Rig("server", "memory")
+    rig._listener = MemoryListener()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(app.serve, None, None, listeners=[rig._listener]))
+        peers = [(await rig.dial(f"{offer}; server_max_window_bits={9 + count % 7}"))[1] for count in range(21)]
+        while len(connections) < len(peers):
+            await trio.sleep(0.001)
+        deflated = Deflated(monkeypatch)
+        await send.get(way, lambda: room.publish(message))()
+        for ws in connections:
+            await ws.send("last " * 100)
+        for peer in peers:
+            assert await inflated_messages(peer, 3) == [b"first " * 100, message.encode(), b"last " * 100]
+            await peer.leave()
+        nursery.cancel_scope.cancel()
+    assert deflated.most <= STEP_BYTES + 16 * 1024  # and what the handlers send
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+@pytest.mark.parametrize("context", [False, True])
+async def test_a_chunk_of_a_stream_is_deflated_in_small_steps(monkeypatch, context, kind):
+    """It is sent in several fragments, whose borders mean nothing (RFC 6455 5.4)."""
+    rig, received = Rig("server", "memory"), []
+    text = "".join(f"{number:x}" for number in range(MIB))[:MIB]
+    chunks = [text, "", text[::-1]] if kind is str else [text.encode(), b"", text[::-1].encode()]
+    offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
+    deflated = Deflated(monkeypatch)
+
+    async def body(ws):
+        await ws.send_stream(chunks)
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        _, peer = await rig.dial(offer)
+        with trio.fail_after(LONG):
+            while b"\x88\x02\x03\xe8" not in peer._received[-4:]:
+                peer._received += await peer.stream.receive_some(1 << 20)
+        data, stream, position = peer._received, zlib.decompressobj(-15), 0
+        while data[position] & 0x0F < 8:
+            form = data[position + 1]
+            start = position + 2 + {126: 2, 127: 8}.get(form, 0)
+            size = int.from_bytes(data[position + 2 : start]) if form > 125 else form
+            received.append(stream.decompress(data[start : start + size]))
+            position = start + size
+        await peer.leave()
+        nursery.cancel_scope.cancel()
+    assert b"".join(received) + stream.flush() == (text + text[::-1]).encode()
+    assert 0 < deflated.most <= STEP_BYTES
+
+
+async def test_a_stream_that_is_cancelled_within_its_first_chunk_ends_the_connection():
+    """A part of it was sent: the message cannot be completed."""
+    rig, text = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))
+
+    async def body(ws):
+        with trio.CancelScope() as scope:
+
+            async def stop():
+                for _ in range(6):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+
+            ws.nursery.start_soon(stop)
+            await ws.send_stream([text])
+        assert scope.cancelled_caught
+
+    async with trio.open_nursery() as nursery:
+        await rig.serve(nursery, body, compression=True)
+        _, peer = await rig.dial(OFFER)
+        with trio.fail_after(LONG):
+            while rig.websocket is None or rig.websocket.close_info is None:
+                await trio.sleep(0.001)
+        assert rig.websocket.close_code == 1011
         await peer.leave()
         nursery.cancel_scope.cancel()

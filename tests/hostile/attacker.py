@@ -123,7 +123,7 @@ class Attacker:
     async def rest(self) -> bytes:
         """Return all that comes up to the end of the connection, which must be soon."""
         parts = []
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while part := await self.receive():
                 parts.append(part)
         return b"".join(parts)
@@ -136,7 +136,7 @@ class Attacker:
         """Open a WebSocket properly, with `behind` in the same packet; return what came behind the 101."""
         assert await self.send(request(*extra) + behind)
         data = b""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while b"\r\n\r\n" not in data:
                 part = await self.receive()
                 assert part, f"the connection ended after {data!r}"

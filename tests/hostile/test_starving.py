@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -72,15 +73,17 @@ async def pour_out(ws: WebSocket) -> None:
         await ws.send(b"x" * 100)
 
 
-# What a flooder sends without a pause, and what its handler does; all of them read what comes back.
-FLOODS: dict[str, tuple[bytes, Callable[[WebSocket], Awaitable[None]]]] = {
-    "small messages that are echoed": (text("small") * 300, echo),
-    "small messages that are swallowed": (text("small") * 300, swallow),
-    "messages that nobody takes": (text("small") * 300, ignore),
-    "large messages": (binary(bytes(100_000)) * 2, swallow),
-    "pings": (ping(b"flood" * 25) * 25, ignore),
-    "half a message without end": (binary(bytes(1 << 19))[: 1 << 18], swallow),
-    "nothing, but takes all it gets": (b"", pour_out),
+LARGE = binary(bytes(1 << 19))
+
+# The packets that a flooder sends in turn without a pause, and its handler; all of them read what comes back.
+FLOODS: dict[str, tuple[list[bytes], Callable[[WebSocket], Awaitable[None]]]] = {
+    "small messages that are echoed": ([text("small") * 300], echo),
+    "small messages that are swallowed": ([text("small") * 300], swallow),
+    "messages that nobody takes": ([text("small") * 300], ignore),
+    "large messages": ([binary(bytes(100_000)) * 2], swallow),
+    "pings": ([ping(b"flood" * 25) * 25], ignore),
+    "half a message at a time": ([LARGE[: 1 << 18], LARGE[1 << 18 :]], swallow),
+    "nothing, but takes all it gets": ([b""], pour_out),
 }
 
 
@@ -89,12 +92,12 @@ async def drain(stream: trio.abc.ReceiveStream) -> None:
         pass
 
 
-async def flood(network: UnixNetwork, packet: bytes, flowing: list[int], number: int) -> None:
+async def flood(network: UnixNetwork, packets: list[bytes], flowing: list[int], number: int) -> None:
     peer = await RawPeer.dial(network)
     async with peer.stream, trio.open_nursery() as nursery:
         nursery.start_soon(drain, peer.stream)
         await peer.send(text("flood"))
-        while True:
+        for packet in cycle(packets):
             flowing[number] += 1
             if packet:
                 await peer.send(packet)
@@ -107,7 +110,7 @@ async def flood(network: UnixNetwork, packet: bytes, flowing: list[int], number:
 async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
     network: UnixNetwork, kind: str, flooders: int
 ) -> None:
-    packet, handle = FLOODS[kind]
+    packets, handle = FLOODS[kind]
     turns = Turns()
     flowing = [0] * flooders
     worst = 0
@@ -121,7 +124,7 @@ async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
             canary = await RawPeer.dial(network)
             await canary.send(text("canary"))
             for number in range(flooders):
-                nursery.start_soon(flood, network, packet, flowing, number)
+                nursery.start_soon(flood, network, packets, flowing, number)
             while not all(flowing):
                 await trio.lowlevel.checkpoint()
             trio.lowlevel.add_instrument(turns)

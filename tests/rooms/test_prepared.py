@@ -57,7 +57,12 @@ def one_of_each() -> list[Connection]:
     ]
 
 
-@given(st.lists(st.text() | st.binary() | st.just("again and again " * 5), max_size=6))
+LARGE = st.sampled_from(
+    [f"again and again {number} " * 300 for number in (1, 2)] + ["much " * 9000, b"\1\2\3" * 50_000]
+)
+
+
+@given(st.lists(st.text() | st.binary() | st.just("again and again " * 5) | LARGE, max_size=6))
 def test_every_peer_reads_what_was_published_whatever_its_settings(messages: list[str | bytes]) -> None:
     connections = one_of_each() + one_of_each()
     for message in messages:
@@ -85,3 +90,28 @@ def test_masked_frames_and_frames_in_a_context_are_never_shared() -> None:
 
 def test_the_size_is_that_of_the_encoded_message() -> None:
     assert (PreparedMessage("äöü").size, PreparedMessage(b"abc").size, PreparedMessage([1]).size) == (6, 3, 3)
+
+
+@pytest.mark.parametrize("size", [20_000, 60_000, 200_000])
+@pytest.mark.parametrize("context", [False, True])
+def test_what_is_deflated_where_it_is_sent_has_a_bound(size: int, context: bool) -> None:
+    """Of all kinds together; beyond it members are sent the message uncompressed, and all of them one frame."""
+    members = [Connection(settings=deflate(context=context, window=window)) for window in range(8, 16)]
+    members += [Connection(settings=deflate(context=context, level=level)) for level in range(1, 6)]
+    prepared = PreparedMessage("x" * size)
+    frames = {id(frame): frame for frame in [prepared.frame(member.encoder) for member in members]}
+    compressed = [frame for frame in frames.values() if frame[0] & 0x40]
+    assert len(compressed) == 64 * 1024 // size
+    assert len(frames) == len(compressed) + 1
+
+
+@pytest.mark.parametrize("window", range(8, 16))
+def test_a_context_goes_on_behind_a_message_for_many(window: int) -> None:
+    """It has the end of that message: the next one that repeats it is small."""
+    member = Connection(settings=deflate(context=True, window=window))
+    text = "".join(f"{number:x}" for number in range(5000))
+    end = text[-200:]
+    for message in ("first " * 9, text, end, end * 2, text, text, end):
+        assert member.receives(PreparedMessage(message)) == message
+    if window > 8:  # whose compressor refers to nothing but the byte before
+        assert len(PreparedMessage(end).frame(member.encoder)) < 40

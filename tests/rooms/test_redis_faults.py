@@ -271,7 +271,7 @@ async def test_a_redis_that_says_nothing_costs_the_link_and_hangs_nobody(redis, 
 
 
 async def test_a_slow_redis_is_slow_and_loses_nothing(redis) -> None:
-    async with two_processes(redis) as (line, near, far):
+    async with two_processes(redis, command_timeout=20, publish_timeout=60) as (line, near, far):
         ear = Ear()
         async with far.subscribe("room", ear, history=0):
             line.delay = 0.05

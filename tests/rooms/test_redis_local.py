@@ -176,7 +176,7 @@ async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
     """It is in the stream already when the link breaks; the publisher does not know."""
     async with processes(redis) as (line, far, near):
         here, there, ids = Ear(), Ear(), []
-        await say(far, "so that there is a connection for it")
+        await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
             line.deaf = True
             async with trio.open_nursery() as nursery:
@@ -316,9 +316,9 @@ async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) 
 
 async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
     """Its publisher gives up while the answer is lost, as in a process that was frozen meanwhile."""
-    async with processes(redis) as (line, far, near):
+    async with processes(redis, poll_interval=NEVER_ALONE) as (line, far, near):
         here, there = Ear(), Ear()
-        await say(far, "so that there is a connection for it")
+        await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
         async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
             line.deaf = True
             async with trio.open_nursery() as nursery:
@@ -339,9 +339,9 @@ async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None
 
 
 async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> None:
-    async with processes(redis) as (line, far, near):
+    async with processes(redis, poll_interval=NEVER_ALONE) as (line, far, near):
         here, there = Ear(), Ear()
-        await say(far, "so that there is a connection for it")
+        await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
         async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
             line.deaf = True
             async with trio.open_nursery() as nursery:

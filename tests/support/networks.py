@@ -126,12 +126,19 @@ class RawPeer:
     async def dial(cls, network: MemoryNetwork | SocketNetwork, *, early: bytes = b"") -> RawPeer:
         """Connect, and do the handshake; `early` goes out with the request."""
         peer = cls(await network.connect())
-        await peer.stream.send_all(REQUEST + early)
-        while (end := peer._buffer.find(b"\r\n\r\n")) < 0:
-            assert await peer._more(), bytes(peer._buffer)
-        assert peer._buffer.startswith(b"HTTP/1.1 101 "), bytes(peer._buffer)
-        del peer._buffer[: end + 4]
+        try:
+            await peer._shake_hands(early)
+        except BaseException:
+            await trio.aclose_forcefully(peer.stream)
+            raise
         return peer
+
+    async def _shake_hands(self, early: bytes) -> None:
+        await self.stream.send_all(REQUEST + early)
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            assert await self._more(), bytes(self._buffer)
+        assert self._buffer.startswith(b"HTTP/1.1 101 "), bytes(self._buffer)
+        del self._buffer[: end + 4]
 
     async def send(self, *frames: bytes) -> None:
         await self.stream.send_all(b"".join(frames))

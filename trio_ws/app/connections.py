@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms.broadcast import offer_to_all
+from trio_ws.rooms.broadcast import deflate_for, offer_to_all
 from trio_ws.rooms.topics import BROADCAST
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class ConnectionManager:
 
     async def tell(self, message: Any) -> None:
         """Say something to all; see `App.broadcast`."""
-        await self._backplane.publish(BROADCAST, PreparedMessage(message), frozenset())
+        prepared = PreparedMessage(message)
+        await deflate_for(self.connections, prepared)
+        await self._backplane.publish(BROADCAST, prepared, frozenset())
 
     def _deliver(self, entry: Entry) -> None:
         offer_to_all(self.connections, entry.message, "disconnect")

@@ -84,6 +84,10 @@ class ASGIWriter:
         await self._room()
         self._commit(_joined(parts))
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return None: the ASGI server makes the frames."""
+        return None
+
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit a prepared message if there is room; return False if there is none."""
         if not self._closing.open:

@@ -142,6 +142,9 @@ class ChannelWriter(Protocol):
             hold: more will follow within this scheduler turn.
         """
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return the encoder's `kind` of a whole message of `size` bytes; None if the frame is made elsewhere."""
+
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback`, which may neither wait nor raise, once, when `offer` may succeed again after a False.
 

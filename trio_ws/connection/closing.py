@@ -14,7 +14,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.protocol.closing import CloseAction
 from trio_ws.protocol.states import CloseEvent, State
-from trio_ws.transport.progress import Linger
+from trio_ws.transport.progress import Linger, Progress
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -33,6 +33,8 @@ __all__ = ["LINGER", "ClosingHandshake"]
 
 LINGER: Final = 1.0
 """Seconds for the peer once our part is done: to read the reason of a failure, or to end the network connection."""
+SMALL_BACKLOG: Final = 4 * 1024
+"""Bytes that reach the peer in any case: a close frame, with the overhead of a Unix socket."""
 
 
 class ReadingPart(Protocol):
@@ -64,6 +66,7 @@ class ClosingHandshake:
         network_ended: and all of that data is read.
         gone: the network connection has ended.
         notified: the end was reported to the observer, or needs no report.
+        taking: the progress of the peer since the outbox was last full; None before.
     """
 
     __slots__ = (
@@ -83,6 +86,7 @@ class ClosingHandshake:
         "peer_ended",
         "pings",
         "reader",
+        "taking",
     )
 
     def __init__(
@@ -102,6 +106,7 @@ class ClosingHandshake:
         self.network_ended: bool = False
         self.gone: bool = False
         self.notified: bool = False
+        self.taking: Progress | None = None
         self._transport = transport
         self._endpoint = endpoint
         self._inbox = inbox
@@ -266,8 +271,16 @@ class ClosingHandshake:
                 case CloseAction.DISCONNECT:
                     self.disconnect()
                 case CloseAction.DISCONNECT_WHEN_DONE:
-                    if not self._transport.outbox.size and (self.network_ended or not self._client):
-                        self.disconnect()
+                    self._disconnect_when_done()
+
+    def _disconnect_when_done(self) -> None:
+        if self._transport.outbox.size or (self._client and not self.network_ended):
+            return
+        if self.network_ended or self._transport.uptake().backlog < SMALL_BACKLOG:
+            self.disconnect()
+        else:
+            # The peer may still send pongs, and the reset of a closed socket would drop what it has not read.
+            self._transport.finish()
 
     def disconnect(self) -> None:
         """End the network connection now, and report it."""
@@ -293,7 +306,9 @@ class ClosingHandshake:
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._linger is None:
-            self._linger = Linger(self._timeouts.delivery_timeout, self._timeouts.send_timeout)
+            times, taking = self._timeouts, self.taking
+            known = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
+            self._linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
         self._close_timer = self._timers.after(self._linger.restart(seconds), self._check_peer)
 
     def _check_peer(self) -> None:

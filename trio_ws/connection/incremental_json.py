@@ -1,7 +1,7 @@
 """JSON values of large messages, read in pieces, so that other tasks run between them.
 
-The pieces are cut where one element of an array or object ends and the next begins, and parsed by Python's `json` in C;
-small messages are `codec`'s. The work grows with the length of the text, however it is nested.
+The pieces are cut where one element of an array or object ends and the next begins, or within a long string, and parsed
+by Python's `json` in C; small messages are `codec`'s. The work grows with the length of the text, however it is nested.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ PIECE: Final = 32 * 1024
 """Characters that are parsed in one step: one to five milliseconds where each is a value of its own."""
 _ROUND: Final = 64
 """What one round of the loop counts for, in characters, beside those that it parses."""
-_LEVELS: Final = 3
+_PARTS: Final = 64
+"""The least part of a piece that is tried as a whole: for less, what was read since the last try must suffice."""
+_LEVELS: Final = 5
 """Levels below an element that one regular expression looks through. What is nested deeper is tried as a whole."""
 
 _STRING: Final = r'"(?:[^"\\]++|\\.)*+"'
@@ -39,13 +41,17 @@ def _inside(levels: int) -> str:
 
 
 _ELEMENT_TEXT: Final = rf'(?:[^",\[\]{{}}]++|{_STRING}|[\[{{]{_inside(_LEVELS)}[\]}}])*+'
-_ELEMENT: Final = re.compile(_ELEMENT_TEXT, re.DOTALL)
+_FLAT: Final = re.compile(rf'(?:[^",\[\]{{}}]++|{_STRING})*+', re.DOTALL)
 _ELEMENTS: Final = re.compile(rf"(?:{_ELEMENT_TEXT},)*+", re.DOTALL)
-_WHOLE_STRING: Final = re.compile(_STRING, re.DOTALL)
+_IN_STRING: Final = re.compile(r'(?:[^"\\]++|\\u[0-9a-fA-F]{4}|\\[^u])*+', re.DOTALL)
+_LONGEST_ESCAPE: Final = 6
+_LOW_SURROGATE: Final = re.compile(r"\\u[dD][c-fC-F]")
+_SCALAR: Final = re.compile(r'[^ \t\n\r,:\[\]{}"]*+')
 _BLANK: Final = re.compile(r"[ \t\n\r]*+")
-_KEY: Final = re.compile(rf"[ \t\n\r]*+({_STRING})[ \t\n\r]*+:[ \t\n\r]*+", re.DOTALL)
 
 _Container: TypeAlias = list[Any] | dict[str, Any]
+_Steps: TypeAlias = "Generator[None, None, Any]"
+"""Pauses when there was enough work for one step; returns its result at the end."""
 
 
 async def read_json(message: str | bytes, channel: Channel) -> Any:
@@ -75,23 +81,14 @@ async def read_json(message: str | bytes, channel: Channel) -> Any:
         raise InvalidMessage(f"not JSON: {error}", message) from None
 
 
-def in_pieces(text: str) -> Generator[None, None, Any]:
+def in_pieces(text: str) -> _Steps:
     """Return the value of a text; pause after each piece.
 
     Raises:
         ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
     """
-    begin = _blank(text, 0)
-    if text[begin : begin + 1] not in ("[", "{"):
-        return DECODER.decode(text)
-    reader = _Reader(text, begin)
-    while not reader.done:
-        if reader.work >= PIECE:
-            reader.work = 0
-            yield
-        reader.advance()
-    return reader.container
+    return _Reader(text).read()
 
 
 class _Reader:
@@ -99,64 +96,58 @@ class _Reader:
 
     Args:
         text: all of it.
-        begin: where the outermost bracket is.
 
     Attributes:
-        container: what is being read; at the end the value.
-        done: whether the outermost container is complete.
         work: characters that were looked at since the last pause.
     """
 
-    def __init__(self, text: str, begin: int) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
-        self.done = False
         self.work = 0
-        self.container: _Container = [] if text[begin] == "[" else {}
+        # The outermost value is the one element of a list that no text stands for.
+        self._outermost: list[Any] = []
+        self._container: _Container = self._outermost
         self._around: list[tuple[_Container, str | None]] = []  # with the key of what is being read
-        self._position = begin + 1
+        self._position = 0
         self._after_comma = False
         self._credit = PIECE  # characters that may be parsed in vain
 
-    def advance(self) -> None:
+    def read(self) -> _Steps:
+        """Read the text to its end, and return its value."""
+        yield from self._read_slowly()
+        while self._around:
+            if self.work >= PIECE:
+                self.work = 0
+                yield
+            yield from self._advance()
+        if self._position < len(self.text):
+            raise JSONDecodeError("Extra data", self.text, self._position)
+        return self._outermost[0]
+
+    def _advance(self) -> _Steps:
         """Read what of the container is in reach, or go into what is nested in it, or leave it."""
         text, position = self.text, self._position
         self.work += _ROUND
-        end = _ELEMENTS.match(text, position, position + PIECE).end()  # type: ignore[union-attr]  # it may be empty
+        reach = position + PIECE
+        end = _ELEMENTS.match(text, position, reach).end()  # type: ignore[union-attr]  # it may be empty
         if end > position:
             self._read_elements(end - 1)
             return
-        end = self._element_end(position)
-        mark = text[end : end + 1]
-        if mark == ",":
-            self._read_elements(end)
-        elif mark in ("[", "{"):
-            self._enter(end)
-        elif mark == ("]" if isinstance(self.container, list) else "}"):
-            if self._after_comma or _blank(text, position) < end:
+        end = _FLAT.match(text, position, reach).end()  # type: ignore[union-attr]  # it may be empty
+        self.work += end - position
+        if end < reach and text[end : end + 1] == ("]" if isinstance(self._container, list) else "}"):
+            if self._after_comma or _BLANK.fullmatch(text, position, end) is None:
                 self._read_elements(end)
             self._position = end + 1
-            self._leave()
+            yield from self._leave()
         else:
-            raise JSONDecodeError("Expecting ',' delimiter or the end of the value", text, end)
-
-    def _element_end(self, position: int) -> int:
-        """Return where an element ends, or a bracket in it begins that is not closed within reach."""
-        text = self.text
-        while True:
-            end = _ELEMENT.match(text, position, position + PIECE).end()  # type: ignore[union-attr]  # it may be empty
-            if text.startswith('"', end):
-                string = _WHOLE_STRING.match(text, end)
-                if string is None:
-                    raise JSONDecodeError("Unterminated string starting at", text, end)
-                position = string.end()
-            elif end < position + PIECE:
-                return end
-            else:
-                position = end
+            yield from self._skip_blank()
+            if self._position == position or not text.startswith(("]", "}"), self._position):
+                yield from self._read_slowly()
 
     def _read_elements(self, end: int) -> None:
         """Parse whole elements, from the position to a comma or the container's end."""
-        begin, container = self._position, self.container
+        begin, container = self._position, self._container
         piece = self.text[begin:end]
         if isinstance(container, list):
             values = self._decode(f"[{piece}]", begin - 1)
@@ -169,6 +160,69 @@ class _Reader:
         self._consumed(end + 1)
         self._after_comma = True
 
+    def _read_slowly(self) -> _Steps:
+        """Read one element that is not within reach, or is wrong, token by token; or go into it."""
+        yield from self._skip_blank()
+        key = None
+        if isinstance(self._container, dict):
+            if not self.text.startswith('"', self._position):
+                raise JSONDecodeError("Expecting property name enclosed in double quotes", self.text, self._position)
+            key = yield from self._read_string()
+            yield from self._skip_blank()
+            if not self.text.startswith(":", self._position):
+                raise JSONDecodeError("Expecting ':' delimiter", self.text, self._position)
+            self._consumed(self._position + 1)
+            yield from self._skip_blank()
+        mark = self.text[self._position : self._position + 1]
+        if mark in ("[", "{"):
+            yield from self._enter(key)
+        else:
+            value = yield from self._read_string() if mark == '"' else self._read_scalar()
+            yield from self._add(key, value)
+
+    def _read_string(self) -> _Steps:
+        """Read a string, however long, in pieces that hold whole escapes, and both halves of a surrogate pair."""
+        text, begin = self.text, self._position
+        pieces = []
+        self._consumed(begin + 1)
+        while True:
+            position = self._position
+            reach = position + PIECE + _LONGEST_ESCAPE - 1
+            end = _IN_STRING.match(text, position, reach).end()  # type: ignore[union-attr]  # it may be empty
+            if end < position + PIECE and not text.startswith('"', end):
+                raise JSONDecodeError("Invalid escape in, or no end of, the string starting at", text, begin)
+            if _LOW_SURROGATE.match(text, end):  # it may be half of a pair
+                end += _LONGEST_ESCAPE
+            pieces.append(self._decode(f'"{text[position:end]}"', position - 1))
+            self._consumed(end)
+            if text.startswith('"', end):
+                self._consumed(end + 1)
+                return "".join(pieces)
+            if self.work >= PIECE:
+                self.work = 0
+                yield
+
+    def _read_scalar(self) -> _Steps:
+        """Read a number, true, false or null; anything else is an error."""
+        begin = self._position
+        end = yield from self._reach(_SCALAR)
+        return self._decode(self.text[begin:end], begin)
+
+    def _skip_blank(self) -> _Steps:
+        yield from self._reach(_BLANK)
+
+    def _reach(self, pattern: re.Pattern[str]) -> _Steps:
+        """Move the position to where what the pattern matches ends, and return it."""
+        while True:
+            reach = self._position + PIECE
+            end = pattern.match(self.text, self._position, reach).end()  # type: ignore[union-attr]  # it may be empty
+            self._consumed(end)
+            if end < reach:
+                return end
+            if self.work >= PIECE:
+                self.work = 0
+                yield
+
     def _consumed(self, end: int) -> None:
         size = end - self._position
         self.work += size
@@ -180,7 +234,8 @@ class _Reader:
             value = DECODER.decode(piece)
         except JSONDecodeError as error:
             raise JSONDecodeError(error.msg, self.text, begin + error.pos) from None
-        self._check_depth(piece, value, MAX_DEPTH - len(self._around))
+        # A piece of a container has that container's brackets, so its own level counts.
+        self._check_depth(piece, value, MAX_DEPTH - len(self._around) + 1)
         return value
 
     @staticmethod
@@ -188,69 +243,44 @@ class _Reader:
         if exceeds_depth(text, value, bound):
             raise RecursionError
 
-    def _enter(self, bracket: int) -> None:
+    def _enter(self, key: str | None) -> _Steps:
         """Parse a nested value as a whole if it ends within reach; else read on within it."""
-        key = self._key(bracket)
-        self._consumed(bracket)
+        bracket = self._position
+        tried = self._credit if self._around and self._credit >= PIECE // _PARTS else 0
         try:
-            value, size = DECODER.raw_decode(self.text[bracket : bracket + self._credit])
-        except JSONDecodeError:  # it is cut, or wrong, which is seen where it is
-            self.work += self._credit
-            self._credit = 0
-            self._around.append((self.container, key))
-            if len(self._around) >= MAX_DEPTH:
+            value, size = DECODER.raw_decode(self.text[bracket : bracket + tried])
+        except ValueError:  # it is cut, a number in it perhaps, or wrong, which is seen where it is
+            self.work += tried
+            self._credit -= tried
+            self._around.append((self._container, key))
+            if len(self._around) > MAX_DEPTH:
                 raise RecursionError from None
-            self.container = [] if self.text[bracket] == "[" else {}
+            self._container = [] if self.text[bracket] == "[" else {}
             self._after_comma = False
             self._position = bracket + 1
             return
-        self._check_depth(self.text[bracket : bracket + size], value, MAX_DEPTH - len(self._around) - 1)
+        self._check_depth(self.text[bracket : bracket + size], value, MAX_DEPTH - len(self._around))
         self._consumed(bracket + size)
-        self._add(self.container, key, value)
-        self._go_behind_value()
+        yield from self._add(key, value)
 
-    def _key(self, bracket: int) -> str | None:
-        """Return the key of the nested value in an object; None in an array."""
-        text, position = self.text, self._position
-        if isinstance(self.container, list):
-            if _blank(text, position) < bracket:
-                raise JSONDecodeError("Expecting ',' delimiter", text, bracket)
-            return None
-        found = _KEY.fullmatch(text, position, bracket)
-        if found is None:
-            raise JSONDecodeError("Expecting property name enclosed in double quotes and ':'", text, position)
-        key: str = self._decode(found[1], found.start(1))
-        return key
+    def _leave(self) -> _Steps:
+        """Put the container, which is complete, into the one around it."""
+        value = self._container
+        self._container, key = self._around.pop()
+        yield from self._add(key, value)
 
-    @staticmethod
-    def _add(container: _Container, key: str | None, value: Any) -> None:
+    def _add(self, key: str | None, value: Any) -> _Steps:
+        """Put a value into its container; a comma stands behind it, or the container's end."""
+        container = self._container
         if isinstance(container, list):
             container.append(value)
         elif key is not None:
             container[key] = value
-
-    def _leave(self) -> None:
-        """Put the container, which is complete, into the one around it."""
-        if not self._around:
-            end = _blank(self.text, self._position)
-            if end < len(self.text):
-                raise JSONDecodeError("Extra data", self.text, end)
-            self.done = True
+        yield from self._skip_blank()
+        if not self._around:  # the end of the text
             return
-        value = self.container
-        self.container, key = self._around.pop()
-        self._add(self.container, key, value)
-        self._go_behind_value()
-
-    def _go_behind_value(self) -> None:
-        """After a nested value a comma stands, or the end of its container."""
-        position = _blank(self.text, self._position)
+        position = self._position
         self._after_comma = self.text.startswith(",", position)
         if not self._after_comma and not self.text.startswith(("]", "}"), position):
             raise JSONDecodeError("Expecting ',' delimiter", self.text, position)
         self._consumed(position + self._after_comma)
-
-
-def _blank(text: str, position: int) -> int:
-    """Return where the white space at a position ends."""
-    return _BLANK.match(text, position).end()  # type: ignore[union-attr]  # it may be empty

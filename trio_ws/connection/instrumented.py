@@ -124,6 +124,10 @@ class InstrumentedWriter:
         await self.wrapped.send_stream(chunks)
         self._report("message_sent", None)
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return the kind of the connection's frames."""
+        return self.wrapped.frame_kind(size)
+
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room; return False if there is none."""
         open_before = self._channel.close_info is None

@@ -5,23 +5,34 @@ Whom it goes to is not known here: see `rooms` and `Channel.offer`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from trio_ws.connection.serialization import to_json
 from trio_ws.messages import WebSocketMessage
-from trio_ws.protocol.encoder import PLAIN
+from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
+from trio_ws.protocol.encoder import PLAIN, deflated_message, deflated_steps, plain_message
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from trio_ws.connection.channel import Channel
     from trio_ws.protocol.encoder import Encoder, Kind
 
 __all__ = ["PreparedMessage"]
+
+_DEFLATED_UNPREPARED: Final = 64 * 1024
+"""Bytes of one message that are deflated where it is sent, for all kinds together: some milliseconds. Beyond that it
+goes uncompressed, unless it was deflated before."""
 
 
 class PreparedMessage:
     """A message that is about to be sent to many.
 
     A server's connections share one frame of it for each compression setting. Clients, which mask every frame with a
-    key of its own, and connections that compress in the context of earlier messages encode it for themselves.
+    key of its own, encode it for themselves, and so do connections that compress a small one in the context of earlier
+    messages.
 
     Args:
         message: `str` becomes a text message, bytes-like a binary one, a `WebSocketMessage` what it says; everything
@@ -32,7 +43,7 @@ class PreparedMessage:
         ValueError: likewise, or text with lone surrogates.
     """
 
-    __slots__ = ("_frames", "data", "plain", "size")
+    __slots__ = ("_frames", "_unprepared", "data", "plain", "size")
 
     data: str | bytes
     """The message: text, or bytes."""
@@ -46,6 +57,16 @@ class PreparedMessage:
         self.size = len(data) if isinstance(data, bytes) else len(data.encode())
         self.plain = None
         self._frames: dict[Kind, bytes] = {}
+        self._unprepared = 0  # bytes that `frame` has deflated
+
+    async def deflate(self, channels: Iterable[Channel]) -> None:
+        """Deflate a large message for connections, in steps between which other tasks run."""
+        if self.size <= DEFLATED_AT_ONCE:
+            return
+        kinds = {channel.writer.frame_kind(self.size) for channel in channels}
+        for kind in kinds - self._frames.keys():
+            if kind:
+                self._frames[kind] = await _let_others_run(deflated_steps(kind, self.data))
 
     def frame(self, encoder: Encoder) -> bytes:
         """Return the message's frame for one connection.
@@ -55,14 +76,27 @@ class PreparedMessage:
         """
         kind = encoder.kind(self.size)
         if kind is None:
-            return encoder.message(self.data)
-        if kind is PLAIN:
-            if self.plain is None:
-                self.plain = encoder.message(self.data)
-            return self.plain
+            alone = encoder.compresses and self.size > DEFLATED_AT_ONCE
+            return encoder.uncompressed(self.data) if alone else encoder.message(self.data)
         frame = self._frames.get(kind)
         if frame is None:
-            frame = self._frames[kind] = encoder.message(self.data)
+            if kind is PLAIN or self._unprepared + self.size > _DEFLATED_UNPREPARED:
+                if self.plain is None:
+                    self.plain = plain_message(self.data)
+                return self.plain
+            self._unprepared += self.size
+            frame = self._frames[kind] = deflated_message(kind, self.data)
+        encoder.passed(self.data)
+        return frame
+
+
+async def _let_others_run(steps: Generator[None, None, bytes]) -> bytes:
+    try:
+        while True:
+            next(steps)
+            await trio.lowlevel.checkpoint()
+    except StopIteration as end:
+        frame: bytes = end.value
         return frame
 
 

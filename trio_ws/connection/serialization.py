@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
@@ -31,7 +30,6 @@ MAX_DEPTH: Final = 128
 
 _CONTAINERS: Final = (dict, list, tuple)
 _SHOWN_DIGITS: Final = 20
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
@@ -120,8 +118,8 @@ def _encodable(text: str) -> str:
     """Return JSON with its lone surrogates escaped: outside of strings there are none."""
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    except UnicodeEncodeError:  # whose handler writes what JSON does
+        return text.encode(errors="backslashreplace").decode()
     return text
 
 

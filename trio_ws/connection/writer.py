@@ -144,6 +144,10 @@ class MessageWriter:
         await self._wait_for_room()
         return encoder.end(deflating, text=isinstance(data, str))
 
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return what decides the frame of a message for many."""
+        return self._endpoint.encoder.kind(size)
+
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room; return False if there is none."""
         endpoint = self._endpoint
@@ -174,13 +178,14 @@ class MessageWriter:
         self._streaming = self.blocked = True
         first, complete = True, False
         try:
-            held: str | bytes = b""
+            held: str | bytes | bytearray | memoryview = b""
             any_held = False
             async for chunk in chunks:
-                if any_held:
-                    await self._send_fragment(held, first=first, final=False)
-                    first = False
-                held, any_held = chunk, True
+                for part in self._endpoint.encoder.cut(chunk):
+                    if any_held:
+                        await self._send_fragment(held, first=first, final=False)
+                        first = False
+                    held, any_held = part, True
             await self._send_fragment(held, first=first, final=True)
             complete = True
         finally:
@@ -196,7 +201,7 @@ class MessageWriter:
                 self._flow.call_if_writable()
         self._committed(self._transport.outbox)
 
-    async def _send_fragment(self, data: str | bytes, *, first: bool, final: bool) -> None:
+    async def _send_fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> None:
         await self._room(within_message=True)
         self._transport.write(self._endpoint.fragment(data, first=first, final=final))
         if self._endpoint.encoder.compresses:
@@ -278,7 +283,9 @@ class MessageWriter:
 
     def measure_progress(self) -> TransportProgress:
         """Begin to measure what the peer takes."""
-        return TransportProgress(self._transport)
+        progress = TransportProgress(self._transport)
+        self._closing.taking = progress.taken
+        return progress
 
     def on_stalled(self) -> None:
         """End the connection: the peer took nothing for `send_timeout`."""
@@ -384,16 +391,17 @@ class TransportProgress:
         transport: leads to the peer.
     """
 
-    __slots__ = ("_progress", "_transport")
+    __slots__ = ("_transport", "taken")
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._progress = Progress()
+        self.taken: Progress = Progress()
+        """The measurements so far."""
 
     def look(self, now: float) -> float:
         """Measure at the time `now`; return the time of the last progress, or of the creation before that."""
-        self._progress.look(self._transport, now)
-        return self._progress.time
+        self.taken.look(self._transport, now)
+        return self.taken.time
 
     def refresh(self) -> None:
         """Read and write what is possible without waiting, so that the last measurement is exact."""

@@ -47,7 +47,7 @@ class Library(NamedTuple):
     """One implementation of zlib."""
 
     name: str
-    compressobj: Callable[[int, int, int, int, int], Compressor]
+    compressobj: Callable[..., Compressor]
 
 
 STANDARD: Final = Library(f"zlib {zlib.ZLIB_RUNTIME_VERSION}", zlib.compressobj)
@@ -70,7 +70,7 @@ LIBRARY: Final = choose()
 """The zlib of this process for whole messages."""
 
 
-def make_compressor(level: int, window_bits: int, library: Library = STANDARD) -> Compressor:
+def make_compressor(level: int, window_bits: int, library: Library = STANDARD, before: bytes = b"") -> Compressor:
     """Make a compressor of raw deflate.
 
     One that a connection keeps is always Python's own: zlib-ng's takes four times the memory.
@@ -79,11 +79,14 @@ def make_compressor(level: int, window_bits: int, library: Library = STANDARD) -
         level: zlib's, 0 to 9.
         window_bits: nothing that is farther away than 2 to this power bytes is referred to, 8 to 15.
         library: whose compressor.
+        before: the end of what the peer was sent before, which may be referred to.
     """
     bits = max(window_bits, _SMALLEST_WINDOW)
     # Run-length encoding refers to nothing but the byte before, which every window holds. (With 9 bits today's
     # zlib reaches back 250 bytes, which 8 bits would hold too, but nobody promises that.)
     strategy = zlib.Z_DEFAULT_STRATEGY if bits == window_bits else zlib.Z_RLE
+    if before:
+        return library.compressobj(level, zlib.DEFLATED, -bits, _MEMORY_LEVEL, strategy, before)
     return library.compressobj(level, zlib.DEFLATED, -bits, _MEMORY_LEVEL, strategy)
 
 

@@ -17,7 +17,16 @@ from typing import Final
 
 from trio_ws.protocol.compressors import LIBRARY, TAIL, Compressor, Kind, Shared, make_compressor
 
-__all__ = ["DEFLATED_AT_ONCE", "Deflater", "Deflating", "InflateError", "InflateTooBig", "Inflater", "deflated_bound"]
+__all__ = [
+    "DEFLATED_AT_ONCE",
+    "Deflater",
+    "Deflating",
+    "InflateError",
+    "InflateTooBig",
+    "Inflater",
+    "deflate_alone",
+    "deflated_bound",
+]
 
 _END = b"\x03\x00"
 """An empty last block (RFC 1951 3.2.3: BFINAL=1, BTYPE=01, then the seven zero bits that end a block)."""
@@ -36,6 +45,10 @@ work for each two bytes as much as for a message."""
 DEFLATED_AT_ONCE: Final = 16 * 1024
 """Bytes that are deflated in one step: half a millisecond, three where zlib is slowest."""
 
+_ALONE: Final = 4 * 1024
+"""Bytes from which on a message for many is deflated once, without context: those that keep one would each take their
+own time, and what was before helps a message of that size little."""
+
 _SMALLEST_WINDOW = 9
 """In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us."""
 
@@ -50,6 +63,11 @@ def deflated_bound(size: int, frames: int) -> int:
     with a flush or a last block of its own.
     """
     return size + size // 7 + 16 * frames
+
+
+def deflate_alone(kind: Kind, data: bytes) -> bytes:
+    """Return the payload of a whole message that refers to no other one."""
+    return _shared.deflate(kind, data)
 
 
 class InflateError(Exception):
@@ -215,7 +233,7 @@ class Deflater:
         threshold: messages of fewer bytes are better sent as they are. Whoever sends decides: see `frames`.
     """
 
-    __slots__ = ("_level", "_moves", "_stream", "_window_bits", "kind", "threshold")
+    __slots__ = ("_before", "_level", "_moves", "_stream", "_window_bits", "kind", "threshold")
 
     threshold: int
     """In bytes."""
@@ -229,7 +247,26 @@ class Deflater:
         self.kind = None if context_takeover else (level, window_bits)
         # The context; without one, only while a message is sent in parts.
         self._stream: Compressor | None = None
+        self._before = b""  # the end of a message that was deflated elsewhere, if it was the last one
         self._moves = 0  # of the context, so far
+
+    def kind_of(self, size: int) -> Kind | None:
+        """Return what decides the payload of a whole message for many; None if earlier messages do, too."""
+        return (self._level, self._window_bits) if self.kind is None and size >= _ALONE else self.kind
+
+    def passed(self, data: str | bytes) -> None:
+        """Go on behind a whole message that `deflate_alone` has deflated; the peer is sent it now."""
+        if self.kind is None:
+            end = data[-(1 << self._window_bits) :]
+            self._before = end.encode() if isinstance(end, str) else end
+            self._before = self._before[-(1 << self._window_bits) :]
+            self._stream = None
+            self._moves += 1
+
+    def _make_stream(self) -> Compressor:
+        if not self._before:
+            return make_compressor(self._level, self._window_bits)
+        return make_compressor(self._level, self._window_bits, before=self._before)
 
     def deflate(self, data: bytes | bytearray | memoryview, *, final: bool) -> bytes:
         """Deflate one part of a message (RFC 7692 7.2.1).
@@ -249,7 +286,8 @@ class Deflater:
         if stream is None:
             if final and self.kind is not None:
                 return _shared.deflate(self.kind, data)
-            stream = make_compressor(self._level, self._window_bits)
+            stream = self._make_stream()
+        self._before = b""
         deflated = stream.compress(data)
         if final:
             deflated = (deflated + stream.flush(zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
@@ -262,7 +300,7 @@ class Deflater:
         if self.kind is not None:
             stream = make_compressor(*self.kind, LIBRARY)
         else:
-            stream = make_compressor(self._level, self._window_bits) if self._stream is None else copy(self._stream)
+            stream = self._make_stream() if self._stream is None else copy(self._stream)
         return Deflating(data, stream, self._moves)
 
     def end(self, deflating: Deflating) -> bytes:
@@ -275,11 +313,12 @@ class Deflater:
                 return self.deflate(deflating.data, final=True)
             self._moves += 1
             self._stream = deflating.stream
-        return b"".join(deflating.pieces)[: -len(TAIL)]
+            self._before = b""
+        return deflating.payload
 
 
 class Deflating:
-    """A whole message while it is deflated in steps; made by `Deflater.begin`."""
+    """A whole message while it is deflated in steps; made by `Deflater.begin`, or for many by `alone`."""
 
     __slots__ = ("_position", "data", "moves", "pieces", "stream")
 
@@ -289,6 +328,16 @@ class Deflating:
         self.moves: int = moves
         self.pieces: list[bytes] = []
         self._position = 0
+
+    @classmethod
+    def alone(cls, kind: Kind, data: bytes) -> Deflating:
+        """Begin to do in steps what `deflate_alone` does."""
+        return cls(data, make_compressor(*kind, LIBRARY), 0)
+
+    @property
+    def payload(self) -> bytes:
+        """What came out, when the steps are done (RFC 7692 7.2.1)."""
+        return b"".join(self.pieces)[: -len(TAIL)]
 
     def step(self) -> bool:
         """Deflate the next `DEFLATED_AT_ONCE` bytes; return whether there are more."""

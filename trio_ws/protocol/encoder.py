@@ -5,11 +5,11 @@ It does no I/O. Who may send what when is decided in `states` and `endpoint`; co
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import LocalProtocolError
-from trio_ws.protocol.deflate import DEFLATED_AT_ONCE, Deflater, Deflating
+from trio_ws.protocol.deflate import DEFLATED_AT_ONCE, Deflater, Deflating, deflate_alone
 from trio_ws.protocol.frames import (
     BINARY,
     CLOSE,
@@ -24,7 +24,10 @@ from trio_ws.protocol.frames import (
 )
 from trio_ws.protocol.masking import MaskSource
 
-__all__ = ["PLAIN", "Encoder", "Kind", "plain_message"]
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+__all__ = ["PLAIN", "Encoder", "Kind", "deflated_message", "deflated_steps", "plain_message"]
 
 Kind: TypeAlias = tuple[int, ...]
 """What decides how a whole message is encoded: a deflater's settings, or nothing."""
@@ -103,7 +106,16 @@ class Encoder:
         if self._masks is not None:
             return None
         deflater = self._deflater
-        return PLAIN if deflater is None or size < deflater.threshold else deflater.kind
+        return PLAIN if deflater is None or size < deflater.threshold else deflater.kind_of(size)
+
+    def passed(self, data: str | bytes) -> None:
+        """Go on behind a message whose frame is `deflated_message`'s; it is sent now."""
+        if self._deflater is not None:
+            self._deflater.passed(data)
+
+    def uncompressed(self, data: str | bytes) -> bytes:
+        """Return the one frame of a whole message as it is (RFC 7692 6: whether to compress one is the sender's)."""
+        return self._frame(*_payload(data))
 
     def fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> bytes:
         """Return one frame of a fragmented message (RFC 6455 5.4).
@@ -136,6 +148,14 @@ class Encoder:
         if self._compressing and self._deflater is not None:
             payload = self._deflater.deflate(payload, final=final)
         return self._frame(kind if first else CONTINUATION, payload, fin=final, rsv1=first and self._compressing)
+
+    def cut(self, chunk: str | bytes | bytearray | memoryview) -> Sequence[str | bytes | bytearray | memoryview]:
+        """Return a chunk of a fragmented message in parts, each to be deflated in one step; others as they are."""
+        if self._deflater is None or not isinstance(chunk, str | bytes | bytearray | memoryview):
+            return (chunk,)
+        at_once = max(DEFLATED_AT_ONCE, self._deflater.threshold)
+        data = chunk if isinstance(chunk, str) else bytes(chunk)
+        return [data[at : at + at_once] for at in range(0, len(data), at_once)] or (chunk,)
 
     def release(self) -> None:
         """Free the context of earlier messages; nothing is sent any more."""
@@ -190,6 +210,23 @@ class Encoder:
 def plain_message(data: str | bytes | bytearray | memoryview) -> bytes:
     """Return the frame of a whole message as a server sends it without compression. It raises what `message` does."""
     return _whole(*_payload(data))
+
+
+def deflated_message(kind: Kind, data: str | bytes) -> bytes:
+    """Return the compressed frame of a whole message as servers send it whose encoder has this kind."""
+    opcode, payload = _payload(data)
+    level, window_bits = kind
+    return encode_frame(opcode, deflate_alone((level, window_bits), payload), rsv1=True, mask=None)
+
+
+def deflated_steps(kind: Kind, data: str | bytes) -> Generator[None, None, bytes]:
+    """Do as `deflated_message`, pausing after each `DEFLATED_AT_ONCE` bytes."""
+    opcode, payload = _payload(data)
+    level, window_bits = kind
+    deflating = Deflating.alone((level, window_bits), payload)
+    while deflating.step():
+        yield
+    return encode_frame(opcode, deflating.payload, rsv1=True, mask=None)
 
 
 def _whole(opcode: int, payload: bytes) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseInfo", "Closer", "Endpoint"]
 
-PATIENCE: Final = 512
+PATIENCE: Final = 256
 """Control frames and fragments that are decoded in one go: some milliseconds in Python. One read of the network may
 hold a hundred times as many."""
 
@@ -61,7 +61,7 @@ class Endpoint(ClosingMachine):
         if client or deflate:
             self.encoder = CODEC.encoder(client=client, deflater=deflate.deflater() if deflate else None)
 
-    def fragment(self, data: str | bytes, *, first: bool, final: bool) -> bytes:
+    def fragment(self, data: str | bytes | bytearray | memoryview, *, first: bool, final: bool) -> bytes:
         """Return one fragment of a message, as `Encoder.fragment` does."""
         if self.encoder is _SHARED:
             self.encoder = CODEC.encoder(client=False)  # it keeps the state of the unfinished message

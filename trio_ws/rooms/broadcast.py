@@ -16,7 +16,7 @@ from trio_ws.rooms.checks import some_of
 from trio_ws.rooms.member import TOO_SLOW
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["broadcast", "offer_to_all"]
+__all__ = ["broadcast", "deflate_for", "offer_to_all"]
 
 _POLICIES: Final = ("disconnect", "drop_newest")
 
@@ -30,8 +30,9 @@ async def broadcast(
 ) -> None:
     """Send one message to many connections. It never waits for one of them, but it is a checkpoint.
 
-    Those that have ended, or are not accepted yet, are skipped. The message is encoded once. `connections` is gone
-    through in one step, after the checkpoint: it may change before and after.
+    Those that have ended, or are not accepted yet, are skipped. The message is encoded once; one of more than 16 KiB is
+    deflated in steps, before anyone gets it. `connections` is gone through once, after the first checkpoint: it may
+    change before and after.
 
     Args:
         connections: any iterable of connections, of a server or of clients.
@@ -54,7 +55,13 @@ async def broadcast(
     for kind in {*map(type, chosen)}:
         if not issubclass(kind, WebSocket):
             raise TypeError(f"broadcast() sends to connections, each a WebSocket, not {kind.__name__}")
+    await deflate_for(chosen, prepared)
     offer_to_all(chosen, prepared, policy)
+
+
+async def deflate_for(connections: Iterable[WebSocket], prepared: PreparedMessage) -> None:
+    """Deflate a large message for these connections, in steps."""
+    await prepared.deflate([each._channel for each in connections if each._channel is not None])
 
 
 def offer_to_all(

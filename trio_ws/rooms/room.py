@@ -267,6 +267,8 @@ class Room:
         excluded = frozenset(seat.member.id for seat in seats if seat is not None)
         self._publishers += 1
         try:
+            if self.options.stamp is None:
+                await prepared.deflate(seat.channel for seat in self._seats.values())
             return await self._rooms.backplane.publish(self._topic, prepared, excluded)
         finally:
             self._publishers -= 1

@@ -165,7 +165,8 @@ class ServerConnection(HandlerRunner, PendingHandshake):
         """Let the client take the last answer, if it got one."""
         if self.connection is None:
             with trio.CancelScope() as self._leaving:
-                await self._opening.linger(self._transport, self._house.settings.timeouts.close_timeout)
+                times = self._house.settings.timeouts
+                await self._opening.linger(self._transport, times.close_timeout, times.delivery_timeout)
 
     def _failed(self, failure: Exception) -> Exception:
         """It is not the handler's error: the kernel has no room for the connection, say."""

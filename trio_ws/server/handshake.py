@@ -190,7 +190,7 @@ class ServerHandshake:
         await trio.lowlevel.checkpoint()
         return not outbox.closed
 
-    async def linger(self, transport: Transport, patience: float) -> None:
+    async def linger(self, transport: Transport, patience: float, total: float) -> None:
         """Give the client time to take the last answer, and to read it: a reset would take it away.
 
         A client that has said all it has to say (half-closed) still takes the answer.
@@ -198,19 +198,22 @@ class ServerHandshake:
         Args:
             transport: carries the answer.
             patience: seconds that the client may take nothing of it.
+            total: seconds that the client may take for all of it.
         """
         progress = Progress()
+        until = progress.time + total
         progress.look(transport, progress.time)
         pending = transport.outbox.size > 0
         while transport.outbox.size or not self.network_over:
-            with trio.move_on_after(patience if pending else LINGER) as scope:
+            wait = patience if pending else LINGER
+            with trio.move_on_at(min(trio.current_time() + wait, until)) as scope:
                 await self._wait()
             if scope.cancelled_caught:
                 await trio.lowlevel.checkpoint()
                 transport.look()
             now = trio.current_time()
             uptake = progress.look(transport, now)
-            if scope.cancelled_caught and progress.time < now:
+            if now >= until or (scope.cancelled_caught and progress.time < now):
                 break
             pending = uptake.pending if scope.cancelled_caught else transport.outbox.size > 0
 

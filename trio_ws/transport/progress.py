@@ -61,14 +61,16 @@ class Linger:
         total: seconds in which it must have taken everything.
         stall: seconds for which it may stop at most; within that, as long as it was seen to take something, and no less
             than it has to answer.
+        known: the peer was seen to take something within `stall` before; then it may stop for all of that.
         draining: the connection ends because its server does.
     """
 
-    __slots__ = ("_answer", "_began", "_born", "_progress", "_stall", "_until", "draining")
+    __slots__ = ("_answer", "_began", "_born", "_known", "_progress", "_stall", "_until", "draining")
 
-    def __init__(self, total: float, stall: float, *, draining: bool = False) -> None:
+    def __init__(self, total: float, stall: float, *, known: bool = False, draining: bool = False) -> None:
         self.draining: bool = draining
         self._progress = Progress()
+        self._known = known
         self._born = self._began = self._progress.time
         self._stall = stall
         self._answer = 0.0
@@ -103,7 +105,8 @@ class Linger:
         progress = self._progress
         pending = progress.look(way, now).pending
         if pending:
-            patience = max(min(progress.time - self._born, self._stall), self._answer)
+            shown = self._stall if self._known else min(progress.time - self._born, self._stall)
+            patience = max(shown, self._answer)
             due = max(min(progress.time + patience, self._until), self._began + self._answer)
         else:
             due = progress.time + self._answer

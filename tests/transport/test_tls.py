@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support.receivers import Recorder
 from support.tls import TLSPeer, authority, client_tls, server_tls
 
-from connection.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
+from transport.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport import selector
 from trio_ws.transport import tls as module

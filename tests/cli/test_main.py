@@ -30,7 +30,7 @@ from trio_ws.cli.reload import PythonFiles, folders_of, supervise
 from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MAIN = importlib.import_module("trio_ws.cli.main")  # `trio_ws.cli` has a function of that name
 PATIENCE = 30
 """Seconds that a process may take for one thing; it takes less than one."""

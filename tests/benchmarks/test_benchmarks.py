@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from support.services import COMPILER
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")

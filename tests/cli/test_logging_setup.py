@@ -17,7 +17,7 @@ import pytest
 
 from trio_ws.cli.logging_setup import LogConfigError, configure, read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
