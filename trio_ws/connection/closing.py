@@ -40,6 +40,8 @@ SMALL_BACKLOG: Final = 4 * 1024
 class ReadingPart(Protocol):
     """The reading part of the same connection."""
 
+    end_reported: bool
+
     def read_on(self) -> None:
         """Parse the data that was kept back, then read on."""
 
@@ -344,10 +346,17 @@ class ClosingHandshake:
         waited_for = self._wake()
         if not self.notified:
             self.notified = True
+            if self.reader is not None:
+                self.reader.end_reported = True
             if self.observer is not None and self._draining:
                 self.observer.on_drain(waited_for=waited_for)
             elif self.observer is not None:
                 self.observer.on_closed(self._cause, waited_for=waited_for)
+
+    def report_read(self) -> None:
+        """Report the receipt of a message that arrived before the end."""
+        if self.observer is not None:
+            self.observer.on_read_after_end()
 
     def raised_end(self) -> WebSocketDisconnect:
         """Return the exception for the end of the connection, which the caller raises."""

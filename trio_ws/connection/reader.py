@@ -54,6 +54,7 @@ class MessageReader:
         read_time: when data last arrived, by Trio's clock.
         paused: reading stops until the inbox is empty.
         reads: a receiving method was called.
+        end_reported: the observer has a report of the end, and gets one of each message that is received now.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class MessageReader:
         "_timers",
         "_unparsed",
         "closing",
+        "end_reported",
         "inbox",
         "keepalive",
         "message_time",
@@ -94,6 +96,7 @@ class MessageReader:
         self.read_time: float = self.message_time
         self.paused: bool = False
         self.reads: bool = False
+        self.end_reported: bool = False
         self.transport: Transport = transport
         self.writer: MessageWriter = writer
         self.closing: ClosingHandshake = closing
@@ -301,9 +304,8 @@ class MessageReader:
                 inbox.size = 0
                 if self.paused:
                     self.read_on()
-            closing = self.closing
-            if closing.notified and closing.observer is not None:
-                closing.observer.on_read_after_end()
+            if self.end_reported:
+                self.closing.report_read()
             if isinstance(item, str) or isinstance(item, bytes):  # noqa: SIM101 - together they take twice as long
                 return item
             message = self.add_part(item)
@@ -386,9 +388,8 @@ class MessageReader:
         item = self.inbox.take()
         if self.paused and not self.inbox.items:
             self.read_on()
-        closing = self.closing
-        if closing.notified and closing.observer is not None:
-            closing.observer.on_read_after_end()
+        if self.end_reported:
+            self.closing.report_read()
         return item
 
     def count_work(self, size: int) -> None:

@@ -1,6 +1,6 @@
 """The closing handshake as a table of states, events and actions, without I/O (RFC 6455 7).
 
-`connection.closing` executes the actions. `python -m tools.closing_diagram` draws the table into the documentation.
+`connection.closing` executes the actions. `tools/closing_diagram.py` draws the table into the documentation.
 """
 
 from __future__ import annotations
