@@ -1,6 +1,7 @@
-"""Close codes: their names, and which of them may travel in a close frame.
+"""Close codes, their names, and the ones allowed in close frames.
 
-Nothing here knows about connections; `errors` holds what is raised, `protocol.states` who may close when.
+Nothing here refers to connections; exceptions are in `errors`, the states of the closing handshake in
+`protocol.states`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_good_code", "is_wire_code"]
+__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_normal_close", "is_wire_code"]
 
 MAX_REASON_BYTES = 123
 """RFC 6455 5.5: a control frame's payload is at most 125 bytes, two of which are the close code."""
 
 
 class CloseCode(IntEnum):
-    """The close codes of RFC 6455 7.4.1 and of the IANA registry that continues it.
+    """The close codes of RFC 6455 7.4.1 and its IANA registry.
 
     Codes from 3000 to 3999 are registered by libraries, 4000 to 4999 are the application's own; both are plain
     integers.
@@ -48,15 +49,17 @@ _REGISTERED = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1
 
 
 def is_wire_code(code: int) -> bool:
-    """Say whether `code` may stand in a close frame, ours or the peer's.
+    """Return whether `code` is allowed in a close frame.
 
     These are 1000 to 1003, 1007 to 1014 and 3000 to 4999 (RFC 6455 7.4.1 and 7.4.2, IANA registry).
     """
     return code in _REGISTERED or 3000 <= code <= 4999
 
 
-def is_good_code(code: int | None, caught: Collection[int]) -> bool:
-    """Say whether a close code is among `caught`, where 1005 counts as 1000 (RFC 6455 7.1.5).
+def is_normal_close(code: int | None, caught: Collection[int]) -> bool:
+    """Return whether a close code is in `caught`.
+
+    1005 counts as 1000 (RFC 6455 7.1.5).
 
     Args:
         code: None while the connection is open.
@@ -66,7 +69,7 @@ def is_good_code(code: int | None, caught: Collection[int]) -> bool:
 
 
 def check_close(code: int, reason: str) -> None:
-    """Raise `ValueError` unless `code` and `reason` can be sent in a close frame.
+    """Check that a code and a reason fit in a close frame.
 
     Args:
         code: a close code for which `is_wire_code` holds.

@@ -1,6 +1,7 @@
-"""The settings: Limits, Timeouts, Compression. Each is one frozen object, given to a server, a client or a route.
+"""The settings of a server, a client or a route.
 
-Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)` makes a changed copy.
+Each is one frozen object. Sizes are bytes, times are seconds. `attrs.evolve(limits, max_message_size=...)` makes a
+changed copy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import math
 
 import attrs
 
-from trio_ws.options import flag, hold, integer, number
+from trio_ws.options import flag, integer, number, register_group
 
 __all__ = ["Compression", "Limits", "Timeouts"]
 
@@ -23,13 +24,13 @@ _rate = number("per second", positive=True, none="for no bound")
 
 
 def _never(value: float | None) -> float:
-    """None means 'never': it is kept as infinity, so that deadlines need no case of their own."""
+    """Convert None, which means never, to infinity."""
     return math.inf if value is None else value
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What one peer may cost.
+    """Bounds of the resources that one peer can use.
 
     Raises:
         TypeError: a bound is not a whole number, or there is no such limit.
@@ -56,17 +57,19 @@ class Limits:
     """HTTP headers in a head. More are answered 431."""
     max_connections: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once, more are answered 503, at most 32 of them at once. None, or more
-    than that: what the descriptor limit leaves."""
+    than that: the number that the descriptor limit allows."""
     max_connections_per_ip: int | None = attrs.field(default=None, validator=integer(1, none="no bound"))
     """Connections that a server holds at once from one address, more are answered 503. None: no bound."""
     drain_rate: float | None = attrs.field(default=None, validator=_rate)
-    """WebSockets that a server which shuts down says goodbye to in a second, so that not all come back at once; the
-    rate is higher if `Timeouts.drain_spread` demands it. None: all at once."""
+    """WebSockets that a server closes in a second while it shuts down, so that not all come back at once; the rate is
+    higher if `Timeouts.drain_spread` demands it. None: all at once."""
 
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long to wait for whom, in seconds. None in a field that allows it means never.
+    """Timeouts in seconds.
+
+    None in a field that allows it means never.
 
     Raises:
         TypeError: a time is not a number, or there is no such timeout.
@@ -91,21 +94,22 @@ class Timeouts:
     send_timeout: float = attrs.field(default=30.0, converter=_never, validator=_interval)
     """How long a peer may take nothing while the outbox is full, then the connection ends with 1013. None: for ever."""
     drain_timeout: float = attrs.field(default=1.0, validator=_seconds)
-    """How long a handler that reads may go on, not knowing that its peer left, before it is cancelled."""
+    """How long a handler that reads may go on without noticing that its peer left, before it is cancelled."""
     cleanup_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """How long a handler that was told may go on, and a callback that is at work on a message; and how long each of
-    these may take: `on_disconnect`, `on_error`, the clean-up of all that the library has entered for a handler."""
+    """How long a handler may go on after the disconnect was raised in it, and a callback that processes a message; and
+    how long each of these may take: `on_disconnect`, `on_error`, the clean-up of all that the library has entered for
+    a handler."""
     idle_timeout: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How long a connection may carry no message, then it ends with 1001. None: for ever."""
     max_lifetime: float = attrs.field(default=math.inf, converter=_never, validator=_interval)
     """How old a connection may become, then it ends with 1001. None: no bound."""
     shutdown_grace: float = attrs.field(default=10.0, validator=_seconds)
-    """How long handlers may go on after a server that shuts down said goodbye, before they are cancelled."""
+    """How long handlers may go on after a server that shuts down has sent close frames, before they are cancelled."""
     drain_delay: float = attrs.field(default=0.0, validator=_seconds)
-    """How long a server that shuts down still accepts, only to say so: 503 on `/healthz` and to upgrades. Some load
+    """How long a server that shuts down still accepts, and answers 503 on `/healthz` and to upgrades. Some load
     balancers need seconds to notice."""
     drain_spread: float = attrs.field(default=60.0, validator=_seconds)
-    """How long a server that shuts down may take to say goodbye to everyone at `Limits.drain_rate`."""
+    """How long a server that shuts down may take to send all close frames at `Limits.drain_rate`."""
 
 
 # zlib cannot write raw deflate with an 8 bit window (it silently uses 9, which the peer may not be able to read).
@@ -114,13 +118,13 @@ _window_bits = integer(9, 15)
 
 @attrs.frozen(kw_only=True)
 class Compression:
-    """permessage-deflate (RFC 7692): what we offer, or accept, and what it may cost.
+    """Options and costs of permessage-deflate (RFC 7692).
 
     Keeping a context makes similar messages much smaller, and costs a connection memory: to receive up to 36 KiB, of
     those connections only whose peer sends compressed messages; to send 38 KiB with a window of 12 bits and 150 KiB
     with 15. By default the peer may keep its context (some libraries do so whatever is agreed), and all connections of
-    the process deflate without context, with one and the same compressor. What each setting costs and saves was
-    measured: see "Compression" in the documentation.
+    the process deflate without context, with one and the same compressor. The costs and savings of each setting
+    are in "Compression" in the documentation.
 
     Raises:
         TypeError: an option is of another kind, or there is no such option.
@@ -136,14 +140,14 @@ class Compression:
     """Keep the context of what we send from message to message, if the peer allows it."""
     receive_context: bool = attrs.field(default=True, validator=flag)
     """Let the peer keep its context from message to message. False saves memory, and fails with clients that keep it
-    all the same, such as Tornado's. A server that keeps it all the same is put up with."""
+    all the same, such as Tornado's. A server that keeps it all the same is accepted."""
     send_window_bits: int = attrs.field(default=12, validator=_window_bits)
     """Our window is at most 2 to this power bytes, less if the peer asks for less. A larger one helps messages that are
     larger than it, and what is kept with `send_context`."""
     receive_window_bits: int = attrs.field(default=15, validator=_window_bits)
-    """The window that we ask the peer for, if it can be asked."""
+    """The window that we ask the peer for, if it supports the parameter."""
 
 
-hold("limits", Limits)
-hold("timeouts", Timeouts)
-hold("compression", Compression)
+register_group("limits", Limits)
+register_group("timeouts", Timeouts)
+register_group("compression", Compression)

@@ -1,6 +1,6 @@
-"""The exceptions, named by who caused them: you, the peer, the network, time.
+"""The exceptions, named by who caused them.
 
-Foreign exceptions (h11, wsproto, ssl, OSError) are translated into these at one border each and never reach users.
+Foreign exceptions (h11, ssl, OSError) are translated into these in one place each and never reach users.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WebSocketError(Exception):
 
 
 class LocalProtocolError(WebSocketError, RuntimeError):
-    """You called something that the state of the connection does not allow; nothing was sent.
+    """A call that the connection's state does not allow; nothing was sent.
 
     A second `close()`, `accept()` on an accepted connection and `send()` before `accept()` are examples. It is a
     `RuntimeError`, as the documents of our predecessors promise.
@@ -52,7 +52,9 @@ class LocalProtocolError(WebSocketError, RuntimeError):
 
 
 class WebSocketException(WebSocketError):  # noqa: N818 - the name is the field's
-    """Raise it in a handler to close the connection with a code; before the handshake's answer it is an HTTP 403.
+    """An order to close the connection with a code, for handlers.
+
+    Before the handshake's answer it becomes an HTTP 403.
 
     Args:
         code: the close code to send: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
@@ -74,7 +76,9 @@ class WebSocketException(WebSocketError):  # noqa: N818 - the name is the field'
 
 
 class Reject(WebSocketError):  # noqa: N818 - an instruction, not an error
-    """Raise it before the handshake is answered (in a guard, say) to answer with an HTTP status instead of 101.
+    """An order to answer the handshake with an HTTP status, not 101.
+
+    Raise it before the handshake is answered, in a guard, say.
 
     Args:
         status: the HTTP status, 300 to 599.
@@ -101,7 +105,7 @@ class Reject(WebSocketError):  # noqa: N818 - an instruction, not an error
 
 
 class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field's
-    """The connection has ended: raised by every receive and send from then on, whoever calls.
+    """The end of the connection, raised by every later receive and send.
 
     Attributes:
         code: the code of the first close frame, ours or the peer's; 1005 if it held none, 1006 if there was none.
@@ -125,7 +129,7 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
 
 
 class RemoteProtocolError(WebSocketError):
-    """The peer broke a rule of the protocol.
+    """A violation of the protocol by the peer.
 
     Attributes:
         code: the close code that such a breach is answered with (1002, 1007, 1009), or the HTTP status if the breach
@@ -138,7 +142,7 @@ class RemoteProtocolError(WebSocketError):
 
 
 class UnexpectedMessage(WebSocketError):  # noqa: N818 - what it is
-    """A message of the other kind came: binary for `receive_text()`, or text for `receive_bytes()`.
+    """A binary message for `receive_text()`, or text for `receive_bytes()`.
 
     It was taken from the inbox and is in `message`. Uncaught it closes the connection with 1003.
     """
@@ -149,7 +153,9 @@ class UnexpectedMessage(WebSocketError):  # noqa: N818 - what it is
 
 
 class InvalidMessage(WebSocketError, ValueError):  # noqa: N818 - what it is
-    """A message came whose content is not what the route takes: JSON that is none. Uncaught it closes with 1007.
+    """A message with invalid content, such as malformed JSON.
+
+    Uncaught it closes with 1007.
 
     The message was taken from the inbox and is in `message`. It is a `ValueError`, as `json.JSONDecodeError` is.
     """
@@ -163,7 +169,7 @@ class InvalidMessage(WebSocketError, ValueError):  # noqa: N818 - what it is
 
 
 class ConnectError(WebSocketError):
-    """A client could not connect.
+    """A failed attempt of a client to connect.
 
     Attributes:
         phase: where it failed: "url", "dns", "tcp", "proxy", "tls" or "handshake".
@@ -175,11 +181,14 @@ class ConnectError(WebSocketError):
 
 
 class ConnectTimeout(ConnectError):  # noqa: N818 - a kind of ConnectError
-    """A client could not connect within `open_timeout`; `phase` says where the time went."""
+    """An attempt to connect that took longer than `open_timeout`.
+
+    `phase` is the one that it was in.
+    """
 
 
 class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
-    """The server answered the opening handshake with an HTTP status other than 101.
+    """An answer to the opening handshake with a status other than 101.
 
     Attributes:
         status: the HTTP status.
@@ -201,7 +210,7 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
 
 
 class BackplaneError(WebSocketError):
-    """What carries rooms between processes did not do what it was asked to.
+    """A failure of the backplane, which carries rooms between processes.
 
     Attributes:
         local: whether it is about a message that the room's members in this process have had all the same.
@@ -211,7 +220,7 @@ class BackplaneError(WebSocketError):
 
 
 class BackplaneUnavailable(BackplaneError):  # noqa: N818 - what it is
-    """The backplane is away, or too slow, and the time to wait for it is over.
+    """A backplane that did not answer in time, or is unreachable.
 
     Uncaught in a handler it closes the connection with 1013, try again later.
 
@@ -225,15 +234,23 @@ class BackplaneUnavailable(BackplaneError):  # noqa: N818 - what it is
 
 
 class BackplaneFull(BackplaneError):  # noqa: N818 - what it is
-    """The backplane has no memory left: the message was not published. Nobody else is affected."""
+    """A backplane without free memory: the message was not published.
+
+    Other rooms and connections are not affected.
+    """
 
 
 class BackplaneRefused(BackplaneError):  # noqa: N818 - what it is
-    """The backplane is there and will not have us: a wrong password, a missing permission. Waiting does not help."""
+    """A backplane that rejects us: a wrong password, a missing permission.
+
+    Waiting does not help.
+    """
 
 
 class MessageTooLarge(BackplaneError, ValueError):  # noqa: N818 - what it is
-    """The message, or a member's info, is larger than the backplane carries: it was not published.
+    """A message, or a member's info, over the backplane's limit.
+
+    It was not published.
 
     Attributes:
         size: bytes of the message.

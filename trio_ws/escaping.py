@@ -1,4 +1,4 @@
-"""Text of a peer for terminals, logs and messages of errors."""
+"""Escaping of a peer's text for terminals, logs and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _JOINERS: Final = "\u200c\u200d"
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return text with escapes in place of what is not printable.
+    """Return text with escapes in place of unprintable characters.
 
     Control characters move a terminal's cursor, and line ends forge lines; marks of direction reorder what is read.
 
@@ -27,7 +27,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Return text with escapes in place of what an encoding does not have.
+    """Return text with escapes in place of characters outside an encoding.
 
     Args:
         text: of a peer.

@@ -1,6 +1,6 @@
-"""HTTP headers: `Headers` as we received them, `validate_headers` for what we send, and cookies.
+"""HTTP headers, received and sent, and cookies.
 
-What a particular header means is not known here; `protocol.request` and `protocol.handshake` read them.
+Particular headers are interpreted in `http` and `protocol`.
 """
 
 from __future__ import annotations
@@ -53,12 +53,15 @@ _COMMON = {
 
 
 def is_token(text: str) -> bool:
-    """Say whether `text` is a token (RFC 9110 5.6.2), as names of headers and of subprotocols must be."""
+    """Return whether `text` is a token (RFC 9110 5.6.2).
+
+    Names of headers and of subprotocols must be.
+    """
     return _TOKEN.fullmatch(text) is not None
 
 
 class Headers(Mapping[str, str]):
-    """Immutable headers, looked up without regard to case, in their order, repeated names kept.
+    """Immutable headers, case-insensitive, in their order, with repeated names.
 
     As a mapping it holds each name once, in lower case, with its first value; `get_list` gives all values of
     a name and `pairs` everything.
@@ -87,7 +90,7 @@ class Headers(Mapping[str, str]):
 
     @classmethod
     def of_text(cls, pairs: list[tuple[str, str]]) -> Self:
-        """Return the headers that a list of strings is, in half of the time."""
+        """Return headers made from pairs of text, in half the time."""
         headers = cls.__new__(cls)
         common = _COMMON.get
         headers._kept = (*[part for name, value in pairs for part in (common(name) or name.lower(), value)],)
@@ -99,10 +102,10 @@ class Headers(Mapping[str, str]):
         return tuple(kept.split(_SEPARATOR)) if isinstance(kept, str) else kept
 
     def pack(self) -> None:
-        """Take as little memory as may be from now on, and a little longer for each look-up."""
+        """Reduce the memory of the headers; later look-ups take longer."""
         if isinstance(self._kept, tuple) and self._kept:
             packed = _SEPARATOR.join(self._kept)
-            if packed.count(_SEPARATOR) == len(self._kept) - 1:  # what comes from the network has none in it
+            if packed.count(_SEPARATOR) == len(self._kept) - 1:  # received headers have none in them
                 self._kept = packed
 
     def __getitem__(self, name: str) -> str:
@@ -136,7 +139,7 @@ class Headers(Mapping[str, str]):
         return len(set(self._flat[::2]))
 
     def get_list(self, name: str) -> list[str]:
-        """Return every value of `name` in order, an empty list if there is none."""
+        """Return every value of `name`, in order."""
         flat = self._flat
         lowered = name.lower()
         if lowered not in flat:
@@ -144,13 +147,13 @@ class Headers(Mapping[str, str]):
         return [value for key, value in zip(flat[::2], flat[1::2], strict=True) if key == lowered]
 
     def once(self) -> dict[str, str] | None:
-        """Return all headers as a dictionary, None if a name occurs more than once."""
+        """Return all headers as a dictionary, None if a name is repeated."""
         flat = self._flat
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return fields if 2 * len(fields) == len(flat) else None
 
     def count(self, name: str) -> int:
-        """Return how many values `name` has; it is given in lower case."""
+        """Return the number of values of `name`, given in lower case."""
         return self._flat[::2].count(name)
 
     @property
@@ -192,18 +195,23 @@ def _pairs(source: object) -> Iterable[tuple[str | bytes, str | bytes]]:
 
 
 def header_pairs(source: HeaderSource) -> list[tuple[str, str]]:
-    """Return headers as pairs of text, in order; pairs of bytes, as ASGI has them, are decoded as latin-1."""
+    """Return headers as pairs of text, in order.
+
+    Pairs of bytes, as ASGI has them, are decoded as latin-1.
+    """
     return [_text_pair(*pair) for pair in _pairs(source)]
 
 
 def _text_pair(name: str | bytes, value: str | bytes) -> tuple[str, str]:
     if isinstance(name, bytes) and isinstance(value, bytes):
         return name.decode("latin-1"), value.decode("latin-1")
-    return name, value  # type: ignore[return-value]  # what is neither is refused by `validate_headers`
+    return name, value  # type: ignore[return-value]  # other types are refused by `validate_headers`
 
 
 def validate_headers(source: HeaderSource) -> list[tuple[bytes, bytes]]:
-    """Return headers that we are to send as bytes, in order, their values without surrounding spaces.
+    """Validate headers to send and return them as bytes.
+
+    They are in order, without spaces around their values.
 
     Args:
         source: a mapping, or pairs, of text; `Headers` keep their repeated names.
@@ -225,7 +233,9 @@ def validate_headers(source: HeaderSource) -> list[tuple[bytes, bytes]]:
 
 
 def parse_cookies(values: Iterable[str]) -> dict[str, str]:
-    """Read Cookie headers (RFC 6265 4.2). It never fails: what is no cookie is left out.
+    """Parse Cookie headers (RFC 6265 4.2).
+
+    It never fails: malformed cookies are left out.
 
     Args:
         values: the values of all Cookie headers, as `Headers.get_list("cookie")` gives them.

@@ -1,6 +1,6 @@
-"""WebSocketMessage: one message with its kind, as `recv()` returns it and `send()` takes it.
+"""A message with its kind, for `recv()` and `send()`.
 
-Plain `str` and `bytes` are messages too, and the faster ones; this class is for code that asks what a message is.
+Plain `str` and `bytes` are messages too, and the faster ones; this class is for code that needs the kind of a message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ MessageType: TypeAlias = Literal["text", "binary", "ping", "pong", "close"]
 
 
 class _TextAccess:
-    """`WebSocketMessage.text("hello")` makes a message, `message.text` is its text: Cello documents both."""
+    """A descriptor for both uses of `WebSocketMessage.text`.
+
+    `WebSocketMessage.text("hello")` makes a message, `message.text` is its text: Cello documents both.
+    """
 
     @overload
     def __get__(self, instance: None, owner: type[WebSocketMessage]) -> Callable[[str], WebSocketMessage]: ...
@@ -71,7 +74,7 @@ class WebSocketMessage:
 
     @staticmethod
     def binary(data: bytes | bytearray | memoryview) -> WebSocketMessage:
-        """Make a binary message of `data`, which is copied if it is mutable."""
+        """Make a binary message; `data` is copied if it is mutable."""
         return WebSocketMessage("binary", data=bytes(data))
 
     @staticmethod
@@ -95,23 +98,23 @@ class WebSocketMessage:
         return WebSocketMessage("close", code=int(code), reason=reason or "")
 
     def is_text(self) -> bool:
-        """Say whether this is a text message."""
+        """Return whether this is a text message."""
         return self.msg_type == "text"
 
     def is_binary(self) -> bool:
-        """Say whether this is a binary message."""
+        """Return whether this is a binary message."""
         return self.msg_type == "binary"
 
     def is_ping(self) -> bool:
-        """Say whether this is a ping."""
+        """Return whether this is a ping."""
         return self.msg_type == "ping"
 
     def is_pong(self) -> bool:
-        """Say whether this is a pong."""
+        """Return whether this is a pong."""
         return self.msg_type == "pong"
 
     def is_close(self) -> bool:
-        """Say whether this is a close message."""
+        """Return whether this is a close message."""
         return self.msg_type == "close"
 
     def _key(self) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Checks of options when they are given, with errors that show the right form.
+"""Checks of options, with errors that show the right form.
 
 A value of the wrong type is a `TypeError` ("it takes ..."), one that can never work a `ValueError` ("it must be ...").
 """
@@ -24,15 +24,15 @@ __all__ = [
     "check_number",
     "check_text",
     "flag",
-    "hinting",
-    "hold",
+    "hint_unknown_options",
     "integer",
     "keyword_options",
     "list_of",
     "number",
     "of_kind",
     "optional_bool",
-    "subprotocols_of",
+    "parse_subprotocols",
+    "register_group",
     "unknown_hint",
 ]
 
@@ -40,22 +40,22 @@ _C = TypeVar("_C", bound=Callable[..., Any])
 
 Validator: TypeAlias = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
-_HOLDERS: Final[dict[str, type[Any]]] = {}
-"""The options that hold others, by name; `hold` fills it."""
+_GROUPS: Final[dict[str, type[Any]]] = {}
+"""The options that hold others, by name; `register_group` fills it."""
 
 
 # --- values ------------------------------------------------------------------------------------------------------
 
 
 def check_number(name: str, value: object, minimum: float, maximum: float = math.inf, *, none: str = "") -> None:
-    """Refuse everything but whole numbers between two bounds, both included.
+    """Check that an option is a whole number within bounds.
 
     Args:
         name: of the option.
         value: of the option.
         minimum: the least that works.
         maximum: the most that works.
-        none: what None means, for the message.
+        none: the meaning of None, for the message.
 
     Raises:
         TypeError: it is not a whole number.
@@ -71,7 +71,7 @@ def check_number(name: str, value: object, minimum: float, maximum: float = math
 
 
 def check_flag(name: str, value: object, *, optional: bool = False) -> None:
-    """Refuse everything but True and False, and None if it is optional.
+    """Check that an option is a bool; None if it is optional.
 
     Raises:
         TypeError: it is something else.
@@ -81,7 +81,7 @@ def check_flag(name: str, value: object, *, optional: bool = False) -> None:
 
 
 def check_text(name: str, value: object) -> None:
-    """Refuse everything but text.
+    """Check that an option is text.
 
     Raises:
         TypeError: it is something else.
@@ -104,7 +104,7 @@ def list_of(name: str, value: Any, what: str) -> list[Any]:
 
 
 def caught_codes(value: Any) -> Any:
-    """Return what `caught_close_codes=` means: close codes, or the built-in `all`.
+    """Check `caught_close_codes=`: close codes, or the built-in `all`.
 
     Raises:
         TypeError: it is something else.
@@ -124,8 +124,8 @@ def caught_codes(value: Any) -> Any:
     return value
 
 
-def subprotocols_of(value: Iterable[str]) -> tuple[str, ...]:
-    """Return the subprotocols that `subprotocols=` lists.
+def parse_subprotocols(value: Iterable[str]) -> tuple[str, ...]:
+    """Check `subprotocols=` and return it as a tuple.
 
     Raises:
         TypeError: a single one was given where a list of them is expected, or one is not a str.
@@ -146,12 +146,12 @@ def subprotocols_of(value: Iterable[str]) -> tuple[str, ...]:
 
 
 def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Validator:
-    """Return a validator of whole numbers.
+    """Return a validator of whole numbers within bounds.
 
     Args:
         minimum: the least that works.
         maximum: the most that works.
-        none: what None means; "" if it is refused.
+        none: the meaning of None; "" if it is refused.
     """
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -162,12 +162,12 @@ def integer(minimum: int, maximum: float = math.inf, *, none: str = "") -> Valid
 
 
 def number(unit: str, *, positive: bool = False, none: str = "") -> Validator:
-    """Return a validator of numbers of 0 or more.
+    """Return a validator of numbers that are not negative.
 
     Args:
         unit: of the number, for messages, such as "of seconds".
         positive: refuse 0.
-        none: what None is for, such as "for no bound"; "" if it is refused.
+        none: the use of None, such as "for no bound"; "" if it is refused.
     """
     form = f"a number {unit}, {'more than 0' if positive else '0 or more'}{f', or None {none}' if none else ''}"
 
@@ -183,17 +183,20 @@ def number(unit: str, *, positive: bool = False, none: str = "") -> Validator:
 
 
 def flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse everything but True and False."""
+    """Validate a bool."""
     check_flag(attribute.name, value)
 
 
 def optional_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse everything but True, False and None."""
+    """Validate a bool or None."""
     check_flag(attribute.name, value, optional=True)
 
 
 def of_kind(kind: type[Any], *, optional: bool = False) -> Validator:
-    """Return a validator of instances of `kind`, and of None if it is optional; else it is a `TypeError`."""
+    """Return a validator of instances of `kind`.
+
+    None is valid, too, if it is optional. Everything else is a `TypeError`.
+    """
 
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not (isinstance(value, kind) or (optional and value is None)):
@@ -203,8 +206,8 @@ def of_kind(kind: type[Any], *, optional: bool = False) -> Validator:
 
 
 def _shown(value: object) -> str:
-    """Name a value of the wrong kind, and the option that it is for."""
-    for name, kind in _HOLDERS.items():
+    """Describe a value of the wrong kind, and its proper option."""
+    for name, kind in _GROUPS.items():
         if isinstance(value, kind):
             return f"{kind.__name__}(...): give that as {name}="
     return repr(value)
@@ -213,14 +216,16 @@ def _shown(value: object) -> str:
 # --- names -------------------------------------------------------------------------------------------------------
 
 
-def hold(name: str, kind: type[Any]) -> None:
-    """Make a class with fields an option that holds others: errors for unknown names refer to it.
+def register_group(name: str, kind: type[Any]) -> None:
+    """Register a class with fields as an option that groups others.
+
+    Errors for unknown names refer to it.
 
     Args:
         name: of the option.
-        kind: an attrs class, whose own error for an unknown field says where that belongs, too.
+        kind: an attrs class, whose own error for an unknown field has the hint, too.
     """
-    _HOLDERS[name] = kind
+    _GROUPS[name] = kind
     init, known = kind.__init__, _fields(kind)
 
     def explaining(self: object, *args: object, **values: object) -> None:
@@ -232,10 +237,10 @@ def hold(name: str, kind: type[Any]) -> None:
 
 
 def check_names(given: Iterable[str], known: Collection[str], function: str) -> None:
-    """Refuse options that a function does not have.
+    """Refuse unknown options of a function.
 
     Raises:
-        TypeError: the message says where the option belongs, or what was probably meant.
+        TypeError: the message has the option's proper place, or a similar name.
     """
     for name in given:
         if name not in known:
@@ -243,8 +248,11 @@ def check_names(given: Iterable[str], known: Collection[str], function: str) -> 
 
 
 def unknown_hint(name: str, known: Collection[str]) -> str:
-    """Return the rest of a message about an unknown option: where it belongs, or what was probably meant."""
-    for holder, kind in _HOLDERS.items():
+    """Return a hint for an unknown option, to end an error message.
+
+    It is the option's proper place, or a similar name.
+    """
+    for holder, kind in _GROUPS.items():
         if name in _fields(kind) and holder in known:
             return f": write {holder}={kind.__name__}({name}=...)"
         if name in _fields(kind):
@@ -258,13 +266,13 @@ def _fields(kind: type[Any]) -> list[str]:
 
 
 def keyword_options(function: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of the parameters that are given by name only."""
+    """Return the names of a function's keyword-only parameters."""
     parameters = inspect.signature(function).parameters.values()
     return frozenset(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
 
 
-def hinting(function: _C) -> _C:
-    """Decorate a function so that the error for an unknown option says where that belongs."""
+def hint_unknown_options(function: _C) -> _C:
+    """Decorate a function to add hints to errors for unknown options."""
     known = keyword_options(function)
     names = frozenset(inspect.signature(function).parameters)
 

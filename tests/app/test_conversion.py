@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, RootModel
 
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
-from trio_ws.app.parameters.validation import MAX_PROBLEMS, Validator, adapter_for
+from trio_ws.app.parameters.validation import MAX_ERRORS, Validator, adapter_for
 
 
 class Level(enum.IntEnum):
@@ -160,10 +160,10 @@ def text(annotation: Any) -> Validator:
     return adapter_for(annotation, source="text")
 
 
-def problems(validator: Validator, value: Any) -> list[ErrorDetail]:
+def errors(validator: Validator, value: Any) -> list[ErrorDetail]:
     with pytest.raises(ParameterError) as caught:
         validator.from_body(value)
-    return list(caught.value.problems)
+    return list(caught.value.errors)
 
 
 # --- text --------------------------------------------------------------------------------------------------------
@@ -290,13 +290,13 @@ def test_of_a_union_the_first_member_that_takes_the_text_wins(annotation: Any, r
 def test_a_text_that_does_not_convert_is_a_problem(annotation: Any, values: list[str], expected: ErrorDetail) -> None:
     with pytest.raises(ParameterError) as caught:
         text(annotation).from_strings(values)
-    assert caught.value.problems == (expected,)
+    assert caught.value.errors == (expected,)
 
 
 def test_every_wrong_value_of_a_list_is_a_problem_with_its_index() -> None:
     with pytest.raises(ParameterError) as caught:
         text(list[int]).from_strings(["x", "1", "y"])
-    assert [(each.loc, each.type) for each in caught.value.problems] == [((0,), "int_parsing"), ((2,), "int_parsing")]
+    assert [(each.loc, each.type) for each in caught.value.errors] == [((0,), "int_parsing"), ((2,), "int_parsing")]
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_whatever_texts_come_nothing_but_parameter_error_is_raised(values: list[
         try:
             validator.from_strings(values)
         except ParameterError as error:
-            assert error.problems  # noqa: PT017 - most inputs raise nothing
+            assert error.errors  # noqa: PT017 - most inputs raise nothing
             json.dumps(error.error_list, ensure_ascii=False).encode()
 
 
@@ -419,18 +419,18 @@ def test_a_body_becomes_what_the_annotation_says(annotation: Any, body: Any, val
     ],
 )
 def test_each_problem_of_a_body_says_where_it_is(annotation: Any, body: Any, locations: list[Any]) -> None:
-    assert [(each.loc, each.type) for each in problems(adapter_for(annotation), body)] == locations
+    assert [(each.loc, each.type) for each in errors(adapter_for(annotation), body)] == locations
 
 
 def test_a_missing_field_is_described_as_the_documents_have_it() -> None:
-    (problem,) = problems(adapter_for(Model), {})
+    (problem,) = errors(adapter_for(Model), {})
     assert problem.as_dict() == {"loc": ["message"], "type": "missing", "msg": "Field required"}
 
 
 def test_what_validators_of_attrs_say_is_told() -> None:
-    (problem,) = problems(adapter_for(Picky), {"n": 1, "even": 3})
+    (problem,) = errors(adapter_for(Picky), {"n": 1, "even": 3})
     assert problem.msg == "Value error, must be even"
-    (problem,) = problems(adapter_for(Picky), {"n": "x"})
+    (problem,) = errors(adapter_for(Picky), {"n": "x"})
     assert "'n' must be <class 'int'>" in problem.msg
 
 
@@ -485,17 +485,17 @@ def test_a_body_nested_too_deep_is_a_problem() -> None:
     body: dict[str, Any] = {"value": 1}
     for _ in range(2000):
         body = {"value": 1, "children": [body]}
-    assert problems(adapter_for(Node), body)
+    assert errors(adapter_for(Node), body)
 
 
 def test_a_flood_of_problems_is_counted_and_not_listed() -> None:
-    (problem,) = problems(adapter_for(list[int]), ["x"] * (MAX_PROBLEMS + 1))
+    (problem,) = errors(adapter_for(list[int]), ["x"] * (MAX_ERRORS + 1))
     assert problem == ErrorDetail((), "too_many_problems", "101 problems: more than 100 are not listed")
-    assert len(problems(adapter_for(list[int]), ["x"] * MAX_PROBLEMS)) == MAX_PROBLEMS
+    assert len(errors(adapter_for(list[int]), ["x"] * MAX_ERRORS)) == MAX_ERRORS
 
 
 def test_a_key_that_utf_8_cannot_hold_is_repeated_in_a_form_that_it_can() -> None:
-    (problem,) = problems(adapter_for(dict[str, int]), {"\ud800": "x"}) or [None]
+    (problem,) = errors(adapter_for(dict[str, int]), {"\ud800": "x"}) or [None]
     assert json.dumps(problem.as_dict(), ensure_ascii=False).encode()
 
 
@@ -525,7 +525,7 @@ def test_whatever_body_comes_nothing_but_parameter_error_is_raised(body: Any) ->
         try:
             validator.from_body(body)
         except ParameterError as error:
-            assert error.problems  # noqa: PT017 - most inputs raise nothing
+            assert error.errors  # noqa: PT017 - most inputs raise nothing
             json.dumps(error.error_list, ensure_ascii=False).encode()
 
 
@@ -533,7 +533,7 @@ def test_whatever_body_comes_nothing_but_parameter_error_is_raised(body: Any) ->
 
 
 def test_a_problem_is_seen_from_further_outside() -> None:
-    assert ErrorDetail((0,), "t", "m").below("query", "n") == ErrorDetail(("query", "n", 0), "t", "m")
+    assert ErrorDetail((0,), "t", "m").with_prefix("query", "n") == ErrorDetail(("query", "n", 0), "t", "m")
 
 
 def test_an_error_reads_as_the_list_of_its_problems() -> None:

@@ -135,5 +135,5 @@ async def test_a_crowd_in_which_some_leave_rudely_and_some_never_read() -> None:
                 await trio.sleep(0.01)
         assert room.count == 0
         assert server.statistics().handler_errors == 0
-        assert len(app._rooms) == 0
+        assert len(app.services.rooms) == 0
         nursery.cancel_scope.cancel()

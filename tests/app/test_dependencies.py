@@ -37,8 +37,8 @@ def a_resolver(request: Request | None = None, app: object = None) -> Resolver:
 
 async def call(function: Any, resolver: Resolver | None = None, **provided: Any) -> Any:
     resolver = resolver or a_resolver()
-    plan = Signature.of(function, path_names=resolver._request.path_parameters.keys(), provided=provided.keys())
-    args, kwargs = await resolver.arguments(plan, **provided)
+    signature = Signature.of(function, path_names=resolver._request.path_parameters.keys(), provided=provided.keys())
+    args, kwargs = await resolver.arguments(signature, **provided)
     return function(*args, **kwargs)
 
 
@@ -109,14 +109,14 @@ async def test_all_problems_are_told_at_once_those_of_dependencies_too() -> None
     request = a_request("/?n=x&tags=1&tags=y", room="cats")
     with pytest.raises(ParameterError) as caught:
         await call(view, a_resolver(request))
-    assert [(each.loc, each.type) for each in caught.value.problems] == [
+    assert [(each.loc, each.type) for each in caught.value.errors] == [
         (("header", "X-Token"), "missing"),
         (("query", "n"), "int_parsing"),
         (("query", "tags", 1), "int_parsing"),
         (("cookie", "sid"), "missing"),
         (("path", "room"), "int_parsing"),
     ]
-    assert caught.value.problems[0] == ErrorDetail(("header", "X-Token"), "missing", "Field required")
+    assert caught.value.errors[0] == ErrorDetail(("header", "X-Token"), "missing", "Field required")
 
 
 async def test_several_plans_are_converted_together_and_one_problem_is_told_once() -> None:
@@ -126,7 +126,7 @@ async def test_several_plans_are_converted_together_and_one_problem_is_told_once
 
     with pytest.raises(ParameterError) as caught:
         a_resolver().convert(Signature.of(guard), Signature.of(view))
-    assert [each.loc for each in caught.value.problems] == [("query", "token"), ("query", "n")]
+    assert [each.loc for each in caught.value.errors] == [("query", "token"), ("query", "n")]
 
 
 async def test_converting_returns_the_values_of_the_functions_by_name() -> None:
@@ -150,11 +150,11 @@ async def test_a_text_is_converted_once() -> None:
     def view(it: Counted) -> Counted:
         return it
 
-    resolver, plan = a_resolver(a_request("/?it=x")), Signature.of(view)
-    resolver.convert(plan)
-    resolver.convert(plan)
-    (first,), _ = await resolver.arguments(plan)
-    (second,), _ = await resolver.arguments(plan)
+    resolver, signature = a_resolver(a_request("/?it=x")), Signature.of(view)
+    resolver.convert(signature)
+    resolver.convert(signature)
+    (first,), _ = await resolver.arguments(signature)
+    (second,), _ = await resolver.arguments(signature)
     assert (calls, first is second) == (["x"], True)
 
 
@@ -180,7 +180,7 @@ def test_whatever_query_comes_nothing_but_parameter_error_is_raised(query: Any, 
     try:
         found = a_resolver(request).convert(EVERYTHING)
     except ParameterError as error:
-        assert {problem.loc[0] for problem in error.problems} <= {"query", "header", "cookie"}  # noqa: PT017 - some only
+        assert {problem.loc[0] for problem in error.errors} <= {"query", "header", "cookie"}  # noqa: PT017 - some only
     else:
         assert list(map(type, found.values())) == [int, type(found["b"]), list, bool, list, int, str]
 
@@ -196,8 +196,8 @@ async def test_what_the_caller_provides_is_put_in_by_name() -> None:
 
 
 async def test_what_the_function_does_not_take_is_left_out() -> None:
-    plan = Signature.of(lambda: None, provided={"code"})
-    assert await a_resolver().arguments(plan, code=1000) == ([], {})
+    signature = Signature.of(lambda: None, provided={"code"})
+    assert await a_resolver().arguments(signature, code=1000) == ([], {})
 
 
 async def test_the_rest_can_be_found_first_and_what_is_provided_put_in_often() -> None:
@@ -221,14 +221,14 @@ async def test_a_name_that_the_caller_gives_stands_for_any_parameter() -> None:
 
 
 async def test_what_is_counted_on_and_not_provided_is_an_error_that_names_it() -> None:
-    plan = Signature.of(lambda code: None, provided={"code"})
+    signature = Signature.of(lambda code: None, provided={"code"})
     with pytest.raises(TypeError, match=r"<lambda> is called without 'code'"):
-        await a_resolver().arguments(plan)
+        await a_resolver().arguments(signature)
 
 
 async def test_a_provided_parameter_may_have_a_default() -> None:
-    plan = Signature.of(lambda ws, code=7: None, provided={"code"})
-    args, _ = await a_resolver().arguments(plan)
+    signature = Signature.of(lambda ws, code=7: None, provided={"code"})
+    args, _ = await a_resolver().arguments(signature)
     assert args[1] == 7
 
 

@@ -35,7 +35,7 @@ async def test_broadcast_reaches_all_connections_of_all_processes_in_one_order(a
             await ben.send(b"after Cid has left")
             for ws in (ann, ben):
                 assert await ws.receive() == b"after Cid has left"
-    assert here.everyone.connections == there.everyone.connections == set()
+    assert here.connections.active == there.connections.active == set()
 
 
 async def test_a_connection_that_is_not_accepted_is_left_out(autojump_clock) -> None:

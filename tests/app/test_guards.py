@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from trio_ws.app.errors import ParameterError, RegistrationError
-from trio_ws.app.guards import GuardContext, GuardPlan, check_guards
+from trio_ws.app.guards import GuardContext, PlannedGuard, check_guards
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.markers import Depends, Header
 from trio_ws.app.parameters.signature import Signature
@@ -42,8 +42,8 @@ def asked(target: str = "/", **path: Any) -> Asked:
 async def ask(*guards: Any, of: Asked | None = None) -> None:
     of = of or asked()
     names = of.context.request.path_parameters.keys()
-    plans = [GuardPlan.of(guard, path_names=names) for guard in guards]
-    await check_guards(plans, of.context, of.resolver)
+    signatures = [PlannedGuard.of(guard, path_names=names) for guard in guards]
+    await check_guards(signatures, of.context, of.resolver)
 
 
 def answering(answer: Any) -> list[Any]:
@@ -241,12 +241,12 @@ async def test_what_guards_take_can_be_converted_before_any_is_asked() -> None:
         def can_activate(self, context: GuardContext, b: int) -> bool:
             raise AssertionError("it is not asked")
 
-    plan = GuardPlan.of(Guard)
+    signature = PlannedGuard.of(Guard)
     with pytest.raises(ParameterError) as caught:
-        asked().resolver.convert(*plan.plans)
-    assert [each.loc for each in caught.value.problems] == [("query", "a"), ("query", "b")]
-    plan = GuardPlan.of(lambda: True)
-    assert plan.plans == (plan.call,)
+        asked().resolver.convert(*signature.signatures)
+    assert [each.loc for each in caught.value.errors] == [("query", "a"), ("query", "b")]
+    signature = PlannedGuard.of(lambda: True)
+    assert signature.signatures == (signature.call,)
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -293,16 +293,16 @@ class YieldingGuard:
         (async_generator, "it yields"),
         (YieldingGuard, f"guard {__name__}.YieldingGuard.can_activate: it yields"),
         (lambda context, *args: True, "parameter '*args': nothing can be put into it"),
-        (lambda context, what: True, "parameter 'what': nobody provides it"),
+        (lambda context, what: True, "parameter 'what': nothing provides it"),
     ],
 )
 def test_what_cannot_be_a_guard_is_refused_at_registration_with_the_fix(guard: Any, message: str) -> None:
     with pytest.raises(RegistrationError) as caught:
-        GuardPlan.of(guard, where="route '/x'")
+        PlannedGuard.of(guard, where="route '/x'")
     assert message in str(caught.value)
     assert str(caught.value).startswith("route '/x': ")
     with pytest.raises(RegistrationError, match=r"^(?!route)"):
-        GuardPlan.of(guard)
+        PlannedGuard.of(guard)
 
 
 def test_the_result_of_an_async_guard_is_refused_and_closed() -> None:
@@ -312,4 +312,4 @@ def test_the_result_of_an_async_guard_is_refused_and_closed() -> None:
         return True
 
     with pytest.raises(RegistrationError, match="not a result"):
-        GuardPlan.of(guard())
+        PlannedGuard.of(guard())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import trio
 import trio.testing
 
 from trio_ws import App, ConnectionRejected, Controller, Instrument, Limits, Request, Router, Sessions, WebSocket
-from trio_ws.app import RegistrationError, websocket
+from trio_ws.app import RegistrationError, listener, websocket
 
 
 async def status_of(app: App, path: str) -> int:
@@ -141,7 +142,7 @@ async def test_guards_from_an_iterator_are_not_used_up() -> None:
 async def test_an_included_app_enters_its_lifespan_with_its_own_state() -> None:
     events: list[str] = []
 
-    def lifespan_of(name: str) -> Callable[[App], AsyncIterator[None]]:
+    def parse_lifespan(name: str) -> Callable[[App], AsyncIterator[None]]:
         async def lifespan(app: App) -> AsyncIterator[None]:
             app.state.name = name
             events.append(f"{name} begins")
@@ -151,7 +152,7 @@ async def test_an_included_app_enters_its_lifespan_with_its_own_state() -> None:
 
         return lifespan
 
-    inner, outer = App(lifespan=lifespan_of("inner")), App(lifespan=lifespan_of("outer"))
+    inner, outer = App(lifespan=parse_lifespan("inner")), App(lifespan=parse_lifespan("outer"))
 
     @inner.websocket("/name")
     async def name(ws: WebSocket, app: App) -> None:
@@ -173,7 +174,7 @@ async def test_lifespans_of_included_apps_are_unwound_when_cancelled(
     """Each has the host's `cleanup_timeout`: the inner one takes longer and is cut off, the outer one ends."""
     events: list[str] = []
 
-    def lifespan_of(name: str, seconds: float) -> Callable[[App], AsyncIterator[None]]:
+    def parse_lifespan(name: str, seconds: float) -> Callable[[App], AsyncIterator[None]]:
         async def lifespan(app: App) -> AsyncIterator[None]:
             try:
                 yield
@@ -183,8 +184,8 @@ async def test_lifespans_of_included_apps_are_unwound_when_cancelled(
 
         return lifespan
 
-    first, second = App(lifespan=lifespan_of("first", 3)), App(lifespan=lifespan_of("second", 30))
-    outer = App(lifespan=lifespan_of("outer", 4))
+    first, second = App(lifespan=parse_lifespan("first", 3)), App(lifespan=parse_lifespan("second", 30))
+    outer = App(lifespan=parse_lifespan("outer", 4))
     outer.include(first, "/first")
     outer.include(second, "/second")
     begin = trio.current_time()
@@ -331,3 +332,119 @@ async def test_an_app_runs_in_one_place_at_a_time() -> None:
                 pass
     async with outer.lifespan_context():
         assert inner.nursery is outer.nursery
+
+
+# --- what would be lost ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("derived", [False, True])
+def test_guards_that_come_after_the_registration_are_refused(derived: bool) -> None:
+    class Car(Controller):
+        @websocket("/drive")
+        async def drive(self) -> None: ...
+
+    class SportsCar(Car): ...
+
+    App(controllers=[SportsCar if derived else Car])
+    with pytest.raises(RegistrationError, match="registered already, without the guards"):
+        App().controller("/car", guards=[never])(Car)
+
+
+def members_only(function: Any) -> Any:
+    @functools.wraps(function)
+    async def checked(self: Any, *args: Any) -> Any:
+        raise AssertionError("refused")
+
+    return checked
+
+
+@pytest.mark.parametrize("decorate", [websocket("/drive"), listener("/drive")], ids=["websocket", "listener"])
+def test_a_decorator_above_that_of_a_route_is_refused(decorate: Any) -> None:
+    """The route would be registered without it."""
+
+    class Car(Controller):
+        @members_only
+        @decorate
+        async def drive(self, data: int) -> None: ...
+
+    with pytest.raises(RegistrationError, match=r"Car\.drive: a decorator stands above .*put it below"):
+        App(controllers=[Car])
+
+
+async def test_a_decorator_below_that_of_a_route_runs() -> None:
+    def denied(function: Any) -> Any:
+        @functools.wraps(function)
+        async def checked(self: Any) -> None:
+            await self.websocket.reject(401)
+
+        return checked
+
+    class Car(Controller):
+        @websocket("/drive", auto_accept=False)
+        @denied
+        async def drive(self) -> None: ...
+
+        @websocket("/stop")
+        async def stop(self) -> None: ...
+
+    assert await status_of(App(controllers=[Car]), "/drive") == 401
+
+
+@pytest.mark.parametrize("guards", [b"abc", [5], ["never"], [None], iter([1])], ids=repr)
+def test_what_cannot_be_a_guard_is_refused_where_it_is_given(guards: Any) -> None:
+    with pytest.raises((TypeError, RegistrationError), match="guard"):
+        Router(guards=guards)
+
+
+def test_pages_below_a_prefix_with_a_parameter_are_refused() -> None:
+    guest = App()
+    guest.page("/x", lambda request: "hello")
+    with pytest.raises(RegistrationError, match=r"not one below '/\{tenant\}'"):
+        App().include(guest, "/{tenant}")
+
+
+def test_sessions_that_differ_in_one_cookie_are_refused_in_two_guests() -> None:
+    host = App()
+    host.include(App(sessions=Sessions(secret_key="a" * 32)), "/a")
+    with pytest.raises(RegistrationError, match="sessions= that differ, in the cookie 'session'"):
+        host.include(App(sessions=Sessions(secret_key="b" * 32)), "/b")
+    host.include(App(sessions=Sessions(secret_key="b" * 32, cookie="other")), "/c")
+
+
+def test_an_instrument_that_both_apps_have_is_no_obstacle() -> None:
+    class Counting(Instrument):
+        def connection_closed(self, *_: Any) -> None: ...
+
+        def message_sent(self, *_: Any) -> None: ...
+
+    counting = Counting()
+    host, guest = App(instruments=[counting]), App(instruments=[counting])
+    host.include(guest)
+    with pytest.raises(RegistrationError, match="instruments="):
+        host.include(App(instruments=[Counting()]), "/other")
+
+
+async def test_an_app_that_is_included_while_the_host_runs_is_refused() -> None:
+    """Its lifespan would not be entered."""
+    host = App()
+    async with host.test_client():
+        host.include(Router())
+        with pytest.raises(RegistrationError, match="include another App, whose lifespan is entered, before"):
+            host.include(App())
+    host.include(App())
+
+
+async def test_rooms_of_an_included_app_are_its_own_again_afterwards() -> None:
+    host, guest = App(), App()
+    room = guest.room("x")
+
+    @guest.websocket("/a")
+    async def view(ws: WebSocket) -> None:
+        async with room.join(ws):
+            await ws.send(str(room.count))
+
+    host.include(guest)
+    for app in (host, guest, host):
+        async with app.test_client() as client, client.websocket_connect("/a") as ws:
+            assert await ws.receive_text() == "1"
+    assert host.room("x") is not room

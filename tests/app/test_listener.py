@@ -121,7 +121,7 @@ async def test_on_invalid_may_be_a_function_that_makes_the_reply() -> None:
     app = App()
 
     async def explain(error: ParameterError) -> Any:
-        return {"problems": len(error.problems)}
+        return {"problems": len(error.errors)}
 
     @app.listener("/a", on_invalid=explain)
     async def receive(data: Point) -> None: ...
@@ -253,11 +253,11 @@ async def test_on_invalid_may_be_asynchronous_and_may_yield() -> None:
     app = App()
 
     async def later(error: ParameterError) -> str:
-        return error.problems[0].type
+        return error.errors[0].type
 
     def several(error: ParameterError):
         yield "no"
-        yield len(error.problems)
+        yield len(error.errors)
 
     @app.listener("/later", on_invalid=later)
     async def receive(data: int) -> None: ...

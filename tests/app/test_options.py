@@ -11,7 +11,21 @@ from typing import Any
 import pytest
 import trio
 
-from trio_ws import App, Compression, Controller, Limits, Reject, Router, Server, Sessions, Timeouts, WebSocket
+from trio_ws import (
+    App,
+    Compression,
+    Controller,
+    Depends,
+    Limits,
+    Query,
+    Reject,
+    Router,
+    Server,
+    Sessions,
+    Timeouts,
+    WebSocket,
+    open_websocket,
+)
 from trio_ws.app import RegistrationError, listener, websocket
 from trio_ws.codes import CloseCode
 from trio_ws.connection.settings import Settings
@@ -63,6 +77,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"origins": 1}, "origins takes a list"),
     ({"trusted_proxies": "10.0.0.1"}, r"trusted_proxies=\['10.0.0.1'\]"),
     ({"trusted_proxies": 1}, "trusted_proxies takes a list"),
+    ({"trusted_proxies": [10]}, 'takes addresses, networks and "unix", not 10'),
+    ({"trusted_proxies": b"10.0.0.1"}, "trusted_proxies takes a list"),
+    ({"guards": ["admin"]}, "a guard is a function"),
     ({"instruments": 1}, "instruments takes a list"),
     ({"sessions": KEY}, r"sessions takes Sessions\(secret_key=\.\.\.\), not an object of str"),
     ({"sessions": True}, "sessions takes Sessions"),
@@ -167,6 +184,11 @@ def test_a_value_of_options_that_never_works_is_refused(
         ({"guards": asynchronous}, "guards takes a list"),
         ({"subprotocols": ["a b"]}, "subprotocol 'a b' is not a token"),
         ({"subprotocols": [b"chat"]}, "subprotocols takes a list of names, not of b'chat'"),
+        ({"subprotocols": None}, "subprotocols takes a list of names"),
+        ({"subprotocols": {"chat": 1}}, "subprotocols takes a list of names"),
+        ({"guards": [False]}, "a guard is a function"),
+        ({"receive_type": ["json"]}, 'receive_type must be "json"'),
+        ({"value_type": {"json": 1}}, 'value_type must be "json"'),
         ({"caught_close_codes": ["1000"]}, "caught_close_codes takes a list of codes"),
         ({"caught_close_codes": [2000]}, "no connection ends with 2000"),
         ({"caught_close_codes": [403]}, "a code in caught_close_codes must be from 1000 to 4999"),
@@ -196,7 +218,8 @@ def test_codes_that_are_never_on_the_wire_may_be_caught() -> None:
     [
         ({"concurrency": 1.5}, "concurrency takes a whole number"),
         ({"concurrency": 0}, "concurrency must be at least 1"),
-        ({"encodng": "text"}, "@listener has no option 'encodng'"),
+        ({"encodng": "text"}, r"@listener has no option 'encodng': did you mean 'encoding'\?"),
+        ({"concurency": 2}, r"@listener has no option 'concurency': did you mean 'concurrency'\?"),
     ],
     ids=name_of,
 )
@@ -204,6 +227,45 @@ def test_a_listener_refuses_options_that_never_work(options: dict[str, Any], mes
     for decorate in (App().listener, listener):
         with pytest.raises((TypeError, ValueError), match=message):
             decorate("/a", **options)
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda app: app.page(b"/x", str), "path takes text"),
+        (lambda app: app.page(None, str), "path takes text"),
+        (lambda app: app.static(7, "."), "prefix takes text"),
+        (lambda app: app.close_on(KeyError, "4000"), "code takes a whole number"),
+        (lambda app: app.close_on(KeyError, True), "code takes a whole number"),
+        (lambda app: Query(alias=7), "alias takes text"),
+        (lambda app: Depends(str, use_cache="no"), "use_cache takes True or False"),
+        (lambda app: Depends(str, in_loop=1), "in_loop takes True or False"),
+    ],
+    ids=str,
+)
+def test_registering_refuses_values_of_a_wrong_type(register: Callable[[App], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        register(App())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limits": Timeouts()}, "give that as timeouts="),
+        ({"limits": 0}, "limits takes Limits"),
+        ({"timeouts": 5}, "timeouts takes Timeouts"),
+        ({"caught_close_codes": "1000"}, "caught_close_codes takes a list of codes"),
+        ({"caught_close_codes": [2000]}, "no connection ends with 2000"),
+        ({"poller": "epoll"}, "poller takes True, False or None"),
+        ({"compression": 1}, "compression takes a Compression"),
+        ({"receive_type": "xml"}, "receive_type must be"),
+    ],
+    ids=name_of,
+)
+async def test_a_client_refuses_options_that_never_work(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        async with open_websocket("ws://127.0.0.1:1/", **options):
+            pass
 
 
 def test_on_error_takes_a_function_of_the_connection_and_the_error() -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+import typing
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, NewType, TypeVar
 
 import attrs
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import App, Controller, Ok, Reply, WebSocket
 from trio_ws.app import BadRequest, NotAReply, RegistrationError, listener
-from trio_ws.app.output import output_of
+from trio_ws.app.output import output_from
 from trio_ws.app.replies import encode_reply
 
 if TYPE_CHECKING:
@@ -332,11 +333,114 @@ async def test_a_filtered_model_leaves_by_its_aliases() -> None:
     assert await reply_of(annotated) == {"userName": "Ann"}
 
 
-class Counted(TypedDict):
+# --- annotations that hide what they are ---------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+@dataclasses.dataclass
+class MarkedPage(Page[T]):
+    mark: str = "secret"
+
+
+@attrs.define
+class Parcel(Generic[T]):
+    content: T
+
+
+@attrs.define
+class MarkedParcel(Parcel[T]):
+    mark: str = "secret"
+
+
+@attrs.define
+class Shelf:
+    sizes: list[Size]
+    owner: Public
+
+
+@attrs.define
+class Tree:
+    owner: Public
+    below: "list[Tree]" = attrs.Factory(list)  # noqa: UP037 - as it is written
+
+
+class Pair(NamedTuple):
+    number: int
+    owner: Public
+
+
+class Counted(TypedDict, Generic[T]):
+    count: T
+
+
+class OfTyping(typing.TypedDict):
+    owner: Public
+
+
+PublicId = NewType("PublicId", Public)
+PublicAlias = TypeAliasType("PublicAlias", Public)
+PublicBound = TypeVar("PublicBound", bound=Public)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "reply"),
+    [
+        (PublicId, user(), PUBLIC),
+        (list[PublicId], [user()], [PUBLIC]),
+        (PublicAlias, user(), PUBLIC),
+        (PublicBound, user(), PUBLIC),
+        (list[PublicBound], [user()], [PUBLIC]),  # type: ignore[valid-type]
+        (Annotated[PublicAlias | Reply, "of the user"], Ok(user()), {"statusCode": 200, "body": PUBLIC}),
+        (Annotated[Public, {"of": "the user"}], user(), PUBLIC),  # its metadata has no hash
+        (list[Annotated[Public, ["user"]]], [user()], [PUBLIC]),
+        (Page[int], MarkedPage([1]), {"items": [1]}),
+        (Parcel[int], MarkedParcel(1), {"content": 1}),
+        (Parcel[list[Public]], MarkedParcel([user()]), {"content": [PUBLIC]}),
+        (Shelf, Shelf([Box(3)], user()), {"sizes": [{"width": 3, "unitName": "mm"}], "owner": PUBLIC}),
+        (Tree, Tree(user(), [Tree(user())]), {"owner": PUBLIC, "below": [{"owner": PUBLIC, "below": []}]}),
+        (Pair, Pair(1, user()), [1, PUBLIC]),
+        (Counted[int], {"count": 1, "password": "secret"}, {"count": 1}),
+        (OfTyping, {"owner": user(), "password": "secret"}, {"owner": PUBLIC}),
+        (typing.AsyncIterator, {"a": 1}, {"a": 1}),
+    ],
+    ids=str,
+)
+async def test_a_class_behind_another_name_filters_too(annotation: Any, value: Any, reply: Any) -> None:
+    async def function(data: int) -> Any:
+        return value
+
+    function.__annotations__["return"] = annotation
+    assert await reply_of(function) == reply
+
+
+def iterate(data: int) -> Iterable[Public]:
+    yield user()
+
+
+def list_of_all(data: int) -> Iterable[Public]:
+    return [user()]
+
+
+async def one_or_several(data: int) -> Public | AsyncIterator[Public]:
+    return make_one_by_one_asynchronously()
+
+
+@pytest.mark.parametrize(("function", "reply"), [(iterate, PUBLIC), (list_of_all, [PUBLIC]), (one_or_several, PUBLIC)])
+async def test_an_iterable_is_one_reply_or_several(function: Any, reply: Any) -> None:
+    assert await reply_of(function) == reply
+
+
+class Counts(TypedDict):
     counts: dict[Any, int]
 
 
-class Hidden(Counted):
+class Hidden(Counts):
     password: str
 
 
@@ -344,10 +448,10 @@ class Hidden(Counted):
 def test_a_lone_surrogate_in_a_key_does_not_undo_the_filter(wrap: Any) -> None:
     """Pydantic does not express such a key; what is sent in its place has the fields of the annotation only."""
 
-    def count() -> Counted: ...  # type: ignore[empty-body]
+    def count() -> Counts: ...  # type: ignore[empty-body]
 
     value = Hidden(counts={"\ud800": 1}, password="secret")
-    text = encode_reply(wrap(value), "json", output_of(count))
+    text = encode_reply(wrap(value), "json", output_from(count))
     assert isinstance(text, str)
     body = json.loads(text)
     assert (body["body"] if wrap is Ok else body) == {"counts": {"\ud800": 1}}

@@ -7,7 +7,7 @@ import decimal
 import enum
 import json
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import attrs
 import pytest
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, Strict, StrictInt, fiel
 
 from trio_ws import App, ConnectionRejected, Cookie, Depends, Header, InvalidMessage, Path, Query, WebSocket
 from trio_ws.app import RegistrationError
+from trio_ws.app.parameters import validation
 from trio_ws.app.parameters.validation import adapter_for
 
 
@@ -284,3 +285,80 @@ async def test_a_function_that_fails_to_make_a_model_is_an_error() -> None:
             async with client.websocket_connect("/row"):
                 pass
     assert caught.value.status == 500
+
+
+# --- bodies that are text, and fields of bodies ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (StrictInt, "5", 5),
+        (Annotated[datetime.date, Strict()], "2026-01-02", datetime.date(2026, 1, 2)),
+        (list[int] | StrictInt, "5", 5),
+    ],
+    ids=str,
+)
+async def test_a_strict_type_takes_a_body_of_text(annotation: Any, text: str, value: Any) -> None:
+    app, taken = App(), []
+
+    @app.listener("/a", encoding="text")
+    async def receive(data: annotation) -> str:  # type: ignore[valid-type]
+        taken.append(data)
+        return "taken"
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        await ws.send(text)
+        assert await ws.receive_text() == "taken"
+    assert taken == [value]
+
+
+def test_leniency_leaves_defaults_alone() -> None:
+    class Pair(NamedTuple):
+        a: int
+        b: int
+
+    class Model(BaseModel):
+        model_config = ConfigDict(strict=True)
+        level: int
+        options: dict[str, bool] = {"strict": True}
+        pair: Pair = Pair(1, 2)
+        default: int = 0
+
+    model = adapter_for(Model).from_json('{"level": 5}')
+    assert (model.level, model.options, model.pair, model.default) == (5, {"strict": True}, (1, 2), 0)
+
+
+async def test_a_field_as_the_default_of_a_body_constrains_it() -> None:
+    app = App()
+
+    @app.listener("/a")
+    async def receive(data: int = Field(ge=5)) -> int:
+        return data
+
+    @app.listener("/bare")
+    async def receive_bare(data=Field(ge=5)):  # type: ignore[no-untyped-def]
+        return data
+
+    async with app.test_client() as client:
+        for path in ("/a", "/bare"):
+            async with client.websocket_connect(path) as ws:
+                await ws.send("4")
+                assert (await ws.receive_json())["statusCode"] == 400
+                await ws.send("5")
+                assert await ws.receive_json() == 5
+
+
+def test_a_number_that_grows_to_infinity_by_digits_and_exponent_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pydantic's parser makes it infinity; whether that is JSON is decided in one place."""
+    seen: list[str | bytes] = []
+
+    def refuse(message: str | bytes) -> None:
+        seen.append(message)
+        raise InvalidMessage("not JSON", message)
+
+    monkeypatch.setattr(validation, "from_json", refuse)
+    for message in ("1" + "0" * 250 + "e99", "9" * 310, "1e309"):
+        with pytest.raises(InvalidMessage):
+            adapter_for(float).from_json(message)
+    assert len(seen) == 3

@@ -290,3 +290,37 @@ def test_a_short_key_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     Sessions(secret_key=OLD)
     assert caplog.text == ""
+
+
+def test_a_cookie_of_a_process_whose_clock_is_ahead_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_700_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    cookie = cookie_for(SESSIONS, visits=1)
+    now[0] -= 30
+    assert dict(SESSIONS.load(request_with(cookie))) == {"visits": 1}
+    now[0] -= 3600
+    assert dict(SESSIONS.load(request_with(cookie))) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(1, True), (0, False), (1, 1.0), ([1], [True]), ({"a": 0}, {"a": False})]
+)
+def test_a_change_to_a_value_that_is_equal_in_python_is_kept(before: Any, after: Any) -> None:
+    session = Session({"a": before})
+    session["a"] = after
+    assert SESSIONS.header(session)
+
+
+def test_a_copy_of_a_session_can_be_changed_and_changes_nothing() -> None:
+    session = Session({"cart": [1]})
+    for copied in (copy.copy(session), copy.deepcopy(session), pickle.loads(pickle.dumps(session))):
+        assert copied == {"cart": [1]}
+        copied["late"] = 1
+    copy.deepcopy(session)["cart"].append(2)
+    assert dict(session) == {"cart": [1]}
+
+
+def test_the_message_about_a_wrong_secret_does_not_hold_it() -> None:
+    with pytest.raises(TypeError, match="not an object of dict") as caught:
+        Sessions(secret_key={"key": NEW})  # type: ignore[arg-type]
+    assert NEW not in str(caught.value)

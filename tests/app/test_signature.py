@@ -212,8 +212,8 @@ def test_classes_whose_instances_the_caller_has_are_found_by_annotation_in_depen
     def load(app: App) -> None: ...
     def view(it: App, loaded: Annotated[int, Depends(load)]) -> None: ...
 
-    plan = Signature.of(view, types={App: "app"})
-    assert [(each.source, each.key) for each in plan.flat()] == [
+    signature = Signature.of(view, types={App: "app"})
+    assert [(each.source, each.key) for each in signature.flat()] == [
         (ParameterSource.PROVIDED, "app"),
         (ParameterSource.DEPENDENCY, "loaded"),
         (ParameterSource.PROVIDED, "app"),
@@ -255,8 +255,8 @@ def test_objects_that_can_be_called_are_planned() -> None:
 def test_what_a_partial_has_filled_is_left_out() -> None:
     def view(ws: WebSocket, a: int, b: int, c: int) -> None: ...
 
-    plan = Signature.of(functools.partial(functools.partial(view, b=1), c=2))
-    assert [(each.name, each.by_position) for each in plan.parameters] == [("ws", True), ("a", True)]
+    signature = Signature.of(functools.partial(functools.partial(view, b=1), c=2))
+    assert [(each.name, each.by_position) for each in signature.parameters] == [("ws", True), ("a", True)]
     assert sources(functools.partial(view, None)) == {"a": "query", "b": "query", "c": "query"}
 
 
@@ -411,7 +411,7 @@ def test_a_dependency_is_planned_with_its_own_parameters() -> None:
     found = parameter(view, "loaded", path_names={"channel"}).dependency
     assert found is not None
     assert not found.use_cache
-    assert [each.source.value for each in found.plan.parameters] == ["connection", "path", "query"]
+    assert [each.source.value for each in found.signature.parameters] == ["connection", "path", "query"]
 
 
 def test_depends_without_a_function_is_the_class_of_the_annotation() -> None:
@@ -422,7 +422,7 @@ def test_depends_without_a_function_is_the_class_of_the_annotation() -> None:
 
     found = parameter(view, "service").dependency
     assert found is not None
-    assert found.plan.function is Service
+    assert found.signature.function is Service
 
 
 def test_depends_without_a_function_and_without_a_class_is_refused() -> None:
@@ -492,7 +492,7 @@ def test_a_problem_in_a_dependency_names_the_way_to_it() -> None:
     message = refusal(view, where="route '/x'")
     assert message.startswith("route '/x': ")
     assert "view: parameter 'loaded' depends on " in message
-    assert "load: parameter 'what': nobody provides it" in message
+    assert "load: parameter 'what': nothing provides it" in message
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -501,8 +501,8 @@ def test_a_problem_in_a_dependency_names_the_way_to_it() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda ws, request, what: None, "parameter 'what': nobody provides it: annotate it or give it a default"),
-        (lambda ws, *, what: None, "parameter 'what': nobody provides it"),
+        (lambda ws, request, what: None, "parameter 'what': nothing provides it: annotate it or give it a default"),
+        (lambda ws, *, what: None, "parameter 'what': nothing provides it"),
         (lambda *args: None, "parameter '*args': nothing can be put into it: name each parameter"),
         (lambda *args: None, "functools.wraps"),
         (lambda self, ws: None, "parameter 'self': it is a method: make its class a controller"),

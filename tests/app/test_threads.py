@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -333,3 +334,116 @@ async def test_a_plain_function_may_return_what_is_to_be_awaited() -> None:
 
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive() == "True"
+
+
+# --- context variables, and threads that wait for each other --------------------------------------------------------
+
+language: ContextVar[str] = ContextVar("language", default="none")
+
+
+def set_language() -> bool:
+    language.set("Basque")
+    return True
+
+
+def language_for_a_while(log: list[str]) -> Callable[[], Iterator[None]]:
+    def entered() -> Iterator[None]:
+        token = language.set("Basque")
+        try:
+            yield
+        finally:
+            language.reset(token)
+            log.append(language.get())
+
+    return entered
+
+
+async def language_of(app: App) -> Any:
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        return await ws.receive_text()
+
+
+async def tell_language(ws: WebSocket) -> None:
+    await ws.send(language.get())
+
+
+async def test_a_variable_that_a_guard_in_a_thread_sets_is_set_in_the_handler() -> None:
+    app = App()
+    app.websocket("/a", guards=[set_language])(tell_language)
+    assert await language_of(app) == "Basque"
+
+
+async def test_a_dependency_resets_the_variable_that_it_has_set() -> None:
+    log: list[str] = []
+    app = App()
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, _: Any = Depends(language_for_a_while(log))) -> None:
+        await tell_language(ws)
+
+    assert await language_of(app) == "Basque"
+    assert log == ["none"]
+
+
+async def test_a_plain_generator_of_replies_keeps_its_variables() -> None:
+    app = App()
+
+    @app.listener("/a")
+    def replies(data: int) -> Iterator[str]:
+        token = language.set("Basque")
+        yield language.get()
+        language.reset(token)
+        yield language.get()
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        await ws.send("1")
+        assert [await ws.receive_json() for _ in range(2)] == ["Basque", "none"]
+
+
+async def test_dependencies_that_wait_for_others_to_be_left_do_not_deadlock() -> None:
+    """All threads for calls wait for the one item of a pool; the thread that gives it back is not one of them."""
+    app = App(max_threads=1)
+    pool = threading.Semaphore(1)
+
+    def pooled() -> Iterator[None]:
+        assert pool.acquire(timeout=10), "deadlock"
+        yield
+        pool.release()
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, _: Any = Depends(pooled)) -> None:
+        await ws.send("mine")
+        await ws.receive()
+
+    async def take(client: Any) -> None:
+        async with client.websocket_connect("/a") as ws:
+            assert await ws.receive_text() == "mine"
+            await ws.send("enough")
+
+    async with app.test_client() as client, trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(take, client)
+
+
+async def test_a_plain_on_disconnect_does_not_wait_for_the_threads_of_views() -> None:
+    called = trio.Event()
+    app = App(max_threads=1)
+
+    @app.websocket("/view")
+    def view(ws: BlockingWebSocket) -> None:
+        ws.send("running")
+        ws.receive()
+
+    @app.listener("/a")
+    async def receive(data: int) -> None: ...
+
+    @receive.on_disconnect
+    def on_disconnect() -> None:
+        trio.from_thread.run_sync(called.set)
+
+    async with app.test_client() as client, client.websocket_connect("/view") as busy:
+        assert await busy.receive_text() == "running"
+        async with client.websocket_connect("/a"):
+            pass
+        with trio.fail_after(60):
+            await called.wait()

@@ -199,7 +199,7 @@ def test_run_ends_with_a_signal(app: App) -> None:
                 await ws.receive()
             seen.append(caught.value.code)
 
-    app._lifespan = App(lifespan=lifespan)._lifespan
+    app.services.lifespan = App(lifespan=lifespan).services.lifespan
     asgi.run(app, config_of([]))
     assert sorted(map(str, seen)) == ["1012", "ended"]
 

@@ -14,6 +14,9 @@ from support.services import COMPILER
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+KINDS = ("echo-100", "pipelined-1", "large-1m", "broadcast", "churn", "deflate", "tls", "memory-2000", "client-64")
+
+
 @pytest.fixture(scope="module")
 def module():
     """Return a function that imports a module of the benchmarks, which are scripts and no package."""
@@ -44,8 +47,12 @@ def rounds(*pairs: tuple[float, float]) -> list[dict[str, object]]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the load generator waits with epoll, which only Linux has")
 @pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
-def test_every_kind_of_scenario_runs_against_our_server(tmp_path):
-    kinds = ("echo-100", "pipelined-1", "large-1m", "broadcast", "churn", "deflate", "tls", "memory-2000", "client-64")
+@pytest.mark.parametrize(
+    "kinds",
+    [("echo-100", "memory-2000"), pytest.param(KINDS, marks=pytest.mark.soak)],
+    ids=["two", "all"],
+)
+def test_every_kind_of_scenario_runs_against_our_server(tmp_path, kinds):
     chosen = [word for kind in kinds for word in ("--scenario", kind)]
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--peer", "ours", "--seconds", "0.05", "--rounds", "1"]
     done = subprocess.run(

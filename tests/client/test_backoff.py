@@ -147,7 +147,7 @@ class TestDelays:
         assert backoff.next(True) == 0.5
 
     def test_there_is_no_delay_after_a_no(self):
-        with pytest.raises(ValueError, match="said no"):
+        with pytest.raises(ValueError, match="returned False"):
             Backoff().next(False)
 
     def test_a_connection_that_lived_long_enough_resets(self):

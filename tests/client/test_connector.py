@@ -126,7 +126,7 @@ class TestAccepted:
         server_tls.set_alpn_protocols(["h2", "http/1.1"])
         server = await serve(context=server_tls)
         done = await dial(f"https://localhost:{server.port}/", detachable=detachable)
-        tls = done.stream.secured.tls if detachable else done.stream
+        tls = done.stream.session._tls if detachable else done.stream
         assert tls.selected_alpn_protocol() == "http/1.1"
         await done.stream.aclose()
 

@@ -53,7 +53,7 @@ class Script:
             raise self.steps.pop(0)
         stream = self._listener.connect()
         self.opened.append(stream)
-        return await self._follow(attrs.evolve(plan, way=attrs.evolve(plan.way, stream=stream)))
+        return await self._follow(attrs.evolve(plan, options=attrs.evolve(plan.options, stream=stream)))
 
     async def serve(self, ws: WebSocket) -> None:
         step = self.steps.pop(0)

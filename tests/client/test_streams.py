@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from trio_ws.client.streams import Progress, open_tcp
+from trio_ws.client.streams import ConnectProgress, open_tcp
 from trio_ws.errors import ConnectError
 
 REFUSED = ConnectionRefusedError(111, "Connection refused")
@@ -46,7 +46,7 @@ async def connect(resolver, monkeypatch):
     async def run(network, *addresses):
         resolver.names["name"] = list(addresses)
         monkeypatch.setattr(trio, "open_tcp_stream", network.open_tcp_stream)
-        return await open_tcp("name", 80, Progress())
+        return await open_tcp("name", 80, ConnectProgress())
 
     return run
 
@@ -119,7 +119,7 @@ async def test_an_error_without_a_reason_speaks_for_itself(resolver, monkeypatch
 
     monkeypatch.setattr(trio, "open_tcp_stream", fail)
     with pytest.raises(ConnectError, match="odd"):
-        await open_tcp("localhost", 80, Progress())
+        await open_tcp("localhost", 80, ConnectProgress())
 
 
 async def test_one_that_connects_too_late_to_be_cancelled_is_closed(resolver, monkeypatch, autojump_clock):
@@ -132,7 +132,7 @@ async def test_one_that_connects_too_late_to_be_cancelled_is_closed(resolver, mo
 
     monkeypatch.setattr(trio, "open_tcp_stream", connect)
     resolver.names["localhost"] = ["10.0.0.1", "10.0.0.2"]
-    stream = await open_tcp("localhost", 80, Progress())
+    stream = await open_tcp("localhost", 80, ConnectProgress())
     winner, loser = net.opened
     assert winner.fileno() == stream.socket.fileno()
     assert loser.fileno() == -1
@@ -148,11 +148,11 @@ async def test_cancelled_at_the_moment_of_success_closes_what_was_opened(resolve
 
     monkeypatch.setattr(trio, "open_tcp_stream", connect)
     with trio.CancelScope() as scope:
-        await open_tcp("localhost", 80, Progress())
+        await open_tcp("localhost", 80, ConnectProgress())
     assert scope.cancelled_caught
     assert [sock.fileno() for sock in net.opened] == [-1]
 
 
 async def test_a_name_that_cannot_be_one_is_a_dns_error(resolver):
     with pytest.raises(ConnectError, match=r"^dns: "):
-        await open_tcp("a" * 64 + ".invalid", 80, Progress())
+        await open_tcp("a" * 64 + ".invalid", 80, ConnectProgress())

@@ -8,6 +8,7 @@ from support.networks import binary, close, fragment, ping, text
 from support.transports import FakeTransport
 
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
+from trio_ws.connection.closing import LINGER
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.writer import CONTROL_RESERVE
 from trio_ws.protocol.endpoint import PATIENCE
@@ -199,3 +200,16 @@ async def test_one_read_may_hold_any_number_of_messages_and_control_frames(make,
     feed(connection, *frames)
     assert [await connection.reader.receive() for _ in range(200)] == [b"%03d" % number for number in range(200)]
     assert transport.take_all().count(b"\x8a") == 400
+
+
+@pytest.mark.parametrize(("size", "lingers"), [(100, False), (100_000, True)])
+async def test_peer_behind_at_close_is_lingered_for(make, autojump_clock, size, lingers):
+    """Its kernel may hold what it has yet to read, and a reset, the answer to a late pong, would take that away."""
+    connection, transport = make()
+    await connection.send(bytes(size))
+    feed(connection, close(1000))
+    transport.take_all()
+    assert transport.closed is not lingers
+    assert transport.finished is lingers
+    await trio.sleep(LINGER + 0.1)
+    assert transport.closed

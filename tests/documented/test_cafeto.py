@@ -273,7 +273,7 @@ async def test_what_accept_callback_raises(message: str, code: int | None, raise
                 raise ZeroDivisionError
             return object() if data.message == "wrong" else data
 
-        with pytest.raises(RegistrationError, match="nobody provides it"):
+        with pytest.raises(RegistrationError, match="nothing provides it"):
             await ws.accept_callback(on_receive=on_receive, on_connect=lambda ws, request, lock: None)
         try:
             await ws.accept_callback(on_receive=on_receive)

@@ -106,7 +106,7 @@ async def test_who_comes_back_with_an_id_that_nobody_knows_is_told_that_somethin
     with redis_server() as redis:
         monkeypatch.setenv("REDIS_URL", redis.url)
         app = load("scaled_chat").app
-        backplane = app._rooms.backplane
+        backplane = app.services.rooms.backplane
         backplane.options = attrs.evolve(backplane.options, publish_timeout=1)
         async with app.test_client() as client:
             async with client.websocket_connect("/chat?since=1-1") as ws:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from trio_ws.connection.settings import Settings
 from trio_ws.headers import Headers
 from trio_ws.http import forwarded as module
-from trio_ws.http.forwarded import MAX_PROXIES, forwarded, proxies_of
+from trio_ws.http.forwarded import MAX_PROXIES, forwarded, parse_trusted_proxies
 
 PROXY = ("10.0.0.1", 5000)
-TRUSTED = proxies_of(["10.0.0.0/8", "2001:db8::/32"])
+TRUSTED = parse_trusted_proxies(["10.0.0.0/8", "2001:db8::/32"])
 
 
 def client_of(*values: str, peer=PROXY, trusted=TRUSTED):
@@ -86,8 +86,8 @@ def test_nobody_else_is_believed(peer):
 
 @pytest.mark.parametrize("peer", ["", "/run/socket"])
 def test_what_comes_over_a_unix_socket_may_be_trusted(peer):
-    assert client_of("192.0.2.1", peer=peer, trusted=proxies_of(["unix"])) == ("192.0.2.1", 0)
-    assert client_of("192.0.2.1", peer=PROXY, trusted=proxies_of(["unix"])) == PROXY
+    assert client_of("192.0.2.1", peer=peer, trusted=parse_trusted_proxies(["unix"])) == ("192.0.2.1", 0)
+    assert client_of("192.0.2.1", peer=PROXY, trusted=parse_trusted_proxies(["unix"])) == PROXY
 
 
 def test_a_proxy_that_is_reached_over_ipv6_with_an_address_of_ipv4_is_the_same_one():
@@ -132,13 +132,13 @@ def test_the_default_trusts_nobody():
 
 def test_a_single_one_is_a_type_error():
     with pytest.raises(TypeError, match=r"write trusted_proxies=\['10\.0\.0\.1'\]"):
-        proxies_of("10.0.0.1")
+        parse_trusted_proxies("10.0.0.1")
 
 
 @pytest.mark.parametrize("value", ["localhost", "10.0.0.1/8", "*", ""])
 def test_what_is_no_network_is_a_value_error(value):
     with pytest.raises(ValueError, match=r'takes addresses, networks and "unix", not'):
-        proxies_of([value])
+        parse_trusted_proxies([value])
 
 
 def test_thousands_of_trusted_addresses_are_not_all_looked_at(monkeypatch):

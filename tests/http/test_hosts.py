@@ -7,13 +7,13 @@ import re
 import pytest
 
 from trio_ws.headers import Headers
-from trio_ws.http.hosts import check_host, hosts_of
+from trio_ws.http.hosts import check_host, parse_hosts
 from trio_ws.http.parser import MalformedRequest
 
 
 def status_of(host: str | None, *listed: str, secure: bool = False) -> int:
     try:
-        check_host(Headers({} if host is None else {"Host": host}), hosts_of(listed), secure=secure)
+        check_host(Headers({} if host is None else {"Host": host}), parse_hosts(listed), secure=secure)
     except MalformedRequest as error:
         return error.status
     return 101
@@ -84,4 +84,4 @@ def test_without_hosts_every_host_is_served():
 )
 def test_hosts_that_can_never_match_are_refused(value, error, hint):
     with pytest.raises(error, match=re.escape(hint)):
-        hosts_of(value)
+        parse_hosts(value)

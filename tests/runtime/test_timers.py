@@ -32,7 +32,7 @@ def test_deadlines_are_called_on_time_and_in_order(delays):
         timers = Timers()
         start = trio.current_time()
         for number, delay in enumerate(delays):
-            timers.after(delay, lambda number=number: called.append((trio.current_time() - start, number)))
+            timers.call_later(delay, lambda number=number: called.append((trio.current_time() - start, number)))
         with trio.move_on_after(30):
             await timers.run()
 
@@ -42,17 +42,17 @@ def test_deadlines_are_called_on_time_and_in_order(delays):
 
 async def test_a_nearer_deadline_wakes_the_task_in_time(timers, autojump_clock):
     start, called = trio.current_time(), []
-    timers.after(10, lambda: called.append(trio.current_time() - start))
+    timers.call_later(10, lambda: called.append(trio.current_time() - start))
     await trio.sleep(1)
-    timers.after(2, lambda: called.append(trio.current_time() - start))
+    timers.call_later(2, lambda: called.append(trio.current_time() - start))
     await trio.sleep(20)
     assert called == [3, 10]
 
 
 async def test_a_cancelled_deadline_is_not_called(timers, autojump_clock):
     called = []
-    first = timers.after(1, lambda: called.append("first"))
-    timers.after(2, lambda: called.append("second"))
+    first = timers.call_later(1, lambda: called.append("first"))
+    timers.call_later(2, lambda: called.append("second"))
     first.cancel()
     first.cancel()
     await trio.sleep(5)
@@ -60,7 +60,7 @@ async def test_a_cancelled_deadline_is_not_called(timers, autojump_clock):
 
 
 async def test_never_is_never(timers, autojump_clock):
-    timer = timers.after(math.inf, lambda: pytest.fail("called"))
+    timer = timers.call_later(math.inf, lambda: pytest.fail("called"))
     await trio.sleep(80_000)
     timer.cancel()
 
@@ -72,11 +72,11 @@ async def test_a_callback_may_arm_the_next_and_cancel_others(timers, autojump_cl
         called.append(trio.current_time())
         other.cancel()
         if len(called) < 3:
-            timers.after(1, again)
+            timers.call_later(1, again)
 
     start = trio.current_time()
-    timers.after(1, again)
-    other = timers.after(1, lambda: pytest.fail("cancelled by the one before"))
+    timers.call_later(1, again)
+    other = timers.call_later(1, lambda: pytest.fail("cancelled by the one before"))
     await trio.sleep(10)
     assert called == [start + 1, start + 2, start + 3]
 
@@ -86,8 +86,8 @@ async def test_a_callback_that_raises_does_not_end_the_others(timers, caplog, au
         raise MemoryError
 
     later = trio.Event()
-    timers.after(1, fail)
-    timers.after(1, later.set)
+    timers.call_later(1, fail)
+    timers.call_later(1, later.set)
     with trio.fail_after(2):
         await later.wait()
     (record,) = caplog.records
@@ -101,7 +101,7 @@ async def test_what_a_cancelled_deadline_held_is_let_go_at_once(timers, autojump
 
     thing = Thing()
     gone = weakref.ref(thing)
-    timer = timers.after(1e6, thing.call)
+    timer = timers.call_later(1e6, thing.call)
     timer.cancel()
     del thing
     gc.collect()
@@ -110,12 +110,12 @@ async def test_what_a_cancelled_deadline_held_is_let_go_at_once(timers, autojump
 
 async def test_cancelled_deadlines_do_not_pile_up(timers, autojump_clock):
     """Ten thousand connections that came and went leave a heap of the size of those that stayed."""
-    stay = [timers.after(1e6, lambda: None) for _ in range(SWEEP_FROM)]
+    stay = [timers.call_later(1e6, lambda: None) for _ in range(SWEEP_FROM)]
     for _ in range(10_000):
-        timers.after(1e6, lambda: pytest.fail("cancelled")).cancel()
+        timers.call_later(1e6, lambda: pytest.fail("cancelled")).cancel()
     assert len(timers._heap) <= 2 * SWEEP_FROM + 1
     called = []
-    timers.after(1, lambda: called.append("still in order"))
+    timers.call_later(1, lambda: called.append("still in order"))
     await trio.sleep(2)
     assert called == ["still in order"]
     assert sum(entry[2] in stay for entry in timers._heap) == SWEEP_FROM
@@ -124,7 +124,7 @@ async def test_cancelled_deadlines_do_not_pile_up(timers, autojump_clock):
 async def test_many_live_deadlines_are_all_kept(timers, autojump_clock):
     called = []
     for number in range(1000):
-        timers.after(1 + number % 7, lambda number=number: called.append(number))
+        timers.call_later(1 + number % 7, lambda number=number: called.append(number))
     await trio.sleep(10)
     assert sorted(called) == list(range(1000))
 
@@ -141,7 +141,7 @@ class Waiting:
         self.error = error
         self.late: list[float] = []
 
-    def too_late(self, since: float) -> bool:
+    def on_timeout(self, since: float) -> bool:
         self.late.append(trio.current_time())
         if self.error is not None:
             raise self.error
@@ -212,9 +212,9 @@ async def test_a_queue_has_one_timer_also_when_the_late_come_back(timers, autoju
     queue = TimeoutQueue(timers, 10)
 
     class Returning(Waiting):
-        def too_late(self, since: float) -> bool:
+        def on_timeout(self, since: float) -> bool:
             queue.add(self)
-            return super().too_late(since)
+            return super().on_timeout(since)
 
     for _ in range(3):
         queue.add(Returning())

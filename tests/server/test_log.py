@@ -33,7 +33,7 @@ from trio_ws import (
 from trio_ws.connection.flow import FlowControl
 from trio_ws.connection.keepalive import Keepalive
 from trio_ws.connection.reader import MessageReader
-from trio_ws.runtime.log import MOST_SHOWN, ConnectionLog, escaped, shown_address
+from trio_ws.runtime.log import MOST_SHOWN, ConnectionLog, escaped, format_address
 from trio_ws.testing import TestClient
 
 ROOT = Path(__file__).parents[2]
@@ -371,7 +371,7 @@ class TestEveryRecord:
                 patch.setattr(MessageReader, "data_received", broken)
                 await ws.send("hello")
                 await gone(server)
-        await self.told(records, "ERROR", "error in the connection %s: it is ended, others go on")
+        await self.told(records, "ERROR", "unexpected error in connection %s, closing it")
 
     async def test_an_error_in_the_library_on_the_side_of_a_client(self, nursery, records, monkeypatch):
         async def greet(ws: WebSocket) -> None:
@@ -400,10 +400,10 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.send("hello")
             if watch is FlowControl:
-                ws._channel.reader._timers.after(0, ws._channel.writer.flow.check)
+                ws._channel.reader._timers.call_later(0, ws._channel.writer.flow.check)
             await ws.receive()
 
-        monkeypatch.setattr(watch, "due" if watch is Keepalive else "check", broken)
+        monkeypatch.setattr(watch, "fire" if watch is Keepalive else "check", broken)
         server = await serve(nursery, greet, timeouts=Timeouts(ping_interval=0.01))
         silent = Timeouts(ping_interval=None)
         async with open_websocket(f"{server.urls[0]}/x?token=secret", timeouts=silent, caught_close_codes=all) as ws:
@@ -411,7 +411,7 @@ class TestEveryRecord:
             with trio.fail_after(PATIENCE):
                 while not any(record.levelname == "ERROR" for record in records):
                     await trio.sleep(0.001)
-        await self.told(records, "ERROR", "error at a deadline of the connection %s: others go on")
+        await self.told(records, "ERROR", "unexpected error in a timer of connection %s")
 
     async def test_an_instrument_that_fails(self, nursery, records):
         class Bad(Instrument):
@@ -494,7 +494,7 @@ class Lines:
     ],
 )
 def test_addresses_are_written_as_people_do(address: Any, shown: str) -> None:
-    assert shown_address(address) == shown
+    assert format_address(address) == shown
 
 
 @pytest.mark.parametrize(

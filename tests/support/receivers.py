@@ -20,7 +20,7 @@ class Recorder:
         self.on_data: Callable[[], object] | None = None
         """Called in the middle of `data_received`."""
         self.on_departed: Callable[[], object] | None = None
-        """Called in the middle of `peer_departed`."""
+        """Called in the middle of `peer_closed`."""
         self.on_ended: Callable[[], object] | None = None
         """Called in the middle of `network_ended`."""
         self._changed = trio.lowlevel.ParkingLot()
@@ -36,7 +36,7 @@ class Recorder:
         if self.on_data is not None:
             self.on_data()
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         self.departed += 1
         self._changed.unpark_all()
         if self.on_departed is not None:

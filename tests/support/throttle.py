@@ -103,5 +103,5 @@ async def slow_link(port: int, slow: str, *, size: int = 32 * 1024, step: float 
 
 
 def url_of(link: Link, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None) -> str:
-    """Return the URL of the server behind a link."""
-    return f"wss://localhost:{link.port}/" if tls else f"ws://127.0.0.1:{link.port}/"
+    """Return the URL of the server behind a link; no name, as virtual time does not wait for a resolver."""
+    return f"wss://127.0.0.1:{link.port}/" if tls else f"ws://127.0.0.1:{link.port}/"

@@ -38,7 +38,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """TLS contexts of a server for localhost, and of clients that trust it, for whoever has no fixtures."""
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
     client = ssl.create_default_context()
     authority.configure_trust(client)
     return server, client

@@ -1,4 +1,4 @@
-"""KqueueSelector alone, against the model of kqueue. What it shares with epoll is in test_readiness."""
+"""KqueueSelector alone, against the model of kqueue. What it shares with epoll is in test_selector."""
 
 from __future__ import annotations
 

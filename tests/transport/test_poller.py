@@ -109,9 +109,9 @@ async def reports_counted(monkeypatch: pytest.MonkeyPatch):
     count = [0]
     ready = SocketTransport.ready
 
-    def counted(self: SocketTransport, matter: int, now: float) -> None:
+    def counted(self: SocketTransport, events: int, now: float) -> None:
         count[0] += 1
-        ready(self, matter, now)
+        ready(self, events, now)
 
     with monkeypatch.context() as patch:
         patch.setattr(SocketTransport, "ready", counted)
@@ -591,7 +591,7 @@ async def test_a_cancelled_poller_gives_its_descriptor_back():
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     with pytest.raises(ValueError, match="closed"):
-        poller.readiness.fileno()
+        poller.selector.fileno()
 
 
 def test_without_a_kernel_that_has_it_there_is_no_poller(kind, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from trio_ws.transport.socket_options import NOTSENT_BYTES, tune, uptake_of
+from trio_ws.transport.socket_options import NOTSENT_BYTES, get_uptake, tune
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells in another way, or not at all")
 
@@ -25,16 +25,16 @@ def test_unix_socket_tells_what_is_unread():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         tune(ours)  # has no such options, and does not mind
-        assert not uptake_of(ours, 0, 0).pending
+        assert not get_uptake(ours, 0, 0).pending
         ours.send(bytes(1000))
-        before = uptake_of(ours, 0, 0)
+        before = get_uptake(ours, 0, 0)
         assert before.pending
         theirs.recv(1000)
-        after = uptake_of(ours, 0, 0)
+        after = get_uptake(ours, 0, 0)
         assert not after.pending
         assert after.taken != before.taken
 
 
 def test_without_a_socket_the_outbox_is_all_there_is():
-    assert uptake_of(None, 5, 7) == ((7, 0), 5, True)
-    assert uptake_of(None, 0, 7) == ((7, 0), 0, False)
+    assert get_uptake(None, 5, 7) == ((7, 0), 5, True)
+    assert get_uptake(None, 0, 7) == ((7, 0), 0, False)

@@ -16,7 +16,7 @@ from trio.testing import lockstep_stream_pair, memory_stream_one_way_pair, memor
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport import stream as module
 from trio_ws.transport.outbox import WRITE_BYTES
-from trio_ws.transport.stream import GOODBYE_TIMEOUT, StreamTransport
+from trio_ws.transport.stream import CLOSE_NOTIFY_TIMEOUT, StreamTransport
 
 __all__ = ["authority", "client_tls", "server_tls"]  # fixtures
 
@@ -268,7 +268,7 @@ async def test_closing_takes_a_bounded_time_and_ignores_cancellation(start, auto
     with trio.CancelScope() as scope:
         scope.cancel()
         await transport.aclose()
-    assert trio.current_time() - start_time == GOODBYE_TIMEOUT
+    assert trio.current_time() - start_time == CLOSE_NOTIFY_TIMEOUT
     assert stream.closed
 
 
@@ -319,7 +319,7 @@ async def reset(peer: trio.SocketStream) -> None:
 @pytest.mark.skipif(not module._RDHUP, reason="this platform cannot tell")
 @pytest.mark.parametrize("leave", [leave_gently, reset])
 async def test_on_a_socket_the_peers_end_is_seen_behind_unread_data(start, leave, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.01)
+    monkeypatch.setattr(module, "CHECK_INTERVAL", 0.01)
     ours, theirs = await socket_pair()
     transport, receiver = start(ours)
     receiver.wanted = False
@@ -400,7 +400,7 @@ async def test_over_tls_finish_half_closes_the_tcp_below(tls, start):
 
 @pytest.mark.skipif(not module._RDHUP, reason="this platform cannot tell")
 async def test_over_tls_the_peers_end_is_seen_behind_unread_data(tls, start, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.01)
+    monkeypatch.setattr(module, "CHECK_INTERVAL", 0.01)
     server, client = tls
     transport, receiver = start(server)
     await client.send_all(b"a")

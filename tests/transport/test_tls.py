@@ -23,11 +23,10 @@ from support.tls import TLSPeer, authority, client_tls, server_tls
 from transport.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport import selector
-from trio_ws.transport import tls as module
 from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.poller import Poller
-from trio_ws.transport.tls import RECORD_BYTES, RECORDS, TLSTransport
-from trio_ws.transport.tls_session import TLSSession
+from trio_ws.transport.tls import MAX_PENDING_OUTPUT, TLSTransport
+from trio_ws.transport.tls_session import RECORD_BYTES, RECORDS, TLSSession
 
 __all__ = ["authority", "client_tls", "server_tls"]  # fixtures
 
@@ -156,7 +155,7 @@ async def test_a_peer_that_takes_the_handshake_slowly_gets_all_of_it(make):
             raise BlockingIOError
         return CountingSocket.send(ends.sock, data[:count])
 
-    ends.transport._sock = sock = Forwarding(ends.sock, narrow)
+    ends.transport._socket._sock = sock = Forwarding(ends.sock, narrow)
     with pytest.raises(ssl.SSLWantReadError):
         ends.peer.tls.do_handshake()
     await ends.peer.stream.send_all(ends.peer.outgoing.read())
@@ -318,8 +317,8 @@ async def test_what_is_not_wanted_is_kept_and_given_on_resume_though_the_socket_
     await ends.receiver.until(lambda: ends.receiver.data.endswith(b"more"))
 
 
-async def test_more_plaintext_than_a_turn_has_room_for_waits_for_the_next(ends, monkeypatch):
-    monkeypatch.setattr(module, "BUFFER_BYTES", 3 * RECORD_BYTES)
+async def test_more_plaintext_than_a_turn_has_room_for_waits_for_the_next(ends):
+    ends.transport._plaintext = ends.transport._plaintext[: 3 * RECORD_BYTES]
     sizes: list[int] = []
     ends.receiver.on_data = lambda: sizes.append(len(ends.receiver.data))
     await ends.peer.send(bytes(7 * RECORD_BYTES))
@@ -519,7 +518,58 @@ async def test_a_peer_that_does_not_read_costs_no_more_than_its_outbox_and_no_tu
         await turns()
     assert count == [0]
     assert ends.transport.outbox.size == waiting + 8
-    assert len(ends.transport._cipher) <= WRITE_BYTES + 1024
+    assert ends.transport._socket.outbox.size <= WRITE_BYTES + 1024
+
+
+async def fill(ends: Ends) -> int:
+    """Write until ciphertext waits, and no plaintext besides; return how much was written."""
+    size = 0
+    while not ends.transport.outbox.size:
+        ends.transport.write(bytes(WRITE_BYTES))
+        size += WRITE_BYTES
+    assert ends.transport.outbox.size == WRITE_BYTES
+    return size
+
+
+async def test_half_close_comes_after_a_record_of_tls_that_waits(ends):
+    """TLS's own records wait for the ciphertext before them: here stands one with data, which shows."""
+    size = await fill(ends)
+    ends.transport._session._tls.write(b"own")
+    ends.transport.finish()
+    assert await ends.peer.receive(size + 3) == bytes(size) + b"own"
+    assert await ends.peer.some() == b""
+    assert not ends.transport.outbox.closed
+
+
+async def test_events_after_close_with_waiting_ciphertext_do_nothing(ends):
+    await fill(ends)
+    ends.transport.close()
+    moved = ends.receiver.moved
+    ends.transport.ready(selector.WRITABLE | selector.READABLE, trio.current_time())
+    ends.transport.uncork()
+    ends.transport.flush()
+    ends.transport.resume()
+    assert ends.transport.look()
+    assert (ends.receiver.moved, ends.receiver.ended) == (moved, 0)
+    assert ends.transport.outbox.size == 0
+
+
+async def test_error_of_receiver_closes_both_transports_and_no_others(make, caplog):
+    """The poller's client is the TLS transport: an error above it is logged with its connection."""
+    ends, other = await make(), await make()
+    ends.transport.log = ConnectionLog(7, ("192.0.2.1", 5))
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    ends.receiver.on_data = fail
+    await ends.peer.send(b"x")
+    await ends.receiver.until(lambda: ends.receiver.ended)
+    assert (ends.transport.outbox.closed, ends.sock.fileno()) == (True, -1)
+    (record,) = caplog.records
+    assert record.getMessage() == "unexpected error in connection #7 from 192.0.2.1:5, closing it"
+    await other.peer.send(b"y")
+    await other.receiver.until(lambda: other.receiver.data == b"y")
 
 
 async def test_a_peer_that_reads_slowly_is_seen_to_progress(ends):
@@ -553,7 +603,7 @@ async def test_shorter_records_are_written_if_the_peer_asks_for_them(ends, monke
         def __getattr__(self, name):
             return getattr(self._tls, name)
 
-    ends.transport._tls = Short(ends.transport._tls)
+    ends.transport._session._tls = Short(ends.transport._session._tls)
     whole = os.urandom(50_000)
     ends.transport.write(whole)
     assert await ends.peer.receive(len(whole)) == whole
@@ -574,7 +624,7 @@ class Failing:
 
 async def test_a_write_that_would_have_to_wait_for_a_new_handshake_is_a_broken_one(ends):
     """Renegotiation is not supported."""
-    ends.transport._tls = Failing(ends.transport._tls)
+    ends.transport._session._tls = Failing(ends.transport._session._tls)
     ends.transport.write(bytes(200_000))
     assert ends.transport.outbox.closed
     await ends.receiver.until(lambda: ends.receiver.moved)
@@ -587,7 +637,7 @@ async def test_a_peer_that_asks_and_asks_and_does_not_read_the_answers_is_given_
     await ends.peer.send(b"one")
     await ends.receiver.until(lambda: ends.receiver.data == b"one")
     assert not ends.transport.outbox.closed
-    ends.transport._outgoing.write(bytes(module.OWED_BYTES + 1))
+    ends.transport._session._outgoing.write(bytes(MAX_PENDING_OUTPUT + 1))
     await ends.peer.send(b"two")
     await ends.receiver.until(lambda: ends.receiver.ended)
     assert ends.transport.outbox.closed
@@ -652,7 +702,7 @@ async def test_handshakes_leave_nothing_behind(make, poller, nursery, server_tls
             await ends.peer.shake_hands()
         ends.transport.close()
         await ends.peer.stream.aclose()
-        left.append(weakref.ref(ends.transport._tls))
+        left.append(weakref.ref(ends.transport._session._tls))
     ends = await make()  # the poller remembers the last ones that it served
     ends.transport.write(b"held", hold=True)
     assert await ends.peer.receive(4) == b"held"

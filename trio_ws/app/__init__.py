@@ -1,4 +1,4 @@
-"""The application layer: routes, typed parameters, guards, dependencies, listeners, controllers, pages, sessions.
+"""Routes, typed parameters, guards, dependencies, listeners, controllers, pages and sessions.
 
 Here: `App` and everything that decorators register. Not here: sockets and frames; this folder sees `WebSocket` only.
 Start with `application`, then `router`, `route` and `invocation`: one connection on a route.

@@ -1,6 +1,6 @@
-"""Blocking: plain `def` handlers, each in a worker thread, on a WebSocket whose methods wait by blocking the thread.
+"""Plain `def` handlers in worker threads, with blocking connections and rooms.
 
-A room has a form for them too, since they cannot await what `Room` offers.
+`BlockingRoom` is the form of a room for them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
@@ -15,7 +16,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, WebSocketDisconnect
-from trio_ws.runtime.threads import underlying
+from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -33,21 +34,22 @@ __all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
 T = TypeVar("T")
 
 _END: Final = object()
-"""What a generator that has ended yields for us."""
+"""Returned for a generator that has ended."""
 _ELSEWHERE: Final = object()
-"""What a thread of another event loop's gets instead of a result."""
+"""Returned to a thread of another event loop instead of a result."""
 
 Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocket] | WebSocket"
-"""Whom a message is not for: one connection, or several; `member.websocket` is one too."""
+"""One or several connections that a message is not sent to; `member.websocket` is one."""
 
 
 class BlockingWebSocket:
-    """The `WebSocket` of a plain `def` handler. Any thread but the event loop's may use it.
+    """The `WebSocket` of a plain handler, for threads beside the event loop's.
 
     Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
     the handler is cancelled, the method that waits in a thread of Trio's, as the handler's is, raises `trio.Cancelled`:
-    let it pass. A thread that Trio has not started cannot be cancelled with the handler: what waits there goes on until
-    the connection ends, and after the end of the event loop every method raises `trio.RunFinishedError`.
+    let it pass. A thread that Trio has not started cannot be cancelled with the handler: a method that waits there
+    goes on until the connection ends, and after the end of the event loop every method raises
+    `trio.RunFinishedError`.
     """
 
     __slots__ = ("_token", "_websocket")
@@ -68,7 +70,7 @@ class BlockingWebSocket:
 
     @property
     def request(self) -> Request:
-        """What the client asked for."""
+        """The request of the handshake."""
         return self._websocket.request
 
     @property
@@ -88,7 +90,7 @@ class BlockingWebSocket:
 
     @property
     def path_parameters(self) -> Mapping[str, Any]:
-        """What the route took from the path."""
+        """The parameters from the route's path."""
         return self._websocket.path_parameters
 
     @property
@@ -123,12 +125,12 @@ class BlockingWebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """The code of the first close frame; None while the connection is open."""
+        """Code of the first close frame; None while the connection is open."""
         return self._websocket.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """The reason in the first close frame; None while the connection is open."""
+        """Reason of the first close frame; None while the connection is open."""
         return self._websocket.close_reason
 
     def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
@@ -198,7 +200,7 @@ class BlockingWebSocket:
 
     @contextmanager
     def join(self, room: Room, /, **info: Any) -> Iterator[BlockingRoom]:
-        """Be a member of a room for a block: `with ws.join(app.room("chat"), user="Ann") as room`.
+        """Join a room for a block: `with ws.join(app.room(...)) as room`.
 
         It is what `Room.join` is for an `async def` handler, and raises the same errors.
 
@@ -244,7 +246,10 @@ async def _run_within(
 
 
 def _is_trios_thread() -> bool:
-    """Return whether Trio has started this thread, so that it is cancelled with the task that waits for it."""
+    """Return True if the current thread is one of Trio's.
+
+    Trio cancels such a thread with the task that waits for it.
+    """
     try:
         trio.from_thread.check_cancelled()
     except RuntimeError:
@@ -255,7 +260,7 @@ def _is_trios_thread() -> bool:
 
 
 class BlockingRoom:
-    """The `Room` that a plain `def` handler is in; any thread but the event loop's may use it."""
+    """The `Room` of a plain handler, for threads beside the event loop's."""
 
     __slots__ = ("_room", "_run")
 
@@ -270,7 +275,7 @@ class BlockingRoom:
 
     @property
     def members(self) -> list[Member]:
-        """Who is in the room now, in the order in which they joined."""
+        """The current members in the order of their joins."""
         return self._room.members
 
     @property
@@ -279,7 +284,7 @@ class BlockingRoom:
         return self._room.count
 
     def publish(self, message: Any, *, exclude: Excluded | None = None) -> str:
-        """Send a message to every member; it never waits for one. See `Room.publish`."""
+        """Send a message to every member without waiting; see `Room.publish`."""
         entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude)))
         return entry_id
 
@@ -292,29 +297,32 @@ def _unwrapped(excluded: Any) -> Any:
 
 
 def expect_reading(websocket: WebSocket) -> None:
-    """Have the disconnect rule treat a plain function as one that reads: between two calls it is nowhere.
+    """Mark the connection as one with a handler that reads messages.
 
-    A client that leaves at once would else cancel it there, though what it sent has yet to be read.
+    Between two calls it waits for nothing. Without this a client that leaves at once would cancel it there, before the
+    client's messages are read.
     """
     if websocket._channel is not None:
         websocket._channel.reader.reads = True
 
 
 def in_thread(
-    function: Callable[..., Any], websocket: WebSocket, limiter: trio.CapacityLimiter
+    function: Callable[..., Any], websocket: WebSocket, limiters: Limiters, *, last: bool = False
 ) -> Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]:
-    """Return an asynchronous form of a plain function: it runs in a worker thread, on a blocking `websocket`.
+    """Return an asynchronous form of a function, run in a thread.
 
     Args:
         function: where it takes `websocket`, it gets the blocking one.
         websocket: the connection it is for.
-        limiter: bounds the threads.
+        limiters: bound the threads.
+        last: whether it is part of the clean-up.
 
     Of a generator function it is an asynchronous generator, each step of which is made in a thread.
 
     Cancellation reaches the thread in whatever method of the connection it waits; the thread is waited for.
     """
     blocking = BlockingWebSocket(websocket)
+    limiter = limiters.exits if last else limiters.views
 
     def filled(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         expect_reading(websocket)
@@ -324,20 +332,27 @@ def in_thread(
 
     async def run(*args: Any, **kwargs: Any) -> Any:
         call = filled(*args, **kwargs)
-        (result,) = await trio.to_thread.run_sync(lambda: (call(),), limiter=limiter)  # of any kind, also to be awaited
+        with variables_of_task() as lent:
+            (result,) = await trio.to_thread.run_sync(lambda: (lent(call),), limiter=limiter)  # also to be awaited
         return await result if inspect.isawaitable(result) else result
 
     def run_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        return _in_steps(filled(*args, **kwargs)(), limiter)
+        return _in_steps(filled(*args, **kwargs)(), limiters)
 
     return run_generator if inspect.isgeneratorfunction(underlying(function)) else run
 
 
-async def _in_steps(generator: Generator[Any, Any, Any], limiter: trio.CapacityLimiter) -> AsyncGenerator[Any, None]:
+async def _in_steps(generator: Generator[Any, Any, Any], limiters: Limiters) -> AsyncGenerator[Any, None]:
     """Yield what a plain generator does; it is closed with this one."""
+    context = copy_context()
+
+    async def step(work: Callable[[], T], limiter: trio.CapacityLimiter | None) -> T:
+        with variables_of_task(context) as lent:
+            return await trio.to_thread.run_sync(lent, work, limiter=limiter)
+
     try:
-        while (value := await trio.to_thread.run_sync(next, generator, _END, limiter=limiter)) is not _END:
+        while (value := await step(partial(next, generator, _END), limiters.views)) is not _END:
             yield value
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(generator.close, limiter=limiter)
+            await step(generator.close, limiters.exits)

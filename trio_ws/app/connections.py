@@ -1,4 +1,4 @@
-"""Everyone: an application's connections in this process, and what is said to all of them, in all processes."""
+"""An application's connections in this process, and messages to all of them."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ __all__ = ["ConnectionManager"]
 
 
 class ConnectionManager:
-    """See the module.
+    """The connections of an application in this process.
 
     Args:
         backplane: carries messages to the other processes.
     """
 
     def __init__(self, backplane: Backplane) -> None:
-        self.connections: set[WebSocket] = set()
-        """Those that are accepted and have not ended, and some that are just before or after that."""
+        self.active: set[WebSocket] = set()
+        """The accepted connections, and some just before their acceptance or after their end."""
         self._backplane = backplane
 
     @asynccontextmanager
-    async def hearing(self) -> AsyncGenerator[None, None]:
-        """Hand what is said to the connections while the block runs."""
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Deliver broadcast messages to the connections while the block runs.
+
+        Raises:
+            BackplaneError: the backplane is not available.
+        """
         async with self._backplane.subscribe(BROADCAST, self._deliver, history=0):
             yield
 
-    async def tell(self, message: Any) -> None:
-        """Say something to all; see `App.broadcast`."""
+    async def broadcast(self, message: Any) -> None:
+        """Send a message to all connections in all processes; see `App.broadcast`."""
         prepared = PreparedMessage(message)
-        await deflate_for(self.connections, prepared)
+        await deflate_for(self.active, prepared)
         await self._backplane.publish(BROADCAST, prepared, frozenset())
 
     def _deliver(self, entry: Entry) -> None:
-        offer_to_all(self.connections, entry.message, "disconnect")
+        offer_to_all(self.active, entry.message, "disconnect")

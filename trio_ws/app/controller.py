@@ -1,4 +1,4 @@
-"""Controllers: classes whose methods are routes, one instance for each connection, made after the guards."""
+"""Controllers, which are classes with routes as methods."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ __all__ = [
     "ControllerOptions",
     "RouteDefinition",
     "declare",
+    "define_route",
+    "get_options",
     "in_class_body",
-    "mark",
-    "options_of",
+    "note_registered",
     "route_definitions",
 ]
 
@@ -31,15 +32,16 @@ T = TypeVar("T")
 
 _ROUTE_DEFINITIONS: Final = "__trio_ws_routes__"
 _OPTIONS: Final = "__trio_ws_controller__"
+_REGISTERED: Final = "__trio_ws_registered__"
 
 
 class Controller:
-    """A base for controllers. It is optional: any class can be one.
+    """An optional base class for controllers.
 
     Attributes:
         websocket: the connection; set before a route's method is called.
-        request: what the client asked for.
-        context: what guards were given; `self.context.switch_to_websocket().get_client()` is the connection.
+        request: the request of the handshake.
+        context: the guards' argument; `self.context.switch_to_websocket().get_client()` is the connection.
     """
 
     websocket: WebSocket
@@ -49,7 +51,7 @@ class Controller:
 
 @attrs.frozen
 class ControllerOptions:
-    """What decorators say of a class; it holds wherever the class is registered."""
+    """Options that decorators give a class, wherever it is registered."""
 
     prefix: str | None
     """Begins the paths of its methods, None if two decorators differ: each registration then names its own."""
@@ -57,27 +59,40 @@ class ControllerOptions:
 
 
 def declare(controller: type, options: ControllerOptions) -> None:
-    """Keep the options of a decorator with the class, beside those of decorators below.
+    """Store a decorator's options on a class, beside those of lower decorators.
 
     Raises:
-        RegistrationError: the class is registered already, and these guards would not hold there.
+        RegistrationError: the class, or one derived from it, is registered already, and these guards would not hold
+            there.
     """
     before: ControllerOptions | None = vars(controller).get(_OPTIONS)
-    if before is None:
-        setattr(controller, _OPTIONS, options)
-        return
-    missing = [guard for guard in options.guards if guard not in before.guards]
-    if missing:
+    guards = () if before is None else before.guards
+    if _is_registered(controller) and any(guard not in guards for guard in options.guards):
         raise RegistrationError(
             f"controller {controller.__qualname__} is registered already, without the guards of this decorator: give "
             "them to the first decorator (the lowest), or for one place alone to add_controller(..., guards=[...])"
         )
-    prefix = before.prefix if before.prefix == options.prefix else None
-    setattr(controller, _OPTIONS, ControllerOptions(prefix, before.guards))
+    if before is not None:
+        added = tuple(guard for guard in options.guards if guard not in guards)
+        prefix = before.prefix if before.prefix == options.prefix else None
+        options = ControllerOptions(prefix, (*guards, *added))
+    setattr(controller, _OPTIONS, options)
 
 
-def options_of(controller: type) -> ControllerOptions:
-    """Return the prefix of the nearest decorator, and the guards of all, those of base classes first."""
+def note_registered(controller: type) -> None:
+    """Record that a router has registered a class with its current guards."""
+    setattr(controller, _REGISTERED, True)
+
+
+def _is_registered(controller: type) -> bool:
+    return _REGISTERED in vars(controller) or any(map(_is_registered, type.__subclasses__(controller)))
+
+
+def get_options(controller: type) -> ControllerOptions:
+    """Return the prefix and the guards that decorators gave a class.
+
+    The prefix is the nearest decorator's. The guards of base classes come first.
+    """
     prefix: str | None = ""
     guards: dict[int, Guard] = {}
     for owner in reversed(controller.__mro__):
@@ -90,7 +105,7 @@ def options_of(controller: type) -> ControllerOptions:
 
 @attrs.frozen
 class RouteDefinition:
-    """A method of a class that is yet to become a controller, marked as a route."""
+    """A method marked as a route, of a future controller."""
 
     path: str
     target: Target
@@ -98,7 +113,7 @@ class RouteDefinition:
 
 
 def in_class_body(function: Callable[..., Any]) -> bool:
-    """Say whether `function` is being defined in the body of a class, and so will be a method."""
+    """Return True if `function` is being defined in a running class body."""
     parent = getattr(function, "__qualname__", "").rpartition(".")[0]
     if not parent or parent.endswith("<locals>"):
         return False
@@ -108,7 +123,7 @@ def in_class_body(function: Callable[..., Any]) -> bool:
     return frame is not None
 
 
-def mark(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
+def define_route(function: Callable[..., Any], path: str, target: Target, options: RouteOptions) -> None:
     """Note on a method that it is a route of its class.
 
     Raises:
@@ -126,13 +141,16 @@ def route_definitions(controller: type) -> list[RouteDefinition]:
     """
     found: dict[str, list[RouteDefinition]] = {}
     for owner in reversed(controller.__mro__):
-        for name, member in vars(owner).items():
-            function = getattr(member, "__wrapped__", member)
-            found[name] = list(getattr(function, _ROUTE_DEFINITIONS, ()))
+        for name, member in list(vars(owner).items()):
+            marked = member
+            if callable(member) or isinstance(member, classmethod):
+                marked = inspect.unwrap(member, stop=lambda each: hasattr(each, _ROUTE_DEFINITIONS))
+            found[name] = [*getattr(marked, _ROUTE_DEFINITIONS, ())]
             if found[name]:
                 _check_method(member)
-    marks = [each for listed in found.values() for each in listed]
-    if not marks:
+                _check_undecorated(controller, name, member, found[name])
+    definitions = [each for listed in found.values() for each in listed]
+    if not definitions:
         raise RegistrationError(
             f"controller {controller.__qualname__} has no routes: decorate its methods with @websocket or @listener"
         )
@@ -140,7 +158,19 @@ def route_definitions(controller: type) -> list[RouteDefinition]:
         raise RegistrationError(
             f"controller {controller.__qualname__} has __slots__, none for the connection: derive it from Controller"
         )
-    return marks
+    return definitions
+
+
+def _check_undecorated(controller: type, name: str, member: object, definitions: list[RouteDefinition]) -> None:
+    """Refuse a method with another decorator above that of its route.
+
+    The route would skip that decorator, which may be a guard.
+    """
+    if any(each.target is not member for each in definitions):
+        raise RegistrationError(
+            f"{controller.__qualname__}.{name}: a decorator stands above @websocket or @listener, and its route would "
+            "go without it: put it below"
+        )
 
 
 def _check_method(member: object) -> None:

@@ -1,85 +1,104 @@
-"""Responder: what a server, ours or an ASGI one, asks an application about each request."""
+"""Answers of an application to the requests of a server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from trio_ws.app.inclusion import guests_of
 from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
 from trio_ws.handler.service import Response
 
 if TYPE_CHECKING:
-    from trio_ws.app.application import App
+    from trio_ws.app.route import Route
+    from trio_ws.app.services import AppServices
     from trio_ws.connection.settings import Settings
     from trio_ws.handler.service import Service
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "HasResponder"]
+
+
+class HasResponder(Protocol):
+    """An application that servers and test clients take, as an `App` is."""
+
+    responder: Dispatcher
+    """Answers its requests."""
 
 
 class Dispatcher:
-    """Answers for one application.
+    """The responder of one application.
 
     Args:
-        app: whose routes and pages there are.
+        services: of the application.
+        match: returns the route for a raw path, with the path's parameters.
+        lifespan_context: returns the context that is open while the application runs.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self.settings: Settings = app.settings
-        self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = app.lifespan_context
+    def __init__(
+        self,
+        services: AppServices,
+        match: Callable[[str], tuple[Route, dict[str, Any]] | None],
+        lifespan_context: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self._services = services
+        self._match = match
+        self.settings: Settings = services.settings
+        self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = lifespan_context
 
     def served_by(self, server: Server) -> None:
-        """Hear which server runs the application."""
-        for app in (self._app, *(guest.app for guest in guests_of(self._app))):
-            app._server = server
+        """Set the server that runs the application and the included ones."""
+        self._services.run_state.server = server
 
     @property
     def running(self) -> bool:
-        """Whether the application runs."""
-        return self._app._nursery is not None
+        """True while the application runs."""
+        return self._services.running
 
     @property
     def state(self) -> SimpleNamespace:
-        """What the application's functions share."""
-        return self._app.state
+        """Attributes that the application's functions share."""
+        return self._services.state
 
     def knows(self, request: Request, *, upgrade: bool) -> bool:
-        """Say whether a request is for the application, and for nobody beside it.
+        """Return True if a route or a page matches a request.
 
         Args:
             request: its path counts.
             upgrade: whether it is a handshake.
         """
         path = request.raw_path
-        if self._app.match(path) is not None:
+        if self._match(path) is not None:
             return True
-        return not upgrade and (path == "/healthz" or self._app._pages.knows(path))
+        return not upgrade and (path == "/healthz" or self._services.pages.knows(path))
 
     async def page(self, request: Request) -> Response:
-        """Answer a request that is no handshake."""
-        if request.raw_path == "/healthz" and not self._app._pages.has("/healthz"):
+        """Answer a request that is not a WebSocket handshake.
+
+        Raises:
+            Exception: raised by the page's function.
+        """
+        if request.raw_path == "/healthz" and not self._services.pages.has("/healthz"):
             return self._health()
-        answer = await self._app._pages.answer(request, self._app.call_limiter)
-        if answer is NOT_FOUND and self._app.match(request.raw_path) is not None:
+        answer = await self._services.pages.answer(request, self._services.limiters.calls)
+        if answer is NOT_FOUND and self._match(request.raw_path) is not None:
             return UPGRADE_REQUIRED
         return answer
 
     def _health(self) -> Response:
-        draining = self._app._server is not None and self._app._server.draining
+        server = self._services.run_state.server
+        draining = server is not None and server.draining
         body = b"draining\n" if draining else b"ok\n"
         return Response(status=503 if draining else 200, headers={"Content-Type": "text/plain"}, body=body)
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
-        """Find the handler for a handshake, or say how it is refused."""
-        matched = self._app.match(request.raw_path)
+        """Return the service for a handshake, or the response that refuses it."""
+        matched = self._match(request.raw_path)
         if matched is None:
-            return Response(status=self._app.not_found_status)
+            return Response(status=self._services.not_found_status)
         route, parameters = matched
         routed = request.with_path_parameters(parameters)
-        return routed, RouteInvocation(route.app or self._app, route, routed).service()
+        return routed, RouteInvocation(route.services or self._services, route, routed).service()

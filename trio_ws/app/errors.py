@@ -1,4 +1,4 @@
-"""What is wrong with a program or with a request: RegistrationError, ParameterError, and the Problem that it lists."""
+"""Errors of registrations and of request parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ErrorDetail", "ParameterError", "RegistrationError"]
 
 
 def _encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold: JSON may name a key by half a surrogate pair, and `loc` repeats it."""
+    """Return a text that UTF-8 can encode, with "?" for lone surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -23,50 +23,50 @@ def _encodable_parts(parts: Iterable[str | int]) -> tuple[str | int, ...]:
 
 @attrs.frozen
 class ErrorDetail:
-    """One thing that is wrong with what a client sent."""
+    """One error in the data of a client."""
 
     loc: tuple[str | int, ...] = attrs.field(converter=_encodable_parts)
-    """Where: relative to the body in messages; beginning with "query", "header", "cookie" or "path" in requests."""
+    """The location, relative to a message's body; beginning with "query", "header", "cookie" or "path" in requests."""
     type: str
-    """What kind of problem, for programs: "missing", "int_parsing", ..."""
+    """The kind of error, for programs: "missing", "int_parsing", ..."""
     msg: str = attrs.field(converter=_encodable)
-    """What is wrong, for people."""
+    """A message for people."""
 
-    def below(self, *loc: str | int) -> ErrorDetail:
-        """Return the same problem, seen from further outside."""
+    def with_prefix(self, *loc: str | int) -> ErrorDetail:
+        """Return the same error with a longer location."""
         return attrs.evolve(self, loc=(*loc, *self.loc))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as an `errorList` holds it: ready for JSON and for UTF-8."""
+        """Return the item of an `errorList`, encodable as JSON and UTF-8."""
         return {"loc": list(self.loc), "type": self.type, "msg": self.msg}
 
 
 class ParameterError(WebSocketError):
-    """What a client sent does not convert: the parameters of a request (HTTP 400), or a message's body.
+    """Invalid data from a client in a request (HTTP 400) or a message.
 
     Attributes:
-        problems: all that is wrong, not only the first.
+        errors: all errors, not only the first.
     """
 
-    def __init__(self, problems: Iterable[ErrorDetail]) -> None:
-        self.problems: tuple[ErrorDetail, ...] = tuple(problems)
-        super().__init__(self.problems)
+    def __init__(self, errors: Iterable[ErrorDetail]) -> None:
+        self.errors: tuple[ErrorDetail, ...] = tuple(errors)
+        super().__init__(self.errors)
 
     @property
     def error_list(self) -> list[dict[str, Any]]:
-        """The problems as `errorList` holds them."""
-        return [problem.as_dict() for problem in self.problems]
+        """The errors as items of an `errorList`."""
+        return [detail.as_dict() for detail in self.errors]
 
     def body(self) -> dict[str, Any]:
-        """Return what a client is told: `{"errorList": [...]}`."""
+        """Return the body of the answer to the client: `{"errorList": [...]}`."""
         return {"errorList": self.error_list}
 
     def __str__(self) -> str:
-        return "; ".join(f"{'.'.join(map(str, problem.loc))}: {problem.msg}" for problem in self.problems)
+        return "; ".join(f"{'.'.join(map(str, detail.loc))}: {detail.msg}" for detail in self.errors)
 
 
 class RegistrationError(WebSocketError, TypeError):
-    """A function cannot be used for what it was registered for: the message names it, its parameter, and the fix.
+    """A function, class or route that cannot work as it was registered.
 
-    It is raised where the function is registered, never later.
+    The message names it, its parameter, and the fix. The error is raised at registration, never later.
     """

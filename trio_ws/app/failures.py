@@ -1,4 +1,4 @@
-"""Failures: what an application does about the errors of its handlers."""
+"""Close codes and callbacks for errors of an application's handlers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trio
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import BackplaneUnavailable, InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.options import check_number
 from trio_ws.runtime.threads import call
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Failures:
 
     def __init__(self) -> None:
         self.outer: Failures | None = None
-        """Of the application that includes this one and runs: it is asked second."""
+        """The failures of the including application while it runs, used second."""
         self.callback: Callable[[WebSocket, BaseException], Any] | None = None
         self._codes: dict[type[BaseException], int] = {}
 
@@ -36,11 +37,15 @@ class Failures:
         """Close with `code` on that type of error; see `App.close_on`."""
         if not (inspect.isclass(error) and issubclass(error, Exception)):
             raise TypeError(f"close_on() takes a type of error and a code, not {error!r}")
+        check_number("code", code, 1000, 4999)
         check_close(code, "")
         self._codes[error] = code
 
     def close_code_of(self, error: BaseException) -> int | None:
-        """Return the code for an error; for one that has a code anyhow only if its type was named."""
+        """Return the close code for an error, None for the default one.
+
+        An error with a code of its own has another one only if its type was named.
+        """
         codes = ChainMap(*(failures._codes for failures in self._chain()), _DEFAULTS)
         for kind in type(error).__mro__:
             if kind in codes or kind in _CODED:

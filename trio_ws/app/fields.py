@@ -1,4 +1,4 @@
-"""Pydantic's `Field(...)` as the default, or in the annotation, of a parameter: default, alias and constraints."""
+"""Pydantic's `Field(...)` as a parameter's default or in its annotation."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ __all__ = ["BARE", "TELLING", "Reading"]
 BARE: Final = Parameter.empty
 """There is no annotation."""
 TELLING: Final = (bool, int, float, str)
-"""A default says as much as an annotation would, if it is of one of these."""
+"""Types of defaults that stand in for an annotation."""
 
 
 @attrs.frozen
 class Reading:
-    """What is written about a parameter."""
+    """The annotation and default of a parameter."""
 
     annotation: Any
     marker: Marker | None
     default: Any
 
     def without_fields(self, source: Literal["path", "query"] | None) -> Reading:
-        """Return the same, with what fields say taken apart: `Field(1, ge=1)`, and `Query(ge=1)`.
+        """Return the annotation and default with the parts of fields taken apart.
+
+        Fields are `Field(1, ge=1)` and the constraints of `Query(ge=1)`.
 
         Args:
             source: where the value comes from if there is no marker; None for a value that the caller provides.
 
         Raises:
-            Unsuitable: a field has a `default_factory`.
+            UnsupportedAnnotation: a field has a `default_factory`.
         """
         annotation, marker, default = self.annotation, self.marker, self.default
         written = _fields_in(annotation)
@@ -72,7 +74,10 @@ def _with_alias(marker: Marker | None, alias: str, source: Literal["path", "quer
 
 
 def _with_constraints_only(annotation: Any) -> Any:
-    """Return an annotation whose fields have lost their aliases and defaults, of which pydantic would warn."""
+    """Return an annotation without the aliases and defaults of its fields.
+
+    Pydantic would warn about them.
+    """
     bare, *metadata = get_args(annotation)
     flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
     return Annotated[(bare, *flat)] if flat else bare

@@ -1,4 +1,4 @@
-"""Files as HTTP answers, with validators, single ranges, and bodies that are sent in pieces (RFC 9110)."""
+"""Files as HTTP answers with validators, single ranges and streamed bodies (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trio_ws.headers import Headers
 __all__ = ["PIECE_BYTES", "SAFE_HEADERS", "FileChanged", "file_answer", "type_of"]
 
 PIECE_BYTES: Final = 128 * 1024
-"""What of a file is in memory for one client at a time; a smaller file is read in one go."""
+"""Bytes of a file in memory for one client at a time; a smaller file is read in one go."""
 SAFE_HEADERS: Final = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache"))
 
 # What a page cannot do without, whatever the tables of the machine say.
@@ -53,7 +53,7 @@ _ENTITY_TAG: Final = re.compile(r'(?:W/)?"[^"]*"')
 
 
 def _flags(*names: str) -> int:
-    """Return flags of `os.open`, without those that the platform does not have."""
+    """Return flags of `os.open`, without those missing on the platform."""
     return reduce(or_, (getattr(os, name, 0) for name in names))
 
 
@@ -64,7 +64,7 @@ _CAN_WALK: Final = os.open in os.supports_dir_fd
 
 
 class FileChanged(Exception):  # noqa: N818 - what it is
-    """A file has changed while it was sent: the connection ends before the body is complete."""
+    """A file that changed while it was sent, with an incomplete body."""
 
 
 @attrs.frozen
@@ -102,7 +102,7 @@ def type_of(name: str) -> str:
 async def file_answer(
     path: Path, headers: Headers, *, allowed: Callable[[Path], bool], method: str = "GET"
 ) -> Response | None:
-    """Answer a GET or HEAD with a file, None if there is none.
+    """Return the answer with a file, None if there is none.
 
     `If-None-Match` and `If-Modified-Since` get a 304; `Range`, with or without `If-Range`, gets one range with 206, or
     416. Several ranges at once get the whole file (RFC 9110 14.2). `If-Match` and `If-Unmodified-Since` get a 412 for a
@@ -153,7 +153,9 @@ def _find(path: Path, allowed: Callable[[Path], bool]) -> _Found | None:
 
 
 def _open_regular(real: Path) -> FileIO:
-    """Open a regular file by a path without links: a link that comes into it after it was judged is not followed.
+    """Open a regular file by a path without links.
+
+    A link that appears in the path after its check is not followed.
 
     Raises:
         OSError: there is none; to open a FIFO does not wait for its writer.
@@ -184,7 +186,7 @@ def _part(found: _Found, fields: list[tuple[str, str]], begin: int, end: int, *,
 
 
 async def _pieces(found: _Found, begin: int, end: int) -> AsyncGenerator[bytes, None]:
-    """Read a part of a file, a piece each time that one was sent."""
+    """Yield pieces of a file, each after the previous one was sent."""
     file = await trio.to_thread.run_sync(_open, found, begin)
     try:
         while begin < end:
@@ -218,7 +220,10 @@ def _read(file: FileIO, found: _Found, size: int) -> bytes:
 
 
 def _check(file: FileIO, found: _Found) -> None:
-    """Raise `FileChanged` unless the file is as it was found, or longer: what is appended to, as logs are, stays."""
+    """Raise `FileChanged` if a file was replaced, changed or shortened.
+
+    A file that grows, such as a log, stays valid.
+    """
     status = os.fstat(file.fileno())
     if (status.st_dev, status.st_ino) != found.identity:
         raise FileChanged(f"{found.path} is another file since its head was sent")
@@ -230,7 +235,7 @@ def _check(file: FileIO, found: _Found) -> None:
 
 
 def _has_changed(found: _Found, headers: Headers) -> bool:
-    """Return whether the client wants an answer only for what it has had, and that is not what we would send."""
+    """Return True if `If-Match` or `If-Unmodified-Since` does not hold."""
     tags = _tags(headers, "if-match")
     if tags is not None:
         return "*" not in tags and found.entity_tag not in tags  # a weak tag matches nothing (RFC 9110 13.1.1)
@@ -239,7 +244,7 @@ def _has_changed(found: _Found, headers: Headers) -> bool:
 
 
 def _is_fresh(found: _Found, headers: Headers) -> bool:
-    """Return whether what the client has is what we would send: the tags count, then the date."""
+    """Return True if the client's copy is current, by tags or date."""
     tags = _tags(headers, "if-none-match")
     if tags is not None:
         return "*" in tags or found.entity_tag in [tag.removeprefix("W/") for tag in tags]
@@ -248,14 +253,17 @@ def _is_fresh(found: _Found, headers: Headers) -> bool:
 
 
 def _tags(headers: Headers, name: str) -> list[str] | None:
-    """Return the entity tags of a header, "*" alone if it is one; None if there is no such header."""
+    """Return the entity tags of a header; None without the header."""
     values = headers.get_list(name)
     given = ", ".join(values).strip()
     return (["*"] if given == "*" else _ENTITY_TAG.findall(given)) if values else None
 
 
 def _wanted(found: _Found, headers: Headers) -> range | None:
-    """Return the bytes that a Range asks for; an empty one if it has none of the file, None for the whole."""
+    """Return the requested range of bytes; None for the whole file.
+
+    An unsatisfiable range is empty.
+    """
     asked = headers.get_list("range")
     match = _RANGE.fullmatch(asked[0]) if len(asked) == 1 else None
     if match is None or not _range_applies(found, headers):
@@ -271,13 +279,19 @@ def _wanted(found: _Found, headers: Headers) -> range | None:
 
 
 def _range_applies(found: _Found, headers: Headers) -> bool:
-    """Return whether `If-Range`, if there is one, names what we would send; a weak tag never does."""
+    """Return True if `If-Range` is absent, or names the current file.
+
+    A weak tag never does (RFC 9110 13.1.5).
+    """
     given = headers.get_list("if-range")
     return not given or given in ([found.entity_tag], [found.last_modified])
 
 
 def _seconds(date: str) -> float | None:
-    """Return the time of an HTTP-date; the form of `asctime` has no zone, and means UTC (RFC 9110 5.6.7)."""
+    """Return the time of an HTTP-date, None for an invalid one.
+
+    The form of `asctime` has no zone, and means UTC (RFC 9110 5.6.7).
+    """
     try:
         read = parsedate_to_datetime(date)
         return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()

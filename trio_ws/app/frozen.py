@@ -1,4 +1,4 @@
-"""Frozen copies of what JSON is made of: each method that would change one raises an error."""
+"""Read-only copies of lists and dictionaries of JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ for _kind, _names in _CHANGES.items():
 
 
 def frozen(value: T) -> T:
-    """Return a value with all dictionaries, lists and tuples in it, at any depth, as frozen copies."""
+    """Return a deep copy with read-only dictionaries, lists and tuples."""
     match value:
         case dict():
             return FrozenDict({key: frozen(each) for key, each in value.items()})  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Guards: who may connect. They act before the handshake is answered, and never after."""
+"""Guards, which allow or refuse a handshake before it is answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 import attrs
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import label_of
+from trio_ws.app.parameters.annotations import get_label
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.errors import Reject
 from trio_ws.runtime.threads import call, underlying
@@ -21,23 +21,28 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Guard", "GuardContext", "GuardPlan", "check_guards", "guards_of"]
+__all__ = ["Guard", "GuardContext", "PlannedGuard", "check_guards", "parse_guards"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
 """A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False."""
 
 
-def guards_of(value: Iterable[Guard]) -> tuple[Guard, ...]:
+def parse_guards(value: Iterable[Guard]) -> tuple[Guard, ...]:
     """Return what `guards=` means.
 
     Raises:
+        RegistrationError: one of them cannot be a guard.
         TypeError: a single guard was given where a list of them is expected.
     """
     if callable(value) or hasattr(value, "can_activate"):
-        raise TypeError(f"guards takes a list: write guards=[{label_of(value)}]")
-    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"guards takes a list: write guards=[{get_label(value)}]")
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"guards takes a list of guards, not {value!r}")
-    return tuple(value)
+    guards = tuple(value)
+    for guard in guards:
+        if not (callable(guard) or hasattr(guard, "can_activate")):
+            _refuse_value(guard, "")
+    return guards
 
 
 CONTEXT_KEY: Final = "context"
@@ -46,7 +51,7 @@ CONTEXT_KEY: Final = "context"
 
 @attrs.frozen(kw_only=True)
 class WebSocketHost:
-    """What `GuardContext.switch_to_websocket` returns."""
+    """The result of `GuardContext.switch_to_websocket`."""
 
     websocket: WebSocket
 
@@ -61,10 +66,10 @@ def _read_only(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class GuardContext:
-    """What a guard decides by."""
+    """The argument of a guard."""
 
     request: Request
-    """What the client asked for."""
+    """The request of the handshake."""
     websocket: WebSocket
     """The connection, which is not answered yet."""
     route: Any = None
@@ -74,12 +79,12 @@ class GuardContext:
     app: Any = None
 
     def switch_to_websocket(self) -> WebSocketHost:
-        """Return the host of the connection, by the name that Ellar's documents use."""
+        """Return the host of the connection, named as in Ellar's documents."""
         return WebSocketHost(websocket=self.websocket)
 
 
 @attrs.frozen
-class GuardPlan:
+class PlannedGuard:
     """A guard, and what it is called with; made at registration."""
 
     guard: Guard
@@ -98,7 +103,7 @@ class GuardPlan:
         path_names: Collection[str] | Mapping[str, type[Any] | None] = frozenset(),
         types: Mapping[type[Any], str] = MappingProxyType({}),
         where: str = "",
-    ) -> GuardPlan:
+    ) -> PlannedGuard:
         """Plan the calls of a guard.
 
         The context goes to the first parameter of `can_activate`; to that of a function if it is not annotated, or is
@@ -118,15 +123,15 @@ class GuardPlan:
         return cls(guard, maker, call, name)
 
     @property
-    def plans(self) -> tuple[Signature, ...]:
+    def signatures(self) -> tuple[Signature, ...]:
         """All that is called, for `Resolver.convert`."""
         return (self.call,) if self.maker is None else (self.maker, self.call)
 
     async def check(self, context: GuardContext, resolver: Resolver) -> None:
-        """Ask the guard.
+        """Call the guard, and refuse the handshake if it returns False.
 
         Raises:
-            Reject: with 403, if it answers False; whatever else the guard raises.
+            Reject: with 403, if it answers False; any other error of the guard.
             ParameterError: a text that it takes does not convert.
             TypeError: it answers neither True nor False.
         """
@@ -134,22 +139,22 @@ class GuardPlan:
         function = self.call.function
         if self.maker is not None:
             args, kwargs = await resolver.arguments(self.maker)
-            made = await call(partial(self.maker.function, *args, **kwargs), limiter=resolver.limiter)
+            made = await call(partial(self.maker.function, *args, **kwargs), limiter=resolver.limiters.calls)
             function = made.can_activate
         provided = {} if self.context_name is None else {self.context_name: context}
         args, kwargs = await resolver.arguments(self.call, **provided)
-        answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiter)
+        answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiters.calls)
         if answer is False:
             raise Reject(403)
         if answer is not True:
-            raise TypeError(f"guard {label_of(self.guard)} must answer True or False, not {answer!r}")
+            raise TypeError(f"guard {get_label(self.guard)} must answer True or False, not {answer!r}")
 
 
-async def check_guards(guards: Iterable[GuardPlan], context: GuardContext, resolver: Resolver) -> None:
-    """Ask guards one after the other; the first that does not answer True is the last.
+async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, resolver: Resolver) -> None:
+    """Call guards one after the other until one does not return True.
 
     Raises:
-        Reject: with 403, if one answers False; whatever else a guard raises.
+        Reject: with 403, if one answers False; any other error of a guard.
         ParameterError: a text that one takes does not convert.
         TypeError: one answers neither True nor False.
     """
@@ -159,7 +164,7 @@ async def check_guards(guards: Iterable[GuardPlan], context: GuardContext, resol
 
 
 def _decider(guard: Guard, where: str) -> Callable[..., Any]:
-    """Return what decides: the function, or `can_activate`, as it is called on an instance."""
+    """Return the function that decides: the guard, or `can_activate` of an instance."""
     found: Any = getattr(guard, "can_activate", None)
     if inspect.isclass(guard):
         if inspect.isabstract(guard):
@@ -169,9 +174,7 @@ def _decider(guard: Guard, where: str) -> Callable[..., Any]:
     elif found is None:
         found = guard
     if not callable(found):
-        if inspect.iscoroutine(guard):
-            guard.close()  # nobody will await it
-        _refuse(guard, "a guard is a function, or a class or an object with can_activate(context), not a result", where)
+        _refuse_value(guard, where)
     return found  # type: ignore[no-any-return]
 
 
@@ -182,7 +185,11 @@ def _check_answers(function: Callable[..., Any], where: str) -> None:
 
 
 def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
-    """Return the name of the first parameter if it takes the context: always, by its name, or if it says nothing."""
+    """Return the name of the parameter for the context, or None.
+
+    It is the first parameter: always of a method, of a function if it is called `context` or has no annotation and
+    default.
+    """
     first = next(iter(inspect.signature(function).parameters.values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         return None
@@ -190,6 +197,12 @@ def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
     return first.name if bare or always or first.name == "context" else None
 
 
+def _refuse_value(guard: object, where: str) -> NoReturn:
+    if inspect.iscoroutine(guard):
+        guard.close()  # it will not be awaited
+    _refuse(guard, "a guard is a function, or a class or an object with can_activate(context), not a result", where)
+
+
 def _refuse(guard: object, why: str, where: str) -> NoReturn:
-    label = label_of(guard)
+    label = get_label(guard)
     raise RegistrationError(f"{where}: guard {label}: {why}" if where else f"guard {label}: {why}")

@@ -1,4 +1,4 @@
-"""Inclusion of applications in another one: the checks, and the time while they run as part of it."""
+"""Applications included in another one, with their checks and shared run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trio_ws.app.errors import RegistrationError
+from trio_ws.app.services import RunState
 from trio_ws.connection.settings import Settings
 from trio_ws.handler.unwinding import LifespanOwner, unwound
 
 if TYPE_CHECKING:
-    from trio_ws.app.application import App
     from trio_ws.app.router import Router
+    from trio_ws.app.services import AppServices
+    from trio_ws.app.sessions import Sessions
 
-__all__ = ["MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "guests_of", "hosted", "with_parents"]
+__all__ = ["MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "find_guests", "run_guests"]
 
 NOT_FOUND_STATUS: Final = 403
 MAX_THREADS: Final = 500
@@ -24,122 +26,143 @@ MAX_THREADS: Final = 500
 
 @attrs.frozen
 class Guest:
-    """An application that is included in another one."""
+    """An included application."""
 
-    app: App
-    parent: App
-    """The application that includes it, directly or with a router between."""
+    services: AppServices
+    parent: AppServices
+    """The including application, directly or with routers between."""
     prefix: str
-    """What its paths begin with."""
+    """The beginning of its paths."""
 
 
-def guests_of(app: App) -> list[Guest]:
-    """Return all applications that are included in one, at any depth, the outer ones first."""
-    return list(_guests_in(app, app, ""))
+def find_guests(router: Router) -> list[Guest]:
+    """Return all applications included at any depth, the outer ones first."""
+    return list(_guests_in(router, router.services, ""))
 
 
-def _guests_in(router: Router, parent: App, prefix: str) -> Iterator[Guest]:
-    for below, inner in router._included:
-        start, app = prefix + router._prefix + below, inner._application
-        if app is not None:
-            yield Guest(app, parent, start)
-        yield from _guests_in(inner, app or parent, start)
+def _guests_in(router: Router, parent: AppServices | None, prefix: str) -> Iterator[Guest]:
+    for inner_prefix, inner in router.included:
+        start, services = prefix + router.prefix + inner_prefix, inner.services
+        if services is not None and parent is not None:
+            yield Guest(services, parent, start)
+        yield from _guests_in(inner, services or parent, start)
 
 
-def check_guests(host: App) -> None:
-    """Refuse included applications that cannot be part of this one.
+def check_guests(host: AppServices, guests: list[Guest]) -> None:
+    """Accept the pages of included applications, or refuse the applications.
 
     Raises:
-        RegistrationError: one has options that hold for a whole server, and are not those of the host, or two pages
+        RegistrationError: an included application has server-wide options that differ from the host's, or two pages
             have one path.
     """
-    guests = guests_of(host)
+    _check_places(host, guests)
+    _check_sessions(host, guests)
     for guest in guests:
         # The command line changes settings of the host later, which is no contradiction.
-        names = [] if guest.app in host._checked_guests else _foreign_options(host, guest.app)
+        names = [] if guest.services in host.checked_guests else _foreign_options(host, guest.services)
         if names:
             raise RegistrationError(
                 f"the included App has {', '.join(f'{name}=' for name in names)} of its own, which holds for a whole "
                 "server: give it to the including App, or to the routes that it is for; a Router has routes alone"
             )
-    paths = [*host._pages._pages, *(guest.prefix + path for guest in guests for path in guest.app._pages._pages)]
-    twice = next((path for path in paths if paths.count(path) > 1), None)
-    if twice is not None:
-        raise RegistrationError(f"two pages have the path {twice!r}: include the App below a prefix")
-    host._checked_guests.update(guest.app for guest in guests)
+    paths = [
+        *host.pages.own_paths,
+        *(guest.prefix + path for guest in guests for path in guest.services.pages.own_paths),
+    ]
+    duplicate = next((path for path in paths if paths.count(path) > 1), None)
+    if duplicate is not None:
+        raise RegistrationError(f"two pages have the path {duplicate!r}: include the App below a prefix")
+    host.checked_guests.update(guest.services for guest in guests)
+    host.pages.included = tuple((guest.prefix, guest.services.pages) for guest in guests)
 
 
-def _foreign_options(host: App, guest: App) -> list[str]:
+def _foreign_options(host: AppServices, guest: AppServices) -> list[str]:
     ours, theirs = _server_options(host), _server_options(guest)
-    names = [name for name, value in theirs.items() if value != _DEFAULTS[name] and value != ours[name]]
-    if host.sessions and guest.sessions and host.sessions != guest.sessions:
-        names.append("sessions")
-    return names
+    return [name for name, value in theirs.items() if value != _DEFAULTS[name] and value != ours[name]]
 
 
-def _settings_of(settings: Settings) -> dict[str, Any]:
+def _check_places(host: AppServices, guests: list[Guest]) -> None:
+    for guest in guests:
+        if host.running and not guest.services.running:
+            raise RegistrationError("the application runs: include another App, whose lifespan is entered, before")
+        if "{" in guest.prefix and guest.services.pages:
+            raise RegistrationError(
+                f"the included App has pages, which have fixed paths, and not one below {guest.prefix!r}: include it "
+                "below a prefix without parameters, or a Router with its routes"
+            )
+
+
+def _check_sessions(host: AppServices, guests: list[Guest]) -> None:
+    kept: dict[str, Sessions] = {}
+    for services in (host, *(guest.services for guest in guests)):
+        sessions = services.sessions
+        if sessions is None:
+            continue
+        if kept.setdefault(sessions.cookie, sessions) != sessions or (host.sessions or sessions) != sessions:
+            raise RegistrationError(
+                f"two Apps have sessions= that differ, in the cookie {sessions.cookie!r}: give both the same, or the "
+                "including App alone"
+            )
+
+
+def _fields_of_settings(settings: Settings) -> dict[str, Any]:
     return {field.name: getattr(settings, field.name) for field in attrs.fields(Settings)}
 
 
 _DEFAULTS: Final[dict[str, Any]] = {
-    **_settings_of(Settings()),
-    "instruments": None,
+    **_fields_of_settings(Settings()),
+    "instruments": (),
     "backplane": None,
     "not_found_status": NOT_FOUND_STATUS,
     "max_threads": MAX_THREADS,
 }
 
 
-def _server_options(app: App) -> dict[str, Any]:
+def _server_options(services: AppServices) -> dict[str, Any]:
     return {
-        **_settings_of(app.settings),
-        "instruments": app.instruments,
-        "backplane": app._given_backplane,
-        "not_found_status": app.not_found_status,
-        "max_threads": app.max_threads,
+        **_fields_of_settings(services.settings),
+        "instruments": services.given_instruments,
+        "backplane": services.given_backplane,
+        "not_found_status": services.not_found_status,
+        "max_threads": services.max_threads,
     }
 
 
-def with_parents(app: App) -> Iterator[App]:
-    """Return an application and, while it runs as part of others, those around it, the nearest first."""
-    each: App | None = app
-    while each is not None:
-        yield each
-        each = each._parent
-
-
 @asynccontextmanager
-async def hosted(host: App) -> AsyncGenerator[None, None]:
-    """Run included applications as part of the host, which runs; their lifespans are entered in their order.
+async def run_guests(host: AppServices, guests: list[Guest]) -> AsyncGenerator[None, None]:
+    """Run included applications as part of the host, and enter all lifespans.
 
-    Each of them is left shielded; from cancellation on, in the host's `cleanup_timeout`.
+    Each lifespan is left shielded; from cancellation on, within the host's `cleanup_timeout`.
+
+    Args:
+        host: runs.
+        guests: of the host, as `find_guests` returns them.
 
     Raises:
-        Exception: what a lifespan raises.
+        Exception: raised by a lifespan.
     """
-    owner = LifespanOwner(host._nursery, host.settings.timeouts.cleanup_timeout)
-    guests = {guest.app: guest.parent for guest in reversed(guests_of(host))}  # where it is included twice: the first
+    owner = LifespanOwner(host.run_state.nursery, host.settings.timeouts.cleanup_timeout)
+    parents = {guest.services: guest.parent for guest in reversed(guests)}  # where it is included twice: the first
     async with AsyncExitStack() as stack:
-        for app, parent in reversed(guests.items()):
-            stack.enter_context(_borrowed(host, app, parent))
-        for app in (host, *reversed(guests)):
-            if app._lifespan is not None:
-                await stack.enter_async_context(unwound(app._lifespan(app), owner, patient=True))
+        for services, parent in reversed(parents.items()):
+            stack.enter_context(_lend(host, services, parent))
+        for services in (host, *reversed(parents)):
+            if services.lifespan is not None:
+                await stack.enter_async_context(unwound(services.lifespan(services.app), owner, patient=True))
         yield
 
 
 @contextmanager
-def _borrowed(host: App, guest: App, parent: App) -> Iterator[None]:
-    """Lend a guest what only a running application has."""
-    own = guest._rooms, guest.everyone
-    host._rooms.adopt(guest._rooms)
-    guest._parent, guest._failures.outer = parent, parent._failures
-    guest._rooms, guest.everyone = host._rooms, host.everyone
-    guest._nursery, guest._limiter, guest._server = host._nursery, host._limiter, host._server
-    guest.call_limiter = host.call_limiter
+def _lend(host: AppServices, guest: AppServices, parent: AppServices) -> Iterator[None]:
+    """Share the host's rooms, connections and run state with a guest."""
+    own = guest.rooms, guest.connections
+    adopted = host.rooms.adopt(guest.rooms)
+    guest.parent, guest.failures.outer = parent, parent.failures
+    guest.rooms, guest.connections, guest.run_state = host.rooms, host.connections, host.run_state
     try:
         yield
     finally:
-        guest._rooms, guest.everyone = own
-        guest._parent = guest._failures.outer = None
-        guest._nursery = guest._limiter = guest.call_limiter = guest._server = None
+        guest.rooms, guest.connections = own
+        guest.rooms.take_back(adopted)
+        guest.parent = guest.failures.outer = None
+        guest.run_state = RunState()

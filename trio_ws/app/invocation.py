@@ -1,6 +1,7 @@
-"""Visit: one connection's way through its route: parameters, guards, controller, dependencies, and the function.
+"""One connection's run through its route.
 
-It is what a `Route` makes a `Service` of: everything that is known only when a client has come.
+Parameters, guards, controller, dependencies and the function are resolved here when a client has connected. The result
+is the `Service` of a `Route`.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
-    from trio_ws.app.application import App
     from trio_ws.app.parameters.dependencies import Arguments
     from trio_ws.app.parameters.signature import Signature
     from trio_ws.app.route import Route
+    from trio_ws.app.services import AppServices
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
@@ -40,26 +41,26 @@ __all__ = ["RouteInvocation"]
 
 
 class RouteInvocation:
-    """One connection on one route.
+    """The run of one connection through its route.
 
     Args:
-        app: whose route it is.
+        services: of the route's application.
         route: that matched.
         request: with the path parameters of the route.
     """
 
-    __slots__ = ("_app", "_controller", "_found", "_request", "_resolver", "_route", "_websocket")
+    __slots__ = ("_controller", "_request", "_resolved", "_resolver", "_route", "_services", "_websocket")
 
     _resolver: Resolver
     _websocket: WebSocket
 
-    def __init__(self, app: App, route: Route, request: Request) -> None:
-        self._app = app
+    def __init__(self, services: AppServices, route: Route, request: Request) -> None:
+        self._services = services
         self._route = route
         self._request = request
         self._controller: Any = None
-        self._found: dict[Signature, Arguments] = {}
-        """What the route's own functions will be called with."""
+        self._resolved: dict[Signature, Arguments] = {}
+        """Resolved arguments of the route's own functions."""
 
     def service(self) -> Service:
         """Return what the server does with the connection."""
@@ -77,9 +78,9 @@ class RouteInvocation:
             limits=options.limits,
             timeouts=options.timeouts,
             compression=options.compression,
-            close_code_of=self._app.close_code_of,
-            on_error=self._app.report,
-            instruments=self._app.instruments,
+            close_code_of=self._services.failures.close_code_of,
+            on_error=self._services.report,
+            instruments=self._services.instruments,
         )
 
     # --- before the function -------------------------------------------------------------------------------------
@@ -92,31 +93,33 @@ class RouteInvocation:
         """Prepare what the functions need, in the order of the design."""
         websocket = self._websocket
         websocket._listen = self._accept_callback
-        self._app.open_session(websocket)
+        self._services.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
-        self._resolver = Resolver(self._request, websocket, self._app, self._app.call_limiter, patient=patient)
+        self._resolver = Resolver(
+            self._request, websocket, self._services.app, self._services.limiters, patient=patient
+        )
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
                 await self._prepare()
-            except ParameterError as problem:
-                raise _bad_request(problem) from None
+            except ParameterError as detail:
+                raise _bad_request(detail) from None
         except BaseException as error:
             await self._resolver.__aexit__(type(error), error, error.__traceback__)
             raise
-        self._app.everyone.connections.add(websocket)
+        self._services.connections.active.add(websocket)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Unwind it when they have ended."""
-        self._app.everyone.connections.discard(self._websocket)
+        self._services.connections.active.discard(self._websocket)
         handled = await self._resolver.__aexit__(kind, error, trace)
         self._record_losses(error, handled=handled)
         return handled
 
     def _record_losses(self, error: BaseException | None, *, handled: bool) -> None:
-        """See that neither an error that a dependency swallowed nor a late change of the session is lost in silence.
+        """Report errors swallowed by a dependency, and late changes of the session.
 
         Raises:
             LocalProtocolError: the session was changed after the answer, and there is no other error.
@@ -133,20 +136,22 @@ class RouteInvocation:
                 websocket._log.error("%s: session changed after the answer", error=lost)
 
     async def _prepare(self) -> None:
-        """Convert the parameters, ask the guards, make the controller, call and enter the dependencies."""
+        """Convert the parameters, then run guards, controller and dependencies."""
         route = self._route
-        guards = route.guard_plans()
-        plans = [call.plan for call in self._calls()]
+        guards = route.planned_guards()
+        signatures = [call.signature for call in self._calls()]
         made = [] if route.controller is None else [route.construction(route.controller)]
-        parameters = self._resolver.convert(*plans, *made, *(plan for guard in guards for plan in guard.plans))
+        parameters = self._resolver.convert(
+            *signatures, *made, *(signature for guard in guards for signature in guard.signatures)
+        )
         context = GuardContext(
-            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._app
+            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._services.app
         )
         await check_guards(guards, context, self._resolver)
         if route.controller is not None:
-            self._controller = await self._made(route.controller, context)
-        for plan in plans:
-            self._found[plan] = await self._resolver.resolve(plan)
+            self._controller = await self._make_controller(route.controller, context)
+        for signature in signatures:
+            self._resolved[signature] = await self._resolver.resolve(signature)
 
     def _calls(self) -> list[PlannedCall]:
         """Return what the route may call."""
@@ -156,7 +161,7 @@ class RouteInvocation:
         calls = (route.connect(target), route.receive(target), route.disconnect(target))
         return [call for call in calls if call is not None]
 
-    async def _made(self, controller: type[Any], context: GuardContext) -> Any:
+    async def _make_controller(self, controller: type[Any], context: GuardContext) -> Any:
         """Make the controller of this connection."""
         args, kwargs = await self._resolver.arguments(self._route.construction(controller))
         made = controller.__new__(controller, *args, **kwargs)
@@ -164,7 +169,7 @@ class RouteInvocation:
         for name, value in (("websocket", self._websocket), ("request", self._request), ("context", context)):
             object.__setattr__(made, name, value)  # it may be frozen
         if runs_in_thread(controller):
-            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiter)
+            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiters.calls)
         else:
             made.__init__(*args, **kwargs)
         return made
@@ -180,7 +185,7 @@ class RouteInvocation:
         if isinstance(target, Listener):
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
-                websocket._farewells += (await self._farewell(disconnect),)
+                websocket._farewells += (await self._disconnect_callback(disconnect),)
             if connect is not None:
                 await self._run(connect)
             if not websocket.accepted:
@@ -194,18 +199,18 @@ class RouteInvocation:
         on_disconnect: Callable[..., Any] | None,
         **options: Any,
     ) -> None:
-        """Do what `WebSocket.accept_callback` says."""
+        """Implement `WebSocket.accept_callback`."""
         websocket, names = self._websocket, self._route.pattern.types
         treatment = ListenerOptions(**options)
-        plan = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
-        receive = plan(on_receive, takes_body=True)
-        disconnect = None if on_disconnect is None else plan(on_disconnect, takes_code=True)
-        connect = None if on_connect is None else plan(on_connect)
+        signature = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
+        receive = signature(on_receive, takes_body=True)
+        disconnect = None if on_disconnect is None else signature(on_disconnect, takes_code=True)
+        connect = None if on_connect is None else signature(on_connect)
         if not websocket.accepted:
             await websocket.accept()
         async with self._resolver.nested() as resolver:  # it may stand in scopes of the view's
             if disconnect is not None:
-                websocket._farewells += (await self._farewell(disconnect, resolver),)
+                websocket._farewells += (await self._disconnect_callback(disconnect, resolver),)
             if connect is not None:
                 await self._run(connect, resolver)
             await run_listener(websocket, await self._callbacks(receive, treatment, resolver))
@@ -213,30 +218,32 @@ class RouteInvocation:
     async def _callbacks(
         self, receive: PlannedCall, options: ListenerOptions, resolver: Resolver | None = None
     ) -> BoundListener:
-        """Return what is done with a message: everything but the message is found once."""
+        """Return the callbacks for messages, with all other arguments resolved."""
         arguments = await self._arguments(receive, resolver)
         function = self._bound(receive)
         body, on_invalid = receive.body, options.on_invalid
         if callable(on_invalid) and runs_in_thread(on_invalid):
-            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._app.limiter))
+            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._services.limiters))
 
         def call(message: Any) -> Any:
             args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
             return function(*args, **kwargs)
 
         validator = None if body is None else body.validator
-        return BoundListener(call, validator, options, receive.plan.label, receive.output)
+        return BoundListener(call, validator, options, receive.signature.label, receive.output)
 
-    async def _farewell(self, disconnect: PlannedCall, resolver: Resolver | None = None) -> DisconnectCallback:
+    async def _disconnect_callback(
+        self, disconnect: PlannedCall, resolver: Resolver | None = None
+    ) -> DisconnectCallback:
         """Return what is called when the connection is over."""
         arguments = await self._arguments(disconnect, resolver)
-        function = self._bound(disconnect)
+        function = self._bound(disconnect, last=True)
 
-        async def farewell(_: WebSocket, code: int) -> None:
+        async def on_disconnect(_: WebSocket, code: int) -> None:
             args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
             await _result(function(*args, **kwargs))
 
-        return farewell
+        return on_disconnect
 
     # --- calling -------------------------------------------------------------------------------------------------
 
@@ -248,13 +255,23 @@ class RouteInvocation:
             await value
 
     async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
-        """Return what was found before the handshake was answered, or find it now, for `accept_callback`."""
-        return self._found.pop(call.plan, None) or await (resolver or self._resolver).resolve(call.plan)
+        """Return the arguments resolved before the answer, or resolve them now.
 
-    def _bound(self, call: PlannedCall) -> Callable[..., Any]:
-        """Return the function as it is called for this connection: on the controller, and in a thread if it blocks."""
+        They are resolved now for `accept_callback`.
+        """
+        return self._resolved.pop(call.signature, None) or await (resolver or self._resolver).resolve(call.signature)
+
+    def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
+        """Return a function bound to controller and, if it blocks, thread.
+
+        Args:
+            call: of the function.
+            last: whether it is part of the clean-up.
+        """
         function = MethodType(call.function, self._controller) if call.method else call.function
-        return in_thread(function, self._websocket, self._app.limiter) if call.blocking else function
+        if not call.blocking:
+            return function
+        return in_thread(function, self._websocket, self._services.limiters, last=last)
 
 
 async def _result(value: Any) -> Any:
@@ -262,6 +279,6 @@ async def _result(value: Any) -> Any:
 
 
 def _bad_request(error: ParameterError) -> Reject:
-    """Return the answer to parameters that do not convert: HTTP 400 with the documented list of errors."""
+    """Return the answer to invalid parameters, HTTP 400 with a list of errors."""
     body = to_json({"errorList": error.error_list}).encode()
     return Reject(400, {"Content-Type": "application/json"}, body)

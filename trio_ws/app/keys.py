@@ -18,10 +18,10 @@ _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
-    """Return what `serialize` makes of `value`, whatever is in its keys.
+    """Return the result of `serialize` for a value, with any keys.
 
     If it fails at a key, it is called again with another name in its place, so that every serializer of a model is
-    asked as for any other value.
+    called as for any other value.
 
     Args:
         value: of dicts, lists, pydantic's models, dataclasses and attrs classes; anything else is left as it is.
@@ -34,7 +34,7 @@ def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
         return serialize(value)
     except UnicodeEncodeError:
         pass
-    keys = _Keys()
+    keys = _KeyAliases()
     try:
         renamed = keys.renamed(value)
     except RecursionError:
@@ -42,7 +42,7 @@ def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
     return keys.restored(serialize(renamed))
 
 
-class _Keys:
+class _KeyAliases:
     """Names in place of the keys of one value."""
 
     __slots__ = ("_originals", "_prefix")
@@ -82,7 +82,7 @@ class _Keys:
         return name
 
     def restored(self, plain: Any) -> Any:
-        """Return what was made of a renamed value, with its keys as they were."""
+        """Return a serialized value with its original keys."""
         if isinstance(plain, dict):
             return {self._originals.get(key, key): self.restored(each) for key, each in plain.items()}
         if isinstance(plain, list):
@@ -91,7 +91,7 @@ class _Keys:
 
 
 def _fields(value: Any) -> list[str]:
-    """Return the names of the fields of a dataclass or an attrs class, none of anything else."""
+    """Return the field names of a dataclass or attrs class instance."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
     if attrs.has(type(value)):

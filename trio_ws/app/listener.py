@@ -1,6 +1,6 @@
-"""Listener: a route that is called back: with each message, validated; when a client comes; when it has gone.
+"""Listeners, which are routes with callbacks for messages, connect and disconnect.
 
-The three documented shapes, `@app.listener`, `accept_callback` and methods of a controller, all end in `run_listener`.
+The three documented forms, `@app.listener`, `accept_callback` and methods of a controller, all end in `run_listener`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ __all__ = ["BoundListener", "Listener", "ListenerOptions", "OnInvalid", "run_lis
 F = TypeVar("F", bound=Callable[..., Any])
 
 OnInvalid: TypeAlias = "Literal['reply', 'close'] | Callable[[ParameterError], Any]"
-"""What a message that does not validate is answered with: the documented envelope with status 400; that, and the end of
-the connection with 1007; or what a function makes of the error."""
+"""The answer to an invalid message. It is the documented envelope with status 400; that, then a close with 1007; or the
+result of a function of the error.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +60,7 @@ class ListenerOptions:
 
 
 class Listener:
-    """The callbacks of one route, as `@app.listener` makes them of the function that takes messages.
+    """The callbacks of one route, made by `@app.listener`.
 
     Args:
         on_receive: called with each message.
@@ -72,16 +73,18 @@ class Listener:
         self.disconnect_callback: Callable[..., Any] | None = None
         self.options = options
         self.checks: list[Callable[[], object]] = []
-        """Called when a callback was added; what they raise refuses it."""
+        """Called after a callback was added; an error refuses it."""
         self.__name__: str = getattr(on_receive, "__name__", "listener")
         self.__doc__ = on_receive.__doc__
         self.__wrapped__ = on_receive
 
     def on_connect(self, function: F) -> F:
-        """Call `function` when a client has come: it takes nothing, the connection, and route parameters by name.
+        """Call `function` when a client has connected.
+
+        It may take the connection, and route parameters by name.
 
         Raises:
-            RegistrationError: there is one already, or it has a parameter that nobody provides.
+            RegistrationError: there is one already, or it has a parameter without a source.
         """
         self._check_free(self.connect_callback, "on_connect")
         self.connect_callback = function
@@ -93,10 +96,12 @@ class Listener:
         return function
 
     def on_disconnect(self, function: F) -> F:
-        """Call `function` exactly once when a client has gone: with the connection, and with `code`, if it takes them.
+        """Call `function` exactly once when a client has disconnected.
+
+        It may take the connection, `code`, and route parameters by name.
 
         Raises:
-            RegistrationError: there is one already, or it has a parameter that nobody provides.
+            RegistrationError: there is one already, or it has a parameter without a source.
         """
         self._check_free(self.disconnect_callback, "on_disconnect")
         self.disconnect_callback = function
@@ -112,7 +117,7 @@ class Listener:
     @overload
     def __get__(self, instance: object, owner: type) -> Callable[..., Any]: ...
     def __get__(self, instance: object, owner: type) -> Listener | Callable[..., Any]:
-        """Return the function that takes messages as a bound method, as in `await self.chat(data)`."""
+        """Return the callback for messages, bound as in `await self.chat(data)`."""
         return self if instance is None else MethodType(self.receive_callback, instance)
 
     def _check(self) -> None:
@@ -130,7 +135,7 @@ class Listener:
 
 @attrs.frozen
 class BoundListener:
-    """What a listener does for one connection, its parameters taken care of."""
+    """A listener's callbacks for one connection, with bound parameters."""
 
     receive: Callable[[Any], Any]
     """Called with a body that was validated; its result is the reply, awaited if it can be."""
@@ -162,14 +167,14 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
             while True:
                 await _answer(websocket, await channel.reader.receive(), callbacks, channel.writer.send)
         else:
-            await _converse_concurrently(websocket, channel, callbacks)
+            await _run_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
         if not websocket._is_good_end(end):
             raise
 
 
-async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbacks: BoundListener) -> None:
-    """Work on several messages at once; replies leave in the order of the messages."""
+async def _run_concurrently(websocket: WebSocket, channel: Channel, callbacks: BoundListener) -> None:
+    """Process several messages at once, with replies in their order."""
     slots = trio.Semaphore(callbacks.options.concurrency)
     end: WebSocketDisconnect | None = None
     async with trio.open_nursery() as nursery:
@@ -182,28 +187,28 @@ async def _converse_concurrently(websocket: WebSocket, channel: Channel, callbac
             except WebSocketDisconnect as error:
                 end = error  # the callbacks that run may end in peace
             else:
-                turn = _ReplySlot(before)
-                nursery.start_soon(_answer_in_turn, websocket, message, callbacks, turn, slots)
-                before = turn.done
+                slot = _ReplySlot(before)
+                nursery.start_soon(_answer_in_order, websocket, message, callbacks, slot, slots)
+                before = slot.done
     if end is not None:
         raise end
 
 
 @attrs.frozen
 class _ReplySlot:
-    """A message's place among those that are worked on: its replies leave when those before it are done."""
+    """The place of a message's replies behind those of earlier messages."""
 
     before: trio.Event
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
-async def _answer_in_turn(
-    websocket: WebSocket, message: str | bytes, callbacks: BoundListener, turn: _ReplySlot, slots: trio.Semaphore
+async def _answer_in_order(
+    websocket: WebSocket, message: str | bytes, callbacks: BoundListener, slot: _ReplySlot, slots: trio.Semaphore
 ) -> None:
     channel = websocket._open_channel()
 
     async def send(reply: Payload) -> None:
-        await turn.before.wait()
+        await slot.before.wait()
         await channel.writer.send(reply)
 
     try:
@@ -211,8 +216,8 @@ async def _answer_in_turn(
     except Exception as error:
         if not websocket._owns(error):
             raise
-    await turn.before.wait()
-    turn.done.set()
+    await slot.before.wait()
+    slot.done.set()
     slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
 
 
@@ -236,9 +241,11 @@ async def _answer(websocket: WebSocket, message: str | bytes, callbacks: BoundLi
 async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListener) -> Any:
     match callbacks.options.encoding:
         case "text":
-            body: Any = as_text(message)
+            text = as_text(message)
+            return text if callbacks.body is None else callbacks.body.from_text(text)
         case "bytes":
             body = as_bytes(message)
+            return body if callbacks.body is None else callbacks.body.from_body(body)
         case "json":
             try:
                 return await _read_body(channel, message, callbacks.body)
@@ -246,11 +253,10 @@ async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListen
                 raise ParameterError([ErrorDetail((), "json_invalid", str(error))]) from None
         case other:
             assert_never(other)
-    return body if callbacks.body is None else callbacks.body.from_body(body)
 
 
 async def _read_body(channel: Channel, message: str | bytes, body: Validator | None) -> Any:
-    """Return the validated value of a JSON message; a large one is read in pieces before it is validated."""
+    """Return the validated body; large JSON is decoded in pieces."""
     if body is None:
         return await read_json(message, channel)
     if len(message) > PIECE:
@@ -272,7 +278,7 @@ async def _answer_invalid(
 
 
 async def _send_result(websocket: WebSocket, result: Any, callbacks: BoundListener, send: Send) -> None:
-    """Send what a callback returned: one reply, several that it yields, or none."""
+    """Send a callback's result: one reply, several yielded ones, or none."""
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, AsyncGenerator):

@@ -1,6 +1,6 @@
-"""Metrics: an application's statistics in the Prometheus text format (prometheus-client, extra `metrics`).
+"""An application's statistics in the Prometheus text format (extra `metrics`).
 
-Nothing is counted here: the figures are the server's own, read when somebody scrapes.
+The figures are the server's own counters, read at each request for the page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["FIGURES", "WORKER_VARIABLE", "Figure", "Metrics"]
 WORKER_VARIABLE: Final = "TRIO_WS_WORKER"
 """The variable of the environment whose value becomes the label `worker`, where processes share one port."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""The text format, which every Prometheus takes, whatever else it asks for."""
+"""The text format that every Prometheus accepts."""
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ class Figure:
     counts: bool = False
     """Whether it only ever grows, until the process ends."""
     label: str = ""
-    """What the numbers are that the field is a mapping from; "" if it is no mapping."""
+    """The label of a mapping's keys; "" for a field that is no mapping."""
 
 
 FIGURES: Final = (
@@ -54,7 +54,7 @@ FIGURES: Final = (
     Figure("answered", "trio_ws_http_answers", "Answers other than 101, by HTTP status.", True, "status"),
     Figure("messages_received", "trio_ws_messages_received", "Messages received.", counts=True),
     Figure("messages_sent", "trio_ws_messages_sent", "Messages sent.", counts=True),
-    Figure("handler_errors", "trio_ws_handler_errors", "Handlers that failed as nobody foresaw.", counts=True),
+    Figure("handler_errors", "trio_ws_handler_errors", "Handlers that ended with an unhandled error.", counts=True),
 )
 
 
@@ -101,7 +101,7 @@ class Metrics:
         return (self._family(figure, None) for figure in FIGURES)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics of the server that runs now, without values while there is none."""
+        """Return the running server's metrics, without values while there is none."""
         server = self._server()
         values: Mapping[str, Any] = {}
         if server is not None:

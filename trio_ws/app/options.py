@@ -1,4 +1,4 @@
-"""The options of routes by name, for type checkers and for messages, and the checks of an application's options."""
+"""Names of route options, and checks of an application's options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trio_ws.handler.disconnect import WhenPeerLeaves
 from trio_ws.options import unknown_hint
 from trio_ws.websocket.websocket import CaughtCodes
 
-__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "converters_of", "lifespan_of"]
+__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "parse_converters", "parse_lifespan"]
 
 _ELSEWHERE: Final = {
     "use_extra_handler": "register the function with @app.listener() instead, and its callbacks with on_connect and "
@@ -31,7 +31,8 @@ _ELSEWHERE: Final = {
     "origins": "it is an option of the App",
     "sessions": "it is an option of the App",
 }
-"""What is an option in other frameworks, or in another place here."""
+"""Hints for options of other frameworks or of other objects."""
+_OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency")
 
 
 class RouteKeywords(TypedDict, total=False):
@@ -64,11 +65,12 @@ def check_names(given: Iterable[str], decorator: str) -> None:
     for name in given:
         if name not in RouteKeywords.__annotations__:
             hint = _ELSEWHERE.get(name)
-            why = f": {hint}" if hint else unknown_hint(name, RouteKeywords.__annotations__)
+            known = [*RouteKeywords.__annotations__, *(_OF_LISTENERS if decorator == "listener" else ())]
+            why = f": {hint}" if hint else unknown_hint(name, known)
             raise RegistrationError(f"@{decorator} has no option {name!r}{why}")
 
 
-def converters_of(given: Mapping[str, Converter] | None) -> dict[str, Converter]:
+def parse_converters(given: Mapping[str, Converter] | None) -> dict[str, Converter]:
     """Return what `converters=` means: these, and the built-in ones.
 
     Raises:
@@ -82,11 +84,11 @@ def converters_of(given: Mapping[str, Converter] | None) -> dict[str, Converter]
     return {**DEFAULT_CONVERTERS, **(given or {})}
 
 
-def lifespan_of(given: Any) -> Callable[[Any], AbstractAsyncContextManager[object]] | None:
-    """Return what `lifespan=` means.
+def parse_lifespan(given: Any) -> Callable[[Any], AbstractAsyncContextManager[object]] | None:
+    """Return the context manager function of a `lifespan=` argument.
 
     Raises:
-        TypeError: what it returns cannot be entered, or it does not take the application.
+        TypeError: its result cannot be entered, or it does not take the application.
     """
     if given is None:
         return None

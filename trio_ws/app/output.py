@@ -1,4 +1,4 @@
-"""The narrowing of replies: what is sent has the fields that the return annotation names, and no others."""
+"""Filters for replies by the return annotation of their function."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import collections.abc
 import dataclasses
 import inspect
 import logging
+import operator
 from collections.abc import Callable, Mapping
-from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, ForwardRef, Literal, NotRequired, TypeVar, Union, get_args, get_origin
 
 import attrs
-from pydantic import BaseModel, PlainValidator, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import Scope, label_of
+from trio_ws.app.parameters.annotations import Scope, get_label
+from trio_ws.app.parameters.schemas import BodySchemas, empty_typed_dict, field_hint, is_union, unaliased
 from trio_ws.app.replies import Reply, plain
 
-__all__ = ["Output", "output_of"]
+__all__ = ["Output", "output_from"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -44,7 +45,7 @@ class Output:
     name: str
 
     def plain(self, value: Any) -> Any:
-        """Return a reply made of what JSON has, numbers that JSON has not included.
+        """Return a filtered reply as values for JSON, NaN and infinities included.
 
         Raises:
             ValueError: the value is not of the annotated type, and cannot be made into it.
@@ -52,7 +53,7 @@ class Output:
         return self.adapter.dump_python(self._narrowed(value), mode="json", by_alias=True, fallback=plain)
 
     def json(self, value: Any) -> bytes:
-        """Return a reply as JSON; infinities and NaN are as the model's configuration has them."""
+        """Return a filtered reply as JSON; its model's configuration decides about NaN."""
         return self.adapter.dump_json(self._narrowed(value), by_alias=True, fallback=plain)
 
     def _narrowed(self, value: Any) -> Any:
@@ -62,10 +63,11 @@ class Output:
             return self.adapter.validate_python(value, from_attributes=True)
 
 
-def output_of(function: Callable[..., Any]) -> Output | None:
-    """Return what the return annotation of a function says of replies; None if it names no class with fields.
+def output_from(function: Callable[..., Any]) -> Output | None:
+    """Return the filter for a function's return annotation.
 
-    An annotation that cannot be resolved is a WARNING in the log, and narrows nothing.
+    None if it names no class with fields. An annotation that cannot be resolved is logged with WARNING, and filters
+    nothing.
 
     Raises:
         RegistrationError: the annotated type has a class with fields in it, and cannot be sent.
@@ -76,62 +78,125 @@ def output_of(function: Callable[..., Any]) -> Output | None:
             return None
         annotation = Scope(function).resolve("return", annotation)
     except Exception as error:
-        logger.warning("replies of %s are not narrowed: return annotation unresolved: %s", label_of(function), error)
+        logger.warning("replies of %s are not narrowed: return annotation unresolved: %s", get_label(function), error)
         return None
     annotation = _item(annotation)
-    if annotation is None or not _has_fields(annotation):
+    if not _has_fields(annotation):
         return None
     try:
-        return Output(TypeAdapter(_shape(annotation)), getattr(annotation, "__name__", str(annotation)))
+        adapter: TypeAdapter[Any] = TypeAdapter(_ReplySchemas().of(annotation))
+        _ = adapter.validator.validate_python  # of types that are not defined so far it complains
+        return Output(adapter, getattr(annotation, "__name__", str(annotation)))
     except Exception as error:
-        raise RegistrationError(f"{label_of(function)}: replies cannot be {annotation}: {error}") from error
+        raise RegistrationError(f"{get_label(function)}: replies cannot be {annotation}: {error}") from error
 
 
 def _item(annotation: Any) -> Any:
-    """Return the type of one reply, None if replies may be anything."""
-    while get_origin(annotation) in _AROUND:
-        args = get_args(annotation)
-        annotation = args[-1] if get_origin(annotation) is collections.abc.Coroutine else args[0]
-    if _is_union(annotation):
-        members = [member for member in get_args(annotation) if member is not Reply]
-        return Union[tuple(members)] if members else None  # noqa: UP007 - the members vary
-    return annotation
-
-
-def _is_union(annotation: Any) -> bool:
-    return get_origin(annotation) in (Union, UnionType)
-
-
-def _has_fields(annotation: Any) -> bool:
-    """Return whether a class with fields is in it, at any depth."""
-    if get_args(annotation):
-        return any(map(_has_fields, get_args(annotation)))
-    if not inspect.isclass(annotation) or annotation is Reply:
-        return False
-    model = issubclass(annotation, BaseModel) and annotation is not BaseModel
-    return model or dataclasses.is_dataclass(annotation) or is_typeddict(annotation) or attrs.has(annotation)
-
-
-def _shape(annotation: Any) -> Any:
-    """Return an annotation that pydantic can narrow by: attrs classes, which it does not take, by their fields."""
+    """Return the type of one reply, without `Reply`; Any for anything."""
+    annotation = _named(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[(_shape(args[0]), *args[1:])]
-    if args:
-        shapes = tuple(map(_shape, args))
-        if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
+        inner = _item(args[0])
+        return annotation if inner is args[0] else inner
+    if origin in _AROUND:
+        return _item(args[-1] if origin is collections.abc.Coroutine else args[0]) if args else Any
+    if origin is collections.abc.Iterable and args:  # of a generator one after the other, of a list all at once
+        item = _item(args[0])
+        return Union[list[item], item]  # type: ignore[valid-type]  # noqa: UP007 - the item varies
+    if is_union(origin):
+        members = tuple(_item(member) for member in args if member is not Reply)
+        if len(members) == len(args) and all(map(operator.is_, members, args)):
             return annotation
-        return Union[shapes] if _is_union(annotation) else origin[shapes]  # noqa: UP007 - the members vary
-    if (
-        inspect.isclass(annotation)
-        and attrs.has(annotation)
-        and not hasattr(annotation, "__get_pydantic_core_schema__")
-    ):
-        return Annotated[Any, PlainValidator(_fields_of(annotation))]
+        return Union[members] if members else Any  # noqa: UP007 - the members vary
     return annotation
 
 
-def _fields_of(kind: type[attrs.AttrsInstance]) -> Callable[[Any], dict[str, Any]]:
+def _named(annotation: Any) -> Any:
+    """Return what an alias, a NewType or a type parameter stands for."""
+    annotation = unaliased(annotation)
+    if isinstance(annotation, TypeVar):
+        bounds = annotation.__constraints__ or ((annotation.__bound__,) if annotation.__bound__ else ())
+        return _named(Union[bounds]) if bounds else Any  # noqa: UP007 - the members vary
+    return annotation
+
+
+def _has_fields(annotation: Any, around: tuple[Any, ...] = ()) -> bool:
+    """Return whether a class with fields is in it, at any depth."""
+    if any(each is annotation for each in around):  # an alias or a class that holds itself
+        return False
+    around = (*around, annotation)
+    annotation = _named(annotation)
+    if isinstance(annotation, str | ForwardRef):  # of an alias: pydantic will find what it names
+        return True
+    kind, args = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Annotated:
+        return _has_fields(args[0], around)
+    hints = () if kind is Literal else args
+    if inspect.isclass(kind) and _is_named_tuple(kind):
+        hints = (*args, *_get_hints(kind).values())
+    return _is_record(kind) or any(_has_fields(hint, around) for hint in hints)
+
+
+def _is_record(kind: Any) -> bool:
+    if not inspect.isclass(kind) or kind in (BaseModel, Reply):
+        return False
+    return issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind) or attrs.has(kind)
+
+
+def _is_named_tuple(kind: type[Any]) -> bool:
+    return issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def _get_hints(kind: type[Any]) -> dict[str, Any]:
+    """Return the annotations of a named tuple's fields; Any for unresolved ones."""
+    return {name: _hint(kind, (), name, kind.__annotations__.get(name, Any)) for name in kind._fields}
+
+
+def _hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) -> Any:
+    try:
+        return field_hint(kind, args, name, annotation)
+    except Exception as error:  # an annotation is code
+        logger.warning("replies are not narrowed at %s.%s: annotation unresolved: %s", get_label(kind), name, error)
+        return Any
+
+
+class _ReplySchemas(BodySchemas):
+    """A walk through an annotation of replies, which replaces unfiltered classes."""
+
+    __slots__ = ()
+
+    def of(self, annotation: Any) -> Any:
+        """Return an annotation that pydantic narrows by."""
+        named = _named(annotation)
+        if named is annotation:
+            return super().of(annotation)
+        if annotation in self._met:
+            return self._met[annotation]
+        self._met[annotation] = annotation  # it may hold itself
+        shape = super().of(named)
+        self._met[annotation] = annotation if shape is named and not isinstance(annotation, TypeVar) else shape
+        return self._met[annotation]
+
+    def _class(self, kind: type[Any]) -> Any:
+        if _is_named_tuple(kind):
+            self._met[kind] = Any  # of one that holds itself no narrowing is to be had
+            shapes = tuple(map(self.of, _get_hints(kind).values()))
+            self._met[kind] = tuple[shapes] if shapes else kind  # type: ignore[valid-type]
+        return super()._class(kind)
+
+    def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
+        if (kind, args) not in self._met:
+            fields = empty_typed_dict(kind)
+            self._met[kind, args] = Annotated[fields, BeforeValidator(_narrower(kind))]
+            hints = {each.alias: _hint(kind, args, each.name, each.type or Any) for each in attrs.fields(kind)}
+            # Plain values are as the class let them in.
+            fields.__annotations__ = {
+                name: NotRequired[self.of(hint) if _has_fields(hint) else Any] for name, hint in hints.items()
+            }
+        return self._met[kind, args]
+
+
+def _narrower(kind: type[attrs.AttrsInstance]) -> Callable[[Any], dict[str, Any]]:
     fields = attrs.fields(kind)
 
     def narrow(value: Any) -> dict[str, Any]:

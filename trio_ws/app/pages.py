@@ -1,4 +1,7 @@
-"""Pages: what a plain GET is answered with beside the WebSockets. It is small on purpose, and no web framework."""
+"""Answers to plain GETs, beside the WebSockets.
+
+This is small on purpose, and no web framework.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from trio_ws.app.files import SAFE_HEADERS, file_answer
 from trio_ws.connection.serialization import to_json
 from trio_ws.handler.service import Response
 from trio_ws.headers import Headers
+from trio_ws.options import check_text
 from trio_ws.runtime.threads import call
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 
 Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | Response"
 Page: TypeAlias = "Callable[[Request], Content | Awaitable[Content]]"
-"""A function that makes a page: text is HTML, a dict or list is JSON. A plain `def` runs in a thread."""
+"""A function that makes a page. Text is HTML, a dict or list is JSON; a plain `def` runs in a thread."""
 
 NOT_FOUND: Final = Response(status=404, headers={"Content-Type": "text/plain; charset=utf-8"}, body=b"not found\n")
 UPGRADE_REQUIRED: Final = Response(
@@ -34,7 +38,7 @@ UPGRADE_REQUIRED: Final = Response(
     body=b"this path is a WebSocket\n",
 )
 INDEX: Final = "index.html"
-"""What a folder shows of itself."""
+"""The file of a folder that its own path names."""
 _NONE: Final = Headers()
 
 
@@ -46,8 +50,9 @@ class StaticFolder:
     folder: Path
 
     async def page(self, path: str, headers: Headers = _NONE, method: str = "GET") -> Response | None:
-        """Return the file that `path` names, None if it names none; nothing outside the folder is ever read.
+        """Return the file for a path, None if there is none.
 
+        Nothing outside the folder is read.
         A path that ends with a slash names the `index.html` of a folder. Names that begin with a dot name nothing.
         """
         if not path.startswith(self.prefix):
@@ -60,25 +65,28 @@ class StaticFolder:
         return await file_answer(self.folder.joinpath(*parts), headers, allowed=self._allows, method=method)
 
     async def is_folder(self, path: str) -> bool:
-        """Say whether `path` lacks only a slash to name a folder that has an index."""
+        """Return True if only a slash is missing to a folder's index."""
         below = f"{path}/"
         return not path.endswith("/") and await self.page(below, method="HEAD") is not None
 
     def _allows(self, real: Path) -> bool:
-        """Return whether a file, its links followed, is in the folder, and no part of its path hidden."""
+        """Return True for a visible path in the folder, links followed."""
         return real.is_relative_to(self.folder) and not any(
             part.startswith(".") for part in real.relative_to(self.folder).parts
         )
 
 
 class Pages:
-    """Everything that a plain GET may ask for."""
+    """The pages and static folders of one application."""
 
     def __init__(self) -> None:
         self._pages: dict[str, Path | Page] = {}
         self._folders: list[StaticFolder] = []
         self.included: tuple[tuple[str, Pages], ...] = ()
         """The pages of included applications, and what their paths begin with."""
+
+    def __bool__(self) -> bool:
+        return bool(self._pages or self._folders)
 
     def add(self, path: str, page: Path | Page) -> None:
         """Serve a file, or what a function makes, at `path`.
@@ -87,6 +95,7 @@ class Pages:
             ValueError: the path does not begin with a slash, or is taken.
             FileNotFoundError: there is no such file.
         """
+        check_text("path", path)
         if not path.startswith("/"):
             raise ValueError(f"the path of a page begins with a slash: {path!r}")
         if path in self._pages:
@@ -102,6 +111,7 @@ class Pages:
             ValueError: the prefix does not begin with a slash.
             NotADirectoryError: there is no such folder.
         """
+        check_text("prefix", prefix)
         if not prefix.startswith("/"):
             raise ValueError(f"the prefix of a static folder begins with a slash: {prefix!r}")
         if not folder.is_dir():
@@ -109,8 +119,13 @@ class Pages:
         self._folders.append(StaticFolder(prefix.rstrip("/") + "/", folder.resolve()))
 
     def has(self, path: str) -> bool:
-        """Say whether there is a page at `path`."""
+        """Return True if there is a page at `path`."""
         return self._find(path) is not None
+
+    @property
+    def own_paths(self) -> list[str]:
+        """The paths of the pages, without those of included applications."""
+        return list(self._pages)
 
     def paths(self) -> Iterator[str]:
         """Return the paths of all pages, those of included applications too."""
@@ -132,13 +147,15 @@ class Pages:
             yield from (attrs.evolve(folder, prefix=prefix + folder.prefix) for folder in pages._folders)
 
     def knows(self, path: str) -> bool:
-        """Say whether a path is a page's, but for a trailing slash, or below a folder."""
+        """Return True if a page or a folder matches; trailing slashes vary."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         below = any(path.startswith(folder.prefix) for folder in self._all_folders())
         return below or self.has(path) or self.has(other)
 
     async def answer(self, request: Request, limiter: trio.CapacityLimiter | None = None) -> Response:
-        """Return the page for a request: 404 if there is none, 307 where only a trailing slash is too few or many.
+        """Return the page for a request, 404 if there is none.
+
+        A path that differs from a page's in a trailing slash only gets 307.
 
         Args:
             request: a plain GET.

@@ -1,7 +1,7 @@
-"""PathPattern: the path of a route, which it matches and builds; Converter: what one parameter in it may be.
+"""Path patterns of routes, and converters of their parameters.
 
 A path is split at its slashes first and decoded afterwards, so an encoded slash is a character of a value. Nothing here
-backtracks: the time to match grows with the length of the path. Which route is asked first is the router's business.
+backtracks: the time to match grows with the length of the path. The router decides about the order of routes.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def _compiled(regex: str | re.Pattern[str]) -> re.Pattern[str]:
 
 @attrs.frozen(kw_only=True)
 class Converter:
-    """How one kind of path parameter is read and written: `{name:kind}`.
+    """A kind of path parameter with its text form: `{name:kind}`.
 
     Args:
-        regex: what the whole decoded text must match; a text that does not match makes another path.
+        regex: must match the whole decoded text; otherwise the path does not match.
         convert: makes the value of the text; a `ValueError` means that the path does not match.
         format: makes the text of the value.
         spans: whether the text goes on over slashes.
-        type: what `convert` returns, if it is one class: annotations are checked against it.
+        type: class of the results of `convert`, if it is one: annotations are checked against it.
     """
 
     regex: re.Pattern[str] = attrs.field(converter=_compiled)
@@ -106,7 +106,7 @@ DEFAULT_CONVERTERS: Final[Mapping[str, Converter]] = MappingProxyType(
 
 @attrs.frozen
 class _Part:
-    """One segment of a pattern: literal text, or one parameter with literal text around it."""
+    """A segment of a pattern: literal text around at most one parameter."""
 
     prefix: str
     suffix: str = ""
@@ -128,11 +128,11 @@ class _Part:
         return len(text) >= len(self.prefix) + len(self.suffix) and self.fits_ends(text, text)
 
     def fits_ends(self, first: str, last: str) -> bool:
-        """Compare the literal text around a parameter with the segments at both of its ends."""
+        """Return True if the text around a parameter fits a path's segments."""
         return first.startswith(self.prefix) and last.endswith(self.suffix)
 
     def read(self, text: str, values: dict[str, Any]) -> bool:
-        """Add the value of the parameter in a decoded text that fits, if it has one."""
+        """Store the parameter's value in a text; return True if it fits."""
         assert self.name is not None
         assert self.converter is not None
         if not self.fits(text):
@@ -155,7 +155,7 @@ def _quoted(text: str) -> str:
 
 
 class PathPattern:
-    """The path of a route: `/chat/{channel}/{number:int}`.
+    """The path of a route, such as `/chat/{channel}/{number:int}`.
 
     A segment holds at most one parameter, with literal text around it if need be (`/@{user}`, `/{name}.json`), and
     a pattern at most one that spans segments. Trailing slashes count. Literal text is written decoded.
@@ -165,7 +165,7 @@ class PathPattern:
         converters: kinds of parameters by name, beside `DEFAULT_CONVERTERS` and before them.
 
     Raises:
-        RegistrationError: the pattern is malformed; the message says where.
+        RegistrationError: the pattern is malformed; the message has the position.
     """
 
     __slots__ = ("_after", "_before", "_span", "names", "path", "types")
@@ -186,18 +186,18 @@ class PathPattern:
         self.names: Final = tuple(name for name, _ in named)
         """The parameters, in order."""
         self.types: Final = MappingProxyType({name: converter.type for name, converter in named})
-        """What class each parameter's value is of, None if the converter does not say."""
+        """The class of each parameter's value; None if the converter has none."""
         if len(self.types) < len(self.names):
             raise RegistrationError(f"path {path!r}: a name occurs twice: give each parameter a name of its own")
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What the pattern matches, whatever its parameters are called: two of one shape match the same paths."""
+        """The pattern without names; equal shapes match the same paths."""
         span = None if self._span is None else self._span.shape
         return (tuple(part.shape for part in self._before), span, tuple(part.shape for part in self._after))
 
     def match(self, raw_path: str) -> dict[str, Any] | None:
-        """Return the values of the parameters, None if it is another path. It never fails.
+        """Return the values of the parameters, None for another path.
 
         Args:
             raw_path: as it travels, percent-encoded, without the query.
@@ -206,7 +206,7 @@ class PathPattern:
         return None if path is None else self.read(path)
 
     def read(self, path: Segments) -> dict[str, Any] | None:
-        """Return the values of the parameters, None if it is another path: `match` for one of many patterns.
+        """Return the parameters of a split path, None if it differs.
 
         All literal text is compared before any value is read, so that few patterns read a long path.
 
@@ -229,7 +229,7 @@ class PathPattern:
         return values
 
     def build(self, **values: Any) -> str:
-        """Return the path with these values, percent-encoded: what `match` reads back.
+        """Return the percent-encoded path with these values, the inverse of `match`.
 
         Raises:
             ValueError: a parameter has no value, a value has no parameter, or a value cannot stand in a path.
@@ -246,7 +246,7 @@ class PathPattern:
 
 
 def segments(raw_path: str) -> Segments | None:
-    """Take a path apart, once for all patterns; None if it is not UTF-8, and so matches none.
+    """Return the decoded segments of a path, None without UTF-8.
 
     Args:
         raw_path: as it travels, percent-encoded, without the query.

@@ -1,4 +1,4 @@
-"""Replies: what a listener's callback may return, and what is sent for it.
+"""Replies of listeners, and their encoding.
 
 A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents: `{"statusCode": 200, "body": ...}`.
 """
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class NotAReply(TypeError):  # noqa: N818 - what it is
-    """A callback returned something that cannot be sent; the connection is closed with 1011."""
+    """A callback's result that cannot be sent; the connection closes with 1011."""
 
 
 @attrs.frozen
@@ -44,7 +44,7 @@ class Reply:
 
     Args:
         status_code: any number that the client understands.
-        body: what JSON, pydantic, dataclasses or attrs can express.
+        body: JSON values, models of pydantic, dataclasses or attrs classes.
     """
 
     status_code: int
@@ -105,7 +105,7 @@ ModelWSResponse: Final = Ok
 """Cafeto's classic name for `Ok`."""
 
 
-class Shape(Protocol):
+class ReplyType(Protocol):
     """A type of replies, which narrows them; see `output`."""
 
     @property
@@ -116,17 +116,17 @@ class Shape(Protocol):
     def json(self, value: Any) -> bytes: ...
 
 
-def encode_reply(value: Any, encoding: ValueType, shape: Shape | None = None) -> Payload:
+def encode_reply(value: Any, encoding: ValueType, shape: ReplyType | None = None) -> Payload:
     """Return the message for a reply.
 
     Args:
-        value: what the callback returned or yielded, not None.
-        encoding: of the listener. Text and bytes go out as they are on a listener of their kind; everything else, and
+        value: result of the callback, not None.
+        encoding: of the listener. Text and bytes go out as they are on a listener of their kind; all else, and
             every `Reply`, as JSON.
-        shape: narrows a value, or the body of a `Reply` with a status below 400; None for all that there is.
+        shape: narrows a value, or the body of a `Reply` with a status below 400; None for no filter.
 
     Raises:
-        NotAReply: the value cannot be expressed, or has not the shape.
+        NotAReply: the value has no form in JSON, or does not fit the annotation.
     """
     if encoding == "text" and isinstance(value, str):
         return value
@@ -174,7 +174,7 @@ def _json(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Return what pydantic cannot express as something that it can: attrs classes, by the names that they take in."""
+    """Return an attrs class instance as a dictionary, by its argument names."""
     if attrs.has(type(value)):
         return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")

@@ -1,43 +1,43 @@
-"""Route: a path, what answers it, and the options that hold there. `visit` runs it for one connection."""
+"""Routes with their paths, targets and options."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from types import MethodType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
 from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.guards import CONTEXT_KEY, GuardContext, GuardPlan, guards_of
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext, PlannedGuard, parse_guards
 from trio_ws.app.listener import Listener
-from trio_ws.app.output import Output, output_of
-from trio_ws.app.parameters.body import BodyParameter, body_parameter, code_parameter
+from trio_ws.app.output import Output, output_from
+from trio_ws.app.parameters.body import BodyParameter, find_body_parameter, find_code_parameter
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.options import caught_codes, check_text, flag, of_kind, subprotocols_of
+from trio_ws.http.request import current_root_path
+from trio_ws.options import caught_codes, check_text, flag, of_kind, parse_subprotocols
 from trio_ws.runtime.threads import is_plain, underlying
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
-    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
+    from trio_ws.app.services import AppServices
 
-__all__ = ["PlannedCall", "Route", "RouteOptions", "Target", "first_match"]
+__all__ = ["PROVIDED_TYPES", "PlannedCall", "Route", "RouteOptions", "Target", "build_path", "first_match"]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
-"""What a route is decorated onto: a view, or the callbacks of a listener."""
+"""A decorated object, which is a view or the callbacks of a listener."""
 
 BLOCKING_KEY = "blocking_websocket"
-"""What a plan calls a parameter that is annotated `BlockingWebSocket`."""
+"""The key of parameters annotated with `BlockingWebSocket`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,9 +54,9 @@ class RouteOptions:
     value_type: ValueType | None = None
     auto_accept: bool = attrs.field(default=True, validator=flag)
     caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
-    guards: tuple[Guard, ...] = attrs.field(default=(), converter=guards_of)
+    guards: tuple[Guard, ...] = attrs.field(default=(), converter=parse_guards)
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
-    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=parse_subprotocols)
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
@@ -72,12 +72,10 @@ class RouteOptions:
         compression_of(self.compression)
 
 
-@cache
-def given_types() -> Mapping[type[Any], str]:
-    """Return the classes whose instances a function may ask for by annotation, with the keys of `Resolver.given`."""
-    from trio_ws.app.application import App  # noqa: PLC0415 - it is made of routes
+PROVIDED_TYPES: Final[dict[type[Any], str]] = {GuardContext: CONTEXT_KEY, BlockingWebSocket: BLOCKING_KEY}
+"""Classes of the objects that a function may take by annotation, with their keys in `Resolver.given`.
 
-    return {App: "app", GuardContext: CONTEXT_KEY, BlockingWebSocket: BLOCKING_KEY}
+`application` adds `App`, which is made of routes."""
 
 
 @attrs.frozen
@@ -95,7 +93,7 @@ class PlannedCall:
     """
 
     function: Callable[..., Any]
-    plan: Signature
+    signature: Signature
     method: bool
     blocking: bool
     body: BodyParameter | None = None
@@ -113,40 +111,42 @@ class PlannedCall:
         takes_body: bool = False,
         takes_code: bool = False,
     ) -> PlannedCall:
-        """Plan the call of `function`, which is registered for `where`.
+        """Return the planned call of `function`, registered for `where`.
 
         Raises:
-            RegistrationError: there is a parameter that nobody provides, or none can be provided in time.
+            RegistrationError: there is a parameter without a source, or none can be provided in time.
         """
         # Bound to nothing in particular: the plan is about what comes after `self`.
         shown = MethodType(function, object()) if method else function
-        body = body_parameter(shown, path_names, given_types()) if takes_body else None
-        code = code_parameter(shown, path_names) if takes_code else None
+        body = find_body_parameter(shown, path_names, PROVIDED_TYPES) if takes_body else None
+        code = find_code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
-        plan = Signature.of(shown, path_names=path_names, provided=provided, types=given_types(), where=where)
-        output = output_of(shown) if takes_body else None
-        call = cls(function, plan, method, is_plain(function), body, code, output)
-        why = call._unfit(takes_body=takes_body, takes_code=takes_code)
+        signature = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
+        output = output_from(shown) if takes_body else None
+        call = cls(function, signature, method, is_plain(function), body, code, output)
+        why = call._find_obstacle(takes_body=takes_body, takes_code=takes_code)
         if why:
-            raise RegistrationError(f"{where}: {plan.label}: {why}")
+            raise RegistrationError(f"{where}: {signature.label}: {why}")
         return call
 
-    def _unfit(self, *, takes_body: bool, takes_code: bool) -> str:
-        """Say why the function cannot be called for what it is registered, with the fix; "" if it can."""
+    def _find_obstacle(self, *, takes_body: bool, takes_code: bool) -> str:
+        """Return an error for an unfit function, with the fix, or ""."""
         written = underlying(self.function)
         if not takes_body and (inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)):
             return "it yields: only a listener's function for messages may; what is to be left again is for Depends()"
-        own = self.plan.parameters if self.blocking else ()
-        if any(each.key == BLOCKING_KEY and each not in own for each in self.plan.flat()):
+        own = self.signature.parameters if self.blocking else ()
+        if any(each.key == BLOCKING_KEY and each not in own for each in self.signature.flat()):
             return "async functions and dependencies take a WebSocket; BlockingWebSocket is for plain functions"
-        if takes_code and any(each.dependency is not None and each.dependency.entered for each in self.plan.flat()):
+        if takes_code and any(
+            each.dependency is not None and each.dependency.entered for each in self.signature.flat()
+        ):
             return "what it depends on is left before on_disconnect is called: enter it in the function itself"
         return ""
 
 
 @attrs.frozen(eq=False)
 class Route:
-    """One path of an application, with everything from the application down to the function."""
+    """A path of an application with its options, guards and function."""
 
     path: str
     pattern: PathPattern
@@ -156,22 +156,22 @@ class Route:
     """The application's, then the routers', the controller's, the route's own."""
     controller: type | None = None
     converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
-    """What the pattern was made with: a router that includes the route makes it anew."""
-    app: App | None = attrs.field(default=None, repr=False)
-    """The application that it was registered with; None for that of the outermost router."""
-    _guard_plans: list[GuardPlan] = attrs.field(factory=list, init=False, repr=False)
+    """The converters of the pattern; a router that includes the route builds a new pattern with them."""
+    services: AppServices | None = attrs.field(default=None, repr=False)
+    """Those of the application that it was registered with; None for the outermost router's."""
+    _planned_guards: list[PlannedGuard] = attrs.field(factory=list, init=False, repr=False)
     _calls: dict[tuple[int, bool, bool], PlannedCall] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:
-        """What `url_for` knows the route by: the given name, else the function's."""
+        """The name for `url_for`: the given one, else the function's."""
         return self.options.name or str(getattr(self.target, "__name__", self.path))
 
     def view(self) -> PlannedCall:
         """Return the call of a view.
 
         Raises:
-            RegistrationError: there is a parameter that nobody provides.
+            RegistrationError: there is a parameter without a source.
         """
         return self._call(self.target)
 
@@ -189,27 +189,29 @@ class Route:
         function = listener.disconnect_callback
         return None if function is None else self._call(function, takes_code=True)
 
-    def guard_plans(self) -> list[GuardPlan]:
+    def planned_guards(self) -> list[PlannedGuard]:
         """Return how each guard is called.
 
         Raises:
             RegistrationError: one of them cannot be a guard.
         """
-        if not self._guard_plans:
-            types = {kind: key for kind, key in given_types().items() if kind is not BlockingWebSocket}
-            self._guard_plans.extend(
-                GuardPlan.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
+        if not self._planned_guards:
+            types = {kind: key for kind, key in PROVIDED_TYPES.items() if kind is not BlockingWebSocket}
+            self._planned_guards.extend(
+                PlannedGuard.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
                 for guard in self.guards
             )
-        return self._guard_plans
+        return self._planned_guards
 
     def construction(self, controller: type) -> Signature:
-        """Return the plan of making a controller: its constructor may take parameters and dependencies.
+        """Return the signature of a controller's constructor.
+
+        It may take parameters and dependencies.
 
         Raises:
-            RegistrationError: the constructor has a parameter that nobody provides.
+            RegistrationError: the constructor has a parameter without a source.
         """
-        return self._call(controller, method=False).plan
+        return self._call(controller, method=False).signature
 
     def _call(
         self,
@@ -242,16 +244,35 @@ class Route:
             self.disconnect(self.target)
         else:
             self.view()
-        self.guard_plans()
+        self.planned_guards()
         if self.controller is not None:
             self.construction(self.controller)
 
 
-def first_match(routes: Iterable[Route], raw_path: str) -> tuple[Route, dict[str, Any]] | None:
-    """Return the first route that a path matches, with the values of its parameters; the path is taken apart once.
+def build_path(routes: Iterable[Route], services: AppServices, name: str, parameters: Mapping[str, Any]) -> str:
+    """Return a named route's path below the `root_path` of the current request.
 
     Args:
-        routes: in the order in which they are asked.
+        routes: all routes.
+        services: of the application with precedence where a name is not unique.
+        name: of the route.
+        parameters: of its path.
+
+    Raises:
+        LookupError: no route has the name.
+        ValueError: a parameter is missing, is not of the path, or does not fit.
+    """
+    for route in sorted(routes, key=lambda route: route.services is not services):
+        if route.name == name:
+            return current_root_path.get() + route.pattern.build(**parameters)
+    raise LookupError(f"no route is named {name!r}")
+
+
+def first_match(routes: Iterable[Route], raw_path: str) -> tuple[Route, dict[str, Any]] | None:
+    """Return the first route that matches a path, with its parameters.
+
+    Args:
+        routes: in the order of the search.
         raw_path: as it travels, percent-encoded, without the query.
     """
     path = segments(raw_path)

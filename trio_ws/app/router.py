@@ -1,4 +1,4 @@
-"""Router: collects routes, below a prefix and behind guards. `App` is one; others are included into it."""
+"""Collections of routes below a prefix and behind guards."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 from pydantic import BaseModel
 
-from trio_ws.app.controller import ControllerOptions, declare, in_class_body, mark, options_of, route_definitions
+from trio_ws.app.controller import (
+    ControllerOptions,
+    declare,
+    define_route,
+    get_options,
+    in_class_body,
+    note_registered,
+    route_definitions,
+)
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.guards import guards_of
+from trio_ws.app.guards import parse_guards
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
-from trio_ws.app.options import check_names, converters_of
+from trio_ws.app.options import check_names, parse_converters
 from trio_ws.app.path import PathPattern
 from trio_ws.app.route import Route, RouteOptions, Target
 from trio_ws.options import check_text
@@ -20,10 +28,10 @@ from trio_ws.options import check_text
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from trio_ws.app.application import App
     from trio_ws.app.guards import Guard
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
+    from trio_ws.app.services import AppServices
     from trio_ws.connection.serialization import ValueType
 
 __all__ = ["Router", "listener", "websocket"]
@@ -37,7 +45,7 @@ def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
     chosen = _chosen(path, options, "websocket")
 
     def decorate(function: F) -> F:
-        mark(function, path, function, chosen)
+        define_route(function, path, function, chosen)
         return function
 
     return decorate
@@ -57,14 +65,14 @@ def listener(
 
     def decorate(function: Callable[..., Any]) -> Listener:
         made = Listener(function, treatment)
-        mark(function, path, made, chosen)
+        define_route(function, path, made, chosen)
         return made
 
     return decorate
 
 
 def _chosen(path: object, options: RouteKeywords, decorator: str) -> RouteOptions:
-    """Return the options of a route. They are read once: guards may come from an iterator."""
+    """Return the options of a route; guards may be an iterator."""
     _check_text(path, decorator)
     check_names(options, decorator)
     return RouteOptions(**options)
@@ -103,8 +111,6 @@ class Router:
         ValueError: the prefix does not begin with a slash, or ends with one.
     """
 
-    _application: App | None = None
-
     def __init__(
         self,
         prefix: str = "",
@@ -113,17 +119,20 @@ class Router:
         converters: Mapping[str, Converter] | None = None,
     ) -> None:
         _check_prefix(prefix)
-        self._prefix = prefix
-        self._guards = guards_of(guards)
-        self._converters = converters_of(converters)
+        self.prefix: str = prefix
+        self.included: list[tuple[str, Router]] = []
+        """The included routers, with the prefixes that they are included below."""
+        self.services: AppServices | None = None
+        """The application's, if the router is an `App`."""
+        self._guards = parse_guards(guards)
+        self._converters = parse_converters(converters)
         self._routes: list[Route] = []
-        self._included: list[tuple[str, Router]] = []
         self._pending: list[Callable[..., Any]] = []
 
     # --- registering ---------------------------------------------------------------------------------------------
 
     def websocket(self, path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
-        """Register a view: a function that is called with each connection to `path`, and runs as long as it.
+        """Register a view, a function called once for each connection to `path`.
 
         It is `async def`, or plain `def` to run in a worker thread on a blocking connection. Its parameters come from
         the path, the query and the dependencies, by name and annotation; one that is annotated `WebSocket`, or the
@@ -131,8 +140,8 @@ class Router:
 
         Args:
             path: with parameters in braces, `/chat/{channel}` or `/rooms/{room_id:int}`.
-            options: `receive_type=`, `send_type=`, `value_type=` ("json", "text", "bytes"): what `ws.receive` and
-                `ws.send` take messages for; `auto_accept=False`: the view accepts or rejects itself;
+            options: `receive_type=`, `send_type=`, `value_type=` ("json", "text", "bytes"): the type of messages for
+                `ws.receive` and `ws.send`; `auto_accept=False`: the view accepts or rejects itself;
                 `caught_close_codes=`: which ends of the connection are no errors; `guards=`; `when_peer_leaves=`
                 "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
                 differ from the application's; `name=` for `url_for`.
@@ -145,7 +154,7 @@ class Router:
 
         def register(function: F) -> F:
             if in_class_body(function):
-                mark(function, path, function, chosen)
+                define_route(function, path, function, chosen)
                 self._pending.append(function)
             else:
                 self._add(path, function, chosen)
@@ -164,14 +173,14 @@ class Router:
         concurrency: int = 1,
         **options: Unpack[RouteKeywords],
     ) -> Callable[[Callable[..., Any]], Listener]:
-        """Register a listener: a function that is called with each message, validated; what it returns is the reply.
+        """Register a listener, a function called with each validated message.
 
-        The decorated name becomes a `Listener`, whose `on_connect` and `on_disconnect` register the other callbacks.
+        Its result is the reply. The decorated name becomes a `Listener` with decorators for the other callbacks.
 
         Args:
             path: as of `websocket`.
-            encoding: "json", "text" or "bytes": what messages are. Others close with 1003.
-            on_invalid: what a message that does not validate is answered with: "reply" sends the error list and goes
+            encoding: "json", "text" or "bytes": the type of messages. Others close with 1003.
+            on_invalid: the answer to an invalid message: "reply" sends the error list and goes
                 on, "close" sends it and closes with 1007, a function makes the reply from the `ParameterError`.
             concurrency: messages that are worked on at once; replies leave in the order of the messages.
             options: as of `websocket`. With `auto_accept=False`, `on_connect` runs before the handshake is answered,
@@ -187,7 +196,7 @@ class Router:
         def register(function: Callable[..., Any]) -> Listener:
             made = Listener(function, treatment)
             if in_class_body(function):
-                mark(function, path, made, chosen)
+                define_route(function, path, made, chosen)
                 self._pending.append(function)
             else:
                 self._add(path, made, chosen)
@@ -196,10 +205,10 @@ class Router:
         return register
 
     def controller(self, prefix: str = "", *, guards: Iterable[Guard] = ()) -> Callable[[C], C]:
-        """Register a class whose methods are views and listeners; it is made anew for each connection.
+        """Register a class with views and listeners as methods.
 
-        The prefix and the guards belong to the class: they hold wherever else it is registered, and for classes that
-        are derived from it.
+        Each connection has its own instance. The prefix and the guards belong to the class: they hold wherever else it
+        is registered, and for classes that are derived from it.
 
         Args:
             prefix: begins the paths of its methods.
@@ -211,7 +220,7 @@ class Router:
         """
         _check_text(prefix, "controller")
         _check_prefix(prefix)
-        options = ControllerOptions(prefix, guards_of(guards))
+        options = ControllerOptions(prefix, parse_guards(guards))
 
         def register(controller: C) -> C:
             _check_controller(controller)
@@ -236,7 +245,7 @@ class Router:
             ValueError: the prefix does not begin with a slash, or ends with one.
         """
         _check_controller(controller)
-        declared = options_of(controller)
+        declared = get_options(controller)
         if prefix is None:
             prefix = declared.prefix
         if prefix is None:
@@ -244,11 +253,12 @@ class Router:
                 f"controller {controller.__qualname__} has several prefixes: name one, add_controller(cls, '/prefix')"
             )
         _check_prefix(prefix)
-        every = (*declared.guards, *guards_of(guards))
+        every = (*declared.guards, *parse_guards(guards))
         for each in route_definitions(controller):
             function = each.target.receive_callback if isinstance(each.target, Listener) else each.target
             self._pending = [method for method in self._pending if method is not function]
             self._add(prefix + each.path, each.target, each.options, every, controller)
+        note_registered(controller)
 
     def include(self, router: Router, prefix: str = "") -> None:
         """Include the routes of another router, also those that it gets later.
@@ -269,11 +279,11 @@ class Router:
             raise RegistrationError(f"include() takes a Router or an App, not {router!r}")
         if self in router._with_included():
             raise RegistrationError("a router cannot be included in itself, nor in one that it includes")
-        self._included.append((prefix, router))
+        self.included.append((prefix, router))
         try:
             self.checked_routes()
         except RegistrationError:
-            self._included.pop()
+            self.included.pop()
             raise
 
     def _add(
@@ -284,10 +294,10 @@ class Router:
         guards: tuple[Guard, ...] = (),
         controller: type | None = None,
     ) -> None:
-        path = self._prefix + path
+        path = self.prefix + path
         guards = (*self._guards, *guards, *options.guards)
         pattern = PathPattern(path, self._converters)
-        route = Route(path, pattern, target, options, guards, controller, self._converters, self._application)
+        route = Route(path, pattern, target, options, guards, controller, self._converters, self.services)
         route.check()
         self._routes.append(route)
         try:
@@ -301,22 +311,22 @@ class Router:
     # --- what is registered --------------------------------------------------------------------------------------
 
     def routes(self) -> Iterator[Route]:
-        """Return all routes, the included routers' too, with their full paths and guards, in the order they came."""
+        """Yield all routes, included ones too, with full paths and guards."""
         yield from self._routes
-        for prefix, router in self._included:
+        for prefix, router in self.included:
             for route in router.routes():
                 yield self._within(route, prefix)
 
     def _within(self, route: Route, prefix: str) -> Route:
-        path = self._prefix + prefix + route.path
+        path = self.prefix + prefix + route.path
         converters = {**self._converters, **route.converters}
         pattern, guards = PathPattern(path, converters), (*self._guards, *route.guards)
-        app = route.app or self._application
-        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters, app=app)
+        services = route.services or self.services
+        return attrs.evolve(route, path=path, pattern=pattern, guards=guards, converters=converters, services=services)
 
     def _with_included(self) -> Iterator[Router]:
         yield self
-        for _, router in self._included:
+        for _, router in self.included:
             yield from router._with_included()
 
     def route_count(self) -> int:
@@ -324,7 +334,7 @@ class Router:
         return sum(len(router._routes) for router in self._with_included())
 
     def checked_routes(self) -> list[Route]:
-        """Return all routes; what a connection needs of them is prepared.
+        """Return all routes, checked and prepared for connections.
 
         Raises:
             RegistrationError: one cannot work where its router is included, or two match the same paths.
@@ -345,7 +355,7 @@ class Router:
                 )
 
     def check_pending(self) -> None:
-        """Raise `RegistrationError` if a method was decorated whose class never became a controller."""
+        """Raise `RegistrationError` if a route's class never became a controller."""
         pending = [method for router in self._with_included() for method in router._pending]
         if pending:
             names = ", ".join(sorted(method.__qualname__ for method in pending))

@@ -1,8 +1,9 @@
-"""Sessions: a dictionary per client, kept by the client in a signed cookie (itsdangerous, extra `sessions`)."""
+"""Sessions in signed cookies of the clients (itsdangerous, extra `sessions`)."""
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import re
 import time
@@ -22,17 +23,19 @@ if TYPE_CHECKING:
 
     from trio_ws.http.request import Request
 
-__all__ = ["Session", "Sessions", "sessions_of"]
+__all__ = ["Session", "Sessions", "check_sessions"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 TWO_WEEKS = 14 * 24 * 60 * 60
 MAX_COOKIE_BYTES = 4096
-"""What browsers keep of a cookie, its name and its value (RFC 6265 6.1)."""
+"""The limit of browsers for a cookie's name and value (RFC 6265 6.1)."""
 MIN_KEY_BYTES: Final = 4
 """Anything shorter is a slip."""
 SHORT_KEY_BYTES: Final = 16
-"""Shorter keys are a WARNING in the log: they may do in a test."""
+"""Shorter keys are logged with WARNING, since they suffice for tests only."""
+MAX_SKEW: Final = 60
+"""Seconds by which the clock of another process, which has signed a cookie, may be ahead."""
 _PATH: Final = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
@@ -40,7 +43,7 @@ Key: TypeAlias = str | bytes
 
 
 class Session(MutableMapping[str, Any]):
-    """The session of one client: a dictionary that can be changed until the handshake is answered."""
+    """The session of one client, a dictionary until the handshake is answered."""
 
     __slots__ = ("_before", "_data", "_frozen", "stale")
 
@@ -53,19 +56,19 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def changed(self) -> bool:
-        """Whether something in it, however deep, is not as it came."""
-        return self._data != self._before
+        """True if a value at any depth has changed; True is not 1."""
+        return _differ(self._data, self._before)
 
     def freeze(self) -> None:
-        """Refuse changes from now on, also deep inside: the answer, which carries the cookie, is on its way."""
+        """Refuse later changes at any depth, since the cookie is sent now."""
         if not self._frozen:
             self._frozen = True
             self._before, self._data = self._data, frozen(self._data)
 
     def check_unchanged(self) -> None:
-        """Raise `LocalProtocolError` if a list or dictionary that was taken out before the answer has changed since."""
+        """Raise `LocalProtocolError` if a value has changed since the answer."""
         if self._frozen and self.changed:
-            names = [repr(key) for key in self._data if self._data[key] != self._before.get(key)]
+            names = [repr(key) for key, value in self._data.items() if _differ(value, self._before[key])]
             raise LocalProtocolError(f"a change at {', '.join(names)} is lost: {READ_ONLY}")
 
     def __getitem__(self, key: str) -> Any:
@@ -85,6 +88,15 @@ class Session(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._data)
 
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self._data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return copy.deepcopy(dict(self._data), memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self._data),)
+
     def __repr__(self) -> str:
         return f"<Session with {sorted(self._data)}>"
 
@@ -93,8 +105,20 @@ class Session(MutableMapping[str, Any]):
             raise LocalProtocolError(READ_ONLY)
 
 
+def _differ(one: Any, other: Any) -> bool:
+    """Return True if two values differ as JSON, where True is not 1."""
+    return one != other or json.dumps(one, default=repr) != json.dumps(other, default=repr)
+
+
 def _keys(value: Any) -> tuple[Key, ...]:
-    return (value,) if isinstance(value, str | bytes) else tuple(list_of("secret_key", value, "keys"))
+    if isinstance(value, str | bytes):
+        return (value,)
+    try:
+        return tuple(list_of("secret_key", value, "keys"))
+    except TypeError:  # its message would hold the secret
+        raise TypeError(
+            f"secret_key takes a list of keys or one key, not an object of {type(value).__name__}"
+        ) from None
 
 
 def _check_keys(_: object, __: object, keys: tuple[Key, ...]) -> None:
@@ -165,7 +189,10 @@ class Sessions:
         self._signer()
 
     def load(self, request: Request) -> Session:
-        """Return the session that a request carries; an empty one if there is none, it is forged, or too old."""
+        """Return the session of a request, empty if there is none.
+
+        A forged or expired session counts as none.
+        """
         from itsdangerous import BadData  # noqa: PLC0415 - an extra
 
         cookie = request.cookies.get(self.cookie)
@@ -173,10 +200,11 @@ class Sessions:
             return Session({})
         signer = self._signer()
         try:
-            data, signed = signer.loads(cookie, max_age=self.max_age, return_timestamp=True)
+            data, signed = signer.loads(cookie, return_timestamp=True)
         except BadData:
             return Session({})
-        if not isinstance(data, dict):
+        age = time.time() - signed.timestamp()
+        if not isinstance(data, dict) or not -MAX_SKEW <= age <= self.max_age:
             return Session({})
         return Session(data, stale=self._is_stale(cookie, signed.timestamp()))
 
@@ -185,7 +213,7 @@ class Sessions:
         return aged or not self._signer(newest_only=True).loads_unsafe(cookie)[0]
 
     def header(self, session: Session) -> list[tuple[str, str]]:
-        """Return the headers that tell the client of a changed session, and freeze it.
+        """Return the headers with a changed session's cookie, and freeze the session.
 
         Raises:
             TypeError: the session holds something that is not JSON.
@@ -231,7 +259,7 @@ class _Serializer:
         return from_json(payload, wrapped=1)
 
 
-def sessions_of(value: Any) -> Sessions | None:
+def check_sessions(value: Any) -> Sessions | None:
     """Return what `sessions=` means.
 
     Raises:

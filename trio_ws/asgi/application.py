@@ -24,7 +24,7 @@ from trio_ws.server.statistics import Counters, Statistics
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from trio_ws.app.application import App
+    from trio_ws.app.dispatcher import HasResponder
     from trio_ws.asgi.scope import Application, Receive, Scope, Send
     from trio_ws.server.connection import Responder
 
@@ -56,7 +56,7 @@ class ASGIApplication:
 
     def __init__(
         self,
-        responder: App | Responder,
+        responder: HasResponder | Responder,
         *,
         settings: Settings | None = None,
         fallback: Application | None = None,

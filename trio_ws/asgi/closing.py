@@ -90,7 +90,7 @@ class ASGIClosing:
             return
         self.close_info = CloseInfo(code, reason, "local")
         self._sender.put({"type": "websocket.close", "code": code, "reason": reason})
-        self._close_timer = self._timers.after(self._close_timeout, self._finish)
+        self._close_timer = self._timers.call_later(self._close_timeout, self._finish)
         self._receiver.resume()
         self._announce_end()
 

@@ -56,8 +56,8 @@ class ASGIConnection(Channel):
         self.writer = self._writer
         self._idle_from = trio.current_time()
         self._idle_expiry = ExpiryCheck()
-        self._idle_timer = timers.after(self._idle_timeout, self._check_idle)
-        self._lifetime_timer = timers.after(timeouts.max_lifetime, self._end_lifetime)
+        self._idle_timer = timers.call_later(self._idle_timeout, self._check_idle)
+        self._lifetime_timer = timers.call_later(timeouts.max_lifetime, self._end_lifetime)
         sender.high_water = limits.outbox_bytes
         sender.on_progress = self._writer.on_progress
 
@@ -114,9 +114,9 @@ class ASGIConnection(Channel):
         last = max(self._reader.message_time, self._writer.message_time, self._idle_from)
         left = last + self._idle_timeout - trio.current_time()
         if self._idle_expiry.is_early(left):
-            self._idle_timer = self._timers.after(0, self._check_idle)
+            self._idle_timer = self._timers.call_later(0, self._check_idle)
         elif left > 0:
-            self._idle_timer = self._timers.after(left, self._check_idle)
+            self._idle_timer = self._timers.call_later(left, self._check_idle)
         else:
             self._closing.retire(CloseCode.GOING_AWAY, "idle timeout")
 

@@ -21,7 +21,7 @@ from trio_ws.websocket.close_code import leaves
 if TYPE_CHECKING:
     from hypercorn.config import Config
 
-    from trio_ws.app.application import App
+    from trio_ws.app.dispatcher import HasResponder
     from trio_ws.server.connection import Responder
 
 __all__ = ["run", "serve"]
@@ -30,7 +30,7 @@ _SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
 async def serve(
-    app: App | ASGIApplication | Responder,
+    app: HasResponder | ASGIApplication | Responder,
     config: Config | None = None,
     *,
     code: int = CloseCode.SERVICE_RESTART,
@@ -78,7 +78,9 @@ async def serve(
         raise (group if application.urls else _startup_error(group, configured)) from None
 
 
-def run(app: App | ASGIApplication, config: Config | None = None, *, code: int = CloseCode.SERVICE_RESTART) -> None:
+def run(
+    app: HasResponder | ASGIApplication, config: Config | None = None, *, code: int = CloseCode.SERVICE_RESTART
+) -> None:
     """Serve an application under hypercorn until SIGINT (Ctrl-C) or SIGTERM, in a new Trio run.
 
     Args:

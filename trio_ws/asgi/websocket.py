@@ -168,7 +168,7 @@ class ASGIHandlerRunner:
 
     async def _run_handler(self, request: Request, service: Service) -> None:
         log = ConnectionLog(self._number, request.client)
-        log.know(request.target, request.client)
+        log.set_request(request.target, request.client)
         trio.lowlevel.current_task().name = log.task_name
         websocket = WebSocket(
             request,
@@ -182,7 +182,7 @@ class ASGIHandlerRunner:
         self._runner = runner = HandlerRunner(self._factory.timers)
         runner.serve(websocket, service, self._timeouts)
         self._receiver.set_early_disconnect_callback(lambda: runner.cancel_handler("client left before the answer"))
-        timeout = self._factory.timers.after(self._settings.timeouts.open_timeout, self._on_open_timeout)
+        timeout = self._factory.timers.call_later(self._settings.timeouts.open_timeout, self._on_open_timeout)
         try:
             self.error = await runner.run()
         finally:
@@ -200,10 +200,10 @@ class ASGIHandlerRunner:
     def drain(self, code: int, reason: str, grace: float, delay: float = 0.0) -> None:
         """Close the connection after `delay` seconds, and cancel the handler `grace` seconds later."""
         if delay:
-            self._factory.timers.after(delay, lambda: self.drain(code, reason, grace))
+            self._factory.timers.call_later(delay, lambda: self.drain(code, reason, grace))
         elif self.connection is not None:
             self.connection.drain(code, reason)
-            self._factory.timers.after(grace, lambda: self.cancel("the server shuts down"))
+            self._factory.timers.call_later(grace, lambda: self.cancel("the server shuts down"))
         elif self._handshake is not None:
             self._refuse_now("the server is shutting down")
         else:

@@ -156,7 +156,7 @@ class ASGIWriter:
     def on_stalled(self) -> None:
         """Abort the connection: the server took nothing for `send_timeout`."""
         if self._expiry.is_early(0):
-            self._timers.after(0, self._flow.check)
+            self._timers.call_later(0, self._flow.check)
         else:
             self._closing.abort(CloseCode.TRY_AGAIN_LATER, "peer does not read")
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TextIO
 import trio
 
 from trio_ws.client.client import open_websocket
-from trio_ws.codes import is_good_code
+from trio_ws.codes import is_normal_close
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.escaping import encodable, printable
 from trio_ws.server.signals import print_line
@@ -100,7 +100,7 @@ class _Terminal:
             await self._exchange(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
         _print_status(f"closed: {websocket.close_code}{reason}")
-        return 0 if is_good_code(websocket.close_code, NORMAL_CLOSE_CODES) else 1
+        return 0 if is_normal_close(websocket.close_code, NORMAL_CLOSE_CODES) else 1
 
     async def _exchange(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""

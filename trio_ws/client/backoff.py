@@ -1,7 +1,7 @@
-"""When to connect again after a connection ended or could not be made, and how long to wait before.
+"""The decision to connect again, and the delays between attempts.
 
-Both halves are pure: `should_reconnect` judges what happened, `Backoff` picks delays. Neither sleeps nor
-connects; the loop that does is the client's.
+Both halves are pure: `should_reconnect` decides, `Backoff` picks delays. Neither sleeps nor connects; the loop is in
+`reconnect`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trio_ws.headers import Headers
 __all__ = ["Backoff", "BackoffSettings", "should_reconnect"]
 
 MAX_RETRY_AFTER = 3600.0
-"""Seconds. A server that asks for more is asked again after this; no answer silences a client for ever."""
+"""Seconds. The most that a server can ask for: no answer stops a client for ever."""
 RESTART_SPREAD = 5.0
 """Seconds over which clients come back to a server that restarts. RFC 6455 7.2.3 names 0 to 5 seconds."""
 TRY_LATER = 15.0
-"""Seconds that a server which said 1013 (try again later) is left alone."""
+"""Seconds before a server that closed with 1013 (try again later) is tried again."""
 
 _TEMPORARY_CLOSES = frozenset(
     {
@@ -52,7 +52,7 @@ def should_reconnect(
     source: Callable[[], float] = random.random,
     now: Callable[[], float] = time.time,
 ) -> bool | float:
-    """Judge whether it makes sense to connect again.
+    """Return whether it makes sense to connect again.
 
     | what happened | answer |
     |---|---|
@@ -109,7 +109,10 @@ def _after_refusal(rejected: ConnectionRejected, now: Callable[[], float]) -> bo
 
 
 def _retry_after(headers: Headers, now: Callable[[], float]) -> float:
-    """Read `Retry-After` (RFC 9110 10.2.3): seconds or a date; 0 if there is none, or one that is past."""
+    """Return the seconds of `Retry-After` (RFC 9110 10.2.3).
+
+    It is a number or a date; 0 if there is none, or one that is past.
+    """
     value = headers.get("retry-after", "").strip()
     digits = _SECONDS.fullmatch(value)
     if digits is not None:
@@ -141,7 +144,7 @@ def _not_shrinking(_: object, attribute: attrs.Attribute[float], value: float) -
 
 @attrs.frozen(kw_only=True)
 class BackoffSettings:
-    """How the waits between attempts grow.
+    """The growth of the delays between attempts.
 
     Raises:
         ValueError: a time is not positive, the factor is less than 1, or `initial` exceeds `maximum`.
@@ -162,7 +165,7 @@ class BackoffSettings:
 
 
 class Backoff:
-    """Delays between attempts that grow exponentially and are picked at random from 0 up ("full jitter").
+    """Exponentially growing delays, picked at random from 0 up ("full jitter").
 
     With full jitter the clients of a server that went away come back spread out evenly, not in waves.
 
@@ -179,22 +182,25 @@ class Backoff:
         self._range = self._settings.initial
 
     def next(self, verdict: bool | float = True) -> float:
-        """Return the seconds to wait before the next attempt, and widen the range for the one after it.
+        """Return the seconds before the next attempt, and widen the range.
 
         Args:
-            verdict: what `should_reconnect` said: `True`, or the seconds to add the random delay to.
+            verdict: the result of `should_reconnect`, `True`, or the seconds to add the random delay to.
 
         Raises:
             ValueError: the verdict is `False`, not to connect again.
         """
         if verdict is False:
-            raise ValueError("should_reconnect said no: there is no next attempt to wait for")
+            raise ValueError("should_reconnect returned False: there is no next attempt to wait for")
         jitter = self._source() * self._range
         self._range = min(self._range * self._settings.factor, self._settings.maximum)
         return jitter if verdict is True else verdict + jitter
 
     def lived(self, seconds: float) -> None:
-        """Note that a connection was open for `seconds`: after a long one the delays start small again."""
+        """Note the lifetime of a connection, in seconds.
+
+        After a long one the delays start small again.
+        """
         if seconds >= self._settings.stable_after:
             self.reset()
 

@@ -1,7 +1,7 @@
-"""Client: `open_websocket`, from a URL to a `WebSocket` in a nursery of its own.
+"""The client's `open_websocket` and the life of its connection.
 
-`dial` makes the connection, `reconnect` makes it again and again. What holds for a handler on a server holds for the
-body of `async with` here: it is cancelled when the server is gone, by the same rule.
+`connector` makes the connection, `reconnect` makes it again and again. The body of `async with` is cancelled when the
+server is gone, by the same rule as a handler on a server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError
 from trio_ws.handler.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.headers import Headers
 from trio_ws.http.request import Request
-from trio_ws.options import caught_codes, hinting, of_kind, optional_bool
+from trio_ws.options import caught_codes, hint_unknown_options, of_kind, optional_bool
 from trio_ws.protocol.negotiation import DeflateSettings, check_response, make_offer
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.socket_options import abandon
@@ -41,12 +41,12 @@ __all__ = ["ClientOptions", "connect", "hold_connection", "open_websocket", "pla
 
 
 INTERRUPTED_FLUSH = 0.1
-"""Seconds that a goodbye may take to get to the network after Ctrl-C: a server that reads takes it at once."""
+"""Seconds to write the close frame after Ctrl-C: a server that reads takes it at once."""
 
 
 @attrs.frozen(kw_only=True)
 class ClientOptions:
-    """How a client's connections are held, once they are made."""
+    """The options of a client's open connections."""
 
     limits: Limits = attrs.field(factory=Limits, validator=of_kind(Limits))
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
@@ -68,13 +68,13 @@ class ClientOptions:
 
 @attrs.frozen
 class Connected:
-    """A connection whose handshake is done, and that nobody reads yet."""
+    """A connection whose handshake is done, not read yet."""
 
     dialled: Dialled
     deflate: DeflateSettings | None
 
 
-@hinting
+@hint_unknown_options
 @asynccontextmanager
 async def open_websocket(
     url: str,
@@ -100,7 +100,9 @@ async def open_websocket(
     when_peer_leaves: WhenPeerLeaves = "drain",
     poller: bool | None = None,
 ) -> AsyncGenerator[WebSocket, None]:
-    """Connect to a WebSocket server: `async with open_websocket("ws://localhost:8000/") as ws`.
+    """Connect to a WebSocket server.
+
+    Use it as `async with open_websocket("ws://localhost:8000/") as ws`.
 
     Leaving the block closes the connection with 1000, or with 1011 on an error. The block is cancelled when the server
     is gone and the block does not notice; a `WebSocketDisconnect` with a caught code ends it silently, others leave it.
@@ -109,7 +111,7 @@ async def open_websocket(
         url: a ws or wss URL; http and https mean the same. Username and password become an Authorization header.
         headers: further headers of the request.
         cookies: names and values for the Cookie header.
-        subprotocols: what to offer, the favourite first.
+        subprotocols: those to offer, the favourite first.
         origin: the Origin header.
         user_agent: the User-Agent header; None for none. One in `headers` comes before the default.
         ssl_context: for wss; None: certificates are checked against the system's authorities.
@@ -120,13 +122,13 @@ async def open_websocket(
             subprotocols, Origin and the client certificate to. To others only what the library makes goes along.
         stream: use this connected stream.
         uds: connect to this Unix socket.
-        limits: what the server may cost.
+        limits: bounds of the resources that the server can use.
         timeouts: how long to wait; `open_timeout` holds for everything up to the server's 101.
         compression: offer permessage-deflate: True, or a `Compression`.
-        receive_type: what `receive` makes of messages: "json", "text", "bytes", None as they come.
-        send_type: what `send` makes messages of.
+        receive_type: the type that `receive` returns, "json", "text", "bytes", or None as they arrive.
+        send_type: the type that `send` takes.
         caught_close_codes: close codes that end iteration and the block silently.
-        when_peer_leaves: what becomes of the block when the server is gone.
+        when_peer_leaves: the rule for the block when the server is gone.
         poller: False reads a socket, TLS on it too, through Trio's streams instead.
 
     Raises:
@@ -136,7 +138,7 @@ async def open_websocket(
         WebSocketDisconnect: the connection ended with a code that is not caught.
         TypeError: an argument is of another kind, or there is no such argument.
         ValueError: an argument makes no sense.
-        trio.Cancelled: the server is told 1001, and not waited for; likewise KeyboardInterrupt.
+        trio.Cancelled: the server gets 1001, and its answer is not awaited; likewise KeyboardInterrupt.
     """
     options = ClientOptions(
         limits=Limits() if limits is None else limits,
@@ -169,7 +171,7 @@ async def open_websocket(
 
 
 def plan_connection(url: str, options: ClientOptions, **dialling: Any) -> Plan:
-    """Check what is given for a connection.
+    """Check the arguments for a connection.
 
     Args:
         url: where to.
@@ -211,13 +213,13 @@ async def connect(plan: Plan, options: ClientOptions) -> Connected:
 
 @asynccontextmanager
 async def hold_connection(connected: Connected, options: ClientOptions) -> AsyncGenerator[WebSocket, None]:
-    """Hold a connection in a nursery of its own, and end it with the block."""
+    """Run a connection in its own nursery until the block ends."""
     engine = TransportFactory(poller=options.poller, solo=True)
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
     connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
     websocket = _websocket(connected.dialled, options)
     websocket._channel = connection
-    websocket._log.know(connected.dialled.url.target, connected.dialled.url.netloc)
+    websocket._log.set_request(connected.dialled.url.target, connected.dialled.url.netloc)
     transport.log = websocket._log
     scope = trio.CancelScope()
     rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, websocket._log)
@@ -240,7 +242,7 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
             rule.stop()
             if scope.cancelled_caught and failure is None:
                 failure = connection.closing.raised_end()
-            if isinstance(failure, Exception | None):  # else the server is told, and not waited for
+            if isinstance(failure, Exception | None):  # else the close frame is sent, and its answer is not awaited
                 if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
                     failure = None
                 await connection.closing.wait_gone()
@@ -259,9 +261,9 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
 
 
 def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
-    """Return the error that the block raised: the nursery puts it into a group.
+    """Return the block's error without the nursery's group.
 
-    What its tasks were told of the connection's end is told once.
+    The same disconnect in several tasks counts once.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -276,7 +278,10 @@ def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:
 
 
 def _is_interrupt(failure: BaseException | None) -> bool:
-    """Say whether the program is to end (KeyboardInterrupt, SystemExit), and not only the block."""
+    """Return whether the program is to end, not only the block.
+
+    That is on KeyboardInterrupt and SystemExit.
+    """
     if isinstance(failure, BaseExceptionGroup):
         return any(map(_is_interrupt, failure.exceptions))
     return not isinstance(failure, Exception | trio.Cancelled | None)
@@ -289,7 +294,7 @@ def _first_leaf(error: BaseException) -> BaseException:
 
 
 def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
-    """Make the face of a connection that this side has opened."""
+    """Make the `WebSocket` of a connection that this side has opened."""
     request = Request(
         target=dialled.url.target,
         headers=_headers_of(dialled.request),
@@ -308,6 +313,6 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
 
 
 def _headers_of(request: bytes) -> Headers:
-    """Read back the headers of a request that was sent."""
+    """Parse the headers of a request that was sent."""
     lines = request.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
     return Headers([(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)])

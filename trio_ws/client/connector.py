@@ -1,4 +1,4 @@
-"""`dial`: from a URL to the server's 101, on whatever way leads there, under one deadline.
+"""Connecting, from a URL to the server's 101, under one deadline.
 
 It opens streams and closes them if anything fails; frames, keepalive and reconnecting are the client's.
 """
@@ -14,10 +14,10 @@ import attrs
 import trio
 
 from trio_ws.client.deadline import within
-from trio_ws.client.plan import Connector, Plan, Target, handshake_for, make_plan
+from trio_ws.client.plan import ConnectOptions, Plan, Target, handshake_for, make_plan
 from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.client.redirects import REDIRECTS, redirect_target
-from trio_ws.client.streams import Progress, closed_on_error, default_context, open_tcp, open_unix, start_tls
+from trio_ws.client.streams import ConnectProgress, closed_on_error, default_context, open_tcp, open_unix, start_tls
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.http.url import URL
 from trio_ws.protocol.client_handshake import Accepted, ClientHandshake, Rejected
@@ -34,15 +34,15 @@ class Dialled:
 
     stream: trio.abc.Stream
     """A `trio.SocketStream` for TCP and Unix sockets, through a proxy too; a `trio.SSLStream` for wss, or a
-    `SecuredStream` if TLS was to be `detachable`, and is spoken over a socket."""
+    `TLSStream` if TLS was to be `detachable`, and is spoken over a socket."""
     accepted: Accepted
     """The server's answer."""
     leftover: bytes
-    """What came behind the answer: the first bytes of the first frames."""
+    """The bytes after the answer, with which the first frames begin."""
     url: URL
-    """Where the connection leads, after redirects."""
+    """The URL of the connection, after redirects."""
     request: bytes
-    """The request that was accepted, as it was sent."""
+    """The accepted request, as it was sent."""
 
 
 async def dial(url: str, **options: Any) -> Dialled:
@@ -59,7 +59,7 @@ async def dial(url: str, **options: Any) -> Dialled:
 
 
 async def follow(plan: Plan) -> Dialled:
-    """Connect as a plan says, and do the opening handshake.
+    """Connect by a plan, and do the opening handshake.
 
     Returns:
         The stream with what the server answered. It is the caller's to close.
@@ -73,8 +73,8 @@ async def follow(plan: Plan) -> Dialled:
 
     Cancellation closes what was opened.
     """
-    progress = Progress()
-    dialled = await within(plan.open_timeout, progress, partial(_follow, plan.target, plan.way, progress))
+    progress = ConnectProgress()
+    dialled = await within(plan.open_timeout, progress, partial(_follow, plan.target, plan.options, progress))
     if dialled is not None:
         return dialled
     refusal = None if progress.handshake is None else progress.handshake.refusal
@@ -83,21 +83,21 @@ async def follow(plan: Plan) -> Dialled:
     raise ConnectTimeout(progress.phase, f"no connection to {plan.target.url} within {plan.open_timeout:g} seconds")
 
 
-async def _follow(target: Target, way: Connector, progress: Progress) -> Dialled:
-    for _ in range(way.max_redirects + 1):
-        answer = await _attempt(target, way, progress)
+async def _follow(target: Target, options: ConnectOptions, progress: ConnectProgress) -> Dialled:
+    for _ in range(options.max_redirects + 1):
+        answer = await _attempt(target, options, progress)
         if isinstance(answer, Dialled):
             return answer
         refusal = _rejection(answer)
-        if answer.status not in REDIRECTS or way.max_redirects == 0 or way.stream is not None:
+        if answer.status not in REDIRECTS or options.max_redirects == 0 or options.stream is not None:
             raise refusal
-        target = _redirected(target, way, answer)
+        target = _redirected(target, options, answer)
     raise ConnectError(
-        "handshake", f"more than {way.max_redirects} redirects, the last one to {target.url}"
+        "handshake", f"more than {options.max_redirects} redirects, the last one to {target.url}"
     ) from refusal
 
 
-def _redirected(target: Target, way: Connector, answer: Rejected) -> Target:
+def _redirected(target: Target, options: ConnectOptions, answer: Rejected) -> Target:
     """Return the target of a redirect.
 
     Raises:
@@ -105,27 +105,27 @@ def _redirected(target: Target, way: Connector, answer: Rejected) -> Target:
     """
     try:
         url = redirect_target(target.url, answer.status, answer.headers)
-        if way.uds is not None and url.origin != target.url.origin:
+        if options.uds is not None and url.origin != target.url.origin:
             raise RemoteProtocolError("a redirect from a Unix socket to another origin", answer.status)
     except RemoteProtocolError as error:
         raise _rejection(answer, why=str(error)) from error
-    return target.redirected(url, way.trusted)
+    return target.redirected(url, options.trusted)
 
 
 def _rejection(answer: Rejected, *, why: str = "") -> ConnectionRejected:
     return ConnectionRejected(answer.status, answer.headers, answer.body, why=why)
 
 
-async def _attempt(target: Target, way: Connector, progress: Progress) -> Dialled | Rejected:
-    handshake = handshake_for(target, way)
+async def _attempt(target: Target, options: ConnectOptions, progress: ConnectProgress) -> Dialled | Rejected:
+    handshake = handshake_for(target, options)
     progress.handshake = None  # that of the redirect is over
-    stream = await _connect(target.url, way, progress)
+    stream = await _connect(target.url, options, progress)
     async with closed_on_error(stream):
         # TLS to a proxy does not count: it ends there.
-        if target.url.secure and not isinstance(way.stream, trio.SSLStream):
+        if target.url.secure and not isinstance(options.stream, trio.SSLStream):
             context = target.ssl_context or default_context()
             hostname = target.server_hostname or target.url.hostname
-            stream = await start_tls(stream, context, hostname, progress, detachable=way.detachable)
+            stream = await start_tls(stream, context, hostname, progress, detachable=options.detachable)
         progress.phase = "handshake"
         progress.handshake = handshake
         request = handshake.request()
@@ -136,18 +136,18 @@ async def _attempt(target: Target, way: Connector, progress: Progress) -> Dialle
     return Dialled(stream, answer, handshake.leftover, target.url, request)
 
 
-async def _connect(url: URL, way: Connector, progress: Progress) -> trio.abc.Stream:
-    if way.stream is not None:
-        return way.stream
-    if way.uds is not None:
-        return await open_unix(way.uds, progress)
-    proxy = way.proxy
+async def _connect(url: URL, options: ConnectOptions, progress: ConnectProgress) -> trio.abc.Stream:
+    if options.stream is not None:
+        return options.stream
+    if options.uds is not None:
+        return await open_unix(options.uds, progress)
+    proxy = options.proxy
     if proxy is True:
         progress.phase = "proxy"
         # In a thread, because on Windows looking for exceptions from the proxy may resolve names.
         proxy = await trio.to_thread.run_sync(environment_proxy, url, abandon_on_cancel=True)
     if isinstance(proxy, Proxy):
-        return await connect_through(proxy, url, progress, way.limits)
+        return await connect_through(proxy, url, progress, options.limits)
     return await open_tcp(url.hostname, url.port, progress)
 
 
@@ -169,7 +169,10 @@ async def _answer(stream: trio.abc.Stream, request: bytes, handshake: ClientHand
 
 @contextmanager
 def _breaches_translated(*, ended: bool = False) -> Iterator[None]:
-    """Turn the server's breaches of the protocol into `ConnectError`s; to be cut off is not a breach."""
+    """Turn the server's breaches of the protocol into `ConnectError`s.
+
+    The end of the connection is not a breach.
+    """
     try:
         yield
     except RemoteProtocolError as error:

@@ -1,4 +1,7 @@
-"""Deadline of an attempt to connect, which looks at what has arrived before it judges."""
+"""The deadline of an attempt to connect.
+
+Before it ends the attempt, it waits for the input that has arrived.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trio_ws.client.streams import Progress
+    from trio_ws.client.streams import ConnectProgress
 
 __all__ = ["within"]
 
@@ -19,16 +22,16 @@ STEP_TURNS: Final = 8
 Result = TypeVar("Result")
 
 
-async def within(seconds: float, progress: Progress, attempt: Callable[[], Awaitable[Result]]) -> Result | None:
+async def within(seconds: float, progress: ConnectProgress, attempt: Callable[[], Awaitable[Result]]) -> Result | None:
     """Await an attempt; return None if its time is over first.
 
-    If the loop was held up, what has arrived by then may be a step. One that is taken only then gives the attempt its
-    time anew, since the other side could not go on before.
+    If the loop was held up, input that has arrived by then may complete a step. A step completed only then gives the
+    attempt its full time again, since the other side could not continue before.
 
     Args:
         seconds: for all steps together.
-        progress: notes when one is taken.
-        attempt: is cancelled when its time is over.
+        progress: has the time of the last step.
+        attempt: a function, which is cancelled when its time is over.
     """
     result: Result | None = None
     failure: BaseException | None = None
@@ -53,8 +56,8 @@ async def within(seconds: float, progress: Progress, attempt: Callable[[], Await
     return result
 
 
-async def _give_up_late(seconds: float, progress: Progress, scope: trio.CancelScope) -> None:
-    """Cancel an attempt when its time is over and no step was taken since."""
+async def _give_up_late(seconds: float, progress: ConnectProgress, scope: trio.CancelScope) -> None:
+    """Cancel an attempt when its time passed without a step."""
     deadline = trio.current_time() + seconds
     while True:
         await trio.sleep_until(deadline)

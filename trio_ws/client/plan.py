@@ -1,6 +1,6 @@
-"""The plan of a connection: where to, with what, on which way. Arguments are checked when it is made.
+"""The checked arguments of a connection.
 
-Nothing here connects; `connect` follows a plan, and `reconnect` follows one again and again.
+Nothing here connects; `connector` executes a plan, and `reconnect` executes one again and again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from trio_ws.errors import HeaderSource
 from trio_ws.headers import Headers, header_pairs, is_token
 from trio_ws.http.origin import Origin, page_origin
 from trio_ws.http.url import URL, ascii_hostname
-from trio_ws.options import check_number, list_of, subprotocols_of
+from trio_ws.options import check_number, list_of, parse_subprotocols
 from trio_ws.protocol.client_handshake import ClientHandshake
 from trio_ws.version import __version__
 
-__all__ = ["USER_AGENT", "Connector", "Plan", "Target", "handshake_for", "make_plan"]
+__all__ = ["USER_AGENT", "ConnectOptions", "Plan", "Target", "handshake_for", "make_plan"]
 
 USER_AGENT = f"trio-ws/{__version__}"
 """The User-Agent header of a client for which none is given."""
@@ -35,7 +35,7 @@ _COOKIE_VALUE = re.compile(r"[\x21-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 
 @attrs.frozen
 class Target:
-    """What an attempt is about; a redirect changes it."""
+    """The parts of a request that a redirect changes."""
 
     url: URL
     headers: Sequence[tuple[str, str]]
@@ -46,8 +46,8 @@ class Target:
     def redirected(self, url: URL, trusted: Collection[Origin]) -> Target:
         """Return the target of a redirect to `url`.
 
-        What the user gave goes along within the origin, and to origins that the user trusts with it. To others goes
-        only what the library itself makes: any header may be a secret, and tokens are put into subprotocols, too.
+        Within the origin, and to origins that the user trusts with it, everything that the user gave is sent. To others
+        goes only what the library itself makes: any header may be a secret, and tokens are put into subprotocols, too.
         """
         if url.origin == self.url.origin:
             return attrs.evolve(self, url=url)
@@ -59,8 +59,8 @@ class Target:
 
 
 @attrs.frozen
-class Connector:
-    """How attempts are made; redirects do not change it."""
+class ConnectOptions:
+    """The options of attempts that redirects do not change."""
 
     extensions: str | None
     user_agent: str | None
@@ -75,34 +75,34 @@ class Connector:
 
 @attrs.frozen
 class Plan:
-    """All that is given for a connection; `make_plan` makes one."""
+    """All arguments of a connection; `make_plan` makes one."""
 
     target: Target
-    way: Connector
+    options: ConnectOptions
     open_timeout: float
 
     def check(self) -> None:
-        """Make the first request once, so that what cannot be sent is refused before anything is connected.
+        """Make the first request once, to refuse it before connecting.
 
         Raises:
             ValueError: a header or subprotocol cannot be sent.
         """
-        handshake_for(self.target, self.way)
+        handshake_for(self.target, self.options)
 
 
-def handshake_for(target: Target, way: Connector) -> ClientHandshake:
+def handshake_for(target: Target, options: ConnectOptions) -> ClientHandshake:
     """Return the opening handshake of one attempt."""
     return ClientHandshake(
         target.url,
-        headers=_with_user_agent(target.headers, way.user_agent),
+        headers=_with_user_agent(target.headers, options.user_agent),
         subprotocols=target.subprotocols,
-        extensions=way.extensions,
-        limits=way.limits,
+        extensions=options.extensions,
+        limits=options.limits,
     )
 
 
 def _with_user_agent(headers: Sequence[tuple[str, str]], user_agent: str | None) -> list[tuple[str, str]]:
-    """Return the headers with a User-Agent, unless there is one among them (RFC 9110 10.1.5)."""
+    """Add a User-Agent header if there is none (RFC 9110 10.1.5)."""
     if user_agent is None or any(name.lower() == "user-agent" for name, _ in headers):
         return list(headers)
     return [("User-Agent", user_agent), *headers]
@@ -128,15 +128,15 @@ def make_plan(
     uds: str | os.PathLike[str] | None = None,
     detachable: bool = False,
 ) -> Plan:
-    """Check all that is given for a connection.
+    """Check the arguments for a connection.
 
     Args:
         url: a ws or wss URL; http and https mean the same. Username and password become an Authorization
             header.
         headers: further headers of the request.
         cookies: names and values for the Cookie header.
-        subprotocols: what to offer, the favourite first.
-        extensions: what to offer in Sec-WebSocket-Extensions.
+        subprotocols: those to offer, the favourite first.
+        extensions: the value of Sec-WebSocket-Extensions.
         origin: the Origin header.
         user_agent: the User-Agent header; None for none.
         ssl_context: for wss; None: certificates are checked against the system's authorities.
@@ -164,11 +164,11 @@ def make_plan(
     target = Target(
         URL.parse(url),
         _request_headers(headers, cookies, origin, user_agent),
-        subprotocols_of(subprotocols),
+        parse_subprotocols(subprotocols),
         _client_context(ssl_context),
         None if server_hostname is None else _certificate_name(server_hostname),
     )
-    way = Connector(
+    options = ConnectOptions(
         extensions,
         user_agent,
         _proxy(proxy),
@@ -179,8 +179,8 @@ def make_plan(
         uds,
         detachable,
     )
-    _check(target, way, open_timeout)
-    return Plan(target, way, open_timeout)
+    _check(target, options, open_timeout)
+    return Plan(target, options, open_timeout)
 
 
 def _client_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
@@ -219,15 +219,15 @@ def _trusted(origins: Iterable[str]) -> frozenset[Origin]:
     return trusted
 
 
-def _check(target: Target, way: Connector, open_timeout: float) -> None:
+def _check(target: Target, options: ConnectOptions, open_timeout: float) -> None:
     if not open_timeout >= 0:
         raise ValueError(f"open_timeout must be a number of seconds, 0 or more, not {open_timeout!r}")
-    check_number("max_redirects", way.max_redirects, 0)
+    check_number("max_redirects", options.max_redirects, 0)
     if not target.url.secure and not (target.ssl_context is None and target.server_hostname is None):
         raise ValueError("ssl_context and server_hostname are for wss, the URL is a ws one")
-    if way.stream is not None and not isinstance(way.stream, trio.abc.Stream):
-        raise TypeError(f"stream takes a stream of Trio's, such as trio.SocketStream(...), not {way.stream!r}")
-    if sum((way.stream is not None, way.uds is not None, way.proxy is not None)) > 1:
+    if options.stream is not None and not isinstance(options.stream, trio.abc.Stream):
+        raise TypeError(f"stream takes a stream of Trio's, such as trio.SocketStream(...), not {options.stream!r}")
+    if sum((options.stream is not None, options.uds is not None, options.proxy is not None)) > 1:
         raise ValueError("stream, uds and proxy are three ways to connect: give one of them")
 
 

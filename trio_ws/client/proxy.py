@@ -1,4 +1,6 @@
-"""Connecting through a proxy: HTTP CONNECT, spoken with h11, or SOCKS, spoken by python-socks (an extra).
+"""Connections through HTTP and SOCKS proxies.
+
+HTTP CONNECT is spoken with h11, SOCKS by python-socks (an extra).
 
 A proxy gets the target's host and port and its own credentials, nothing else: no header or cookie of the
 handshake.
@@ -18,7 +20,7 @@ import attrs
 import h11
 import trio
 
-from trio_ws.client.streams import Progress, closed_on_error, default_context, open_tcp, start_tls
+from trio_ws.client.streams import ConnectProgress, closed_on_error, default_context, open_tcp, start_tls
 from trio_ws.config import Limits
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.headers import Headers
@@ -42,7 +44,10 @@ _EXCEPTION = re.compile(r"(\*)?\.?(\[[0-9a-f:.]+\]|[^:/]+)(?::([0-9]{1,5}))?")
 
 @attrs.frozen
 class Proxy:
-    """A proxy's address and how to speak to it. `Proxy.parse` makes one."""
+    """A proxy's address and protocol.
+
+    `Proxy.parse` makes one.
+    """
 
     scheme: Scheme
     """`socks4` and `socks5` resolve the target's name here, `socks4a` and `socks5h` let the proxy do it."""
@@ -57,7 +62,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
-        """Read a proxy's URL: `scheme://username:password@host:port`.
+        """Parse a proxy's URL: `scheme://username:password@host:port`.
 
         Without a port it is 80 for http, 443 for https, 1080 for SOCKS.
 
@@ -95,7 +100,9 @@ def _check_credentials(scheme: str, username: str, password: str) -> None:
 
 
 def environment_proxy(url: URL) -> Proxy | None:
-    """Find the proxy that the environment (or the system's settings) names for `url`; None means go directly.
+    """Return the environment's proxy for `url`, None to connect directly.
+
+    On some systems their settings count, too.
 
     The order is the one of RFC 6455 4.1: SOCKS first, then the proxy for https, for ws then the one for http;
     `WS_PROXY` or `WSS_PROXY` come before all, `ALL_PROXY` after. `NO_PROXY` names hosts to reach directly: names,
@@ -118,9 +125,10 @@ def environment_proxy(url: URL) -> Proxy | None:
 
 
 def _is_exempt(host: str, port: int, exceptions: str) -> bool:
-    """Say whether NO_PROXY names the host, in one of the forms that `proxy_bypass` does not read.
+    """Return whether NO_PROXY has the host in an unusual form.
 
-    Those are networks, addresses in another spelling, names outside ASCII or with a final dot, and `*.domain`.
+    `proxy_bypass` reads the usual forms. These are networks, addresses in another spelling, names outside ASCII or with
+    a final dot, and `*.domain`.
     """
     return any(_exempts(entry, host, port) for entry in re.split(r"[,\s]+", exceptions.lower()))
 
@@ -141,7 +149,7 @@ def _exempts(entry: str, host: str, port: int) -> bool:
 
 
 def _is_below(host: str, name: str, *, itself: bool) -> bool:
-    """Say whether a host is below a name, or is the name itself."""
+    """Return whether a host is below a name, or the name itself."""
     try:
         name = ascii_hostname(name).removesuffix(".")
     except ValueError:
@@ -169,7 +177,10 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
 
 
 def _with_scheme(kind: str, value: str) -> str:
-    """Complete what the environment says: `host:port` alone is an HTTP proxy, a "socks" entry a SOCKS one."""
+    """Complete a proxy of the environment to a URL.
+
+    `host:port` alone is an HTTP proxy, a "socks" entry a SOCKS one.
+    """
     scheme, separator, address = value.partition("://")
     if kind == "socks" and not scheme.startswith(("socks4", "socks5")):
         # Windows' settings are given as socks://, those of macOS as http://.
@@ -177,13 +188,13 @@ def _with_scheme(kind: str, value: str) -> str:
     return value if separator else f"http://{value}"
 
 
-async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Limits) -> trio.abc.Stream:
-    """Open a connection to the host of `url` through `proxy`.
+async def connect_through(proxy: Proxy, url: URL, progress: ConnectProgress, limits: Limits) -> trio.abc.Stream:
+    """Connect to the host of `url` through `proxy`.
 
     Args:
         proxy: the proxy.
         url: only its host and port are used.
-        progress: is told the phase "proxy".
+        progress: its phase is set to "proxy".
         limits: `max_head_size` bounds an HTTP proxy's answer.
 
     Raises:
@@ -193,7 +204,7 @@ async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Li
     progress.phase = "proxy"
     if proxy.scheme.startswith("socks"):
         return await _through_socks(proxy, url)
-    below = Progress()  # Seen from outside all of it is one phase: "proxy".
+    below = ConnectProgress()  # Seen from outside all of it is one phase: "proxy".
     try:
         stream: trio.abc.Stream = await open_tcp(proxy.host, proxy.port, below)
         async with closed_on_error(stream):
@@ -208,7 +219,7 @@ async def connect_through(proxy: Proxy, url: URL, progress: Progress, limits: Li
 
 
 async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limits: Limits) -> None:
-    """Send CONNECT and read the answer's head to its end, however it is cut (RFC 9110 9.3.6)."""
+    """Send CONNECT and read the head of the answer (RFC 9110 9.3.6)."""
     target = f"{url.host}:{url.port}"
     headers = [("Host", target)]
     if proxy.username or proxy.password:
@@ -230,7 +241,7 @@ async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limit
             status, Headers(response.headers)
         )
     if http.trailing_data[0]:
-        # The client speaks first, in TLS and in HTTP: these bytes are nobody's answer.
+        # The client speaks first, in TLS and in HTTP: these bytes answer nothing.
         raise ConnectError("proxy", "the proxy sent data before the connection was used")
 
 

@@ -1,4 +1,4 @@
-"""Reconnect: one connection after the other to the same server, as long as the way the last one ended allows."""
+"""Reconnection to one server, after each end that allows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _KNOWN = frozenset(inspect.signature(open_websocket).parameters) - {"url"}
 
 
 class Reconnect:
-    """An asynchronous iterator of connections, each of which is entered with `async with`; see `reconnect`."""
+    """An asynchronous iterator of connections.
+
+    Each is entered with `async with`; see `reconnect`.
+    """
 
     def __init__(self, url: str, backoff: BackoffSettings | None, options: dict[str, Any]) -> None:
         held = {name: value for name, value in options.items() if name in _HELD and value is not None}
@@ -54,7 +57,7 @@ class Reconnect:
 
     @asynccontextmanager
     async def _connection(self, connected: Connected) -> AsyncGenerator[WebSocket, None]:
-        """Hold one connection, and judge its end."""
+        """Run one connection, and decide after its end."""
         self._verdict = False
         began = trio.current_time()
         websocket: WebSocket | None = None
@@ -62,7 +65,7 @@ class Reconnect:
             async with hold_connection(connected, self._options) as websocket:
                 yield websocket
         except WebSocketDisconnect as end:
-            if websocket is None or not websocket._owns(end):  # it tells of another connection
+            if websocket is None or not websocket._owns(end):  # it is about another connection
                 raise
             self._judge(end.code, began)
             if self._verdict is False:
@@ -77,7 +80,9 @@ class Reconnect:
 
 
 def reconnect(url: str, *, backoff: BackoffSettings | None = None, **options: Any) -> Reconnect:
-    """Connect again and again: `async for connection in reconnect(url): async with connection as ws: ...`.
+    """Connect again and again to one server.
+
+    Use it as `async for connection in reconnect(url): async with connection as ws: ...`.
 
     A connection is made before each turn of the loop, with growing random delays between attempts. The loop ends when
     a connection was closed normally (1000) or by you. A disconnect after which it makes sense to connect again
@@ -92,7 +97,7 @@ def reconnect(url: str, *, backoff: BackoffSettings | None = None, **options: An
         TypeError: an argument is of another kind, or there is no such argument.
         ValueError: an argument makes no sense.
         ConnectError: from the loop: no connection, and another attempt makes no sense (HTTP 401, 403, 404, ...).
-        WebSocketDisconnect: from the block: the connection ended with a code that says not to come again (1008, ...).
+        WebSocketDisconnect: from the block: the connection ended with a permanent code (1008, ...).
         trio.Cancelled: nothing stays open.
     """
     if not isinstance(backoff, BackoffSettings | None):

@@ -1,6 +1,6 @@
 """The target of a redirect of the opening handshake.
 
-Only the answer is judged here; `connect` makes the next attempt, and says what goes along.
+Only the answer is checked here; `connector` makes the next attempt, and `plan` decides what is sent with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def redirect_target(url: URL, status: int, headers: Headers) -> URL:
-    """Find where a redirect leads.
+    """Return the target of a redirect.
 
     Bytes that no URL holds as they are (spaces, UTF-8) are percent-encoded, as browsers do.
 
@@ -33,8 +33,8 @@ def redirect_target(url: URL, status: int, headers: Headers) -> URL:
         The next URL, http and https taken as ws and wss.
 
     Raises:
-        RemoteProtocolError: no Location, or several, or one that is no WebSocket URL, or from wss to ws, where
-            everyone on the way could read what was to be secret.
+        RemoteProtocolError: no Location, or several, or one that is no WebSocket URL, or from wss to ws, which
+            would send secrets unencrypted.
     """
     locations = set(filter(None, map(str.strip, headers.get_list("location"))))
     if len(locations) != 1:

@@ -1,7 +1,6 @@
-"""The bytes' way to a server: names resolved, TCP or Unix socket connected, TLS on top.
+"""Network connections of clients, from name resolution to TLS.
 
-Each failure becomes a `ConnectError` here, with the phase it happened in. Proxies are in `proxy`, HTTP in
-`connect`.
+Each failure becomes a `ConnectError` here, with the phase it happened in. Proxies are in `proxy`, HTTP in `connector`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.protocol.client_handshake import ClientHandshake
 
 __all__ = [
-    "Progress",
+    "ConnectProgress",
     "closed_on_error",
     "default_context",
     "open_tcp",
@@ -36,12 +35,12 @@ ATTEMPT_DELAY = 0.25
 """Seconds that one address may take before the next is tried beside it (RFC 8305 8)."""
 
 
-class Progress:
-    """Where an attempt to connect is, so that a timeout can say so.
+class ConnectProgress:
+    """The phase of an attempt to connect, for a timeout's error.
 
     Attributes:
-        handshake: the one under way, None before it.
-        step_time: when the last phase began, on Trio's clock.
+        handshake: the current one, None before it.
+        step_time: the begin of the current phase, on Trio's clock.
     """
 
     __slots__ = ("_phase", "handshake", "step_time")
@@ -52,7 +51,7 @@ class Progress:
 
     @property
     def phase(self) -> ConnectPhase:
-        """The step that is being taken."""
+        """The current phase."""
         return self._phase
 
     @phase.setter
@@ -63,7 +62,10 @@ class Progress:
 
 @asynccontextmanager
 async def closed_on_error(stream: trio.abc.AsyncResource) -> AsyncIterator[None]:
-    """Close `stream` at once, without a goodbye, if the block ends with an exception, `Cancelled` too."""
+    """Close `stream` at once if the block ends with an exception.
+
+    That includes `Cancelled`. No close_notify is sent.
+    """
     try:
         yield
     except BaseException:
@@ -71,15 +73,15 @@ async def closed_on_error(stream: trio.abc.AsyncResource) -> AsyncIterator[None]
         raise
 
 
-async def open_tcp(host: str, port: int, progress: Progress) -> trio.SocketStream:
-    """Connect to `host`, whichever of its addresses answers first ("happy eyeballs", RFC 8305).
+async def open_tcp(host: str, port: int, progress: ConnectProgress) -> trio.SocketStream:
+    """Connect to the fastest address of `host` ("happy eyeballs", RFC 8305).
 
-    The name is resolved here and not by `trio.open_tcp_stream`, so that the two phases can be told apart.
+    The name is resolved here and not by `trio.open_tcp_stream`, so that the two phases can be distinguished.
 
     Args:
         host: a name or a numeric address, IPv6 without brackets.
         port: the TCP port.
-        progress: is told the phases "dns" and "tcp".
+        progress: its phase is set to "dns" and "tcp".
 
     Raises:
         ConnectError: "dns", there is no such name; "tcp", no address of it can be reached.
@@ -94,13 +96,19 @@ async def open_tcp(host: str, port: int, progress: Progress) -> trio.SocketStrea
 
 
 def _numeric(address: tuple[object, ...]) -> str:
-    """Write a socket address's host, with its scope if it is link-local IPv6, which has one per interface."""
+    """Return a socket address's host, with its scope.
+
+    Link-local IPv6 has one per interface.
+    """
     host, scope = str(address[0]), address[3:]
     return f"{host}%{scope[0]}" if scope and scope[0] else host
 
 
 def _alternate(hosts: Iterable[str]) -> list[str]:
-    """Put the first address of the other family in second place (RFC 8305 4): often a whole family fails."""
+    """Put the first address of the other family second (RFC 8305 4).
+
+    Often a whole family fails.
+    """
     order = list(dict.fromkeys(hosts))
     for position, host in enumerate(order):
         if (":" in host) != (":" in order[0]):
@@ -146,22 +154,25 @@ def _close(streams: list[trio.SocketStream]) -> None:
 
 
 def _why(failures: list[OSError]) -> str:
-    """Name the system's reasons, each once."""
+    """Join the system's reasons, each once."""
     reasons = [_root(failure) for failure in failures]
     return ", ".join(dict.fromkeys(getattr(reason, "strerror", None) or str(reason) for reason in reasons))
 
 
 def _root(failure: OSError) -> BaseException:
-    """Find the system's error: `open_tcp_stream` keeps it in the group that caused its own."""
+    """Return the system's error.
+
+    `open_tcp_stream` keeps it in the group that caused its own.
+    """
     group = failure.__cause__
     return group.exceptions[0] if isinstance(group, BaseExceptionGroup) else failure
 
 
-async def open_unix(path: str | os.PathLike[str], progress: Progress) -> trio.SocketStream:
+async def open_unix(path: str | os.PathLike[str], progress: ConnectProgress) -> trio.SocketStream:
     """Connect to a Unix socket.
 
     Raises:
-        ConnectError: "tcp", the phase of transport connections: nobody listens at `path`.
+        ConnectError: "tcp", the phase of transport connections: no process listens at `path`.
     """
     progress.phase = "tcp"
     try:
@@ -172,7 +183,7 @@ async def open_unix(path: str | os.PathLike[str], progress: Progress) -> trio.So
 
 @functools.cache
 def default_context() -> ssl.SSLContext:
-    """Return the context for TLS when none is given: the system's authorities, HTTP/1.1 by ALPN (RFC 7301).
+    """Return the default TLS context: system authorities, HTTP/1.1 by ALPN (RFC 7301).
 
     It is made once, because reading the authorities takes tens of milliseconds in which nothing else runs.
     """
@@ -182,9 +193,10 @@ def default_context() -> ssl.SSLContext:
 
 
 def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Return a context that trusts the same authorities and has no client certificate, for another origin.
+    """Return a context with the same authorities and no client certificate.
 
-    A context cannot be asked what certificate it holds, nor be copied. Names and certificates are always checked.
+    It is for another origin. A context exposes no certificate, and cannot be copied. Names and certificates are always
+    checked.
     """
     try:
         authorities = b"".join(context.get_ca_certs(binary_form=True))
@@ -200,18 +212,24 @@ def without_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 async def start_tls(
-    stream: trio.abc.Stream, context: ssl.SSLContext, hostname: str, progress: Progress, *, detachable: bool = False
+    stream: trio.abc.Stream,
+    context: ssl.SSLContext,
+    hostname: str,
+    progress: ConnectProgress,
+    *,
+    detachable: bool = False,
 ) -> trio.SSLStream[trio.abc.Stream] | TLSStream:
-    """Shake hands over `stream`, which the caller closes if that fails.
+    """Do a TLS handshake over `stream`.
 
-    `https_compatible`, because WebSocket has a goodbye of its own (RFC 6455 7.1.1) many servers skip TLS's.
+    If it fails, the caller closes the stream. TLS is `https_compatible`, because WebSocket has a close handshake of its
+    own (RFC 6455 7.1.1), and many servers skip TLS's.
 
     Args:
-        stream: what to speak TLS over.
+        stream: the connection below TLS.
         context: a client's.
         hostname: the name that the certificate must hold for.
-        progress: is told the phase "tls".
-        detachable: over a socket, let a transport take over later what is below the stream.
+        progress: its phase is set to "tls".
+        detachable: over a socket, let a transport take over the socket later.
 
     Raises:
         ConnectError: "tls": no certificate that holds for `hostname`, or no TLS at all.

@@ -14,7 +14,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.protocol.closing import CloseAction
 from trio_ws.protocol.states import CloseEvent, State
-from trio_ws.transport.progress import Linger, Progress
+from trio_ws.transport.progress import DeliveryProgress, Linger
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -78,6 +78,7 @@ class ClosingHandshake:
         "_endpoint",
         "_inbox",
         "_linger",
+        "_peer_lags",
         "_timeouts",
         "_timers",
         "_transport",
@@ -108,7 +109,7 @@ class ClosingHandshake:
         self.network_ended: bool = False
         self.gone: bool = False
         self.notified: bool = False
-        self.taking: Progress | None = None
+        self.taking: DeliveryProgress | None = None
         self._transport = transport
         self._endpoint = endpoint
         self._inbox = inbox
@@ -116,6 +117,7 @@ class ClosingHandshake:
         self._timeouts = timeouts
         self._timers = timers
         self._changed: trio.lowlevel.ParkingLot | None = None
+        self._peer_lags = False  # much data was unread when both close frames had passed
         self._linger: Linger | None = None  # since the beginning of the end
         self._close_timer: Timer | None = None
 
@@ -242,7 +244,7 @@ class ClosingHandshake:
     def on_broken(self) -> None:
         """Handle a network that takes no more data: soon the end is reported, read to its end or not."""
         if not self.notified:
-            self._timers.after(LINGER, self._report_broken)
+            self._timers.call_later(LINGER, self._report_broken)
 
     def _report_broken(self) -> None:
         self._transport.look()  # a close frame may have arrived
@@ -276,9 +278,14 @@ class ClosingHandshake:
                     self._disconnect_when_done()
 
     def _disconnect_when_done(self) -> None:
-        if self._transport.outbox.size or (self._client and not self.network_ended):
+        ended = self.network_ended
+        if self._client and not ended:
             return
-        if self.network_ended or self._transport.uptake().backlog < SMALL_BACKLOG:
+        # The peer may still have to read data that the kernel has taken: the backlog before that counts.
+        self._peer_lags = self._peer_lags or (not ended and self._transport.uptake().backlog >= SMALL_BACKLOG)
+        if self._transport.outbox.size:
+            return
+        if ended or not self._peer_lags:
             self.disconnect()
         else:
             # The peer may still send pongs, and the reset of a closed socket would drop what it has not read.
@@ -311,7 +318,7 @@ class ClosingHandshake:
             times, taking = self._timeouts, self.taking
             known = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
             self._linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
-        self._close_timer = self._timers.after(self._linger.restart(seconds), self._check_peer)
+        self._close_timer = self._timers.call_later(self._linger.restart(seconds), self._check_peer)
 
     def _check_peer(self) -> None:
         """End the closing handshake if the peer's time is over."""
@@ -325,7 +332,7 @@ class ClosingHandshake:
                 return
             left, pending = linger.look(self._transport)
         if left > 0:
-            self._close_timer = self._timers.after(left, self._check_peer)
+            self._close_timer = self._timers.call_later(left, self._check_peer)
         else:
             self._handle(CloseEvent.NO_ANSWER if linger.seen and not pending else CloseEvent.TIMEOUT)
 

@@ -83,7 +83,7 @@ class TransportFactory:
         if self._poller is not None and isinstance(stream, TLSStream):
             sock = stream.detach()
             tune(sock)
-            return TLSTransport(self._poller, sock, stream.secured, high_water)
+            return TLSTransport(self._poller, sock, stream.session, high_water)
         if self._poller is not None and isinstance(stream, trio.SocketStream):
             return self.socket_transport(socket.socket(fileno=stream.socket.detach()), high_water)
         return StreamTransport(stream, high_water)
@@ -97,7 +97,7 @@ class TransportFactory:
             rest: the other arguments of `Connection`.
         """
         rest = {"client": True, "limits": limits, "timers": self.timers, **rest}
-        if isinstance(self._poller, SingleSocketPoller) and isinstance(transport, SocketTransport):
+        if isinstance(self._poller, SingleSocketPoller) and isinstance(transport, SocketTransport | TLSTransport):
             inbox = InlineInbox(limits.inbox_messages, limits.inbox_bytes, self._poller)
             return InlineConnection(transport, inbox=inbox, **rest)
         return Connection(transport, **rest)

@@ -140,7 +140,7 @@ class FlowControl:
         """Call the callbacks in the next turn if there is room then."""
         if not self._call_scheduled:
             self._call_scheduled = True
-            self._timers.after(0, self._call_now)
+            self._timers.call_later(0, self._call_now)
 
     def _call_now(self) -> None:
         self._call_scheduled = False
@@ -153,7 +153,7 @@ class FlowControl:
         if self._buffer.full and self._timer is None:
             self._progress = self._sender.measure_progress()
             # The first check is soon: only progress after it counts.
-            self._timer = self._timers.after(self._send_timeout / LOOKS**2, self.check)
+            self._timer = self._timers.call_later(self._send_timeout / LOOKS**2, self.check)
 
     def stop(self) -> None:
         """Stop watching: the connection has ended."""
@@ -174,6 +174,6 @@ class FlowControl:
                 return
             left = progress.look(now) + self._send_timeout - now
         if left > 0:
-            self._timer = self._timers.after(min(left, self._send_timeout / LOOKS), self.check)
+            self._timer = self._timers.call_later(min(left, self._send_timeout / LOOKS), self.check)
         else:
             self._sender.on_stalled()

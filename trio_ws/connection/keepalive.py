@@ -12,7 +12,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.runtime.timers import Deadline
-from trio_ws.transport.progress import Progress
+from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:
     from trio_ws.config import Timeouts
@@ -106,13 +106,13 @@ class Keepalive(Deadline):
         self._connection = connection
         self._timeouts = timeouts
         self._timers = timers
-        self._progress: Progress | None = None  # if unsent data is before the ping
+        self._progress: DeliveryProgress | None = None  # if unsent data is before the ping
         self._pinged = math.inf  # when the outstanding ping was sent
         self._idle_from = -math.inf  # when it last could not be said whether the peer sends
         self.armed: bool = False
         self._check_again(timeouts.ping_interval)
-        self._idle_timer = timers.after(timeouts.idle_timeout, self._check_idle)
-        self._life_timer = timers.after(timeouts.max_lifetime, self._retire)
+        self._idle_timer = timers.call_later(timeouts.idle_timeout, self._check_idle)
+        self._life_timer = timers.call_later(timeouts.max_lifetime, self._retire)
 
     @property
     def log(self) -> ConnectionLog | None:
@@ -126,7 +126,7 @@ class Keepalive(Deadline):
         self._life_timer.cancel()
         del self._connection  # the timers keep what is cancelled until it would have been due
 
-    def due(self) -> None:
+    def fire(self) -> None:
         """Check that the peer is alive."""
         connection = self._connection
         if not connection.closing.open:
@@ -158,14 +158,14 @@ class Keepalive(Deadline):
         if connection.closing.open and connection.read_time < self._pinged:
             connection.closing.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
         elif connection.closing.open:
-            self.due()
+            self.fire()
 
     def _ping_if_due(self, now: float, due: float) -> None:
         if now < due:
             self._check_again(due - now)
             return
         connection = self._connection
-        progress = Progress()
+        progress = DeliveryProgress()
         self._progress = progress if progress.look(connection.transport, now).backlog else None
         if not connection.writer.send_keepalive():
             # A slow peer is not dead; `send_timeout` ends a connection whose peer takes nothing.
@@ -190,7 +190,7 @@ class Keepalive(Deadline):
             self._idle_from = trio.current_time()
         left = self._idle_time_left(connection)
         if left > 0:
-            self._idle_timer = self._timers.after(left, self._check_idle)
+            self._idle_timer = self._timers.call_later(left, self._check_idle)
         else:
             connection.closing.retire(CloseCode.GOING_AWAY, "idle timeout")
 

@@ -5,7 +5,7 @@ Whom it goes to is not known here: see `rooms` and `Channel.offer`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -17,7 +17,6 @@ from trio_ws.protocol.encoder import PLAIN, deflated_message, deflated_steps, pl
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from trio_ws.connection.channel import Channel
     from trio_ws.protocol.encoder import Encoder, Kind
 
 __all__ = ["PreparedMessage"]
@@ -25,6 +24,13 @@ __all__ = ["PreparedMessage"]
 _DEFLATED_UNPREPARED: Final = 64 * 1024
 """Bytes of one message that are deflated where it is sent, for all kinds together: some milliseconds. Beyond that it
 goes uncompressed, unless it was deflated before."""
+
+
+class FramingPart(Protocol):
+    """The sending part of a channel, which decides about its frames."""
+
+    def frame_kind(self, size: int) -> tuple[int, ...] | None:
+        """Return the encoder's `kind` of a whole message of `size` bytes; None if it encodes the message itself."""
 
 
 class PreparedMessage:
@@ -59,11 +65,11 @@ class PreparedMessage:
         self._frames: dict[Kind, bytes] = {}
         self._unprepared = 0  # bytes that `frame` has deflated
 
-    async def deflate(self, channels: Iterable[Channel]) -> None:
+    async def deflate(self, writers: Iterable[FramingPart]) -> None:
         """Deflate a large message for connections, in steps between which other tasks run."""
         if self.size <= DEFLATED_AT_ONCE:
             return
-        kinds = {channel.writer.frame_kind(self.size) for channel in channels}
+        kinds = {writer.frame_kind(self.size) for writer in writers}
         for kind in kinds - self._frames.keys():
             if kind:
                 self._frames[kind] = await _let_others_run(deflated_steps(kind, self.data))

@@ -148,7 +148,7 @@ class MessageReader:
         if consumed < len(data):
             self._unparsed = memoryview(bytes(data[consumed:]))
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         """Handle the peer's end of stream behind data that is not read now."""
         self.closing.on_peer_ended()
 
@@ -197,7 +197,7 @@ class MessageReader:
                 self.paused = True
                 if not self._resume_scheduled:
                     self._resume_scheduled = True
-                    self._timers.after(0, self._resume_parsing)
+                    self._timers.call_later(0, self._resume_parsing)
                 return consumed
             data = data[used:]
 

@@ -191,7 +191,7 @@ def resolve_types(
         ValueError: a type is not one of "json", "text" and "bytes", or `value_type` differs from another one.
     """
     for name, given in (("receive_type", receive_type), ("send_type", send_type), ("value_type", value_type)):
-        if given is not None and given not in decoder_of:
+        if given is not None and not (isinstance(given, str) and given in decoder_of):
             raise ValueError(f'{name} must be "json", "text" or "bytes", not {given!r}')
         if None not in (value_type, given) and given != value_type:
             raise ValueError(f"value_type {value_type!r} and {name} {given!r} differ: give one of them")

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.http.forwarded import TrustedProxies, proxies_of
-from trio_ws.http.hosts import Hosts, hosts_of
+from trio_ws.http.forwarded import TrustedProxies, parse_trusted_proxies
+from trio_ws.http.hosts import Hosts, parse_hosts
 from trio_ws.http.origin import listed_origin
 from trio_ws.options import list_of, of_kind
 
@@ -52,7 +52,7 @@ class Settings:
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=of_kind(Timeouts))
     compression: Compression | None = attrs.field(default=None, converter=compression_of)
     origins: tuple[str, ...] | Literal["*"] | None = attrs.field(default=None, converter=origins_of)
-    hosts: Hosts = attrs.field(default=None, converter=hosts_of)
+    hosts: Hosts = attrs.field(default=None, converter=parse_hosts)
     """The hosts that requests may be for; None for every host."""
-    trusted_proxies: TrustedProxies = attrs.field(default=(), converter=proxies_of)
+    trusted_proxies: TrustedProxies = attrs.field(default=(), converter=parse_trusted_proxies)
     """Who is believed what it says of the client in `X-Forwarded-For` and `X-Forwarded-Proto`."""

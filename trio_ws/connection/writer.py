@@ -15,7 +15,7 @@ from trio_ws.connection.pings import Pings
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
-from trio_ws.transport.progress import Progress
+from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -395,7 +395,7 @@ class TransportProgress:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self.taken: Progress = Progress()
+        self.taken: DeliveryProgress = DeliveryProgress()
         """The measurements so far."""
 
     def look(self, now: float) -> float:

@@ -98,7 +98,7 @@ class DisconnectRule:
                 self._cancel_after(self._time_for_work)
             case "drain":
                 # One that is just beginning may be about to read what came with the handshake: judge at its next wait.
-                self._timer = self._timers.after(0, self._cancel_unless_reading)
+                self._timer = self._timers.call_later(0, self._cancel_unless_reading)
             case _:
                 assert_never(self._policy)
 
@@ -124,7 +124,7 @@ class DisconnectRule:
             case "cancel":
                 self._cancel()
             case "drain":
-                self._timer = self._timers.after(0, self._cancel_unless_busy)
+                self._timer = self._timers.call_later(0, self._cancel_unless_busy)
             case _:
                 assert_never(self._policy)
 
@@ -171,7 +171,7 @@ class DisconnectRule:
     def _cancel_after(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._timers.after(seconds, self._cancel)
+        self._timer = self._timers.call_later(seconds, self._cancel)
 
     def _cancel(self) -> None:
         at_work = self._channel.callbacks or (self._channel.reader.reads and not self._told)

@@ -64,7 +64,7 @@ class HandlerRunner:
         self._service = service
         self._timeouts = timeouts
         if not websocket._log.path:  # under a server of somebody else's
-            websocket._log.know(websocket.request.target, websocket.client)
+            websocket._log.set_request(websocket.request.target, websocket.client)
         websocket._on_accept = self._begin_watch
         if service.close_code_of is not None:
             websocket._close_code_of = self._close_code_of
@@ -366,7 +366,7 @@ class HandlerRunner:
         self._tell("connection_closed", websocket.close_info)
 
     def _log_close(self, channel: Channel) -> None:
-        if not self._log.listened_to:
+        if not self._log.debug_enabled:
             return
         info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
         seconds = trio.current_time() - self._open_time

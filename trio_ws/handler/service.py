@@ -14,7 +14,7 @@ from trio_ws.connection.serialization import resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.handler.instruments import Instruments, instruments_of
-from trio_ws.options import caught_codes, flag, of_kind, subprotocols_of
+from trio_ws.options import caught_codes, flag, of_kind, parse_subprotocols
 from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSocket
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Service:
     """Maps an error of the handler's to the close code to send, None for the default."""
     auto_accept: bool = attrs.field(default=True, validator=flag)
     """Accept before the handler is called; else it calls `accept`, `reject`, or enters `async with ws`."""
-    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=subprotocols_of)
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=parse_subprotocols)
     """What is spoken here, the favourite first."""
     caught_close_codes: CaughtCodes = attrs.field(default=NORMAL_CLOSE_CODES, converter=caught_codes)
     """Codes of a `WebSocketDisconnect` that is no error when it leaves the handler."""

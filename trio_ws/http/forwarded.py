@@ -1,7 +1,7 @@
-"""Forwarded: who a request comes from when a proxy has passed it on, as far as that proxy is trusted.
+"""The client's address behind trusted proxies.
 
-Only `X-Forwarded-For` and `X-Forwarded-Proto` are read. `Forwarded` (RFC 7239) says the same, but most proxies pass on
-what a client wrote there: to read both would let clients choose who they are.
+Only `X-Forwarded-For` and `X-Forwarded-Proto` are read. `Forwarded` (RFC 7239) has the same contents, but most proxies
+pass on a client's own: to read both would let clients choose their address.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from trio_ws.http.head import elements
 from trio_ws.http.request import Address
 from trio_ws.options import list_of
 
-__all__ = ["TrustedProxies", "forwarded", "proxies_of"]
+__all__ = ["TrustedProxies", "forwarded", "parse_trusted_proxies"]
 
 TrustedProxies: TypeAlias = "tuple[IPv4Network | IPv6Network | Literal['unix'], ...]"
-"""Networks whose requests are passed on by proxies that tell the truth; "unix" for all that come over a Unix socket."""
+"""Networks whose proxies send correct headers; "unix" for all requests over a Unix socket."""
 
 MAX_PROXIES = 32
 """Addresses that are looked at: no request passes more proxies, and a client may write thousands of trusted ones."""
@@ -29,11 +29,11 @@ _MAX_ADDRESS = 45
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 
 
-def proxies_of(value: Iterable[str]) -> TrustedProxies:
-    """Return what `trusted_proxies=` means: addresses, networks (`10.0.0.0/8`), or "unix".
+def parse_trusted_proxies(value: Iterable[str]) -> TrustedProxies:
+    """Parse `trusted_proxies=`: addresses, networks (`10.0.0.0/8`), or "unix".
 
     Raises:
-        TypeError: a single one was given where a list of them is expected.
+        TypeError: a single one was given where a list of them is expected, or one is no text.
         ValueError: one of them is no address and no network.
     """
     listed = list_of("trusted_proxies", value, "addresses and networks")
@@ -50,23 +50,24 @@ def _network(text: object) -> IPv4Network | IPv6Network:
 
 
 def forwarded(headers: Headers, peer: Address, secure: bool, trusted: TrustedProxies) -> tuple[Address, bool]:
-    """Return the client's address and whether it came over TLS, where the peer is a trusted proxy that says so.
+    """Return the client's address, and whether it used TLS.
 
-    The list of addresses is read from its end, where our proxy has written, up to the first one that is no trusted
-    proxy: what stands before it is the client's own claim. A port that nobody has told is 0.
+    Both are the network connection's own unless the peer is a trusted proxy. The list of addresses is read from its
+    end, where our proxy has written, up to the first one that is no trusted proxy: all before it is the client's own
+    claim. An unknown port is 0.
 
     Args:
         headers: of the request.
-        peer: who is at the other end of the network connection.
+        peer: the other end of the network connection.
         secure: whether that connection is TLS.
-        trusted: who is believed.
+        trusted: the proxies whose headers are used.
     """
     if not trusted or not _trusts(peer, trusted):
         return peer, secure
     client = peer
     for entry in reversed(elements(headers.get_list("x-forwarded-for"))[-MAX_PROXIES:]):
         address = _address(entry)
-        if address is None:  # "unknown", or nonsense: the last one that was named is as far as we can see
+        if address is None:  # "unknown", or malformed: the last valid one is the best we have
             break
         client = address
         if not _trusts(client, trusted):
@@ -85,9 +86,10 @@ def _trusts(address: Address, trusted: TrustedProxies) -> bool:
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address; one of IPv4 that is written as one of IPv6 (RFC 4291 2.5.5.2) as what it is.
+    """Return an address, one of IPv4 in its own form.
 
-    One with a zone (RFC 4007 11) is none: a zone is any text, and means something on the sender's machine only.
+    It may be written as one of IPv6 (RFC 4291 2.5.5.2). One with a zone (RFC 4007 11) is none: a zone is any text, and
+    means something on the sender's machine only.
     """
     if len(text) > _MAX_ADDRESS or "%" in text:
         return None
@@ -99,7 +101,10 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _address(entry: str) -> tuple[str, int] | None:
-    """Return the address in one entry, with or without a port: `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`."""
+    """Return the address in one entry, with or without a port.
+
+    Forms are `192.0.2.1:80`, `2001:db8::1` and `[2001:db8::1]:80`.
+    """
     host, port = entry, ""
     if entry.startswith("["):
         host, bracket, port = entry[1:].partition("]")
@@ -113,7 +118,10 @@ def _address(entry: str) -> tuple[str, int] | None:
 
 
 def _port(digits: str) -> int | None:
-    """Return a port, 0 for `""`; None for what is none. Digits are counted before they are read."""
+    """Return a port, 0 for `""`, None if it is malformed.
+
+    Digits are counted before they are converted.
+    """
     if len(digits) > _MAX_PORT_DIGITS or not (digits.isascii() and (digits or "0").isdecimal()):
         return None
     port = int(digits or 0)

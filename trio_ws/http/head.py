@@ -1,7 +1,7 @@
-"""The head of an HTTP message, cut out of the bytes that arrive: where it ends, and whether it is too large.
+"""The head of an HTTP message, its end and its bounds.
 
-Both sides of the opening handshake use it before h11 sees a byte. What a head says is read in `request` and
-`offer`.
+Both sides of the opening handshake use it before h11 sees a byte. The contents of a head are read in `parser` and
+`protocol.client_handshake`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _CR = 0x0D
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 
 
-class MalformedHead(Exception):  # noqa: N818 - it is translated by whoever reads the head
-    """A head that need not be read any further.
+class MalformedHead(Exception):  # noqa: N818 - readers of the head translate it
+    """The error of a head that is not read any further.
 
     Attributes:
-        status: what a server answers it with: 400, 414 or 431.
-        message: what is wrong with it, in ASCII, with nothing of the peer's in it.
+        status: the HTTP status to answer with, 400, 414 or 431.
+        message: the fault, in ASCII, without any text of the peer.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -34,17 +34,18 @@ class MalformedHead(Exception):  # noqa: N818 - it is translated by whoever read
 
 
 class HeadParser:
-    """Finds the end of one head, as h11 does: the first empty line, where lines end in LF or in CR LF.
+    """A parser that finds the end of one head, as h11 does.
 
-    Every byte is looked at once, however the head is cut, and what comes out does not depend on the cuts.
+    The end is the first empty line, where lines end in LF or in CR LF. Every byte is searched once, however the head is
+    cut, and the result does not depend on the cuts.
 
     Args:
-        plausible: says whether the first bytes (at most 40) can begin a head, so that what is no HTTP is
-            refused at its first byte and not by a timeout.
+        plausible: returns whether the first bytes (at most 40) can begin a head, so that other protocols are
+            refused at their first byte and not by a timeout.
         limits: bounds of lines, their number and the whole.
     """
 
-    __slots__ = ("_begin", "_buffer", "_headers", "_limits", "_line", "_plausible", "_searched", "rest")
+    __slots__ = ("_begin", "_buffer", "_headers", "_limits", "_line", "_plausible", "_searched", "leftover")
 
     def __init__(self, plausible: Callable[[bytes], bool], limits: Limits) -> None:
         self._plausible = plausible
@@ -54,11 +55,13 @@ class HeadParser:
         self._line = 0  # where the current line begins
         self._searched = 0  # no line ends between self._line and here
         self._headers = -1  # complete header lines; -1 until the first line is complete
-        self.rest: bytes = b""
-        """What came behind the head."""
+        self.leftover: bytes = b""
+        """The bytes after the head."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes | None:
-        """Take bytes and return the whole head with its empty line, or None if it is not complete.
+        """Parse more bytes and return the head when it is complete.
+
+        The head includes its empty line. It is None before.
 
         Raises:
             MalformedHead: it is too large, folded (RFC 9112 5.2), or no HTTP at all. Do not feed it again.
@@ -68,7 +71,7 @@ class HeadParser:
             raise MalformedHead(400, "this is not HTTP/1.1")
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
             if self._ends_head(end):
-                self.rest = bytes(self._buffer[end + 1 :])
+                self.leftover = bytes(self._buffer[end + 1 :])
                 return bytes(self._buffer[self._begin : end + 1])
             self._line = self._searched = end + 1
         self._searched = len(self._buffer)
@@ -76,7 +79,11 @@ class HeadParser:
         return None
 
     def _ends_head(self, end: int) -> bool:
-        """Take the line whose LF is at `end`, and say whether it is the empty one after the head."""
+        """Take one line; return whether it is the empty last one.
+
+        Args:
+            end: the position of its LF.
+        """
         self._check_size(end)
         if self._length(end) == 0:
             if self._headers >= 0:
@@ -92,12 +99,16 @@ class HeadParser:
         return False
 
     def _length(self, end: int) -> int:
-        """The length of the current line if it ends before `end`, without its CR."""
+        """Return the current line's length without CR, if it ends before `end`."""
         has_return = end > self._line and self._buffer[end - 1] == _CR
         return end - self._line - has_return
 
     def _check_size(self, end: int) -> None:
-        """Check the current line, which reaches to `end` at least, and the head, which has one byte more."""
+        """Check the sizes of the current line and of the head.
+
+        Args:
+            end: the line reaches to it at least, and the head has one byte more.
+        """
         limits = self._limits
         if self._headers < 0:
             if self._length(end) > min(limits.max_request_line, limits.max_head_size):
@@ -111,17 +122,27 @@ class HeadParser:
 
 
 def excerpt(text: str) -> str:
-    """Return the beginning of a peer's text in printable ASCII and quotes: safe to log and to send back."""
+    """Return the beginning of a peer's text, quoted, in printable ASCII.
+
+    It is safe to log and to send back.
+    """
     return ascii(text) if len(text) <= _MAX_EXCERPT else f"{text[:_MAX_EXCERPT]!a}..."
 
 
 def elements(values: Iterable[str]) -> list[str]:
-    """Return the elements of a list header (RFC 9110 5.6.1) from all its values; empty ones are skipped."""
+    """Return the elements of a list header (RFC 9110 5.6.1).
+
+    Args:
+        values: all its values; empty elements are skipped.
+    """
     return [element for value in values for piece in value.split(",") if (element := piece.strip(" \t"))]
 
 
 def not_plain(headers: Headers) -> str | None:
-    """Return the name of a Sec-WebSocket header that is not printable ASCII, None if all are."""
+    """Return the name of a Sec-WebSocket header with unprintable characters.
+
+    None if all are printable ASCII.
+    """
     for name, value in headers.pairs:
         if name.startswith("sec-websocket-") and not _PLAIN.fullmatch(value):
             return name

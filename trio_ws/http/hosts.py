@@ -1,4 +1,7 @@
-"""The hosts that a server is reached by, against DNS rebinding: a page's own name may lead to any address."""
+"""The host names that a server answers to.
+
+It is the defence against DNS rebinding: a page's own name may resolve to any address.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from trio_ws.http.parser import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
 from trio_ws.options import list_of
 
-__all__ = ["Hosts", "check_host", "hosts_of"]
+__all__ = ["Hosts", "check_host", "parse_hosts"]
 
 Hosts: TypeAlias = "tuple[_Host, ...] | None"
 """What `hosts=` means: None for every host."""
@@ -33,13 +36,13 @@ class _Host:
 
     @property
     def authority(self) -> str:
-        """What a Host header for it holds; `""` if it stands for many names."""
+        """The value of a Host header for it; `""` for a wildcard."""
         if self.name.startswith("."):
             return ""
         return self.name if self.port is None else f"{self.name}:{self.port}"
 
     def matches(self, name: str, port: int) -> bool:
-        """Say whether a request is for this host."""
+        """Return whether a request is for this host."""
         if self.port not in (None, port):
             return False
         if self.name.startswith("."):
@@ -47,8 +50,8 @@ class _Host:
         return name == self.name
 
 
-def hosts_of(value: Iterable[str] | None) -> Hosts:
-    """Return what `hosts=` means.
+def parse_hosts(value: Iterable[str] | None) -> Hosts:
+    """Parse `hosts=`.
 
     Raises:
         TypeError: a single host was given where a list of them is expected, or a host is not a str.
@@ -86,7 +89,7 @@ def _is_address(name: str) -> bool:
 
 
 def check_host(headers: Headers, hosts: Hosts, *, secure: bool) -> None:
-    """Refuse a request for another host than those of `hosts=`, or for none.
+    """Refuse a request for a host that is not in `hosts=`.
 
     Args:
         headers: of the request, its Host checked.

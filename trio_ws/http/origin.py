@@ -1,4 +1,4 @@
-"""The origin policy: may a page of this origin (RFC 6454) open a WebSocket here? Nothing else is in here."""
+"""The policy for Origin headers (RFC 6454) of pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _WRONG = "it has a scheme, a host and perhaps a port, and no patterns"
 
 
 def origin_allowed(origin: str, host: str, secure: bool, allowed: Origins) -> bool:
-    """Decide about a request that has an Origin header; one without it does not come from a page.
+    """Return whether a request with this Origin header is allowed.
+
+    A request without the header does not come from a page.
 
     The server's own origin is always allowed; `localhost`, 127.0.0.0/8 and ::1 on one port are one origin.
     Behind a proxy that ends TLS we see a plain request of an https page, so an https origin is compared with
@@ -53,7 +55,9 @@ def origin_allowed(origin: str, host: str, secure: bool, allowed: Origins) -> bo
 
 
 def check_origin(headers: Headers, allowed: Origins, *, secure: bool) -> None:
-    """Refuse a request from a page of an origin that is not allowed; its Origin occurs once at most.
+    """Refuse a request from a page of another origin.
+
+    Its Origin header occurs once at most.
 
     Raises:
         MalformedRequest: 403.
@@ -67,11 +71,11 @@ def check_origin(headers: Headers, allowed: Origins, *, secure: bool) -> None:
 
 
 def page_origin(text: object, option: str) -> Origin:
-    """Return the origin that an option lists: scheme, host in ASCII, and port.
+    """Parse an origin in an option: scheme, ASCII host, and port.
 
     Raises:
         TypeError: it is not a str.
-        ValueError: it is not the origin of a page. The message says what is, with the option's name.
+        ValueError: it is not the origin of a page. The message shows the right form, with the option's name.
     """
     form = f'{option} lists origins such as "https://example.org" or "http://localhost:3000"'
     if not isinstance(text, str):
@@ -95,7 +99,7 @@ def page_origin(text: object, option: str) -> Origin:
 
 
 def listed_origin(text: object) -> str:
-    """Return an origin of `origins=` as `origin_allowed` takes it.
+    """Parse an origin in `origins=`, for `origin_allowed`.
 
     Raises:
         TypeError: it is not a str.

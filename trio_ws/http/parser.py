@@ -1,6 +1,6 @@
-"""Reading an HTTP request on the server: `RequestParser` makes a `RequestHead` of bytes, `check_http` judges it.
+"""The parser and the checks of an HTTP request on the server.
 
-The upgrade to a WebSocket is in `handshake`, answers are in `response`.
+The upgrade to a WebSocket is in `protocol.server_handshake`, answers are in `response`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _FRAMING = ("content-length", "transfer-encoding")
 
 
 class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
-    """A request that is answered with an error, after which the connection ends.
+    """The error of a request that is answered with an HTTP error.
+
+    Afterwards the connection ends.
 
     Attributes:
         status: the HTTP status to answer with.
-        message: what is wrong, in printable ASCII, the peer's text in it escaped and cut: safe to log and to
-            send.
-        headers: what the answer must hold besides.
+        message: the fault, in printable ASCII, the peer's text in it escaped and cut: safe to log and to send.
+        headers: further headers of the answer.
     """
 
     def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -51,61 +52,63 @@ class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
 
 @attrs.frozen
 class RequestHead:
-    """The head of a request as h11 read it; it may yet be one that we refuse."""
+    """A request's head as h11 read it, which may yet be refused."""
 
     method: str
     target: str
-    """The request target in ASCII, percent-encoded as it came; of the absolute form path and query, whose host
-    is in `headers` then, whatever Host said."""
+    """The request target in ASCII, percent-encoded as received; of the absolute form path and query. Its host is in
+    `headers` then, in place of Host."""
     http_version: str
     """`"1.1"`, for example."""
     headers: Headers
 
 
 class RequestParser:
-    """Reads one request head. Limits are checked before h11 sees a byte, however the head is cut.
+    """A parser of one request head.
 
-    An ordinary head that comes in one piece, which is nearly every one, is read without h11, in a tenth of the time;
-    a test compares the two.
-
-    Args:
-        limits: the bounds of `max_request_line`, `max_header_size`, `max_head_size` and `max_headers`.
+    Limits are checked before h11 sees a byte, however the head is cut. An ordinary head in one piece, as nearly every
+    one is, is read without h11, in a tenth of the time; a test compares the two.
     """
 
-    __slots__ = ("_limits", "_splitter", "leftover")
+    __slots__ = ("_head_parser", "_limits", "leftover")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._splitter: HeadParser | None = None  # once it is out of the ordinary
+        self._head_parser: HeadParser | None = None  # made when the fast path does not match
         self.leftover: bytes = b""
-        """The bytes that came behind the head: they belong to the frames."""
+        """The bytes after the head, which belong to frames."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> RequestHead | None:
-        """Take bytes and return the head when it is complete. Then, and after an error, do not feed it again.
+        """Parse more bytes and return the head when it is complete.
+
+        After a head, and after an error, do not feed it again.
 
         Raises:
             MalformedRequest: 414 or 431 for too large a head, 400 for what is no HTTP request. Nothing else is
                 raised.
         """
-        if self._splitter is None:
+        if self._head_parser is None:
             read = _parse_common_request(data, self._limits)
             if read is not None:
                 head, size = read
                 self.leftover = bytes(data[size:])
                 return head
-            self._splitter = HeadParser(_plausible, self._limits)
+            self._head_parser = HeadParser(_plausible, self._limits)
         try:
-            whole = self._splitter.feed(data)
+            whole = self._head_parser.feed(data)
         except MalformedHead as error:
             raise MalformedRequest(error.status, error.message) from None
         if whole is None:
             return None
-        self.leftover = self._splitter.rest
+        self.leftover = self._head_parser.leftover
         return _read(whole)
 
 
 def _parse_common_request(data: bytes | bytearray | memoryview, limits: Limits) -> tuple[RequestHead, int] | None:
-    """Return the head at the beginning of `data` and its size; None if h11 is to say what it is."""
+    """Return the head at the beginning of `data` and its size.
+
+    None if it has to be read by h11.
+    """
     # A head that is no longer than one line may be has no line that is too long.
     most = min(limits.max_request_line, limits.max_header_size, limits.max_head_size)
     match = _COMMON_REQUEST.match(str(data[:most], "latin-1"))
@@ -129,7 +132,7 @@ def _read(head: bytes) -> RequestHead:
         # A whole head is a request or an error.
         request = cast("h11.Request", connection.next_event())
     except h11.RemoteProtocolError as error:
-        error.__traceback__ = None  # a frame of h11's in it knows the error: a cycle that holds all who called
+        error.__traceback__ = None  # it refers to a frame of h11's, which refers to the error: a cycle with all callers
         raise MalformedRequest(400, f"malformed request: {excerpt(str(error))}") from None
     read = RequestHead(
         method=request.method.decode("ascii"),
@@ -141,7 +144,7 @@ def _read(head: bytes) -> RequestHead:
 
 
 def in_origin_form(head: RequestHead) -> RequestHead:
-    """Return a head of the absolute form with a path for its target and its host for its Host (RFC 9112 3.2.2).
+    """Convert a target in absolute form to a path and Host (RFC 9112 3.2.2).
 
     Raises:
         MalformedRequest: the target has no valid host, or the Host header itself is malformed (RFC 9112 3.2).
@@ -162,12 +165,15 @@ def in_origin_form(head: RequestHead) -> RequestHead:
 
 
 def is_path(target: str) -> bool:
-    """Say whether a request target is a path with a query, if any, and without a fragment (RFC 9112 3.2.1)."""
+    """Return whether a request target is a path (RFC 9112 3.2.1).
+
+    It may have a query, but no fragment.
+    """
     return _ORIGIN_FORM.fullmatch(target) is not None
 
 
 def check_http(head: RequestHead) -> None:
-    """Refuse what we answer to no request at all, be it for an upgrade or for a page.
+    """Refuse a request that is never answered with a 101 or a page.
 
     Raises:
         MalformedRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
@@ -197,7 +203,10 @@ def _check_host(head: RequestHead) -> None:
 
 
 def is_upgrade(head: RequestHead) -> bool:
-    """Say whether the request is meant for a WebSocket, well-formed or not; otherwise it is for a page."""
+    """Return whether a request is for a WebSocket, well-formed or not.
+
+    Otherwise it is for a page.
+    """
     headers = head.headers
     return (
         "sec-websocket-key" in headers

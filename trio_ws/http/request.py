@@ -1,4 +1,4 @@
-"""Request: what a client asked for when it opened the connection. It is immutable and knows no connection."""
+"""The immutable request of a client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Address: TypeAlias = "tuple[str, int] | str | None"
 """Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
 
 current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", default="")
-"""The `root_path` of the request that the current task, or thread, is about."""
+"""The `root_path` of the request that the current task, or thread, works on."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 """The path parameters, or cookies, of every request without any."""
@@ -29,15 +29,15 @@ _NO_QUERY = QueryParameters()
 
 
 class Request:
-    """An HTTP request, as far as a WebSocket server looks at it.
+    """An HTTP request, with the parts that a WebSocket server uses.
 
     Args:
         method: "GET" or "HEAD".
         target: path and query, percent-encoded, below `root_path`.
-        headers: as they came.
+        headers: as received.
         client: the address of the peer.
         secure: whether it came over TLS.
-        subprotocols: what the client offers, its favourite first.
+        subprotocols: those that the client offers, its favourite first.
         path_parameters: taken from the path by the route, converted.
         root_path: where an ASGI server or application has mounted the application, percent-encoded; "" at the root.
     """
@@ -76,7 +76,7 @@ class Request:
         self.secure: bool = secure
         self.subprotocols: tuple[str, ...] = subprotocols
         self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters)) if path_parameters else _NONE
-        """What the route took from the path."""
+        """The parameters that the route found in the path."""
         self.root_path: str = root_path
         self._url: URL | None = None
         self._query: QueryParameters | None = None
@@ -84,7 +84,10 @@ class Request:
 
     @property
     def url(self) -> URL:
-        """The full URL of the request, from its Host header (`localhost` without one), `root_path` and target."""
+        """The full URL of the request.
+
+        It is made from its Host header (`localhost` without one), `root_path` and target.
+        """
         if self._url is None:
             host = self.headers.get("host") or "localhost"
             self._url = URL.of_request(host, self.root_path + self.target, secure=self.secure)
@@ -92,7 +95,7 @@ class Request:
 
     @property
     def raw_path(self) -> str:
-        """The path below `root_path`, percent-encoded: what routes match."""
+        """The path below `root_path`, percent-encoded, as routes match it."""
         return self.target.partition("?")[0]
 
     @property
@@ -115,19 +118,19 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that came, decoded, as a new dictionary."""
+        """The request's cookies, decoded, as a new dictionary."""
         return dict(self.parsed_cookies)
 
     @property
     def parsed_cookies(self) -> Mapping[str, str]:
-        """The cookies that came, decoded; they are parsed once."""
+        """The request's cookies, decoded and parsed once."""
         if self._cookies is None:
             values = self.headers.get_list("cookie")
             self._cookies = MappingProxyType(parse_cookies(values)) if values else _NONE
         return self._cookies
 
     def with_path_parameters(self, parameters: Mapping[str, Any]) -> Request:
-        """Return the same request with what a route took from its path."""
+        """Return a copy of the request with a route's path parameters."""
         request = Request(
             method=self.method,
             target=self.target,

@@ -1,4 +1,7 @@
-"""Whole HTTP responses: pages, refusals and errors. The 101 that opens a WebSocket is in `handshake`."""
+"""Whole HTTP responses for pages, refusals and errors.
+
+The 101 that opens a WebSocket is in `protocol.server_handshake`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _REQUESTS = {
 
 
 def extra_headers(source: HeaderSource, owned: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """Return validated headers of the user's for a message some of whose headers are not theirs to set.
+    """Validate a user's headers for a message with some of its own.
 
     Args:
         source: a mapping, or pairs.
@@ -45,12 +48,12 @@ def response(
     head_only: bool = False,
     length: int | None = None,
 ) -> bytes:
-    """Return a whole HTTP/1.1 response, after which the connection is closed.
+    """Return a whole HTTP/1.1 response that closes the connection.
 
     Args:
         status: 200 to 599.
         headers: all but Connection, Content-Length and Transfer-Encoding, which are set here.
-        body: what follows the head.
+        body: the bytes after the head.
         head_only: it answers a HEAD request: Content-Length is that of the body, which is not sent.
         length: of a body that is sent later: only the head is returned.
 
@@ -65,7 +68,7 @@ def response(
     fields = extra_headers(headers, _OURS)
     if status not in _BODILESS:
         fields.append((b"Content-Length", b"%d" % (len(body) if length is None else length)))
-    # RFC 9110 7.8: whoever sends Upgrade (a 426 must) names it in Connection.
+    # RFC 9110 7.8: a message with Upgrade (a 426 must have it) names it in Connection.
     upgrade = any(name.lower() == b"upgrade" for name, _ in fields)
     fields.append((b"Connection", b"close, Upgrade" if upgrade else b"close"))
     # h11 frames a response by the request that it answers.

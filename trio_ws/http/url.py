@@ -1,6 +1,6 @@
-"""`URL`: where a connection goes, or came to. `QueryParameters`: what its query says.
+"""WebSocket URLs, and the parameters of their queries.
 
-Nothing here resolves names or knows about routes.
+Nothing here resolves names or refers to routes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _MAX_LABEL = 63  # RFC 1035 2.3.4
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\s\ud800-\udfff]")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]*))?")
-# RFC 3986 3.3 and 3.4: what may stand in a path and in a query as it is. "%" is in it: it is encoded already.
+# RFC 3986 3.3 and 3.4: characters that need no encoding in a path and in a query. "%" is in it: it is encoded already.
 _SAFE = "/?:@!$&'()*+,;=~-._%"
 
 
 def split_host(text: str) -> tuple[str, int | None]:
-    """Split `host` or `host:port`, as in the Host header, into host and port.
+    """Split `host` or `host:port`, as in the Host header.
 
     Returns:
         The host in lower case, an IPv6 address shortened and in brackets; the port, None if there is none.
@@ -58,7 +58,9 @@ def _port(digits: str) -> int:
 
 @attrs.frozen(repr=False)
 class URL:
-    """An immutable ws or wss URL (RFC 6455 3); `URL.parse` and `URL.of_request` make one.
+    """An immutable ws or wss URL (RFC 6455 3).
+
+    `URL.parse` and `URL.of_request` make one.
 
     `str(url)` leaves username and password out, so that they do not get into logs.
     """
@@ -80,13 +82,13 @@ class URL:
 
     @classmethod
     def parse(cls, text: str) -> URL:
-        """Read the URL that a client is to connect to.
+        """Parse the URL that a client is to connect to.
 
         A host outside ASCII is encoded by UTS 46, as browsers do, a path or query outside ASCII is percent-encoded as
         UTF-8; http and https are taken as ws and wss.
 
         Raises:
-            ValueError: it is not such a URL; the message says why.
+            ValueError: it is not such a URL; the message has the reason.
         """
         if _FORBIDDEN.search(text):
             raise ValueError("a URL cannot contain spaces or control characters: percent-encode them")
@@ -114,7 +116,7 @@ class URL:
 
     @classmethod
     def of_request(cls, host: str, target: str, *, secure: bool) -> URL:
-        """Put together the URL of a request that a server received.
+        """Return the URL of a request that a server received.
 
         Args:
             host: the Host header.
@@ -130,7 +132,7 @@ class URL:
         return cls(scheme=scheme, host=name, port=port or _DEFAULT_PORTS[scheme], raw_path=path, query=query)
 
     def join(self, reference: str) -> URL:
-        """Return the URL that a redirect's Location header leads to.
+        """Return the URL of a redirect's Location header.
 
         A fragment is dropped (RFC 9110 10.2.2). Username and password are kept for their own origin only.
 
@@ -151,22 +153,22 @@ class URL:
 
     @property
     def hostname(self) -> str:
-        """The host without the brackets of an IPv6 address: what to resolve and to connect to."""
+        """The host to connect to, without the brackets of an IPv6 address."""
         return self.host.strip("[]")
 
     @property
     def netloc(self) -> str:
-        """Host, and port unless it is the default one: what stands in a Host header."""
+        """The value of a Host header: host, and port if not default."""
         return self.host if self.port == _DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
     def path(self) -> str:
-        """The path decoded; what is not UTF-8 in it becomes U+FFFD."""
+        """The path decoded, with U+FFFD in place of invalid UTF-8."""
         return unquote(self.raw_path)
 
     @property
     def target(self) -> str:
-        """Path and query as they stand in the request line."""
+        """Path and query, as in the request line."""
         return f"{self.raw_path}?{self.query}" if self.query else self.raw_path
 
     @property
@@ -189,7 +191,9 @@ def _credentials(userinfo: str) -> tuple[str | None, str | None]:
 
 
 def ascii_host(host_port: str) -> str:
-    """Return `host` or `host:port` with the host in ASCII; an address in brackets is left as it is.
+    """Return `host` or `host:port` with the host in ASCII.
+
+    An address in brackets is left as it is.
 
     A percent-encoded host is decoded (RFC 3986 3.2.2). A name outside ASCII is encoded as browsers do (UTS 46,
     nontransitional), so that it leads to the host that they go to.
@@ -211,7 +215,9 @@ def ascii_host(host_port: str) -> str:
 
 
 def ascii_hostname(name: str) -> str:
-    """Return a name in lower case and ASCII, or an IPv6 address without brackets as it is.
+    """Return a name in lower case and ASCII.
+
+    An IPv6 address, without brackets, is unchanged.
 
     Raises:
         ValueError: it is neither.
@@ -232,17 +238,16 @@ def _ascii_name(name: str) -> str:
         raise ValueError("the host is not a domain name: it has a colon in it")
     if not name.isascii():
         return idna.encode(name, uts46=True).decode("ascii")
-    # Letters, digits and more, such as the underscores of local names: what is in ASCII is resolved as it is.
+    # Letters, digits and more, such as the underscores of local names: ASCII is resolved unchanged.
     if not all(0 < len(label) <= _MAX_LABEL for label in name.removesuffix(".").split(".")):
         raise ValueError(f"the host is not a domain name: a label has 1 to {_MAX_LABEL} characters")
     return name
 
 
 class QueryParameters(Mapping[str, str]):
-    """The immutable parameters of a query: a mapping of each name to its last value.
+    """The immutable parameters of a query, mapped to their last values.
 
-    `get_list` gives all values of a name, `pairs` everything. Reading never fails: what is not UTF-8 becomes
-    U+FFFD.
+    `get_list` gives all values of a name, `pairs` everything. Reading never fails: invalid UTF-8 becomes U+FFFD.
 
     Args:
         source: the query as it travels (`a=1&b=2`), a mapping, or pairs.
@@ -281,7 +286,7 @@ class QueryParameters(Mapping[str, str]):
         return len(self._values)
 
     def get_list(self, name: str) -> list[str]:
-        """Return every value of `name` in order, an empty list if there is none."""
+        """Return every value of `name`, in order."""
         return list(self._values.get(name, ()))
 
     def __eq__(self, other: object) -> bool:

@@ -124,7 +124,7 @@ class ClientHandshake:
                 return answer
             if self._refusal is not None:
                 return self._begin_body()
-            data = self._splitter.rest
+            data = self._splitter.leftover
             self._splitter = HeadParser(_plausible, self._limits)
         return None
 
@@ -142,7 +142,7 @@ class ClientHandshake:
             return None
         response = cast("h11.InformationalResponse", event)  # a whole head is a response or an error
         if response.status_code == 101:
-            self.leftover = self._splitter.rest
+            self.leftover = self._splitter.leftover
             return self._accepted(response)
         self._informational += 1
         if self._informational > _MAX_INFORMATIONAL:
@@ -156,8 +156,8 @@ class ClientHandshake:
             raise RemoteProtocolError(f"malformed answer: {excerpt(str(error))}") from None
 
     def _begin_body(self) -> Rejected | None:
-        if self._splitter.rest:  # h11 takes no bytes for the end of the stream
-            self._http.receive_data(self._splitter.rest)
+        if self._splitter.leftover:  # h11 takes no bytes for the end of the stream
+            self._http.receive_data(self._splitter.leftover)
         return self._read_body()
 
     def _read_body(self) -> Rejected | None:

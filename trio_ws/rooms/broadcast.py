@@ -61,7 +61,7 @@ async def broadcast(
 
 async def deflate_for(connections: Iterable[WebSocket], prepared: PreparedMessage) -> None:
     """Deflate a large message for these connections, in steps."""
-    await prepared.deflate([each._channel for each in connections if each._channel is not None])
+    await prepared.deflate([each._channel.writer for each in connections if each._channel is not None])
 
 
 def offer_to_all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -102,8 +102,8 @@ class Rooms:
                 raise ValueError(f"{room!r} exists with {option}={has!r}, it cannot have {option}={value!r} too")
         return room
 
-    def adopt(self, other: Rooms) -> None:
-        """Take over the rooms that were named in another registry, which does not run.
+    def adopt(self, other: Rooms) -> list[Room]:
+        """Take over the rooms that were named in another registry, which does not run, and return them.
 
         Raises:
             ValueError: a room of that name exists here, and is another one.
@@ -111,6 +111,14 @@ class Rooms:
         for name, room in list(other._known.items()):
             if self._known.setdefault(name, room) is not room:
                 raise ValueError(f"{room!r} exists twice: name it in one application, or hold it in neither")
+            room._rooms = self
+        return list(other._known.values())
+
+    def take_back(self, rooms: Iterable[Room]) -> None:
+        """Have rooms again that another registry, which has ended, has adopted."""
+        for room in rooms:
+            room._rooms._known.pop(room.name, None)
+            self._known[room.name] = room
             room._rooms = self
 
     def __iter__(self) -> Iterator[Room]:

@@ -268,7 +268,7 @@ class Room:
         self._publishers += 1
         try:
             if self.options.stamp is None:
-                await prepared.deflate(seat.channel for seat in self._seats.values())
+                await prepared.deflate(seat.channel.writer for seat in self._seats.values())
             return await self._rooms.backplane.publish(self._topic, prepared, excluded)
         finally:
             self._publishers -= 1

@@ -1,4 +1,6 @@
-"""Small tools on top of Trio: waking tasks, shared timers, the connection log.
+"""Small tools on top of Trio.
 
-Here: `wakeup`, `timers` and `log`. Not here: anything that depends on WebSockets.
+Here: waking of tasks (`wakeup`), shared timers (`timers`), records about connections (`log`), worker threads
+(`threads`), nurseries for background tasks (`background`). Not here: anything that depends on WebSockets.
+Start with `timers`.
 """

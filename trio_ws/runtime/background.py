@@ -1,4 +1,4 @@
-"""A nursery for the library's own tasks, around a block of somebody else's code."""
+"""A nursery for the library's tasks around a block of user code."""
 
 from __future__ import annotations
 

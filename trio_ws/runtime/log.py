@@ -1,7 +1,7 @@
-"""Log: every record about one connection, with the fields that tell which. Records about no connection are not here.
+"""Log records about one connection, with fields that identify it.
 
-The fields are attributes of the `logging.LogRecord` (its `extra`), for formatters that write JSON. What comes from the
-peer is escaped, in the message and in the fields.
+The fields are attributes of the `logging.LogRecord` (its `extra`), for formatters that write JSON. The peer's text is
+escaped, in the message and in the fields.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from trio_ws.http.request import Address
 
-__all__ = ["ConnectionLog", "escaped", "shown_address"]
+__all__ = ["ConnectionLog", "escaped", "format_address"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 MOST_SHOWN: Final = 100
-"""Characters of a path in records and task names: enough to tell routes apart, too few to fill a log."""
+"""Characters of a path in records and task names: enough to distinguish routes, too few to fill a log."""
 
 
 def escaped(text: str) -> str:
-    """Return the beginning of a peer's text in printable ASCII, without quotes around it."""
+    """Return the beginning of a peer's text in printable ASCII, unquoted."""
     shown = ascii(text[:MOST_SHOWN])[1:-1] + ("..." if len(text) > MOST_SHOWN else "")
     return text if shown == text else shown  # one string for both, where it is kept
 
 
-def shown_address(address: Address) -> str:
-    """Return an address as people write it; `unknown` if there is none, as for a peer that has left already."""
+def format_address(address: Address) -> str:
+    """Return an address as text, `unknown` if there is none."""
     if not isinstance(address, tuple):
         return escaped(address) if address else "unknown"
     host, port = address
@@ -36,7 +36,7 @@ def shown_address(address: Address) -> str:
 
 
 class ConnectionLog:
-    """Says in each record which connection it is about.
+    """A logger of records about one connection.
 
     Args:
         number: of the connection within its server.
@@ -48,40 +48,40 @@ class ConnectionLog:
     def __init__(self, number: int, client: Address) -> None:
         self.number: int = number
         self.client: Address = client
-        """Who is at the other end; behind a trusted proxy known only with the request."""
+        """The peer's address; behind a trusted proxy it is replaced when the request arrives."""
         self.path: str = ""
         """The path of the request, escaped, without the query, which may hold secrets; "" before there is one."""
 
-    def know(self, target: str, client: Address) -> None:
-        """Take note of what was asked for, and by whom."""
+    def set_request(self, target: str, client: Address) -> None:
+        """Set the path of the request and the address of its client."""
         self.path = escaped(target.partition("?")[0])
         self.client = client
 
     @property
     def task_name(self) -> str:
-        """What the connection's task is called: `/chat/42 #17`."""
-        return f"{self.path or shown_address(self.client)} #{self.number}"
+        """The name of the connection's task, such as `/chat/42 #17`."""
+        return f"{self.path or format_address(self.client)} #{self.number}"
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields that each record about the connection has."""
-        return {"connection_id": self.number, "path": self.path, "peer": shown_address(self.client)}
+        """Return the fields of each record about the connection."""
+        return {"connection_id": self.number, "path": self.path, "peer": format_address(self.client)}
 
     def __str__(self) -> str:
-        return f"{self.path} #{self.number} from {shown_address(self.client)}".lstrip()
+        return f"{self.path} #{self.number} from {format_address(self.client)}".lstrip()
 
     @property
-    def listened_to(self) -> bool:
-        """Whether anybody wants the records of the lowest level."""
+    def debug_enabled(self) -> bool:
+        """Whether records of level DEBUG are enabled."""
         return logger.isEnabledFor(logging.DEBUG)
 
     # --- records: the first %s of a message is the connection ----------------------------------------------------
 
     def debug(self, message: str, *args: object, **fields: Any) -> None:
-        """Record what is of interest to those who look for something."""
+        """Log a detail for diagnosis."""
         self._log(logging.DEBUG, message, args, None, fields)
 
     def info(self, message: str, *args: object, **fields: Any) -> None:
-        """Record what a peer did that is not as it should be."""
+        """Log a fault of a peer."""
         self._log(logging.INFO, message, args, None, fields)
 
     def warning(self, message: str, *args: object, **fields: Any) -> None:
@@ -105,5 +105,5 @@ class ConnectionLog:
         fields: dict[str, Any],
     ) -> None:
         if logger.isEnabledFor(level):
-            # The connection as text: what it knows may change before a handler in another thread formats the record.
+            # The connection as text: it may change before a handler in another thread formats the record.
             logger.log(level, message, str(self), *args, exc_info=error, extra=self.fields() | fields, stacklevel=3)

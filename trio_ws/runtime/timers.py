@@ -1,6 +1,6 @@
-"""One task for all deadlines of a server's, or a client's, connections.
+"""One task for all deadlines of a server, or of a client.
 
-A deadline is armed when something rare begins (a full outbox, a closing handshake) or looks again at the state when it
+A deadline is armed when something rare begins (a full outbox, a closing handshake), or checks the state again when it
 fires (keepalive), so that a message never touches the heap.
 """
 
@@ -22,33 +22,36 @@ if TYPE_CHECKING:
 __all__ = ["Deadline", "TimeoutQueue", "Timer", "Timers"]
 
 SWEEP_FROM: Final = 64
-"""Entries of the heap from which on cancelled ones are looked for."""
+"""Entries of the heap from which on cancelled ones are removed."""
 
 
 class Deadline(ABC):
-    """Something that is to happen later, unless it is cancelled."""
+    """An action at a later time, unless it is cancelled."""
 
     __slots__ = ("armed",)
 
     armed: bool
-    """Whether it is yet to come."""
+    """Whether it will fire."""
 
     @property
     @abstractmethod
     def log(self) -> ConnectionLog | None:
-        """Says which connection it is about, if it fails."""
+        """The log of the connection that it concerns."""
 
     @abstractmethod
-    def due(self) -> None:
-        """Its time has come. It must not wait."""
+    def fire(self) -> None:
+        """Act on the deadline, without waiting."""
 
     def cancel(self) -> None:
-        """Make sure that it does not come any more."""
+        """Cancel the deadline.
+
+        Does nothing if it has fired.
+        """
         self.armed = False
 
 
 class Timer(Deadline):
-    """A deadline at which something is called."""
+    """A deadline with a callback."""
 
     __slots__ = ("callback",)
 
@@ -58,26 +61,26 @@ class Timer(Deadline):
 
     @property
     def log(self) -> ConnectionLog | None:
-        """That of the object whose method it is to call."""
+        """The log of the object whose method the callback is."""
         return getattr(getattr(self.callback, "__self__", None), "log", None)
 
-    def due(self) -> None:
-        """Call it, and let go of it: the timer may be kept longer."""
+    def fire(self) -> None:
+        """Call the callback, and drop it: the timer may be kept longer."""
         callback, self.callback = self.callback, None
         cast("Callable[[], None]", callback)()
 
     def cancel(self) -> None:
-        """Make sure that the callback is not called any more, and let go of it."""
+        """Cancel the timer, and drop its callback."""
         self.armed = False
         self.callback = None
 
 
 NEVER: Final = Timer(None)
-"""Every deadline that never comes."""
+"""A deadline that never fires, shared by all."""
 
 
 class Timers:
-    """A heap of deadlines and the task, `run`, that waits for the first of them."""
+    """A heap of deadlines, and the task that waits for the first."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Deadline]] = []
@@ -85,10 +88,11 @@ class Timers:
         self._sweep_at = SWEEP_FROM
         self._sleeper: trio.CancelScope | None = None
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback`, which must neither wait nor raise, in `seconds`; never if they are infinite.
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` in `seconds`, or never if they are infinite.
 
-        If it raises all the same, the `log` of the object whose method it is says which connection it was.
+        The callback must neither wait nor raise. If it raises all the same, the `log` of the object whose method it is
+        identifies the connection.
         """
         if seconds == math.inf:
             return NEVER
@@ -97,7 +101,7 @@ class Timers:
         return timer
 
     def arm(self, deadline: Deadline, seconds: float) -> None:
-        """Let a deadline come in `seconds`, which are finite. It must not be armed already."""
+        """Arm a deadline, which is not armed, to fire in finite `seconds`."""
         deadline.armed = True
         when = trio.current_time() + seconds
         heapq.heappush(self._heap, (when, next(self._order), deadline))
@@ -107,22 +111,24 @@ class Timers:
             self._sleeper.deadline = when
 
     def _sweep(self) -> None:
-        """Drop what was cancelled, so that it does not pile up until it would have been due."""
+        """Drop cancelled deadlines, which would pile up until their time."""
         self._heap[:] = [entry for entry in self._heap if entry[2].armed]
         heapq.heapify(self._heap)
         self._sweep_at = max(SWEEP_FROM, 2 * len(self._heap))
 
-    # Ctrl-C strikes whatever code runs: not here, where the deadlines of all goodbyes would be lost.
+    # Ctrl-C interrupts the code that runs: not here, where the deadlines of all closing handshakes would be lost.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Call what is due, for ever. Cancel it to stop; deadlines that are left are never called."""
+        """Call what is due, for ever.
+
+        Cancel it to stop; deadlines that are left never fire.
+        """
         while True:
             self._call_due()
             deadline = self._heap[0][0] if self._heap else math.inf
             with trio.CancelScope(deadline=deadline) as self._sleeper:
                 await trio.sleep_forever()
-            # The loop may have been held up: tasks that read, and those that work, have their turn before they are
-            # judged.
+            # The loop may have been held up: all tasks that can run do so before a deadline ends them.
             await trio.lowlevel.checkpoint()
 
     def _call_due(self) -> None:
@@ -131,37 +137,40 @@ class Timers:
         due: list[Deadline] = []
         while heap and (not heap[0][2].armed or heap[0][0] <= now):
             due.append(heapq.heappop(heap)[2])
-        for deadline in due:  # not those that they arm for at once: others come first
+        for deadline in due:  # not those that they arm for at once: other tasks run first
             if deadline.armed:
                 deadline.armed = False
                 log = deadline.log or ConnectionLog(0, None)
                 try:
-                    deadline.due()
+                    deadline.fire()
                 except Exception:
-                    log.exception("error at a deadline of the connection %s: others go on")
+                    log.exception("unexpected error in a timer of connection %s")
 
 
 class TimeoutTarget(Protocol):
-    """Who waits for something that nearly always comes in time."""
+    """An object waiting for an event that is nearly always in time."""
 
     @property
     def log(self) -> ConnectionLog:
-        """Says which connection it is about, if `too_late` fails."""
+        """The log of the connection that it concerns."""
 
-    def too_late(self, since: float) -> bool:
-        """It did not; return False to be asked again in the next turn. It must neither wait nor raise.
+    def on_timeout(self, since: float) -> bool:
+        """Handle the timeout, without waiting or raising.
 
         Args:
-            since: when its time was over, on Trio's clock: earlier than now if the loop was held up.
+            since: the deadline on Trio's clock, earlier than now if the loop was held up.
+
+        Returns:
+            False to be called again in the next turn.
         """
 
 
 class TimeoutQueue:
-    """Deadlines that are all equally far away, and nearly none of which comes: one timer is enough for all of them.
+    """Timeouts of equal length that rarely expire, with one timer.
 
     Args:
-        timers: has that timer.
-        seconds: how far away.
+        timers: where its timer is.
+        seconds: the length of all its timeouts.
     """
 
     def __init__(self, timers: Timers, seconds: float) -> None:
@@ -171,18 +180,18 @@ class TimeoutQueue:
         self._timer = NEVER
 
     def add(self, waiting: TimeoutTarget) -> None:
-        """Tell `waiting` when its time is over; never if that is infinite."""
+        """Call `on_timeout` of `waiting` after the queue's seconds, if finite."""
         if self._seconds != math.inf:
             self._waiting[waiting] = trio.current_time() + self._seconds
             if not self._timer.armed:
-                self._timer = self._timers.after(self._seconds, self._look)
+                self._timer = self._timers.call_later(self._seconds, self._look)
 
     def remove(self, waiting: TimeoutTarget) -> None:
-        """It came in time, or nobody cares any more."""
+        """Cancel the timeout of `waiting`, if there is one."""
         self._waiting.pop(waiting, None)
 
     def deadline(self, waiting: TimeoutTarget) -> float:
-        """Return when the time of `waiting` is over; minus infinity if it is not in the queue any more."""
+        """Return the deadline of `waiting`; minus infinity if it has none."""
         return math.inf if self._seconds == math.inf else self._waiting.get(waiting, -math.inf)
 
     def _look(self) -> None:
@@ -191,13 +200,13 @@ class TimeoutQueue:
         for waiting in list(takewhile(lambda waiting: self._waiting[waiting] <= now, self._waiting)):
             since = self._waiting.pop(waiting)
             try:
-                if not waiting.too_late(since):
+                if not waiting.on_timeout(since):
                     postponed[waiting] = since
             except Exception:
-                waiting.log.exception("error at a deadline of the connection %s: others go on")
+                waiting.log.exception("unexpected error in a timer of connection %s")
         if postponed:
             self._waiting = {**postponed, **self._waiting}
         self._timer.cancel()  # one that was added anew has armed it
         if self._waiting:
             first = next(iter(self._waiting.values()))
-            self._timer = self._timers.after(first - now, self._look)
+            self._timer = self._timers.call_later(first - now, self._look)

@@ -1,4 +1,4 @@
-"""Awake: what a task is rescheduled with that waits for nothing but to be woken, and one place for it to sleep."""
+"""Cheap waking of a task, and a place for it to sleep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["RESUME", "AutoResetEvent"]
 
 
 class _Resume(Outcome[None]):
-    """Nothing, as the outcome of a wait, and one for all waits.
+    """The one outcome, None, of all waits for a wake-up.
 
-    Trio's default is made for each wait, and takes note that it was used: that was a tenth of all the instructions for
-    a message that its handler waits for.
+    Trio's default is made for each wait, and records that it was used: that was a tenth of all the instructions for a
+    message that its handler waits for.
     """
 
     __slots__ = ()
@@ -26,11 +26,11 @@ class _Resume(Outcome[None]):
         """Return nothing."""
 
     def send(self, gen: Generator[Any, None, object]) -> Any:
-        """Go on in a generator."""
+        """Continue a generator."""
         return gen.send(None)
 
     async def asend(self, agen: AsyncGenerator[Any, None]) -> Any:
-        """Go on in an asynchronous generator."""
+        """Continue an asynchronous generator."""
         return await agen.asend(None)
 
 
@@ -38,7 +38,7 @@ RESUME: Final = _Resume()
 
 
 class AutoResetEvent:
-    """One task sleeps until another wakes it."""
+    """A place where one task sleeps until another wakes it."""
 
     __slots__ = ("_sleeper",)
 
@@ -55,7 +55,7 @@ class AutoResetEvent:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def wake(self) -> None:
-        """Wake the one who sleeps, if there is one."""
+        """Wake the sleeping task, if there is one."""
         sleeper, self._sleeper = self._sleeper, None
         if sleeper is not None:
             trio.lowlevel.reschedule(sleeper, RESUME)

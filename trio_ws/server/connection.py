@@ -71,7 +71,7 @@ class ServerContext:
     draining: GracefulShutdown
     """The end of the server, which takes no more WebSockets once it has begun."""
     late: TimeoutQueue
-    """Tells those who are `too_late` for `open_timeout`."""
+    """Tells those who are `on_timeout` for `open_timeout`."""
     over: Callable[[ServerConnection, Exception | None], None]
     """Called at the end of each, with an error of its handler's that nobody foresaw, or of its own."""
     strict: bool
@@ -170,7 +170,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
 
     def _failed(self, failure: Exception) -> Exception:
         """It is not the handler's error: the kernel has no room for the connection, say."""
-        self.log.exception("error in the connection %s: it is ended, others go on")
+        self.log.exception("unexpected error in connection %s, closing it")
         return failure
 
     async def _over(self, error: Exception | None) -> None:
@@ -219,7 +219,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
         """Take note of whose request it is, and what for."""
         trusted = self._house.settings.trusted_proxies
         client, self.secure = forwarded(head.headers, self.client, self.secure, trusted)
-        self.log.know(head.target, client)
+        self.log.set_request(head.target, client)
         trio.lowlevel.current_task().name = self.log.task_name
 
     def _refuse(self, problem: Exception, *, head_only: bool) -> None:
@@ -381,7 +381,7 @@ class ServerConnection(HandlerRunner, PendingHandshake):
         self._opening.network_ended()
         return self._transport.closes_at_once
 
-    def too_late(self, since: float) -> bool:
+    def on_timeout(self, since: float) -> bool:
         """`open_timeout` is over: to ask, or for guards or handler to answer; a page sees to itself."""
         if not self._transport.look():
             return False

@@ -13,7 +13,7 @@ import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser
-from trio_ws.transport.progress import Progress
+from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class ServerHandshake:
             self.asked_time = now
             self._wake()
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         """The client has left behind bytes that are not read yet."""
         self.left = True
         if self._on_left is not None:
@@ -103,7 +103,7 @@ class ServerHandshake:
     def network_ended(self) -> None:
         """The client has left."""
         self.network_over = True
-        self.peer_departed()
+        self.peer_closed()
 
     def outbox_moved(self) -> None:
         """The client takes the last answer, which was more than the network takes at once, or nothing any more."""
@@ -200,7 +200,7 @@ class ServerHandshake:
             patience: seconds that the client may take nothing of it.
             total: seconds that the client may take for all of it.
         """
-        progress = Progress()
+        progress = DeliveryProgress()
         until = progress.time + total
         progress.look(transport, progress.time)
         pending = transport.outbox.size > 0

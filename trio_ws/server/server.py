@@ -29,9 +29,9 @@ from trio_ws.transport.listeners import (
     close_listener,
     close_stream,
     describe,
-    descriptor_of_stream,
-    peer_of_stream,
-    port_of,
+    get_port,
+    get_stream_descriptor,
+    get_stream_peer,
 )
 from trio_ws.transport.poller import Poller
 
@@ -169,7 +169,7 @@ class Server:
                     accepting.start_soon(self._accept_from, listener, engine, nursery)
                 secure = self._ssl_context is not None
                 self.urls = tuple(describe(listener, secure=secure) for listener in listeners)
-                self._ports = [port for port in map(port_of, listeners) if port is not None]
+                self._ports = [port for port in map(get_port, listeners) if port is not None]
                 task_status.started(self)
                 try:
                     await self._draining.wait()
@@ -207,8 +207,8 @@ class Server:
             self._begin(house, transport, client, nursery, descriptor, secure=self._ssl_context is not None)
 
         def take_stream(stream: trio.abc.Stream) -> None:
-            client, secure = peer_of_stream(stream), isinstance(stream, trio.SSLStream)
-            descriptor = descriptor_of_stream(stream)
+            client, secure = get_stream_peer(stream), isinstance(stream, trio.SSLStream)
+            descriptor = get_stream_descriptor(stream)
             if not self._has_room(client, descriptor):
                 nursery.start_soon(close_stream, stream)
                 return

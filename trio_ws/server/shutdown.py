@@ -90,7 +90,7 @@ class GracefulShutdown:
             self._grace = grace
             self._hurried.set()
             if self._timers is not None:
-                self._timers.after(grace, self._cancel_all)
+                self._timers.call_later(grace, self._cancel_all)
 
     async def wait(self) -> None:
         """Wait until it is time to stop accepting."""
@@ -125,7 +125,7 @@ class GracefulShutdown:
     def _say_goodbye(self, batch: Iterable[Drainable], timers: Timers) -> None:
         for conversation in batch:
             conversation.drain(*self._farewell, self._grace)
-        timers.after(self._grace, partial(self._cancel, batch))
+        timers.call_later(self._grace, partial(self._cancel, batch))
 
     def _cancel_all(self) -> None:
         self._cancel(self._conversations)

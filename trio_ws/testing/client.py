@@ -31,7 +31,7 @@ from trio_ws.websocket.websocket import NORMAL_CLOSE_CODES, CaughtCodes, WebSock
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from trio_ws.app.application import App
+    from trio_ws.app.dispatcher import HasResponder
     from trio_ws.connection.serialization import ValueType
     from trio_ws.server.connection import Responder
 
@@ -73,7 +73,7 @@ class TestClient:
 
     def __init__(
         self,
-        responder: App | Responder,
+        responder: HasResponder | Responder,
         *,
         settings: Settings | None = None,
         timeout: float = DEFAULT_TIMEOUT,

@@ -1,4 +1,4 @@
-"""What a transport owes the connection above it, and what the connection owes the transport.
+"""The interface between a transport and its receiver.
 
 All calls are synchronous and run to their end without another task in between: that is why a frame cannot be torn.
 Only `aclose`, which waits for the transport's own tasks, is asynchronous.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
-from trio_ws.transport.socket_options import Uptake, uptake_of
+from trio_ws.transport.socket_options import Uptake, get_uptake
 
 if TYPE_CHECKING:
     import trio
@@ -22,26 +22,44 @@ __all__ = ["Receiver", "Transport"]
 
 
 class Receiver(Protocol):
-    """Who takes what a transport reads: first the opening handshake, then the connection."""
+    """The consumer of a transport's input: the opening handshake, later the connection."""
 
     def wants_data(self) -> bool:
-        """Say whether more bytes may be read now. After a False, call `Transport.resume` when that has changed."""
+        """Return whether more bytes may be read now.
+
+        After False, call `Transport.resume` when that has changed.
+        """
 
     def data_received(self, data: memoryview, now: float, /) -> None:
-        """Take `data`, read at the time `now` of Trio's clock. Its memory is used again as soon as this returns."""
+        """Process `data`, read at the time `now` of Trio's clock.
 
-    def peer_departed(self) -> None:
-        """The peer will send no more, though bytes that it has sent are still unread because nobody wants them."""
+        Its memory is reused as soon as this returns.
+        """
+
+    def peer_closed(self) -> None:
+        """Note that the peer has closed its side while reading is paused.
+
+        There may be unread bytes before the end.
+        """
 
     def network_ended(self) -> None:
-        """Nothing more will be read: end of stream or reset. Called at most once."""
+        """Note that nothing more will be read: end of stream or reset.
+
+        Called at most once.
+        """
 
     def outbox_moved(self) -> None:
-        """The network took bytes that had waited in the outbox, or takes nothing any more: the outbox is closed."""
+        """Note that the outbox has drained by some bytes, or was closed.
+
+        It is closed when the network takes nothing any more.
+        """
 
 
 class _NullReceiver:
-    """Who hears of a transport that is closed: its receiver is let go of, so that memory does not wait for a cycle."""
+    """A receiver that ignores everything, for a closed transport.
+
+    It replaces the real one, so that closing breaks their reference cycle.
+    """
 
     def wants_data(self) -> bool:
         return False
@@ -49,7 +67,7 @@ class _NullReceiver:
     def data_received(self, data: memoryview, now: float, /) -> None:
         pass
 
-    def peer_departed(self) -> None:
+    def peer_closed(self) -> None:
         pass
 
     def network_ended(self) -> None:
@@ -66,9 +84,9 @@ class Transport(ABC):
     """One network connection.
 
     Attributes:
-        outbox: what waits to be written.
-        receiver: who is told of what arrives. Set it before `start`; it may be exchanged between two calls.
-        log: says in the records about it which connection it is; None until somebody knows.
+        outbox: data that waits to be written.
+        receiver: the consumer of input. Set it before `start`; it may be exchanged between two calls.
+        log: logger of the connection; None before it has a number.
     """
 
     __slots__ = ("log", "outbox", "receiver")
@@ -81,25 +99,39 @@ class Transport(ABC):
 
     @property
     def established(self) -> bool:
-        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        """Whether written data can reach the peer.
+
+        False before TLS's handshake is done.
+        """
         return True
 
     @property
     def step_time(self) -> float:
-        """When TLS's handshake last took a step, on Trio's clock: an answer to the peer, or its end."""
+        """The time of the last step of TLS's handshake, on Trio's clock.
+
+        A step is an answer to the peer, or its end.
+        """
         return -math.inf
 
     @abstractmethod
     def start(self, nursery: trio.Nursery) -> None:
-        """Begin to work. Tasks that are needed run in `nursery` and end by themselves after `close`."""
+        """Begin to read and write.
+
+        Tasks that are needed run in `nursery` and end by themselves after `close`.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close, and wait until nothing of the transport is left. It is shielded from cancellation and bounded."""
+        """Close, and wait until nothing of the transport is left.
+
+        It is shielded from cancellation and bounded in time.
+        """
 
     @abstractmethod
     def write(self, data: Buffer, *, hold: bool = False) -> None:
-        """Commit `data`: it will be sent whole and in order, or the connection ends.
+        """Commit `data` to be sent whole and in order.
+
+        If that fails, the connection ends.
 
         Args:
             data: bytes that must not change.
@@ -108,38 +140,50 @@ class Transport(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Hand what is held back to the network now, as far as the transport can without waiting."""
+        """Pass held-back data to the network now, without waiting."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Read on: the receiver wants data again."""
+        """Continue reading: the receiver wants data again."""
 
     def look(self) -> bool:
-        """Read and write once what can be without waiting, before a deadline judges; return False to look again later.
+        """Read and write once without waiting, before a deadline takes effect.
 
-        A transport whose own task reads has done so by the time a deadline comes.
+        A transport whose own task reads has done so by the time a deadline fires.
+
+        Returns:
+            False to be called again in the next turn.
         """
         return True
 
     @abstractmethod
     def finish(self) -> None:
-        """Half-close once the outbox is empty: the peer sees the end of the stream after all that was written."""
+        """Half-close once the outbox is empty.
+
+        The peer sees the end of the stream after all that was written.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """End the network connection now, dropping what was not sent. The receiver hears nothing more."""
+        """Close the network connection now and drop unsent data.
+
+        The receiver gets no further calls.
+        """
 
     def uptake(self) -> Uptake:
-        """Return how far the peer has come with what was written. It may ask the kernel: not for each message."""
-        return uptake_of(None, self.outbox.size, self.outbox.written)
+        """Return how much the peer has taken of the written data.
+
+        It may be a system call: do not call it for each message.
+        """
+        return get_uptake(None, self.outbox.size, self.outbox.written)
 
     def give_up(self) -> None:
-        """Log the error that is being handled, and end this one connection as if the network had ended.
+        """Log the current exception and end this connection as lost.
 
-        What a transport's task calls must not raise; if it does all the same (memory is short, say), the task, and with
-        it every other connection, lives on.
+        A receiver must not raise. If it does all the same (memory is short, say), the transport's task, and with it
+        every other connection, goes on.
         """
-        (self.log or ConnectionLog(0, None)).exception("error in the connection %s: it is ended, others go on")
-        with contextlib.suppress(Exception):  # it says no more than the first
+        (self.log or ConnectionLog(0, None)).exception("unexpected error in connection %s, closing it")
+        with contextlib.suppress(Exception):  # a second error has no news
             self.receiver.network_ended()
         self.close()

@@ -20,13 +20,13 @@ class EpollSelector(Selector):
         """Return the descriptor of the epoll."""
         return self._epoll.fileno()
 
-    def add(self, fd: int, wanted: int) -> None:
+    def add(self, fd: int, interest: int) -> None:
         """Begin to watch `fd`."""
-        self._epoll.register(fd, wanted)
+        self._epoll.register(fd, interest)
 
-    def change(self, fd: int, wanted: int) -> None:
-        """Watch `fd` for something else."""
-        self._epoll.modify(fd, wanted)
+    def change(self, fd: int, interest: int) -> None:
+        """Watch `fd` for other events."""
+        self._epoll.modify(fd, interest)
 
     def remove(self, fd: int) -> None:
         """Stop watching `fd`."""

@@ -14,16 +14,16 @@ from trio_ws.transport.selector import BATCH, ERROR_OR_HANGUP, PEER_CLOSED, READ
 __all__ = ["KqueueSelector"]
 
 _ALWAYS: Final = ERROR_OR_HANGUP | WRITABLE
-"""What is reported whether it was wanted or not: to ask for the write filter is to want it."""
+"""Events that are reported in any case: the write filter exists only while it is wanted."""
 
 
 class KqueueSelector(Selector):
-    """A kqueue.
+    """A selector over kqueue.
 
-    Each socket always has its read filter: it tells of the peer's end (EV_EOF, an error in fflags if it was a reset),
-    and of data. While data is not wanted it is edge-triggered (EV_CLEAR), because data that nobody reads would be
-    reported for ever. The write filter exists while it is wanted; its EV_EOF is told as WRITABLE, since the attempt to
-    write finds out what is wrong.
+    Each socket always has its read filter: it reports the peer's end (EV_EOF, an error in fflags if it was a reset),
+    and data. While data is not wanted it is edge-triggered (EV_CLEAR), because unread data would be reported for ever.
+    The write filter exists while it is wanted; its EV_EOF is reported as WRITABLE, since the attempt to write finds the
+    error.
 
     Args:
         kernel: the module that has kqueue; another one in tests.
@@ -32,44 +32,47 @@ class KqueueSelector(Selector):
     def __init__(self, kernel: Any = select) -> None:
         self._kernel = kernel
         self._kqueue = kernel.kqueue()
-        self._wanted: dict[int, int] = {}
+        self._interest: dict[int, int] = {}
 
     def fileno(self) -> int:
         """Return the descriptor of the kqueue."""
         return int(self._kqueue.fileno())
 
-    def add(self, fd: int, wanted: int) -> None:
+    def add(self, fd: int, interest: int) -> None:
         """Begin to watch `fd`."""
-        self._wanted[fd] = wanted
-        self._apply([self._reading(fd, wanted), *self._writing(fd, 0, wanted)])
+        self._interest[fd] = interest
+        self._apply([self._reading(fd, interest), *self._writing(fd, 0, interest)])
 
-    def change(self, fd: int, wanted: int) -> None:
-        """Watch `fd` for something else."""
-        before, self._wanted[fd] = self._wanted[fd], wanted
-        changes = self._writing(fd, before, wanted)
-        if (before ^ wanted) & READABLE:
+    def change(self, fd: int, interest: int) -> None:
+        """Watch `fd` for other events."""
+        before, self._interest[fd] = self._interest[fd], interest
+        changes = self._writing(fd, before, interest)
+        if (before ^ interest) & READABLE:
             # To add a filter that exists changes what it waits for, but not whether it is edge-triggered.
             kernel = self._kernel
-            changes += [self._event(fd, kernel.KQ_FILTER_READ, kernel.KQ_EV_DELETE), self._reading(fd, wanted)]
+            changes += [self._event(fd, kernel.KQ_FILTER_READ, kernel.KQ_EV_DELETE), self._reading(fd, interest)]
         self._apply(changes)
 
     def remove(self, fd: int) -> None:
         """Stop watching `fd`."""
-        wanted = self._wanted.pop(fd)
+        interest = self._interest.pop(fd)
         kernel = self._kernel
-        self._apply([self._event(fd, kernel.KQ_FILTER_READ, kernel.KQ_EV_DELETE), *self._writing(fd, wanted, 0)])
+        self._apply([self._event(fd, kernel.KQ_FILTER_READ, kernel.KQ_EV_DELETE), *self._writing(fd, interest, 0)])
 
     def poll(self) -> list[tuple[int, int]]:
-        """Return pairs of a descriptor and what is the matter with it; a socket's two filters may make two pairs."""
+        """Return pairs of a descriptor and its events.
+
+        A socket's two filters may make two pairs.
+        """
         found = []
         for event in self._kqueue.control(None, BATCH, 0):
-            matter = self._meaning(event) & (self._wanted.get(event.ident, 0) | _ALWAYS)
-            if matter:
-                found.append((event.ident, matter))
+            events = self._meaning(event) & (self._interest.get(event.ident, 0) | _ALWAYS)
+            if events:
+                found.append((event.ident, events))
         return found
 
     def close(self) -> None:
-        """Give the kqueue's descriptor back."""
+        """Close the kqueue's descriptor."""
         self._kqueue.close()
 
     def _meaning(self, event: Any) -> int:
@@ -79,16 +82,16 @@ class KqueueSelector(Selector):
             return READABLE
         return READABLE | PEER_CLOSED | (ERROR_OR_HANGUP if event.fflags else 0)
 
-    def _reading(self, fd: int, wanted: int) -> Any:
+    def _reading(self, fd: int, interest: int) -> Any:
         kernel = self._kernel
-        edge = 0 if wanted & READABLE else kernel.KQ_EV_CLEAR
+        edge = 0 if interest & READABLE else kernel.KQ_EV_CLEAR
         return self._event(fd, kernel.KQ_FILTER_READ, kernel.KQ_EV_ADD | edge)
 
-    def _writing(self, fd: int, before: int, wanted: int) -> list[Any]:
+    def _writing(self, fd: int, before: int, interest: int) -> list[Any]:
         kernel = self._kernel
-        if not (before ^ wanted) & WRITABLE:
+        if not (before ^ interest) & WRITABLE:
             return []
-        flags = kernel.KQ_EV_ADD if wanted & WRITABLE else kernel.KQ_EV_DELETE
+        flags = kernel.KQ_EV_ADD if interest & WRITABLE else kernel.KQ_EV_DELETE
         return [self._event(fd, kernel.KQ_FILTER_WRITE, flags)]
 
     def _event(self, fd: int, kind: int, flags: int) -> Any:

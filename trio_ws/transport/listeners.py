@@ -1,4 +1,4 @@
-"""Listening: the sockets of a server, and the loops that accept connections from them."""
+"""The sockets of a server, and the loops that accept connections."""
 
 from __future__ import annotations
 
@@ -27,29 +27,26 @@ __all__ = [
     "close_listener",
     "close_stream",
     "describe",
-    "descriptor_of_stream",
+    "get_stream_descriptor",
     "inherit",
     "owned_path",
-    "peer_of",
-    "peer_of_stream",
-    "port_of",
 ]
 
 logger: Final = logging.getLogger("trio_ws")
 
 SocketListener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
-"""What a server accepts connections from: a listening plain socket, or any listener of Trio's."""
+"""A source of a server's connections: a listening plain socket, or any listener of Trio's."""
 
 BACKLOG: Final = 1024
 """Connections that the kernel may hold until they are accepted; the kernel cuts it to its own bound."""
 ACCEPT_BATCH: Final = 64
-"""Connections that are accepted in one go, before others get their turn."""
+"""Connections that are accepted in one go, before other tasks run."""
 RETRY_SECONDS: Final = 0.1
-"""How long to wait when the process or the machine has run out of what a connection needs."""
-COMPLAINT_SECONDS: Final = 60.0
-"""How long not to log that again: clients that come and go at the limit would fill the log."""
+"""Pause when the process or the machine has run out of descriptors or memory."""
+LOG_INTERVAL: Final = 60.0
+"""Pause between two records of that: clients that come and go at the limit would fill the log."""
 PORT_ATTEMPTS: Final = 16
-"""How often to look for a port that is free on every address of a host."""
+"""Attempts to find a port that is free on every address of a host."""
 
 _ABSENT: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 """A machine without IPv6, or with none on loopback, may still resolve names to it: the name's other addresses do."""
@@ -57,7 +54,9 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 async def bind_tcp(host: str | None, port: int, *, backlog: int = BACKLOG) -> list[socket.socket]:
-    """Bind and listen on every address that `host` has; port 0 takes one free port for all of them.
+    """Bind and listen on every address that `host` resolves to.
+
+    Port 0 takes one free port for all of them.
 
     Args:
         host: a name or an address, None for all interfaces.
@@ -65,7 +64,7 @@ async def bind_tcp(host: str | None, port: int, *, backlog: int = BACKLOG) -> li
         backlog: connections that may wait to be accepted.
 
     Raises:
-        OSError: the host is not known, or the port is taken or not permitted.
+        OSError: the host does not resolve, or the port is taken or not permitted.
     """
     infos = await trio.socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
@@ -119,13 +118,15 @@ def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
 
 
 def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket.socket:
-    """Bind and listen on a Unix socket; one that nobody listens on any more is replaced.
+    """Bind and listen on a Unix socket, replacing a stale one.
+
+    A socket is stale if no process listens on it.
 
     Raises:
         OSError: the path is empty, in use, no socket, or cannot be written.
     """
     name = os.fspath(path)
-    if not name:  # Linux would choose a name in the abstract namespace, which nobody knows
+    if not name:  # Linux would choose a random name in the abstract namespace
         raise FileNotFoundError(errno.ENOENT, "the path of the Unix socket is empty")
     _remove_stale(name)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -146,7 +147,7 @@ def _remove_stale(name: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # who listens, and whose backlog is full, is alive
+        probe.setblocking(False)  # a listener with a full backlog is alive
         try:
             probe.connect(name)
         except ConnectionRefusedError:
@@ -158,9 +159,14 @@ def _remove_stale(name: str) -> None:
 
 
 async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
-    """Accept connections from `sock` for ever and give each, with its peer, to `take`, which must not wait or raise."""
+    """Accept connections from a socket, for ever.
+
+    Args:
+        sock: a listening socket.
+        take: called with each connection and its peer; it must neither wait nor raise.
+    """
     sock.setblocking(False)
-    complained = -math.inf
+    logged_at = -math.inf
     host = ""
     while True:
         await trio.lowlevel.wait_readable(sock)
@@ -177,65 +183,75 @@ async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Add
             continue
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                complained = await _wait_for_resources(error, complained)
+                logged_at = await _wait_for_resources(error, logged_at)
             elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                 raise
-            # everything else is about the one connection that was to be accepted, and it is gone
+            # every other error is about the connection that was to be accepted, which is lost
 
 
 async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Callable[[trio.abc.Stream], None]) -> None:
-    """Accept connections from any Trio listener for ever and give each to `take`."""
-    complained = -math.inf
+    """Accept connections from a Trio listener, for ever.
+
+    Each is passed to `take`, which must neither wait nor raise.
+    """
+    logged_at = -math.inf
     while True:
         try:
             stream = await listener.accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-            complained = await _wait_for_resources(error, complained)
+            logged_at = await _wait_for_resources(error, logged_at)
         else:
             take(stream)
 
 
 async def close_stream(stream: trio.abc.Stream) -> None:
-    """Close a stream that nothing was sent on and nothing is sent on."""
+    """Close a stream that is not in use."""
     with contextlib.suppress(OSError, trio.BrokenResourceError):
         await trio.aclose_forcefully(stream)
 
 
-async def _wait_for_resources(error: OSError, complained: float) -> float:
-    """Wait a little; log the failure unless one was logged lately. Return when one was logged last."""
+async def _wait_for_resources(error: OSError, logged_at: float) -> float:
+    """Wait a little, and log the failure unless one was logged lately.
+
+    Returns:
+        The time of the last record.
+    """
     now = trio.current_time()
-    if now >= complained + COMPLAINT_SECONDS:
-        complained = now
+    if now >= logged_at + LOG_INTERVAL:
+        logged_at = now
         logger.error("cannot accept connections for now: %s", error.strerror)
     await trio.sleep(RETRY_SECONDS)
-    return complained
+    return logged_at
 
 
 class _Inherited(socket.socket):
-    """A listening socket that was made by another process, which may listen on it, too."""
+    """A listening socket of another process, which may listen on it too."""
 
 
 def inherit(descriptor: int) -> socket.socket:
-    """Return the listening socket of a descriptor that this process was started with.
+    """Return the listening socket of an inherited descriptor.
 
-    Closing it ends nothing for others who have it, and leaves the path of a Unix socket to who made it. Programs that
-    this process starts do not inherit it.
+    Closing it has no effect on other processes that have it, and does not remove the path of a Unix socket. Programs
+    that this process starts do not inherit it.
 
     Raises:
         OSError: there is no such descriptor, or it is no listening stream socket.
     """
     sock = _Inherited(fileno=descriptor)
     if sock.type is not socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        sock.detach()  # it is somebody's
+        sock.detach()  # another owner may use it
         raise OSError(errno.EINVAL, "it is no listening stream socket")
     sock.set_inheritable(False)
     return sock
 
 
 def owned_path(listener: socket.socket) -> str | None:
-    """Return the path of a Unix socket that this process has bound, which it is to remove; None if there is none."""
+    """Return the path of a Unix socket that this process has bound.
+
+    It is this process's to remove. None for every other socket.
+    """
     if _is_unix(listener) and not isinstance(listener, _Inherited):
         name = listener.getsockname()
         return name if isinstance(name, str) and name else None  # names in the abstract namespace are bytes
@@ -243,7 +259,7 @@ def owned_path(listener: socket.socket) -> str | None:
 
 
 async def close_listener(listener: SocketListener) -> None:
-    """Stop listening; the path of a Unix socket that was bound here is removed."""
+    """Stop listening, and remove the path of a Unix socket bound here."""
     if isinstance(listener, socket.socket):
         path = owned_path(listener)
         listener.close()
@@ -255,7 +271,7 @@ async def close_listener(listener: SocketListener) -> None:
 
 
 def describe(listener: SocketListener, *, secure: bool) -> str:
-    """Return the URL under which a listener is reached, or what it is if that cannot be told."""
+    """Return a listener's URL, or its `repr` without one."""
     if not isinstance(listener, socket.socket):
         return repr(listener)
     if _is_unix(listener):
@@ -265,8 +281,11 @@ def describe(listener: SocketListener, *, secure: bool) -> str:
     return f"{'wss' if secure else 'ws'}://{shown}:{port}"
 
 
-def port_of(listener: SocketListener) -> int | None:
-    """Return the TCP port of a listening socket; None for a Unix socket and for a listener that cannot be asked."""
+def get_port(listener: SocketListener) -> int | None:
+    """Return the TCP port of a listening socket.
+
+    None for a Unix socket, and for a listener that does not expose its socket.
+    """
     if isinstance(listener, trio.SocketListener):
         name = listener.socket.getsockname()
     elif isinstance(listener, socket.socket):
@@ -276,8 +295,8 @@ def port_of(listener: SocketListener) -> int | None:
     return name[1] if isinstance(name, tuple) else None
 
 
-def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
-    """Return the address at the other end of a connected socket; None if it has left already."""
+def get_peer(sock: socket.socket | trio.socket.SocketType) -> Address:
+    """Return the peer's address of a socket, None if it is disconnected."""
     try:
         name = sock.getpeername()
     except OSError:
@@ -286,20 +305,20 @@ def peer_of(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 
 def _address(name: Any) -> Address:
-    """Return an address from what the `socket` module says."""
+    """Convert an address of the `socket` module."""
     if not isinstance(name, tuple):
         return str(name)
     return name if len(name) == 2 else (name[0], name[1])  # of IPv6 it has four parts
 
 
-def peer_of_stream(stream: trio.abc.Stream) -> Address:
-    """Return the address at the other end of a stream; None if it has no socket."""
+def get_stream_peer(stream: trio.abc.Stream) -> Address:
+    """Return the peer's address of a stream, None without a socket."""
     sock = _socket_of_stream(stream)
-    return None if sock is None else peer_of(sock)
+    return None if sock is None else get_peer(sock)
 
 
-def descriptor_of_stream(stream: trio.abc.Stream) -> int:
-    """Return the descriptor of a stream's socket; -1 if it has none."""
+def get_stream_descriptor(stream: trio.abc.Stream) -> int:
+    """Return the descriptor of a stream's socket, -1 without one."""
     sock = _socket_of_stream(stream)
     return -1 if sock is None else sock.fileno()
 

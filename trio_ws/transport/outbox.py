@@ -1,6 +1,7 @@
-"""Outbox: bytes that were committed and wait for the network, in order, bounded by those who put them in.
+"""Committed bytes that wait for the network.
 
-Whatever is put in is sent whole, unless the connection ends first. The outbox never writes; a transport empties it.
+Everything put in is sent in order and whole, unless the connection ends first. Its senders bound its size. The outbox
+never writes; a transport empties it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ __all__ = ["Buffer", "Outbox"]
 Buffer: TypeAlias = bytes | memoryview
 
 WRITE_BYTES = 64 * 1024
-"""The most that is handed to the network in one call: enough to fill a loopback socket's buffer in a few calls."""
+"""The most that is written in one call: enough to fill a loopback socket's buffer in a few calls."""
 
 
 class Outbox:
     """A queue of byte chunks with a high-water mark.
 
     Args:
-        high_water: bytes from which on it is `full`.
+        high_water: bytes at which it is `full`.
     """
 
     __slots__ = ("_waiters", "chunks", "closed", "high_water", "size", "written")
@@ -32,11 +33,11 @@ class Outbox:
         self.size: int = 0
         """Bytes that wait."""
         self.written: int = 0
-        """Bytes of what had waited here that the network has taken."""
+        """Bytes that have left the outbox for the network."""
         self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
         self.chunks: list[Buffer] = []  # a deque would take 600 bytes in each idle connection
-        """What waits, in order, none of it empty. Who appends without `put` adds to `size`."""
+        """Waiting chunks in order, none of them empty. Code that appends without `put` adds to `size`."""
         self._waiters: trio.lowlevel.ParkingLot | None = None
 
     @property
@@ -51,7 +52,10 @@ class Outbox:
             self.size += len(data)
 
     def peek(self) -> Buffer:
-        """Return what is to be written next, some 64 KiB at most unless one chunk is longer; it stays inside."""
+        """Return the next bytes to write; they stay inside.
+
+        They are some 64 KiB at most, unless one chunk is longer.
+        """
         chunks = self.chunks
         if len(chunks) == 1:
             return chunks[0]
@@ -67,9 +71,13 @@ class Outbox:
         return chunks[0]
 
     def advance(self, count: int) -> None:
-        """Take `count` bytes, at most those that `peek` returned, off the front: the network has them."""
+        """Remove `count` bytes that the network has taken.
+
+        Args:
+            count: at most the length of the last `peek`.
+        """
         if not count or not self.chunks:
-            return  # nothing has moved, or it was closed while they were under way
+            return  # nothing was taken, or it was closed during the write
         head = self.chunks[0]
         if count < len(head):
             self.chunks[0] = memoryview(head)[count:]
@@ -81,19 +89,25 @@ class Outbox:
             self._waiters.unpark_all()
 
     async def wait(self) -> None:
-        """Wait until there may be room, or for `wake`. Cancellation leaves nothing behind."""
+        """Wait until there may be room, or for `wake`.
+
+        Cancellation leaves nothing behind.
+        """
         if self._waiters is None:
             self._waiters = trio.lowlevel.ParkingLot()
         await self._waiters.park()
 
     def close(self) -> None:
-        """Drop everything, now and from now on. Who waits for room is woken by the one who knows how it ended."""
+        """Drop everything, now and from now on.
+
+        Waiting senders stay asleep; the connection wakes them with the reason of its end.
+        """
         self.closed = True
         self.chunks.clear()
         self.size = 0
 
     def wake(self) -> bool:
-        """Let everyone who waits for room look at the state of the connection; return whether there was someone."""
+        """Wake all waiting senders; return whether there were any."""
         if self._waiters is None:
             return False
         return bool(self._waiters.unpark_all())

@@ -1,7 +1,7 @@
-"""The poller: one task that reads the sockets of all connections of a server into one shared buffer.
+"""A task that reads the sockets of all of a server's connections.
 
-A connection on it has no task and no buffer of its own for reading: its bytes are parsed where they were read, and its
-handler is woken with the messages. What it watches is in `polled`. It needs a platform that has epoll or kqueue.
+A connection on it has no task and no read buffer of its own: its bytes are parsed where they were read, and its handler
+is woken with the messages. The transports are in `sockets`. It needs epoll or kqueue.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from trio_ws.transport.selector import Selector
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
-    from trio_ws.transport.sockets import SocketTransport
+    from trio_ws.transport.sockets import PollerClient
 
 __all__ = ["Poller"]
 
 BUSY: Final = 4
-"""Sockets that were ready in one go, from which on more will be in the next turn: the poller looks at once, and spares
-Trio to be asked to wait, and to wait, and to wake it."""
+"""Ready sockets in one poll, from which on the next turn will have more: the poller polls again at once, which saves
+Trio's wait and wake-up."""
 
 
 class Poller:
-    """Watches the sockets of many connections from one task, `run`.
+    """A poller of many sockets, with one task, `run`.
 
     Raises:
         RuntimeError: the platform has neither epoll nor kqueue; see `available`.
@@ -35,74 +35,77 @@ class Poller:
     def __init__(self) -> None:
         if make_selector is None:
             raise RuntimeError("no poller on this platform: use the stream transport")
-        self.readiness: Selector = make_selector()
+        self.selector: Selector = make_selector()
         self.buffer: memoryview = shared_buffer()
         self.handshakes: int = 0
         """Steps of TLS handshakes in this turn."""
-        self._transports: dict[int, SocketTransport] = {}
-        self._corked: list[SocketTransport] = []
+        self._transports: dict[int, PollerClient] = {}
+        self._corked: list[PollerClient] = []
         self._flusher = AutoResetEvent()
 
     @staticmethod
     def available() -> bool:
-        """Say whether this platform has a poller."""
+        """Return whether this platform has a poller."""
         return make_selector is not None
 
-    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: PollerClient, fd: int, interest: int) -> None:
         """Begin to watch a transport's socket."""
-        self.readiness.add(fd, wanted)
+        self.selector.add(fd, interest)
         self._transports[fd] = transport
 
     def remove(self, fd: int) -> None:
         """Stop watching a socket that is about to be closed."""
         del self._transports[fd]
-        self.readiness.remove(fd)
+        self.selector.remove(fd)
 
-    def cork(self, transport: SocketTransport) -> None:
+    def cork(self, transport: PollerClient) -> None:
         """Flush `transport` at the end of this scheduler turn."""
         self._corked.append(transport)
         self._flusher.wake()
 
-    # Ctrl-C strikes whatever code runs: not here, where all connections would lose their way to the network.
+    # Ctrl-C interrupts the code that runs: not here, where all connections would lose their access to the network.
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Read and write for all connections, for ever. Cancel it when the last connection has ended."""
+        """Read and write for all connections, for ever.
+
+        Cancel it when the last connection has ended.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._flush_corked)
                 await self._serve_ready()
         finally:
-            trio.lowlevel.notify_closing(self.readiness.fileno())
-            self.readiness.close()
+            trio.lowlevel.notify_closing(self.selector.fileno())
+            self.selector.close()
 
     async def _serve_ready(self) -> None:
         while True:
-            await trio.lowlevel.wait_readable(self.readiness.fileno())
+            await trio.lowlevel.wait_readable(self.selector.fileno())
             while self._serve_once() >= BUSY:
-                await trio.lowlevel.checkpoint()  # those who were woken run now; meanwhile others have become ready
+                await trio.lowlevel.checkpoint()  # woken tasks run now; meanwhile more sockets have become ready
 
     def _serve_once(self) -> int:
-        """Read and write for the sockets that are ready; return how many they were."""
+        """Read and write for the sockets that are ready; return their number."""
         transports = self._transports
-        # Looked up before the first is called: that one may close others, whose descriptors are used again.
-        found = [(transports[fd], matter) for fd, matter in self.readiness.poll()]
+        # Looked up before the first is called: it may close others, whose descriptors are reused.
+        found = [(transports[fd], events) for fd, events in self.selector.poll()]
         now = trio.current_time()
         self.handshakes = 0
-        for transport, matter in found:
+        for transport, events in found:
             try:
-                transport.ready(matter, now)
+                transport.ready(events, now)
             except Exception:
                 transport.give_up()
         return len(found)
 
     @trio.lowlevel.enable_ki_protection
     async def _flush_corked(self) -> None:
-        """Run once in each scheduler turn after one in which something was held back."""
+        """Flush corked transports, once in each scheduler turn that had some."""
         while True:
             if not self._corked:
                 await self._flusher.sleep()
             else:
-                await trio.lowlevel.checkpoint()  # one that has more to do than its share of a turn came again
+                await trio.lowlevel.checkpoint()  # a transport with more work than its share of a turn corked again
             corked, self._corked = self._corked, []
             for transport in corked:
                 try:

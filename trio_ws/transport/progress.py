@@ -1,4 +1,7 @@
-"""Progress of a peer with what it was sent, judged by what it takes and not by what the kernel takes of us."""
+"""A peer's progress with the data that it was sent.
+
+It is measured by what the peer takes, not by what our kernel takes.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,27 @@ import trio
 if TYPE_CHECKING:
     from trio_ws.transport.socket_options import Uptake
 
-__all__ = ["LOOKS", "Linger", "Progress"]
+__all__ = ["LOOKS", "DeliveryProgress", "Linger"]
 
 LOOKS: Final = 8
-"""Looks at the peer's progress in the time that it has for it: the last one is dated no worse than that."""
+"""Samples within a time limit; they are the precision of the time of progress."""
 
 
 class UptakeSource(Protocol):
-    """What leads to a peer: a transport, or a connection over one."""
+    """A transport, or a connection over one."""
 
     def uptake(self) -> Uptake:
         """Return how far the peer has come with what was sent."""
 
 
-class Progress:
-    """The time at which a peer last took something, found out by looking from time to time.
+class DeliveryProgress:
+    """The time at which a peer last took data, found by sampling.
 
-    The first look is what later ones are compared with: what was on its way before is none of the peer's doing.
+    The first sample is the base of later ones: data that was sent before is no sign of the peer.
 
     Attributes:
-        time: of the last look that saw progress, by Trio's clock; before that, of the beginning.
-        seen: whether one did.
+        time: of the last sample with progress, by Trio's clock; before that, of the beginning.
+        seen: whether there was one.
     """
 
     __slots__ = ("_taken", "seen", "time")
@@ -39,9 +42,9 @@ class Progress:
         self.seen: bool = False
         self._taken: tuple[int, int] | None = None
 
-    def look(self, way: UptakeSource, now: float) -> Uptake:
-        """Look at the peer's progress at the time `now`; return how far it has come."""
-        uptake = way.uptake()
+    def look(self, source: UptakeSource, now: float) -> Uptake:
+        """Sample the peer's progress at the time `now`."""
+        uptake = source.uptake()
         if self._taken not in (None, uptake.taken):
             self.time = now
             self.seen = True
@@ -49,19 +52,19 @@ class Progress:
         return uptake
 
     def restart(self) -> None:
-        """Begin anew, with what was seen so far in mind."""
+        """Begin again, keeping `seen`."""
         self.time = trio.current_time()
         self._taken = None
 
 
 class Linger:
-    """The patience with a peer at the end of a connection, as long as it takes what was sent.
+    """The time limits of a closing connection whose peer still takes data.
 
     Args:
         total: seconds in which it must have taken everything.
         stall: seconds for which it may stop at most; within that, as long as it was seen to take something, and no less
             than it has to answer.
-        known: the peer was seen to take something within `stall` before; then it may stop for all of that.
+        known: whether the peer took something within `stall` before; then it may stop for all of that.
         draining: the connection ends because its server does.
     """
 
@@ -69,7 +72,7 @@ class Linger:
 
     def __init__(self, total: float, stall: float, *, known: bool = False, draining: bool = False) -> None:
         self.draining: bool = draining
-        self._progress = Progress()
+        self._progress = DeliveryProgress()
         self._known = known
         self._born = self._began = self._progress.time
         self._stall = stall
@@ -82,28 +85,30 @@ class Linger:
         return self._progress.seen
 
     def limit(self, seconds: float) -> None:
-        """Let the patience end in `seconds`, if it lasts longer."""
+        """Let the time end in `seconds` at the latest."""
         self._until = min(self._until, trio.current_time() + seconds)
 
     def restart(self, answer: float) -> float:
-        """Begin with the next part of the end; return in how many seconds to look at the peer.
+        """Begin the next part; return the seconds to the first sample.
 
         Args:
-            answer: seconds that the peer has for its own part.
+            answer: seconds that the peer has for its own part of the end.
         """
         self._answer = answer
         self._progress.restart()
         self._began = self._progress.time
         return self._step(self._until + answer - self._began)
 
-    def look(self, way: UptakeSource) -> tuple[float, bool]:
-        """Look at the peer; return in how many seconds to look again, and whether it has yet to take something.
+    def look(self, source: UptakeSource) -> tuple[float, bool]:
+        """Sample the peer's progress.
 
-        Not a positive number says that its time is over.
+        Returns:
+            Seconds until the next sample, not positive if the time is over; and whether the peer has yet to take
+            something.
         """
         now = trio.current_time()
         progress = self._progress
-        pending = progress.look(way, now).pending
+        pending = progress.look(source, now).pending
         if pending:
             shown = self._stall if self._known else min(progress.time - self._born, self._stall)
             patience = max(shown, self._answer)

@@ -1,4 +1,4 @@
-"""The kernel's list of ready sockets, behind one interface for epoll and kqueue.
+"""One interface over the kernel's selector lists, epoll and kqueue.
 
 Both are level-triggered and are polled without waiting: Trio waits, on the descriptor of the selector itself.
 """
@@ -25,19 +25,24 @@ connections 512 cost a tenth more for each message."""
 
 
 class Selector(ABC):
-    """A set of sockets with the events that are wanted of each."""
+    """A set of sockets with the events that each is watched for."""
 
     @abstractmethod
     def fileno(self) -> int:
         """Return the descriptor that is readable while `poll` would report something."""
 
     @abstractmethod
-    def add(self, fd: int, wanted: int) -> None:
-        """Watch `fd` for `wanted`, a sum of READABLE, WRITABLE, PEER_CLOSED; ERROR_OR_HANGUP always counts."""
+    def add(self, fd: int, interest: int) -> None:
+        """Begin to watch `fd`.
+
+        Args:
+            fd: a socket's descriptor.
+            interest: a sum of READABLE, WRITABLE, PEER_CLOSED; ERROR_OR_HANGUP is always reported.
+        """
 
     @abstractmethod
-    def change(self, fd: int, wanted: int) -> None:
-        """Watch `fd` for something else."""
+    def change(self, fd: int, interest: int) -> None:
+        """Watch `fd` for other events."""
 
     @abstractmethod
     def remove(self, fd: int) -> None:
@@ -45,8 +50,8 @@ class Selector(ABC):
 
     @abstractmethod
     def poll(self) -> list[tuple[int, int]]:
-        """Return pairs of a descriptor and what is the matter with it, without waiting."""
+        """Return pairs of a descriptor and its events, without waiting."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the selector's descriptor."""

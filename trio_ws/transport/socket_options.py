@@ -1,4 +1,4 @@
-"""The sockets below transports: their options, how far the peer has come, and their end."""
+"""Options, delivery progress and shutdown of sockets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "shut_down", "socket_below", "tune", "uptake_of"]
+__all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "get_uptake", "shut_down", "socket_below", "tune"]
 
 NOTSENT_BYTES: Final = 64 * 1024
-"""Bytes that the kernel takes beyond what it may send now; without a bound they are megabytes. With less, messages of a
-megabyte take half as long again, since the kernel asks for more too often (docs/decisions/0024)."""
+"""Bytes that the kernel buffers beyond what it may send now; without a bound they are megabytes. With less, messages of
+a megabyte take half as long again, since the kernel asks for more too often (docs/decisions/0024)."""
 
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
@@ -36,7 +36,7 @@ _AnySocket = socket.socket | trio.socket.SocketType
 
 
 class Uptake(NamedTuple):
-    """How far the peer has come with what was written, as far as the platform tells."""
+    """A peer's progress with written data, where the platform reports it."""
 
     taken: tuple[int, int]
     """Changes whenever the peer, or its system, has taken more; it has no other meaning."""
@@ -47,7 +47,7 @@ class Uptake(NamedTuple):
 
 
 def tune(sock: socket.socket) -> None:
-    """Let a socket send at once, and take little more than it can send."""
+    """Set a socket to send at once and to buffer little."""
     _set(sock, socket.TCP_NODELAY, 1)  # frames are written whole: to wait for more only costs time
     if _NOTSENT_LOWAT is not None:
         _set(sock, _NOTSENT_LOWAT, NOTSENT_BYTES)
@@ -60,12 +60,12 @@ def _set(sock: socket.socket, option: int, value: int) -> None:
         pass  # a Unix socket has no such option, and macOS refuses it on a socket that was reset already
 
 
-def uptake_of(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
-    """Return how far the peer at the other end of a socket has come.
+def get_uptake(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
+    """Return the progress of a socket's peer.
 
     Args:
-        sock: a connected socket; None if there is none that could tell.
-        waiting: bytes that wait in the outbox.
+        sock: a connected socket, None without one.
+        waiting: bytes in the outbox.
         left: bytes that have left the outbox so far.
     """
     if sock is None or sys.platform != "linux" or sock.fileno() < 0:
@@ -77,7 +77,10 @@ def uptake_of(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
 
 
 def _tcp_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
-    """Read what TCP says: the window's right edge moves when data arrives, and when the peer reads it."""
+    """Return the progress of a TCP peer.
+
+    The window's right edge moves when data arrives, and when the peer reads it.
+    """
     assert _INFO is not None
     info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _INFO_BYTES)
     unsent = _member(info, "=I", _NOTSENT_AT)
@@ -86,7 +89,7 @@ def _tcp_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
 
 
 def _member(info: bytes, kind: str, offset: int) -> int:
-    """Return a number in struct tcp_info, 0 where the kernel is too old to have it."""
+    """Return a member of struct tcp_info, 0 on kernels without it."""
     if len(info) < offset + struct.calcsize(kind):
         return 0
     number: int = struct.unpack_from(kind, info, offset)[0]
@@ -94,7 +97,10 @@ def _member(info: bytes, kind: str, offset: int) -> int:
 
 
 def _unix_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
-    """Read what a Unix socket says: the kernel holds what the peer has not read, some administration included."""
+    """Return the progress of a Unix socket's peer.
+
+    The kernel's queue holds the unread data, some administration included.
+    """
     try:
         held: int = struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
     except OSError:
@@ -103,22 +109,28 @@ def _unix_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
 
 
 def socket_below(stream: object) -> trio.socket.SocketType | None:
-    """Return the socket at the bottom of a stream, below TLS within TLS too; None if there is none to be found."""
+    """Return the socket at the bottom of a stream, None without one.
+
+    It is found below TLS within TLS too.
+    """
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
     return stream.socket if isinstance(stream, trio.SocketStream) else None
 
 
 def shut_down(sock: _AnySocket) -> None:
-    """End a connection for its peer, also while a process that was forked from this one holds the socket, too."""
+    """Shut down a connection, also if forked processes hold its socket."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it has ended already, or never began
+        pass  # it is not connected any more, or never was
 
 
 async def abandon(stream: trio.abc.AsyncResource) -> None:
-    """Close a stream at once, without a goodbye; the peer sees its end whoever else holds the socket."""
+    """Close a stream at once, without close frame or close_notify.
+
+    The peer sees the end also if forked processes hold the socket.
+    """
     sock = socket_below(stream)
     if sock is not None:
         shut_down(sock)

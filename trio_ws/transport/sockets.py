@@ -1,4 +1,4 @@
-"""Polled: a plain stream socket (TCP, Unix) without a task. A `Poller` or a `Solo` says what it is ready for."""
+"""Stream sockets (TCP, Unix) that a poller reads, without a task."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import trio
 from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.selector import ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE
-from trio_ws.transport.socket_options import Uptake, shut_down, uptake_of
+from trio_ws.transport.socket_options import Uptake, get_uptake, shut_down
 
 if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
 
-__all__ = ["SocketPoller", "SocketTransport", "shared_buffer"]
+__all__ = ["PollerClient", "SocketPoller", "SocketTransport", "shared_buffer"]
 
 BUFFER_BYTES: Final = 256 * 1024
-"""What is read from one socket in one turn: a large message in few calls, and no turn that is long."""
+"""The most that is read from one socket in one turn: a large message in few calls, and no long turn."""
 CORK_BYTES: Final = 16 * 1024
-"""Held-back replies leave when they are this many: more in one call saves nothing that can be measured."""
+"""Held-back replies are sent at this size: a larger one saves nothing that can be measured."""
 
 _ABOUT_READING: Final = READABLE | PEER_CLOSED | ERROR_OR_HANGUP
 
@@ -29,9 +29,10 @@ _buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("trio_ws read b
 
 
 def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryview:
-    """Return the buffer of a kind of this run of Trio: what is in it is parsed before anything else is, so one does.
+    """Return this Trio run's buffer of a kind.
 
-    Each client has a watcher of its own, and there may be thousands.
+    One is enough, since data in it is parsed before anything else runs. Each client has a poller of its own, and there
+    may be thousands.
     """
     try:
         return kind.get()
@@ -41,37 +42,53 @@ def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryvie
         return buffer
 
 
+class PollerClient(Protocol):
+    """The part of a transport that its poller calls."""
+
+    def ready(self, events: int, now: float) -> None:
+        """Handle readiness events of the socket."""
+
+    def uncork(self) -> None:
+        """Do the work put off to the end of a turn."""
+
+    def give_up(self) -> None:
+        """Handle an exception of one of these calls."""
+
+
 class SocketPoller(Protocol):
-    """Who watches a transport's socket, and calls `ready` and `uncork` of the transport: a `Poller` or a `Solo`."""
+    """A watcher of transports' sockets that calls `ready` and `uncork`.
+
+    It is a `Poller` or a `SingleSocketPoller`.
+    """
 
     buffer: memoryview
     handshakes: int
 
     @property
-    def readiness(self) -> InterestSet:
-        """What is told when something else is wanted of a socket."""
+    def selector(self) -> InterestSet:
+        """The events that sockets are watched for."""
 
-    def add(self, transport: SocketTransport, fd: int, wanted: int) -> None:
+    def add(self, transport: PollerClient, fd: int, interest: int) -> None:
         """Begin to watch a transport's socket."""
 
     def remove(self, fd: int) -> None:
         """Stop watching a socket that is about to be closed."""
 
-    def cork(self, transport: SocketTransport) -> None:
-        """Flush `transport` at the end of this scheduler turn."""
+    def cork(self, transport: PollerClient) -> None:
+        """Call `uncork` of `transport` at the end of this scheduler turn."""
 
 
 class InterestSet(Protocol):
-    """What of `Readiness` a transport uses."""
+    """The part of `Selector` that transports use."""
 
-    def change(self, fd: int, wanted: int, /) -> None:
-        """Watch `fd` for something else."""
+    def change(self, fd: int, interest: int, /) -> None:
+        """Watch `fd` for other events."""
 
 
 class SocketTransport(Transport):
-    """A plain stream socket on a poller.
+    """A transport over a plain stream socket on a poller.
 
-    `write`, `ready`, `_send` and `_read` are all that touches its bytes: TLS puts itself in their place.
+    It has no task, and reads into the poller's shared buffer.
 
     Args:
         poller: reads for it.
@@ -86,10 +103,11 @@ class SocketTransport(Transport):
         "_dead",
         "_fd",
         "_finishing",
+        "_interest",
+        "_owner",
         "_poller",
         "_reading_over",
         "_sock",
-        "_wanted",
         "_write_broken",
     )
 
@@ -99,8 +117,9 @@ class SocketTransport(Transport):
         self.outbox: Outbox = Outbox(high_water)
         self._poller: SocketPoller = poller
         self._sock: socket.socket | None = sock
-        self._fd = -1  # while nobody watches it
-        self._wanted = READABLE | PEER_CLOSED
+        self._fd = -1  # while it is not watched
+        self._interest = READABLE | PEER_CLOSED
+        self._owner: PollerClient | None = None
         self._corked = False
         self._dead = False
         self._finishing = False
@@ -111,23 +130,32 @@ class SocketTransport(Transport):
         """Begin to read; the poller's task does the work."""
         if self._sock is not None:
             fd = self._sock.fileno()
-            self._poller.add(self, fd, self._wanted)
+            self._poller.add(self._owner or self, fd, self._interest)
             self._fd = fd
+
+    def attach(self, owner: PollerClient) -> None:
+        """Let the poller call `owner` in place of this transport.
+
+        It is a transport over this one, which passes the calls on.
+
+        Call it before `start`.
+        """
+        self._owner = owner
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer, *, hold: bool = False) -> None:
-        """Send `data` at once if nothing waits before it, else in its turn."""
+        """Send `data` at once if nothing waits before it, else later."""
         outbox = self.outbox
         if hold or outbox.size:
             if data and not outbox.closed:  # as `outbox.put`, written out: replies to many messages come here
                 outbox.chunks.append(data)
                 outbox.size += len(data)
-            if self._wanted & WRITABLE:
+            if self._interest & WRITABLE:
                 return
             if hold and outbox.size < CORK_BYTES:
                 if not self._corked:
-                    self._cork()
+                    self.cork()
             else:
                 self.flush()
             return
@@ -145,44 +173,51 @@ class SocketTransport(Transport):
             self._keep(data, sent)
 
     def _keep(self, data: Buffer, sent: int) -> None:
-        """Let what the socket did not take wait until it takes more."""
+        """Put the unsent rest of `data` into the outbox."""
         self.outbox.put(memoryview(data)[sent:])
-        self._want(self._wanted | WRITABLE)
+        self._watch_for(self._interest | WRITABLE)
 
     def flush(self) -> None:
-        """Send what is held back, as far as the socket takes it."""
+        """Send held-back data as far as the socket takes it."""
         outbox = self.outbox
         while outbox.size:
             data = outbox.peek()
             sent = self._send(data)
             outbox.advance(sent)
             if sent < len(data):
-                self._want(self._wanted | WRITABLE)
+                self._watch_for(self._interest | WRITABLE)
                 break
         else:
-            if self._wanted & WRITABLE:
-                self._want(self._wanted & ~WRITABLE)
+            if self._interest & WRITABLE:
+                self._watch_for(self._interest & ~WRITABLE)
             if self._finishing:
                 self._shut_down_writing()
         if self._sock is not None:
             self.receiver.outbox_moved()
 
     def uncork(self) -> None:
-        """The scheduler turn is over in which replies were held back, writing failed, or a dead socket was resumed."""
+        """Do the work put off to the end of a turn.
+
+        Replies were held back, writing failed, or a dead socket was resumed.
+        """
         self._corked = False
-        if self._write_broken or (self.outbox.size and not self._wanted & WRITABLE):
+        if self._write_broken or (self.outbox.size and not self._interest & WRITABLE):
             self.flush()
         if self._dead and self._sock is not None and not self._reading_over and self.receiver.wants_data():
             self._read(self._sock, trio.current_time())
-            self._cork()  # to read on in the next turn
+            self.cork()  # to read on in the next turn
 
-    def _cork(self) -> None:
+    def cork(self) -> None:
+        """Have `uncork` called at the end of this scheduler turn."""
         if not self._corked:
             self._corked = True
-            self._poller.cork(self)
+            self._poller.cork(self._owner or self)
 
     def _send(self, data: Buffer) -> int:
-        """Return how much of `data` the socket took; a broken connection takes, and forgets, everything."""
+        """Return how many bytes of `data` the socket took.
+
+        A broken connection takes, and drops, everything.
+        """
         if self._sock is None or self._write_broken:
             return len(data)
         try:
@@ -194,13 +229,13 @@ class SocketTransport(Transport):
             return len(data)
 
     def _break_writing(self) -> None:
-        """The network takes nothing any more.
+        """Give up writing after an error of the socket.
 
-        What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+        Data that the peer sent before may still be unread: reading goes on, and meets the end itself.
         """
         self._write_broken = True
         self.outbox.close()
-        self._cork()  # to tell the receiver when it is not in the middle of a write
+        self.cork()  # the receiver, which may be writing, is called later
 
     def finish(self) -> None:
         """Half-close once the outbox is empty."""
@@ -216,18 +251,23 @@ class SocketTransport(Transport):
                 self._write_broken = True
 
     def uptake(self) -> Uptake:
-        """Return how far the peer has come with what was written."""
+        """Return how much the peer has taken of the written data."""
         outbox = self.outbox
         if self._write_broken:
             return Uptake((outbox.written, 0), 0, pending=False)
-        return uptake_of(self._sock, outbox.size, outbox.written)
+        return get_uptake(self._sock, outbox.size, outbox.written)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def ready(self, matter: int, now: float) -> None:
-        """The poller found something the matter with the socket, at the time `now`."""
+    def ready(self, events: int, now: float) -> None:
+        """Handle selector events of the socket.
+
+        Args:
+            events: epoll bits.
+            now: the time by Trio's clock.
+        """
         sock = self._sock
-        if matter == READABLE and sock is not None and not self._reading_over and self.receiver.wants_data():
+        if events == READABLE and sock is not None and not self._reading_over and self.receiver.wants_data():
             # Nearly always: as `_attend` and `_read`, written out.
             buffer = self._poller.buffer
             try:
@@ -237,18 +277,18 @@ class SocketTransport(Transport):
             if size:
                 self.receiver.data_received(buffer[:size], now)
                 return
-        self._attend(matter, now)
+        self._attend(events, now)
 
-    def _attend(self, matter: int, now: float) -> None:
-        if matter & WRITABLE:
+    def _attend(self, events: int, now: float) -> None:
+        if events & WRITABLE:
             self.flush()
         sock = self._sock
-        if sock is None or not matter & _ABOUT_READING:
+        if sock is None or not events & _ABOUT_READING:
             return
         if self._reading_over:
-            self._break_off()  # nothing else is asked for then
+            self._break_off()  # only errors are reported then
         elif not self.receiver.wants_data():
-            self._leave_unread(matter)
+            self._leave_unread(events)
         else:
             self._read(sock, now)
 
@@ -259,7 +299,7 @@ class SocketTransport(Transport):
         except BlockingIOError:
             if not self._dead:
                 return
-            size = 0  # nothing is left, and nothing will come
+            size = 0  # everything was read, and nothing will arrive
         except OSError:
             size = 0
         if size:
@@ -268,22 +308,26 @@ class SocketTransport(Transport):
             self._end_reading()
 
     def _end_reading(self) -> None:
-        self._reading_over = True
-        self._want(self._wanted & WRITABLE)
+        self.stop_reading()
         self.receiver.network_ended()
 
-    def _leave_unread(self, matter: int) -> None:
-        """Nobody wants data now: stop asking for it, and pass on that the peer has left behind it."""
-        self._want(self._wanted & ~(READABLE | matter & PEER_CLOSED))
-        if matter & (PEER_CLOSED | ERROR_OR_HANGUP):
-            self.receiver.peer_departed()
-        if matter & ERROR_OR_HANGUP:
+    def stop_reading(self) -> None:
+        """Read no more, for good."""
+        self._reading_over = True
+        self._watch_for(self._interest & WRITABLE)
+
+    def _leave_unread(self, events: int) -> None:
+        """Pause reading, and report an end that lies behind unread data."""
+        self._watch_for(self._interest & ~(READABLE | events & PEER_CLOSED))
+        if events & (PEER_CLOSED | ERROR_OR_HANGUP):
+            self.receiver.peer_closed()
+        if events & ERROR_OR_HANGUP:
             self._break_off()
 
     def _break_off(self) -> None:
-        """The socket is dead in both directions, which the kernel would go on reporting: stop watching it.
+        """Stop watching a socket that is dead in both directions.
 
-        What it received before can still be read.
+        The kernel would report it in every turn. Data that it received before can still be read.
         """
         if self._sock is None:
             return
@@ -292,34 +336,41 @@ class SocketTransport(Transport):
         self._unwatch()
         self.receiver.outbox_moved()
 
+    def has_unread(self) -> bool:
+        """Return whether the socket has unread data; it asks the kernel."""
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def resume(self) -> None:
-        """Read on."""
+        """Continue reading."""
         if self._sock is None or self._reading_over:
             return
         if self._dead:
-            self._cork()
-        elif not self._wanted & READABLE:
-            self._want(self._wanted | READABLE)
+            self.cork()
+        elif not self._interest & READABLE:
+            self._watch_for(self._interest | READABLE)
 
     def look(self) -> bool:
-        """Read and write once what can be without waiting, before a deadline judges; return False to look again later.
+        """Read and write once without waiting, before a deadline takes effect.
 
-        The poller serves some of its sockets in each turn: after the loop was held up, this one's may be far.
+        The poller serves some of its sockets in each turn: after the loop was held up, this one's turn may be far.
         """
         try:
-            if self._wanted & WRITABLE:
+            if self._interest & WRITABLE:
                 self.flush()
             if self._sock is not None and not self._reading_over and self.receiver.wants_data():
                 self._read(self._sock, trio.current_time())
         except Exception:
-            self.give_up()
+            (self._owner or self).give_up()
         return True
 
-    def _want(self, wanted: int) -> None:
-        if wanted != self._wanted:
-            self._wanted = wanted
+    def _watch_for(self, interest: int) -> None:
+        if interest != self._interest:
+            self._interest = interest
             if self._fd >= 0:
-                self._poller.readiness.change(self._fd, wanted)
+                self._poller.selector.change(self._fd, interest)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -333,6 +384,7 @@ class SocketTransport(Transport):
         sock.close()
         self.outbox.close()
         self.receiver = NULL_RECEIVER
+        self._owner = None
 
     async def aclose(self) -> None:
         """Close the socket; there is nothing to wait for."""

@@ -1,6 +1,6 @@
-"""The stream transport: any `trio.abc.Stream`, with a reader and a writer task of its own.
+"""A transport over any `trio.abc.Stream`, with two tasks.
 
-It serves in-memory streams, TLS that users bring or that is spoken within TLS, and every platform that has no poller.
+It serves in-memory streams, TLS that users bring or that is spoken within TLS, and every platform without a poller.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 
 from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import WRITE_BYTES, Outbox
-from trio_ws.transport.socket_options import Uptake, shut_down, socket_below, uptake_of
+from trio_ws.transport.socket_options import Uptake, get_uptake, shut_down, socket_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 __all__ = ["StreamTransport"]
 
 READ_BYTES: Final = 64 * 1024
-"""What is asked for in one `receive_some`: a buffer of this size is made for each call."""
-LOOK_INTERVAL: Final = 0.25
-"""Seconds between two looks whether a peer that is not being read has left."""
+"""The size of one `receive_some`: a buffer of this size is made for each call."""
+CHECK_INTERVAL: Final = 0.25
+"""Seconds between two checks for the end of a peer while reading is paused."""
 STEP_TURNS: Final = 8
 """Turns of the loop that a step of TLS's handshake takes at most between reading and writing."""
-GOODBYE_TIMEOUT: Final = 1.0
+CLOSE_NOTIFY_TIMEOUT: Final = 1.0
 """Seconds that TLS's close_notify may take; a peer that does not read does not get it."""
 
 _RDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
-"""0 on platforms that cannot tell of a peer that has left behind unread data."""
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+"""0 on platforms that do not report a peer's end behind unread data."""
+_CONNECTION_LOST = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
 class StreamTransport(Transport):
-    """A `trio.abc.Stream`, owned from now on.
+    """A transport over a `trio.abc.Stream`, which it owns.
 
     Args:
         stream: connected, with any TLS handshake done or left to the first read or write.
@@ -66,7 +66,7 @@ class StreamTransport(Transport):
         self.log: ConnectionLog | None = None
         self.outbox: Outbox = Outbox(high_water)
         self._stream = stream
-        # Goodbyes are said while what is around is cancelled already; `close` ends the tasks.
+        # Close frames are sent while the surroundings are cancelled already; `close` ends the tasks.
         self._scope = trio.CancelScope(shield=True)
         self._reader = trio.lowlevel.ParkingLot()
         self._writer = trio.lowlevel.ParkingLot()
@@ -81,12 +81,18 @@ class StreamTransport(Transport):
 
     @property
     def established(self) -> bool:
-        """Whether what is written can reach the peer: not before TLS's handshake is done."""
+        """Whether written data can reach the peer.
+
+        False before TLS's handshake is done.
+        """
         return self._established
 
     @property
     def step_time(self) -> float:
-        """When TLS's handshake last took a step: an answer to the peer, or its end."""
+        """The time of the last step of TLS's handshake.
+
+        A step is an answer to the peer, or its end.
+        """
         return self._step_time
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -96,7 +102,7 @@ class StreamTransport(Transport):
 
     @property
     def _name(self) -> str:
-        """What the connection is called in the names of tasks: there is no request yet."""
+        """The connection's name in names of tasks, before there is a request."""
         return "connection" if self.log is None else self.log.task_name
 
     async def _work(self) -> None:
@@ -112,16 +118,16 @@ class StreamTransport(Transport):
             await self._close_stream()
 
     async def _shake_hands(self) -> bool:
-        """Do what is left of a TLS handshake; return whether it worked.
+        """Complete a TLS handshake; return whether it succeeded.
 
-        If reader and writer began it both, one of them would wait for ever when it fails for the other.
+        If reader and writer both began it, one of them would wait for ever when it fails for the other.
         """
         if isinstance(self._stream, trio.SSLStream):
             below = self._stream.transport_stream
-            self._stream.transport_stream = _Noting(below, self._step)
+            self._stream.transport_stream = _WriteObserver(below, self._step)
             try:
                 await self._stream.do_handshake()
-            except _GONE as error:
+            except _CONNECTION_LOST as error:
                 if self.log is not None and isinstance(error.__cause__, ssl.SSLError):
                     reason = error.__cause__.reason
                     self.log.debug("%s: TLS failed: %s", reason, tls_error=reason)
@@ -140,7 +146,10 @@ class StreamTransport(Transport):
         self._turns = STEP_TURNS
 
     def look(self) -> bool:
-        """Return False while what the reader has may be about to become a step of TLS's handshake."""
+        """Return False while the reader may be about to complete a step.
+
+        That is a step of TLS's handshake.
+        """
         if self._established or not self._turns:
             return True
         self._turns -= 1
@@ -149,12 +158,12 @@ class StreamTransport(Transport):
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write(self, data: Buffer, *, hold: bool = False) -> None:
-        """Hand `data` to the writer task, which gathers what comes until its turn: nothing has to be held."""
+        """Queue `data` for the writer task, which sends all that has gathered."""
         self.outbox.put(data)
         self._writer.unpark_all()
 
     def flush(self) -> None:
-        """Do nothing: the writer task is at work already."""
+        """Do nothing: the writer task sends without being asked."""
 
     def finish(self) -> None:
         """Half-close once the outbox is empty, if the stream can."""
@@ -170,24 +179,24 @@ class StreamTransport(Transport):
                         await self._send_eof()
                         return
                     await self._writer.park()
-                # Not more at once: what a slow peer takes shall be seen as progress.
+                # Not more at once, so that a slow peer's progress is visible.
                 data = outbox.peek()[:WRITE_BYTES]
                 await self._stream.send_all(data)
                 outbox.advance(len(data))
                 self.receiver.outbox_moved()
-        except _GONE:
-            # What the peer sent before it left may still be unread: reading goes on, and meets the end itself.
+        except _CONNECTION_LOST:
+            # Data that the peer sent before may still be unread: reading goes on, and meets the end itself.
             self._write_broken = True
             outbox.close()
             self.receiver.outbox_moved()
             self._reader.unpark_all()
 
     def uptake(self) -> Uptake:
-        """Return how far the peer has come with what was written."""
+        """Return how much the peer has taken of the written data."""
         outbox = self.outbox
         if self._write_broken or self._stopped.is_set():
             return Uptake((outbox.written, 0), 0, pending=False)
-        return uptake_of(socket_below(self._stream), outbox.size, outbox.written)
+        return get_uptake(socket_below(self._stream), outbox.size, outbox.written)
 
     async def _send_eof(self) -> None:
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
@@ -206,29 +215,32 @@ class StreamTransport(Transport):
                 if not data:
                     break
                 self.receiver.data_received(memoryview(data), trio.current_time())
-        except _GONE:
+        except _CONNECTION_LOST:
             pass
         self.receiver.network_ended()
 
     async def _wait_until_wanted(self) -> None:
-        """Wait for `resume`, and see whether the peer leaves meanwhile, where writing or the platform can tell."""
+        """Wait for `resume`, and report a peer that leaves meanwhile.
+
+        That is seen if writing fails, or by the platform's poll.
+        """
         sock = _socket_of(self._stream)
-        departed = False
+        peer_closed = False
         while not self.receiver.wants_data():
-            if not departed and (self._write_broken or (sock is not None and _has_departed(sock))):
-                departed = True
-                self.receiver.peer_departed()
-            with trio.move_on_after(math.inf if sock is None or departed else LOOK_INTERVAL):
+            if not peer_closed and (self._write_broken or (sock is not None and _is_peer_closed(sock))):
+                peer_closed = True
+                self.receiver.peer_closed()
+            with trio.move_on_after(math.inf if sock is None or peer_closed else CHECK_INTERVAL):
                 await self._reader.park()
 
     def resume(self) -> None:
-        """Read on."""
+        """Continue reading."""
         self._reader.unpark_all()
 
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the tasks; what is left of them closes the stream in the next turn."""
+        """Stop the tasks; they close the stream in the next turn."""
         if not self._closed:
             self._closed = True
             self._scope.cancel(reason="connection closed")
@@ -245,16 +257,19 @@ class StreamTransport(Transport):
 
     async def _close_stream(self) -> None:
         """Close the stream, with TLS's close_notify if the peer still reads."""
-        with _end_seen(self._stream), trio.move_on_after(0 if self._write_broken else GOODBYE_TIMEOUT, shield=True):
+        with (
+            _shut_down_at_exit(self._stream),
+            trio.move_on_after(0 if self._write_broken else CLOSE_NOTIFY_TIMEOUT, shield=True),
+        ):
             try:
                 await self._stream.aclose()
-            except _GONE:
+            except _CONNECTION_LOST:
                 pass
         self._stopped.set()
 
 
-class _Noting(trio.abc.Stream):
-    """A stream whose writes are noted: what is below TLS while it shakes hands.
+class _WriteObserver(trio.abc.Stream):
+    """The stream below TLS during its handshake, which reports writes.
 
     Args:
         stream: to write to and read from.
@@ -280,32 +295,33 @@ class _Noting(trio.abc.Stream):
 
 
 @contextmanager
-def _end_seen(stream: trio.abc.Stream) -> Iterator[None]:
-    """Let the peer see the end of a stream that the block closes, also if a forked process has its socket, too.
+def _shut_down_at_exit(stream: trio.abc.Stream) -> Iterator[None]:
+    """Shut down the socket of a stream that the block closes.
 
-    TLS says goodbye when it is closed, and closes the socket itself: what is shut down afterwards is a duplicate.
+    The peer sees the end also if forked processes hold the socket. TLS sends close_notify when it is closed, and closes
+    the socket itself, so a duplicate is shut down afterwards.
     """
     sock = socket_below(stream)
     try:
-        ours = None if sock is None or sock.fileno() < 0 else sock.dup()
+        duplicate = None if sock is None or sock.fileno() < 0 else sock.dup()
     except OSError:
-        ours = None  # descriptors are used up
-    if ours is None:
+        duplicate = None  # out of descriptors
+    if duplicate is None:
         yield
         return
     try:
         yield
     finally:
-        shut_down(ours)
-        ours.close()
+        shut_down(duplicate)
+        duplicate.close()
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    """Return the socket at the bottom of `stream` if the platform can say whether its peer has left."""
+    """Return the stream's socket if the platform can report its peer's end."""
     return socket_below(stream) if _RDHUP else None
 
 
-def _has_departed(sock: trio.socket.SocketType) -> bool:
+def _is_peer_closed(sock: trio.socket.SocketType) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), _RDHUP)
     return bool(poll.poll(0))

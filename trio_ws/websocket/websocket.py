@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import trio
 
-from trio_ws.codes import CloseCode, check_close, is_good_code
+from trio_ws.codes import CloseCode, check_close, is_normal_close
 from trio_ws.connection import serialization
 from trio_ws.connection.incremental_json import read_json
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
@@ -406,7 +406,7 @@ class WebSocket(Handshake):
         if self.close_info is not None and self.close_info.by == "unknown":
             # It may have been a good end: who catches those is not to hear of an error whenever a client leaves.
             return any(each in self._caught for each in (code, *NORMAL_CLOSE_CODES))
-        return is_good_code(code, self._caught)
+        return is_normal_close(code, self._caught)
 
     def __repr__(self) -> str:
         state = "open" if self.connected else str(self.close_info or "not accepted")

@@ -1,6 +1,6 @@
-"""What the annotations of a function mean: strings resolved, in the scopes that the function was written in.
+"""Annotations of functions and classes, resolved in the scopes of their definition.
 
-It also knows what a callable is called in messages. What a parameter is for is decided in `signature`.
+`get_label` returns the name of a callable for messages. `signature` decides about the sources of parameters.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from trio_ws.http.request import Request
 from trio_ws.runtime.threads import underlying
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Scope", "label_of", "unresolvable"]
+__all__ = ["Scope", "get_label", "unresolvable_message"]
 
 _RESOLVED = "__trio_ws_resolved__"
 # What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
 _OURS = {"Request": Request, "WebSocket": WebSocket}
 
 
-def label_of(function: object) -> str:
+def get_label(function: object) -> str:
     """Return what a callable is called in messages: module and qualified name."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -33,8 +33,8 @@ def label_of(function: object) -> str:
     return f"{getattr(named, '__module__', None) or '?'}.{getattr(named, '__qualname__', named)}"
 
 
-def unresolvable(annotation: object, error: Exception) -> str:
-    """Return what a message says of an annotation that does not resolve, with the fix."""
+def unresolvable_message(annotation: object, error: Exception) -> str:
+    """Return the message for an unresolvable annotation, with the fix."""
     return (
         f"its annotation {annotation!r} cannot be resolved ({error}): import what it names where the function is "
         "defined, and not under TYPE_CHECKING only"
@@ -44,11 +44,11 @@ def unresolvable(annotation: object, error: Exception) -> str:
 class Scope:
     """The names that annotations may use in one place.
 
-    What an annotation means is remembered with the function or class that it was written for: a function is looked at
-    again when its router is included, and by then the names around it may be gone.
+    Each resolved annotation is stored with its function or class: a function is inspected again when its router is
+    included, and the names around it may be gone by then.
 
     Args:
-        function: any callable, whose annotations they are; of a class those of its constructor.
+        function: any callable; a class stands for its constructor.
     """
 
     __slots__ = ("_globals", "_known", "_locals")
@@ -61,12 +61,12 @@ class Scope:
                 (base for base in target.__mro__ if not {"__init__", "__new__"}.isdisjoint(vars(base))), target
             )
             self._look(_module_names(owner), f"{owner.__qualname__}.__init__")
-            self._known = _known_of(vars(owner).get("__init__"))
+            self._known = _get_known(vars(owner).get("__init__"))
         else:
             module = getattr(target, "__globals__", None)
             self._look(_module_names(target) if module is None else module, getattr(target, "__qualname__", ""))
             self._add(_closure(target))
-            self._known = _known_of(target)
+            self._known = _get_known(target)
         self._add({parameter.__name__: parameter for parameter in getattr(target, "__type_params__", ())})
 
     @classmethod
@@ -74,7 +74,7 @@ class Scope:
         """Return the scope of the annotations in the body of a class."""
         scope = cls.__new__(cls)
         scope._look(_module_names(kind), f"{kind.__qualname__}.field")
-        scope._known = _known_of(kind)
+        scope._known = _get_known(kind)
         return scope
 
     def _look(self, module: dict[str, Any], qualname: str) -> None:
@@ -90,14 +90,14 @@ class Scope:
             self._locals.update(names)
 
     def resolve(self, name: str, annotation: Any) -> Any:
-        """Return what an annotation means, with its metadata.
+        """Return a resolved annotation with its metadata.
 
         Args:
             name: of the parameter, or the field, that is annotated.
             annotation: as it was written.
 
         Raises:
-            Exception: whatever it raises: a NameError, if a name of it is not known here.
+            Exception: raised by the annotation; NameError for a name that is not defined here.
         """
         known = self._known.get(name)
         if known is None or known[0] is not annotation:
@@ -107,8 +107,8 @@ class Scope:
         return known[1]
 
 
-def _known_of(holder: Any) -> dict[str, tuple[Any, Any]]:
-    """Return where it is remembered what the annotations of a function, or of a class body, mean."""
+def _get_known(holder: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the store of resolved annotations of a function or class body."""
     if not isinstance(holder, FunctionType | type):
         return {}
     if _RESOLVED not in vars(holder):
@@ -135,7 +135,7 @@ def _closure(target: Any) -> dict[str, Any]:
 
 
 def _parents(qualname: str) -> Iterator[str]:
-    """Return the qualified names of the functions and classes around one, the outermost first."""
+    """Yield the qualified names of enclosing functions and classes, the outermost first."""
     parts = qualname.split(".")
     for end in range(1, len(parts)):
         if parts[end - 1] != "<locals>":
@@ -143,7 +143,7 @@ def _parents(qualname: str) -> Iterator[str]:
 
 
 def _enclosing_names(module: dict[str, Any], qualname: str) -> dict[str, Any]:
-    """Return the variables of enclosing functions and class bodies, as far as they are running.
+    """Return the variables of enclosing functions and class bodies that are running.
 
     At registration they mostly are: a decorator is called by the scope in which the function is defined.
     """
@@ -163,7 +163,10 @@ def _enclosing_names(module: dict[str, Any], qualname: str) -> dict[str, Any]:
 
 
 def _class_names(module: dict[str, Any], qualname: str) -> dict[str, Any]:
-    """Return the names in the classes around a method, but for those that hide a built-in one (a method `list`)."""
+    """Return the names in the classes around a method.
+
+    Names that hide a built-in one, such as a method `list`, are left out.
+    """
     names: dict[str, Any] = {}
     for parent in _parents(qualname):
         found: Any = SimpleNamespace(**module)

@@ -1,7 +1,4 @@
-"""Body: which parameter of a listener's function takes the message, and what the message is validated into.
-
-It also knows which parameter of `on_disconnect` takes the close code.
-"""
+"""Parameters of listeners for the message's body and for the close code."""
 
 from __future__ import annotations
 
@@ -11,16 +8,17 @@ from inspect import Parameter
 from typing import Annotated, Any, get_args, get_origin
 
 import attrs
+from pydantic.fields import FieldInfo
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
+from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
 from trio_ws.app.parameters.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
 from trio_ws.app.parameters.signature import CONNECTION_NAMES
 from trio_ws.app.parameters.validation import Validator, adapter_for
 from trio_ws.http.request import Request
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["BodyParameter", "body_parameter", "code_parameter"]
+__all__ = ["BodyParameter", "find_body_parameter", "find_code_parameter"]
 
 CODE_NAMES = frozenset({"code", "close_code"})
 """A parameter of `on_disconnect` of that name is the close code, wherever it stands."""
@@ -46,10 +44,10 @@ class _Unresolved:
     error: Exception
 
 
-def body_parameter(
+def find_body_parameter(
     function: Callable[..., Any], path_names: Collection[str], given: Collection[type[Any]] = ()
 ) -> BodyParameter | None:
-    """Find the parameter of a listener's function that takes the message: the one marked `WsBody()`, else the first.
+    """Find the parameter for the message: marked `WsBody()`, or the first.
 
     Parameters that something else fills do not count: the connection, the request, path parameters, and those with
     another marker. None: the function takes no message.
@@ -64,10 +62,10 @@ def body_parameter(
     """
     scope = Scope(function)
     filled = (WebSocket, Request, *given)
-    marked: list[tuple[str, Any]] = []
+    marked: list[tuple[str, Any]] = []  # of names and annotations
     eligible: list[tuple[str, Any]] = []
     for parameter in inspect.signature(function).parameters.values():
-        annotation = _annotation(parameter, scope)
+        annotation = _with_constraints(_annotation(parameter, scope), parameter.default)
         markers = [*_metadata(annotation), parameter.default]
         if any(isinstance(marker, BodyMarker) for marker in markers):
             marked.append((parameter.name, annotation))
@@ -75,22 +73,23 @@ def body_parameter(
             eligible.append((parameter.name, annotation))
     if len(marked) > 1:
         names = ", ".join(name for name, _ in marked)
-        raise RegistrationError(f"{label_of(function)}: {names} are marked WsBody(): a message has one body")
+        raise RegistrationError(f"{get_label(function)}: {names} are marked WsBody(): a message has one body")
     if not (marked or eligible):
         return None
     name, annotation = (marked or eligible)[0]
     if annotation is Parameter.empty:
         return BodyParameter(name, None)
-    where = f"{label_of(function)}: parameter {name!r}"
+    where = f"{get_label(function)}: parameter {name!r}"
     if isinstance(annotation, _Unresolved):
-        raise RegistrationError(f"{where}: {unresolvable(annotation.annotation, annotation.error)}")
+        raise RegistrationError(f"{where}: {unresolvable_message(annotation.annotation, annotation.error)}")
     return BodyParameter(name, adapter_for(annotation, where=where))
 
 
-def code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:
-    """Find the parameter of `on_disconnect` that takes the close code; None if there is none.
+def find_code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:
+    """Find the parameter of `on_disconnect` for the close code.
 
-    It is the one called `code` or `close_code`; else the second, if nothing but that it is an `int` is said about it.
+    It is the one called `code` or `close_code`; else the second, if it has no default and no annotation but `int`. None
+    if there is none.
     """
     scope = Scope(function)
     parameters = list(inspect.signature(function).parameters.values())
@@ -111,6 +110,16 @@ def _annotation(parameter: Parameter, scope: Scope) -> Any:
         return scope.resolve(parameter.name, parameter.annotation)
     except Exception as error:  # an annotation is code; `signature` complains of those that are not the body's
         return _Unresolved(parameter.annotation, error)
+
+
+def _with_constraints(annotation: Any, default: Any) -> Any:
+    """Return an annotation with the constraints of a default `Field(...)`.
+
+    The default itself does not count, since every message has a body.
+    """
+    if not isinstance(default, FieldInfo) or not default.metadata or isinstance(annotation, _Unresolved):
+        return annotation
+    return Annotated[(Any if annotation is Parameter.empty else annotation, *default.metadata)]
 
 
 def _metadata(annotation: Any) -> tuple[Any, ...]:

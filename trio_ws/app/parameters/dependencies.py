@@ -1,4 +1,4 @@
-"""Resolver: the values of one connection's parameters: converted, depended on, and unwound at its end."""
+"""Arguments of one connection's functions, with conversion and dependencies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from pydantic import BaseModel, ValidationError
 from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.signature import ParameterSource
-from trio_ws.app.parameters.validation import problems_of
+from trio_ws.app.parameters.validation import details_from
 from trio_ws.handler.unwinding import Unwinding
-from trio_ws.runtime.threads import ThreadedContext, run_in_thread
+from trio_ws.runtime.threads import Limiters, ThreadedContext, run_in_thread
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    import trio
 
     from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
     from trio_ws.http.request import Request
@@ -37,9 +35,9 @@ _TEXTS = frozenset({ParameterSource.PATH, ParameterSource.QUERY, ParameterSource
 
 @attrs.frozen
 class Arguments:
-    """Everything that a function is called with, but for what its caller provides."""
+    """The arguments of a function, without those of its caller."""
 
-    plan: Signature
+    signature: Signature
     values: Mapping[str, Any]
     """By the names of the parameters."""
 
@@ -47,7 +45,7 @@ class Arguments:
         """Return the positional and the keyword arguments.
 
         Args:
-            provided: by their keys; what the function does not take is left out. The name of any other parameter
+            provided: by their keys; others than the function's are left out. The name of any other parameter
                 stands for that one instead of the value that it would have.
 
         Raises:
@@ -55,7 +53,7 @@ class Arguments:
         """
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for parameter in self.plan.parameters:
+        for parameter in self.signature.parameters:
             value = self._value(parameter, provided)
             if parameter.source is ParameterSource.PATH_REST:
                 kwargs.update(value)
@@ -71,11 +69,11 @@ class Arguments:
             return provided[key]
         if parameter.name in self.values:
             return self.values[parameter.name]
-        raise TypeError(f"{self.plan.label} is called without {key!r}, which its plan counts on")
+        raise TypeError(f"{self.signature.label} is called without {key!r}, which its plan counts on")
 
 
 class Resolver:
-    """Finds what functions are called with, for one connection; `async with` leaves its dependencies at the end.
+    """Resolves arguments for one connection; `async with` leaves its dependencies.
 
     They are left in `cleanup_timeout`, all together, also when the task is cancelled.
 
@@ -84,26 +82,26 @@ class Resolver:
     Args:
         request: with the path parameters of its route.
         websocket: the connection.
-        app: given to parameters that are planned for the key "app".
-        limiter: bounds the threads of plain dependencies; None for Trio's own.
+        app: for parameters with the key "app".
+        limiters: bound the threads of plain dependencies.
         patient: dependencies take as long as they need to be left, unless the task is cancelled already.
 
     Attributes:
         given: values by the keys that `Signature.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given", "limiter")
+    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given", "limiters")
 
     def __init__(
         self,
         request: Request,
         websocket: WebSocket,
         app: object = None,
-        limiter: trio.CapacityLimiter | None = None,
+        limiters: Limiters = Limiters(),  # noqa: B008 - frozen
         *,
         patient: bool = False,
     ) -> None:
-        self.limiter: trio.CapacityLimiter | None = limiter
+        self.limiters: Limiters = limiters
         self._patient = patient
         self._request = request
         self._websocket = websocket
@@ -121,8 +119,11 @@ class Resolver:
         return self._unwinding is not None and await self._unwinding.leave(kind, error, trace)
 
     def nested(self) -> Resolver:
-        """Return a resolver for a part of the connection: what it enters is left at the end of that."""
-        nested = Resolver(self._request, self._websocket, limiter=self.limiter, patient=self._patient)
+        """Return a resolver for a part of the connection.
+
+        Its dependencies are left at the end of the block.
+        """
+        nested = Resolver(self._request, self._websocket, limiters=self.limiters, patient=self._patient)
         nested.given = self.given
         nested._converted = self._converted
         nested._cache = dict(self._cache)
@@ -130,23 +131,30 @@ class Resolver:
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
-    def convert(self, *plans: Signature) -> dict[str, Any]:
-        """Convert all texts that functions and their dependencies take, and return the functions' own by name.
+    def convert(self, *signatures: Signature) -> dict[str, Any]:
+        """Convert all texts for functions and their dependencies.
+
+        The result has the functions' own parameters by name.
 
         Raises:
-            ParameterError: with all problems, of all plans.
+            ParameterError: with all errors of all signatures.
         """
-        problems: dict[ErrorDetail, None] = {}
-        for plan in plans:
-            for parameter in plan.flat():
+        errors: dict[ErrorDetail, None] = {}
+        for signature in signatures:
+            for parameter in signature.flat():
                 if parameter.source in _TEXTS and parameter not in self._converted:
                     try:
                         self._converted[parameter] = self._convert(parameter)
                     except ParameterError as error:
-                        problems.update((problem.below(*_place(parameter)), None) for problem in error.problems)
-        if problems:
-            raise ParameterError(problems)
-        return {each.name: self._converted[each] for plan in plans for each in plan.parameters if each.source in _TEXTS}
+                        errors.update((detail.with_prefix(*_place(parameter)), None) for detail in error.errors)
+        if errors:
+            raise ParameterError(errors)
+        return {
+            each.name: self._converted[each]
+            for signature in signatures
+            for each in signature.parameters
+            if each.source in _TEXTS
+        }
 
     def _convert(self, parameter: Parameter) -> Any:
         values = self._texts(parameter)
@@ -158,10 +166,10 @@ class Resolver:
             return values[-1]
         if isinstance(values[-1], str):
             return parameter.validator.from_strings(values)
-        return parameter.validator.from_body(values[-1])  # converted by the path already
+        return parameter.validator.from_text(values[-1])  # converted by the path already
 
     def _texts(self, parameter: Parameter) -> Sequence[Any]:
-        """Return what came under a parameter's name: none, one, or all if it takes many."""
+        """Return the values for a parameter; several only for a list."""
         request, key = self._request, parameter.key
         many = parameter.validator is not None and parameter.validator.many
         match parameter.source:
@@ -179,55 +187,55 @@ class Resolver:
 
     # --- arguments -----------------------------------------------------------------------------------------------
 
-    async def resolve(self, plan: Signature) -> Arguments:
-        """Return what a function is called with; its dependencies are called, and entered.
+    async def resolve(self, signature: Signature) -> Arguments:
+        """Return the arguments of a function, after calls of its dependencies.
 
         Raises:
-            ParameterError: with all problems; no dependency was called.
-            Exception: whatever a dependency raises.
+            ParameterError: with all errors; no dependency was called.
+            Exception: raised by a dependency.
         """
-        values: dict[str, Any] = self.convert(plan)
-        for parameter in plan.parameters:
+        values: dict[str, Any] = self.convert(signature)
+        for parameter in signature.parameters:
             match parameter.source:
                 case ParameterSource.CONNECTION:
                     values[parameter.name] = self._websocket
                 case ParameterSource.REQUEST:
                     values[parameter.name] = self._request
                 case ParameterSource.PATH_REST:
-                    values[parameter.name] = self._rest(plan)
+                    values[parameter.name] = self._rest(signature)
                 case ParameterSource.PROVIDED if parameter.key in self.given:
                     values[parameter.name] = self.given[parameter.key]
                 case ParameterSource.PROVIDED if parameter.default is not MISSING:
                     values[parameter.name] = parameter.default
             if parameter.dependency is not None:
                 values[parameter.name] = await self._depend(parameter.dependency)
-        return Arguments(plan, values)
+        return Arguments(signature, values)
 
-    async def arguments(self, plan: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Return what a function is called with now; see `resolve` and `Arguments.fill`."""
-        return (await self.resolve(plan)).fill(**provided)
+    async def arguments(self, signature: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a call; see `resolve` and `Arguments.fill`."""
+        return (await self.resolve(signature)).fill(**provided)
 
-    def _rest(self, plan: Signature) -> dict[str, Any]:
+    def _rest(self, signature: Signature) -> dict[str, Any]:
         """Return the path parameters that no other parameter takes."""
-        taken = {each.key for each in plan.parameters if each.source is ParameterSource.PATH}
-        taken.update(each.name for each in plan.parameters)
+        taken = {each.key for each in signature.parameters if each.source is ParameterSource.PATH}
+        taken.update(each.name for each in signature.parameters)
         return {name: value for name, value in self._request.path_parameters.items() if name not in taken}
 
     # --- dependencies --------------------------------------------------------------------------------------------
 
     async def _depend(self, dependency: Dependency) -> Any:
-        key = _cache_key(dependency.plan.function)
+        key = _cache_key(dependency.signature.function)
         if dependency.use_cache and key in self._cache:
             return self._cache[key]
-        args, kwargs = await self.arguments(dependency.plan)
-        function = partial(dependency.plan.function, *args, **kwargs)
+        args, kwargs = await self.arguments(dependency.signature)
+        function = partial(dependency.signature.function, *args, **kwargs)
         try:
-            value = await run_in_thread(function, self.limiter) if dependency.in_thread else function()
+            value = await run_in_thread(function, self.limiters.calls) if dependency.in_thread else function()
         except (TypeError, ValueError) as error:
-            problems = invalid_fields(dependency.plan, error)
-            if problems is None:
+            errors = invalid_fields(dependency.signature, error)
+            if errors is None:
                 raise
-            raise ParameterError(problems) from None
+            raise ParameterError(errors) from None
         if inspect.iscoroutine(value):
             value = await value
         if dependency.entered:
@@ -242,35 +250,35 @@ class Resolver:
         elif isinstance(value, Generator):
             value = contextmanager(lambda: value)()
         if in_thread and not hasattr(value, "__aenter__"):
-            value = ThreadedContext(value, self.limiter)
+            value = ThreadedContext(value, self.limiters)
         if self._unwinding is None:
             self._unwinding = Unwinding(self._websocket, patient=self._patient)
         return await self._unwinding.enter(value)
 
 
-def invalid_fields(plan: Signature, error: Exception) -> list[ErrorDetail] | None:
-    """Return what the validators of a class with fields complain of; None if the error is none of theirs."""
-    kind = plan.function
+def invalid_fields(signature: Signature, error: Exception) -> list[ErrorDetail] | None:
+    """Return the errors of a class's validators, None for any other error."""
+    kind = signature.function
     if isinstance(error, ValidationError):
         own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
-        return [_at_source(plan, problem) for problem in problems_of(error)] if own else None
+        return [_at_source(signature, detail) for detail in details_from(error)] if own else None
     if not inspect.isclass(kind):
         return None
     validates = attrs.has(kind) or (isinstance(error, ValueError) and dataclasses.is_dataclass(kind))
-    problem = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
-    return [_at_source(plan, problem)] if validates else None
+    detail = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
+    return [_at_source(signature, detail)] if validates else None
 
 
-def _at_source(plan: Signature, problem: ErrorDetail) -> ErrorDetail:
-    """Return a problem of a field as one of the parameter that the field was taken from."""
-    texts = [parameter for parameter in plan.parameters if parameter.source in _TEXTS]
-    if not problem.loc:  # of all fields together
-        return problem.below(*(texts[0].source.value,) if texts else ())
-    name, *rest = problem.loc
+def _at_source(signature: Signature, detail: ErrorDetail) -> ErrorDetail:
+    """Return an error of a field with the location of its parameter."""
+    texts = [parameter for parameter in signature.parameters if parameter.source in _TEXTS]
+    if not detail.loc:  # of all fields together
+        return detail.with_prefix(*(texts[0].source.value,) if texts else ())
+    name, *rest = detail.loc
     for parameter in texts:
         if name in (parameter.name, parameter.key):
-            return attrs.evolve(problem, loc=(*_place(parameter), *rest))
-    return problem
+            return attrs.evolve(detail, loc=(*_place(parameter), *rest))
+    return detail
 
 
 def _place(parameter: Parameter) -> tuple[str, str]:
@@ -278,12 +286,15 @@ def _place(parameter: Parameter) -> tuple[str, str]:
 
 
 def _own(default: Any) -> Any:
-    """Return a default that the connection may change: a copy, if it can be changed."""
+    """Return a default, copied if it is mutable."""
     return copy.deepcopy(default) if isinstance(default, list | dict | set) else default
 
 
 def _cache_key(function: Any) -> Hashable:
-    """Functions are called once each, by equality, as methods want it; what has no hash is known by identity."""
+    """Return the cache key of a function; identity without a hash.
+
+    Equality counts, so that two bound methods of one object are one function.
+    """
     try:
         hash(function)
     except TypeError:

@@ -1,8 +1,8 @@
-"""The markers that say where a parameter comes from: Query, Header, Cookie, Path, Depends, WsBody.
+"""Markers of parameters' sources: Query, Header, Cookie, Path, Depends and WsBody.
 
 Each is written as a default, `name: str = Query("John")`, or in the annotation, `name: Annotated[str, Query()] = "x"`.
-They are functions that return `Any`, so that a type checker lets them stand in for a default of any type. What is made
-of them is in `signature`.
+They are functions that return `Any`, so that a type checker lets them stand in for a default of any type. The module
+`signature` reads them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.options import unknown_hint
+from trio_ws.options import check_flag, check_text, unknown_hint
 
 __all__ = [
     "MISSING",
@@ -44,7 +44,7 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
-"""There is no default: the parameter is required."""
+"""No default, so that the parameter is required."""
 
 
 # Compared by identity: a default need not be hashable, and `Annotated` wants its metadata to be.
@@ -54,15 +54,20 @@ class ValueMarker:
 
     source: Literal["query", "header", "cookie", "path"]
     default: Any = MISSING
-    alias: str | None = None
+    alias: str | None = attrs.field(default=None)
     description: str = ""
     field: FieldInfo | None = None
     """Constraints of the value."""
 
+    @alias.validator
+    def _check_alias(self, _: object, alias: object) -> None:
+        if alias is not None:
+            check_text("alias", alias)
+
 
 @attrs.frozen(eq=False)
 class DependsMarker:
-    """A parameter's value is what a dependency gives; without a callable the annotation is the dependency."""
+    """A parameter with the result of a dependency, or of its annotation."""
 
     dependency: Callable[..., Any] | None = None
     use_cache: bool = True
@@ -78,7 +83,7 @@ class BodyMarker:
 
 @attrs.frozen(eq=False)
 class RefusedMarker:
-    """A parameter would be of an HTTP body, which a WebSocket request has not."""
+    """A parameter of an HTTP body, which a WebSocket request cannot have."""
 
     name: str
 
@@ -133,21 +138,26 @@ def Query(  # noqa: N802
 def Header(  # noqa: N802
     default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
 ) -> Any:
-    """Take a parameter from a header: `x_token` is `X-Token`. A list takes repeated headers. See `Query`."""
+    """Take a parameter from a header: `x_token` is `X-Token`.
+
+    A list takes repeated headers. See `Query`.
+    """
     return ValueMarker("header", _default(default), alias, description, _constrained(constraints, "Header"))
 
 
 def Cookie(  # noqa: N802
     default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
 ) -> Any:
-    """Take a parameter from a cookie. See `Query`."""
+    """Take a parameter from a cookie; see `Query`."""
     return ValueMarker("cookie", _default(default), alias, description, _constrained(constraints, "Cookie"))
 
 
 def Path(  # noqa: N802
     default: Any = ..., *, alias: str | None = None, description: str = "", **constraints: Any
 ) -> Any:
-    """Take a parameter from the route's path; needed only for an `alias`, or for constraints. See `Query`.
+    """Take a parameter from the route's path.
+
+    It is required only for an `alias` or for constraints. See `Query`.
 
     Raises:
         RegistrationError: there is no such constraint, or it has a default, though the path always holds it.
@@ -167,9 +177,14 @@ def Depends(  # noqa: N802
             function (with or without `@asynccontextmanager`) or a class with `__aenter__`, it is entered, and left
             when the connection has ended. Left out, the annotation is the dependency. A plain `def`, or a class, is
             called in a thread.
-        use_cache: call it once for a connection, however many ask for it; else once for each.
+        use_cache: call it once for a connection; else once for each parameter.
         in_loop: call a plain one in the event loop instead: it is cheap, and never blocks.
+
+    Raises:
+        TypeError: a switch is neither True nor False.
     """
+    check_flag("use_cache", use_cache)
+    check_flag("in_loop", in_loop)
     return DependsMarker(dependency, use_cache, in_loop)
 
 
@@ -179,10 +194,16 @@ def WsBody(*, description: str = "") -> Any:  # noqa: N802
 
 
 def Body(*_: Any, **__: Any) -> Any:  # noqa: N802
-    """Be refused at registration: a WebSocket's request has no body. A listener's messages have, see `WsBody`."""
+    """Raise an error at registration, since WebSocket requests have no body.
+
+    A listener's messages have one; see `WsBody`.
+    """
     return RefusedMarker("Body")
 
 
 def Form(*_: Any, **__: Any) -> Any:  # noqa: N802
-    """Be refused at registration: a WebSocket's request has no form. See `Query` and `WsBody`."""
+    """Raise an error at registration, since WebSocket requests have no form.
+
+    See `Query` and `WsBody`.
+    """
     return RefusedMarker("Form")

@@ -1,6 +1,6 @@
-"""Annotations in terms that pydantic can validate: attrs classes, `typing.TypedDict`, and what stands for text.
+"""Annotations in terms of pydantic, for bodies and for texts.
 
-`for_body` and `for_text` take an annotation and return one. What they need not change they leave as it is.
+`for_body` and `for_text` take an annotation and return one. Annotations that need no change are returned as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 from collections import abc
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, NotRequired, Required, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NotRequired, Required, TypeVar, Union, get_args, get_origin
 
 import attrs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, PlainValidator, RootModel, WrapValidator
@@ -23,25 +23,37 @@ from trio_ws.app.parameters.annotations import Scope
 from trio_ws.connection.serialization import from_json
 from trio_ws.errors import InvalidMessage
 
-__all__ = ["UnsupportedAnnotation", "allows_none", "for_body", "for_text", "takes_many"]
+__all__ = [
+    "BodySchemas",
+    "UnsupportedAnnotation",
+    "allows_none",
+    "empty_typed_dict",
+    "field_hint",
+    "for_body",
+    "for_text",
+    "is_union",
+    "takes_many",
+    "unaliased",
+]
 
 _CONCRETE: Final = (list, set, frozenset, tuple, collections.deque)
 _ABSTRACT: Final = (abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
-# Of the first pydantic makes a lazy iterator, whose errors come when somebody iterates; of the others nothing.
+# Of the first pydantic makes a lazy iterator, whose errors come at iteration; of the others nothing.
 _LAZY: Final = (abc.Iterable, abc.Iterator, abc.Collection, abc.Reversible, abc.Container)
 _MAPPINGS: Final = (dict, abc.Mapping, abc.MutableMapping)
 _TYPED_DICT_OPTIONS: Final = ("__pydantic_config__", "__closed__", "__extra_items__", "__doc__", "__module__")
 
 
 class UnsupportedAnnotation(Exception):  # noqa: N818 - a verdict on an annotation
-    """No text can become what the annotation says; the message says what to do instead."""
+    """An annotation without a form for text; the message has the fix."""
 
 
-def _is_union(origin: object) -> bool:
+def is_union(origin: object) -> bool:
+    """Return whether an origin is that of a union, in either spelling."""
     return origin is Union or origin is UnionType
 
 
-def _unaliased(annotation: Any) -> Any:
+def unaliased(annotation: Any) -> Any:
     """Return what a NewType or a `type` statement stands for."""
     while True:
         origin = get_origin(annotation)
@@ -64,7 +76,7 @@ def _is_json_text(annotation: Any) -> bool:
 
 
 def _checked_json(annotation: Any) -> Any:
-    """Return a form of `pydantic.Json` that refuses what `from_json` does, NaN and infinities among it."""
+    """Return a form of `pydantic.Json` with the checks of `from_json`."""
     return Annotated[annotation, BeforeValidator(_check_json)]
 
 
@@ -78,22 +90,22 @@ def _check_json(text: Any) -> Any:
 
 
 def allows_none(annotation: Any) -> bool:
-    """Say whether an annotation is optional."""
-    annotation = _unaliased(annotation)
+    """Return True if an annotation allows None."""
+    annotation = unaliased(annotation)
     if get_origin(annotation) is Annotated:
         return allows_none(get_args(annotation)[0])
-    if _is_union(get_origin(annotation)):
+    if is_union(get_origin(annotation)):
         return any(map(allows_none, get_args(annotation)))
     return annotation is None or annotation is NoneType
 
 
 def takes_many(annotation: Any) -> bool:
-    """Say whether an annotation takes all values of a repeated name, as a list does, or one."""
-    annotation = _unaliased(annotation)
+    """Return True if an annotation takes all values of a repeated name."""
+    annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return not _is_json(args[1:]) and takes_many(args[0])
-    if _is_union(origin):
+    if is_union(origin):
         return any(map(takes_many, args))
     kind = _kind(annotation)
     return kind in (*_ABSTRACT, *_LAZY) or (inspect.isclass(kind) and issubclass(kind, _CONCRETE))
@@ -103,15 +115,15 @@ def takes_many(annotation: Any) -> bool:
 
 
 def for_text(annotation: Any) -> Any:
-    """Return an annotation that takes text, or a list of texts if it takes many.
+    """Return an annotation for one text, or for a list of texts.
 
-    Of a union the first member that takes the text wins. None is nothing that text can be. Literals and enums of
+    Of a union the first member that takes the text wins. No text means None. Literals and enums of
     numbers and truth values are found by how they are written.
 
     Raises:
-        Unsuitable: no text can become that.
+        UnsupportedAnnotation: no text can become that.
     """
-    annotation = _unaliased(annotation)
+    annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if _is_json_text(annotation):
         return _checked_json(annotation)
@@ -119,7 +131,7 @@ def for_text(annotation: Any) -> Any:
         # A validator that runs first may make a text into anything.
         prepared = any(isinstance(item, BeforeValidator | PlainValidator | WrapValidator) for item in args[1:])
         return annotation if prepared and _is_record(_kind(args[0])) else Annotated[(for_text(args[0]), *args[1:])]
-    if _is_union(origin):
+    if is_union(origin):
         return _first_of([for_text(member) for member in args if member is not NoneType])
     if takes_many(annotation):
         return _many_texts(annotation)
@@ -136,7 +148,7 @@ def _many_texts(annotation: Any) -> Any:
     kind, args = _kind(annotation), get_args(annotation)
     if any(arg is not ... and takes_many(arg) for arg in args):
         raise UnsupportedAnnotation(
-            "a list of lists cannot be told from a list: take pydantic.Json[...], one text of JSON"
+            "a list of lists cannot be distinguished from a list: take pydantic.Json[...], one text of JSON"
         )
     made: Any = list if kind in _LAZY else kind
     texts = tuple(arg if arg is ... else for_text(arg) for arg in args)
@@ -170,7 +182,7 @@ def _is_record(kind: Any) -> bool:
 
 
 def _found_by_text(annotation: Any, values: Iterable[Any]) -> Any:
-    """Return an annotation that also finds its values by how a client writes them, if they are not all text."""
+    """Return an annotation that also finds values by their written form."""
     plain = {value: value.value if isinstance(value, enum.Enum) else value for value in values}
     if all(isinstance(value, str) for value in plain.values()):
         return annotation
@@ -186,23 +198,24 @@ def _found_by_text(annotation: Any, values: Iterable[Any]) -> Any:
 
 
 def for_body(annotation: Any) -> Any:
-    """Return an annotation for values from JSON: attrs classes and every TypedDict are such as pydantic takes.
+    """Return an annotation for values from JSON.
 
-    In a union, in a collection, in other attrs classes and TypedDicts they are found; in pydantic's models and in
-    dataclasses the fields are pydantic's business.
+    Attrs classes and every TypedDict are replaced by forms for pydantic, also in unions, collections, attrs classes and
+    TypedDicts. The fields of pydantic's models and of dataclasses stay.
     """
-    return _BodyShapes().of(annotation)
+    return BodySchemas().of(annotation)
 
 
-class _BodyShapes:
-    """One walk through an annotation. Classes that were met are remembered, since they may hold themselves."""
+class BodySchemas:
+    """A walk through an annotation that remembers classes for recursive ones."""
 
     __slots__ = ("_met",)
 
     def __init__(self) -> None:
-        self._met: dict[type[Any], Any] = {}
+        self._met: dict[Any, Any] = {}
 
     def of(self, annotation: Any) -> Any:
+        """Return the annotation that stands for another one."""
         if _is_json_text(annotation):
             return _checked_json(annotation)
         origin, args = get_origin(annotation), get_args(annotation)
@@ -215,12 +228,14 @@ class _BodyShapes:
     def _generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
         if origin is Annotated:
             return Annotated[(self.of(args[0]), *args[1:])]
+        if _is_foreign_attrs(origin):
+            return self._attrs(origin, args)
         shapes: tuple[Any, ...] = tuple(self.of(arg) for arg in args)
         if origin in _LAZY:
             return list[shapes]  # type: ignore[valid-type]
         if all(shape is arg for shape, arg in zip(shapes, args, strict=True)):
             return annotation
-        if _is_union(origin):
+        if is_union(origin):
             return Union[shapes]  # noqa: UP007 - the members vary
         first, *others = shapes
         return origin[shapes if others else first]
@@ -232,12 +247,10 @@ class _BodyShapes:
             return list[Any]
         if is_typeddict(kind):
             return self._typed_dict(kind)
-        if attrs.has(kind) and not hasattr(kind, "__get_pydantic_core_schema__"):
-            return self._attrs(kind)
-        return kind
+        return self._attrs(kind, ()) if _is_foreign_attrs(kind) else kind
 
     def _typed_dict(self, kind: type[Any]) -> Any:
-        shape = self._met[kind] = _empty_typed_dict(kind)
+        shape = self._met[kind] = empty_typed_dict(kind)
         scope = Scope.of_body(kind)
         fields = {}
         for name, annotation in kind.__annotations__.items():
@@ -247,21 +260,29 @@ class _BodyShapes:
         shape.__annotations__ = fields
         return shape
 
-    def _attrs(self, kind: type[Any]) -> Any:
-        fields_of_kind = _empty_typed_dict(kind)
-        shape = self._met[kind] = Annotated[fields_of_kind, AfterValidator(_maker(kind))]
+    def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
+        if (kind, args) in self._met:
+            return self._met[kind, args]
+        fields_of_kind = empty_typed_dict(kind)
+        shape = self._met[kind, args] = Annotated[fields_of_kind, AfterValidator(_maker(kind))]
         converted = getattr(kind.__init__, "__annotations__", {})  # of a field with a converter: what that takes
         fields = {}
         for field in attrs.fields(kind):
             if field.init:
                 annotation = converted.get(field.alias, field.type or Any)
-                hint = _scope_of(kind, field.name).resolve(field.name, annotation)
+                hint = field_hint(kind, args, field.name, annotation)
                 fields[field.alias] = _qualified(self.of(hint), field.default is attrs.NOTHING)
         fields_of_kind.__annotations__ = fields
         return shape
 
 
-def _empty_typed_dict(kind: type[Any]) -> Any:
+def _is_foreign_attrs(kind: Any) -> bool:
+    """Return True for an attrs class without a schema for pydantic."""
+    return inspect.isclass(kind) and attrs.has(kind) and not hasattr(kind, "__get_pydantic_core_schema__")
+
+
+def empty_typed_dict(kind: type[Any]) -> Any:
+    """Return a TypedDict without fields, with a class's name and options."""
     shape: Any = TypedDict(kind.__name__, {})  # type: ignore[misc]
     for name in _TYPED_DICT_OPTIONS:
         if name in vars(kind):
@@ -273,8 +294,22 @@ def _qualified(annotation: Any, required: bool) -> Any:
     return Required[annotation] if required else NotRequired[annotation]
 
 
-def _scope_of(kind: type[Any], name: str) -> Scope:
-    """Return the scope in which a field was written: that of the base class that has it."""
+def field_hint(kind: type[Any], args: tuple[Any, ...], name: str, annotation: Any) -> Any:
+    """Return the resolved annotation of a field, with its type parameters replaced.
+
+    Raises:
+        Exception: raised by the annotation, which is code.
+    """
+    hint = _get_scope(kind, name).resolve(name, annotation)
+    given = dict(zip(getattr(kind, "__parameters__", ()), args, strict=False))
+    if isinstance(hint, TypeVar):
+        return given.get(hint, Any)
+    free = getattr(hint, "__parameters__", ()) if get_origin(hint) is not None else ()
+    return hint[tuple(given.get(parameter, Any) for parameter in free)] if free else hint
+
+
+def _get_scope(kind: type[Any], name: str) -> Scope:
+    """Return the scope of the base class that defines a field."""
     return Scope.of_body(next((base for base in kind.__mro__ if name in vars(base).get("__annotations__", {})), kind))
 
 

@@ -1,7 +1,7 @@
-"""Plan: where each parameter of a function comes from. It is decided once, when the function is registered.
+"""Sources of a function's parameters, decided once at its registration.
 
-What cannot work is refused here, with the function, the parameter and the fix in the message. The values of one
-connection are put in by `dependencies`.
+A parameter that cannot work is refused here, with the function, the parameter and the fix in the message. The module
+`dependencies` resolves the values of one connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.fields import BARE, TELLING, Reading
-from trio_ws.app.parameters.annotations import Scope, label_of, unresolvable
+from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
 from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
 from trio_ws.app.parameters.schemas import UnsupportedAnnotation, allows_none
 from trio_ws.app.parameters.validation import Validator, adapter_for
@@ -55,9 +55,9 @@ _BY_TYPE: Final = {WebSocket: ParameterSource.CONNECTION, Request: ParameterSour
 
 @attrs.frozen(eq=False)
 class Dependency:
-    """What a parameter depends on."""
+    """The dependency of a parameter."""
 
-    plan: Signature
+    signature: Signature
     """Of the call that gives the value."""
     use_cache: bool
     entered: bool
@@ -68,7 +68,7 @@ class Dependency:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Parameter:
-    """One parameter of a function. It is compared by identity."""
+    """One parameter of a function, compared by identity."""
 
     name: str
     source: ParameterSource
@@ -80,7 +80,7 @@ class Parameter:
     """None takes the value as it is."""
     dependency: Dependency | None = None
     annotation: Any = None
-    """What it is annotated with, strings resolved, markers taken off; None if it is not."""
+    """The resolved annotation without markers; None without an annotation."""
     description: str = ""
 
 
@@ -101,7 +101,7 @@ class Signature:
         types: Mapping[type[Any], str] = MappingProxyType({}),
         where: str = "",
     ) -> Signature:
-        """Decide where each parameter of `function` comes from.
+        """Return the signature of a function with the source of each parameter.
 
         In this order: `provided`; a marker (`Query`, `Header`, `Cookie`, `Path`, `Depends`) as default or in
         `Annotated`; the connection and the request, and `types`, by annotation; the path, by name; the connection and
@@ -112,26 +112,26 @@ class Signature:
             function: any callable; of a class the parameters of its constructor are meant.
             path_names: the parameters of the route's path; as a mapping (`PathPattern.types`) with their types.
             provided: names of parameters whose values the caller has when it calls.
-            types: classes whose instances the caller has, with their keys; dependencies may ask for them too.
-            where: what `function` is registered for, for messages.
+            types: classes whose instances the caller has, with their keys; dependencies may take them too.
+            where: the place of the registration, for messages.
 
         Raises:
             RegistrationError: a parameter cannot be filled.
         """
         paths = path_names if isinstance(path_names, Mapping) else dict.fromkeys(path_names)
-        return _SignatureBuilder(function, paths, frozenset(provided), types, f"{where}: " if where else "").plan()
+        return _SignatureBuilder(function, paths, frozenset(provided), types, f"{where}: " if where else "").signature()
 
     @property
     def label(self) -> str:
-        """What the function is called in messages: module and qualified name."""
-        return label_of(self.function)
+        """The module and qualified name of the function, for messages."""
+        return get_label(self.function)
 
     def flat(self) -> Iterator[Parameter]:
         """Return the parameters, and those of everything that they depend on."""
         for parameter in self.parameters:
             yield parameter
             if parameter.dependency is not None:
-                yield from parameter.dependency.plan.flat()
+                yield from parameter.dependency.signature.flat()
 
 
 @attrs.frozen
@@ -143,11 +143,11 @@ class _SignatureBuilder:
     provided: frozenset[str]
     types: Mapping[type[Any], str]
     prefix: str
-    """Of messages: what leads to this function."""
+    """The beginning of messages, with the dependencies that lead to this function."""
     chain: tuple[object, ...] = ()
     """The functions that depend on this one."""
 
-    def plan(self) -> Signature:
+    def signature(self) -> Signature:
         parameters: list[Parameter] = []
         declared = self._declared()
         scope = Scope(self.function)
@@ -156,7 +156,7 @@ class _SignatureBuilder:
         return Signature(self.function, tuple(parameters))
 
     def _declared(self) -> list[Declared]:
-        """Return the parameters that are to be filled: not those that a partial has filled."""
+        """Return the parameters to fill, without those that a partial has filled."""
         if not callable(self.function):
             self._refuse("it cannot be called: give the function itself, not what it returns")
         try:
@@ -224,14 +224,14 @@ class _SignatureBuilder:
         second = len(before) == 1 and before[0].source is ParameterSource.CONNECTION
         if not chosen.by_position or not (first or second):
             self._refuse(
-                "nobody provides it: annotate it or give it a default to take it from the query, name it like a "
+                "nothing provides it: annotate it or give it a default to take it from the query, name it like a "
                 "parameter of the path, or give it Depends(...)",
                 chosen.name,
             )
         return chosen.of(ParameterSource.CONNECTION if first else ParameterSource.REQUEST)
 
     def _hint(self, declared: Declared, scope: Scope) -> tuple[Any, Marker | None]:
-        """Return what a parameter is annotated with, without the marker, and the marker."""
+        """Return a parameter's annotation without the marker, and the marker."""
         if declared.annotation is Declared.empty:
             return BARE, None
         try:
@@ -239,7 +239,7 @@ class _SignatureBuilder:
         except Exception as error:  # an annotation is code
             if declared.name in self.provided:
                 return BARE, None  # whatever it means, the caller provides it
-            self._refuse(unresolvable(declared.annotation, error), declared.name, cause=error)
+            self._refuse(unresolvable_message(declared.annotation, error), declared.name, cause=error)
         if get_origin(annotation) is not Annotated:
             return annotation, None
         bare, *metadata = get_args(annotation)
@@ -250,7 +250,7 @@ class _SignatureBuilder:
         return Annotated[(bare, *others)] if others else bare, markers[0] if markers else None
 
     def _default(self, declared: Declared, marker: Marker | None) -> tuple[Marker | None, Any]:
-        """Return the marker, wherever it is, and the default, MISSING if there is none."""
+        """Return the marker and the default; MISSING if there is none."""
         default = MISSING if declared.default is Declared.empty else declared.default
         if isinstance(default, Marker):
             if marker is not None:
@@ -311,12 +311,12 @@ class _SignatureBuilder:
             function = chosen.annotation
         chain = (*self.chain, self.function)
         if function in chain:
-            circle = " -> ".join(label_of(each) for each in (*chain[chain.index(function) :], function))
+            circle = " -> ".join(get_label(each) for each in (*chain[chain.index(function) :], function))
             self._refuse(f"it depends on itself: {circle}", chosen.name)
         prefix = f"{self._place}: parameter {chosen.name!r} depends on "
-        plan = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).plan()
+        signature = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).signature()
         in_thread = not marker.in_loop and runs_in_thread(function)
-        dependency = Dependency(plan, marker.use_cache, _is_context(function), in_thread)
+        dependency = Dependency(signature, marker.use_cache, _is_context(function), in_thread)
         return attrs.evolve(chosen.of(ParameterSource.DEPENDENCY), dependency=dependency)
 
     # --- refusing ------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ class _SignatureBuilder:
 
     @property
     def _place(self) -> str:
-        return self.prefix + label_of(self.function)
+        return self.prefix + get_label(self.function)
 
 
 @attrs.frozen
@@ -360,9 +360,9 @@ class _Chosen:
 
 
 def _is_context(function: Callable[..., Any]) -> bool:
-    """Say whether what a dependency returns is to be entered: of generators, and of classes that are made for it.
+    """Return True for generators and context manager classes, which are entered.
 
-    Whatever else a function returns is somebody else's, who leaves it when they like.
+    Results of other functions are not entered, since their owner leaves them.
     """
     target = underlying(function)
     if inspect.isclass(target):

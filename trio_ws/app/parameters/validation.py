@@ -1,10 +1,11 @@
-"""Conversion: values from the texts of a request, and from the bodies of messages, by annotation.
+"""Validation of texts and message bodies by annotation, with pydantic.
 
-The validating is pydantic's. What it cannot take as it is, `shapes` puts into its terms.
+Pydantic validates. The module `schemas` replaces annotations that pydantic does not take.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
@@ -18,10 +19,10 @@ from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.schemas import UnsupportedAnnotation, for_body, for_text, takes_many
 from trio_ws.connection.serialization import from_json, may_exceed
 
-__all__ = ["Validator", "adapter_for", "problems_of"]
+__all__ = ["Validator", "adapter_for", "details_from"]
 
-MAX_PROBLEMS: Final = 100
-"""Problems of one value that are listed: a list of a million wrong items shall not be answered with a million."""
+MAX_ERRORS: Final = 100
+"""Errors listed for one value, so that the answer to a huge list stays small."""
 
 
 @attrs.frozen
@@ -34,9 +35,11 @@ class Validator:
     """Whether all texts of a repeated name make one value."""
     validate_json: Callable[[str | bytes], Any]
     """Pydantic's own, for a text of JSON."""
+    validate_text: Callable[[Any], Any]
+    """Pydantic's own, without strictness: to a text, which has no other type, it would refuse nearly everything."""
 
     def from_strings(self, values: Sequence[str]) -> Any:
-        """Return the value of the texts that came under one name; only the last counts if it does not take many.
+        """Return the value for the texts of one name, mostly the last.
 
         Args:
             values: at least one, decoded.
@@ -44,10 +47,21 @@ class Validator:
         Raises:
             ParameterError: they do not convert; `loc` is relative to the value.
         """
-        return self.from_body(list(values) if self.many else values[-1])
+        return self.from_text(list(values) if self.many else values[-1])
+
+    def from_text(self, value: Any) -> Any:
+        """Return what is to be made of a text, or of several.
+
+        Raises:
+            ParameterError: it does not validate; `loc` is relative to the value.
+        """
+        try:
+            return self.validate_text(value)
+        except ValidationError as error:
+            raise ParameterError(details_from(error)) from None
 
     def from_body(self, value: Any) -> Any:
-        """Return what is to be made of a value that was read from JSON, or of a message's text or bytes.
+        """Return the validated value of decoded JSON, or of binary data.
 
         Raises:
             ParameterError: it does not validate; `loc` is relative to the value.
@@ -55,10 +69,12 @@ class Validator:
         try:
             return self.validate(value)
         except ValidationError as error:
-            raise ParameterError(problems_of(error)) from None
+            raise ParameterError(details_from(error)) from None
 
     def from_json(self, message: str | bytes, *, value: Any = MISSING) -> Any:
-        """Return what is to be made of a message of JSON, by the rules for JSON: a strict model takes a date's text.
+        """Return the validated value of a JSON message.
+
+        The rules for JSON apply: a strict model takes the text of a date.
 
         Args:
             message: text or binary.
@@ -73,10 +89,10 @@ class Validator:
         try:
             return self.validate_json(message)
         except ValidationError as error:
-            problems = problems_of(error)
-        if problems[0].type == "json_invalid" and problems[0].loc == ():
+            errors = details_from(error)
+        if errors[0].type == "json_invalid" and errors[0].loc == ():
             return self.from_body(from_json(message) if value is MISSING else value)  # of two parsers ours counts
-        raise ParameterError(problems)
+        raise ParameterError(errors)
 
 
 # Constants that are not JSON, and numbers that may be beyond a float: with fewer digits no exponent of two leads there.
@@ -89,11 +105,11 @@ def _is_special(message: str | bytes) -> bool:
     return found is not None
 
 
-def problems_of(error: ValidationError) -> list[ErrorDetail]:
+def details_from(error: ValidationError) -> list[ErrorDetail]:
     """Return what pydantic complains of, or that it is too much."""
     count = error.error_count()
-    if count > MAX_PROBLEMS:
-        return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_PROBLEMS} are not listed")]
+    if count > MAX_ERRORS:
+        return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_ERRORS} are not listed")]
     return [
         ErrorDetail(each["loc"], each["type"], each["msg"])
         for each in error.errors(include_url=False, include_context=False, include_input=False)
@@ -116,8 +132,11 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
         adapter = _finite_adapter(shape)
         # Of types that are not defined so far there is no validator: what stands in its place complains here.
         validate, validate_json = adapter.validator.validate_python, adapter.validator.validate_json
-        if source == "text" and (lenient := _lenient(adapter.core_schema)) != adapter.core_schema:
-            validate = SchemaValidator(lenient, CoreConfig(allow_inf_nan=False)).validate_python
+        schema: Any = adapter.core_schema
+        lenient = _lenient(schema)
+        validate_text = validate
+        if lenient is not schema:
+            validate_text = SchemaValidator(lenient, CoreConfig(allow_inf_nan=False)).validate_python
     except UnsupportedAnnotation as error:
         raise RegistrationError(f"{where or annotation}: {error}") from None
     except Exception as error:  # pydantic's are of several families, and users' types have their own
@@ -125,27 +144,31 @@ def adapter_for(annotation: Any, *, source: Literal["body", "text"] = "body", wh
             f"{where or annotation}: nothing that a client sends can be made into {annotation}: annotate it with "
             f"something else, or let Depends(...) provide it ({_first_line(error)})"
         ) from error
-    return Validator(validate, source == "text" and takes_many(annotation), validate_json)
+    return Validator(validate, source == "text" and takes_many(annotation), validate_json, validate_text)
 
 
 def _lenient(schema: Any) -> Any:
-    """Return a schema of pydantic's without strictness: everything in a request is text, which strictness would refuse.
+    """Return a schema without strictness; the same object if it has none.
 
-    What is JSON within a text keeps its own.
+    JSON within a text keeps its strictness.
     """
-    match schema:
-        case {"type": "json"}:
+    if type(schema) is dict:
+        if schema.get("type") == "json":
             return schema
-        case dict():
-            return {key: _lenient(value) for key, value in schema.items() if (key, value) != ("strict", True)}
-        case list() | tuple():
-            return type(schema)(map(_lenient, schema))
-        case _:
-            return schema
+        of_values = ("default", "metadata") if isinstance(schema.get("type"), str) else ()  # else it maps fields
+        items = {key: value if key in of_values else _lenient(value) for key, value in schema.items()}
+        if items.get("strict") is True:
+            del items["strict"]
+        same = len(items) == len(schema) and all(map(operator.is_, items.values(), schema.values()))
+        return schema if same else items
+    if type(schema) in (list, tuple):
+        parts = [_lenient(part) for part in schema]
+        return schema if all(map(operator.is_, parts, schema)) else type(schema)(parts)
+    return schema
 
 
 def _finite_adapter(shape: Any) -> TypeAdapter[Any]:
-    """Return an adapter whose floats are finite, since JSON has no others; a type may say otherwise for its own."""
+    """Return an adapter for finite floats, unless a type allows others."""
     try:
         return TypeAdapter(shape, config=ConfigDict(allow_inf_nan=False))
     except PydanticUserError as error:

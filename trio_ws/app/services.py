@@ -1,0 +1,152 @@
+"""Parts shared by an application's routes, dispatcher and inclusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trio_ws.app.connections import ConnectionManager
+from trio_ws.app.failures import Failures
+from trio_ws.app.pages import Pages
+from trio_ws.handler.instruments import instruments_of
+from trio_ws.options import check_number
+from trio_ws.rooms import Backplane, Rooms
+from trio_ws.runtime.threads import Limiters
+
+if TYPE_CHECKING:
+    import trio
+
+    from trio_ws.app.sessions import Sessions
+    from trio_ws.connection.settings import Settings
+    from trio_ws.handler.instruments import Instrument, Instruments
+    from trio_ws.server.server import Server
+    from trio_ws.websocket.websocket import WebSocket
+
+__all__ = ["AppServices", "RunState"]
+
+
+@attrs.define(eq=False)
+class RunState:
+    """The parts of a running application, shared with included ones."""
+
+    nursery: trio.Nursery | None = None
+    limiters: Limiters = attrs.field(factory=Limiters)
+    """Bound the threads of plain functions."""
+    server: Server | None = None
+
+
+class AppServices:
+    """One application's options and shared parts, behind its `App`.
+
+    Args:
+        app: the `App`, for parameters annotated with it.
+        settings: limits, timeouts and other options of connections.
+        instruments: the `instruments=` option.
+        sessions: load and store the clients' sessions; None for no sessions of its own.
+        backplane: the `backplane=` option.
+        lifespan: returns the context that is open while the application runs; None for none.
+        not_found_status: HTTP status for a handshake without a route.
+        max_threads: bound of each of the `Limiters`; `math.inf` for none.
+
+    Raises:
+        ImportError: the backplane requires a package that is not installed.
+        TypeError: an option is of another type.
+        ValueError: an option can never work.
+    """
+
+    __slots__ = (
+        "app",
+        "checked_guests",
+        "connections",
+        "failures",
+        "given_backplane",
+        "given_instruments",
+        "instruments",
+        "lifespan",
+        "max_threads",
+        "not_found_status",
+        "pages",
+        "parent",
+        "rooms",
+        "run_state",
+        "sessions",
+        "settings",
+        "state",
+    )
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        settings: Settings,
+        instruments: Iterable[Instrument],
+        sessions: Sessions | None,
+        backplane: Backplane | str | None,
+        lifespan: Callable[[Any], AbstractAsyncContextManager[object]] | None,
+        not_found_status: int,
+        max_threads: float,
+    ) -> None:
+        check_number("not_found_status", not_found_status, 400, 499)
+        if max_threads != math.inf:
+            check_number("max_threads", max_threads, 1)
+        if not (backplane is None or isinstance(backplane, str | Backplane)):
+            raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
+        self.app: Any = app
+        self.settings: Settings = settings
+        given = tuple(instruments) if isinstance(instruments, Iterable) else instruments
+        self.instruments: Instruments | None = instruments_of(given)
+        self.given_instruments: tuple[Instrument, ...] = () if self.instruments is None else given
+        self.sessions: Sessions | None = sessions
+        self.given_backplane: Backplane | str | None = backplane
+        self.lifespan: Callable[[Any], AbstractAsyncContextManager[object]] | None = lifespan
+        self.not_found_status: int = not_found_status
+        self.max_threads: float = max_threads
+        self.state: SimpleNamespace = SimpleNamespace()
+        self.pages: Pages = Pages()
+        self.failures: Failures = Failures()
+        self.rooms: Rooms = Rooms(backplane)
+        self.connections: ConnectionManager = ConnectionManager(self.rooms.backplane)
+        self.run_state: RunState = RunState()
+        self.parent: AppServices | None = None
+        """The services of the including application, while that runs."""
+        self.checked_guests: set[AppServices] = set()
+        """The included applications with checked options."""
+
+    @property
+    def running(self) -> bool:
+        """True while the application runs, by itself or included in another one."""
+        return self.run_state.nursery is not None
+
+    @property
+    def limiters(self) -> Limiters:
+        """Bounds of the threads of plain functions."""
+        return self.run_state.limiters
+
+    def with_parents(self) -> Iterator[AppServices]:
+        """Yield these services, then those of the including applications, the nearest first."""
+        services: AppServices | None = self
+        while services is not None:
+            yield services
+            services = services.parent
+
+    def open_session(self, websocket: WebSocket) -> None:
+        """Load the client's session if any application around has sessions."""
+        sessions = next((each.sessions for each in self.with_parents() if each.sessions is not None), None)
+        if sessions is not None:
+            session = sessions.load(websocket.request)
+            websocket._session = session
+            websocket._on_answer = lambda: sessions.header(session)
+
+    async def report(self, websocket: WebSocket, error: BaseException) -> None:
+        """Call the `on_error` callback, if any.
+
+        Raises:
+            Exception: raised by the callback.
+            trio.Cancelled: before the callback was called, or in it.
+        """
+        await self.failures.report(websocket, error, self.limiters.calls)
