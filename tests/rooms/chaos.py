@@ -18,7 +18,7 @@ from trio_ws import BackplaneUnavailable
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Entry, Log
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.heads import order
+from trio_ws.rooms.redis.ids import id_key
 
 from .conformance import NOBODY
 
@@ -86,7 +86,7 @@ class Listener:
     def check_recovery(self, voices: list[Voice]) -> None:
         """See that an id with which one has recovered leaves out nothing that was acknowledged after it."""
         acknowledged = [
-            (order(identifier), f"{voice.name} {number}", identifier)
+            (id_key(identifier), f"{voice.name} {number}", identifier)
             for voice in voices
             for number, identifier in voice.acknowledged.items()
         ]
@@ -109,7 +109,7 @@ class Process:
 
     async def cut_off(self) -> None:
         self.line.cut_off()
-        await until(lambda: not self.backplane._local._linked)
+        await until(lambda: not self.backplane._local.early.connected)
 
 
 class Chaos:
@@ -280,9 +280,9 @@ async def open_alone(chaos: Chaos) -> None:
     await chaos.listen(other, room)
     chaos.speak(other, room)
     await process.cut_off()
-    after, process.backplane._local._after = process.backplane._local._after, 0
+    after, process.backplane._local.early.delay = process.backplane._local.early.delay, 0
     await chaos.listen(process, room)
-    process.backplane._local._after = after
+    process.backplane._local.early.delay = after
     chaos.speak(process, room)
     process.line.stuck = True
     process.line.mend()

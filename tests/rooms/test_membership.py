@@ -149,10 +149,10 @@ async def test_a_join_cancelled_while_the_room_opens_lets_others_in(autojump_clo
                 await wait_all_tasks_blocked()
                 assert sorted(inside[-2:], key=guests.index) == guests[1:]
                 assert room.count == 2
-                assert room._session is not None
+                assert room._session.session is not None
                 nursery.cancel_scope.cancel()
             await wait_all_tasks_blocked()
-            assert (room.count, hall.rooms._open, room._session) == (0, {}, None)
+            assert (room.count, hall.rooms._open, room._session.session) == (0, {}, None)
 
 
 async def test_a_connection_that_joins_again_within_is_one_member(autojump_clock) -> None:

@@ -65,7 +65,7 @@ async def unharmed(
             while [each.id for each in await backplane.presence("other")] != ["b-1"]:
                 await trio.sleep(0.01)
         backplane.leave("other", "b-1")
-    assert relinked or caplog.text.count("linked to Redis") == 1, caplog.text
+    assert relinked or caplog.text.count("connected to Redis") == 1, caplog.text
 
 
 # --- refused in the caller's own call -----------------------------------------------------------------------------
@@ -146,14 +146,14 @@ async def test_message_that_redis_finds_too_large_fails_alone(redis, caplog) -> 
 
 async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
-        calls = backplane._running_calls
+        calls = backplane._running_commands
         bad = Command("room", "return 1", ("key",), ())
         bad.arguments = (object(),)  # type: ignore[assignment]
         outcomes: list[object] = []
 
         async def ask(call: Command) -> None:
             try:
-                outcomes.append(await calls.ask(call))
+                outcomes.append(await calls.run_command(call))
             except BackplaneRefused:
                 outcomes.append("refused")
 
@@ -211,11 +211,11 @@ async def test_unreadable_room_has_one_record_until_it_is_read(redis, caplog, co
                     redis.ask(f"DEL {key}")
                     await backplane.publish("room", PreparedMessage("mended"), NOBODY)
                     await ear.hears(times)
-                    while backplane._feeds._queries._unreadable._faults:
+                    while backplane._reader._query_runner._unreadable._faults:
                         await trio.sleep(0.01)
                 found = [record for record in records(caplog) if "has lost messages" not in record]
                 assert len(found) == times, found
-                assert "the room 'room' is not read" in found[-1]
+                assert "room 'room' is not read" in found[-1]
         assert ear.data == ["mended", "mended"]
 
 
@@ -312,10 +312,10 @@ async def test_room_whose_presence_is_something_else_fails_alone(redis, caplog) 
 
 async def test_attendance_of_a_room_that_cannot_be_told_fails_alone(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
-        backplane._attendance._present["room"] = {"a-1": SURROGATE}
-        backplane._attendance._change("room", "a-1", SURROGATE)
+        backplane._presence._present["room"] = {"a-1": SURROGATE}
+        backplane._presence._change("room", "a-1", SURROGATE)
     assert len(records(caplog)) == 1
-    assert "cannot be told who is in the room 'room'" in records(caplog)[0]
+    assert "cannot write the members of room 'room'" in records(caplog)[0]
 
 
 async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monkeypatch) -> None:
@@ -349,10 +349,10 @@ async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, m
     async with unharmed(redis, caplog, relinked=True) as backplane:
         ear = Ear()
         async with backplane.subscribe("room", ear, history=0):
-            monkeypatch.setattr(backplane._feeds, "_read_on", None)
+            monkeypatch.setattr(backplane._reader, "_read_entries", None)
             await backplane.publish("room", PreparedMessage("said"), NOBODY)
             with trio.fail_after(20):
-                while "error in the backplane" not in caplog.text:
+                while "unexpected error in the backplane" not in caplog.text:
                     await trio.sleep(0.01)
             monkeypatch.undo()
             await ear.hears(1)
@@ -399,7 +399,7 @@ async def test_subscriber_that_fails_spoils_no_other_and_no_publisher(engine, ca
             await before.hears(1)
             await after.hears(1)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == [
-        "error in what hears the room 'room': others are not affected"
+        "error in a subscriber of room 'room', other subscribers are not affected"
     ]
 
 

@@ -12,7 +12,7 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, needs
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.client import is_passing, refusal
+from trio_ws.rooms.redis.client import is_transient, refusal_from
 
 from .conformance import Ear
 from .test_redis_faults import QUICK, say, two_processes, until
@@ -36,7 +36,7 @@ async def test_publishing_without_enough_replicas_waits_and_succeeds(redis, capl
             assert [entry.message.data for entry in log] == ["before"]
             for text in ("one", "two"):
                 nursery.start_soon(say, near, text)
-            await until(lambda: any(call.refused for call in near._running_calls._waiting))
+            await until(lambda: any(call.rejection for call in near._running_commands._waiting))
             redis.ask("CONFIG SET min-replicas-to-write 0")
             await ear.hears(2)
         assert sorted(ear.data) == ["one", "two"]
@@ -68,7 +68,9 @@ async def test_publishing_while_redis_runs_a_long_script_waits(redis, caplog) ->
             with redis.command('EVAL "while true do end" 0'):
                 await trio.to_thread.run_sync(until_busy, redis)
                 nursery.start_soon(say, near, "said")
-                await until(lambda: "BUSY" in caplog.text or any(call.refused for call in near._running_calls._waiting))
+                await until(
+                    lambda: "BUSY" in caplog.text or any(call.rejection for call in near._running_commands._waiting)
+                )
                 assert redis.ask("SCRIPT KILL").startswith("+OK")
             await ear.hears(1)
         assert ear.data == ["said"]
@@ -116,8 +118,8 @@ def until_busy(redis: RedisServer) -> None:
 )
 def test_answers_of_redis_are_told_apart_in_all_versions(text, passing, kind) -> None:
     error = coredis.exceptions.ResponseError(text)
-    assert is_passing(error) is passing
-    assert type(refusal(error)) is kind
+    assert is_transient(error) is passing
+    assert type(refusal_from(error)) is kind
 
 
 # --- what is left behind ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, needs
 from trio_ws.rooms.redis import connection
 
 from .chaos import Chaos, cut, freeze, give_up, kill, lose, open_alone
+from .system_clock import SystemClock
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
@@ -26,13 +27,19 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def system_clock() -> SystemClock:
+    """Rooms that are opened without Redis are placed in their streams by its time."""
+    return SystemClock()
+
+
+@pytest.fixture
 def redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
 
 
 @pytest.mark.parametrize("seed", [1, 3, *MANY])
-async def test_order_holds_when_rooms_are_opened_without_redis(redis, seed) -> None:
+async def test_order_holds_when_rooms_are_opened_without_redis(redis, seed, system_clock) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(3):
         await chaos.disturb(4, open_alone)
@@ -53,7 +60,7 @@ async def test_every_loss_is_told_when_redis_is_back_with_older_data(redis, seed
 
 
 @pytest.mark.parametrize("seed", [1, *MANY])
-async def test_nothing_is_lost_while_redis_keeps_everything(seed) -> None:
+async def test_nothing_is_lost_while_redis_keeps_everything(seed, system_clock) -> None:
     with redis_server("--appendonly", "yes", "--appendfsync", "always") as redis:
         chaos = Chaos(seed, redis)
         async with chaos.running(3):
@@ -62,7 +69,7 @@ async def test_nothing_is_lost_while_redis_keeps_everything(seed) -> None:
 
 
 @pytest.mark.parametrize("seed", MANY)
-async def test_all_holds_when_everything_fails(redis, seed) -> None:
+async def test_all_holds_when_everything_fails(redis, seed, system_clock) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(4):
         await chaos.disturb(12, lose, kill, freeze, cut, give_up, open_alone)

@@ -56,7 +56,7 @@ class Process:
 
     async def cut_off(self) -> None:
         self.line.cut_off()
-        await until(lambda: not self.backplane._local._linked)
+        await until(lambda: not self.backplane._local.early.connected)
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ async def test_a_process_that_had_read_nothing_has_a_gap(redis) -> None:
 async def test_a_room_opened_alone_has_a_gap_for_a_later_loss(redis) -> None:
     async with processes(redis, 2) as (near, far):
         await far.cut_off()
-        far.backplane._local._after = 0
+        far.backplane._local.early.delay = 0
         async with far.listening():
             await near.say("lost")
             await restart(redis)
@@ -302,7 +302,7 @@ async def test_an_expired_room_is_no_gap_for_later_members(redis) -> None:
         await near.say("long ago")
         redis.ask(f"DEL {near.backplane._keys.stream('room')}")
         heads = near.backplane._heads
-        heads._heads["room"] = attrs.evolve(heads.of("room"), id="1000-0")  # it is older than any stream lives
+        heads._heads["room"] = attrs.evolve(heads.head_of("room"), id="1000-0")  # it is older than any stream lives
         async with far.listening():
             await near.say("now")
             await far.ear.hears(1)
@@ -337,9 +337,9 @@ def test_the_heads_that_are_held_are_bounded() -> None:
     heads = StreamHeads({})
     for number in range(5000):
         heads.note(f"room {number}", "5-1", "1-a")
-    assert len([*heads.elsewhere()]) == 1024
+    assert len([*heads.unread_rooms()]) == 1024
     heads.note("room 4000", "4-9", "1-a")
-    assert heads.of("room 4000").id == "5-1"
+    assert heads.head_of("room 4000").id == "5-1"
     heads.note("room 4000", "3-1", "2-a")
-    assert heads.of("room 4000").id == "3-1", "of a later epoch, with a clock that is behind"
-    assert heads.of("room 0").id == ""
+    assert heads.head_of("room 4000").id == "3-1", "of a later epoch, with a clock that is behind"
+    assert heads.head_of("room 0").id == ""

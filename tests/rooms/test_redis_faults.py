@@ -342,7 +342,7 @@ async def test_publishers_who_gave_up_while_redis_was_away_leave_nothing_behind(
                         with pytest.raises(BackplaneUnavailable):
                             await say(far, number)
 
-        assert not far._running_calls._waiting
+        assert not far._running_commands._waiting
 
 
 async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
@@ -354,7 +354,7 @@ async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
                 for number in range(20):
                     nursery.start_soon(say, far, number)
                 await trio.sleep(0.1)
-                calls = far._running_calls
+                calls = far._running_commands
                 assert len(calls._waiting) + len(calls._under_way) <= 5
                 line.mend()
             await ear.hears(20)
@@ -489,9 +489,9 @@ async def test_a_stream_lives_while_somebody_listens_and_not_for_long_after(redi
         async with far.subscribe("room", Ear(), history=0):
             redis.ask("PEXPIRE trio_ws:{=room}:messages 30000")
             assert left() <= 30_000
-            far._feeds._touch_due = 0
+            far._reader._prolong_at = 0
             await until(lambda: 30_000 < left() <= 60_000)
-            assert far._feeds._touch_due <= trio.current_time() + 60 / 4
+            assert far._reader._prolong_at <= trio.current_time() + 60 / 4
 
 
 async def test_info_that_is_no_json_cannot_travel(redis) -> None:
@@ -515,15 +515,15 @@ async def test_a_message_that_was_refused_while_a_later_one_was_accepted_gets_a_
                     ids.append(await far.publish("room", PreparedMessage("refused at first"), NOBODY))
 
                 nursery.start_soon(publish)
-                await until(lambda: any(call.sent for call in far._running_calls._under_way))
+                await until(lambda: any(call.sent for call in far._running_commands._under_way))
                 await trio.sleep(0.1)
                 redis.ask("CONFIG SET maxmemory 0")
-                (call,) = far._running_calls._under_way
+                (call,) = far._running_commands._under_way
                 redis.ask(f"HSET {call.keys[1]} last {call.number + 5}")
                 line.cut_off()
                 line.deaf = False
                 line.mend()
-                far._running_calls._numbers = iter(range(call.number + 6, 10_000))
+                far._running_commands._numbers = iter(range(call.number + 6, 10_000))
             await ear.hears(1)
         assert ear.data == ["refused at first"]
         assert ids == ear.ids
@@ -608,8 +608,8 @@ async def test_subscriptions_come_and_go_while_others_are_being_opened(redis) ->
                 await near.publish(f"room {number}", PreparedMessage("said"), NOBODY)
         heard = [ear.data for number, ear in enumerate(ears) if number % 3]
         assert heard == [["said"]] * 20
-        await until(lambda: not far._feeds._channels)
-        assert far._feeds._feeds == {}
+        await until(lambda: not far._reader._channels)
+        assert far._reader._streams == {}
 
 
 async def test_who_comes_while_a_process_is_behind_hears_nothing_from_before(redis) -> None:
@@ -651,7 +651,7 @@ async def test_an_error_in_a_subscriber_is_logged_and_the_next_entry_is_delivere
             await say(near, "wrong", "right")
             await ear.hears(1)
         assert ear.data == ["right"]
-        assert caplog.text.count("error in what hears the room 'room'") == 1
+        assert caplog.text.count("error in a subscriber of room 'room'") == 1
         assert "trying again" not in caplog.text
 
 
@@ -661,9 +661,9 @@ def test_a_feed_knows_only_so_many_publishers() -> None:
 
     feed = StreamState("room", LocalDelivery(Options(), "me", {}))
     for number in range(3000):
-        assert feed.is_new(record(number))
+        assert feed.note_number(record(number))
     assert len(feed._publishers) == 1024
-    assert not feed.is_new(record(2999))
+    assert not feed.note_number(record(2999))
 
 
 async def test_in_a_cluster_one_rooms_trouble_is_not_anothers_and_no_later_call_overtakes() -> None:

@@ -249,8 +249,8 @@ def test_a_url_that_makes_no_sense_is_an_error_at_once(url, problem) -> None:
 
 
 def test_a_url_with_several_hosts_is_read(monkeypatch) -> None:
-    source = ClientFactory.of("redis+cluster://ann:p%40w@[::1]:7000,two:7001,three", 1, None)
-    assert source.where == "redis+cluster://[::1]:7000,two:7001,three"
+    source = ClientFactory.create("redis+cluster://ann:p%40w@[::1]:7000,two:7001,three", 1, None)
+    assert source.address == "redis+cluster://[::1]:7000,two:7001,three"
 
 
 def test_options_that_make_no_sense_are_an_error_at_once() -> None:

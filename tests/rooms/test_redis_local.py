@@ -19,9 +19,11 @@ from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane, connection
-from trio_ws.rooms.redis.local_delivery import LocalDelivery, PendingPublish
+from trio_ws.rooms.redis.entries import StreamEntry
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
-from trio_ws.rooms.redis.stream import StreamEntry, StreamState, StreamSubscription
+from trio_ws.rooms.redis.pending import PendingPublish
+from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 
 from .conformance import NOBODY, Ear
 from .hall import Guest, Hall, open_hall
@@ -68,7 +70,7 @@ async def until(condition) -> None:
 
 
 async def until_broken(backplane: RedisBackplane) -> None:
-    await until(lambda: not backplane._local._linked)
+    await until(lambda: not backplane._local.early.connected)
 
 
 def texts(numbers: range) -> list[str]:
@@ -161,7 +163,7 @@ async def test_all_wait_for_the_one_order_if_that_is_asked_for(redis) -> None:
             async with trio.open_nursery() as nursery:
                 for number in range(5):
                     nursery.start_soon(say, far, number)
-                calls = far._running_calls
+                calls = far._running_commands
                 await until(lambda: len(calls._waiting) + len(calls._under_way) == 5)
                 await until_broken(far)
                 await say(near, "elsewhere")
@@ -202,13 +204,13 @@ async def test_a_message_that_was_acknowledged_and_not_read_is_handed_on_when_th
     async with processes(redis) as (line, far, _near):
         here = Ear()
         async with far.subscribe("room", here, history=5):
-            own = far._local.own("room", PreparedMessage("acknowledged"), NOBODY)
-            far._local.numbered(own, 1000)
-            far._local.accepted(own, f"{2**62}-1")
+            own = far._local.create("room", PreparedMessage("acknowledged"), NOBODY)
+            far._local.on_numbered(own, 1000)
+            far._local.on_accepted(own, f"{2**62}-1")
             line.cut_off()
             await here.hears(1)
             line.mend()
-            await until(lambda: far._local._linked)
+            await until(lambda: far._local.early.connected)
             assert here.data == ["acknowledged"]
 
 
@@ -221,7 +223,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
             line.cut_off()
             await until_broken(far)
-            with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have had it") as caught:
+            with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have received") as caught:
                 await say(far, "never acknowledged")
             assert (caught.value.local, caught.value.uncertain) == (True, False)
             assert here.data == ["never acknowledged"]
@@ -230,7 +232,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
                 await far.publish("a room that nobody here is in", PreparedMessage("?"), NOBODY)
             assert not caught.value.local
             line.mend()
-            await until(lambda: far._local._linked)
+            await until(lambda: far._local.early.connected)
             while not there.entries:
                 try:
                     await say(far, "afterwards")
@@ -238,7 +240,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
                     continue
             await until(lambda: "afterwards" in here.data)
         assert there.data[0] == "afterwards"
-        assert far._local._rooms == {}
+        assert far._local.queue.rooms == {}
 
 
 async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> None:
@@ -289,7 +291,7 @@ async def test_a_cancelled_publisher_takes_back_what_nobody_has_had_and_nothing_
             await here.hears(3)
             await there.hears(3)
         assert here.data == there.data == ["said", "and left", "end"]
-        assert far._running_calls._orphans == {}
+        assert far._running_commands._abandoned == {}
 
 
 async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) -> None:
@@ -300,7 +302,7 @@ async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) 
             await until_broken(far)
             await cancelled_when_heard(far, here, "one", "two", "three", "four")
             assert [entry.message.data for entry in log] == ["three", "four"]
-            next(iter(far._running_calls._orphans)).until = 0
+            next(iter(far._running_commands._abandoned)).expires_at = 0
             line.mend()
             await say(far, "end")
             await there.hears(2)
@@ -310,8 +312,8 @@ async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) 
             await until_broken(far)
             await cancelled_when_heard(far, here, "no room")
             line.mend()
-            await until(lambda: not far._running_calls._orphans)
-        assert far._local._rooms == {}
+            await until(lambda: not far._running_commands._abandoned)
+        assert far._local.queue.rooms == {}
 
 
 async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
@@ -324,8 +326,8 @@ async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(say, far, "first")
                 await there.hears(1)
-                (call,) = far._running_calls._under_way
-                call.until = 0
+                (call,) = far._running_commands._under_way
+                call.expires_at = 0
                 nursery.cancel_scope.cancel()
             line.cut_off()
             async with trio.open_nursery() as nursery:
@@ -356,7 +358,7 @@ async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> No
                 line.mend()
             await there.hears(2)
         assert here.data == there.data == ["first", "second"]
-        assert far._running_calls._orphans == {}
+        assert far._running_commands._abandoned == {}
 
 
 # --- coming and coming back ---------------------------------------------------------------------------------------
@@ -417,7 +419,7 @@ async def test_who_comes_back_gets_nothing_twice_and_misses_nothing_wherever_it_
         before = await heard(ann, "before")
         assert await heard(bob, "before") == before
         line.cut_off()
-        await until_broken(left.room._rooms.backplane)
+        await until_broken(left.room._registry.backplane)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.room.publish, "own")
             own = await heard(ann, "own")
@@ -468,7 +470,7 @@ async def test_a_room_that_is_opened_without_redis_misses_nothing_that_was_said_
             line.cut_off()
             await until_broken(far)
             async with far.subscribe("room", here, history=5, gap=lost.append) as log:
-                assert "the room 'room' is opened without Redis: its history is missing" in caplog.text
+                assert "room 'room' is opened without Redis, its history is missing" in caplog.text
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(say, far, "own")
                     await here.hears(1)
@@ -506,7 +508,7 @@ async def test_who_subscribes_without_redis_to_a_room_that_is_open_goes_on_from_
                 line.mend()
                 await second.hears(1)
                 await first.hears(6)
-                await until(lambda: not far._feeds._opening)
+                await until(lambda: not far._reader._opening)
                 await say(near, "end")
                 await second.hears(2)
                 assert [entry.message.data for entry in log] == ["2", "3", "4", "elsewhere", "end"]
@@ -528,9 +530,9 @@ async def test_a_room_that_waits_for_redis_is_opened_by_it_if_it_comes_in_time(r
                     await ear.hears(1)
 
             nursery.start_soon(listen)
-            await until(lambda: far._local._opening)
+            await until(lambda: far._local.early._opening)
             line.mend()
-        assert far._local._opening == {}
+        assert far._local.early._opening == {}
 
 
 # --- piece by piece, without a Redis ------------------------------------------------------------------------------
@@ -551,21 +553,21 @@ class Desk:
         self.log = self.subscription.log
 
     def publish(self, number: int) -> PendingPublish:
-        own = self.local.own("room", PreparedMessage(str(number)), NOBODY)
+        own = self.local.create("room", PreparedMessage(str(number)), NOBODY)
         assert own is not None
-        self.local.numbered(own, number)
+        self.local.on_numbered(own, number)
         return own
 
     def cut(self) -> None:
-        self.local.link(there=False)
-        self.local._turn()
+        self.local.early.set_connected(connected=False)
+        self.local.early.step()
 
     def read(self, number: int, place: int, publisher: str = "me") -> None:
         record = StreamEntry(
-            f"5-{place}", PreparedMessage(str(number)), NOBODY, place=place, publisher=publisher, number=number
+            f"5-{place}", PreparedMessage(str(number)), NOBODY, sequence=place, publisher=publisher, number=number
         )
-        self.feed.take([record])
-        self.local.passed("room")
+        self.feed.deliver([record])
+        self.local.drop_passed("room")
 
 
 @pytest.mark.parametrize("settle", ["accepted", "given up"])
@@ -577,13 +579,13 @@ async def test_nothing_overtakes_what_may_be_older_than_the_subscription(settle)
     desk.cut()
     assert desk.ear.data == [], "the first one may be in the history that the subscription has begun with"
     if settle == "accepted":
-        desk.local.accepted(older, "5-1")
+        desk.local.on_accepted(older, "5-1")
     else:
-        desk.local.given_up(older, sent=True)
-    desk.local._turn()
+        desk.local.on_abandoned(older, sent=True)
+    desk.local.early.step()
     assert desk.ear.data == (["1", "2"] if settle == "accepted" else ["2"])
-    desk.local.given_up(older, sent=True)
-    desk.local._turn()
+    desk.local.on_abandoned(older, sent=True)
+    desk.local.early.step()
 
 
 async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
@@ -591,28 +593,28 @@ async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
     desk.subscription.begin([])
     first = desk.publish(1)
     desk.cut()
-    desk.local.link(there=True)
+    desk.local.early.set_connected(connected=True)
     second = desk.publish(2)
-    desk.local.numbered(first, 3)
+    desk.local.on_numbered(first, 3)
     assert desk.ear.data == ["1", "2"], "the second has to come before the third, as the first is now"
-    desk.local.numbered(second, 4)
+    desk.local.on_numbered(second, 4)
     third = desk.publish(5)
-    desk.local.numbered(third, 6)
+    desk.local.on_numbered(third, 6)
     desk.read(3, place=1)
     desk.read(4, place=2)
     desk.read(6, place=3)
     assert desk.ear.data == ["1", "2", "6"]
-    assert desk.subscription.had == {}
-    assert desk.local._rooms == {}
+    assert desk.subscription.delivered_early == {}
+    assert desk.local.queue.rooms == {}
 
 
 async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks() -> None:
     desk = Desk(max_waiting=2)
     desk.subscription.begin([])
-    desk.local.link(there=True)
+    desk.local.early.set_connected(connected=True)
     desk.read(1, place=1, publisher="another")
     for number in (1, 2, 3, 4):
-        desk.local.accepted(desk.publish(number), f"5-{number + 1}")
+        desk.local.on_accepted(desk.publish(number), f"5-{number + 1}")
     assert desk.ear.data == ["1", "1", "2"]
     for number in (1, 2):
         assert not desk.log.since("5-1").recovered
@@ -620,12 +622,12 @@ async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks()
     assert desk.log.since("5-1").recovered
     desk.publish(5)
     for number in (6, 7):
-        desk.local.accepted(desk.publish(number), f"5-{number + 1}")
-    assert list(desk.local._rooms["room"]) == [5, 6, 7]
+        desk.local.on_accepted(desk.publish(number), f"5-{number + 1}")
+    assert list(desk.local.queue.rooms["room"]) == [5, 6, 7]
     assert desk.ear.data == ["1", "1", "2", "3", "4"], "6 and 7 are not handed on before 5"
     for number in (3, 4):
         desk.read(number, place=number + 1)
-    desk.local.accepted(desk.publish(8), "5-9")
+    desk.local.on_accepted(desk.publish(8), "5-9")
     assert desk.log.since("5-1").recovered, "6 will be read"
 
 
@@ -635,9 +637,9 @@ async def test_numbers_that_are_known_again_are_bounded() -> None:
     desk.cut()
     for number in range(1, 10):
         own = desk.publish(number)
-        desk.local._turn()
-        desk.local.given_up(own, sent=True)
-    assert len(desk.subscription.had) == 4
+        desk.local.early.step()
+        desk.local.on_abandoned(own, sent=True)
+    assert len(desk.subscription.delivered_early) == 4
     for number in range(1, 10):
         desk.read(number, place=number)
     assert desk.ear.data == texts(range(1, 10))
@@ -649,13 +651,13 @@ async def test_what_redis_has_lost_is_not_waited_for() -> None:
     for number in (1, 2):
         own = desk.publish(number)
     desk.cut()
-    desk.local.accepted(own, "5-2")
+    desk.local.on_accepted(own, "5-2")
     assert [entry.message.data for entry in desk.log] == ["1", "2"]
     desk.read(7, place=7, publisher="another")
     assert desk.lost == [6], "the messages of this process among them"
     assert not desk.log.since("5-1").recovered
     assert [entry.message.data for entry in desk.log] == ["7", "1", "2"], "the first one is on its way"
-    desk.local.given_up(desk.local._rooms["room"][1], sent=True)
+    desk.local.on_abandoned(desk.local.queue.rooms["room"][1], sent=True)
     desk.read(8, place=8, publisher="another")
     assert [entry.message.data for entry in desk.log] == ["7", "8"]
     assert desk.ear.data == ["1", "2", "7", "8"]
@@ -664,28 +666,28 @@ async def test_what_redis_has_lost_is_not_waited_for() -> None:
 async def test_an_acknowledged_message_is_held_in_a_room_opened_alone() -> None:
     """The link is back and its subscription is stuck, so nothing was read yet; then the link breaks again."""
     desk = Desk()
-    desk.feed.position = None
+    desk.feed.last_id = None
     desk.subscription.open_alone()
-    desk.local.link(there=True)
+    desk.local.early.set_connected(connected=True)
     for number in (1, 2, 3):
-        desk.local.accepted(desk.publish(number), f"5-{number}")
+        desk.local.on_accepted(desk.publish(number), f"5-{number}")
     desk.cut()
     desk.publish(4)
-    desk.local._turn()
+    desk.local.early.step()
     assert desk.ear.data == texts(range(1, 5))
     desk.feed.begin([])
     desk.subscription.begin([])
     for number in range(1, 6):
         desk.read(number, place=number)
     assert desk.ear.data == texts(range(1, 6))
-    assert (desk.local._rooms, desk.subscription.had) == ({}, {})
+    assert (desk.local.queue.rooms, desk.subscription.delivered_early) == ({}, {})
 
 
 async def test_a_room_opened_alone_delivers_nothing_from_before() -> None:
     """Where it was opened is known by clocks, which may place it before a message that was said earlier."""
     desk = Desk()
-    desk.feed.position = None
-    desk.local.accepted(desk.publish(1), "5-1")
+    desk.feed.last_id = None
+    desk.local.on_accepted(desk.publish(1), "5-1")
     desk.subscription.open_alone()
     desk.publish(2)
     desk.cut()
@@ -700,50 +702,50 @@ async def test_an_uncertain_message_is_heard_before_the_next_one() -> None:
     """Its publisher was frozen until it gave up; the answer was lost, and the message is in the stream."""
     desk = Desk()
     desk.subscription.begin([])
-    desk.local.link(there=True)
-    desk.local.given_up(desk.publish(1), sent=True)
+    desk.local.early.set_connected(connected=True)
+    desk.local.on_abandoned(desk.publish(1), sent=True)
     desk.publish(2)
     desk.cut()
     for number in (1, 2, 3):
         desk.read(number, place=number)
     assert desk.ear.data == ["1", "2", "3"]
-    assert (desk.local._rooms, desk.subscription.had) == ({}, {})
+    assert (desk.local.queue.rooms, desk.subscription.delivered_early) == ({}, {})
 
 
 async def test_an_uncertain_message_read_in_time_is_heard_once() -> None:
     desk = Desk()
     desk.subscription.begin([])
-    desk.local.link(there=True)
-    desk.local.given_up(desk.publish(1), sent=True)
+    desk.local.early.set_connected(connected=True)
+    desk.local.on_abandoned(desk.publish(1), sent=True)
     for number in (1, 2):
         desk.read(number, place=number)
     desk.cut()
     assert desk.ear.data == ["1", "2"]
-    assert desk.local._rooms == {}
+    assert desk.local.queue.rooms == {}
 
 
 async def test_an_uncertain_message_is_dropped_after_a_later_one() -> None:
     """Numbers grow in a stream: what was not read before a greater one is not there, and is not held for ever."""
     desk = Desk()
     desk.subscription.begin([])
-    desk.local.link(there=True)
+    desk.local.early.set_connected(connected=True)
     first = desk.publish(1)
-    desk.local.given_up(first, sent=True)
+    desk.local.on_abandoned(first, sent=True)
     desk.read(2, place=1)
-    assert desk.local._rooms == {}
-    desk.local.given_up(desk.publish(3), sent=True)
+    assert desk.local.queue.rooms == {}
+    desk.local.on_abandoned(desk.publish(3), sent=True)
     del desk.feeds["room"]
-    desk.local.passed("room")
-    assert desk.local._rooms == {}, "nobody will read it"
+    desk.local.drop_passed("room")
+    assert desk.local.queue.rooms == {}, "nobody will read it"
 
 
 async def test_uncertain_messages_are_bounded_and_never_heard_late() -> None:
     desk = Desk(max_waiting=2)
     desk.subscription.begin([])
-    desk.local.link(there=True)
+    desk.local.early.set_connected(connected=True)
     for number in range(1, 5):
-        desk.local.given_up(desk.publish(number), sent=True)
-    assert len(desk.local._rooms["room"]) == 2
+        desk.local.on_abandoned(desk.publish(number), sent=True)
+    assert len(desk.local.queue.rooms["room"]) == 2
     desk.publish(5)
     desk.cut()
     for number in range(1, 7):
@@ -754,12 +756,12 @@ async def test_uncertain_messages_are_bounded_and_never_heard_late() -> None:
 async def test_a_late_answer_settles_an_uncertain_message() -> None:
     desk = Desk()
     desk.subscription.begin([])
-    desk.local.link(there=True)
+    desk.local.early.set_connected(connected=True)
     refused, known = desk.publish(1), desk.publish(2)
     for own in (refused, known):
-        desk.local.given_up(own, sent=True)
-    desk.local.given_up(refused, sent=False)
-    desk.local.accepted(known, "5-1")
+        desk.local.on_abandoned(own, sent=True)
+    desk.local.on_abandoned(refused, sent=False)
+    desk.local.on_accepted(known, "5-1")
     desk.cut()
     assert desk.ear.data == ["2"]
     assert [entry.message.data for entry in desk.log] == ["2"], "it is in the stream for certain"
@@ -767,18 +769,18 @@ async def test_a_late_answer_settles_an_uncertain_message() -> None:
 
 async def test_what_nobody_here_will_read_is_not_kept() -> None:
     desk = Desk()
-    desk.feed.position = None
+    desk.feed.last_id = None
     for number in (1, 2):
         own = desk.publish(number)
-    desk.local.accepted(own, "5-2")
-    assert list(desk.local._rooms["room"]) == [1]
-    desk.feed.position = "0-0"
-    desk.local.accepted(desk.publish(3), "5-3")
+    desk.local.on_accepted(own, "5-2")
+    assert list(desk.local.queue.rooms["room"]) == [1]
+    desk.feed.last_id = "0-0"
+    desk.local.on_accepted(desk.publish(3), "5-3")
     del desk.feeds["room"]
-    desk.local.passed("room")
-    assert list(desk.local._rooms["room"]) == [1]
-    desk.local.accepted(desk.local._rooms["room"][1], "5-4")
-    assert desk.local._rooms == {}
+    desk.local.drop_passed("room")
+    assert list(desk.local.queue.rooms["room"]) == [1]
+    desk.local.on_accepted(desk.local.queue.rooms["room"][1], "5-4")
+    assert desk.local.queue.rooms == {}
 
 
 async def test_an_error_in_one_who_hears_is_logged_and_the_next_message_is_handed_on(redis, caplog) -> None:
@@ -799,7 +801,7 @@ async def test_an_error_in_one_who_hears_is_logged_and_the_next_message_is_hande
                 await ear.hears(2)
                 line.mend()
             assert sorted(ear.data) == ["right", "wrong"]
-            assert "error in what hears the room 'room'" in caplog.text
+            assert "error in a subscriber of room 'room'" in caplog.text
 
 
 # --- presence -----------------------------------------------------------------------------------------------------
@@ -899,7 +901,7 @@ async def test_everybody_hears_everything_once_while_links_break_with_answers_in
 
         async with backplanes[0].running(), backplanes[1].running():
             await chorus.sing(40, disturb)
-            assert [backplane._local._rooms for backplane in backplanes] == [{}, {}]
+            assert [backplane._local.queue.rooms for backplane in backplanes] == [{}, {}]
     chorus.check(40)
 
 
@@ -954,7 +956,7 @@ async def test_clients_that_wander_hear_everything_once_while_links_break(redis,
                         voices.start_soon(publish, voice)
                 over.set()
                 for place in around:
-                    await place.room._rooms.backplane.sync("room")
+                    await place.room._registry.backplane.sync("room")
                 await around[0].room.publish("end")
     for wanderer in wanderers:
         assert Counter(wanderer.texts[1:-1]) == Counter(

@@ -89,7 +89,7 @@ async def test_a_backplane_that_is_away_cannot_say_what_was_missed(autojump_cloc
             lossy.away = True
             async with (joining := room.join(ben.websocket, since="on its way")):
                 assert joining.recovered is False
-        assert "cannot say what a member has missed: away" in caplog.text
+        assert "cannot determine which messages a member has missed: away" in caplog.text
 
 
 async def test_a_stamp_tells_members_the_ids_in_history_too(autojump_clock) -> None:

@@ -7,10 +7,9 @@ Start with `room`, then `backplane`.
 
 from trio_ws.rooms.backplane import Backplane, Entry, Log, Presence, Replay
 from trio_ws.rooms.broadcast import broadcast
-from trio_ws.rooms.member import Member
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.registry import Rooms
-from trio_ws.rooms.room import Membership, Room
+from trio_ws.rooms.room import Member, Membership, Room
 
 __all__ = [
     "Backplane",

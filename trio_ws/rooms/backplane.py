@@ -1,12 +1,12 @@
-"""Backplane: how a room's messages travel between everyone who has the room open, in one process or in many.
+"""The interface of backplanes, which carry rooms' messages within and between processes.
 
 Each room is a bounded stream of entries in one order, the same for every subscriber. Publishing appends to it;
-subscribers are handed what is appended, and keep a window of it, a `Log`, which says honestly what it does not hold
-any more. Who a room's members are, and how slow they may be, is not known here.
+subscribers receive the entries that are appended, and keep the newest of them in a `Log`, which is exact about the
+entries that it no longer holds. Members and their queues are no concern of a backplane.
 
-Where the stream is elsewhere, and cannot be reached, a backplane may hand what is published in its own process to the
-subscribers there at once, in the publishers' order, and append it when it can. They do not get it again then, and its
-entry's id says how far the subscriber has come, as any id does.
+Where the stream is elsewhere and cannot be reached, a backplane may deliver messages of its own process to the
+subscribers there at once, in the publishers' order, and append them later. It does not deliver them again then, and the
+id of such an entry names the subscriber's position, as any id does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 
     from trio_ws.connection.prepared import PreparedMessage
 
-__all__ = ["Backplane", "Entry", "GapHandler", "Log", "Presence", "Replay", "SeenAhead", "Subscriber", "guarded"]
+__all__ = [
+    "Backplane",
+    "Entry",
+    "GapHandler",
+    "Log",
+    "Presence",
+    "Replay",
+    "SeenAhead",
+    "Subscriber",
+    "guarded",
+    "ignore_gap",
+]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -37,44 +48,48 @@ class Entry:
     """A message in a room's stream."""
 
     id: str
-    """Says where in its room's stream a subscriber is that has been handed it: `Log.since` takes it, in any process. It
-    names the entry; one that is delivered before it is in the stream, or while such a one is not, has another id there.
-    It has no other meaning outside of the backplane that made it."""
+    """The position of a subscriber that has received it, for `Log.since` in any process. It identifies the entry; one
+    that is delivered before it is in the stream, or while an earlier one is not, has another id there. It has no other
+    meaning outside of the backplane that made it."""
     message: PreparedMessage
     exclude: frozenset[str]
-    """The ids of the members that it is not for."""
+    """The ids of the members that do not receive it."""
     more: bool = False
     """Whether another one is delivered in the same scheduler turn, right after it."""
 
 
 Subscriber: TypeAlias = Callable[[Entry], None]
-"""Is handed each entry once, in the stream's order but for what is handed on early. It neither waits nor raises."""
+"""Called with each entry once, in the stream's order but for entries delivered early. It neither waits nor raises."""
 
 GapHandler: TypeAlias = "Callable[[int | None], None]"
-"""Is told how many entries are lost before the next one, None if nobody knows. It neither waits nor raises."""
+"""Called with the number of entries lost before the next one; None if unknown. It neither waits nor raises."""
 
-Heard = TypeVar("Heard")
+Received = TypeVar("Received")
+
+
+def ignore_gap(missed: int | None) -> None:
+    """Do nothing about lost entries."""
 
 
 def _is_member(_: object, __: attrs.Attribute[str], value: str) -> None:
     check_member(value)
 
 
-def guarded(call: Callable[[Heard], None], room: str) -> Callable[[Heard], None]:
+def guarded(call: Callable[[Received], None], room: str) -> Callable[[Received], None]:
     """Return a subscriber's function that logs its errors instead of raising them."""
 
-    def guard(heard: Heard) -> None:
+    def guard(received: Received) -> None:
         try:
-            call(heard)
+            call(received)
         except Exception:
-            logger.exception("error in what hears the room %r: others are not affected", room)
+            logger.exception("error in a subscriber of room %r, other subscribers are not affected", room)
 
     return guard
 
 
 @attrs.frozen
 class Presence:
-    """A member of a room, in whatever process its connection is.
+    """A member of a room, in any process.
 
     Raises:
         TypeError: the id is no text.
@@ -82,41 +97,45 @@ class Presence:
     """
 
     id: str = attrs.field(validator=_is_member)
-    """Names it among all members of all rooms, in all processes."""
+    """Unique among all members of all rooms, in all processes."""
     info: Mapping[str, Any]
-    """What it was joined with."""
+    """The info that was given to `join`."""
 
 
 class SeenAhead(ABC):
-    """What somebody has had of entries that are still to come: it was elsewhere, where they came earlier."""
+    """Entries still to come that a member has received in another process."""
 
     @abstractmethod
     def take(self, entry: Entry) -> Entry | None:
-        """Return what to hand on for an entry that has come, once for each and in order; None for one it has had."""
+        """Return the entry to deliver; None if the member has it.
+
+        Args:
+            entry: an entry that has come; called once for each, in order.
+        """
 
     @property
     @abstractmethod
-    def over(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether all of them have come."""
 
 
 @attrs.frozen
 class Replay:
-    """What followed a certain entry."""
+    """The entries after a certain one."""
 
     entries: tuple[Entry, ...]
-    """In order; all that is left, if some of it is not."""
+    """In order; only the newest, if older ones are not held any more."""
     recovered: bool
-    """Whether nothing is missing."""
+    """Whether none is missing."""
     ahead: SeenAhead | None = None
-    """What whoever came back has had of the entries that are still to come; None for nothing."""
+    """The entries still to come that the member has received elsewhere; None for none."""
 
 
 class Log:
-    """The newest entries of one room's stream, as one subscriber knows it.
+    """The newest entries of one room's stream, for one subscriber.
 
     Args:
-        size: how many entries it holds at most.
+        size: the number of entries that it holds at most.
     """
 
     __slots__ = ("_entries", "_forgotten")
@@ -126,28 +145,28 @@ class Log:
         self._forgotten: str | None = None  # the entry right before those that are held
 
     def append(self, entry: Entry) -> None:
-        """Add the newest entry, and forget the oldest if there are too many."""
+        """Add the newest entry; drop the oldest if there are too many."""
         if len(self._entries) == self._entries.maxlen:
             self._forgotten = (self._entries[0] if self._entries else entry).id
         self._entries.append(entry)
 
     def break_off(self, after: str | None = None) -> None:
-        """Forget everything: entries are lost between those that it holds and those to come.
+        """Drop all entries, as some are lost between them and the next.
 
         Args:
-            after: the id of what stands in the place of those that are lost, if there is anything.
+            after: the id of the entry in the place of the lost ones, if there is one.
         """
         self._entries.clear()
         self._forgotten = after
 
     def since(self, after: str) -> Replay:
-        """Return what followed the entry with the id `after`, and whether that is all of it."""
+        """Return the entries after the one with an id."""
         entries = tuple(self._entries)
         if after == self._forgotten:
             return Replay(entries, recovered=True)
-        for place, entry in enumerate(entries, 1):
+        for index, entry in enumerate(entries, 1):
             if entry.id == after:
-                return Replay(entries[place:], recovered=True)
+                return Replay(entries[index:], recovered=True)
         return Replay(entries, recovered=False)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -158,36 +177,36 @@ class Log:
 
 
 class Backplane(ABC):
-    """Carries rooms' messages. `tests/rooms/conformance.py` says in tests what every implementation owes.
+    """Carries rooms' messages; `tests/rooms/conformance.py` is the contract of every implementation.
 
-    What it calls `room` is a topic, see `topics`: a text of UTF-8 that `Rooms` has checked. A call with what cannot be
-    carried is refused in its caller, before it reaches a task or a link that others share.
+    Its argument `room` is a topic, see `topics`: a text of UTF-8 that `Rooms` has checked. An argument that cannot be
+    carried is refused in its caller, before it reaches a task or a connection that others share.
     """
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Hold what the backplane needs, connections and tasks, while rooms are open.
+        """Hold the backplane's connections and tasks while rooms are open.
 
-        Tasks of its own talk to the network, so that a publisher or subscriber that is cancelled leaves nothing half
-        done. This one needs nothing.
+        Tasks of its own use the network, so that a publisher or subscriber that is cancelled leaves nothing half done.
+        The default needs nothing.
         """
         yield
 
     @abstractmethod
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
-        """Append a message to a room's stream, and return the id of its entry once that is certain.
+        """Append a message to a room's stream; return its entry's id.
 
-        It never waits for a subscriber. It may wait for the backplane itself, which takes a bounded number of messages
-        at once. It is a checkpoint.
+        It returns when the message is certain to be in the stream. It never waits for a subscriber. It may wait for the
+        backplane itself, which takes a bounded number of messages at once. It is a checkpoint.
 
         Args:
             room: the room's name.
-            message: what to say.
-            exclude: the ids of the members that it is not for.
+            message: the message.
+            exclude: the ids of the members that do not receive it.
 
         Raises:
-            BackplaneUnavailable: the backplane is away, and a bounded time has passed; its `local` says whether
-                subscribers in this process have been handed it. So do the other errors.
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed; its `local` is True if
+                subscribers in this process have received the message. So it is for the other errors.
             BackplaneFull: the backplane has no memory left for it.
             MessageTooLarge: it is larger than the backplane carries.
             trio.Cancelled: nothing was published; but where publishing takes time, it may have been.
@@ -195,14 +214,14 @@ class Backplane(ABC):
 
     @abstractmethod
     def subscribe(
-        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
+        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = ignore_gap
     ) -> AbstractAsyncContextManager[Log]:
-        """Subscribe to a room's stream; leaving the context ends it.
+        """Subscribe to a room's stream; leaving the context ends the subscription.
 
-        Within the context each entry is put into the log, then handed to `deliver`: once, in the stream's order, with
-        none missing since those that the log began with. (What is handed on early has an order of its own: see the
-        module.) Entries that are lost after all are told of: the log is broken off, then `gap` called, in the place in
-        the order where they would have been.
+        Within the context each entry is put into the log, then passed to `deliver`: once, in the stream's order, with
+        none missing since those that the log began with. (Early delivery has an order of its own: see the module.) If
+        entries are lost after all, the log is broken off, then `gap` called, at the place in the order where they would
+        have been.
 
         Args:
             room: the room's name.
@@ -216,7 +235,9 @@ class Backplane(ABC):
 
     @abstractmethod
     async def sync(self, room: str) -> None:
-        """Wait until what is in a room's stream now has been handed to this object's subscribers of the room.
+        """Wait until subscribers here have received a room's whole stream.
+
+        Entries that are appended meanwhile do not count.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and a bounded time has passed.
@@ -224,22 +245,25 @@ class Backplane(ABC):
 
     @abstractmethod
     def enter(self, room: str, member: Presence) -> None:
-        """Let a member be present in a room, for everyone. It does not wait: others may see it a little later.
+        """Add a member to a room's presence, in all processes.
 
-        A member whose process ends without a word is gone after a bounded time.
+        It does not wait: other processes may see the member a little later. A member whose process ends abruptly is
+        absent after a bounded time.
 
         Raises:
-            TypeError: the member's info cannot travel; likewise ValueError.
+            TypeError: the member's info cannot be carried; likewise ValueError.
             MessageTooLarge: it is larger than the backplane carries.
         """
 
     @abstractmethod
     def leave(self, room: str, member: str) -> None:
-        """Let the member with this id be present no more. It does not wait."""
+        """Remove the member with an id from a room's presence, without waiting."""
 
     @abstractmethod
     async def presence(self, room: str) -> tuple[Presence, ...]:
-        """Return who is present in a room, in all processes, those of one process in the order in which they came.
+        """Return a room's members in all processes.
+
+        Those of one process are in the order in which they joined.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and a bounded time has passed.

@@ -1,4 +1,4 @@
-"""Broadcast: one message to any connections, for applications that keep their own list of them.
+"""Broadcast of one message to an application's own list of connections.
 
 `App.broadcast` has the list of all of an application's connections, in all processes.
 """
@@ -12,8 +12,8 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms.checks import some_of
-from trio_ws.rooms.member import TOO_SLOW
+from trio_ws.rooms.checks import to_websockets
+from trio_ws.rooms.member_queue import TOO_SLOW
 from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["broadcast", "deflate_for", "offer_to_all"]
@@ -28,29 +28,29 @@ async def broadcast(
     exclude: WebSocket | Iterable[WebSocket] | None = None,
     policy: Literal["disconnect", "drop_newest"] = "disconnect",
 ) -> None:
-    """Send one message to many connections. It never waits for one of them, but it is a checkpoint.
+    """Send one message to many connections.
 
-    Those that have ended, or are not accepted yet, are skipped. The message is encoded once; one of more than 16 KiB is
-    deflated in steps, before anyone gets it. `connections` is gone through once, after the first checkpoint: it may
-    change before and after.
+    It never waits for a connection, but it is a checkpoint. Connections that are closed, or not accepted yet, are
+    skipped. The message is encoded once; one of more than 16 KiB is deflated in steps, before any connection gets it.
+    `connections` is iterated over in one step, after the first checkpoint: it may change before and after.
 
     Args:
         connections: any iterable of connections, of a server or of clients.
         message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
-        exclude: connections that shall not get it.
-        policy: what becomes of a connection whose outbox is full: "disconnect" ends it with 1013, "drop_newest" lets
-            it miss this message. To let messages wait for it, use a room.
+        exclude: connections that do not receive it.
+        policy: the action for a connection whose outbox is full: "disconnect" closes it with 1013, "drop_newest" skips
+            it for this message. To let messages wait for it, use a room.
 
     Raises:
         TypeError: the message cannot be encoded, likewise ValueError; or something is no `WebSocket`.
         ValueError: there is no such policy.
-        trio.Cancelled: nobody got it.
+        trio.Cancelled: no connection has received it.
     """
     if policy not in _POLICIES:
         raise ValueError(f"policy must be one of {', '.join(_POLICIES)}, not {policy!r}: other policies need a room")
     prepared = PreparedMessage(message)
     await trio.lowlevel.checkpoint()
-    excluded = frozenset(some_of(exclude))
+    excluded = frozenset(to_websockets(exclude))
     chosen = [websocket for websocket in connections if websocket not in excluded]
     for kind in {*map(type, chosen)}:
         if not issubclass(kind, WebSocket):

@@ -1,37 +1,27 @@
-"""Callbacks: what a room tells the application of its members, one thing at a time and in order.
+"""Calls of an application's callbacks for one room, in order.
 
-They run in a task of the rooms' own, not in the member's, which may be gone or cancelled by then.
+They run in a task of the rooms, not in the member's, which may have ended or be cancelled by then.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction, signature
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
-if TYPE_CHECKING:
-    from trio_ws.rooms.member import Member
-    from trio_ws.rooms.room import Room
-
-__all__ = ["Callback", "GapCallback", "RoomCallbacks", "register"]
+__all__ = ["RoomCallbacks", "register"]
 
 logger: Final = logging.getLogger("trio_ws")
-
-Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
-"""Is called with the member and the room's number of members right after it joined or left."""
-
-GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | object]"
-"""Is called with the room and the number of messages that are lost, None if nobody knows."""
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 
 class RoomCallbacks:
-    """The calls of one room that are due, and the task that makes them while there are any.
+    """The due calls of one room, and the task that makes them.
 
     Args:
         where: the room, for the log.
@@ -47,17 +37,17 @@ class RoomCallbacks:
         self._working = False
 
     def add(self, callbacks: Sequence[Callable[..., Any]], nursery: trio.Nursery | None, *arguments: object) -> None:
-        """Call each of `callbacks` in its turn.
+        """Add a call of each callback.
 
         Args:
-            callbacks: what to call.
-            arguments: what to call them with: who joined or left, say, and the number of members after that.
-            nursery: runs the calls; None if the rooms have ended, and nobody makes them any more.
+            callbacks: the functions to call.
+            nursery: runs the calls; None if the rooms have ended, so that no callback runs any more.
+            arguments: of the calls: the member and the number of members, say.
         """
         if not callbacks:
             return
         if nursery is None:
-            logger.warning("a member of %s came or went after the rooms had ended: no callback runs", self._where)
+            logger.warning("a member of %s came or went after the rooms had ended, no callback runs", self._where)
             return
         self._due.extend((callback, arguments) for callback in callbacks)
         if not self._working:
@@ -75,7 +65,7 @@ class RoomCallbacks:
                 self._due.clear()
 
     async def _call(self, callback: Callable[..., Any], arguments: tuple[object, ...]) -> None:
-        """Make one call; an error in it, or its taking too long, is a line in the log and nothing else."""
+        """Make one call, and log its error or timeout."""
         with trio.move_on_after(self._timeout) as scope:
             try:
                 result = callback(*arguments)
@@ -84,14 +74,14 @@ class RoomCallbacks:
             except Exception:
                 logger.exception("error in a callback of %s", self._where)
         if scope.cancelled_caught:
-            logger.warning("a callback of %s took longer than %g s: it was cancelled", self._where, self._timeout)
+            logger.warning("a callback of %s took longer than %g s and was cancelled", self._where, self._timeout)
 
 
 def register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
-    """Add a callback to others, if it is not there and can be called with two arguments.
+    """Add a callback with two arguments to others, unless it is there.
 
     Raises:
-        TypeError: it cannot, or is a generator function, whose body a call does not run.
+        TypeError: it cannot take two arguments, or is a generator function, whose body a call does not run.
     """
     if isgeneratorfunction(callback) or isasyncgenfunction(callback):
         raise TypeError(f"a room calls {callback!r}, which only makes a generator: make it a function without yield")
@@ -101,7 +91,7 @@ def register(callback: Registered, callbacks: list[Any], what: str = "the member
         problem = f"a room calls {callback!r} with two arguments, {what}: make it take them"
         raise TypeError(problem) from None
     except ValueError:
-        pass  # a builtin that does not say what it takes
+        pass  # a builtin without a signature
     if callback not in callbacks:
         callbacks.append(callback)
     return callback

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     Validator: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
 
-__all__ = ["check_seconds", "check_websocket", "flag", "seconds", "some_of", "whole"]
+__all__ = ["check_seconds", "check_websocket", "flag", "seconds", "to_websockets", "whole"]
 
 
 _MOST_SECONDS: Final = 1e9
-"""More than thirty years; what Redis is told in milliseconds has a limit, too."""
+"""More than thirty years; Redis has a limit for milliseconds, too."""
 
 
 def whole(least: int, most: int) -> Validator:
@@ -33,7 +33,7 @@ def whole(least: int, most: int) -> Validator:
 
 
 def seconds(least: float = 0.0) -> Validator:
-    """Return a validator of times in seconds: more than 0, `least` at least."""
+    """Return a validator of seconds, above 0 and at least `least`."""
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         check_seconds(attribute.name, value, least)
@@ -42,7 +42,7 @@ def seconds(least: float = 0.0) -> Validator:
 
 
 def check_seconds(name: str, value: object, least: float = 0.0) -> None:
-    """Refuse what cannot be a time in seconds.
+    """Check a time in seconds.
 
     Raises:
         TypeError: it is no number.
@@ -61,8 +61,8 @@ def flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         raise TypeError(f"{attribute.name} must be True or False, not {value!r:.80}")
 
 
-def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Collection[WebSocket]:
-    """Return what `exclude=` means: one connection, several, or none.
+def to_websockets(websockets: WebSocket | Iterable[WebSocket] | None) -> Collection[WebSocket]:
+    """Return the connections of an `exclude=` argument: one, several, or none.
 
     Raises:
         TypeError: it names something else.
@@ -80,7 +80,7 @@ def some_of(websockets: WebSocket | Iterable[WebSocket] | None) -> Collection[We
 
 
 def check_websocket(value: object) -> None:
-    """Refuse an argument that is no connection.
+    """Check that an argument is a connection.
 
     Raises:
         TypeError: it is not.

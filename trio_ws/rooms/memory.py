@@ -1,4 +1,4 @@
-"""The backplane within one process: a room's stream is there while somebody subscribes to it."""
+"""The backplane within one process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, guarded
+from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, guarded, ignore_gap
 
 if TYPE_CHECKING:
     from trio_ws.connection.prepared import PreparedMessage
@@ -27,21 +27,21 @@ class _Subscription:
 
 
 class MemoryBackplane(Backplane):
-    """Carries messages between the rooms of one process; several `Rooms` may share it.
+    """A backplane within one process, which several `Rooms` may share.
 
-    It keeps nothing of a room that nobody subscribes to.
+    A room's stream exists while it has subscribers.
     """
 
     __slots__ = ("_epoch", "_numbers", "_present", "_subscriptions")
 
     def __init__(self) -> None:
-        self._epoch = secrets.token_hex(4)  # an id from before a restart is nobody's now
+        self._epoch = secrets.token_hex(4)  # an id from before a restart is unknown now
         self._numbers = count(1)
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._present: dict[str, dict[str, Presence]] = {}
 
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
-        """Hand a message to the room's subscribers, after a checkpoint and without waiting."""
+        """Deliver a message to the room's subscribers, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude)
         for subscription in tuple(self._subscriptions.get(room, ())):
@@ -51,11 +51,11 @@ class MemoryBackplane(Backplane):
 
     @asynccontextmanager
     async def subscribe(
-        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
+        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = ignore_gap
     ) -> AsyncGenerator[Log, None]:
-        """Subscribe to a room; the log begins with what the longest log of the other subscribers holds.
+        """Subscribe to a room.
 
-        Nothing is ever lost here, so `gap` is never called.
+        The log begins with the longest log of the other subscribers. Nothing is lost here, so `gap` is never called.
         """
         log = Log(history)
         subscriptions = self._subscriptions.setdefault(room, [])
@@ -71,21 +71,21 @@ class MemoryBackplane(Backplane):
                 del self._subscriptions[room]
 
     async def sync(self, room: str) -> None:
-        """Return after a checkpoint: whatever is published is handed on at once."""
+        """Return after a checkpoint, as messages are delivered at once."""
         await trio.lowlevel.checkpoint()
 
     def enter(self, room: str, member: Presence) -> None:
-        """Let a member be present."""
+        """Add a member."""
         self._present.setdefault(room, {})[member.id] = member
 
     def leave(self, room: str, member: str) -> None:
-        """Let a member be present no more."""
+        """Remove a member."""
         present = self._present[room]
         del present[member]
         if not present:
             del self._present[room]
 
     async def presence(self, room: str) -> tuple[Presence, ...]:
-        """Return who is present, after a checkpoint."""
+        """Return the members of a room, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         return tuple(self._present.get(room, {}).values())

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 import attrs
 
 from trio_ws.rooms.checks import whole
-from trio_ws.rooms.member import Policy
+from trio_ws.rooms.member_queue import Policy
 
 __all__ = ["RoomOptions", "Stamp"]
 
 Stamp: TypeAlias = Callable[[str, str | bytes], Any]
-"""Makes, of the id of a message in the room's stream and of the message, what members are sent."""
+"""Called with the id of a message in the room's stream and the message; returns the message to send to members."""
 
 _MOST: Final = 1_000_000
-"""Messages that a log holds: far beyond what a process should, and far below what a deque cannot."""
+"""Messages that a log holds: far more than is sensible, and far fewer than a deque can hold."""
 _MOST_BYTES: Final = 2**40
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def _stamp(_: object, attribute: Attribute[Stamp | None], value: object) -> None
     except TypeError:
         raise TypeError(f"{attribute.name} is called with an id and a message: make {value!r} take them") from None
     except ValueError:
-        pass  # a builtin that does not say what it takes
+        pass  # a builtin without a signature
 
 
 @attrs.frozen(kw_only=True)
 class RoomOptions:
-    """Ways in which a room treats its members.
+    """Options of one room.
 
     Raises:
         TypeError: an option has another type.

@@ -1,4 +1,4 @@
-"""Registry: `Rooms` finds a room by its name, and runs what belongs to rooms while a server runs."""
+"""The registry of rooms by name, and the tasks of rooms."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from trio_ws.rooms.backplane import Backplane
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.options import RoomOptions
-from trio_ws.rooms.room import Room
+from trio_ws.rooms.room import Room, move_room
 from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.member import Policy
+    from trio_ws.rooms.member_queue import Policy
     from trio_ws.rooms.options import Stamp
 
 __all__ = ["Rooms"]
 
 
 class Rooms:
-    """All rooms of an application. Iterating over it gives the rooms that have members.
+    """All rooms of an application.
 
-    Rooms can be named at any time, joined only within `running`.
+    Iterating over it yields the rooms that have members. Rooms can be named at any time, joined only within `running`.
 
     Args:
         backplane: carries the messages; None for one within this process, a URL for one on Redis.
@@ -44,7 +44,7 @@ class Rooms:
         self.backplane: Backplane = _backplane(backplane)
         check_seconds("callback_timeout", callback_timeout)
         self.callback_timeout = callback_timeout
-        self.calling: trio.Nursery | None = None
+        self.callback_nursery: trio.Nursery | None = None
         """Runs callbacks; None when the rooms do not run."""
         self._nursery: trio.Nursery | None = None
         self._known: WeakValueDictionary[str, Room] = WeakValueDictionary()
@@ -62,19 +62,20 @@ class Rooms:
         policy: Policy | None = None,
         backlog: int | None = None,
     ) -> Room:
-        """Return the room with that name: the same object for as long as it has members or somebody holds it.
+        """Return the room with a name.
 
-        A room that nobody is in and nobody holds is forgotten, with its options, callbacks and history.
+        It is the same object as long as it has members or the application holds a reference to it. Otherwise the room
+        is forgotten, with its options, callbacks and history.
 
         Args:
             name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
-            history: how many of the latest messages newcomers get; 0 if never given. It lasts while there are members;
-                with Redis, longer.
-            resume: how many of the latest messages are held for those who come back with `join(since=id)`; as many as
-                `history` if never given, or less. Every process with members in the room holds them.
-            stamp: `stamp(id, message)` makes what members are sent, so that they have the ids to come back with. The
-                message is text or bytes, as it was encoded; what is returned is encoded as `publish` does it.
-            policy: what becomes of a member for which too much waits: "disconnect" (with 1013), if never given,
+            history: how many of the latest messages a new member receives; 0 if never given. They last while there are
+                members; with Redis, longer.
+            resume: how many of the latest messages are held for members that come back with `join(since=id)`; as many
+                as `history` if never given, or less. Every process with members in the room holds them.
+            stamp: `stamp(id, message)` makes the message for members, so that they have the ids to come back with. Its
+                argument is text or bytes, as it was encoded; its result is encoded as by `publish`.
+            policy: the action for a member for which too much waits: "disconnect" (with 1013), if never given,
                 "drop_oldest" or "drop_newest".
             backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
                 each message; 1 MiB if never given.
@@ -103,7 +104,7 @@ class Rooms:
         return room
 
     def adopt(self, other: Rooms) -> list[Room]:
-        """Take over the rooms that were named in another registry, which does not run, and return them.
+        """Take over the rooms of another registry, which does not run; return them.
 
         Raises:
             ValueError: a room of that name exists here, and is another one.
@@ -111,15 +112,18 @@ class Rooms:
         for name, room in list(other._known.items()):
             if self._known.setdefault(name, room) is not room:
                 raise ValueError(f"{room!r} exists twice: name it in one application, or hold it in neither")
-            room._rooms = self
+            move_room(room, self)
         return list(other._known.values())
 
     def take_back(self, rooms: Iterable[Room]) -> None:
-        """Have rooms again that another registry, which has ended, has adopted."""
+        """Take back rooms from another registry, which has adopted them and has ended."""
         for room in rooms:
-            room._rooms._known.pop(room.name, None)
+            move_room(room, self).forget(room)
             self._known[room.name] = room
-            room._rooms = self
+
+    def forget(self, room: Room) -> None:
+        """Have a room no longer, as it belongs to another registry."""
+        self._known.pop(room.name, None)
 
     def __iter__(self) -> Iterator[Room]:
         return iter([room for room in self._open.values() if room.count])
@@ -131,15 +135,15 @@ class Rooms:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Run the rooms while the block runs: put what serves connections into it.
+        """Run the rooms while the block runs: serve connections within it.
 
-        Cancelling the block cancels nothing of the rooms until it has ended, so that members can leave in order. Then
-        the rooms' tasks are cancelled, and callbacks that are due have `callback_timeout`.
+        When the block is cancelled, the rooms run until it has ended, so that members can leave in order. Then the
+        rooms' tasks are cancelled, and callbacks that are due have `callback_timeout`.
 
         Raises:
             LocalProtocolError: they are running.
         """
-        if self.calling is not None:
+        if self.callback_nursery is not None:
             raise LocalProtocolError("the rooms are running already")
         ready, over = trio.Event(), trio.Event()
         failure: BaseException | None = None
@@ -157,15 +161,15 @@ class Rooms:
     async def _run(self, ready: trio.Event, over: trio.Event) -> None:
         try:
             with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as self.calling:
+                async with trio.open_nursery() as self.callback_nursery:
                     async with trio.open_nursery() as self._nursery:
                         ready.set()
                         await over.wait()
                         self._nursery.cancel_scope.cancel(reason="the rooms have ended")
                     self._nursery = None
-                    self.calling.cancel_scope.deadline = trio.current_time() + self.callback_timeout
+                    self.callback_nursery.cancel_scope.deadline = trio.current_time() + self.callback_timeout
         finally:
-            self._nursery = self.calling = None
+            self._nursery = self.callback_nursery = None
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -178,18 +182,18 @@ class Rooms:
             raise LocalProtocolError("rooms can be joined only while they run: within 'async with rooms.running()'")
         return self._nursery
 
-    # --- what rooms tell -----------------------------------------------------------------------------------------
+    # --- for rooms -----------------------------------------------------------------------------------------------
 
-    def keep(self, room: Room) -> None:
-        """The room has, or will have, members: it stays."""
+    def hold(self, room: Room) -> None:
+        """Hold a room, as it has or will have members."""
         self._open[room.name] = room
 
-    def let_go(self, room: Room) -> None:
-        """The room is empty: it stays only if somebody holds it."""
+    def release(self, room: Room) -> None:
+        """Hold an empty room no longer."""
         self._open.pop(room.name, None)
 
     def next_member_id(self) -> str:
-        """Return an id that no other member has, in any process."""
+        """Return a new id for a member, unique in all processes."""
         return f"{self._process}-{next(self._numbers)}"
 
 

@@ -1,4 +1,4 @@
-"""Session: what a room has from its first member's join to its last one's leave: a nursery, and the backplane's ear."""
+"""A room's nursery and backplane subscription, open while the room has members."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, Subscriber
 
-__all__ = ["RoomSession"]
+__all__ = ["CurrentSession", "RoomSession"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -18,7 +20,7 @@ logger: Final = logging.getLogger("trio_ws")
 class RoomSession:
     """Holds a subscription and a nursery until `end`.
 
-    The two end apart: a task that is slow to end keeps no subscription, and no member from joining again meanwhile.
+    The two end independently: a task that is slow to end delays neither the end of the subscription nor new members.
 
     Args:
         where: the room, for the log.
@@ -26,24 +28,24 @@ class RoomSession:
         gap: called when entries are lost, until `end`.
     """
 
-    __slots__ = ("_deliver", "_gap", "_listening", "_where", "_working", "ended", "log", "nursery")
+    __slots__ = ("_deliver", "_gap", "_subscribed", "_where", "_working", "ended", "log", "nursery")
 
     ended: bool
     """Whether `end` was called."""
     log: Log
-    """What was said lately."""
+    """The newest entries."""
     nursery: trio.Nursery
-    """For tasks that run while there are members."""
+    """Runs tasks while there are members."""
 
     def __init__(self, where: str, deliver: Subscriber, gap: GapHandler) -> None:
         self._where = where
         self._deliver = deliver
         self._gap = gap
         self.ended = False
-        self._listening = trio.CancelScope()
+        self._subscribed = trio.CancelScope()
         self._working = trio.CancelScope()
 
-    async def listen(
+    async def run(
         self,
         backplane: Backplane,
         room: str,
@@ -55,8 +57,8 @@ class RoomSession:
         """Hold the session; `started` returns it when it is open.
 
         Args:
-            backplane: where to subscribe.
-            room: the room's name.
+            backplane: the backplane to subscribe to.
+            room: the room's topic.
             history: the size of the log.
             nursery: runs the task that holds the session's own nursery.
             task_status: for `nursery.start`.
@@ -65,24 +67,24 @@ class RoomSession:
             Exception: the backplane could not be subscribed to.
         """
         try:
-            with self._listening:
-                async with backplane.subscribe(room, self._hear, history=history, gap=self._miss) as self.log:
-                    await nursery.start(self._work, name=f"tasks of {self._where}")
+            with self._subscribed:
+                async with backplane.subscribe(room, self._on_entry, history=history, gap=self._on_gap) as self.log:
+                    await nursery.start(self._hold_nurseries, name=f"tasks of {self._where}")
                     task_status.started(self)
                     await trio.sleep_forever()
         finally:
             self.end()
 
-    def _hear(self, entry: Entry) -> None:
+    def _on_entry(self, entry: Entry) -> None:
         if not self.ended:
             self._deliver(entry)
 
-    def _miss(self, missed: int | None) -> None:
+    def _on_gap(self, missed: int | None) -> None:
         if not self.ended:
             self._gap(missed)
 
-    async def _work(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Keep a nursery open; when an error has ended one, another takes its place."""
+    async def _hold_nurseries(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Keep a nursery open, and replace one that an error has ended."""
         with self._working:
             await self._hold_nursery(task_status)
             while True:
@@ -97,7 +99,53 @@ class RoomSession:
             logger.exception("error in a task of %s", self._where)
 
     def end(self) -> None:
-        """Hear nothing more, and cancel the tasks."""
+        """End the subscription, and cancel the tasks."""
         self.ended = True
-        self._listening.cancel(reason="the last member has left the room")
+        self._subscribed.cancel(reason="the last member has left the room")
         self._working.cancel(reason="the last member has left the room")
+
+
+class CurrentSession:
+    """The session of a room, opened by one task at a time."""
+
+    __slots__ = ("_opening", "_session")
+
+    def __init__(self) -> None:
+        self._session: RoomSession | None = None
+        self._opening: trio.Event | None = None
+
+    @property
+    def session(self) -> RoomSession | None:
+        """The session; None if there is none, or it has ended."""
+        return None if self._session is None or self._session.ended else self._session
+
+    async def get(self, open_session: Callable[[], Awaitable[RoomSession]]) -> RoomSession:
+        """Return the session; open one if there is none.
+
+        Args:
+            open_session: returns a new session once it is open. It is not kept: a reference to the room would keep it
+                from being forgotten.
+
+        Raises:
+            Exception: it could not be opened.
+        """
+        while (session := self.session) is None:
+            if self._opening is None:
+                await self._open(open_session)
+            else:
+                await self._opening.wait()
+        return session
+
+    async def _open(self, open_session: Callable[[], Awaitable[RoomSession]]) -> None:
+        self._opening = trio.Event()
+        try:
+            self._session = await open_session()
+        finally:
+            self._opening.set()
+            self._opening = None
+
+    def end(self) -> None:
+        """End the session, if there is one."""
+        if self._session is not None:
+            self._session.end()
+            self._session = None

@@ -28,12 +28,12 @@ def topic_of(room: str) -> str:
     return _RESERVED + room if room.startswith(_RESERVED) else room
 
 
-def encoded(text: str, what: str) -> bytes:
-    """Return a text as UTF-8.
+def encoded(text: str, subject: str) -> bytes:
+    """Encode a text as UTF-8.
 
     Args:
         text: any text.
-        what: names it in the error.
+        subject: the name of the text, for the error.
 
     Raises:
         ValueError: it has lone surrogates.
@@ -41,12 +41,12 @@ def encoded(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        problem = f"{what} has a lone surrogate at character {error.start}, which UTF-8 cannot carry"
+        problem = f"{subject} has a lone surrogate at character {error.start}, which UTF-8 cannot carry"
         raise ValueError(problem) from None
 
 
 def check_name(name: object) -> None:
-    """Refuse what cannot be the name of a room.
+    """Check the name of a room.
 
     Raises:
         TypeError: it is not text.
@@ -59,7 +59,7 @@ def check_name(name: object) -> None:
 
 
 def check_member(name: object) -> None:
-    """Refuse what cannot be the id of a member.
+    """Check the id of a member.
 
     Raises:
         TypeError: it is not text.

@@ -254,7 +254,8 @@ class TLSTransport(Transport):
             done = self._session.do_handshake()
         except ssl.SSLError as error:
             self._fail(error)
-            self._end_reading()
+            self._socket.stop_reading()
+            self.network_ended()
             return False
         if done or self._session.pending_output:
             self._step_time = trio.current_time()
@@ -282,7 +283,8 @@ class TLSTransport(Transport):
         if not session.eof:
             self._socket.cork()
         elif self.receiver.wants_data():
-            self._end_reading()
+            self._socket.stop_reading()
+            self.network_ended()
         else:
             self.receiver.peer_closed()
 
@@ -292,10 +294,6 @@ class TLSTransport(Transport):
             self._deliver(trio.current_time())
             if self.wants_data():
                 self._socket.resume()
-
-    def _end_reading(self) -> None:
-        self._socket.stop_reading()
-        self.network_ended()
 
     def _fail(self, error: ssl.SSLError) -> None:
         """Log an error of TLS, send its alert, and give up writing.

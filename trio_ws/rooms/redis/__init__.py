@@ -2,7 +2,7 @@
 
 Here: the backplane, its client and connection, publishing (`commands`), reading (`stream_reader`), delivery while
 Redis is away (`local_delivery`), presence, scripts. Not here: rooms themselves.
-Start with `backplane`.
+Start with `docs/internals/redis.md`, then `backplane`.
 """
 
 from trio_ws.rooms.redis.backplane import RedisBackplane

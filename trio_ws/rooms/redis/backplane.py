@@ -1,4 +1,4 @@
-"""RedisBackplane: rooms across processes and machines."""
+"""The backplane that connects processes by Redis."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
-from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence
+from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence, ignore_gap
 from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
 from trio_ws.rooms.redis.commands import Command, CommandQueue, execute
 from trio_ws.rooms.redis.connection import RedisConnection
+from trio_ws.rooms.redis.entries import encode_message
 from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
 from trio_ws.rooms.redis.scripts import CHECK, PUBLISH
 from trio_ws.rooms.redis.stream import StreamState
-from trio_ws.rooms.redis.stream_reader import StreamReader, content
+from trio_ws.rooms.redis.stream_reader import StreamReader
 from trio_ws.rooms.topics import check_member, encoded
 
 if TYPE_CHECKING:
@@ -32,17 +33,17 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisBackplane"]
 
-_KNOWN_AGAIN: Final = 60.0
-"""Seconds beyond the publisher's own patience for which a message is known again: a network holds it for less."""
+_RECOGNISED: Final = 60.0
+"""Seconds beyond `publish_timeout` for which a message is recognised: a network delays it for less."""
 _ANSWER: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20} [0-9]{1,15}-[0-9a-f]{1,16}")
-_FAREWELL: Final = 1.0
-"""Seconds at the end to tell Redis who has left."""
+_LEAVE_TIMEOUT: Final = 1.0
+"""Seconds at the end to remove members from Redis."""
 
 
 class RedisBackplane(Backplane):
-    """Carries rooms between processes by a Redis, version 6 or newer: a bounded stream for each room.
+    """A backplane on Redis 6 or newer, with a stream per room.
 
-    `docs/scaling.md` says what is guaranteed, and what happens when Redis is away, slow or full.
+    `docs/scaling.md` states the guarantees, and the behaviour while Redis is away, slow or full.
 
     Args:
         redis: a URL: `redis://user:password@host:port/db`, `rediss://` with TLS, `unix:///path?db=0`,
@@ -50,20 +51,21 @@ class RedisBackplane(Backplane):
             as `rediss+...`. Or a function that returns a new client of coredis each time it is called, with
             `decode_responses` off.
         ssl_context: for TLS; by default the system's authorities are trusted, and host names checked.
-        prefix: what the names of all keys and channels begin with.
-        stream_length: how many messages of a room Redis holds, about: a process that lost its link finds them there.
-        retention: seconds after which Redis forgets a room in which nothing is said and nobody is; at least 0.1.
+        prefix: the beginning of the names of all keys and channels.
+        stream_length: how many messages of a room Redis holds, about: a process that lost its connection reads them
+            there.
+        retention: seconds after which Redis forgets a room without messages and members; at least 0.1.
         max_message_size: bytes of one message, at most; Redis's own limit is `proto-max-bulk-len`, 512 MiB.
         max_info_size: bytes of the info of one member as JSON, at most: `presence` answers with those of all.
         max_waiting: how many messages of this process wait for Redis at once; further publishers wait before that.
         publish_timeout: seconds for which `publish`, `presence` and a join that opens a room wait for Redis.
-        local_after: seconds after which the members of this process get what is published here without waiting for
-            Redis any longer; at once when the link is known to be broken. So long, too, a join waits for a link before
+        local_after: seconds after which a message is delivered to the members of this process without waiting for Redis
+            any longer; at once when the connection is known to be broken. A join waits as long for a connection before
             it opens a room without one. None to let all wait for the one order of the stream.
-        command_timeout: seconds for which Redis may be silent before the link counts as broken and another is made.
-        presence_timeout: seconds for which members of a process are present without a word from it; it gives one in a
-            third of that.
-        poll_interval: seconds after which a process looks for messages that it was not told of.
+        command_timeout: seconds without an answer of Redis after which the connection counts as broken.
+        presence_timeout: seconds after which members of a process are absent unless it refreshes them; it does so
+            three times in that.
+        poll_interval: seconds after which a process looks for messages of which no notification came.
         wait: whether to wait at the start for a Redis that does not answer.
 
     Raises:
@@ -75,123 +77,124 @@ class RedisBackplane(Backplane):
     def __init__(self, redis: str | Opener, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
         self.options: Options = Options(**options)
         self._keys = self.options.keys
-        self._source = ClientFactory.of(redis, self.options.command_timeout, ssl_context)
+        self._factory = ClientFactory.create(redis, self.options.command_timeout, ssl_context)
         self._process = ""
-        self._calls: CommandQueue | None = None
+        self._commands: CommandQueue | None = None
         self._local: LocalDelivery
         self._heads: StreamHeads
-        self._feeds: StreamReader
-        self._attendance: PresenceTracker
+        self._reader: StreamReader
+        self._presence: PresenceTracker
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Hold a link to Redis, and make another when it breaks.
+        """Hold a connection to Redis, and make another when it breaks.
 
         Raises:
             BackplaneUnavailable: there is no Redis at the start, and `wait` is off.
-            BackplaneRefused: Redis does not accept the name, the password, or what we do.
+            BackplaneRefused: Redis does not accept the name, the password, or our commands.
             LocalProtocolError: it is running.
         """
-        if self._calls is not None:
+        if self._commands is not None:
             raise LocalProtocolError("the backplane is running already: each application needs one of its own")
         self._process = secrets.token_hex(8)
-        feeds: dict[str, StreamState] = {}
-        self._local = LocalDelivery(self.options, self._process, feeds)
-        self._calls = CommandQueue(self.options, self._local)
-        self._heads = StreamHeads(feeds)
-        self._feeds = StreamReader(self.options, feeds, self._local, self._heads)
-        self._attendance = PresenceTracker(self.options, self._process)
-        link = RedisConnection(self._source, self._check, self._serve, self.options)
+        streams: dict[str, StreamState] = {}
+        self._local = LocalDelivery(self.options, self._process, streams)
+        self._commands = CommandQueue(self.options, self._local)
+        self._heads = StreamHeads(streams)
+        self._reader = StreamReader(self.options, streams, self._local, self._heads)
+        self._presence = PresenceTracker(self.options, self._process)
+        connection = RedisConnection(self._factory, self._check, self._serve, self.options)
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
                 try:
-                    await nursery.start(link.run)
-                    nursery.start_soon(self._local.run, name="backplane: local members")
+                    await nursery.start(connection.run)
+                    nursery.start_soon(self._local.early.run, name="backplane: early delivery")
                     yield
                 except BaseException as error:
                     failure = error  # raised as it is, not in the nursery's group
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + _FAREWELL):
-                    await self._attendance.settled()
-                link.end()
-                self._local.end()
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _LEAVE_TIMEOUT):
+                    await self._presence.settled()
+                connection.end()
+                self._local.early.end()
         finally:
-            self._calls = None
+            self._commands = None
         if failure is not None:
             raise failure
 
     async def _check(self, client: Client) -> None:
-        """See that Redis lets us do what we have to do."""
-        call = Command("", CHECK, (self._keys.check,), (self._keys.check,))
-        (outcome,) = await execute(client, [call], self.options.command_timeout)
+        """Check that Redis allows our commands."""
+        command = Command("", CHECK, (self._keys.check,), (self._keys.check,))
+        (outcome,) = await execute(client, [command], self.options.command_timeout)
         if isinstance(outcome, Exception):
             raise outcome
 
     async def _serve(self, client: Client, pubsub: Any) -> None:
-        """Do over one link what there is to do, until it breaks."""
-        self._local.link(there=True)
+        """Run the tasks that use one connection, until it breaks."""
+        self._local.early.set_connected(connected=True)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._feeds.listen, pubsub, name="backplane: news")
-                nursery.start_soon(self._feeds.run, client, pubsub, name="backplane: reading")
-                nursery.start_soon(self._running_calls.run, client, name="backplane: publishing")
-                nursery.start_soon(self._attendance.run, client, name="backplane: attendance")
+                nursery.start_soon(self._reader.listen, pubsub, name="backplane: notifications")
+                nursery.start_soon(self._reader.run, client, pubsub, name="backplane: reading")
+                nursery.start_soon(self._running_commands.run, client, name="backplane: publishing")
+                nursery.start_soon(self._presence.run, client, name="backplane: presence")
         finally:
-            self._local.link(there=False)
+            self._local.early.set_connected(connected=False)
 
     @property
-    def _running_calls(self) -> CommandQueue:
-        if self._calls is None:
-            raise LocalProtocolError("the backplane is not running: rooms are for while the application runs")
-        return self._calls
+    def _running_commands(self) -> CommandQueue:
+        if self._commands is None:
+            raise LocalProtocolError("the backplane is not running: use rooms while the application runs")
+        return self._commands
 
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
-        """Append a message to the room's stream; it returns when Redis has said that it is there."""
-        options, keys, calls = self.options, self._keys, self._running_calls
+        """Append a message to the room's stream; wait for Redis's answer."""
+        options, keys, commands = self.options, self._keys, self._running_commands
         if message.size > options.max_message_size:
             raise MessageTooLarge(message.size, options.max_message_size)
         for member in exclude:
             check_member(member)
-        milliseconds = int((options.publish_timeout + _KNOWN_AGAIN) * 1000)
+        milliseconds = int((options.publish_timeout + _RECOGNISED) * 1000)
         arguments = (
             int(options.retention * 1000),
             keys.news(room),
-            *self._heads.of(room).arguments,
+            *self._heads.head_of(room).arguments,
             options.stream_length,
             milliseconds,
             self._process,
-            content(message),
+            encode_message(message),
             " ".join(exclude),
         )
-        call = Command(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
-        call.own = self._local.own(room, message, exclude)
-        answer: bytes = await calls.ask(call)
+        command = Command(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
+        command.pending = self._local.create(room, message, exclude)
+        answer: bytes = await commands.run_command(command)
         if not _ANSWER.fullmatch(answer):
-            raise BackplaneRefused(f"Redis has answered what is not ours, no id of an entry: {answer!r:.80}")
-        identifier, _, epoch = answer.decode().partition(" ")
-        self._heads.note(room, identifier, epoch)
-        return identifier
+            raise BackplaneRefused(f"the answer of Redis is not ours, no id of an entry: {answer!r:.80}")
+        entry_id, _, epoch = answer.decode().partition(" ")
+        self._heads.note(room, entry_id, epoch)
+        return entry_id
 
     def subscribe(
-        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = lambda missed: None
+        self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = ignore_gap
     ) -> AbstractAsyncContextManager[Log]:
         """Subscribe to the room's stream, from its newest entry on."""
-        self._running_calls  # noqa: B018 - raises
+        self._running_commands  # noqa: B018 - raises
         encoded(room, "the name of a room")
-        return self._feeds.subscribe(room, deliver, history=history, gap=gap)
+        return self._reader.subscribe(room, deliver, history=history, gap=gap)
 
     async def sync(self, room: str) -> None:
-        """Wait until what Redis has was read."""
-        await self._feeds.sync(room)
+        """Wait until everything in the stream was read."""
+        await self._reader.sync(room)
 
     def enter(self, room: str, member: Presence) -> None:
-        """Let a member be present; Redis hears of it in a moment."""
-        self._attendance.enter(room, member)
+        """Add a member, without waiting for Redis."""
+        self._presence.enter(room, member)
 
     def leave(self, room: str, member: str) -> None:
-        """Let a member be present no more."""
-        self._attendance.leave(room, member)
+        """Remove a member, without waiting for Redis."""
+        self._presence.leave(room, member)
 
     async def presence(self, room: str) -> tuple[Presence, ...]:
-        """Ask Redis who is there."""
-        return self._attendance.answer(room, await self._running_calls.ask(self._attendance.question(room)))
+        """Return the members of a room, in the answer of Redis."""
+        answer = await self._running_commands.run_command(self._presence.query(room))
+        return self._presence.parse_answer(room, answer)

@@ -1,6 +1,6 @@
-"""Commands that are sent to Redis together, each with its own outcome.
+"""Calls that are sent to Redis together, each with its own outcome.
 
-An outcome is an answer or an exception. A command that Redis refuses, or that coredis cannot send, spoils no other.
+An outcome is an answer or an exception. A call that Redis refuses, or that coredis cannot send, affects no other.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from trio_ws.rooms.redis.client import is_cluster, is_expected
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
 
-__all__ = ["Command", "alone", "together"]
+__all__ = ["ClientCall", "send_one", "send_together"]
 
 logger: Final = logging.getLogger("trio_ws")
 
-Command: TypeAlias = Callable[["Client"], Any]
+ClientCall: TypeAlias = Callable[["Client"], Any]
 """Calls one method of a client, or of its pipeline."""
 
 
-async def together(client: Client, commands: Sequence[Command]) -> Sequence[Any]:
-    """Send commands together, and return the outcome of each.
+async def send_together(client: Client, calls: Sequence[ClientCall]) -> Sequence[Any]:
+    """Send calls together, and return the outcome of each.
 
     On a cluster they run in any order.
 
     Raises:
-        Exception: the link broke.
+        Exception: the connection broke.
     """
-    if not commands:
+    if not calls:
         return ()
     if is_cluster(client):
-        return await _beside_each_other(client, commands)
+        return await _send_concurrently(client, calls)
     try:
         async with client.pipeline(transaction=False, raise_on_error=False) as pipe:
-            for command in commands:
-                command(pipe)
+            for call in calls:
+                call(pipe)
         results: Sequence[Any] = pipe.results
     except Exception as error:
         if is_expected(error):
             raise
-        logger.exception("a command cannot be sent to Redis: those beside it are sent one by one")
-        return [await alone(client, command) for command in commands]
+        logger.exception("cannot send a batch to Redis, sending its calls one by one")
+        return [await send_one(client, call) for call in calls]
     return results
 
 
-async def alone(client: Client, command: Command) -> Any:
-    """Send one command, and return its outcome."""
+async def send_one(client: Client, call: ClientCall) -> Any:
+    """Send one call, and return its outcome."""
     try:
-        return await command(client)
+        return await call(client)
     except Exception as error:
         return error
 
 
-async def _beside_each_other(client: Client, commands: Sequence[Command]) -> Sequence[Any]:
-    outcomes: list[Any] = [None] * len(commands)
+async def _send_concurrently(client: Client, calls: Sequence[ClientCall]) -> Sequence[Any]:
+    outcomes: list[Any] = [None] * len(calls)
 
-    async def send(place: int, command: Command) -> None:
-        outcomes[place] = await alone(client, command)
+    async def send(index: int, call: ClientCall) -> None:
+        outcomes[index] = await send_one(client, call)
 
     async with trio.open_nursery() as nursery:
-        for place, command in enumerate(commands):
-            nursery.start_soon(send, place, command)
+        for index, call in enumerate(calls):
+            nursery.start_soon(send, index, call)
     return outcomes

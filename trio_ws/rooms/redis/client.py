@@ -1,7 +1,7 @@
-"""Client: makes coredis clients from URLs, and says what their errors mean.
+"""Clients of coredis, made from URLs, and the meaning of their errors.
 
-coredis is imported when a backplane is made. A client is used for one link only, and given up with it: then nothing
-that broke stays in a pool.
+coredis is imported when a backplane is made. A client is used for one connection only, and dropped with it, so that
+nothing broken stays in a pool.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ import attrs
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneFull, BackplaneRefused, BackplaneUnavailable
-from trio_ws.rooms.redis.url import checked
+from trio_ws.rooms.redis.url import parse_url
 
 __all__ = [
     "Client",
     "ClientFactory",
     "Opener",
+    "connection_error_from",
+    "drop_empty_waiters",
     "is_cluster",
+    "is_connection_error",
     "is_expected",
-    "is_link_error",
-    "is_passing",
-    "meaning",
-    "refusal",
-    "tidy",
-    "unretried",
+    "is_transient",
+    "only_error",
+    "open_pubsub",
+    "refusal_from",
 ]
 
 Client: TypeAlias = Any
@@ -56,21 +57,21 @@ def _coredis() -> Any:
 
 @attrs.frozen
 class ClientFactory:
-    """Where clients come from."""
+    """A way to make clients."""
 
     open: Opener
-    """Makes one."""
-    where: str
-    """What to call it in messages: no password is in it."""
+    """Makes a client."""
+    address: str
+    """Names the server in messages, without a password."""
 
     @classmethod
-    def of(cls, redis: str | Opener, timeout: float, context: ssl.SSLContext | None) -> ClientFactory:
-        """Return the source for a URL, or for a function that makes clients.
+    def create(cls, redis: str | Opener, timeout: float, context: ssl.SSLContext | None) -> ClientFactory:
+        """Return the factory for a URL or a function that makes clients.
 
         Args:
             redis: see `RedisBackplane`.
             timeout: seconds to connect, and to wait for an answer.
-            context: of TLS.
+            context: for TLS; None for the default one.
 
         Raises:
             ImportError: coredis is not installed.
@@ -82,18 +83,18 @@ class ClientFactory:
             raise TypeError(f"ssl_context is an ssl.SSLContext, not {context!r:.80}")
         if not isinstance(redis, str):
             return cls(_checked_opener(redis, context), "the given client")
-        url, base, kind = checked(redis)
+        url, base, kind = parse_url(redis)
         if context is not None and base != "rediss":
             raise ValueError(f"ssl_context is for TLS, and a URL that begins with {url.scheme}:// has none: rediss://")
-        where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-        pool = _parsed(coredis, base, url, timeout, context)
+        address = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+        pool = _parse_options(coredis, base, url, timeout, context)
         match kind:
             case "sentinel":
-                return cls(_sentinel(coredis, url, pool), where)
+                return cls(_sentinel(coredis, url, pool), address)
             case "cluster":
-                return cls(_cluster(coredis, url, pool), where)
+                return cls(_cluster(coredis, url, pool), address)
             case _:
-                return cls(_single(coredis, pool), where)
+                return cls(_single(coredis, pool), address)
 
 
 def _checked_opener(opener: object, context: ssl.SSLContext | None) -> Opener:
@@ -104,8 +105,8 @@ def _checked_opener(opener: object, context: ssl.SSLContext | None) -> Opener:
     return opener
 
 
-def _parsed(coredis: Any, base: str, url: SplitResult, timeout: float, context: ssl.SSLContext | None) -> Any:
-    """Return a pool that is never opened: it holds what coredis reads from a URL, with the first host of several."""
+def _parse_options(coredis: Any, base: str, url: SplitResult, timeout: float, context: ssl.SSLContext | None) -> Any:
+    """Return an unopened pool, for the options that coredis parses."""
     userinfo, at, hosts = url.netloc.rpartition("@")
     path = url.path.rpartition("/")[2] if url.scheme.endswith("+sentinel") else url.path
     query = dict(parse_qsl(url.query))
@@ -114,7 +115,7 @@ def _parsed(coredis: Any, base: str, url: SplitResult, timeout: float, context: 
         options["ssl_context"] = context
     elif base == "rediss" and not any(name.startswith("ssl_") for name in query):
         options["ssl_context"] = ssl.create_default_context()
-    query.setdefault("ssl_check_hostname", "true")  # coredis does not look at names if it is not told to
+    query.setdefault("ssl_check_hostname", "true")  # coredis does not check names by default
     plain = f"{base}://{userinfo}{at}{hosts.split(',')[0]}/{path.lstrip('/')}?{urlencode(query)}"
     return coredis.ConnectionPool.from_url(plain, decode_components=True, **options)
 
@@ -163,12 +164,16 @@ def _sentinel(coredis: Any, url: SplitResult, parsed: Any) -> Opener:
 
 
 def is_cluster(client: Client) -> bool:
-    """Say whether keys of different rooms may be in different places."""
+    """Return whether keys of different rooms may be on different servers."""
     return isinstance(client, _coredis().RedisCluster)
 
 
-def unretried(client: Client, timeout: float) -> AbstractAsyncContextManager[Any]:
-    """Return a pub/sub that ends with an error when its connection does, instead of mending it in silence.
+def open_pubsub(client: Client, timeout: float) -> AbstractAsyncContextManager[Any]:
+    """Return a pub/sub that fails when its connection breaks, instead of reconnecting.
+
+    Args:
+        client: the client.
+        timeout: seconds to wait for the connection and for answers.
 
     Raises:
         ValueError: the client decodes what it reads.
@@ -186,7 +191,7 @@ def unretried(client: Client, timeout: float) -> AbstractAsyncContextManager[Any
     return pubsub
 
 
-def tidy(pubsub: Any, channels: Iterable[bytes]) -> None:
+def drop_empty_waiters(pubsub: Any, channels: Iterable[bytes]) -> None:
     """Drop the two empty lists that coredis 6.9 keeps for each channel."""
     for name in ("_subscription_waiters", "_unsubscription_waiters"):
         waiters: dict[Any, list[Any]] = vars(pubsub).get(name, {})
@@ -195,26 +200,29 @@ def tidy(pubsub: Any, channels: Iterable[bytes]) -> None:
                 del waiters[channel]
 
 
-# --- what errors mean --------------------------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------------------------------
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Go through an error, or those of a group."""
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, or those of a group."""
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
-            yield from leaves(each)
+            yield from _leaves(each)
     else:
         yield error
 
 
-def only(error: BaseException) -> BaseException:
-    """Return the one error that a group has, or the group if it has several."""
-    found = list(leaves(error))
+def only_error(error: BaseException) -> BaseException:
+    """Return the only error of a group, or else the group."""
+    found = list(_leaves(error))
     return found[0] if len(found) == 1 else error
 
 
-def is_link_error(outcome: object) -> bool:
-    """Say whether what a command came to is the link's fault, or that of a Redis that is not ready: try it again."""
+def is_connection_error(outcome: object) -> bool:
+    """Return whether a command failed for its connection.
+
+    That includes a Redis that is not ready. The command may be sent again over another connection.
+    """
     exceptions = _coredis().exceptions
     kinds = (
         TimeoutError,
@@ -229,8 +237,8 @@ def is_link_error(outcome: object) -> bool:
     return isinstance(outcome, kinds)
 
 
-_PASSING: Final = frozenset({"BUSY", "MASTERDOWN", "MISCONF", "NOREPLICAS"})
-"""Codes of answers that say something of Redis, nothing of the command: the same one may be taken a moment later."""
+_TRANSIENT: Final = frozenset({"BUSY", "MASTERDOWN", "MISCONF", "NOREPLICAS"})
+"""Codes of errors that concern the state of Redis, not the command."""
 _CODE: Final = re.compile(r"(?:Error running script .*?: -)?([A-Z]{3,}) ", re.DOTALL)
 
 
@@ -240,14 +248,14 @@ def _code(error: Exception) -> str:
     return found[1] if found else ""
 
 
-def is_passing(outcome: object) -> bool:
+def is_transient(outcome: object) -> bool:
     """Return whether Redis may take the same command a moment later."""
-    return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _PASSING
+    return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _TRANSIENT
 
 
 def is_expected(error: BaseException) -> bool:
-    """Say whether a link may end with this error, or group of errors, without anything being wrong in the program."""
-    import anyio  # noqa: PLC0415 - coredis stands on it
+    """Return whether an error or group is no fault of the program."""
+    import anyio  # noqa: PLC0415 - coredis uses it
 
     kinds = (
         OSError,
@@ -257,13 +265,13 @@ def is_expected(error: BaseException) -> bool:
         anyio.ClosedResourceError,  # coredis lets it out when a pub/sub ends on a broken connection
         anyio.BrokenResourceError,
     )
-    return all(isinstance(leaf, kinds) for leaf in leaves(error))
+    return all(isinstance(leaf, kinds) for leaf in _leaves(error))
 
 
-def refusal(error: Exception) -> BackplaneError:
-    """Return what a publisher is told when Redis has refused one command, and is well otherwise."""
+def refusal_from(error: Exception) -> BackplaneError:
+    """Return the error to raise for one command that Redis has refused."""
     if not isinstance(error, _coredis().exceptions.RedisError):
-        return BackplaneRefused(f"the call cannot be sent to Redis, or its answer is not ours: {error!r}")
+        return BackplaneRefused(f"the command cannot be sent to Redis, or its answer is not ours: {error!r}")
     if _code(error) == "OOM":
         return BackplaneFull(
             "Redis has reached its maxmemory and takes no message: raise maxmemory, or keep less in it "
@@ -277,27 +285,27 @@ def refusal(error: Exception) -> BackplaneError:
     return BackplaneRefused(f"Redis refused the command: {error}")
 
 
-def meaning(error: BaseException, where: str, prefix: str) -> BackplaneError:
-    """Return why there is no link, in words that say what to do.
+def connection_error_from(error: BaseException, address: str, prefix: str) -> BackplaneError:
+    """Return the error for a connection that failed, with the remedy.
 
     Args:
-        error: what coredis raised, or a group of that.
-        where: the source's name.
-        prefix: of the keys and channels.
+        error: an error of coredis, or a group of them.
+        address: names the server.
+        prefix: the prefix of keys and channels.
     """
     exceptions = _coredis().exceptions
-    causes = [each for each in leaves(error) if isinstance(each, Exception)]
+    causes = [each for each in _leaves(error) if isinstance(each, Exception)]
     for cause in causes:
         if isinstance(cause, exceptions.AuthenticationError):
             return BackplaneRefused(
-                f"Redis at {where} does not accept us: {cause} Correct the name and the password in the URL, "
+                f"Redis at {address} does not accept us: {cause} Correct the name and the password in the URL, "
                 "redis://name:password@host (no name for the default user; special characters as %40 for @), or the "
                 "user in Redis (ACL LIST)"
             )
-        if isinstance(cause, exceptions.ResponseError) and not (is_link_error(cause) or is_passing(cause)):
+        if isinstance(cause, exceptions.ResponseError) and not (is_connection_error(cause) or is_transient(cause)):
             return BackplaneRefused(
-                f"Redis at {where} does not let us do what a backplane does: {cause} Allow the user of the URL: "
+                f"Redis at {address} does not let us do what a backplane does: {cause} Allow the user of the URL: "
                 f"ACL SETUSER name ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous"
             )
     text = "; ".join(dict.fromkeys(str(cause) or type(cause).__name__ for cause in causes)) or repr(error)
-    return BackplaneUnavailable(f"no Redis answers at {where}: {text}")
+    return BackplaneUnavailable(f"no Redis answers at {address}: {text}")

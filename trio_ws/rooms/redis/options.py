@@ -1,21 +1,19 @@
-"""Options: how the backplane on Redis behaves, with the defaults, and the little things that its parts share."""
+"""Options of the backplane on Redis, with their defaults."""
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import attrs
-import trio
 
 from trio_ws.rooms.checks import flag, seconds, whole
 from trio_ws.rooms.redis.scripts import Keys
 
-__all__ = ["Bell", "Options"]
+__all__ = ["Options"]
 
 
 _LOCAL_AFTER: Final[float | None] = 1
-"""Seconds: many times what a message takes through a Redis that is well, and what people hardly notice in a chat."""
+"""Seconds: many times what a message takes through a healthy Redis, and hardly noticed in a chat."""
 
 
 _MOST: Final = 1_000_000_000
@@ -24,7 +22,7 @@ _MOST_BYTES: Final = 512 * 1024 * 1024 - 1024
 _LEAST_PRESENCE: Final = 0.01
 """Seconds; Redis counts in milliseconds, and an update comes every third of it."""
 _LEAST_RETENTION: Final = 0.1
-"""Seconds: streams are told to live on four times in that, and each time may take some milliseconds."""
+"""Seconds: the life of streams is prolonged four times in that, and each time may take some milliseconds."""
 
 
 def _prefix(_: object, __: object, value: object) -> None:
@@ -42,7 +40,7 @@ def _local_after(_: object, attribute: attrs.Attribute[float | None], value: obj
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """See `RedisBackplane`."""
+    """Options; `RedisBackplane` documents them."""
 
     prefix: str = attrs.field(default="trio_ws", validator=_prefix)
     stream_length: int = attrs.field(default=1000, validator=whole(1, _MOST))
@@ -59,26 +57,5 @@ class Options:
 
     @property
     def keys(self) -> Keys:
-        """Names what is in Redis."""
+        """The names of keys and channels in Redis."""
         return Keys(self.prefix)
-
-
-class Bell:
-    """Wakes the one task that waits for it; it may be rung before."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def ring(self) -> None:
-        """Wake the task."""
-        self._event.set()
-
-    async def wait(self, seconds: float = math.inf) -> bool:
-        """Wait until somebody has rung since the last time, or so many seconds; say whether somebody has."""
-        with trio.move_on_after(max(0, seconds)):  # the time may have come meanwhile
-            await self._event.wait()
-        rung = self._event.is_set()
-        self._event = trio.Event()
-        return rung

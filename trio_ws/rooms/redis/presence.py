@@ -1,6 +1,7 @@
-"""Attendance: tells Redis who is in the rooms of this process, again and again: without that, they are gone.
+"""Presence of this process's members in Redis.
 
-What is here is what counts. Over a new link everything is told anew.
+Redis forgets members that are not refreshed. The state in this process is authoritative, and is written anew over each
+new connection.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import trio
 from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import InvalidMessage, MessageTooLarge
 from trio_ws.rooms.backplane import Presence
-from trio_ws.rooms.redis.client import is_link_error
+from trio_ws.rooms.redis.client import is_connection_error
 from trio_ws.rooms.redis.commands import Command, execute
-from trio_ws.rooms.redis.options import Bell
-from trio_ws.rooms.redis.records import Records
+from trio_ws.rooms.redis.faults import OngoingFaults
 from trio_ws.rooms.redis.scripts import ATTEND, PRESENCE
 from trio_ws.rooms.topics import encoded
+from trio_ws.runtime.wakeup import AutoResetEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +36,15 @@ Changes: TypeAlias = "list[tuple[str, str]]"
 """Members and their infos; an empty text for one that left."""
 
 _BATCH: Final = 64
-"""Calls that are made in one go."""
+"""Commands that are sent together."""
 _BATCH_BYTES: Final = 1024 * 1024
-"""Characters in one go, and in one call, about."""
+"""Characters in one batch, and in one command, approximately."""
 _DIGITS: Final = 16
-"""Digits of a number at most: a process does not come so far."""
+"""Digits of a member's number at most: no process counts so far."""
 
 
 class PresenceTracker:
-    """Who is in the rooms of this process.
+    """The members in this process, and the task that writes them.
 
     Args:
         options: the backplane's.
@@ -55,20 +56,20 @@ class PresenceTracker:
         self._keys = options.keys
         self._process = process
         self._present: dict[str, dict[str, str]] = {}
-        self._changes: dict[str, dict[str, str]] = {}  # to tell; an empty text for one that left
-        self._anew: set[str] = set()  # rooms to tell of from the beginning
-        self._told: set[str] = set()  # rooms of which Redis may know members
-        self._linked = False
-        self._quiet = trio.Event()
+        self._changes: dict[str, dict[str, str]] = {}  # to write; an empty text for one that left
+        self._to_rewrite: set[str] = set()  # rooms to write from the beginning
+        self._written: set[str] = set()  # rooms of which Redis may have members
+        self._connected = False
+        self._all_written = trio.Event()
         self._numbers = count(1)
-        self._untold = Records()
-        self._foreign = Records()
-        self._bell = Bell()
+        self._write_faults = OngoingFaults()
+        self._foreign_members = OngoingFaults()
+        self._wakeup = AutoResetEvent()
 
     # --- for rooms -----------------------------------------------------------------------------------------------
 
     def enter(self, room: str, member: Presence) -> None:
-        """See `Backplane.enter`."""
+        """Add a member; see `Backplane.enter`."""
         encoded(room, "the name of a room")
         text = to_json(dict(member.info), wrapped=1)
         size, limit = len(encoded(text, "the info of a member")), self._options.max_info_size
@@ -79,7 +80,7 @@ class PresenceTracker:
         self._change(room, member.id, info)
 
     def leave(self, room: str, member: str) -> None:
-        """See `Backplane.leave`."""
+        """Remove a member; see `Backplane.leave`."""
         present = self._present[room]
         del present[member]
         if not present:
@@ -87,70 +88,73 @@ class PresenceTracker:
         self._change(room, member, "")
 
     def _change(self, room: str, member: str, info: str) -> None:
-        if self._linked:
+        if self._connected:
             self._changes.setdefault(room, {})[member] = info
-            self._unsettle()
-            self._bell.ring()
+            self._expect_writing()
+            self._wakeup.wake()
 
-    def _unsettle(self) -> None:
-        if self._quiet.is_set():
-            self._quiet = trio.Event()
+    def _expect_writing(self) -> None:
+        if self._all_written.is_set():
+            self._all_written = trio.Event()
 
-    def question(self, room: str) -> Command:
-        """Return the call that asks who is in a room."""
+    def query(self, room: str) -> Command:
+        """Return the command that asks for a room's members."""
         hint = " room.members has those of this process."
         return Command(room, PRESENCE, (self._keys.processes(room),), (self._keys.members(room, ""),), hint=hint)
 
-    def answer(self, room: str, texts: list[bytes]) -> tuple[Presence, ...]:
-        """Return what the call has come to."""
+    def parse_answer(self, room: str, texts: list[bytes]) -> tuple[Presence, ...]:
+        """Return the members that the query has found."""
         found: list[tuple[str, int, Presence]] = []
         for member, text in zip(texts[::2], texts[1::2], strict=True):
             try:
-                found.append(_present(member.decode(), text.decode()))
+                found.append(_parse_member(member.decode(), text.decode()))
             except (ValueError, InvalidMessage):
-                if self._foreign.begins((room, member[:80])):
-                    logger.warning(
-                        "the room %r has a member in Redis that is not ours, it is skipped: %.80r", room, member
-                    )
-        return tuple(present for _, _, present in sorted(found, key=lambda each: each[:2]))
+                if self._foreign_members.begins((room, member[:80])):
+                    logger.warning("room %r has a member in Redis that is not ours, skipping it: %.80r", room, member)
+        return tuple(presence for _, _, presence in sorted(found, key=lambda each: each[:2]))
 
-    # --- over one link -------------------------------------------------------------------------------------------
+    # --- over one connection -------------------------------------------------------------------------------------
 
     async def run(self, client: Client) -> None:
-        """Tell Redis, until the link breaks.
+        """Write members to Redis, and refresh them, until the connection breaks.
 
         Raises:
-            Exception: the link broke.
+            Exception: the connection broke.
         """
         self._changes = {}
-        self._anew = {*self._told, *self._present}
-        self._linked = True
-        self._unsettle()
-        beat = self._options.presence_timeout / 3
+        self._to_rewrite = {*self._written, *self._present}
+        self._connected = True
+        self._expect_writing()
+        interval = self._options.presence_timeout / 3
         try:
             while True:
-                due = trio.current_time() + beat
-                await self._tell(client, [*self._present, *(self._anew - self._present.keys())])
-                while trio.current_time() < due:
-                    await self._tell(client, list(self._changes))
-                    if not self._changes:
-                        self._quiet.set()
-                    await self._bell.wait(due - trio.current_time())
+                refresh_at = trio.current_time() + interval
+                await self._write(client, [*self._present, *(self._to_rewrite - self._present.keys())])
+                await self._write_changes(client, refresh_at)
         finally:
-            self._linked = False
-            self._quiet.set()
+            self._connected = False
+            self._all_written.set()
+
+    async def _write_changes(self, client: Client, refresh_at: float) -> None:
+        """Write changes as they come, until it is time to refresh all."""
+        while trio.current_time() < refresh_at:
+            await self._write(client, list(self._changes))
+            if not self._changes:
+                self._all_written.set()
+                with trio.move_on_at(refresh_at):
+                    await self._wakeup.sleep()
 
     async def settled(self) -> None:
-        """Wait until Redis knows what it should, or the link has broken."""
-        if self._linked:
-            await self._quiet.wait()
+        """Wait until everything is written, or the connection has broken."""
+        if self._connected:
+            await self._all_written.wait()
 
-    async def _tell(self, client: Client, rooms: list[str]) -> None:
+    async def _write(self, client: Client, rooms: list[str]) -> None:
         batch: list[tuple[Command, bool]] = []
         size = 0
-        for call, last in chain.from_iterable(map(self._calls, rooms)):
-            batch.append((call, last))
-            size += call.size
+        for command, last in chain.from_iterable(map(self._commands, rooms)):
+            batch.append((command, last))
+            size += command.size
             if len(batch) == _BATCH or size >= _BATCH_BYTES:
                 await self._execute(client, batch)
                 batch, size = [], 0
@@ -158,50 +162,50 @@ class PresenceTracker:
             await self._execute(client, batch)
 
     async def _execute(self, client: Client, batch: list[tuple[Command, bool]]) -> None:
-        outcomes = await execute(client, [call for call, _ in batch], self._options.command_timeout)
-        for (call, last), outcome in zip(batch, outcomes, strict=True):
-            self._check(call.room, outcome, last=last)
+        outcomes = await execute(client, [command for command, _ in batch], self._options.command_timeout)
+        for (command, last), outcome in zip(batch, outcomes, strict=True):
+            self._check(command.room, outcome, last=last)
 
-    def _calls(self, room: str) -> Iterator[tuple[Command, bool]]:
-        """Yield calls of bounded size for one room, and whether each is last."""
-        anew = room in self._anew
-        self._anew.discard(room)
-        self._told.add(room)
+    def _commands(self, room: str) -> Iterator[tuple[Command, bool]]:
+        """Yield a room's commands, and whether each is the last."""
+        rewrite = room in self._to_rewrite
+        self._to_rewrite.discard(room)
+        self._written.add(room)
         changes = self._changes.pop(room, {})
-        if anew:
+        if rewrite:
             changes = self._present.get(room, {})
         pieces = _pieces(list(changes.items()))
-        for place, piece in enumerate(pieces, 1):
+        for index, piece in enumerate(pieces, 1):
             try:
-                call = self._call(room, piece, anew=anew and place == 1)
+                command = self._command(room, piece, rewrite=rewrite and index == 1)
             except ValueError:
-                logger.exception("Redis cannot be told who is in the room %r: it is told of other rooms", room)
+                logger.exception("cannot write the members of room %r to Redis", room)
             else:
-                yield call, place == len(pieces)
+                yield command, index == len(pieces)
 
-    def _call(self, room: str, changes: Changes, *, anew: bool) -> Command:
+    def _command(self, room: str, changes: Changes, *, rewrite: bool) -> Command:
         milliseconds = int(self._options.presence_timeout * 1000)
-        arguments: list[Any] = [self._process, milliseconds, "anew" if anew else ""]
+        arguments: list[Any] = [self._process, milliseconds, "anew" if rewrite else ""]
         arguments += chain.from_iterable(changes)
         keys = (self._keys.processes(room), self._keys.members(room, self._process))
         return Command(room, ATTEND, keys, tuple(arguments))
 
     def _check(self, room: str, outcome: Any, *, last: bool) -> None:
-        """See that Redis has as many members as there are; if not, it has lost some, and hears of all again."""
-        if is_link_error(outcome):
+        """Compare the number of members in Redis; on a difference, rewrite all."""
+        if is_connection_error(outcome):
             raise outcome
         if isinstance(outcome, Exception):
-            if self._untold.begins(room):
-                logger.warning("Redis was not told who is in the room %r, it is tried again: %s", room, outcome)
-            self._anew.add(room)
+            if self._write_faults.begins(room):
+                logger.warning("cannot write the members of room %r to Redis, trying again: %s", room, outcome)
+            self._to_rewrite.add(room)
             return
-        self._untold.ends(room)
+        self._write_faults.ends(room)
         if not last:
-            pass  # others are still to be told
+            pass  # others are still to be written
         elif outcome == 0 and room not in self._present:
-            self._told.discard(room)
+            self._written.discard(room)
         elif room not in self._changes and outcome != len(self._present.get(room, ())):
-            self._anew.add(room)
+            self._to_rewrite.add(room)
 
 
 def _pieces(changes: Changes) -> list[Changes]:
@@ -217,8 +221,12 @@ def _pieces(changes: Changes) -> list[Changes]:
     return pieces
 
 
-def _present(member: str, text: str) -> tuple[str, int, Presence]:
-    """Return a member by the process and the number it is sorted by; raise ValueError if it is not ours."""
+def _parse_member(member: str, text: str) -> tuple[str, int, Presence]:
+    """Return a member's process and number, for sorting, and the member.
+
+    Raises:
+        ValueError: it is not ours.
+    """
     number, _, info = text.partition(" ")
     if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
         raise ValueError("not a number of ours")

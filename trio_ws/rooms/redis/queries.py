@@ -9,66 +9,68 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from trio_ws.rooms.redis.batch import together
-from trio_ws.rooms.redis.client import is_link_error, is_passing, refusal
-from trio_ws.rooms.redis.records import Records
+from trio_ws.rooms.redis.batch import send_together
+from trio_ws.rooms.redis.client import is_connection_error, is_transient, refusal_from
+from trio_ws.rooms.redis.faults import OngoingFaults
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
 
-__all__ = ["Queries", "Query"]
+__all__ = ["Query", "QueryRunner"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 
 class Query:
-    """A command that asks about one room.
+    """A call of a client's method that asks about one room.
 
     Args:
         room: the room's name.
-        command: names a method of clients.
+        method: the name of the method.
         arguments: the method's.
         options: the method's.
     """
 
-    __slots__ = ("_arguments", "_options", "command", "room")
+    __slots__ = ("_arguments", "_options", "method", "room")
 
-    def __init__(self, room: str, command: str, *arguments: object, **options: object) -> None:
+    def __init__(self, room: str, method: str, *arguments: object, **options: object) -> None:
         self.room = room
-        self.command = command
+        self.method = method
         self._arguments = arguments
         self._options = options
 
     def __call__(self, client: Client) -> Any:
-        """Send it: by a client, or as a part of a pipeline."""
-        return getattr(client, self.command)(*self._arguments, **self._options)
+        """Send the query, by a client or in a pipeline."""
+        return getattr(client, self.method)(*self._arguments, **self._options)
 
 
 @attrs.frozen
-class Queries:
-    """Asks; see the module."""
+class QueryRunner:
+    """Runs queries, and logs which rooms cannot be read."""
 
     seconds: float
     """How long all answers may take together."""
-    _unreadable: Records = attrs.field(factory=Records, init=False)
+    _unreadable: OngoingFaults = attrs.field(factory=OngoingFaults, init=False)
 
-    async def ask(self, client: Client, queries: Sequence[Query]) -> Sequence[Any]:
-        """Return the answers; a room that Redis does not let us read is like an empty one, and has one record.
+    async def run(self, client: Client, queries: Sequence[Query]) -> Sequence[Any]:
+        """Return the answers to queries.
+
+        If Redis refuses to read a room, its answer is empty, and the refusal is logged once.
 
         Raises:
-            trio.TooSlowError: they have taken too long.
-            Exception: the link broke, or Redis answers nothing just now.
+            trio.TooSlowError: they took too long.
+            Exception: the connection broke, or Redis answers nothing just now.
         """
         with trio.fail_after(self.seconds):
-            outcomes = await together(client, queries)
+            outcomes = await send_together(client, queries)
         return [self._answer(*each) for each in zip(queries, outcomes, strict=True)]
 
     def _answer(self, query: Query, outcome: Any) -> Any:
         if not isinstance(outcome, Exception):
-            self._unreadable.ends(query.room, query.command)
+            self._unreadable.ends(query.room, query.method)
             return outcome
-        if is_link_error(outcome) or is_passing(outcome):
+        if is_connection_error(outcome) or is_transient(outcome):
             raise outcome
-        if self._unreadable.begins(query.room, query.command):
-            logger.error("the room %r is not read until that changes: %s", query.room, refusal(outcome))
+        if self._unreadable.begins(query.room, query.method):
+            logger.error("room %r is not read until this changes: %s", query.room, refusal_from(outcome))
         return ()

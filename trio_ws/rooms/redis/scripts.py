@@ -1,6 +1,6 @@
-"""Keys: the names of what a room has in Redis, and the scripts that change it in one step.
+"""Names of keys in Redis, and scripts that change a room atomically.
 
-Everything of one room has one hash tag, so that a cluster keeps it in one place.
+All keys of one room have one hash tag, so that a cluster keeps them on one server.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ __all__ = ["ATTEND", "CHECK", "CONFIRM", "PRESENCE", "PUBLISH", "Keys"]
 
 
 class Keys:
-    """Makes names.
+    """Names of keys and channels.
 
     Args:
-        prefix: what all of them begin with; it tells applications apart that share a Redis.
+        prefix: the beginning of all of them, which separates applications that share a Redis.
 
     Raises:
         TypeError: the prefix is no text.
-        ValueError: it has braces, which tell a cluster where to keep a key, or lone surrogates.
+        ValueError: it has braces, which decide where a cluster keeps a key, or lone surrogates.
     """
 
     __slots__ = ("_prefix",)
@@ -35,7 +35,7 @@ class Keys:
 
     @property
     def check(self) -> str:
-        """A key, and a channel, that belong to no room."""
+        """A key and a channel that belong to no room."""
         return f"{self._prefix}:{{?}}:check"
 
     def _of(self, room: str) -> str:
@@ -43,23 +43,23 @@ class Keys:
         return f"{self._prefix}:{{={tag}}}"  # a tag is never empty
 
     def stream(self, room: str) -> str:
-        """The messages of a room."""
+        """Return the stream of a room's messages."""
         return f"{self._of(room)}:messages"
 
     def news(self, room: str) -> str:
-        """The channel that says that the stream has grown."""
+        """Return the channel for notifications that the stream has grown."""
         return f"{self._of(room)}:news"
 
     def accepted(self, room: str, publisher: str) -> str:
-        """The numbers of what the stream has lately accepted from a process, and the ids of these messages."""
+        """Return the hash of numbers lately accepted from a process, with ids."""
         return f"{self._of(room)}:accepted:{publisher}"
 
     def processes(self, room: str) -> str:
-        """The processes that have members in the room, and until when they count without a word from them."""
+        """Return the sorted set of processes with members, by expiry time."""
         return f"{self._of(room)}:processes"
 
     def members(self, room: str, process: str) -> str:
-        """The members of a room in one process."""
+        """Return the hash of a room's members in one process."""
         return f"{self._of(room)}:members:{process}"
 
 
@@ -92,8 +92,8 @@ allowed('ZRANGEBYSCORE', key, 0, 0)
 allowed('ZREM', key, 'n')
 return redis.call('PUBLISH', ARGV[1], '')
 """
-"""See whether scripts, channels, and all commands of the others are allowed; leave nothing behind. Fail for one that is
-not, also where Redis takes nothing just now.
+"""Check that scripts, channels, and all commands of the other scripts are allowed; leave nothing behind. Fail for one
+that is not, also while Redis rejects writes.
 
 Key: any that is not used. Argument: any channel."""
 
@@ -155,16 +155,16 @@ local function mark(newest, count, seen, epoch)
   return redis.pcall('XADD', key, id, 'n', text(count + 1), 'p', '', 'e', epoch)
 end
 """
-"""What scripts share. Key: the stream. First argument: its lifetime in ms.
+"""The part that scripts share. Key: the stream. First argument: its lifetime in ms.
 
-`tail` finds its newest id, and the place and epoch of the newest entry of ours. An epoch is the time at which it was
-`begun`, in ms, and a token that tells it from others of that time. `lost` says whether an entry that was seen is
-missing, and was not just trimmed. If
-the stream is gone, that is whether it should live, as it was `held`, or as the entry is younger than the lifetime; if
-the epoch is a later one, the loss has been marked. `mark` begins `another` epoch, after what was seen.
+`tail` finds its newest id, and the sequence number and epoch of the newest entry of ours. An epoch is the time at which
+it was `begun`, in ms, and a token that distinguishes it from others of that time. `lost` returns whether an entry that
+was seen is missing, and was not just trimmed. If the stream is gone, the result is whether it should live, as it was
+`held`, or as the entry is younger than the lifetime; if the epoch is a later one, the loss has been marked. `mark`
+begins `another` epoch with a loss marker, after the entry that was seen.
 
-Ids are compared and counted on as texts, as they are greater than the numbers that Lua has. Places begin anew behind
-the greatest one, and epochs end there: what follows an entry of ours is ours."""
+Ids are compared and incremented as texts, as they exceed the numbers of Lua. Sequence numbers begin anew behind the
+greatest one, and epochs end there: an entry that follows one of ours is ours."""
 
 CONFIRM: Final = (
     _STREAM
@@ -179,8 +179,8 @@ if ARGV[6] ~= '' then redis.pcall('PEXPIRE', key, life) end
 return {now, newest or '0-0', text(count), epoch}
 """
 )
-"""See that a stream is the one that was read, and let it live on; mark it if it has lost data. Answer the time in ms,
-as ids have it, the newest id, its place, and the epoch. A replica, which takes nothing, answers too.
+"""Check that a stream is the one that was read, and prolong its life; mark it if it has lost data. Answer the time in
+ms, as in ids, the newest id, its sequence number, and the epoch. A replica, which rejects writes, answers too.
 
 Key: the stream. Arguments: its lifetime in ms, the channel, the head that was seen, its epoch, a token for a new one,
 and 'held' if the stream was kept alive from here, 'opened' if it is to be from now on, or ''."""
@@ -216,15 +216,14 @@ redis.pcall('PUBLISH', ARGV[2], '')
 return answer
 """
 )
-"""Append a message: once, however often it is asked to. Answer its id and epoch; '' if it is not there, and one with a
-greater number is, so that readers would take it for an old one: it wants a new number.
+"""Append a message once, however often it runs. Answer its id and epoch; '' if it is not there and one with a greater
+number is, so that readers would take it for an old one: it needs a new number.
 
 Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
-for a new one, the stream's length, how long in ms to know the message again, the publishing process, the message, whom
-it is not for, the process's number of the message, and its least number of those under way. Once it is appended, it is
-said so, whatever else Redis does not take. An entry has its place in
-the stream as `n`, by which readers see that something is missing; it follows that of the newest entry of ours, whatever
-else is there."""
+for a new one, the stream's length, how long in ms to recognise the message, the publishing process, the message, the
+excluded members, the process's number of the message, and the smallest number of those under way. Once the message is
+appended, this is answered, whatever else Redis rejects. An entry has its sequence number as `n`, by which readers
+detect missing ones; it follows that of the newest entry of ours, whatever else is there."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
@@ -247,9 +246,9 @@ else
 end
 return count
 """
-"""Say who is there in one process, and that it lives; answer how many members it has now.
+"""Write members of one process, and prolong their life; answer how many it has now.
 
-Keys: processes, members. Arguments: the process, how long in ms it counts, 'anew' or '', pairs of a member's id and its
+Keys: processes, members. Arguments: the process, its lifetime in ms, 'anew' or '', pairs of a member's id and its
 info, which is empty for one that left."""
 
 PRESENCE: Final = """\
@@ -262,6 +261,6 @@ for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.form
 end
 return found
 """
-"""Answer who is in a room: ids and infos by turns; a process and an empty text where its key holds something else.
+"""Answer the members of a room: ids and infos by turns; a process and an empty text where its key holds something else.
 
-Key: processes. Argument: what the keys of members begin with."""
+Key: processes. Argument: the prefix of the keys of members."""

@@ -1,4 +1,4 @@
-"""Checks of a Redis's URL, in which coredis ignores what is unknown."""
+"""Strict parsing of a Redis URL, as coredis ignores unknown parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trio_ws.rooms.topics import encoded
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-__all__ = ["checked"]
+__all__ = ["parse_url"]
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _DATABASE: Final = re.compile(r"[0-9]{1,9}")
@@ -34,8 +34,8 @@ _TLS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_c
 _SENTINEL: Final = frozenset({"sentinel_password", "sentinel_username"})
 
 
-def checked(text: str) -> tuple[SplitResult, str, str]:
-    """Return a URL in its parts, its scheme's base, and its kind.
+def parse_url(text: str) -> tuple[SplitResult, str, str]:
+    """Return a URL's parts, the base of its scheme, and its kind.
 
     The base is "redis", "rediss" or "unix", the kind "", "sentinel" or "cluster".
 

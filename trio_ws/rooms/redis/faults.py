@@ -1,24 +1,24 @@
-"""Records in the log, of which a lasting fault has one."""
+"""Faults that last, each of which is logged once."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Final
 
-__all__ = ["Records"]
+__all__ = ["OngoingFaults"]
 
 _SUBJECTS: Final = 4096
-"""Subjects that are held; one that comes back after that has another record."""
+"""Subjects that are held; one that comes back after that is logged again."""
 
 
-class Records:
-    """Faults that have a record."""
+class OngoingFaults:
+    """The faults that were logged and have not ended."""
 
     def __init__(self) -> None:
         self._faults: dict[Hashable, set[str]] = {}  # the subject that was looked at last is last
 
     def begins(self, subject: Hashable, fault: str = "") -> bool:
-        """Note a fault, and return whether its subject had none: then it is time for a record."""
+        """Note a fault; return whether it is its subject's first."""
         faults = self._faults.pop(subject, set())
         self._faults[subject] = faults
         if len(self._faults) > _SUBJECTS:
@@ -28,7 +28,7 @@ class Records:
         return is_first
 
     def ends(self, subject: Hashable, fault: str = "") -> None:
-        """Note that a subject has a fault no longer."""
+        """Note that a fault of a subject has ended."""
         faults = self._faults.get(subject)
         if faults is not None:
             faults.discard(fault)

@@ -1,0 +1,86 @@
+"""Entries of streams, as they are encoded in Redis."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.rooms.backplane import Entry
+from trio_ws.rooms.redis.ids import check_epoch
+
+__all__ = ["LossMarker", "StreamEntry", "encode_message", "parse_entry"]
+
+_NUMBER: Final = re.compile(rb"[0-9]{1,16}")
+_SEQUENCE: Final = re.compile(rb"[0-9]{1,15}")
+_PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
+
+
+@attrs.frozen(eq=False)
+class StreamEntry(Entry):
+    """A message in a stream, or on its way there."""
+
+    sequence: int = 0
+    """Its position in the stream: one more than that of the entry before it; 0 if it was not read there."""
+    publisher: str = ""
+    """The process that published it."""
+    number: int = 0
+    """The publisher's own number for it."""
+    epoch: str = ""
+    """The epoch of the stream when it was appended; empty if unknown."""
+
+
+@attrs.frozen
+class LossMarker:
+    """An entry that marks lost entries before it, and begins another epoch."""
+
+    id: str
+    sequence: int
+    epoch: str
+
+
+def encode_message(message: PreparedMessage) -> bytes:
+    """Return a message as a letter for its kind, then its bytes."""
+    data = message.data
+    return b"t" + data.encode() if isinstance(data, str) else b"b" + data
+
+
+def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], *, more: bool) -> StreamEntry | LossMarker:
+    """Parse an entry by the rule that the scripts follow too.
+
+    Args:
+        entry_id: its id.
+        fields: its fields in their order.
+        more: whether another entry is delivered right after it.
+
+    Raises:
+        KeyError: the entry is not ours; likewise ValueError.
+    """
+    first, second, third = [*fields][:3]
+    if (first, second) != (b"n", b"p") or third not in (b"e", b"s") or not _SEQUENCE.fullmatch(fields[first]):
+        raise ValueError("no entry of ours")
+    epoch = fields[third].decode() if third == b"e" else ""
+    check_epoch(epoch)
+    if third == b"e" and not epoch:
+        raise ValueError("no epoch of ours")
+    if fields[b"p"] or b"d" in fields:
+        return _parse_message(entry_id, fields, epoch, more=more)
+    if not epoch:
+        raise ValueError("no loss marker of ours")
+    return LossMarker(entry_id.decode(), int(fields[first]), epoch)
+
+
+def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, more: bool) -> StreamEntry:
+    kind, data = fields[b"d"][:1], fields[b"d"][1:]
+    if kind not in (b"t", b"b"):
+        raise ValueError("no kind of message has that letter")
+    message = PreparedMessage(data.decode() if kind == b"t" else data)
+    exclude = frozenset(fields[b"x"].decode().split())
+    if not _PUBLISHER.fullmatch(fields[b"p"]):
+        raise ValueError("no process has that name")
+    if not _NUMBER.fullmatch(fields[b"s"]):  # Redis counts no more digits exactly
+        raise ValueError("not a number of ours")
+    origin = fields[b"p"].decode(), int(fields[b"s"]), epoch
+    return StreamEntry(entry_id.decode(), message, exclude, more, int(fields[b"n"]), *origin)

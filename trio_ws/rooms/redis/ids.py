@@ -1,0 +1,64 @@
+"""Ids and epochs of stream entries, and how they compare.
+
+Redis names an entry by a time in milliseconds and a number within it, joined by a hyphen. An epoch is the time in
+milliseconds at which it began, and a token that distinguishes it from other epochs of that time.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final
+
+import attrs
+
+__all__ = ["BEGINNING", "Head", "check_epoch", "id_key", "previous_id"]
+
+BEGINNING: Final = "0-0"
+"""The id before that of a stream's first entry."""
+_EPOCH: Final = re.compile(r"|[0-9]{1,15}-[0-9a-f]{1,16}")
+
+
+def id_key(entry_id: str) -> tuple[int, ...]:
+    """Return the key by which ids are compared."""
+    return tuple(int(part) for part in entry_id.split("-"))
+
+
+def previous_id(entry_id: str) -> str:
+    """Return the greatest id below that of an entry."""
+    milliseconds, number = id_key(entry_id)
+    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**64 - 1}"
+
+
+def check_epoch(epoch: str) -> None:
+    """Refuse a text that is neither an epoch nor empty.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not _EPOCH.fullmatch(epoch):
+        raise ValueError(f"no epoch of a stream: {epoch!r:.80}")
+
+
+@attrs.frozen
+class Head:
+    """The newest entry of a stream that this process has seen."""
+
+    id: str = ""
+    """Empty if there was none."""
+    epoch: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, str, str]:
+        """The id, the epoch, and a token for a new epoch."""
+        return self.id, self.epoch, secrets.token_hex(4)
+
+    @property
+    def age(self) -> tuple[int, tuple[int, ...]]:
+        """The key by which heads of one stream are compared.
+
+        Raises:
+            ValueError: the epoch is not one.
+        """
+        check_epoch(self.epoch)
+        return int(self.epoch.partition("-")[0] or 0), id_key(self.id)
