@@ -100,9 +100,12 @@ def test_what_json_refuses_is_refused_and_nothing_else(text: str) -> None:
 
 
 class Anyone:
-    """The channel of a message; `worked` is all that is asked of it."""
+    """A channel whose reader only counts work."""
 
-    def worked(self, size: int) -> None:
+    def __init__(self) -> None:
+        self.reader = self
+
+    def count_work(self, size: int) -> None:
         """Count nothing."""
 
 
