@@ -1,4 +1,4 @@
-"""Chart: bars, one panel for each headline scenario, as SVG of our own making."""
+"""A bar chart as SVG, with a panel for each headline scenario."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OUR_COLOUR, THEIR_COLOUR = "#c2410c", "#94a3b8"
 
 @attrs.frozen
 class Panel:
-    """One scenario: who reached what."""
+    """The results of all participants in one scenario."""
 
     title: str
     unit: str

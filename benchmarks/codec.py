@@ -1,4 +1,4 @@
-"""What the frame codecs cost, the pure and the compiled one side by side, in nanoseconds.
+"""Time of the pure and the compiled frame codec, in nanoseconds.
 
 Each figure is the best of many short runs: on a machine that does other things besides, the best one is the least
 disturbed one.
@@ -16,7 +16,7 @@ from trio_ws.protocol.encoder import Encoder
 
 PLENTY = 1 << 30
 RUN = 2_000_000
-"""Nanoseconds that one run takes at least."""
+"""Minimum nanoseconds of one run."""
 RUNS = 30
 
 

@@ -1,4 +1,4 @@
-"""What compression costs and saves: processor time and bytes per message, and memory per connection.
+"""Costs and savings of compression, by message and by connection.
 
     python benchmarks/compression.py              all tables (make deflate)
     python benchmarks/compression.py memory NAME  one row of the last one, in a process of its own
@@ -30,7 +30,7 @@ from trio_ws.protocol.endpoint import Endpoint
 from trio_ws.protocol.negotiation import DeflateSettings, accept_offer
 
 RUN = 1_000_000
-"""Nanoseconds that one run takes at least."""
+"""Minimum nanoseconds of one run."""
 RUNS = 25
 SIZES = (64, 128, 256, 1024, 4096, 16_384, 65_536)
 LEVELS = (1, 3, 6, 9)
@@ -122,7 +122,7 @@ def print_contexts() -> None:
 
 
 def settings_of(compression: Compression) -> tuple[DeflateSettings, DeflateSettings]:
-    """What a server agrees to with a client that leaves everything to it: the server's view, and the client's."""
+    """Return the negotiated parameters for an offer without any, for server and client."""
     accepted = accept_offer("permessage-deflate; client_max_window_bits", compression)
     assert accepted is not None
     ours = accepted[1]
@@ -138,7 +138,7 @@ def settings_of(compression: Compression) -> tuple[DeflateSettings, DeflateSetti
 
 
 def used_connection(compression: Compression | None) -> Endpoint:
-    """Make the server's side of a connection that sent and received 40 messages of 1 KiB, and is idle now."""
+    """Create an idle server side that has sent and received 40 messages of 1 KiB."""
     ours, theirs = (None, None) if compression is None else settings_of(compression)
     connection = Endpoint(client=False, limits=Limits(), deflate=ours)
     peer = Endpoint(client=True, limits=Limits(), deflate=theirs)
@@ -165,7 +165,7 @@ def memory_row(name: str) -> str:
 
 
 def resident() -> int:
-    """Return the KiB that this process has in memory, 0 where nobody says."""
+    """Return the resident memory of this process in KiB, 0 if unknown."""
     return int(STATM.read_text().split()[1]) * resource.getpagesize() // 1024 if STATM.exists() else 0
 
 

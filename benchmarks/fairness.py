@@ -1,11 +1,11 @@
-"""The longest step of any task, in processor time, while one peer sends what is the most work.
+"""The longest step of any task, in processor time, under the most expensive input of one peer.
 
     python benchmarks/fairness.py
 
-While a step runs nobody else is served. The peer is a thread with plain sockets, whose time does not count; neither
-does the time that the system gives to others. Each figure is the least of several runs, as what disturbs makes steps
-longer and never shorter. What Python's garbage collector takes within the step is shown beside it: a full collection
-looks at all objects of the process, and JSON makes many.
+While a step runs no other task does. The peer is a thread with plain sockets, whose time does not count; neither does
+that of other processes. Each figure is the minimum of several runs, since disturbances only make steps longer. The time
+of Python's garbage collector within the step is shown too: a full collection visits all objects of the process, and
+JSON creates many.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MANY: Final = 64
 
 
 class Steps(trio.abc.Instrument):
-    """Measures the longest step of a task, in seconds of this thread, and what of it the garbage collector took."""
+    """Measures the longest step in seconds of this thread, and the garbage collector's share."""
 
     def __init__(self) -> None:
         self.longest = self.collecting = 0.0
@@ -180,7 +180,7 @@ def a_listener() -> App:
 
 
 def a_room(members: int, history: int, *, compressing: bool = False) -> App:
-    """A room whose members are streams in memory that take everything; the peer is one more."""
+    """A room with the peer and members whose streams in memory take everything."""
     app = App(compression=Compression(send_context=compressing), timeouts=TIMES)
     app.state.members, app.state.history, app.state.compressing = members, history, compressing
 
@@ -202,7 +202,7 @@ class Input:
     opening: bytes
     sent: bytes
     leaves: bool = False
-    """Whether the peer leaves at once, and does not wait for the end."""
+    """Whether the peer disconnects at once."""
 
 
 BOMBS: Final = bomb("0") * MANY
@@ -347,7 +347,7 @@ def read_to_the_end(sock: socket.socket) -> None:
 
 @asynccontextmanager
 async def inhabited(app: App, port: int) -> AsyncIterator[None]:
-    """Fill a room's history, and hold its members."""
+    """Fill a room's history and keep its members connected."""
     members, history = getattr(app.state, "members", 0), getattr(app.state, "history", 0)
     compressing = getattr(app.state, "compressing", False)
     async with trio.open_nursery() as nursery:
@@ -383,7 +383,7 @@ async def measure(case: Input) -> tuple[float, float]:
 
 
 async def measure_client(unit: str) -> tuple[float, float]:
-    """Measure a client that takes JSON from a server that sends bombs."""
+    """Measure a client that receives compression bombs as JSON."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def be_the_server() -> None:

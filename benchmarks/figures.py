@@ -1,4 +1,4 @@
-"""Figures: medians and ratios. A ratio is above 1 where ours is better, whichever way the metric counts."""
+"""Medians and ratios; a ratio above 1 means that ours is better."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from scenarios import Metric
 
 Round = dict[str, dict[str, Any]]
-"""What `measure` returns for each round."""
+"""The result of `measure` for each round."""
 
 
 def value(figures: dict[str, Any] | None, metric: Metric) -> float | None:
-    """Return a metric of one measurement, None if it was not made or failed."""
+    """Return a metric of one measurement, None without a result."""
     if figures is None or "error" in figures:
         return None
     return metric.of(figures)
@@ -26,7 +26,7 @@ def middle(rounds: Sequence[Round], name: str, metric: Metric) -> float | None:
 
 
 def ratio(rounds: Sequence[Round], ours: str, peer: str, metric: Metric) -> float | None:
-    """Return how many times better ours is: the median of the rounds' ratios, None if no round has both figures."""
+    """Return the median of the rounds' ratios, None if no round has both figures."""
     ratios = []
     for each in rounds:
         mine, theirs = value(each.get(ours), metric), value(each.get(peer), metric)

@@ -1,10 +1,10 @@
-"""How many instructions a message costs, counted by valgrind and so the same on a busy machine.
+"""Instructions per message, counted by valgrind and so independent of the machine's load.
 
     python benchmarks/instructions.py
 
-Server and client are in one process, over loopback, and only what the process itself executes counts: no kernel. Each
-figure is the difference between a long and a short run, by message. Beside ours stands the floor: the same system calls
-and the same scheduler with nothing of a WebSocket but the two functions of the compiled codec, and no promise kept.
+Server and client are in one process, over loopback, and only instructions of the process count, not the kernel's. Each
+figure is the difference between a long and a short run, by message. The floor is a server with the same system calls
+and scheduler, and only the two functions of the compiled codec.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def read(sock: socket.socket, size: int) -> None:
 
 
 async def talk(port: int, *load: int, greeting: bytes) -> None:
-    """Be the client: all connections speak, then all answers are read, again and again."""
+    """Run the client: in each round all connections send, then all answers are read."""
     connections, inflight, size, rounds = load
     frame = bytes([0x81, 0x80 | size]) + KEY + bytes(byte ^ KEY[at & 3] for at, byte in enumerate(b"a" * size))
     socks = []
@@ -77,7 +77,7 @@ async def ours(*load: int) -> None:
 
 
 class Bare:
-    """A connection with nothing but a task that waits for messages."""
+    """A connection with only a task that waits for messages."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock

@@ -447,7 +447,7 @@ static void heard_message(struct connection *c)
 
 static void answer_ping(struct connection *c, unsigned length)
 {
-    /* Between two halves of a frame it is left out: nobody waits for a pong as long as messages come. */
+    /* Skipped between two halves of a frame: peers do not time out while messages arrive. */
     uint8_t pong[131] = {0x8a, (uint8_t)(0x80 | length)};
     memcpy(pong + 6, c->control, length);
     if (!c->owed && put_bytes(c, pong, length + 6) != (ssize_t)length + 6)

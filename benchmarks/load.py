@@ -1,4 +1,4 @@
-"""Load: the load generator, compiled from `load.c` when it is needed, into `build/bench`."""
+"""The load generator, compiled from `load.c` on use, into `build/bench`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Load:
 
     path: Path
     tls: bool
-    """It was built with OpenSSL, so it can measure TLS."""
+    """Whether it is built with OpenSSL, for TLS."""
 
 
 def compiler() -> str | None:
-    """Return the C compiler: what CC names, or cc; None if there is none."""
+    """Return the C compiler of CC, or cc; None if there is none."""
     return shutil.which(os.environ.get("CC", "cc"))
 
 
 def build(directory: Path = BUILD) -> Load:
-    """Compile the load generator, with TLS where OpenSSL's headers are.
+    """Compile the load generator, with TLS if OpenSSL's headers are installed.
 
     Raises:
         RuntimeError: this is not Linux, there is no compiler, or the source does not compile.

@@ -1,4 +1,4 @@
-"""Machine: what the figures were measured on, and with what."""
+"""The machine and the software of a measurement."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PACKAGES: Final = (
 
 
 def file_limit() -> int:
-    """Return how many files a process may open, after raising its limit as far as it goes."""
+    """Raise the limit of open files to its maximum and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def describe() -> dict[str, str]:
-    """Return what a reader needs to know about machine and software."""
+    """Describe machine and software for readers of the results."""
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores used of {os.cpu_count()}",
         "system": f"{platform.system()} {platform.release()}, TCP congestion control {_congestion_control()}",

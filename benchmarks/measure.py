@@ -1,4 +1,4 @@
-"""Measure: one scenario, with everybody who takes part, round by round."""
+"""Measurement of one scenario with all participants, round by round."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from process import Cores, Process, Running, finish, holding, options, running, 
 from scenarios import Scenario
 
 OFFER: Final = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=12"
-"""Without contexts, and with the window that most peers choose, so that all have the same work."""
+"""No contexts and the window that most peers choose, so that all do the same work."""
 SETTLE: Final = 0.3
-"""Seconds until the memory of new connections is looked at."""
+"""Seconds before the memory of new connections is measured."""
 
 OWN_SERVER_LIMIT: Final = 900
-"""Seconds after which the load generator's server ends itself, should nobody else end it."""
+"""Seconds after which the load generator's server ends by itself."""
 
 Figures = dict[str, Any]
 Round = dict[str, Figures]
@@ -33,7 +33,7 @@ Report = Callable[[str], None]
 
 @attrs.frozen
 class Bench:
-    """What all measurements share."""
+    """The common settings of all measurements."""
 
     load: Load
     cores: Cores
@@ -44,14 +44,14 @@ class Bench:
 
     @property
     def warmup(self) -> float:
-        """Seconds that do not count yet, before those that do."""
+        """Seconds before the measured ones."""
         return min(0.2, self.seconds)
 
     def measure(self, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> list[Round]:
         """Return the figures of each round.
 
         Raises:
-            RuntimeError: it cannot be measured here; the message says why.
+            RuntimeError: it cannot be measured here; the message has the reason.
         """
         self._check(scenario)
         rounds = min(rounds, scenario.rounds or rounds)
@@ -77,7 +77,7 @@ class Bench:
             raise RuntimeError(f"it needs {scenario.descriptors} open files and the limit is {limit}: ulimit -Hn")
 
     def takes_part(self, peer: Peer, scenario: Scenario) -> bool:
-        """Say whether a peer is measured in a scenario."""
+        """Return True if a peer takes part in a scenario."""
         if peer.ceiling:
             return scenario.plain
         if scenario.only and peer.name not in scenario.only:
@@ -89,7 +89,7 @@ class Bench:
     def _rounds(self, peers: Sequence[Peer], rounds: int, figures: Callable[[Peer], Figures]) -> list[Round]:
         result: list[Round] = []
         for number in range(rounds):
-            # Each round begins with another one, so that nobody always has the same neighbour.
+            # Each round begins with another participant, so that the order differs.
             shift = number * len(peers) // rounds
             result.append({})
             for peer in [*peers[shift:], *peers[:shift]]:
@@ -101,7 +101,7 @@ class Bench:
         return started(self._command(scenario, peer), environment=peer.environment)
 
     def _command(self, scenario: Scenario, peer: Peer) -> list[str]:
-        """Return what serves a scenario."""
+        """Return the server of a scenario."""
         if peer.server is None:
             return self._own_server()
         arguments = []
@@ -117,7 +117,7 @@ class Bench:
         return [str(self.load.path), "serve", *options({"limit": OWN_SERVER_LIMIT})]
 
     def _loaded(self, scenario: Scenario, server: Running | Figures) -> Figures:
-        """Return what the load generator found out about a server that runs."""
+        """Return the load generator's figures of a running server."""
         if not isinstance(server, Running):
             return server
         extra: dict[str, str | int | float] = {"port": server.port, "pid": server.pid}
@@ -138,7 +138,7 @@ class Bench:
         return figures
 
     def _memory(self, scenario: Scenario, server: Running | Figures) -> Figures:
-        """Return what idle connections cost a server that has done nothing yet: there is one round."""
+        """Return the memory of idle connections in a new server, in one round."""
         if not isinstance(server, Running):
             return server
         idle = [str(self.load.path), "idle", *options({"port": server.port, "limit": int(self._limit)})]
@@ -160,7 +160,7 @@ class Bench:
 
     @property
     def _limit(self) -> float:
-        """Seconds after which something is wrong: ten thousand slow handshakes, and the time that was asked for."""
+        """Seconds after which a measurement has failed, with time for ten thousand slow handshakes."""
         return 30 + 2 * (self.seconds + self.warmup)
 
     def _compressed(self) -> Path:
@@ -191,7 +191,7 @@ MESSAGE: Final = json.dumps(
         for number in range(18)
     ]
 ).encode()
-"""About a kilobyte of JSON, as applications send it."""
+"""About a kilobyte of typical JSON."""
 
 
 def deflated(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Page: everything that one run found out, as one piece of Markdown, and its place in the documentation."""
+"""The results of a run as Markdown, and their insertion into the documentation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from targets import judge
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 BUSY: Final = 0.5
-"""A load average that is higher says that the cores were not ours alone."""
+"""A higher load average means that other processes used the cores."""
 RAW: Final = "All figures of all rounds: [figures.json](performance/figures.json)."
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """Return tables and circumstances of a run, as `run` records it."""
+    """Return the tables and the conditions of a run, as recorded by `run`."""
     results: Results = record["results"]
     circumstances = [f"* {name}: {what}" for name, what in record["machine"].items()]
     parts = [
@@ -40,7 +40,7 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def problems(record: Mapping[str, Any]) -> list[str]:
-    """Return a line for everything that speaks against a run, or a part of it."""
+    """Return a line for each condition that makes a run unreliable."""
     results, load = record["results"], float(record["machine"].get("load before", 0))
     busy = f"the machine was busy with other work: its load average was {load:.2f} before the run"
     pure = "`ours` ran with the pure Python codec: the compiled one is not built, or not asked for"
@@ -53,7 +53,7 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 def lines(record: Mapping[str, Any]) -> str:
-    """Return a record as JSON, with a line for each round: short, and still something that a diff can show."""
+    """Return a record as JSON, with one line for each round, so that diffs are readable."""
     head = json.dumps({**record, "results": {}}, indent=1)
     scenarios = [
         f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(each)}" for each in rounds) + "\n  ]"
@@ -70,7 +70,7 @@ def write(record: Mapping[str, Any], directory: Path) -> None:
 
 
 def publish(record: Mapping[str, Any], docs: Path = DOCS) -> None:
-    """Put the tables into `performance.md`, between their marks, and chart and figures beside it.
+    """Write the tables into `performance.md`, between their markers, with chart and figures.
 
     Raises:
         RuntimeError: the page has lost its marks.

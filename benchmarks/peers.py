@@ -1,4 +1,4 @@
-"""Peers: who takes part, and by which script; docs/performance.md says in words what each is."""
+"""The participants and their scripts, described in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE: Final = Path(__file__).parent
 
 @attrs.frozen
 class Peer:
-    """One participant: a server, and a client where it has one."""
+    """One participant, with a server and maybe a client."""
 
     name: str
     server: str | None
@@ -20,14 +20,14 @@ class Peer:
     client: str | None = None
     """The script in `clients`."""
     deflate: bool = True
-    """It can compress."""
+    """Whether it supports compression."""
     environment: dict[str, str] = attrs.field(factory=dict)
     variant: bool = False
-    """It is ours too, with other settings; it takes part in few scenarios."""
+    """Whether it is our library with other settings, for few scenarios."""
 
     @property
     def ceiling(self) -> bool:
-        """It is no peer: the load generator serves itself, so that one sees what it could measure at most."""
+        """Whether it is the load generator's own server, the upper limit of measurement."""
         return self.server is None
 
 

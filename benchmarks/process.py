@@ -1,4 +1,4 @@
-"""Process: servers, clients and the load, each on its core, each ended whatever happens."""
+"""Processes of servers, clients and the load, each bound to a core and always ended."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ import attrs
 
 HERE: Final = Path(__file__).parent
 START_TIMEOUT: Final = 20.0
-"""Seconds until a server has said its port."""
+"""Seconds in which a server has to print its port."""
 QUIET: Final = 0.05
-"""Seconds without CPU time that make a server quiet."""
+"""Seconds without CPU time after which a server is idle."""
 QUIET_TIMEOUT: Final = 5.0
 
 
 @attrs.frozen
 class Cores:
-    """Who runs where."""
+    """The cores of server and load."""
 
     server: int | None
     load: int | None
 
     @classmethod
     def of_this_machine(cls) -> Cores:
-        """The server gets the last core, as the first one has the kernel's own work; with one core nobody is pinned."""
+        """Return the last core for the server and the first for the load; none with a single core.
+
+        The first core also has work of the kernel.
+        """
         if not hasattr(os, "sched_getaffinity"):
             return cls(None, None)
         cores = sorted(os.sched_getaffinity(0))
@@ -42,7 +45,7 @@ class Cores:
 
 @attrs.frozen
 class Running:
-    """A server that listens."""
+    """A listening server."""
 
     pid: int
     port: int
@@ -50,14 +53,14 @@ class Running:
 
 @attrs.frozen
 class Process:
-    """A program that was started."""
+    """A started program."""
 
     popen: subprocess.Popen[str]
     errors: IO[str]
-    """What it wrote to its standard error: a file, as a pipe that nobody reads would stop it when it is full."""
+    """Its standard error: a file, since a full pipe would block it."""
 
     def listening(self, core: int | None) -> Running:
-        """Wait until a server has said its port, then bind it to its core.
+        """Wait until a server has printed its port, then bind it to its core.
 
         Raises:
             RuntimeError: it did not start.
@@ -76,13 +79,13 @@ class Process:
         return " ".join(Path(word).name for word in self.popen.args[:2])
 
     def line(self, timeout: float) -> str:
-        """Return the next line of its output, or nothing if there is none in `timeout` seconds."""
+        """Return the next line of its output, or "" after `timeout` seconds."""
         assert self.popen.stdout is not None
         ready, _, _ = select.select([self.popen.stdout], [], [], timeout)
         return self.popen.stdout.readline() if ready else ""
 
     def complaints(self) -> str:
-        """End it, and return the last of what it wrote to its standard error."""
+        """End it and return the end of its standard error."""
         self.popen.kill()
         self.popen.wait()
         self.errors.seek(0)
@@ -113,7 +116,7 @@ def started(
 
 @contextlib.contextmanager
 def _pinned(core: int | None) -> Generator[None, None, None]:
-    """Run the block on one core: what starts meanwhile stays there, with all its threads."""
+    """Run the block on one core; processes that it starts stay there."""
     if core is None:
         yield
         return
@@ -129,7 +132,7 @@ def _pinned(core: int | None) -> Generator[None, None, None]:
 def running(
     command: Sequence[str], core: int | None, environment: Mapping[str, str] = {}
 ) -> Generator[Running, None, None]:
-    """Run a server that prints its port, for the length of the block.
+    """Run a server that prints its port during the block.
 
     Raises:
         RuntimeError: it did not start.
@@ -162,7 +165,7 @@ def finish(
 
 @contextlib.contextmanager
 def holding(command: Sequence[str], core: int | None, timeout: float) -> Generator[None, None, None]:
-    """Run the load in its idle mode: the block runs while the connections are there.
+    """Run the load in its idle mode, with open connections during the block.
 
     Raises:
         RuntimeError: they could not be made within `timeout` seconds.
@@ -174,7 +177,7 @@ def holding(command: Sequence[str], core: int | None, timeout: float) -> Generat
 
 
 def wait_until_quiet(pid: int) -> None:
-    """Wait until a server has done what the end of its connections made it do: the next one needs the core."""
+    """Wait until a server is idle after its connections, since the next one needs the core."""
     until = time.monotonic() + QUIET_TIMEOUT
     before = -1
     while before != (now := _ticks(pid)) and time.monotonic() < until:
@@ -183,7 +186,7 @@ def wait_until_quiet(pid: int) -> None:
 
 
 def _ticks(pid: int) -> int:
-    """Return the CPU time of a process, in ticks of the kernel; proc(5) counts its fields from the closing bracket."""
+    """Return the CPU time of a process, in ticks of the kernel (proc(5))."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Run the benchmarks: our server and its peers one after another, round by round, and print how they compare.
+"""Run the benchmarks of our server and its peers, round by round, and print the comparison.
 
 `make bench` calls this in an environment that has the peers. See README.md.
 """
@@ -27,11 +27,11 @@ from scenarios import SCENARIOS, Scenario
 QUICK_SECONDS = 0.15
 QUICK_CONNECTIONS = 1000
 SLOW = ("memory-10000", "crowd", "large-1m")
-"""What --quick leaves out unless it is asked for: ten thousand handshakes take their time."""
+"""Scenarios that --quick skips unless they are selected."""
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=(__doc__ or "").splitlines()[0])
     names, scenarios = [each.name for each in PEERS], [each.name for each in SCENARIOS]
     parser.add_argument("--scenario", action="append", choices=scenarios, metavar="NAME", help=", ".join(scenarios))
@@ -71,7 +71,7 @@ def _positive(kind: type[int] | type[float]) -> Any:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Return the status: 1 if something could not be measured."""
+    """Measure, print and write; return 1 if a measurement failed, else 0."""
     options = arguments(words)
     if options.render:
         record = json.loads(options.render.read_text())
@@ -89,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[Peer]]:
-    """Return which scenarios are measured, and who takes part; ours always does."""
+    """Return the selected scenarios and participants; ours always takes part."""
     wanted = options.scenario or [each.name for each in SCENARIOS if not (options.quick and each.name in SLOW)]
     peers = [each for each in PEERS if not options.peer or each.name in [OURS, *options.peer]]
     scenarios = [each for each in SCENARIOS if each.name in wanted]
@@ -97,7 +97,7 @@ def chosen(options: argparse.Namespace) -> tuple[list[Scenario], list[Peer]]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure all that was chosen. The result is what `figures.json` holds.
+    """Measure all selected scenarios and return the contents of `figures.json`.
 
     Raises:
         RuntimeError: nothing can be measured here; the message says why.

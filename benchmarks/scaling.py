@@ -1,4 +1,6 @@
-"""Messages per second and latency, end to end: one worker with rooms in memory, and two workers with rooms on Redis.
+"""Throughput and latency of rooms, end to end, in memory and on Redis.
+
+One worker has rooms in memory, two workers have rooms on Redis.
 
     python benchmarks/scaling.py [--messages 2000] [--clients 8]
 

@@ -1,6 +1,6 @@
-"""Scenarios: what is measured, and which figures of a measurement count.
+"""The scenarios and their metrics, in the order of the table.
 
-The order is the table's. `load` are the options of the load generator; see `load.c`.
+`load` are the options of the load generator; see `load.c`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import attrs
 
 Figures = Mapping[str, Any]
-"""What one measurement gave: the load generator's JSON, and what the harness added."""
+"""The result of one measurement: the load generator's JSON with additions of the harness."""
 
 
 @attrs.frozen
@@ -45,7 +45,7 @@ CLIENT_CPU: Final = Metric("cpu", "us of client CPU/message", _per_message("clie
 
 @attrs.frozen
 class Scenario:
-    """One thing that is measured, of everybody."""
+    """One scenario for all participants."""
 
     name: str
     title: str
@@ -53,22 +53,22 @@ class Scenario:
     load: Mapping[str, str | int] = attrs.field(factory=dict)
     metrics: tuple[Metric, ...] = (RATE,)
     variants: bool = False
-    """Our variants take part too."""
+    """Whether our variants take part too."""
     deflate: bool = False
     tls: bool = False
     only: tuple[str, ...] = ()
-    """Who takes part, if not all."""
+    """Names of the participants, if not all."""
     rounds: int | None = None
-    """At most so many rounds, where one is as good as many."""
+    """Maximum number of rounds."""
 
     @property
     def plain(self) -> bool:
-        """It is what the load generator's own server can do too."""
+        """Whether the load generator's own server supports it."""
         return self.mode in ("echo", "churn") and not self.deflate and not self.tls and not self.only
 
     @property
     def descriptors(self) -> int:
-        """Open files that server and load need, each."""
+        """Open files of the server, and of the load."""
         return int(self.load.get("connections", 1)) + 100
 
     def with_at_most(self, connections: int) -> Scenario:

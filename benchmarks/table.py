@@ -1,4 +1,4 @@
-"""Table: what was measured, as Markdown. It reads well in a terminal too."""
+"""The measurements as Markdown tables, readable in a terminal too."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from targets import Verdict
 
 Results = Mapping[str, Sequence[Round]]
 BUSY: Final = 0.9
-"""A process that has a core for less than this share of the time waits for somebody else."""
+"""A process with less than this share of its core waits for another one."""
 SHORT: Final = {"rate": "", "latency": ", latency", "cpu": ", CPU", "user": ", user CPU", "memory": ""}
 
 
 def figure(number: float | None) -> str:
-    """Return a number with the digits that mean something."""
+    """Return a number with its significant digits."""
     if number is None:
         return "-"
     if number >= 100:
@@ -54,7 +54,7 @@ def _present(results: Results, variant: bool) -> list[str]:
 
 
 def ratios(results: Results) -> str:
-    """Return the table of ratios: how many times better ours is than each peer."""
+    """Return the table of ratios between ours and each peer."""
     peers = _present(results, variant=False)
     rows = [["ours is so many times better", "ours", "", *peers]]
     for scenario, metric in _measured(results):
@@ -65,7 +65,7 @@ def ratios(results: Results) -> str:
 
 
 def absolutes(results: Results) -> str:
-    """Return the table of the figures themselves, the median of the rounds."""
+    """Return the table of figures, as medians of the rounds."""
     names = [OURS, *_present(results, variant=True), *_present(results, variant=False), CEILING]
     rows = [["median of the rounds", "", *names]]
     for scenario, metric in _measured(results):
@@ -86,7 +86,7 @@ def variants(results: Results) -> str:
 
 
 def targets(verdicts: Sequence[Verdict]) -> str:
-    """Return the table of targets: the goal, what was reached, and whether that is enough."""
+    """Return the table of targets, with goal, result and verdict."""
     titles = {scenario.name: scenario.title for scenario in SCENARIOS}
     rows = [["target", "against", "at least", "reached", "", "stretch", ""]]
     for verdict in verdicts:
@@ -110,7 +110,7 @@ def targets(verdicts: Sequence[Verdict]) -> str:
 
 
 def doubts(results: Results) -> list[str]:
-    """Return a line for each measurement that was limited by something else than the server, or had errors."""
+    """Return a line for each measurement that had errors or was not limited by the server."""
     found = set()
     for scenario, rounds in results.items():
         for each in rounds:

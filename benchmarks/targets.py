@@ -1,7 +1,6 @@
-"""Targets: what this library set out to reach, as data, so that every run says where it stands.
+"""The performance targets of this library, which every run evaluates.
 
-A goal with a peer is a ratio, and reached when ours is at least so many times better. A goal without is a figure of
-ours, reached when it is not above it.
+A goal with a peer is a minimum ratio between ours and the peer. A goal without one is a maximum of our figure.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ class Target:
     stretch: float | None
     ours: str = OURS
     share: float = 1.0
-    """What the figure is multiplied with: 0.5 where the goal is for each of two messages."""
+    """Factor of the figure: 0.5 if the goal is for each of two messages."""
 
 
 @attrs.frozen
 class Verdict:
-    """A target and how far we came."""
+    """A target and its result."""
 
     target: Target
     reached: float | None
-    """None: it was not measured in this run."""
+    """The result; None if it was not measured in this run."""
 
     @property
     def met(self) -> bool | None:

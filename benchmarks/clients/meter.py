@@ -1,4 +1,4 @@
-"""The clock and the command line of every client here, and the loop of those that have `send` and `receive`."""
+"""Clock, command line and message loop of the clients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MESSAGE = "what is sent, thirty-two letters"
 
 
 class Meter:
-    """Counts messages: for a while to warm up, then in earnest."""
+    """Counts messages, after a warm-up."""
 
     def __init__(self) -> None:
         parser = argparse.ArgumentParser()
@@ -31,7 +31,7 @@ class Meter:
         self._cpu = 0.0
 
     def tick(self) -> bool:
-        """Count a message that came back. Return False when it was the last one."""
+        """Count a reply; return False if it was the last one."""
         now = perf_counter_ns()
         self._intervals.append(now - self._last)
         self._last = now
@@ -48,7 +48,7 @@ class Meter:
         return True
 
     def print(self) -> None:
-        """Print the result; with one message in flight the time between two of them is the round trip."""
+        """Print the result; with one message in flight the interval is the round trip."""
         result = {
             "messages": len(self._intervals),
             "seconds": (self._last - self._start) / 1e9,
@@ -59,7 +59,7 @@ class Meter:
 
 
 async def echo(meter: Meter, send: Callable[[str], Awaitable[None]], receive: Callable[[], Awaitable[object]]) -> None:
-    """Keep as many messages in flight as was asked for."""
+    """Keep the requested number of messages in flight."""
     for _ in range(meter.inflight):
         await send(MESSAGE)
     going = True

@@ -1,4 +1,4 @@
-"""picows on uvloop. There is no `receive`: the frame's callback counts, and sends the next message."""
+"""picows on uvloop, whose frame callback counts and sends the next message."""
 
 import uvloop
 from meter import MESSAGE, Meter

@@ -1,4 +1,4 @@
-"""aiohttp on uvloop. It has no broadcast: one send after the other, as its chat example does."""
+"""aiohttp on uvloop, with a broadcast by one send after another, as in its chat example."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""trio_ws with its application layer: a route, and a room where everyone is told."""
+"""trio_ws with its application layer, a route and a room for the broadcast."""
 
 import trio
 from place import place

@@ -1,4 +1,4 @@
-"""The bare ASGI applications that hypercorn and uvicorn serve. ASGI has no broadcast: one send after the other."""
+"""The ASGI applications for hypercorn and uvicorn, with a broadcast by one send after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hypercorn on Trio, with a bare ASGI application. It takes permessage-deflate from everyone who offers it."""
+"""hypercorn on Trio with an ASGI application; it accepts every offer of permessage-deflate."""
 
 from functools import partial
 

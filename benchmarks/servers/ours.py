@@ -1,4 +1,4 @@
-"""trio_ws with its default settings: the ordinary loop."""
+"""trio_ws with its default settings."""
 
 import trio
 from place import place

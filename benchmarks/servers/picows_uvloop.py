@@ -1,4 +1,4 @@
-"""picows on uvloop, as its documentation's echo server does it."""
+"""picows on uvloop, like the echo server of its documentation."""
 
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server

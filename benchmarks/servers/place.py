@@ -1,4 +1,4 @@
-"""What every server here is told on its command line, and the socket it listens on."""
+"""The command line and the listening socket of every server."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 @attrs.frozen
 class Place:
-    """Where and how to serve."""
+    """The socket and the options of a server."""
 
     sock: socket.socket
     ssl_context: ssl.SSLContext | None
     certificate: str | None
-    """The file that the context was made from: key and certificate."""
+    """The file of the context, with key and certificate."""
     deflate: bool
     broadcast: bool
-    """Send what a connection says to all of them, instead of back to it."""
+    """Whether to send messages to all connections, instead of back."""
 
 
 def place() -> Place:

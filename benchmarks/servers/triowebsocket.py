@@ -1,4 +1,4 @@
-"""trio-websocket: the handler of its documentation; it has no broadcast, so each send is a task of a nursery."""
+"""trio-websocket with the handler of its documentation, and a broadcast by a nursery of sends."""
 
 import trio
 from place import place

@@ -1,4 +1,4 @@
-"""trio_ws tuned: a larger inbox and outbox, and no keepalive."""
+"""trio_ws with a larger inbox and outbox and no keepalive."""
 
 import trio
 from ours import echo, member

@@ -1,4 +1,4 @@
-"""uvicorn on uvloop, with its default WebSocket implementation (which is websockets') and a bare ASGI application."""
+"""uvicorn on uvloop with its default WebSocket implementation, and an ASGI application."""
 
 import uvicorn
 from asgi import echo, member

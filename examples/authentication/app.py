@@ -1,9 +1,9 @@
 """Signing in, with a session in a signed cookie and a guard: open http://localhost:8000.
 
-Sign in as "ada" or "grace"; the password is "correct horse". Signing in is a plain GET whose Authorization header holds
-the password, so that it stands in no URL and another site cannot send it. The answer sets the cookie. Signing out is a
-WebSocket: it empties the session before it is accepted, and the handshake's answer carries the new cookie. Origins are
-checked for both WebSockets, so that no other site can open them in the name of who is signed in.
+Sign in as "ada" or "grace"; the password is "correct horse". Signing in is a plain GET with the password in the
+Authorization header, so it is in no URL, and other sites cannot send it. The response sets the cookie. Signing out is a
+WebSocket that clears the session before it accepts, so the answer to the handshake has the new cookie. Both WebSockets
+check the origin, so other sites cannot open them with the user's cookie.
 
 Sessions need an extra: pip install 'trio-ws[sessions]'
 """
@@ -32,7 +32,7 @@ SIGNED_OUT = 4001
 
 
 def digest(password: str, salt: bytes) -> bytes:
-    """Return what is kept of a password; it takes its time, on purpose."""
+    """Return the hash of a password, which is slow on purpose."""
     return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
 
 
@@ -41,7 +41,7 @@ USERS = {user: digest("correct horse", salt) for user, salt in SALTS.items()}
 
 
 async def check(user: str, password: str) -> bool:
-    """Say whether a password is right; a user who does not exist takes as long as one who does."""
+    """Return True if a password is right; unknown users take the same time."""
     found = await trio.to_thread.run_sync(digest, password, SALTS.get(user, b"nobody"))
     return hmac.compare_digest(found, USERS.get(user, b""))
 
@@ -93,7 +93,7 @@ async def notes(ws: WebSocket) -> None:
             await room.publish({"note": str(note)})
 
 
-# It finishes even if the window that asked for it is closed meanwhile.
+# It finishes even if its window is closed in the meantime.
 @app.websocket("/sign-out", guards=[is_signed_in], auto_accept=False, when_peer_leaves="finish")
 async def sign_out(ws: WebSocket) -> None:
     """Forget the user, and close the connections of all their windows."""
@@ -108,5 +108,5 @@ async def sign_out(ws: WebSocket) -> None:
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

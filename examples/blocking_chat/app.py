@@ -1,7 +1,7 @@
-"""A chat in plain functions: each connection has a thread of its own, and waits in it.
+"""A chat in plain functions, with a thread for each connection.
 
-It is the chat room of Cello's documents. There a list of clients is shared by all threads, and changed while others go
-through it; here it is a room, which also tells everyone who has left when nobody is there to say so any more.
+It is the chat room of Cello's documents. There all threads share a list of clients, which may change during an
+iteration; here it is a room, which also announces clients whose connection was lost.
 
 Try it with two `trio-ws connect ws://localhost:8000/ws/chat`.
 """
@@ -42,5 +42,5 @@ async def left(member: Member, count: int) -> None:
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

@@ -1,7 +1,7 @@
 """A chat room with a page: open http://localhost:8000 in two windows.
 
-It is the chat room of Bocadillo's documents: messages are JSON objects, and newcomers see the last of them. User text
-is put into the page as text, never as HTML.
+It is the chat room of Bocadillo's documents: messages are JSON objects, and new members get the latest ones. The
+page shows text of users as text, never as HTML.
 """
 
 import sys
@@ -26,5 +26,5 @@ async def chat(ws: WebSocket) -> None:
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

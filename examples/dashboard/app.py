@@ -1,6 +1,6 @@
-"""A page that draws what its server does: open http://localhost:8000, and let it make some traffic.
+"""A page with charts of its server's statistics: open http://localhost:8000, and start some traffic.
 
-The task that takes the figures belongs to the room: it begins with the first visitor and ends with the last.
+The task that takes the samples belongs to the room: it begins with the first visitor and ends with the last.
 """
 
 import sys
@@ -22,12 +22,12 @@ async def statistics(ws: WebSocket) -> None:
     async with app.room("statistics", history=60).join(ws) as room:
         if room.count == 1:
             room.start_soon(push, room)
-        async for _ in ws:  # nothing that a visitor says matters, but that they leave
+        async for _ in ws:  # messages are ignored; the loop ends with the connection
             pass
 
 
 async def push(room: Room) -> None:
-    """Publish a sample again and again: the server's own figures, and how long ago the task began."""
+    """Publish samples: the server's statistics and the age of the task."""
     start = trio.current_time()
     while True:
         sample = attrs.asdict(app.server.statistics())
@@ -37,7 +37,7 @@ async def push(room: Room) -> None:
 
 @app.websocket("/echo")
 async def echo(ws: WebSocket) -> None:
-    """Give the server something to do."""
+    """Echo messages, as a source of traffic."""
     async for message in ws:
         await ws.send(message)
 
@@ -45,5 +45,5 @@ async def echo(ws: WebSocket) -> None:
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""An echo server: what a client sends comes back to it. `client.py` beside it is such a client."""
+"""An echo server, which sends messages back to their client; `client.py` is a client."""
 
 import sys
 
@@ -16,5 +16,5 @@ async def echo(ws: WebSocket) -> None:
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

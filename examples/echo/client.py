@@ -1,4 +1,4 @@
-"""A client of the echo server: it sends what its command line says, and shows what comes back.
+"""A client of the echo server, which sends its arguments and prints the replies.
 
 python examples/echo/client.py Hello there
 """

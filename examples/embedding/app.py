@@ -1,9 +1,9 @@
-"""A WebSocket in a Trio program that has a life of its own: a weather station, and whoever wants to hear of it.
+"""A WebSocket server within a Trio program: a weather station and its clients.
 
 trio-ws connect ws://localhost:8000/weather
 
-Ctrl-C cancels the program like any other, and here SIGTERM does, too, which process managers send. For the server in it
-that is a graceful end: every client is told 1001.
+Ctrl-C cancels the program, and so does SIGTERM, which process managers send. For the server that is a graceful
+shutdown: every client gets a close frame with 1001.
 """
 
 import random
@@ -20,12 +20,12 @@ app = App()
 @app.websocket("/weather")
 async def weather(ws: WebSocket) -> None:
     async with app.room("weather").join(ws):
-        async for _ in ws:  # nothing that a client says matters, but that it leaves
+        async for _ in ws:  # messages are ignored; the loop ends with the connection
             pass
 
 
 async def measure(readings: trio.MemorySendChannel[float], interval: float) -> None:
-    """Read the thermometer: it knows nothing of WebSockets."""
+    """Read the thermometer, without any WebSocket."""
     temperature = 20.0
     async with readings:
         while True:
@@ -35,13 +35,13 @@ async def measure(readings: trio.MemorySendChannel[float], interval: float) -> N
 
 
 async def report(readings: trio.MemoryReceiveChannel[float]) -> None:
-    """Tell whoever is connected; nobody who is slow can hold it up."""
+    """Publish the readings; slow clients do not delay it."""
     async for temperature in readings:
         await app.room("weather").publish({"temperature": temperature})
 
 
 async def cancel_on_sigterm(scope: trio.CancelScope) -> None:
-    """End like Ctrl-C does; a program of Trio's ends at once without it, and clients see their connections drop."""
+    """Cancel the program on SIGTERM, which otherwise ends it at once without close frames."""
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     problem = None
     try:
         trio.run(main)
-    except* OSError as errors:  # the port is taken, say
+    except* OSError as errors:  # for example, the port is in use
         problem = str(errors.exceptions[0])
     except* KeyboardInterrupt:
         pass

@@ -1,7 +1,7 @@
 """Live support with a page: open http://localhost:8000/car/ws-index, or with your name: /car/ws-index?name=Ada.
 
-It is the live support room of Ellar's documents. There the page puts what it receives into itself as HTML, so that a
-message may hold any script; here it is text everywhere: the server sends plain text, and the page shows it as text.
+It is the live support room of Ellar's documents. There the page inserts messages as HTML, so that a message may
+hold a script; here the server sends plain text, and the page shows it as text.
 """
 
 import sys
@@ -15,7 +15,7 @@ app.page("/car/ws-index", Path(__file__).with_name("index.html"))
 
 @app.controller("/car")
 class CarController(Controller):
-    """One visitor of the support room: there is one instance for each connection."""
+    """One visitor of the support room, with one instance for each connection."""
 
     @app.listener("/live-support", encoding="text")
     async def live_support(self, data: str = WsBody()) -> str:
@@ -31,5 +31,5 @@ class CarController(Controller):
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

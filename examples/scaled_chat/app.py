@@ -1,11 +1,11 @@
-"""A chat room in as many processes as you like, on one Redis, whose members miss nothing when they reconnect.
+"""A chat room in several processes on one Redis, whose members resume after a reconnect.
 
 Start it several times, with a port for each, and open http://localhost:8000 and http://localhost:8001:
 
     python examples/scaled_chat/app.py 8000
     python examples/scaled_chat/app.py 8001
 
-REDIS_URL says where Redis is, redis://localhost:6379 if it does not.
+REDIS_URL is the URL of Redis, redis://localhost:6379 by default.
 """
 
 import os
@@ -18,12 +18,12 @@ app = App(backplane=os.environ.get("REDIS_URL", "redis://localhost:6379"))
 app.page("/", Path(__file__).with_name("index.html"))
 
 
-FOR_SOME = "The message has not reached everybody: some are elsewhere, and the way there is broken."
-FOR_NOBODY = "The message could not be delivered. Try again in a moment."
+DELIVERED_LOCALLY = "The message has not reached everybody: some are elsewhere, and the way there is broken."
+NOT_DELIVERED = "The message could not be delivered. Try again in a moment."
 
 
 def stamp(identifier: str, message: str | bytes) -> str:
-    """Tell members the id of each message, so that they have one to come back with."""
+    """Add the id to each message, with which members can resume."""
     return f'{{"id":"{identifier}","message":{message!s}}}'
 
 
@@ -38,11 +38,11 @@ async def chat(ws: WebSocket, user: str = "Anonymous", since: str | None = Query
                 try:
                     await room.publish({"user": user, "text": message[:1000]})
                 except BackplaneUnavailable as error:
-                    await ws.send({"notice": FOR_SOME if error.local else FOR_NOBODY})
+                    await ws.send({"notice": DELIVERED_LOCALLY if error.local else NOT_DELIVERED})
 
 
 if __name__ == "__main__":
     try:
         app.run(port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

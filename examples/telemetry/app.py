@@ -1,6 +1,6 @@
-"""Traces of a small calculator with OpenTelemetry: they are written to standard output; an OTLP exporter sends them on.
+"""Traces of a small calculator with OpenTelemetry, written to standard output.
 
-Each connection is a span, each message an event in it, and what the handler does a child of it:
+Each connection is a span, each message an event in it, and the work of the handler a child span:
 
     trio-ws connect ws://localhost:8000/divide
 """
@@ -17,10 +17,10 @@ from trio_ws import App, CloseInfo, Instrument, WebSocket
 
 
 class Tracing(Instrument):
-    """Makes a span of each connection.
+    """Creates a span for each connection.
 
     Args:
-        tracer: the application's.
+        tracer: the tracer of the application.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -40,19 +40,19 @@ class Tracing(Instrument):
         context.attach(set_span_in_context(span))
 
     def handshake_answered(self, websocket: WebSocket, status: int) -> None:
-        """Note the answer."""
+        """Record the HTTP status."""
         self._spans[websocket].set_attribute("http.response.status_code", status)
 
     def message_received(self, websocket: WebSocket, message: str | bytes | None) -> None:
-        """Note that there was a message, and its size: its content is nobody's business."""
+        """Record a received message by its size, without its content."""
         self._spans[websocket].add_event("received", {"size": len(message or "")})
 
     def message_sent(self, websocket: WebSocket, message: str | bytes | bytearray | memoryview | None) -> None:
-        """Note likewise."""
+        """Record a sent message by its size."""
         self._spans[websocket].add_event("sent", {"size": len(message or "")})
 
     def handler_failed(self, websocket: WebSocket, error: BaseException) -> None:
-        """Note the error; the span is a failed one then."""
+        """Record the error, which marks the span as failed."""
         span = self._spans[websocket]
         span.record_exception(error)
         span.set_status(Status(StatusCode.ERROR, type(error).__name__))
@@ -83,5 +83,5 @@ if __name__ == "__main__":
     provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

@@ -1,11 +1,11 @@
-"""A coffee bar: messages are JSON objects of two kinds, and only valid ones reach the code. Try it by hand:
+"""A coffee bar, whose messages are validated JSON objects of two kinds.
 
 trio-ws connect ws://localhost:8000/bar
 {"type": "order", "drink": "espresso", "cups": 2}
 {"type": "cancel", "number": 1}
 {"type": "order", "drink": "tea"}
 
-The last message is answered with a list of what is wrong with it, and the connection stays.
+The last message is answered with a list of its errors, and the connection stays open.
 """
 
 import sys
@@ -20,7 +20,7 @@ Drink = Literal["espresso", "cappuccino", "filter"]
 
 
 class Order(BaseModel):
-    """A guest wants something."""
+    """An order of a guest."""
 
     type: Literal["order"]
     drink: Drink
@@ -28,7 +28,7 @@ class Order(BaseModel):
 
 
 class Cancel(BaseModel):
-    """A guest does not want it any more."""
+    """The cancellation of an order."""
 
     type: Literal["cancel"]
     number: int
@@ -42,14 +42,14 @@ class Placed(BaseModel):
 
 
 class Tab:
-    """What one guest has ordered. As a dependency it is made once for each connection."""
+    """The orders of one guest; a dependency, created once for each connection."""
 
     def __init__(self) -> None:
         self.orders: dict[int, Order] = {}
         self.placed = 0
 
     def add(self, order: Order) -> Placed:
-        """Note an order, and give it a number."""
+        """Add an order and number it."""
         self.placed += 1
         self.orders[self.placed] = order
         return Placed(number=self.placed, order=order)
@@ -57,7 +57,7 @@ class Tab:
 
 app = App()
 app.state.waste = 0
-"""Cups that were ordered by guests who left without them."""
+"""Cups of orders whose guests disconnected."""
 
 OwnTab = Annotated[Tab, Depends()]
 
@@ -86,5 +86,5 @@ async def clear(tab: OwnTab, code: int) -> None:
 if __name__ == "__main__":
     try:
         app.run()
-    except OSError as error:  # the port is taken, say
+    except OSError as error:  # for example, the port is in use
         sys.exit(str(error))

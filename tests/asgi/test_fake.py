@@ -165,7 +165,7 @@ async def test_a_receive_that_fails_is_the_end(caplog: pytest.LogCaptureFixture)
         await call.next(1)
         call._events.close()
     assert ends == [(1006, "network")]
-    assert "failed at receiving" in caplog.text
+    assert "receive() of the ASGI server failed" in caplog.text
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ async def test_a_server_whose_send_fails_is_the_end(
         call.failing = error
         call.say("x")
         assert await call.ended() == [("accept", None)]
-    assert ("failed at sending" in caplog.text) == logged
+    assert ("send() of the ASGI server failed" in caplog.text) == logged
 
 
 async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClock) -> None:
@@ -780,7 +780,7 @@ async def test_shutdown_tells_those_who_are_open_and_refuses_the_others(autojump
         await opened.next(2)
         opened.leave(1000)
         with trio.fail_after(3):
-            await bridge.shut_down()
+            await bridge.wait_shutdown()
     assert opened.sent[-1] == {"type": "websocket.close", "code": 1012, "reason": "new version"}
     for call in (undecided, fresh):
         assert ("status", 503) in [seen_as(event) for event in call.sent]

@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Response, Timeouts, WebSocket
 from trio_ws.asgi import ASGIApplication
-from trio_ws.asgi.lifespan import CompanionFailed, beside
+from trio_ws.asgi.lifespan import CompanionFailed, run_lifespan_of
 
 from .server import Call, calling, scope_of, seen_as
 
@@ -281,7 +281,7 @@ async def test_a_lifespan_that_fails_says_so(stage: str, caplog: pytest.LogCaptu
     await call.run()
     assert call.sent[-1]["type"] == f"lifespan.{stage}.failed"
     assert "no database" in call.sent[-1]["message"]
-    assert f"failed at its {stage}" in caplog.text
+    assert f"{stage} of the application failed" in caplog.text
 
 
 async def test_what_is_left_of_connections_still_has_the_application(autojump_clock: MockClock) -> None:
@@ -417,18 +417,18 @@ async def test_an_application_beside_that_cannot_begin_ends_both(app: App, caplo
     call.put("lifespan.startup")
     await call.run()
     assert call.sent[0]["type"] == "lifespan.startup.failed"
-    assert "beside failed: no" in caplog.text
+    assert "other application failed: no" in caplog.text
 
 
 async def test_an_application_beside_that_fails_at_its_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async with beside(Other(lifespan="late error"), {}):
+    async with run_lifespan_of(Other(lifespan="late error"), {}):
         pass
     assert "error in the lifespan" in caplog.text
 
 
 async def test_a_companion_that_cannot_begin_is_an_error() -> None:
     with pytest.RaisesGroup(CompanionFailed):
-        async with beside(Other(lifespan="failed"), {}):
+        async with run_lifespan_of(Other(lifespan="failed"), {}):
             raise AssertionError("it began")
 
 

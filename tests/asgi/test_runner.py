@@ -126,7 +126,7 @@ async def test_an_address_that_is_taken_is_one_error_which_names_it(app: App) ->
 
     with trio.fail_after(LONG), pytest.raises(OSError, match="in use") as caught:
         await asgi.serve(app, config_of([], bind=["[::1]:80"], create_sockets=create_sockets))
-    assert caught.value.__notes__ == ["hypercorn was to listen on [::1]:80"]
+    assert caught.value.__notes__ == ["while hypercorn tried to listen on [::1]:80"]
 
 
 async def test_what_else_keeps_hypercorn_from_listening_is_raised_as_it_is(app: App) -> None:

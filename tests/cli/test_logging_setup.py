@@ -146,7 +146,7 @@ def test_a_file_configures_logging_and_disables_no_logger(tmp_path: Path, name: 
     ("name", "text", "why"),
     [
         ("a.json", "{", "cannot read"),
-        ("a.json", "[]", "no mapping"),
+        ("a.json", "[]", "not a mapping"),
         ("a.json", '{"handlers": {"x": {"class": "no.such.Class"}}}', "refused: .*no"),
         ("a.json", '{"a":' * 20_000 + "1" + "}" * 20_000, "cannot read"),
         ("a.toml", "=", "cannot read"),

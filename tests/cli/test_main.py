@@ -27,7 +27,7 @@ from tests.support.networks import MemoryNetwork
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli.main import codec_name, load, main
 from trio_ws.cli.reload import PythonFiles, folders_of, supervise
-from trio_ws.cli.terminal import lines_of, run_terminal
+from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
 
 ROOT = Path(__file__).parents[2]
@@ -170,9 +170,9 @@ def test_an_application_may_be_an_attribute_of_something(shop) -> None:
         ("shop:application", "there is no application 'application' in shop: did you mean shop:app?"),
         ("shop:App", "there is no application 'App' in shop: did you mean shop:app?"),
         ("shop:echo.inner", "there is no application 'echo.inner' in shop: did you mean shop:app?"),
-        ("json", "there is no application 'app' in json: an application is made with App()"),
-        (":app", "'' is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py"),
-        ("./shop.py", "'./shop.py' is no name of a module: give MODULE:APP, "),
+        ("json", "there is no application 'app' in json: an application is created with App()"),
+        (":app", "'' is not the name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py"),
+        ("./shop.py", "'./shop.py' is not the name of a module: give MODULE:APP, "),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_line(shop, capsys, target, complaint) -> None:
@@ -382,9 +382,9 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
         ("--workers=0", "give a number, 1 or more, not '0'"),
         ("--workers=-1", "give a number, 1 or more, not '-1'"),
         ("--workers=many", "give a number, 1 or more, not 'many'"),
-        ("--worker-timeout=1", "workers report every 1 s: give twice that, or more, not '1'"),
-        ("--worker-timeout=nan", "workers report every 1 s: give twice that, or more, not 'nan'"),
-        ("--worker-timeout=soon", "workers report every 1 s: give twice that, or more, not 'soon'"),
+        ("--worker-timeout=1", "workers report every 1 s: give at least twice that, not '1'"),
+        ("--worker-timeout=nan", "workers report every 1 s: give at least twice that, not 'nan'"),
+        ("--worker-timeout=soon", "workers report every 1 s: give at least twice that, not 'soon'"),
     ],
 )
 def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None:
@@ -435,7 +435,7 @@ class Supervised:
     async def run(self) -> int:
         program = f"import os; os.chdir({str(self.folder)!r}); exec(open('script.py').read())"
         self.status = await supervise(
-            [sys.executable, "-S", "-c", program], [self.folder], look_seconds=0.01, say=self.lines.append
+            [sys.executable, "-S", "-c", program], [self.folder], poll_seconds=0.01, output=self.lines.append
         )
         return self.status
 
@@ -738,7 +738,7 @@ async def test_lines_are_cut_wherever_the_pipe_cuts_them(pipe) -> None:
             pipe.end()
 
         nursery.start_soon(write)
-        assert [line async for line in lines_of(pipe.source)] == ["one", "twö", ""]
+        assert [line async for line in read_lines(pipe.source)] == ["one", "twö", ""]
 
 
 def connect(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -315,7 +315,7 @@ async def test_accept_after_the_client_has_left_is_a_disconnect_and_silent(serve
         began.set()
         with trio.CancelScope(shield=True):
             gate = websocket.context.handshake
-            while not (gate._pump if isinstance(gate, ASGIHandshake) else gate.receiver).left:
+            while not (gate.receiver.disconnected if isinstance(gate, ASGIHandshake) else gate.receiver.left):
                 await trio.lowlevel.checkpoint()
             await websocket.accept()
 

@@ -54,7 +54,7 @@ async def case(make):
 
 async def test_it_watches_the_channel_until_it_is_stopped(case, autojump_clock):
     assert case.channel.observer is case.rule
-    case.channel.reads = True
+    case.channel.reader.reads = True
     case.rule.on_closed("why", waited_for=False)
     case.rule.stop()
     assert case.channel.observer is None
@@ -91,7 +91,7 @@ async def test_in_a_shutdown_who_is_busy_has_the_servers_grace(make, busy, autoj
 
 
 async def test_a_shutdown_changes_nothing_for_whose_peer_has_left_before(case, autojump_clock):
-    case.channel.reads = True
+    case.channel.reader.reads = True
     case.rule.on_closed("why", waited_for=False)
     await trio.sleep(0.5)
     case.rule.on_peer_gone("closed by us: 1001")
@@ -111,7 +111,7 @@ async def test_who_never_reads_is_cancelled_at_once(case, autojump_clock):
 
 
 async def test_who_has_not_read_what_waits_has_drain_timeout(case, autojump_clock):
-    case.channel.pending = True
+    case.channel.reader.pending = True
     case.rule.on_closed("why", waited_for=False)
     assert await case.after(1)
 
@@ -125,13 +125,13 @@ async def test_who_begins_to_read_in_that_moment_has_drain_timeout(case, begin, 
 
 @pytest.mark.parametrize(("reads", "waited_for"), [(True, False), (False, True), (True, True)])
 async def test_who_reads_or_waits_has_drain_timeout(case, reads, waited_for, autojump_clock):
-    case.channel.reads = reads
+    case.channel.reader.reads = reads
     case.rule.on_closed("why", waited_for=waited_for)
     assert await case.after(1)
 
 
 async def test_who_was_told_has_cleanup_timeout_from_then_on_once(case, autojump_clock):
-    case.channel.reads = True
+    case.channel.reader.reads = True
     case.rule.on_closed("why", waited_for=True)
     await trio.sleep(0.5)
     case.rule.on_end_raised()
@@ -141,7 +141,7 @@ async def test_who_was_told_has_cleanup_timeout_from_then_on_once(case, autojump
 
 
 async def test_each_message_that_is_taken_begins_the_time_anew_until_told(case, autojump_clock):
-    case.channel.reads = True
+    case.channel.reader.reads = True
     case.rule.on_closed("why", waited_for=False)
     for _ in range(10):
         await trio.sleep(0.9)
@@ -164,7 +164,7 @@ async def test_being_told_of_ones_own_close_is_no_reason_to_be_cancelled(case, a
 
 
 async def test_receiving_what_came_before_ones_own_close_begins_no_countdown(case, autojump_clock):
-    case.channel.reads = True
+    case.channel.reader.reads = True
     case.rule.on_read_after_end()
     await trio.sleep(100)
     assert not case.scope.cancel_called
@@ -173,7 +173,7 @@ async def test_receiving_what_came_before_ones_own_close_begins_no_countdown(cas
 async def test_cancel_is_at_once_and_finish_is_never(make, autojump_clock):
     cancelled, finishing = make("cancel"), make("finish")
     for each in (cancelled, finishing):
-        each.channel.reads = True
+        each.channel.reader.reads = True
         each.rule.on_closed("why", waited_for=True)
         each.rule.on_read_after_end()
         each.rule.on_end_raised()

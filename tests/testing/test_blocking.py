@@ -130,7 +130,7 @@ def test_a_lifespan_that_fails_to_begin_is_an_error_on_entering_and_ends_the_thr
 
 def test_a_message_that_does_not_come_is_a_timeout() -> None:
     with TestClient(Routes()) as client, client.websocket_connect("/echo", timeout=0.01) as ws:
-        with pytest.raises(TestTimeout, match=r"waited 0\.01 seconds for a message"):
+        with pytest.raises(TestTimeout, match=r"timed out after 0\.01 s waiting for a message"):
             ws.receive()
 
 

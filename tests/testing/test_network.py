@@ -52,7 +52,7 @@ async def test_an_end_that_is_closed_says_no_end_of_sending() -> None:
 async def test_nobody_connects_to_a_listener_that_is_closed() -> None:
     listener = MemoryListener()
     await listener.aclose()
-    with pytest.raises(ConnectError, match="the server does not listen any more"):
+    with pytest.raises(ConnectError, match="the server has stopped listening"):
         listener.connect()
     with pytest.raises(trio.ClosedResourceError):
         await listener.accept()

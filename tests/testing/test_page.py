@@ -40,11 +40,11 @@ async def test_a_body_ends_with_the_connection_if_the_head_does_not_say_where() 
 async def test_an_answer_that_is_not_complete_or_no_http_is_a_connect_error(answer: bytes) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await fetched(answer)
-    assert caught.group_contains(ConnectError, match="^handshake: no complete answer: ")
+    assert caught.group_contains(ConnectError, match="^handshake: incomplete response: ")
 
 
 async def test_a_server_that_has_left_is_a_connect_error() -> None:
     client, server = memory_pair()
     await server.aclose()
-    with pytest.raises(ConnectError, match="no complete answer"):
+    with pytest.raises(ConnectError, match="incomplete response"):
         await fetch(client, PAGE, ())

@@ -57,8 +57,8 @@ class Kept:
             self.listeners,
             workers=workers,
             urls=["ws://here"],
-            patience=WorkerTimeouts(**{"abort": 0.1, **patience}),
-            say=self.lines.append,
+            timeouts=WorkerTimeouts(**{"abort": 0.1, **patience}),
+            output=self.lines.append,
         )
 
     def listen_on(self, listener: socket.socket) -> None:
@@ -92,7 +92,7 @@ class Kept:
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("trio_ws.cli.process.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("trio_ws.cli.process.HEARTBEAT_SECONDS", 0.05)
     monkeypatch.chdir(tmp_path)
     workers = Kept(tmp_path)
     yield workers
@@ -175,7 +175,7 @@ async def test_a_worker_that_ends_is_replaced_and_its_number_kept(kept) -> None:
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run, script)
-        await kept.said(" ended with status 5: another one starts in 0.")
+        await kept.said(" ended with status 5: restart in 0.")
         assert kept.lines[1].startswith("worker 2 (pid ")
         await kept.until(lambda: kept.exists("again2"))
         signal.raise_signal(signal.SIGTERM)
@@ -209,7 +209,7 @@ async def test_a_worker_that_does_not_report_is_killed_and_one_that_does_is_not(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(kept.run, script, alive=2.0))
         await kept.said("is killed: it has not reported for 2 s")
-        await kept.said("was ended by SIGABRT: another one starts")
+        await kept.said("was ended by SIGABRT: restart")
         signal.raise_signal(signal.SIGTERM)
     assert not [line for line in kept.lines if line.startswith("worker 1")]
 
@@ -260,7 +260,7 @@ async def test_sighup_replaces_each_when_the_new_one_is_ready_one_after_another(
         signal.raise_signal(signal.SIGTERM)
     log = kept.read("log").splitlines()
     assert log[2:6] == ["1 began", "1 ended", "2 began", "2 ended"]
-    assert kept.lines[1:3] == ["restarting the workers, one after another", "restarted"]
+    assert kept.lines[1:3] == ["restarting the workers one by one", "restarted"]
 
 
 async def test_if_a_new_one_is_never_ready_the_old_ones_go_on(kept) -> None:
@@ -269,7 +269,7 @@ async def test_if_a_new_one_is_never_ready_the_old_ones_go_on(kept) -> None:
         await kept.until(lambda: kept.read("log").count("began") == 2)
         kept.script.write_text("sys.exit(4)")
         signal.raise_signal(signal.SIGHUP)
-        await kept.said("ended with status 4 before it was ready: the old ones go on.")
+        await kept.said("ended with status 4 before it was ready: the old workers continue.")
         assert "ended" not in kept.read("log")
         kept.script.write_text(SERVE_AND_NOTE)
         signal.raise_signal(signal.SIGHUP)
@@ -328,7 +328,7 @@ async def test_one_that_is_waited_with_when_it_is_replaced_is_not_started_again(
         nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE_AND_NOTE, 1)
         await kept.said("listening on")
         os.kill(int(kept.read("pid")), signal.SIGKILL)
-        await kept.said("another one starts in")
+        await kept.said("restart in")
         signal.raise_signal(signal.SIGHUP)
         await kept.said("restarted")
         clock.go_on.set()
@@ -347,7 +347,7 @@ async def test_a_replacement_that_is_wanted_before_the_first_is_ready_comes_afte
         await kept.said("restarted")
         signal.raise_signal(signal.SIGTERM)
     assert kept.status == 0
-    assert kept.lines[:2] == ["listening on ws://here", "restarting the workers, one after another"]
+    assert kept.lines[:2] == ["listening on ws://here", "restarting the workers one by one"]
     assert kept.read("log").splitlines()[:3] == ["1 began", "1 began", "1 ended"]
 
 
@@ -357,7 +357,7 @@ async def test_a_signal_while_the_only_worker_is_waited_with_ends_it(kept, monke
         nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE, 1)
         await kept.said("listening on")
         os.kill(int(kept.read("pid")), signal.SIGKILL)
-        await kept.said("another one starts in")
+        await kept.said("restart in")
         signal.raise_signal(signal.SIGTERM)
     assert kept.status == 0
     assert kept.lines[-1] == "shutting down: 0 workers"
@@ -422,7 +422,7 @@ async def test_one_that_could_not_be_started_may_be_told_to_end() -> None:
     worker = WorkerProcess(3, ["/nowhere/python"], [], WorkerTimeouts(), print)
     await worker.run()
     worker.end(signal.SIGTERM)
-    assert worker.told
+    assert worker.stopping
     assert (worker.name, worker.ready, worker.ended.is_set()) == ("worker 3", False, True)
 
 

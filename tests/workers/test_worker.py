@@ -53,7 +53,7 @@ class Link:
 @pytest.fixture
 def link(monkeypatch):
     monkeypatch.setattr("trio_ws.cli.worker._prepare", lambda link: None)  # the process is pytest's here
-    monkeypatch.setattr("trio_ws.cli.worker.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("trio_ws.cli.worker.HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setenv(NUMBER_VARIABLE, "7")
     made = Link()
     yield made
@@ -110,7 +110,7 @@ async def test_the_end_of_the_supervisor_is_a_graceful_shutdown(link, capsys) ->
             link.ours.close()
             with pytest.raises(WebSocketDisconnect, match="1001"):
                 await ws.receive()
-    assert ": its supervisor is gone, it ends\n" in capsys.readouterr().err
+    assert ": the supervisor has ended, shutting down\n" in capsys.readouterr().err
 
 
 async def test_a_link_that_is_reset_is_the_end_of_the_supervisor_too(link, monkeypatch) -> None:

@@ -81,7 +81,7 @@ async def test_a_worker_that_is_killed_or_hangs_is_replaced_and_others_see_nothi
         guests = await guests_of(fleet, stack, 2)
         os.kill(guests[2].pid, signal.SIGKILL)
         assert await guests[2].code() == 1006
-        await fleet.said(rf"worker 2 \(pid {guests[2].pid}\) was ended by SIGKILL: another one starts in ")
+        await fleet.said(rf"worker 2 \(pid {guests[2].pid}\) was ended by SIGKILL: restart in ")
         another = await eventually(fleet, lambda each: each.number == 2)
         assert another.pid != guests[2].pid
         assert await guests[1].serves()
@@ -101,7 +101,7 @@ async def test_workers_end_gracefully_when_their_supervisor_is_killed(fleet: Fle
         assert [await each.code() for each in guests.values()] == [1001, 1001]
         # All who could write have ended: the workers, too.
         assert await fleet.rest() == -signal.SIGKILL
-    assert fleet.output.count("its supervisor is gone, it ends") == 2
+    assert fleet.output.count("the supervisor has ended, shutting down") == 2
 
 
 async def test_a_record_in_the_log_says_of_which_worker_it_is(fleet: Fleet) -> None:
@@ -149,7 +149,7 @@ async def test_each_worker_may_have_a_port_of_its_own_which_its_successor_takes_
     await fleet.start("--workers", "2", "--worker-port", "0")
     alone = {}
     for number in (1, 2):
-        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} alone")
+        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} only")
         alone[number] = said[1]
     shared = fleet.url
     before = [await whose(fleet, url) for url in alone.values()]

@@ -1,20 +1,18 @@
-"""Bridge: an application of ours as an ASGI 3 application, and what a `Server` is to it elsewhere.
-
-It dispatches by the kind of a call; what happens in one is in `conversation`, `page` and `lifespan`.
-"""
+"""An `App` as an ASGI 3 application, with the interface of a `Server`."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from trio_ws.asgi.http import PageCall
-from trio_ws.asgi.lifespan import answer, beside
+from trio_ws.asgi.http import HTTPCall
+from trio_ws.asgi.lifespan import run_lifespan, run_lifespan_of
 from trio_ws.asgi.scope import read_request, root_path_of
 from trio_ws.asgi.websocket import ASGIHandlerRunner
 from trio_ws.codes import CloseCode, check_close
@@ -35,8 +33,8 @@ __all__ = ["ASGIApplication"]
 logger: Final = logging.getLogger("trio_ws")
 
 _NOT_RUNNING: Final = (
-    "the application does not run: the ASGI server must speak the lifespan protocol, or, where the application is "
-    "mounted in another one, that one's lifespan must enter app.lifespan_context()"
+    "the application is not running: the ASGI server must support the lifespan protocol, or, if the application is "
+    "mounted in another one, the lifespan of that one must enter app.lifespan_context()"
 )
 _NOT_TRIO: Final = (
     "the ASGI server runs on asyncio, the application needs Trio: start it with `hypercorn -k trio module:app`, or "
@@ -47,13 +45,13 @@ _NOT_TRIO: Final = (
 class ASGIApplication:
     """An ASGI application that serves an `App`; every `App` is one by itself.
 
-    While it serves, it is the application's `server`: it has `statistics()`, `shutdown()` and `draining`.
+    While it runs, it is the application's `server`, with `statistics()`, `shutdown()` and `draining`.
 
     Args:
-        responder: an `App`, or anything else that a `Server` takes.
+        responder: an `App`, or another responder that a `Server` takes.
         settings: None for the `settings` of the responder, or the defaults.
-        fallback: another ASGI application, which answers what the responder does not know. It begins and ends with
-            ours.
+        fallback: another ASGI application, for requests without a route or page in the responder. Its lifespan is
+            that of this application.
     """
 
     def __init__(
@@ -65,27 +63,27 @@ class ASGIApplication:
     ) -> None:
         self._responder = cast("Responder", getattr(responder, "responder", responder))
         self.settings: Settings = settings or getattr(self._responder, "settings", None) or Settings()
-        """Of all connections; routes may differ."""
+        """The settings of all connections; a route may have its own."""
         self._fallback = fallback
-        self._conversations: set[ASGIHandlerRunner] = set()
-        self._per_address: Counter[str] = Counter()
+        self._runners: set[ASGIHandlerRunner] = set()
+        self._connections_per_ip: Counter[str] = Counter()
         self._numbers = count(1)
-        self._tally = Counters()
+        self._counters = Counters()
         self._changed = trio.lowlevel.ParkingLot()
         self._draining = False
         self._grace = 0.0
         self.urls: tuple[str, ...] = ()
-        """Where hypercorn listens, if `trio_ws.asgi.serve` has started it."""
+        """The URLs that hypercorn listens on, if `trio_ws.asgi.serve` has started it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call of an ASGI server.
 
         Raises:
-            ValueError: ASGI has no such kind of call that we know.
-            RuntimeError: the server does not run on Trio; at the startup it is told so.
+            ValueError: the type of the scope is unknown.
+            RuntimeError: the ASGI server does not run on Trio; its startup fails with the same message.
         """
         if scope["type"] == "lifespan":
-            await answer(self._lifespan(scope), receive, send)
+            await run_lifespan(self._lifespan(scope), receive, send)
             return
         _check_trio()
         token = current_root_path.set(root_path_of(scope))
@@ -96,17 +94,17 @@ class ASGIApplication:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
-            case "http" | "websocket" if self._fallback is not None and not self._knows(scope):
+            case "http" | "websocket" if self._fallback is not None and not self._is_for_responder(scope):
                 await self._fallback(scope, receive, send)
             case "http":
-                await PageCall(self._page_maker(), self.settings, scope, receive, send).run()
+                await HTTPCall(self._current_responder(), self.settings, scope, receive, send).run()
             case "websocket":
-                await self._converse(scope, receive, send)
+                await self._serve_websocket(scope, receive, send)
             case kind:
-                raise ValueError(f"an ASGI call of an unknown kind: {kind!r}")
+                raise ValueError(f"unknown type of ASGI scope: {kind!r}")
 
-    def _knows(self, scope: Scope) -> bool:
-        """Whether the request is for the responder: one that is malformed is, so that it is refused."""
+    def _is_for_responder(self, scope: Scope) -> bool:
+        """Return True if the responder answers the request; it refuses malformed ones."""
         try:
             request = read_request({**scope, "method": "GET"}, self.settings)
         except MalformedRequest:
@@ -122,7 +120,7 @@ class ASGIApplication:
 
     @asynccontextmanager
     async def _lifespan(self, scope: Scope) -> AsyncGenerator[None, None]:
-        """Hold the application open; it is left when the last conversation is over."""
+        """Run the application's lifespan; it ends when the last WebSocket has ended."""
         _check_trio()
         context = getattr(self._responder, "lifespan_context", None)
         served_by = getattr(self._responder, "served_by", None)
@@ -132,68 +130,63 @@ class ASGIApplication:
         async with nullcontext() if context is None else context():
             if served_by is not None:
                 served_by(self)
-            state.update(vars(getattr(self._responder, "state", _Nothing)))
-            async with nullcontext() if self._fallback is None else beside(self._fallback, state):
+            state.update(vars(getattr(self._responder, "state", _NoState)))
+            async with nullcontext() if self._fallback is None else run_lifespan_of(self._fallback, state):
                 try:
                     yield
                 finally:
-                    await self._see_off()
+                    await self._wait_closed_bounded()
 
-    async def _see_off(self) -> None:
-        """Wait for those who are still there: their goodbyes need the application; each has its bounds."""
+    async def _wait_closed_bounded(self) -> None:
+        """Wait for the WebSockets that are closing and need the application, a bounded time."""
         times = self.settings.timeouts
         with trio.move_on_after(2 * (times.cleanup_timeout + times.close_timeout), shield=True):
-            await self.all_over()
+            await self.wait_closed()
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def _page_maker(self) -> Responder:
+    def _current_responder(self) -> Responder:
         return self._responder if self._runs else _NotRunning()
 
-    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        responder = self._page_maker()
-        conversation = ASGIHandlerRunner(responder, self.settings, scope, receive, send, number=next(self._numbers))
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        responder = self._current_responder()
+        runner = ASGIHandlerRunner(responder, self.settings, scope, receive, send, number=next(self._numbers))
         host = str((scope.get("client") or ("",))[0])
-        conversation.refusal = self._refusal(host)
-        admitted = conversation.refusal is None
-        self._conversations.add(conversation)
-        self._per_address[host] += admitted
-        over = False
-
-        def end() -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self._forget(conversation, host, admitted=admitted)
-
-        conversation.over = end
-        await conversation.run()
+        runner.refusal = self._refusal(host)
+        admitted = runner.refusal is None
+        self._runners.add(runner)
+        self._connections_per_ip[host] += admitted
+        runner.on_end = partial(self._remove, runner, host, admitted=admitted)
+        await runner.run()
 
     def _refusal(self, host: str) -> MalformedRequest | None:
         limits = self.settings.limits
         if self._draining:
             return MalformedRequest(503, "the server is shutting down")
-        admitted = self._per_address.total()
+        admitted = self._connections_per_ip.total()
         too_many = limits.max_connections is not None and admitted >= limits.max_connections
         per_ip = limits.max_connections_per_ip
-        if too_many or (per_ip is not None and host != "" and self._per_address[host] >= per_ip):
+        if too_many or (per_ip is not None and host != "" and self._connections_per_ip[host] >= per_ip):
             return MalformedRequest(503, "the server has no room for another connection")
         return None
 
-    def _forget(self, conversation: ASGIHandlerRunner, host: str, *, admitted: bool) -> None:
-        self._conversations.discard(conversation)
-        self._per_address[host] -= admitted
-        if not self._per_address[host]:
-            del self._per_address[host]
-        self._tally.add(conversation.connection, conversation.status, conversation.error)
+    def _remove(self, runner: ASGIHandlerRunner, host: str, *, admitted: bool) -> None:
+        """Remove a runner that has ended. Does nothing if it was removed."""
+        if runner not in self._runners:
+            return
+        self._runners.discard(runner)
+        self._connections_per_ip[host] -= admitted
+        if not self._connections_per_ip[host]:
+            del self._connections_per_ip[host]
+        self._counters.add(runner.connection, runner.status, runner.error)
         self._changed.unpark_all()
 
-    async def all_over(self) -> None:
-        """Wait until no WebSocket is left."""
-        while self._conversations:
+    async def wait_closed(self) -> None:
+        """Wait until all WebSockets have ended."""
+        while self._runners:
             await self._changed.park()
 
-    # --- what a server is ----------------------------------------------------------------------------------------
+    # --- interface of a server -----------------------------------------------------------------------------------
 
     def shutdown(
         self,
@@ -203,20 +196,19 @@ class ASGIApplication:
         reason: str = "",
         delay: float | None = None,
     ) -> None:
-        """Begin to shut down: refuse everyone who comes, send `code` to everyone, cancel handlers after `grace`.
+        """Begin a graceful shutdown: refuse new WebSockets, close the open ones, cancel handlers after `grace`.
 
-        Called again, it can only shorten the grace.
-
-        It ends the WebSockets. The ASGI server goes on, and answers 503, unless `trio_ws.asgi.serve` runs it.
+        A second call can only shorten the grace. The ASGI server keeps running, and new WebSockets get a 503, unless
+        `trio_ws.asgi.serve` runs it.
 
         Args:
-            code: the close code for everyone, 1001 by default; 1012 says that the service restarts.
-            grace: seconds that handlers may go on, None for `Timeouts.shutdown_grace`.
-            reason: the close reason for everyone.
-            delay: seconds until everyone is told, None for `Timeouts.drain_delay`; `/healthz` says 503 at once.
+            code: the close code, 1001 by default; 1012 means that the service restarts.
+            grace: seconds that handlers may still run, None for `Timeouts.shutdown_grace`.
+            reason: the close reason.
+            delay: seconds before the close frames, None for `Timeouts.drain_delay`; `/healthz` answers 503 at once.
 
         Raises:
-            ValueError: code or reason cannot be sent.
+            ValueError: code or reason is not allowed in a close frame.
         """
         check_close(code, reason)
         delay = self.settings.timeouts.drain_delay if delay is None else delay
@@ -224,38 +216,38 @@ class ASGIApplication:
         if not self._draining or (grace is not None and grace < self._grace):
             wait = 0.0 if self._draining else delay
             self._draining, self._grace = True, seconds
-            for conversation in tuple(self._conversations):
-                conversation.drain(int(code), reason, seconds, wait)
+            for runner in tuple(self._runners):
+                runner.drain(int(code), reason, seconds, wait)
         self._changed.unpark_all()
 
-    async def shut_down(self) -> None:
-        """Wait until `shutdown` is called, then until no WebSocket is left."""
+    async def wait_shutdown(self) -> None:
+        """Wait until `shutdown` is called, then until all WebSockets have ended."""
         while not self._draining:
             await self._changed.park()
-        await self.all_over()
+        await self.wait_closed()
 
     def statistics(self) -> Statistics:
-        """Return what was done so far; a connection here is a WebSocket, be it accepted or not."""
-        open_now = [held.connection for held in self._conversations if held.connection is not None]
-        return self._tally.statistics(len(self._conversations), open_now)
+        """Return the counters so far; a WebSocket counts as a connection even if it is not accepted."""
+        open_now = [runner.connection for runner in self._runners if runner.connection is not None]
+        return self._counters.statistics(len(self._runners), open_now)
 
     @property
     def draining(self) -> bool:
-        """Whether the shutdown has begun."""
+        """Whether a shutdown has begun."""
         return self._draining
 
     @property
     def port(self) -> int:
-        """The TCP port where hypercorn listens, if `trio_ws.asgi.serve` has started it.
+        """The TCP port that hypercorn listens on, if `trio_ws.asgi.serve` has started it.
 
         Raises:
-            RuntimeError: it has not, or there is none.
+            RuntimeError: `trio_ws.asgi.serve` has not started it, or it listens on no TCP port.
         """
         for url in self.urls:
             port = url.rpartition(":")[2]
             if port.isdigit():
                 return int(port)
-        raise RuntimeError("the port is the ASGI server's: it is known only to trio_ws.asgi.serve()")
+        raise RuntimeError("the port is the ASGI server's: only trio_ws.asgi.serve() sets it")
 
 
 def _check_trio() -> None:
@@ -263,17 +255,17 @@ def _check_trio() -> None:
         raise RuntimeError(_NOT_TRIO)
 
 
-class _Nothing:
-    """No state."""
+class _NoState:
+    """The state of a responder that has none."""
 
 
 class _NotRunning:
-    """A responder for an application that nobody has started."""
+    """A responder for an application whose lifespan has not been entered."""
 
     async def page(self, request: Any) -> Any:
-        """Refuse, and say in the log what is missing."""
+        """Raise an error that names the missing lifespan."""
         raise RuntimeError(_NOT_RUNNING)
 
     def route(self, request: Any) -> Any:
-        """Refuse, and say in the log what is missing."""
+        """Raise an error that names the missing lifespan."""
         raise RuntimeError(_NOT_RUNNING)

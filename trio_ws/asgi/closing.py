@@ -1,23 +1,19 @@
-"""End: how an ASGI connection ends, whoever ends it, and how all who wait for it are told.
-
-It is the lower half of `ServedChannel`, as `closing` is of a connection over a transport.
-"""
+"""The end of an ASGI connection, and the notification of waiting tasks."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
-from trio_ws.codes import CloseCode
-from trio_ws.connection.channel import Channel, disconnect_of
-from trio_ws.protocol.endpoint import CloseInfo
+from trio_ws.connection.channel import disconnect_of
+from trio_ws.protocol.closing import CONNECTION_LOST, CloseInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_ws.asgi.receiver import EventReceiver
     from trio_ws.asgi.sender import EventSender
-    from trio_ws.config import Timeouts
     from trio_ws.connection.channel import ConnectionObserver
     from trio_ws.connection.inbox import Inbox
     from trio_ws.errors import WebSocketDisconnect
@@ -25,60 +21,56 @@ if TYPE_CHECKING:
 
 __all__ = ["ASGIClosing"]
 
-_LOST: Final = CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
 
-
-class ASGIClosing(Channel):
-    """The end of a connection whose frames a server reads and writes.
+class ASGIClosing:
+    """The end of a connection; the ASGI server does the closing handshake.
 
     Args:
-        pump: tells of the peer's end.
-        writer: takes our close frame.
-        inbox: who waits there is woken.
-        timeouts: `close_timeout` of it.
-        timers: calls the deadline.
+        inbox: its waiting task is woken at the end.
+        receiver: the source of events, which is resumed so that the peer's end arrives.
+        sender: the queue that takes the close frame.
+        timers: runs the deadline.
+        close_timeout: seconds that the peer has to end its side.
+        on_gone: called when the peer has ended its side or its time is over, maybe more than once.
+
+    Attributes:
+        observer: is called at the end of the connection.
+        close_info: how the connection ended; None while it is open.
+        gone: the peer has ended its side, or its time to do so is over.
+        notified: the end was reported to the observer, or needs no report.
     """
 
     def __init__(
-        self, pump: EventReceiver, writer: EventSender, inbox: Inbox, timeouts: Timeouts, timers: Timers
+        self,
+        inbox: Inbox,
+        receiver: EventReceiver,
+        sender: EventSender,
+        timers: Timers,
+        *,
+        close_timeout: float,
+        on_gone: Callable[[], None],
     ) -> None:
-        super().__init__()
         self.observer: ConnectionObserver | None = None
-        self.reads: bool = False
-        self._pump = pump
-        self._writer = writer
-        self.inbox = inbox
-        self._timeouts = timeouts
+        self.close_info: CloseInfo | None = None
+        self.gone: bool = False
+        self.notified: bool = False
+        self._inbox = inbox
+        self._receiver = receiver
+        self._sender = sender
         self._timers = timers
-        self._info: CloseInfo | None = None
+        self._close_timeout = close_timeout
+        self._on_gone = on_gone
         self._changed = trio.lowlevel.ParkingLot()
-        self._notified = False
-        self._gone = False
-        self._deaf = False
-        self._draining = False  # until the peer that was said goodbye to is gone
+        self._receive_cancelled = False
+        self._draining = False  # from the close frame of a shutdown to the peer's end
         self._close_timer: Timer | None = None
 
     @property
-    def close_info(self) -> CloseInfo | None:
-        """How the connection ended; None while it is open."""
-        return self._info
-
-    @property
     def open(self) -> bool:
-        """Whether messages may be sent."""
-        return self._info is None
+        """True until the connection has ended."""
+        return self.close_info is None
 
-    @property
-    def gone(self) -> bool:
-        """True once the peer has ended its side, or its time to do so is over."""
-        return self._gone
-
-    @property
-    def pending(self) -> bool:
-        """True if messages wait to be received."""
-        return bool(self.inbox.items)
-
-    # --- we end it -----------------------------------------------------------------------------------------------
+    # --- this side ends it ---------------------------------------------------------------------------------------
 
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame unless one has passed; wait for the peer's end, at most `close_timeout`."""
@@ -87,112 +79,110 @@ class ASGIClosing(Channel):
         await self.wait_gone()
 
     def begin_close(self, code: int, reason: str) -> None:
-        """End the connection unless it has ended. The one who does it knows that it ends."""
+        """Send a close frame unless one has passed, without waiting. The caller needs no report of the end."""
         if self.open:
-            self._notified = True
+            self.notified = True
             self.retire(code, reason)
 
     def retire(self, code: int, reason: str) -> None:
-        """Close an open connection in the library's own name: the handler has yet to hear of it."""
+        """Close an open connection, and report the end."""
         if not self.open:
             return
-        self._info = CloseInfo(code, reason, "local")
-        self._writer.put({"type": "websocket.close", "code": code, "reason": reason})
-        self._close_timer = self._timers.call_later(self._timeouts.close_timeout, self._hang_up)
-        self._resume()
+        self.close_info = CloseInfo(code, reason, "local")
+        self._sender.put({"type": "websocket.close", "code": code, "reason": reason})
+        self._close_timer = self._timers.call_later(self._close_timeout, self._finish)
+        self._receiver.resume()
         self._announce_end()
 
     def drain(self, code: int, reason: str) -> None:
-        """End the connection unless it has ended, because the server ends: its users have a grace."""
+        """Close an open connection for a graceful shutdown; its handler has a grace."""
         if self.open:
             self._draining = True
             self.retire(code, reason)
 
     def abort(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up: the close frame is left to the server, and nobody waits for an answer."""
+        """Close an open connection without waiting for the peer's end."""
         if self.open:
             self.retire(code, reason)
-            self._hang_up()
+            self._finish()
 
     def dismiss(self, code: int, reason: str) -> None:
-        """Give an open connection's peer up; the server has `close_timeout` to take the close frame."""
+        """Close an open connection; the server has `close_timeout` to take the close frame."""
         self.retire(code, reason)
 
     async def wait_ended(self) -> None:
-        """Be a checkpoint: after `begin_close`, `close_info` says at once how the connection ended."""
+        """Execute a checkpoint: `close_info` is set as soon as `begin_close` returns."""
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def wait_gone(self) -> None:
-        """Wait until the peer has ended its side, or had its time to."""
+        """Wait until the peer has ended its side, at most `close_timeout` after our close frame."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._gone:
-            await self._wait_changed()
+        while not self.gone:
+            await self.wait_changed()
 
-    @abstractmethod
-    def _resume(self) -> None:
-        """What arrives from now on is dropped: let it come."""
+    # --- the peer or the server ends it --------------------------------------------------------------------------
 
-    # --- it ends -------------------------------------------------------------------------------------------------
+    def on_disconnect(self, info: CloseInfo) -> None:
+        """End the connection; messages that have arrived can still be received."""
+        if self.close_info is None:
+            self.close_info = info
+        self._sender.close()
+        self._finish()
 
-    def disconnected(self, info: CloseInfo) -> None:
-        """Nothing more will arrive; what has arrived can still be received."""
-        if self._info is None:
-            self._info = info
-        self._writer.close()
-        self._hang_up()
+    def on_receive_cancelled(self) -> None:
+        """Expect no further events, because the ASGI server cancelled the call."""
+        self._receive_cancelled = True
+        self.on_progress()
 
-    def lose(self) -> None:
-        """The server takes nothing any more."""
-        self.disconnected(_LOST)
+    def on_progress(self) -> None:
+        """Act on the sender's progress or failure."""
+        if self._sender.closed:
+            self.on_disconnect(CONNECTION_LOST)
+        if self._receive_cancelled and not self.open and not self._sender.size:
+            self._finish()
 
-    def deaf(self) -> None:
-        """The server has cancelled the call: whatever the peer does from now on, we will not hear of it."""
-        self._deaf = True
-        self._all_is_out()
-
-    def _all_is_out(self) -> None:
-        """The writer may be empty: then a connection that we have closed, and hear nothing of, is over."""
-        if self._deaf and not self.open and not self._writer.size:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        self._gone = True
+    def _finish(self) -> None:
+        self.gone = True
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._announce_end()
         if self._draining and self.observer is not None:
             self._draining = False
-            self.observer.on_peer_gone(str(self._info))
+            self.observer.on_peer_gone(str(self.close_info))
+        self._on_gone()
 
     def _announce_end(self) -> None:
-        """Wake everyone who waits for something that will not come, and tell the observer why, once."""
+        """Wake all waiting tasks, and report the end to the observer once."""
         waited_for = self._wake()
-        if not self._notified:
-            self._notified = True
-            if self.observer is not None and self._draining:
-                self.observer.on_drain(waited_for=waited_for)
-            elif self.observer is not None:
-                self.observer.on_closed(str(self._info), waited_for=waited_for)
+        if self.notified:
+            return
+        self.notified = True
+        if self.observer is not None and self._draining:
+            self.observer.on_drain(waited_for=waited_for)
+        elif self.observer is not None:
+            self.observer.on_closed(str(self.close_info), waited_for=waited_for)
 
-    def _disconnected(self) -> WebSocketDisconnect:
-        """Make the exception that tells a caller of the end."""
+    def raised_end(self) -> WebSocketDisconnect:
+        """Return the exception to raise in a caller, and report that it is raised."""
         if self.observer is not None:
             self.observer.on_end_raised()
-        info = self._info or _LOST
+        info = self.close_info or CONNECTION_LOST
         return disconnect_of(self, info.code, info.reason)
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 
-    async def _wait_changed(self) -> None:
+    async def wait_changed(self) -> None:
+        """Wait for the next change of state."""
         await self._changed.park()
 
-    def _wake_changed(self) -> None:
+    def wake_changed(self) -> None:
+        """Wake the tasks in `wait_changed`."""
         self._changed.unpark_all()
 
     def _wake(self) -> bool:
-        """Wake everyone who waits; return whether there was someone."""
+        """Wake all waiting tasks; return True if there were any."""
         changed = bool(self._changed)
-        inbox = self.inbox.wake()
-        writer = self._writer.wake()
-        self._wake_changed()
-        return inbox or writer or changed
+        inbox = self._inbox.wake()
+        sender = self._sender.wake()
+        self.wake_changed()
+        return inbox or sender or changed

@@ -1,4 +1,4 @@
-"""Page: one plain HTTP call of an ASGI server, answered with what the responder makes of a GET."""
+"""One plain HTTP call of an ASGI server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trio_ws.connection.settings import Settings
     from trio_ws.server.context import Responder
 
-__all__ = ["PageCall"]
+__all__ = ["HTTPCall"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -26,15 +26,15 @@ _TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 _UPGRADE: Final = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
 
-class PageCall:
-    """One request for a page.
+class HTTPCall:
+    """One HTTP request, answered with a page of the responder.
 
     Args:
-        responder: makes it.
-        settings: `open_timeout` of them.
-        scope: of the request.
-        receive: the server's.
-        send: the server's.
+        responder: makes the page.
+        settings: the server's settings.
+        scope: the request's scope.
+        receive: the ASGI server's callable.
+        send: the ASGI server's callable.
     """
 
     def __init__(self, responder: Responder, settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,33 +43,33 @@ class PageCall:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._read = trio.Event()
+        self._body_read = trio.Event()
         self._ending = False
 
     async def run(self) -> None:
-        """Answer the request; nothing is answered when the client leaves before."""
+        """Answer the request, unless the client disconnects before."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             answer = await self._answer()
             with trio.move_on_after(self._settings.timeouts.open_timeout):
-                # A body is for nobody, but hypercorn fails if it comes behind the answer over HTTP/2.
-                await self._read.wait()
-            await self._say(answer)
+                # The body is not used, but hypercorn fails if it arrives after the answer over HTTP/2.
+                await self._body_read.wait()
+            await self._send_answer(answer)
             nursery.cancel_scope.cancel(reason="the page is answered")
 
     async def _watch(self, scope: trio.CancelScope) -> None:
-        """Read what the client sends, to its end, and cancel everything when the client leaves before the last part.
+        """Read the request's body, and cancel `scope` if the client disconnects before the last part is sent.
 
-        hypercorn reports a disconnect while it takes the last part, too, and closes the connection in that same call.
+        hypercorn may report a disconnect within the call of `send` for the last part; that one is ignored.
         """
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
                 if not self._ending:
-                    scope.cancel(reason="client left")
+                    scope.cancel(reason="client disconnected")
                 return
             if not event.get("more_body", False):
-                self._read.set()
+                self._body_read.set()
 
     async def _answer(self) -> Response:
         try:
@@ -78,13 +78,13 @@ class PageCall:
                 page = await self._responder.page(request)
                 if page is None:
                     raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
-                self._headers_of(page)  # it can be sent
+                self._headers_of(page)  # raises if they cannot be sent
                 return page
             raise MalformedRequest(503, "the page took longer than open_timeout")
-        except MalformedRequest as problem:
-            logger.info("%s refused with %d: %s", self._scope.get("client"), problem.status, problem.message)
-            body = f"{problem.message}\n".encode()
-            return Response(status=problem.status, headers=(*problem.headers, _TEXT), body=body)
+        except MalformedRequest as error:
+            logger.info("%s refused with %d: %s", self._scope.get("client"), error.status, error.message)
+            body = f"{error.message}\n".encode()
+            return Response(status=error.status, headers=(*error.headers, _TEXT), body=body)
         except Exception:
             logger.exception("error in the responder for %s", self._scope.get("client"))
             return Response(status=500, headers=(_TEXT,), body=b"internal error\n")
@@ -93,7 +93,7 @@ class PageCall:
         length = answer.length if isinstance(answer, Streamed) else None
         return answer_headers(self._scope, answer.status, answer.headers, answer.body, length=length)
 
-    async def _say(self, answer: Response) -> None:
+    async def _send_answer(self, answer: Response) -> None:
         headers = self._headers_of(answer)
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         head_only = self._scope["method"] == "HEAD"

@@ -1,7 +1,4 @@
-"""Lifespan: the ASGI protocol that says when an application begins and ends, on both sides of it.
-
-`answer` is the application's side; a `Companion` is another application that begins and ends with ours.
-"""
+"""The ASGI lifespan protocol, as application and as server of another application."""
 
 from __future__ import annotations
 
@@ -18,20 +15,20 @@ if TYPE_CHECKING:
 
     from trio_ws.asgi.scope import Application, Event, Receive, Scope, Send
 
-__all__ = ["CompanionFailed", "answer", "beside"]
+__all__ = ["CompanionFailed", "run_lifespan", "run_lifespan_of"]
 
 logger: Final = logging.getLogger("trio_ws")
 
 
-async def answer(context: AbstractAsyncContextManager[object], receive: Receive, send: Send) -> None:
-    """Hold the application open from the startup to the shutdown that the server announces.
+async def run_lifespan(context: AbstractAsyncContextManager[object], receive: Receive, send: Send) -> None:
+    """Enter a context at the server's startup event and leave it at its shutdown event.
 
-    What fails is logged and told to the server, which says what becomes of it.
+    Errors are logged and reported to the ASGI server.
 
     Args:
-        context: entered before the startup is complete, left before the shutdown is.
-        receive: the server's.
-        send: the server's.
+        context: the application's lifespan.
+        receive: the ASGI server's callable.
+        send: the ASGI server's callable.
     """
     await receive()
     stage = "startup"
@@ -41,19 +38,19 @@ async def answer(context: AbstractAsyncContextManager[object], receive: Receive,
             stage = "shutdown"
             await receive()
     except Exception as error:
-        logger.exception("the application failed at its %s", stage)
+        logger.exception("%s of the application failed", stage)
         reasons = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
         await send({"type": f"lifespan.{stage}.failed", "message": reasons})
     else:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-class CompanionFailed(RuntimeError):  # noqa: N818 - what it is
-    """The other ASGI application says that it cannot begin or end; the message is its own."""
+class CompanionFailed(RuntimeError):  # noqa: N818 - a state, not an error of ours
+    """Startup or shutdown of the other ASGI application failed, with its message."""
 
 
 class _Companion:
-    """The lifespan of another application, with us as its server."""
+    """The lifespan of another application, whose server we are."""
 
     def __init__(self) -> None:
         self._events, self._queue = trio.open_memory_channel[Any](1)
@@ -63,25 +60,25 @@ class _Companion:
         self._stage = "startup"
 
     async def run(self, application: Application, scope: Scope) -> None:
-        """Run the application; one that knows no lifespan raises, and is served without."""
+        """Call the application; one without lifespan support raises, which is no error."""
         try:
-            await application(scope, self._queue.receive, self._take)
+            await application(scope, self._queue.receive, self._on_event)
         except Exception as error:
             self._supported = False
             if self._stage == "startup":
-                logger.info("the application beside runs without a lifespan: %r", error)
+                logger.info("the other application has no lifespan: %r", error)
             else:
-                logger.exception("error in the lifespan of the application beside")
+                logger.exception("error in the lifespan of the other application")
         finally:
             self._done.set()
 
-    async def _take(self, event: Event) -> None:
+    async def _on_event(self, event: Event) -> None:
         if event["type"].endswith(".failed"):
             self._failure = event.get("message", "")
         self._done.set()
 
-    async def tell(self, stage: str) -> None:
-        """Say that the application begins or ends, and wait until it has."""
+    async def send_stage(self, stage: str) -> None:
+        """Send the event of a stage and wait until the application has completed it."""
         if not self._supported:
             return
         self._stage = stage
@@ -89,25 +86,25 @@ class _Companion:
         await self._events.send({"type": f"lifespan.{stage}"})
         await self._done.wait()
         if self._failure is not None:
-            raise CompanionFailed(f"{stage} of the application beside failed: {self._failure}")
+            raise CompanionFailed(f"{stage} of the other application failed: {self._failure}")
 
 
 @asynccontextmanager
-async def beside(application: Application, state: MutableMapping[str, Any]) -> AsyncGenerator[None, None]:
-    """Let another ASGI application begin at the entry and end at the exit.
+async def run_lifespan_of(application: Application, state: MutableMapping[str, Any]) -> AsyncGenerator[None, None]:
+    """Run the lifespan of another ASGI application around a block.
 
     Args:
-        application: it may know no lifespan.
-        state: what it shares with its requests.
+        application: may be one without lifespan support.
+        state: the lifespan state, which its requests share.
 
     Raises:
-        CompanionFailed: it says that it cannot.
+        CompanionFailed: its startup or shutdown failed.
     """
     companion = _Companion()
     scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(companion.run, application, scope)
-        await companion.tell("startup")
+        await companion.send_stage("startup")
         yield
-        await companion.tell("shutdown")
+        await companion.send_stage("shutdown")
         nursery.cancel_scope.cancel(reason="the application has ended")

@@ -1,6 +1,6 @@
-"""Pump: the one task that asks the ASGI server what happens, from the first event to the disconnect and never after it.
+"""Events from an ASGI server: one task receives them, up to the disconnect.
 
-A second `receive` after the disconnect would wait for ever (hypercorn), so the end is remembered here.
+Under hypercorn a further `receive` after the disconnect would wait forever, so the end is remembered here.
 """
 
 from __future__ import annotations
@@ -25,104 +25,104 @@ logger: Final = logging.getLogger("trio_ws")
 
 
 class EventTarget(Protocol):
-    """Who is told what happens on an accepted connection."""
+    """Handles the events of an accepted connection."""
 
     @property
     def wants_messages(self) -> bool:
         """Whether there is room for another message."""
 
-    def message(self, content: str | bytes) -> None:
-        """A message has arrived."""
+    def on_message(self, content: str | bytes) -> None:
+        """Handle a message."""
 
-    def disconnected(self, info: CloseInfo) -> None:
-        """Nothing more will arrive."""
+    def on_disconnect(self, info: CloseInfo) -> None:
+        """Handle the end of the connection, the last event."""
 
-    def deaf(self) -> None:
-        """Nothing more will be heard, because the server has cancelled the call: also no end."""
+    def on_receive_cancelled(self) -> None:
+        """Handle the cancellation of the call: no further events arrive, not even the end."""
 
 
 class EventReceiver:
-    """Receives for one connection.
+    """Receives the events of one connection.
 
     Args:
-        receive: the server's.
+        receive: the ASGI server's callable.
     """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._room = trio.lowlevel.ParkingLot()
-        self._receiver: EventTarget | None = None
-        self._on_left: Callable[[], None] | None = None
-        self.over: trio.Event = trio.Event()
-        """Set when the disconnect has come, or nothing more will be heard."""
+        self._target: EventTarget | None = None
+        self._on_early_disconnect: Callable[[], None] | None = None
+        self.ended: trio.Event = trio.Event()
+        """Set after the last event: the disconnect, or the cancellation of the call."""
 
     @property
-    def left(self) -> bool:
-        """Whether the client has gone."""
-        return self.over.is_set()
+    def disconnected(self) -> bool:
+        """Whether no further events arrive."""
+        return self.ended.is_set()
 
-    def call_when_left(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` when the client leaves before the answer."""
-        self._on_left = callback
+    def set_early_disconnect_callback(self, callback: Callable[[], None] | None) -> None:
+        """Set what is called if the client disconnects before the handshake is answered."""
+        self._on_early_disconnect = callback
 
-    def tell(self, receiver: EventTarget) -> None:
-        """Tell `receiver` from now on."""
-        self._on_left = None
-        self._receiver = receiver
+    def set_target(self, target: EventTarget) -> None:
+        """Pass all further events to `target`."""
+        self._on_early_disconnect = None
+        self._target = target
 
     def resume(self) -> None:
-        """There is room again."""
+        """Continue receiving after the target had no room."""
         self._room.unpark_all()
 
-    async def connected(self) -> bool:
-        """Take the first event; return whether there is a client."""
+    async def receive_connect(self) -> bool:
+        """Receive the first event; return False if the client has disconnected."""
         event = await self._receive()
         if event["type"] != "websocket.connect":
             self._end(CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network"))
-        return not self.left
+        return not self.disconnected
 
     async def run(self) -> None:
         """Receive until the disconnect."""
         try:
-            while not self.left:
-                while self._receiver is not None and not self._receiver.wants_messages:
+            while not self.disconnected:
+                while self._target is not None and not self._target.wants_messages:
                     await self._room.park()
-                await self._take()
+                await self._receive_event()
         finally:
-            if not self.left:
-                self.over.set()
-                if self._receiver is not None:
-                    self._receiver.deaf()
+            if not self.disconnected:
+                self.ended.set()
+                if self._target is not None:
+                    self._target.on_receive_cancelled()
 
-    async def _take(self) -> None:
+    async def _receive_event(self) -> None:
         try:
             event = await self._receive()
         except Exception:
-            logger.exception("the ASGI server failed at receiving: the connection is given up")
+            logger.exception("receive() of the ASGI server failed, closing the connection")
             self._end(CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network"))
             return
         match event["type"]:
-            case "websocket.receive" if self._receiver is not None:
-                self._receiver.message(_content(event))
+            case "websocket.receive" if self._target is not None:
+                self._target.on_message(_content(event))
             case "websocket.disconnect":
                 self._end(_info(event))
 
     def _end(self, info: CloseInfo) -> None:
-        self.over.set()
-        if self._receiver is not None:
-            self._receiver.disconnected(info)
-        elif self._on_left is not None:
-            self._on_left()
+        self.ended.set()
+        if self._target is not None:
+            self._target.on_disconnect(info)
+        elif self._on_early_disconnect is not None:
+            self._on_early_disconnect()
 
 
 def _content(event: Event) -> str | bytes:
-    """Return the message: an empty one is a message, a key that is missing is one that is None."""
+    """Return the message; a missing key means None, an empty string or bytes is a message."""
     content: str | bytes | None = event.get("text")
     return event.get("bytes") or b"" if content is None else content
 
 
 def _info(event: Event) -> CloseInfo:
-    """Return how it ended. 1006 says nothing: hypercorn says so however the client has left."""
+    """Return how the connection ended; hypercorn reports 1006 for any end without a close frame."""
     code = event.get("code", CloseCode.NO_STATUS_RECEIVED)
     if code is None:
         code = CloseCode.NO_STATUS_RECEIVED

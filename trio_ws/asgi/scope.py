@@ -1,7 +1,4 @@
-"""Scope: what an ASGI server says of a request, as the `Request` that the application sees, and what is refused of it.
-
-The names of ASGI's types are here too (ASGI 3.0).
-"""
+"""Conversion and checks of an ASGI scope, and the types of ASGI 3.0."""
 
 from __future__ import annotations
 
@@ -42,19 +39,19 @@ Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI 3 application, which may expect more of its dictionaries than is said here."""
+"""An ASGI 3 application."""
 
 _SAFE: Final = "/:@!$&'()*+,;=~-._"
-"""What stands in a path as it is (RFC 3986 3.3)."""
+"""Characters that are not percent-encoded in a path (RFC 3986 3.3)."""
 
 
 def read_request(scope: Scope, settings: Settings) -> Request:
-    """Return the request that an `http` or `websocket` scope describes, its target relative to the `root_path`.
+    """Return the request of an `http` or `websocket` scope.
 
-    Who the client is, `trusted_proxies` may say.
+    Its target is relative to the `root_path`; headers of `trusted_proxies` determine client and scheme.
 
     Raises:
-        MalformedRequest: its Host, its path or its method is none that we answer; 421 for a host that is not served.
+        MalformedRequest: the Host, path or method is invalid; 421 for a host that is not served.
     """
     head = in_origin_form(
         RequestHead(
@@ -69,9 +66,9 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     if query:
         target = f"{target}?{query.decode('latin-1')}"
     headers = head.headers
-    # The server has read the body's framing, or there is none: what is refused of the rest is the same everywhere.
+    # The ASGI server has read the body's framing; all other checks are those of our own server.
     plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
-    version = "1.0" if scope.get("http_version") == "1.0" else "1.1"  # HTTP/2 has our rules for 1.1
+    version = "1.0" if scope.get("http_version") == "1.0" else "1.1"  # the rules of 1.1 hold for HTTP/2
     check_http(attrs.evolve(head, target=target, headers=plain, http_version=version))
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
@@ -91,10 +88,10 @@ _FRAMING: Final = ("content-length", "transfer-encoding")
 
 
 def root_path_of(scope: Scope) -> str:
-    """Return where the application is mounted, percent-encoded and without a slash at the end; "" at the root.
+    """Return the mount point, percent-encoded, without a slash at the end; "" at the root.
 
-    It begins with one slash: "//host" in front of a Location or of `url_for` would lead to another host, and a mount
-    with parameters takes its path from the client.
+    It begins with exactly one slash. A mount with parameters takes its path from the client, and "//host" at the
+    beginning of a Location or of `url_for` would be another host.
     """
     root = scope.get("root_path", "").strip("/")
     return f"/{quote(root, _SAFE)}" if root else ""
@@ -107,7 +104,10 @@ def _path(scope: Scope) -> str:
 
 
 def _below_root(path: str, scope: Scope) -> tuple[str, str]:
-    """Return the `root_path` and the path below it; servers and proxies differ in whether they took it off."""
+    """Return the `root_path` and the path below it.
+
+    Some servers and proxies remove the `root_path` from the path, others do not.
+    """
     root = root_path_of(scope)
     segments = path.split("/")
     depth = root.count("/") + 1
@@ -122,7 +122,7 @@ def _client(scope: Scope) -> Address:
 
 
 def check_origin(request: Request, settings: Settings) -> None:
-    """Refuse browsers on pages of others, as the server's own policy has it.
+    """Check the Origin header against `Settings.origins`.
 
     Raises:
         MalformedRequest: 403 for an origin that is not allowed, 400 for more than one.
@@ -133,10 +133,10 @@ def check_origin(request: Request, settings: Settings) -> None:
 
 
 def check_offers(request: Request) -> None:
-    """Refuse offers of a handshake that a server built on wsproto could not survive accepting.
+    """Check subprotocols and extensions, whose errors would make a server with wsproto fail.
 
     Raises:
-        MalformedRequest: 400 for subprotocols that are no tokens or named twice, and for malformed extensions.
+        MalformedRequest: 400 for invalid or repeated subprotocols, and for malformed extensions.
     """
     offered = request.subprotocols
     if not all(map(is_token, offered)) or len(set(offered)) < len(offered):

@@ -1,6 +1,6 @@
-"""Writer: the events that were committed and wait for the ASGI server, in order, and the task that hands them over.
+"""Events to an ASGI server: a queue, and the task that sends them in order.
 
-Nothing cancels the server's `send` halfway: it may have compressed a message whose frame would then never leave.
+The server's `send` is never cancelled: the server may have compressed a message, whose frame would be lost.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ __all__ = ["EventSender"]
 logger: Final = logging.getLogger("trio_ws")
 
 EVENT_BYTES: Final = 64
-"""What an event counts beside its content, so that a flood of empty messages counts too."""
+"""Overhead of an event in bytes, so that empty messages count too."""
 
 
 class EventSender:
-    """A queue with a high-water mark, like an outbox, of events instead of bytes.
+    """A queue of events with a high-water mark, the counterpart of `Outbox`.
 
     Args:
-        send: the server's.
-        high_water: bytes from which on it is `full`.
+        send: the ASGI server's callable.
+        high_water: bytes at which the queue is `full`.
     """
 
     def __init__(self, send: Send, high_water: int) -> None:
         self.high_water: int = high_water
         self.size: int = 0
-        """Bytes that wait, or are being sent."""
+        """Bytes in the queue and in the current call of `send`."""
         self.closed: bool = False
-        """Whether everything is dropped, because the server takes nothing any more."""
+        """Whether all events are dropped, because the connection has ended."""
         self.progress_time: float = 0.0
-        """When the server last took something, by Trio's clock."""
-        self.on_moved: Callable[[], None] | None = None
-        """Called when the server has taken something, or has failed."""
+        """Time of the last completed `send`, on Trio's clock."""
+        self.on_progress: Callable[[], None] | None = None
+        """Called after each `send`, completed or failed."""
         self._send = send
         self._events: deque[tuple[Event, int]] = deque()
         self._room = trio.lowlevel.ParkingLot()
@@ -50,42 +50,42 @@ class EventSender:
 
     @property
     def full(self) -> bool:
-        """Whether a sender has to wait."""
+        """Whether the queue has reached its high-water mark."""
         return self.size >= self.high_water and not self.closed
 
     def put(self, event: Event, size: int = 0) -> None:
-        """Commit an event whose content has `size` bytes."""
+        """Add an event whose content has `size` bytes."""
         if not self.closed:
             self._events.append((event, size + EVENT_BYTES))
             self.size += size + EVENT_BYTES
             self._work.unpark()
 
     async def wait(self) -> None:
-        """Wait until there may be room, or for `wake`."""
+        """Wait for room, or for `wake`."""
         await self._room.park()
 
     def wake(self) -> bool:
-        """Let everyone who waits for room look at the state; return whether there was someone."""
+        """Wake the tasks that wait for room; return True if there were any."""
         return bool(self._room.unpark_all())
 
-    async def drained(self) -> None:
-        """Wait until the server has taken everything."""
+    async def wait_empty(self) -> None:
+        """Wait until the server has taken all events."""
         while self.size:
             await self._room.park()
 
     def close(self) -> None:
-        """Drop everything that waits, now and from now on."""
+        """Drop all events, queued and future."""
         self.closed = True
         self._events.clear()
         self.size = 0
         self._room.unpark_all()
 
     def stop(self) -> None:
-        """End the task."""
+        """End `run`."""
         self._scope.cancel(reason="the connection has ended")
 
     async def run(self) -> None:
-        """Hand over events until `stop`, also in a cancelled scope."""
+        """Send events until `stop`, even in a cancelled scope."""
         with self._scope:
             while True:
                 while not self._events:
@@ -96,24 +96,24 @@ class EventSender:
                 except Exception as error:
                     self._fail(error)
                 else:
-                    self._took(size)
+                    self._on_sent(size)
 
     def _fail(self, error: Exception) -> None:
-        # ASGI 2.4: OSError says that the client has left, which the next event will tell.
+        # ASGI 2.4: OSError means that the client has disconnected; the event of that follows.
         if not isinstance(error, OSError):
-            logger.error("the ASGI server failed at sending: the connection is given up", exc_info=error)
+            logger.error("send() of the ASGI server failed, closing the connection", exc_info=error)
         self.close()
-        self._moved()
+        self._notify()
 
-    def _took(self, size: int) -> None:
+    def _on_sent(self, size: int) -> None:
         if self.closed:
             return
         self.size -= size
         self.progress_time = trio.current_time()
         if not self.full:
             self._room.unpark_all()
-        self._moved()
+        self._notify()
 
-    def _moved(self) -> None:
-        if self.on_moved is not None:
-            self.on_moved()
+    def _notify(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress()

@@ -1,7 +1,4 @@
-"""Conversation: one WebSocket call of an ASGI server, from its scope to the return.
-
-It asks the responder what the request is for, and refuses it or runs its lifecycle, as a server's own does.
-"""
+"""One WebSocket call of an ASGI server, from its scope to the return."""
 
 from __future__ import annotations
 
@@ -36,20 +33,22 @@ __all__ = ["ASGIHandlerRunner"]
 logger: Final = logging.getLogger("trio_ws")
 
 LINGER: Final = 60.0
-"""Seconds that the call stays behind a connection over HTTP/2 whose client has not ended its side: hypercorn fails
-with all of its connections when something arrives for a call that has returned."""
+"""Seconds that a call over HTTP/2 waits for the client's end of its side.
+
+hypercorn fails with all of its connections if something arrives for a call that has returned.
+"""
 
 
 class ASGIHandlerRunner:
-    """What one client and the application have to say to each other, through an ASGI server.
+    """Runs the handler for one WebSocket of an ASGI server.
 
     Args:
-        responder: says what a request is for.
-        settings: of all connections; routes may differ.
-        scope: of the request.
-        receive: the server's.
-        send: the server's.
-        number: tells connections apart, in task names.
+        responder: finds the route of the request.
+        settings: settings of all connections; a route may have its own.
+        scope: the request's scope.
+        receive: the ASGI server's callable.
+        send: the ASGI server's callable.
+        number: the connection's number, for log records and task names.
     """
 
     def __init__(
@@ -58,82 +57,86 @@ class ASGIHandlerRunner:
         self._responder = responder
         self._settings = settings
         self._scope = scope
-        self._pump = EventReceiver(receive)
-        self._writer = EventSender(send, settings.limits.outbox_bytes)
-        self._engine = TransportFactory(poller=False)
+        self._receiver = EventReceiver(receive)
+        self._sender = EventSender(send, settings.limits.outbox_bytes)
+        self._factory = TransportFactory(poller=False)
         self._timeouts = settings.timeouts
-        self._lifecycle: HandlerRunner | None = None
-        self._gate: ASGIHandshake | None = None
+        self._runner: HandlerRunner | None = None
+        self._handshake: ASGIHandshake | None = None
         self._number = number
         self.refusal: MalformedRequest | None = None
-        """Answer with this whatever is asked for, because there is no room."""
-        self.over: Callable[[], None] = _nothing
-        """Called, maybe more than once, when there is nothing more to say."""
+        """The refusal of the request before it is routed; None to route it."""
+        self.on_end: Callable[[], None] = _do_nothing
+        """Called, maybe more than once, when the connection has ended."""
         self.error: Exception | None = None
-        """What went wrong in the handler that nobody foresaw."""
+        """The unhandled exception of the handler."""
 
     @property
     def connection(self) -> ASGIConnection | None:
         """The WebSocket's connection; None before it is accepted."""
-        return None if self._gate is None else self._gate.connection
+        return None if self._handshake is None else self._handshake.connection
 
     @property
     def status(self) -> int:
-        """The HTTP status that was answered, 0 if nothing was."""
-        return 0 if self._gate is None else self._gate.status
+        """HTTP status of the answer; 0 before it."""
+        return 0 if self._handshake is None else self._handshake.status
 
     async def run(self) -> None:
-        """Hold the whole conversation; the call may take longer than until it is `over`."""
+        """Run the connection to its end; the call may last longer than until `on_end`."""
         try:
-            if await self._pump.connected():
-                await self._converse()
+            if await self._receiver.receive_connect():
+                await self._serve()
         finally:
-            self.over()
-            self.over = _nothing  # which knew this conversation
+            self.on_end()
+            self.on_end = _do_nothing  # breaks a reference cycle
 
-    async def _converse(self) -> None:
+    async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
-            self._engine.start(nursery)
-            nursery.start_soon(self._writer.run)
-            nursery.start_soon(self._pump.run)
+            self._factory.start(nursery)
+            nursery.start_soon(self._sender.run)
+            nursery.start_soon(self._receiver.run)
             try:
                 await self._answer()
                 await self._finish()
-                self.over()
+                self.on_end()
                 await self._linger()
             finally:
                 await self._finish()
-                self._engine.stop()
-                self._writer.stop()
+                self._factory.stop()
+                self._sender.stop()
                 nursery.cancel_scope.cancel(reason="the connection has ended")
 
     async def _finish(self) -> None:
-        """Let the server take what was committed, a bounded time."""
+        """Wait until the server has taken all events, a bounded time."""
         with trio.move_on_after(self._timeouts.close_timeout, shield=True):
-            await self._writer.drained()
+            await self._sender.wait_empty()
 
     async def _linger(self) -> None:
         if self._scope.get("http_version", "1.1").startswith("2"):
             with trio.move_on_after(LINGER):
-                await self._pump.over.wait()
+                await self._receiver.ended.wait()
 
     # --- the request ---------------------------------------------------------------------------------------------
 
     async def _answer(self) -> None:
         try:
             routed = self._route()
-        except MalformedRequest as problem:
-            logger.info("%s refused with %d: %s", self._scope.get("client"), problem.status, problem.message)
-            self._refuse(problem.status, problem.message, problem.headers)
+        except MalformedRequest as error:
+            logger.info("%s refused with %d: %s", self._scope.get("client"), error.status, error.message)
+            self._refuse(error.status, error.message, error.headers)
         except Exception:
             logger.exception("error in the responder for %s", self._scope.get("client"))
             self._refuse(500, "internal error")
         else:
             if routed is not None:
-                await self._live(*routed)
+                await self._run_handler(*routed)
 
     def _route(self) -> tuple[Request, Service] | None:
-        """Return what the request opens, or refuse it."""
+        """Return the route's request and service, or None if a response was sent.
+
+        Raises:
+            MalformedRequest: the request is refused.
+        """
         if self.refusal is not None:
             raise self.refusal
         request = read_request(self._scope, self._settings)
@@ -142,28 +145,28 @@ class ASGIHandlerRunner:
         routed = self._responder.route(request)
         if isinstance(routed, Response):
             fields = answer_headers(self._scope, routed.status, routed.headers, routed.body)
-            self._gate_of(()).refuse(routed.status, fields, routed.body)
+            self._new_handshake(()).refuse(routed.status, fields, routed.body)
             return None
         return routed
 
     def _refuse(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         body = f"{message}\n".encode()
         fields = answer_headers(self._scope, status, (*headers, ("Content-Type", "text/plain; charset=utf-8")), body)
-        gate = self._gate or self._gate_of(())
-        gate.refuse(status, fields, body)
+        handshake = self._handshake or self._new_handshake(())
+        handshake.refuse(status, fields, body)
 
-    def _gate_of(self, offered: tuple[str, ...], service: Service | None = None) -> ASGIHandshake:
+    def _new_handshake(self, offered: tuple[str, ...], service: Service | None = None) -> ASGIHandshake:
         limits, timeouts = self._settings.limits, self._settings.timeouts
         if service is not None:
             limits, timeouts = service.limits or limits, service.timeouts or timeouts
         self._timeouts = timeouts
-        terms = ConnectionTerms(limits, timeouts, self._engine.timers)
-        self._gate = ASGIHandshake(self._scope, offered, self._pump, self._writer, terms)
-        return self._gate
+        terms = ConnectionTerms(limits, timeouts, self._factory.timers)
+        self._handshake = ASGIHandshake(self._scope, offered, self._receiver, self._sender, terms)
+        return self._handshake
 
     # --- the WebSocket -------------------------------------------------------------------------------------------
 
-    async def _live(self, request: Request, service: Service) -> None:
+    async def _run_handler(self, request: Request, service: Service) -> None:
         log = ConnectionLog(self._number, request.client)
         log.set_request(request.target, request.client)
         trio.lowlevel.current_task().name = log.task_name
@@ -175,33 +178,33 @@ class ASGIHandlerRunner:
             subprotocols=service.subprotocols,
             log=log,
         )
-        websocket.context.handshake = self._gate_of(request.subprotocols, service)
-        self._lifecycle = lifecycle = HandlerRunner(self._engine.timers)
-        lifecycle.prepare(websocket, service, self._timeouts)
-        self._pump.call_when_left(lambda: lifecycle.cancel_handler("client left before the answer"))
-        late = self._engine.timers.call_later(self._settings.timeouts.open_timeout, self._answer_too_late)
+        websocket.context.handshake = self._new_handshake(request.subprotocols, service)
+        self._runner = runner = HandlerRunner(self._factory.timers)
+        runner.prepare(websocket, service, self._timeouts)
+        self._receiver.set_early_disconnect_callback(lambda: runner.cancel_handler("client left before the answer"))
+        timeout = self._factory.timers.call_later(self._settings.timeouts.open_timeout, self._on_open_timeout)
         try:
-            self.error = await lifecycle.run()
+            self.error = await runner.run()
         finally:
-            late.cancel()
-            self._pump.call_when_left(None)
+            timeout.cancel()
+            self._receiver.set_early_disconnect_callback(None)
 
-    def _answer_too_late(self) -> None:
-        """The client has waited `open_timeout` for an answer that guards or handler did not give."""
-        if self._gate is not None and not self._gate.answered:
+    def _on_open_timeout(self) -> None:
+        """Refuse a handshake that guards and handler have not answered within `open_timeout`."""
+        if self._handshake is not None and not self._handshake.answered:
             logger.warning("%s got no answer within open_timeout: refused with 503", self._scope.get("client"))
             self._refuse_now("no answer within open_timeout")
 
-    # --- the end of the server -----------------------------------------------------------------------------------
+    # --- graceful shutdown ---------------------------------------------------------------------------------------
 
     def drain(self, code: int, reason: str, grace: float, delay: float = 0.0) -> None:
-        """Tell the client in `delay` seconds that the server goes away; cancel the handler `grace` seconds later."""
+        """Close the connection after `delay` seconds, and cancel the handler `grace` seconds later."""
         if delay:
-            self._engine.timers.call_later(delay, lambda: self.drain(code, reason, grace))
+            self._factory.timers.call_later(delay, lambda: self.drain(code, reason, grace))
         elif self.connection is not None:
             self.connection.drain(code, reason)
-            self._engine.timers.call_later(grace, lambda: self.cancel("the server shuts down"))
-        elif self._gate is not None:
+            self._factory.timers.call_later(grace, lambda: self.cancel("the server shuts down"))
+        elif self._handshake is not None:
             self._refuse_now("the server is shutting down")
         else:
             self.refusal = MalformedRequest(503, "the server is shutting down")
@@ -212,9 +215,9 @@ class ASGIHandlerRunner:
 
     def cancel(self, why: str) -> None:
         """Cancel the handler."""
-        if self._lifecycle is not None:
-            self._lifecycle.cancel_handler(why)
+        if self._runner is not None:
+            self._runner.cancel_handler(why)
 
 
-def _nothing() -> None:
-    """Nobody wants to know."""
+def _do_nothing() -> None:
+    """Ignore the end of the connection."""

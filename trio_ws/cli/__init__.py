@@ -1,4 +1,4 @@
-"""The command `trio-ws`: run, routes, connect.
+"""The command `trio-ws` with its subcommands run, routes and connect.
 
 Here: arguments (`main`), the terminal of `connect`, reloading, worker processes and their supervisor.
 Not here: serving itself (`server`).

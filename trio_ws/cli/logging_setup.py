@@ -1,4 +1,4 @@
-"""Logging of the command `trio-ws run`, as far as the application has not configured it."""
+"""Logging of the command `trio-ws run`, unless the application configures it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["LEVELS", "LogConfigError", "apply", "configure", "read"]
 LEVELS: Final = ("debug", "info", "warning", "error")
 DEFAULT_LEVEL: Final = "info"
 _ENCODING: Final = "utf-8-sig"
-"""Of files; there are editors that begin them with a byte order mark."""
+"""Encoding of configuration files; some editors write a byte order mark."""
 
 LogConfig = dict[str, Any] | Path
-"""What `logging.config.dictConfig` takes, or the path of a file that `fileConfig` takes."""
+"""A mapping for `logging.config.dictConfig`, or the path of a file for `fileConfig`."""
 
 
 class LogConfigError(Exception):
-    """The file of `--log-config` cannot be used; the message says why."""
+    """The file of `--log-config` is unusable; the message has the reason."""
 
 
 def read(path: str | None) -> LogConfig | None:
-    """Read a file of `--log-config`: `.json`, `.toml` or `.yaml`; anything else is left to `fileConfig`.
+    """Read a file of `--log-config`: JSON, TOML or YAML; other files are for `fileConfig`.
 
     Raises:
-        LogConfigError: it cannot be read, or is none.
+        LogConfigError: the file cannot be read or parsed.
     """
     if path is None:
         return None
@@ -47,7 +47,7 @@ def read(path: str | None) -> LogConfig | None:
     except (OSError, ValueError, RecursionError) as error:
         raise LogConfigError(f"cannot read the logging configuration {path}: {error}") from None
     if not isinstance(config, dict):
-        raise LogConfigError(f"the logging configuration {path} is no mapping, as logging.config.dictConfig takes it")
+        raise LogConfigError(f"the logging configuration {path} is not a mapping for logging.config.dictConfig")
     return config
 
 
@@ -63,28 +63,28 @@ def _yaml(text: str) -> Any:
 
 
 def apply(config: LogConfig) -> None:
-    """Configure logging by a file. Loggers that the application has made already stay enabled.
+    """Configure logging from a file. Existing loggers stay enabled.
 
     Raises:
-        LogConfigError: `logging.config` refuses it.
+        LogConfigError: `logging.config` refuses the configuration.
     """
     try:
         if isinstance(config, Path):
             logging.config.fileConfig(config, disable_existing_loggers=False, encoding=_ENCODING)
         else:
             logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **config})
-    except Exception as error:  # of many types: the file names classes and functions, which are called
+    except Exception as error:  # of any type: the file names classes and functions that are called
         cause = f": {error.__cause__}" if error.__cause__ is not None else ""
         raise LogConfigError(f"the logging configuration is refused: {error}{cause}") from error
 
 
 def configure(level: str | None, *, prefix: str = "", config: LogConfig | None = None) -> None:
-    """Write records to standard error, unless the application has configured where they go.
+    """Write records to standard error, unless the application has configured handlers.
 
     Args:
-        level: of `--log-level`; it is then the level of the logger `trio_ws`, whatever else is configured.
-        prefix: of the level's name in each line.
-        config: what to configure instead.
+        level: the level of `--log-level` for the logger `trio_ws`; None to leave it unchanged.
+        prefix: text before the level's name in each line.
+        config: a configuration to apply instead.
 
     Raises:
         LogConfigError: `logging.config` refuses `config`.
@@ -95,16 +95,16 @@ def configure(level: str | None, *, prefix: str = "", config: LogConfig | None =
     elif not root.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter(f"%(asctime)s {prefix}%(levelname)s %(name)s: %(message)s"))
-        handler.addFilter(_goes_nowhere_else)
+        handler.addFilter(_has_no_other_handler)
         root.addHandler(handler)
-        if root.level == logging.WARNING:  # as Python has it
+        if root.level == logging.WARNING:  # the default
             root.setLevel((level or DEFAULT_LEVEL).upper())
     if level is not None:
         logging.getLogger("trio_ws").setLevel(level.upper())
 
 
-def _goes_nowhere_else(record: logging.LogRecord) -> bool:
-    """Return whether no logger below the root handles the record, so that none is written twice."""
+def _has_no_other_handler(record: logging.LogRecord) -> bool:
+    """Return True if no logger below the root handles the record, to avoid duplicates."""
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None and logger.parent is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):

@@ -1,8 +1,4 @@
-"""The command `trio-ws`: what it is asked for, and the answers that fit a function. `python -m trio_ws` is the same.
-
-Serving until a signal is in `running`, restarting on changes in `reload`, several processes in `supervisor`, the client
-at a terminal in `terminal`.
-"""
+"""The arguments and subcommands of the command `trio-ws`, also run by `python -m trio_ws`."""
 
 from __future__ import annotations
 
@@ -27,7 +23,7 @@ from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.cli.terminal import INTERRUPTED, run_terminal
-from trio_ws.cli.worker import BEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
+from trio_ws.cli.worker import HEARTBEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.protocol.codec import CODEC
@@ -46,18 +42,18 @@ __all__ = ["codec_name", "load", "main"]
 
 DEFAULT_PORT: Final = 8000
 QUIET_SECONDS: Final = 0.5
-"""How long `connect` waits for more when its input has ended and was no terminal: replies to the last lines come."""
+"""Seconds without messages after which `connect` closes at the end of an input that is not a terminal."""
 
 
 class _UsageError(Exception):
-    """The command cannot do what it was asked for."""
+    """The command cannot be executed; the message has the reason."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, 1 if it failed, 2 if it was not understood.
+    """Run the command and return its exit status: 0, 1 for a failure, 2 for invalid arguments.
 
     Args:
-        arguments: those of the command line, without the name of the program; None for `sys.argv`'s.
+        arguments: the command line without the name of the program; None for that of `sys.argv`.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser()
@@ -77,7 +73,7 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="trio-ws", description="WebSockets for Trio: serve an application, look at it, talk to it."
+        prog="trio-ws", description="WebSockets for Trio: serve an application, list its routes, connect to a server."
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -103,21 +99,29 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
-    run.add_argument("--workers", type=_count, metavar="N", help="serve in so many processes; SIGHUP replaces them")
+    run.add_argument("--workers", type=_count, metavar="N", help="number of worker processes; SIGHUP replaces them")
     run.add_argument(
         "--worker-timeout",
         type=_worker_timeout,
         default=WorkerTimeouts().alive,
         metavar="SECONDS",
-        help="replace a worker that has not reported for so long (%(default)g)",
+        help="replace a worker that has not reported for this time (%(default)g)",
     )
     run.add_argument(
-        "--worker-port", type=int, metavar="N", help="listen on N for worker 1 alone, on N + 1 for worker 2, and so on"
+        "--worker-port",
+        type=int,
+        metavar="N",
+        help="also listen on N for worker 1 only, on N + 1 for worker 2, and so on",
     )
     run.add_argument("--worker", type=Assignment.parse, help=argparse.SUPPRESS)
-    run.add_argument("--grace", type=float, metavar="SECONDS", help="at the end: what handlers have to finish")
-    run.add_argument("--drain-delay", type=float, metavar="SECONDS", help="at the end: fail health checks so long")
-    run.add_argument("--drain-rate", type=float, metavar="N", help="at the end: say goodbye to so many in a second")
+    run.add_argument("--grace", type=float, metavar="SECONDS", help="at shutdown: time that handlers have to finish")
+    run.add_argument(
+        "--drain-delay",
+        type=float,
+        metavar="SECONDS",
+        help="at shutdown: time of failing health checks before the close frames",
+    )
+    run.add_argument("--drain-rate", type=float, metavar="N", help="at shutdown: close frames per second")
 
 
 def _add_routes(commands: _Commands) -> None:
@@ -137,7 +141,7 @@ def _add_connect(commands: _Commands) -> None:
         "--wait",
         type=float,
         metavar="SECONDS",
-        help=f"at the end of the input, close when nothing came for so long (0 at a terminal, else {QUIET_SECONDS})",
+        help=f"at the end of the input, close after this time without messages (0 at a terminal, else {QUIET_SECONDS})",
     )
 
 
@@ -152,9 +156,9 @@ def _worker_timeout(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not seconds >= 2 * BEAT_SECONDS:
+    if not seconds >= 2 * HEARTBEAT_SECONDS:
         raise argparse.ArgumentTypeError(
-            f"workers report every {BEAT_SECONDS:g} s: give twice that, or more, not {text!r}"
+            f"workers report every {HEARTBEAT_SECONDS:g} s: give at least twice that, not {text!r}"
         )
     return seconds
 
@@ -163,7 +167,7 @@ def _worker_timeout(text: str) -> float:
 
 
 def codec_name() -> str:
-    """Say which frame codec and which zlib are in use."""
+    """Return the names of the frame codec and the zlib library in use."""
     return f"{CODEC.name}, {LIBRARY.name}"
 
 
@@ -177,29 +181,30 @@ def _version() -> str:
 
 
 def load(target: str) -> App:
-    """Import an application: "module:name", or "module" for its `app`. Modules in the working directory come first.
+    """Import an application: "module:name", or "module" for its `app`. The working directory comes first.
 
     Raises:
-        _UsageError: there is no such module, or no such application in it. What the module raises is not caught.
+        _UsageError: there is no such module, or no such application in it.
+        Exception: importing the module failed.
     """
     name, _, attribute = target.partition(":")
     if not all(name.split(".")):
-        raise _UsageError(f"{name!r} is no name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
+        raise _UsageError(f"{name!r} is not the name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
     sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and imports one that is not
-        meant = name.removesuffix(".py").replace("/", ".")
-        hint = "" if meant == name else f": did you mean {meant}:{attribute or 'app'}?"
+            raise  # the module exists, and imports one that does not
+        suggestion = name.removesuffix(".py").replace("/", ".")
+        hint = "" if suggestion == name else f": did you mean {suggestion}:{attribute or 'app'}?"
         raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()}){hint}") from None
     found: Any = module
     for part in (attribute or "app").split("."):
         found = getattr(found, part, None)
     if not _is_application(found):
         apps = [key for key, value in vars(module).items() if _is_application(value)]
-        hint = f": did you mean {name}:{apps[0]}?" if apps else ": an application is made with App()"
+        hint = f": did you mean {name}:{apps[0]}?" if apps else ": an application is created with App()"
         raise _UsageError(f"there is no application {attribute or 'app'!r} in {name}{hint}")
     application: App = found
     return application
@@ -221,9 +226,9 @@ def _run(options: argparse.Namespace) -> int:
     context = _ssl_context(options)
     log_config = logging_setup.read(options.log_config)
     app = load(options.app)
-    # Numbers of connections are each worker's own, so that a record of theirs says whose it is.
-    whose = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
-    logging_setup.configure(options.log_level, prefix=whose, config=log_config)
+    # Each worker numbers its own connections, so a record names the worker too.
+    prefix = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
+    logging_setup.configure(options.log_level, prefix=prefix, config=log_config)
     _adjust(app, options)
     serve = partial(_serve, app, options, context)
     if options.worker is not None:
@@ -244,7 +249,7 @@ def _run_workers(options: argparse.Namespace) -> int:
     except WorkersUnavailable as error:
         raise _UsageError(str(error)) from None
     logging_setup.read(options.log_config)
-    secure = _ssl_context(options) is not None  # the workers load it again; what is wrong with it is better said once
+    secure = _ssl_context(options) is not None  # the workers load it again; an error is reported once, here
     return trio.run(_supervise, options, secure)
 
 
@@ -254,21 +259,21 @@ async def _supervise(options: argparse.Namespace, secure: bool) -> int:
         listeners = _sockets(await _listeners(options))
         urls = [describe(listener, secure=secure) for listener in listeners]
         for number, sockets in enumerate(own, 1):
-            urls += [f"{describe(each, secure=secure)} for worker {number} alone" for each in sockets]
+            urls += [f"{describe(each, secure=secure)} for worker {number} only" for each in sockets]
         return await run_workers(
             [sys.executable, "-m", "trio_ws", *options.given],
             listeners,
             workers=options.workers,
             own=own,
             urls=urls,
-            patience=WorkerTimeouts(
+            timeouts=WorkerTimeouts(
                 start=max(WorkerTimeouts().start, options.worker_timeout), alive=options.worker_timeout
             ),
         )
 
 
 async def _own_sockets(options: argparse.Namespace, stack: ExitStack) -> list[list[socket.socket]]:
-    """Listen for each worker alone, if that is wanted: who asks there knows which one answers."""
+    """Listen on a port for each worker, for requests to one particular worker."""
     first: int | None = options.worker_port
     own: list[list[socket.socket]] = []
     for number in range(options.workers if first is not None else 0):
@@ -284,7 +289,7 @@ def _sockets(listeners: Sequence[SocketListener]) -> list[socket.socket]:
 
 
 def _adjust(app: App, options: argparse.Namespace) -> None:
-    """Let the command line have the last word on how the application ends."""
+    """Override the application's shutdown settings by those of the command line."""
     times = _given(shutdown_grace=options.grace, drain_delay=options.drain_delay)
     limits = _given(drain_rate=options.drain_rate)
     if not (times or limits):
@@ -324,13 +329,13 @@ async def _serve(
     try:
         await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
     except BackplaneError as error:
-        for listener in listeners:  # the server has not got so far as to close them
+        for listener in listeners:  # the server has not started, so it does not close them
             await close_listener(listener)
         raise _UsageError(str(error)) from None
 
 
 async def _listeners(options: argparse.Namespace) -> list[SocketListener]:
-    """Listen before the application starts: what goes wrong here is the command's, not the application's."""
+    """Listen before the application starts, so that errors are those of the command."""
     assignment: Assignment | None = options.worker
     if assignment is not None:
         return assignment.sockets()

@@ -1,4 +1,4 @@
-"""Process: one worker process, as its supervisor sees it: started, ready, alive, told to end, ended."""
+"""One worker process, started and monitored by its supervisor."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import attrs
 import trio
 
 from trio_ws.cli.reload import DETACHED
-from trio_ws.cli.worker import BEAT_SECONDS, NUMBER_VARIABLE, READY, Assignment
+from trio_ws.cli.worker import HEARTBEAT_SECONDS, NUMBER_VARIABLE, READY, Assignment
 
 __all__ = ["WorkerProcess", "WorkerTimeouts"]
 
 INSERT_AT: Final = 4
-"""Where in a command the assignment goes: behind interpreter, `-m`, package and subcommand."""
+"""Position of the assignment in a command: after interpreter, `-m`, package and subcommand."""
 
 
 @attrs.frozen(kw_only=True)
 class WorkerTimeouts:
-    """How long a supervisor waits for a worker, in seconds."""
+    """Timeouts of a supervisor for each worker, in seconds."""
 
     start: float = 60.0
-    """Until it is ready."""
+    """From the start until the worker is ready."""
     alive: float = 30.0
-    """From one report to the next."""
+    """Between two heartbeats."""
     end: float = 10.0
-    """Beyond what its server's shutdown takes at most: for the application's own end."""
+    """For the application's shutdown, in addition to the maximum of its server's shutdown."""
     abort: float = 2.0
-    """From the signal that makes it say where it hangs to the one that nobody survives."""
+    """From SIGABRT, which writes a traceback, to SIGKILL."""
 
 
 class WorkerProcess:
@@ -39,10 +39,10 @@ class WorkerProcess:
 
     Args:
         number: the worker's number, from 1.
-        command: starts it, but for its assignment, which is inserted behind its subcommand.
-        listeners: what it accepts from.
-        patience: how long to wait for it.
-        say: called with each line for people.
+        command: the worker's command line, without the assignment.
+        listeners: sockets to accept from.
+        timeouts: timeouts of the worker.
+        output: called with each line of output.
     """
 
     def __init__(
@@ -50,47 +50,50 @@ class WorkerProcess:
         number: int,
         command: Sequence[str],
         listeners: Sequence[socket.socket],
-        patience: WorkerTimeouts,
-        say: Callable[[str], None],
+        timeouts: WorkerTimeouts,
+        output: Callable[[str], None],
     ) -> None:
         self.number = number
         self.ready: bool = False
-        """Whether it accepts, or did before it ended."""
-        self.settled: trio.Event = trio.Event()
-        """It is ready, or has ended before it was."""
+        """Whether the worker accepts connections, or has done so before it ended."""
+        self.started: trio.Event = trio.Event()
+        """Set when the worker is ready, or has ended before."""
         self.ended: trio.Event = trio.Event()
-        """There is no such process any more."""
+        """Set when the process has ended."""
         self.outcome: str = ""
-        """How it ended, for people."""
-        self.overdue: bool = False
-        """Whether it had to be killed because it did not end when it was told to."""
+        """How the process ended, for output."""
+        self.killed: bool = False
+        """Whether the process was killed because it did not end in time."""
         self._command = list(command)
         self._listeners = listeners
-        self._patience = patience
-        self._say = say
+        self._timeouts = timeouts
+        self._output = output
         self._process: trio.Process | None = None
-        self._told = trio.Event()  # to end
-        self._beat = trio.Event()
-        self._bound = 0.0
+        self._stopping = trio.Event()
+        self._heartbeat = trio.Event()
+        self._max_shutdown_seconds = 0.0
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The worker's name in output."""
         return f"worker {self.number}" if self._process is None else f"worker {self.number} (pid {self._process.pid})"
 
     @property
-    def told(self) -> bool:
-        """Whether it was told to end."""
-        return self._told.is_set()
+    def stopping(self) -> bool:
+        """Whether `end` was called."""
+        return self._stopping.is_set()
 
     def end(self, number: signal.Signals) -> None:
-        """Tell it to end by a signal, and kill it if it has not in time. Called again, only the signal is sent."""
-        self._told.set()
+        """Send a signal that ends the worker; it is killed if it does not end in time.
+
+        A second call only sends the signal.
+        """
+        self._stopping.set()
         if self._process is not None:
             self._process.send_signal(number)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start it and look after it until it has ended; cancelled, kill it."""
+        """Run the process until it has ended; kill it on cancellation."""
         try:
             ours, theirs = socket.socketpair()
             with ours:
@@ -98,17 +101,17 @@ class WorkerProcess:
                     self._process = process = await self._open(theirs)
                 task_status.started()
                 try:
-                    await self._look_after(process, ours)
+                    await self._monitor(process, ours)
                 finally:
                     with trio.CancelScope(shield=True):
                         if process.returncode is None:
                             process.kill()
                         self.outcome = _outcome(await process.wait())
-        except OSError as error:  # no more processes, no memory: the next attempt may find some
+        except OSError as error:  # no processes or memory left: the next attempt may succeed
             self.outcome = f"cannot be started: {error}"
             task_status.started()
         finally:
-            self.settled.set()
+            self.started.set()
             self.ended.set()
 
     async def _open(self, link: socket.socket) -> trio.Process:
@@ -121,67 +124,67 @@ class WorkerProcess:
             **DETACHED,
         )
 
-    async def _look_after(self, process: trio.Process, link: socket.socket) -> None:
+    async def _monitor(self, process: trio.Process, link: socket.socket) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hear, link)
-            nursery.start_soon(self._demand_reports, process)
-            nursery.start_soon(self._demand_end, process)
+            nursery.start_soon(self._read_reports, link)
+            nursery.start_soon(self._check_heartbeats, process)
+            nursery.start_soon(self._kill_after_timeout, process)
             await process.wait()
             nursery.cancel_scope.cancel(reason="the worker has ended")
 
-    async def _hear(self, link: socket.socket) -> None:
-        """Take the worker's reports until it closes the link."""
+    async def _read_reports(self, link: socket.socket) -> None:
+        """Read the worker's reports until it closes the link."""
         rest = b""
         stream = trio.socket.from_stdlib_socket(link)
         while data := await stream.recv(4096):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._take(line.decode())
+                self._on_report(line.decode())
 
-    def _take(self, report: str) -> None:
-        self._beat.set()
-        word, _, bound = report.partition(" ")
+    def _on_report(self, report: str) -> None:
+        self._heartbeat.set()
+        word, _, seconds = report.partition(" ")
         if word == READY:
-            self._bound = float(bound)
+            self._max_shutdown_seconds = float(seconds)
             self.ready = True
-            self.settled.set()
+            self.started.set()
 
-    async def _demand_reports(self, process: trio.Process) -> None:
-        with trio.move_on_after(self._patience.start):
-            await self.settled.wait()
+    async def _check_heartbeats(self, process: trio.Process) -> None:
+        with trio.move_on_after(self._timeouts.start):
+            await self.started.wait()
         if not self.ready:
-            await self._abort(process, f"it was not ready within {self._patience.start:g} s (--worker-timeout)")
+            await self._abort(process, f"it was not ready within {self._timeouts.start:g} s (--worker-timeout)")
             return
-        while await self._beats():
+        while await self._has_heartbeat():
             pass
-        await self._abort(process, f"it has not reported for {self._patience.alive:g} s")
+        await self._abort(process, f"it has not reported for {self._timeouts.alive:g} s")
 
-    async def _beats(self) -> bool:
-        """Wait for the next report; return False if it does not come."""
-        self._beat = trio.Event()
-        with trio.move_on_after(self._patience.alive):
-            await self._beat.wait()
-        if not self._beat.is_set():  # it may be we who were late: then there is something to read
-            await trio.sleep(BEAT_SECONDS)
-        return self._beat.is_set()
+    async def _has_heartbeat(self) -> bool:
+        """Wait for the next report; return False after the timeout."""
+        self._heartbeat = trio.Event()
+        with trio.move_on_after(self._timeouts.alive):
+            await self._heartbeat.wait()
+        if not self._heartbeat.is_set():  # this process may be late: then a report waits to be read
+            await trio.sleep(HEARTBEAT_SECONDS)
+        return self._heartbeat.is_set()
 
     async def _abort(self, process: trio.Process, why: str) -> None:
-        self._say(f"{self.name} is killed: {why}")
+        self._output(f"{self.name} is killed: {why}")
         process.send_signal(signal.SIGABRT)
-        await trio.sleep(self._patience.abort)
+        await trio.sleep(self._timeouts.abort)
         process.kill()
 
-    async def _demand_end(self, process: trio.Process) -> None:
-        await self._told.wait()
-        patience = self._bound + self._patience.end
-        await trio.sleep(patience)
-        self._say(f"{self.name} is killed: it has not ended within {patience:g} s")
-        self.overdue = True
+    async def _kill_after_timeout(self, process: trio.Process) -> None:
+        await self._stopping.wait()
+        seconds = self._max_shutdown_seconds + self._timeouts.end
+        await trio.sleep(seconds)
+        self._output(f"{self.name} is killed: it has not ended within {seconds:g} s")
+        self.killed = True
         process.kill()
 
 
 def _outcome(status: int) -> str:
-    """Say how a process ended."""
+    """Describe how a process ended."""
     if status >= 0:
         return f"ended with status {status}"
     try:

@@ -1,4 +1,4 @@
-"""Reload: runs a server in a child process, and starts it anew when a Python file changes. For development only."""
+"""A server in a child process that restarts when a Python file changes, for development."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from trio_ws.server.signals import END_SIGNALS, print_line, terminal_end_signals
 __all__ = ["DETACHED", "RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
 
 RESTART_SIGNAL: Final[signal.Signals] = getattr(signal, "SIGUSR1", signal.SIGTERM)
-"""What the child is told when it will be back; Windows ends it at once, whatever the signal."""
-LOOK_SECONDS: Final = 0.5
-"""Between two looks at the files."""
+"""The signal for a restart; on Windows any signal ends the child at once."""
+POLL_SECONDS: Final = 0.5
+"""Seconds between two checks of the files."""
 GRACE_SECONDS: Final = 1.0
-"""What the handlers of the old server have: who develops waits for the new one."""
+"""Seconds that handlers of the old server have to finish."""
 KILL_SECONDS: Final = 10.0
-"""What the old server has in all."""
+"""Seconds after which the old server is killed."""
 
 _NOT_OURS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
-# A group of its own: Ctrl-C at the terminal is for the supervisor, which passes it on, once.
+# In a process group of its own, so that only the supervisor gets Ctrl-C and forwards it once.
 DETACHED: Final[dict[str, Any]] = {"stdin": subprocess.DEVNULL} | ({"process_group": 0} if os.name == "posix" else {})
-"""How a process is started that a supervisor looks after."""
+"""Options for the child process of a supervisor."""
 
 
 def folders_of(module: str) -> list[Path]:
-    """Return the folders that hold an application's code: the working directory, and its package's if elsewhere."""
+    """Return the folders of an application's code: the working directory and its package's."""
     here = Path.cwd()
     folders = [here]
     sys.path.insert(0, str(here))
@@ -46,22 +46,22 @@ def folders_of(module: str) -> list[Path]:
 
 
 class PythonFiles:
-    """The Python files below some folders, and when they were changed.
+    """The Python files below some folders, with their modification times.
 
     Args:
-        folders: where to look; environments, caches and what is hidden are left out.
+        folders: folders to search; environments, caches and hidden folders are skipped.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._folders = list(folders)
-        self._seen = self._look()
+        self._seen = self._scan()
 
     def changed(self) -> list[Path]:
-        """Return the files that were written, made or removed since the last call."""
-        before, self._seen = self._seen, self._look()
+        """Return the files that were written, created or removed since the last call."""
+        before, self._seen = self._seen, self._scan()
         return sorted({path for path, _ in before.items() ^ self._seen.items()})
 
-    def _look(self) -> dict[Path, int]:
+    def _scan(self) -> dict[Path, int]:
         return dict(times for folder in self._folders for times in _times(folder))
 
 
@@ -76,7 +76,7 @@ def _times(folder: Path) -> Iterator[tuple[Path, int]]:
                 path = Path(place, name)
                 try:
                     yield path, path.stat().st_mtime_ns
-                except OSError:  # it was removed meanwhile
+                except OSError:  # it was removed in the meantime
                     continue
 
 
@@ -84,55 +84,56 @@ async def supervise(
     command: Sequence[str],
     folders: Iterable[Path],
     *,
-    look_seconds: float = LOOK_SECONDS,
-    say: Callable[[str], None] = print_line,
+    poll_seconds: float = POLL_SECONDS,
+    output: Callable[[str], None] = print_line,
 ) -> int:
-    """Run a server until SIGINT or SIGTERM, and restart it when a Python file changes; return its last exit status.
+    """Run a server until SIGINT or SIGTERM, and restart it when a Python file changes.
 
-    The end of the terminal (SIGHUP) is that of the server, too, which does not hear of it; unless it was started to
-    ignore that, with `nohup`.
-
-    A server that fails is started again at the next change; one that ends without an error is not.
+    SIGHUP, the end of the terminal, ends the server too, unless it is ignored, as under `nohup`. A server that fails
+    is restarted after the next change; one that ends without an error is not restarted.
 
     Args:
-        command: starts the server, which takes `RESTART_SIGNAL` for a farewell.
-        folders: where to look for changes.
-        look_seconds: how often.
-        say: called with each line for the person at the terminal.
+        command: the server's command line; `RESTART_SIGNAL` must shut the server down.
+        folders: folders to check for changes.
+        poll_seconds: seconds between two checks.
+        output: called with each line of output.
+
+    Returns:
+        The last exit status of the server.
 
     Raises:
         OSError: the command cannot be started.
         RuntimeError: this is not the main thread.
-        trio.Cancelled: the server was killed.
+        trio.Cancelled: after the server was killed.
     """
-    supervisor = _ReloadSupervisor(command, PythonFiles(folders), look_seconds, say)
+    supervisor = _ReloadSupervisor(command, PythonFiles(folders), poll_seconds, output)
     with trio.open_signal_receiver(*END_SIGNALS, *terminal_end_signals()) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervisor.pass_on, signals)
+            nursery.start_soon(supervisor.forward_signals, signals)
             await supervisor.run()
             nursery.cancel_scope.cancel(reason="the server has ended")
     return supervisor.status
 
 
 class _ReloadSupervisor:
-    """The servers that come one after another, and the signals that are for the present one."""
+    """Runs one server after another and forwards signals to the current one."""
 
     def __init__(
-        self, command: Sequence[str], files: PythonFiles, look_seconds: float, say: Callable[[str], None]
+        self, command: Sequence[str], files: PythonFiles, poll_seconds: float, output: Callable[[str], None]
     ) -> None:
         self._command = list(command)
         self._files = files
-        self._look_seconds = look_seconds
-        self._say = say
+        self._poll_seconds = poll_seconds
+        self._output = output
         self._process: trio.Process | None = None
         self._scope = trio.CancelScope()
         self._ending = False
         self._restarting = False
         self.status = 0
-        """What the last server ended with."""
+        """Exit status of the last server."""
 
-    async def pass_on(self, signals: AsyncIterator[int]) -> None:
-        """Tell the server what we are told; end at once if there is none."""
+    async def forward_signals(self, signals: AsyncIterator[int]) -> None:
+        """Forward signals to the server; end at once if there is none."""
         async for number in signals:
             self._ending = True
             if self._process is None:
@@ -141,7 +142,7 @@ class _ReloadSupervisor:
                 self._process.send_signal(number if number in END_SIGNALS else signal.SIGTERM)
 
     async def run(self) -> None:
-        """Run servers until one ends that need not be replaced."""
+        """Run servers until one ends that is not to be restarted."""
         with self._scope:
             again = True
             while again:
@@ -166,20 +167,20 @@ class _ReloadSupervisor:
             return True
         if self.status == 0:
             return False
-        self._say(f"the server has ended with status {self.status}: waiting for a change")
-        await self._change()
+        self._output(f"the server has ended with status {self.status}: waiting for a change")
+        await self._wait_for_change()
         return True
 
-    async def _change(self) -> None:
-        """Wait for a change, and say what it was."""
-        while not (changed := self._files.changed()):  # noqa: ASYNC110 - files do not tell
-            await trio.sleep(self._look_seconds)
-        self._say(f"restarting: {', '.join(path.name for path in changed)} changed")
+    async def _wait_for_change(self) -> None:
+        """Wait for a change and print the changed files."""
+        while not (changed := self._files.changed()):  # noqa: ASYNC110 - files have no events
+            await trio.sleep(self._poll_seconds)
+        self._output(f"restarting: {', '.join(path.name for path in changed)} changed")
 
     async def _restart_on_change(self, process: trio.Process) -> None:
-        """End the server when a file changes: politely, then firmly, then for good."""
+        """End the server when a file changes: by `RESTART_SIGNAL`, then SIGTERM, then SIGKILL."""
         self._restarting = False
-        await self._change()
+        await self._wait_for_change()
         self._restarting = True
         process.send_signal(RESTART_SIGNAL)
         await trio.sleep(GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""Terminal: a client for people and for pipes: lines go out as messages, messages come as lines."""
+"""A client for terminals and pipes that sends lines and prints messages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from trio_ws.server.signals import print_line
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["INTERRUPTED", "lines_of", "run_terminal"]
+__all__ = ["INTERRUPTED", "read_lines", "run_terminal"]
 
 INTERRUPTED: Final = 130
-"""The exit status of a command that SIGINT has ended, as shells have it: 128 and the signal's number."""
+"""Exit status after SIGINT, as in shells: 128 plus the signal's number."""
 
 READ_BYTES: Final = 64 * 1024
 
@@ -32,55 +32,54 @@ READ_BYTES: Final = 64 * 1024
 async def run_terminal(
     url: str, *, wait: float, source: int | None = None, sink: TextIO | None = None, **options: Any
 ) -> int:
-    """Send lines as text messages and show the messages that come, until one side ends.
+    """Send lines as text messages and print received messages, until one side closes.
 
-    The end of the input, and SIGINT (Ctrl-C), close the connection with 1000; a second SIGINT does not wait for the
-    server's answer. It runs in the main thread only.
+    The end of the input and SIGINT (Ctrl-C) close the connection with 1000; after a second SIGINT the command does not
+    wait for the server's answer. Signals require the main thread.
 
     Args:
         url: a ws or wss URL.
         wait: seconds without a message after which the connection is closed once the input has ended.
         source: a file descriptor to read lines from, None for standard input.
-        sink: what messages are written to, None for standard output. What is said about the connection goes to
-            standard error. A terminal gets messages with escapes in place of control characters; anything else gets
-            them as they are, but for escapes in place of what its encoding lacks. What is said about the connection
-            never has control characters in it.
-        options: those of `open_websocket`.
+        sink: the file for messages, None for standard output. On a terminal control characters are escaped; in other
+            files only characters that the encoding lacks. Lines about the connection go to standard error, with
+            control characters escaped.
+        options: options of `open_websocket`.
 
     Returns:
-        The exit status: 0 if the connection ended with 1000 or 1001, 1 if it did not, or could not be made, 130 if
-        SIGINT came before it was, or twice.
+        The exit status: 0 if the connection ended with 1000 or 1001; 130 if SIGINT arrived before it was open, or
+        twice; else 1.
 
     Raises:
-        trio.Cancelled: the server is told 1001.
+        trio.Cancelled: the connection is closed with 1001.
     """
     terminal = _Terminal(sys.stdin.fileno() if source is None else source, sink or sys.stdout, wait)
     status = INTERRUPTED
     with trio.open_signal_receiver(signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(terminal.heed, signals)
+            nursery.start_soon(terminal.handle_signals, signals)
             with terminal.scope:
                 status = await terminal.run(url, options)
-            nursery.cancel_scope.cancel(reason="the conversation has ended")
+            nursery.cancel_scope.cancel(reason="the connection has ended")
     return status
 
 
 class _Terminal:
-    """Where lines come from, where messages go, and since when nothing has come."""
+    """One connection between a source of lines and a sink of messages."""
 
     def __init__(self, source: int, sink: TextIO, wait: float) -> None:
         self._source = source
         self._sink = sink
         self._wait = wait
-        self._heard = trio.current_time()
+        self._message_time = trio.current_time()
         self._shown: Callable[[str], str] = partial(printable, keep="\n\t") if sink.isatty() else str
         self._encoding = getattr(sink, "encoding", None) or "utf-8"
         self._websocket: WebSocket | None = None
         self.scope = trio.CancelScope()
-        """Ends the attempt to connect, or the conversation."""
+        """The scope of `run`."""
 
-    async def heed(self, signals: AsyncIterator[int]) -> None:
-        """Close the connection at the first signal, end without the server's answer at the second."""
+    async def handle_signals(self, signals: AsyncIterator[int]) -> None:
+        """Close the connection at the first signal; cancel `run` at the second."""
         closing = False
         async with trio.open_nursery() as nursery:
             async for _ in signals:
@@ -91,26 +90,26 @@ class _Terminal:
                     nursery.start_soon(self._websocket.ensure_closed)
 
     async def run(self, url: str, options: dict[str, Any]) -> int:
-        """Connect, and hold the conversation to its end; return the exit status."""
+        """Connect, exchange messages until the end, and return the exit status."""
         async with AsyncExitStack() as stack:
             opened = open_websocket(url, when_peer_leaves="finish", caught_close_codes=all, **options)
             try:
                 self._websocket = websocket = await stack.enter_async_context(opened)
             except (ConnectError, ValueError) as error:
-                _say(f"not connected: {error}")
+                _print_status(f"not connected: {error}")
                 return 1
-            await self._hold(websocket)
+            await self._exchange(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
-        _say(f"closed: {websocket.close_code}{reason}")
+        _print_status(f"closed: {websocket.close_code}{reason}")
         return 0 if is_normal_close(websocket.close_code, NORMAL_CLOSE_CODES) else 1
 
-    async def _hold(self, websocket: WebSocket) -> None:
+    async def _exchange(self, websocket: WebSocket) -> None:
         agreed = f" with subprotocol {websocket.subprotocol}" if websocket.subprotocol else ""
-        _say(f"connected to {websocket.url}{agreed}")
+        _print_status(f"connected to {websocket.url}{agreed}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_lines, websocket)
             async for message in websocket:
-                self._heard = trio.current_time()
+                self._message_time = trio.current_time()
                 self._show(message)
             nursery.cancel_scope.cancel(reason="the connection has ended")
 
@@ -121,22 +120,22 @@ class _Terminal:
 
     async def _send_lines(self, websocket: WebSocket) -> None:
         try:
-            async with aclosing(lines_of(self._source)) as lines:
+            async with aclosing(read_lines(self._source)) as lines:
                 async for line in lines:
                     await websocket.send_text(line)
         except WebSocketDisconnect:
             return
-        self._heard = trio.current_time()
-        while (left := self._heard + self._wait - trio.current_time()) > 0:  # noqa: ASYNC110 - each message moves it
+        self._message_time = trio.current_time()
+        while (left := self._message_time + self._wait - trio.current_time()) > 0:  # noqa: ASYNC110 - each message extends the wait
             await trio.sleep(left)
         await websocket.ensure_closed()
 
 
-async def lines_of(source: int) -> AsyncGenerator[str, None]:
-    """Yield the lines of a file descriptor as they come, without their ends; what is not UTF-8 becomes U+FFFD.
+async def read_lines(source: int) -> AsyncGenerator[str, None]:
+    """Yield the lines of a file descriptor without their ends; invalid UTF-8 becomes U+FFFD.
 
-    It reads in a thread, because a terminal cannot be read without blocking unless everyone who has it open agrees; and
-    not through `sys.stdin`, whose lock an abandoned thread would hold at the end of the process.
+    A thread reads them, since the non-blocking mode of a terminal would affect all processes that have it open. It does
+    not use `sys.stdin`, whose lock an abandoned thread would hold at the end of the process.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     rest = ""
@@ -149,9 +148,9 @@ async def lines_of(source: int) -> AsyncGenerator[str, None]:
         yield rest
 
 
-def _say(line: str) -> None:
-    """Write a line about the connection, with text of the server in it, to standard error.
+def _print_status(line: str) -> None:
+    """Write a line about the connection to standard error, with text of the server escaped.
 
-    It is escaped wherever that leads: what a log keeps is shown on a terminal later, and is one line of it.
+    It is escaped in files too: a log may be shown on a terminal later.
     """
     print_line(printable(line))

@@ -1,7 +1,7 @@
-"""Worker: what a process does that serves for a supervisor: it reports, and it ends when the supervisor is gone.
+"""A worker process, which reports to its supervisor and ends with it.
 
-The supervisor holds one end of a socket pair, the worker the other: reports go up, nothing comes down, and its end says
-that there is no supervisor any more, however that ended. What the supervisor does is in `supervisor`.
+A socket pair, the link, joins supervisor and worker. The worker sends reports; the supervisor sends nothing, so the end
+of the stream means that the supervisor has ended.
 """
 
 from __future__ import annotations
@@ -25,26 +25,34 @@ from trio_ws.transport.listeners import SocketListener, inherit
 if TYPE_CHECKING:
     from trio_ws.server.server import Server
 
-__all__ = ["ALIVE", "BEAT_SECONDS", "HURRY_SIGNAL", "NUMBER_VARIABLE", "READY", "Assignment", "serve_as_worker"]
+__all__ = [
+    "HEARTBEAT",
+    "HEARTBEAT_SECONDS",
+    "NO_GRACE_SIGNAL",
+    "NUMBER_VARIABLE",
+    "READY",
+    "Assignment",
+    "serve_as_worker",
+]
 
 NUMBER_VARIABLE: Final = "TRIO_WS_WORKER"
-"""The environment variable with the worker's number, from 1; who replaces it has the same."""
-HURRY_SIGNAL: Final = signal.SIGINT
-"""What a worker is told that shuts down already, and shall not give its handlers any more time."""
-BEAT_SECONDS: Final = 1.0
-"""Between two reports that it is alive."""
+"""The environment variable with the worker's number, from 1; a replacement has the same number."""
+NO_GRACE_SIGNAL: Final = signal.SIGINT
+"""The signal that cancels the handlers of a worker during its shutdown."""
+HEARTBEAT_SECONDS: Final = 1.0
+"""Seconds between two heartbeats."""
 READY: Final = "ready"
-"""A report: it accepts. Behind it stand the seconds that its shutdown takes at most."""
-ALIVE: Final = "alive"
-"""A report: its event loop turns."""
+"""The report that the worker accepts connections, followed by the maximum seconds of its shutdown."""
+HEARTBEAT: Final = "alive"
+"""The report that the event loop runs."""
 
 
 @attrs.frozen
 class Assignment:
-    """What a worker is told on its command line."""
+    """The descriptors that a worker inherits, on its command line."""
 
     link: int
-    """The descriptor of its end of the socket pair."""
+    """Descriptor of the worker's end of the link."""
     listeners: tuple[int, ...]
     """Descriptors of the sockets to accept from."""
 
@@ -53,7 +61,7 @@ class Assignment:
 
     @classmethod
     def parse(cls, text: str) -> Assignment:
-        """Read what `str` has made of one."""
+        """Parse the result of `str`."""
         link, _, listeners = text.partition(":")
         return cls(int(link), tuple(map(int, listeners.split(","))))
 
@@ -63,17 +71,18 @@ class Assignment:
 
 
 async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) -> None:
-    """Serve until a signal comes, or the supervisor is gone, then shut down gracefully.
+    """Serve until a signal or the end of the supervisor, then shut down gracefully.
 
-    SIGTERM and SIGINT mean 1001, `RESTART_SIGNAL` 1012; the end of the supervisor means what SIGTERM means. Once it
-    shuts down, only `HURRY_SIGNAL` counts: a process manager may tell all processes what the supervisor passes on.
+    SIGTERM, SIGINT and the end of the supervisor close connections with 1001, `RESTART_SIGNAL` with 1012. During the
+    shutdown all signals but `NO_GRACE_SIGNAL` are ignored, since a process manager may send to all processes what the
+    supervisor forwards.
 
     Args:
         serve: as for `serve_until_signalled`.
-        link: the descriptor of the socket that reports go to.
+        link: the descriptor of the worker's end of the link.
 
     Raises:
-        Exception: what `serve` raises.
+        Exception: the error of `serve`.
     """
     _prepare(link)
     close_codes = {**END_SIGNALS, RESTART_SIGNAL: CloseCode.SERVICE_RESTART}
@@ -82,14 +91,14 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
         worker = _Worker(end)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.end_when_orphaned)
-            nursery.start_soon(worker.beat)
+            nursery.start_soon(worker.send_heartbeats)
             try:
                 await serve_until_signalled(
                     serve,
                     close_codes=close_codes,
-                    report=worker.say,
+                    report=worker.print,
                     started=worker.started,
-                    shortened_by={HURRY_SIGNAL},
+                    shortened_by={NO_GRACE_SIGNAL},
                 )
             except Exception as error:
                 failure = error
@@ -99,49 +108,49 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
 
 
 def _prepare(link: int) -> None:
-    os.set_inheritable(link, False)  # a program that the application starts must not hold it open
+    os.set_inheritable(link, False)  # a child process of the application must not keep it open
     if sys.stderr is not None:
-        faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and says where it hung
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's, whoever else is told
+        faulthandler.enable()  # SIGABRT ends a worker that hangs, and writes a traceback
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # only the supervisor handles it
 
 
 class _Worker:
     """The reports of a worker.
 
     Args:
-        link: where they go.
+        link: the socket that they are sent on.
     """
 
     def __init__(self, link: trio.socket.SocketType) -> None:
         self._link = link
         self._name = f"worker {os.environ.get(NUMBER_VARIABLE, '?')} (pid {os.getpid()})"
 
-    def say(self, line: str) -> None:
-        """Write a line for people, which says who writes it."""
+    def print(self, line: str) -> None:
+        """Write a line with the worker's name to standard error."""
         print_line(f"{self._name}: {line}")
 
     def started(self, server: Server) -> None:
-        """The server accepts: report it."""
+        """Report that the server accepts connections."""
         self._report(f"{READY} {server.max_shutdown_seconds}")
 
-    async def beat(self) -> None:
-        """Report again and again that the event loop turns."""
+    async def send_heartbeats(self) -> None:
+        """Report regularly that the event loop runs."""
         while True:
-            self._report(ALIVE)
-            await trio.sleep(BEAT_SECONDS)
+            self._report(HEARTBEAT)
+            await trio.sleep(HEARTBEAT_SECONDS)
 
     def _report(self, line: str) -> None:
         try:
-            # Some bytes, which fit or do not: a supervisor that reads nothing is no reason to wait.
+            # It never waits for a supervisor that does not read: the bytes are sent or dropped.
             os.write(self._link.fileno(), f"{line}\n".encode())
-        except OSError:  # it does not read now, or is gone, which `end_when_orphaned` hears too
+        except OSError:  # the buffer is full, or the supervisor has ended, which `end_when_orphaned` handles
             return
 
     async def end_when_orphaned(self) -> None:
-        """Wait for the end of the supervisor, then end this process as SIGTERM would."""
+        """Wait for the end of the supervisor, then send SIGTERM to this process."""
         try:
             await self._link.recv(1)
-        except OSError:  # reset, because a report was not read any more
+        except OSError:  # reset, because of a report that was not read
             pass
-        self.say("its supervisor is gone, it ends")
+        self.print("the supervisor has ended, shutting down")
         os.kill(os.getpid(), signal.SIGTERM)

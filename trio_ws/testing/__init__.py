@@ -1,4 +1,4 @@
-"""Tests of applications: a client that serves them in memory, for async and for plain tests.
+"""A test client that serves applications in memory, for async and for plain tests.
 
 Here: `TestClient`, its blocking twin, the network in memory, the recorder of errors, the pytest plugin.
 Not here: anything that a server needs in production.

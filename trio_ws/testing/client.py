@@ -1,6 +1,6 @@
-"""Client: `TestClient`, which serves an application in memory and connects to it, in async and in plain tests.
+"""A test client that serves an application in memory and connects to it.
 
-The server is the one of production, and so is the client's `WebSocket`; between them real bytes go through memory.
+Server and `WebSocket` are those of production; real bytes go between them through memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.portal import BlockingPortal
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
-from trio_ws.testing.timeouts import bound_waits, bounded_wait, seconds_of
+from trio_ws.testing.timeouts import bound_waits, bounded_wait, check_timeout
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 from trio_ws.websocket.websocket import WebSocket
 
@@ -41,33 +41,33 @@ __all__ = ["TestClient", "TestConnection"]
 logger: Final = logging.getLogger("trio_ws")
 
 DEFAULT_TIMEOUT: Final = 5.0
-"""Seconds that a test waits for one thing: short enough for a person, long enough for a busy machine."""
-LOOK_SECONDS: Final = 0.005
-"""Between two looks whether the connections of a test have ended; most of them have at the first."""
+"""Seconds that each wait of a test may take by default."""
+POLL_SECONDS: Final = 0.005
+"""Seconds between two checks whether the connections of a test have ended."""
 
 _CONSEQUENCES: Final = (WebSocketDisconnect, ConnectError)
-"""What a test sees of an error in the server: the server's own error says more."""
+"""Errors on the client's side that an error of the server causes; the server's error is raised instead."""
 
 
 class TestClient:
     """Serves an application in memory, and connects to it.
 
     `async with TestClient(app) as client` in async tests, `with TestClient(app) as client` in plain ones. At the end
-    of the block the server is shut down; what went wrong in it is raised there, and so is `LeakedTask` if a
-    connection's tasks are still running `timeout` seconds later.
+    of the block the server shuts down and its unhandled errors are raised, and `LeakedTask` if tasks of a connection
+    are still running `timeout` seconds later.
 
     Args:
-        responder: an `App`, or anything else that a `Server` takes. Its `lifespan_context()`, if it has one, is entered
-            before it is served, and its `served_by(server)` is called. What the lifespan raises is raised as it is.
-        settings: of the server; None for the `settings` of the responder, or the defaults.
-        timeout: seconds that each wait of the test for the server may take, then `TestTimeout` is raised; `math.inf`
-            for no bound.
-        raise_server_errors: False to leave the errors of handlers in `errors` and not to raise them; leaked tasks are.
-        base_url: what the server believes to be called, for its Host header. None: the first of its `hosts`, else
+        responder: an `App`, or another responder that a `Server` takes. Its `lifespan_context()`, if any, is entered
+            before it is served, and its `served_by(server)` is called. Errors of the lifespan are raised unchanged.
+        settings: settings of the server; None for the `settings` of the responder, or the defaults.
+        timeout: seconds that each wait for the server may take before `TestTimeout` is raised; `math.inf` for no
+            bound.
+        raise_server_errors: False to keep errors of handlers in `errors` without raising them; `LeakedTask` is raised.
+        base_url: the URL of the server, for the Host header. None for the first of its `hosts`, else
             `ws://testserver`.
 
     Raises:
-        ValueError: the timeout or the URL make no sense.
+        ValueError: the timeout or the URL is invalid.
     """
 
     __test__ = False
@@ -83,10 +83,10 @@ class TestClient:
     ) -> None:
         self._responder = cast("Responder", getattr(responder, "responder", responder))
         self._settings = settings or getattr(self._responder, "settings", None) or Settings()
-        self._timeout = seconds_of(timeout)
+        self._timeout = check_timeout(timeout)
         self._raise_server_errors = raise_server_errors
         self._base = URL.parse(_first_host(self._settings) if base_url is None else base_url)
-        self._observer = ServerRecorder(self._responder)
+        self._recorder = ServerRecorder(self._responder)
         self._server: Server | None = None
         self._listener = MemoryListener()
         self._serving: AbstractAsyncContextManager[None] | None = None
@@ -97,7 +97,7 @@ class TestClient:
 
     async def __aenter__(self) -> Self:
         if self._serving is not None:
-            raise RuntimeError("this test client is in use: make another one")
+            raise RuntimeError("this test client is in use: create another one")
         serving = self._serve()
         await serving.__aenter__()
         self._serving = serving
@@ -128,7 +128,7 @@ class TestClient:
 
     @asynccontextmanager
     async def _serve(self) -> AsyncGenerator[None, None]:
-        """Serve for as long as the block runs, and raise at its end what has to be raised."""
+        """Serve while the block runs, then raise the errors of test and server."""
         with time_held_for_threads():
             async with self._serve_now():
                 yield
@@ -136,13 +136,13 @@ class TestClient:
     @asynccontextmanager
     async def _serve_now(self) -> AsyncGenerator[None, None]:
         lifespan = getattr(self._responder, "lifespan_context", None)
-        self._observer = observer = ServerRecorder(self._responder)
+        self._recorder = recorder = ServerRecorder(self._responder)
         self._listener = listener = MemoryListener()
         failure: BaseException | None = None
-        surroundings: list[BaseException] = []
+        lifespan_errors: list[BaseException] = []
         try:
             async with nullcontext() if lifespan is None else lifespan(), open_background() as nursery:
-                self._server = server = Server(observer, self._settings)
+                self._server = server = Server(recorder, self._settings)
                 served_by = getattr(self._responder, "served_by", None)
                 if served_by is not None:
                     served_by(server)
@@ -158,34 +158,34 @@ class TestClient:
                 finally:
                     server.shutdown(grace=0)
         except Exception as error:
-            observer.errors.append(error)
-            surroundings.append(error)
-        self._judge(failure, surroundings)
+            recorder.errors.append(error)
+            lifespan_errors.append(error)
+        self._raise_errors(failure, lifespan_errors)
 
     async def _find_leaks(self, server: Server) -> None:
-        """Wait until every connection has ended by itself, or note which tasks are in the way."""
+        """Wait until all connections have ended, or record a `LeakedTask`."""
         with trio.move_on_after(self._timeout):
-            while server.statistics().connections:  # noqa: ASYNC110 - only tests would want to be told
-                await trio.sleep(LOOK_SECONDS)
+            while server.statistics().connections:  # noqa: ASYNC110 - an event would be for tests only
+                await trio.sleep(POLL_SECONDS)
             return
         leaked = LeakedTask(
-            f"still running {self._timeout:g} seconds after the end of the test: {'; '.join(self._observer.running())}"
+            f"still running {self._timeout:g} seconds after the end of the test: {'; '.join(self._recorder.running())}"
         )
-        # It is raised when they have been cancelled; those that resist leave at least this.
+        # It is raised once the tasks have been cancelled; for tasks that resist, the record remains.
         logger.warning("%s", leaked)
-        self._observer.errors.append(leaked)
+        self._recorder.errors.append(leaked)
 
-    def _judge(self, failure: BaseException | None, surroundings: list[BaseException]) -> None:
+    def _raise_errors(self, failure: BaseException | None, lifespan_errors: list[BaseException]) -> None:
         """Raise the test's failure, the server's errors, or both.
 
         Args:
-            failure: of the test.
-            surroundings: those of the errors that no handler has raised, but the lifespan.
+            failure: the error of the test.
+            lifespan_errors: errors of the lifespan, which are always raised.
         """
         errors = [
             error
             for error in self.errors
-            if self._raise_server_errors or isinstance(error, LeakedTask) or error in surroundings
+            if self._raise_server_errors or isinstance(error, LeakedTask) or error in lifespan_errors
         ]
         failures = list(errors)
         if failure is not None and not (errors and isinstance(failure, _CONSEQUENCES)):
@@ -200,15 +200,15 @@ class TestClient:
 
     @property
     def errors(self) -> list[BaseException]:
-        """The errors of the server so far: those of handlers that nobody foresaw. Those left at the end are raised."""
-        return self._observer.errors
+        """The unhandled errors of the server so far. At the end of the block those in the list are raised."""
+        return self._recorder.errors
 
     @property
     def server(self) -> Server:
-        """The server, e.g. for its `statistics()` or to call its `shutdown()`.
+        """The server, e.g. for its `statistics()` or `shutdown()`.
 
         Raises:
-            RuntimeError: the client was not entered.
+            RuntimeError: the client is not entered.
         """
         if self._server is None:
             raise RuntimeError("there is no server yet: enter the test client first")
@@ -234,34 +234,34 @@ class TestClient:
     ) -> TestConnection:
         """Connect a WebSocket: `async with client.websocket_connect("/chat") as ws`, or `with` in plain tests.
 
-        The connection is an `open_websocket` with three differences that suit tests: waiting is bounded, the block is
-        never cancelled because the server has gone, and a `WebSocketDisconnect` always leaves the block, so that no
-        assertion behind it is passed over in silence.
+        It differs from `open_websocket` in three ways: waiting is bounded; the block is not cancelled when the server
+        disconnects; and a `WebSocketDisconnect` always leaves the block, so that no assertion after it is skipped
+        silently.
 
-        A client that is not entered serves for as long as the connection lasts.
+        A client that is not entered serves while the connection lasts.
 
         Args:
-            path: path and query, or a whole ws URL whose host then stands in the Host header.
+            path: path and query, or a complete ws URL, whose host becomes the Host header.
             headers: further headers of the request.
             cookies: names and values for the Cookie header.
-            subprotocols: what to offer, the favourite first.
+            subprotocols: subprotocols to offer, in order of preference.
             origin: the Origin header.
-            limits: what the server may cost.
+            limits: limits of the client's side of the connection.
             timeouts: of the client's side of the connection.
             compression: offer permessage-deflate.
-            receive_type: what `receive` makes of messages: "json", "text", "bytes", None as they come.
-            send_type: what `send` makes messages of.
+            receive_type: the type that `receive` returns: "json", "text", "bytes", or None for str or bytes.
+            send_type: the type that `send` takes.
             caught_close_codes: close codes that end iteration silently.
             timeout: seconds that each wait may take; None for the client's.
 
         Raises:
-            ConnectionRejected: (entering) the server answered with an HTTP status; it is in `status`.
+            ConnectionRejected: (entering) the server answered with the HTTP status in `status`.
             ConnectTimeout: (entering) the server did not answer in time.
             TestTimeout: (in the block) the server did not do in time what was waited for.
             WebSocketDisconnect: (in the block) the connection has ended.
             ValueError: an argument makes no sense.
         """
-        seconds = self._timeout if timeout is None else seconds_of(timeout)
+        seconds = self._timeout if timeout is None else check_timeout(timeout)
         return TestConnection(
             self,
             str(self._url(path)),
@@ -281,16 +281,16 @@ class TestClient:
         )
 
     async def get(self, path: str, *, headers: HeaderSource = ()) -> TestResponse:
-        """Ask for a page with a plain HTTP GET; redirects are not followed.
+        """Request a page with a plain HTTP GET; redirects are not followed.
 
         Args:
-            path: path and query, or a whole URL.
+            path: path and query, or a complete URL.
             headers: further headers of the request.
 
         Raises:
             TestTimeout: the server did not answer in time.
-            ConnectError: it did not answer completely.
-            ValueError: path or headers make no sense.
+            ConnectError: the answer is incomplete.
+            ValueError: path or headers are invalid.
         """
         with bounded_wait(self._timeout, f"the answer to GET {path}"):
             async with self._served():
@@ -300,12 +300,12 @@ class TestClient:
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
 
     def _served(self) -> AbstractAsyncContextManager[object]:
-        """Return what makes sure that the server is running."""
+        """Return a context that serves for its duration, unless the client is entered already."""
         return self if self._serving is None else nullcontext()
 
 
 class TestConnection:
-    """A connection that is about to be made; made by `TestClient.websocket_connect`, entered with or without async."""
+    """A connection of `TestClient.websocket_connect`, opened by `async with` or `with`."""
 
     __test__ = False
 
@@ -358,6 +358,6 @@ class TestConnection:
 
 
 def _first_host(settings: Settings) -> str:
-    """Return the URL of the first host that is served and is no pattern."""
+    """Return the URL of the first host in `Settings.hosts` without a pattern."""
     names = [f"ws://{host.authority}" for host in settings.hosts or () if host.authority]
     return names[0] if names else "ws://testserver"

@@ -1,4 +1,4 @@
-"""Virtual time that stands still while plain functions of the application run in threads."""
+"""Virtual time that stands still while functions of the application run in threads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["time_held_for_threads"]
 
 @contextmanager
 def time_held_for_threads() -> Iterator[None]:
-    """Keep an autojump clock from jumping to the next deadline while all tasks wait for a thread.
+    """Keep an autojump clock from jumping while tasks wait for a thread.
 
-    It holds for the tasks that are started in the block. With any other clock it does nothing.
+    It affects the tasks that are started in the block. With other clocks it does nothing.
     """
     if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
         yield

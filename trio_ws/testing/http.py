@@ -1,4 +1,4 @@
-"""Page: a plain HTTP GET over any stream, and the answer to it."""
+"""A plain HTTP GET over a stream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READ_BYTES = 64 * 1024
 
 @attrs.frozen(kw_only=True)
 class TestResponse:
-    """What the server answered to a plain GET."""
+    """A response to a plain GET."""
 
     __test__ = False
 
@@ -33,25 +33,25 @@ class TestResponse:
 
     @property
     def text(self) -> str:
-        """The body, which must be UTF-8."""
+        """The body, decoded as UTF-8."""
         return self.body.decode()
 
     def json(self) -> Any:
-        """Return the value of the body, which must be JSON."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
 
 async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource) -> TestResponse:
-    """Ask for `url` over `stream`, and close it.
+    """Send a GET for `url` over `stream`, return the response and close the stream.
 
     Args:
         stream: connected to the server.
-        url: what to ask for.
-        headers: of the request, beside Host.
+        url: the URL of the request.
+        headers: request headers other than Host.
 
     Raises:
-        ConnectError: the connection ended before the answer was complete, or what came was no HTTP.
-        ValueError: a header cannot be sent.
+        ConnectError: the connection ended before the response was complete, or the response is not HTTP.
+        ValueError: a header is invalid.
     """
     connection = h11.Connection(h11.CLIENT)
     fields = [(b"Host", url.netloc.encode()), *validate_headers(header_pairs(headers))]
@@ -61,12 +61,12 @@ async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource) -> Tes
             await stream.send_all(request + (connection.send(h11.EndOfMessage()) or b""))
             return await _answer(stream, connection)
         except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-            raise ConnectError("handshake", f"no complete answer: {error}") from error
+            raise ConnectError("handshake", f"incomplete response: {error}") from error
 
 
 async def _answer(stream: trio.abc.Stream, connection: h11.Connection) -> TestResponse:
     head = await _next_event(stream, connection)
-    while not isinstance(head, h11.Response):  # a 1xx comes before the answer (RFC 9110 15.2)
+    while not isinstance(head, h11.Response):  # a 1xx precedes the response (RFC 9110 15.2)
         head = await _next_event(stream, connection)
     body = b""
     while isinstance(event := await _next_event(stream, connection), h11.Data):

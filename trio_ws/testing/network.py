@@ -1,6 +1,6 @@
-"""Network: connections in memory that behave like TCP: a bounded buffer each way, half-close, and a way to break.
+"""Connections in memory that behave like TCP, with bounded buffers, half-close and resets.
 
-Bytes are real, time may be virtual, and nothing touches a socket.
+They work with real and with virtual time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trio_ws.errors import ConnectError
 __all__ = ["MemoryListener", "MemoryStream", "memory_pair"]
 
 BUFFER_BYTES: Final = 64 * 1024
-"""What one direction holds, about what a kernel gives a socket at first: a sender that nobody reads must wait."""
+"""Bytes that one direction holds, about the initial size of a kernel's socket buffer."""
 READ_BYTES: Final = 64 * 1024
-"""What `receive_some` returns at most when it is not told."""
+"""Bytes that `receive_some` returns at most by default."""
 
 
 class _Pipe:
@@ -32,13 +32,13 @@ class _Pipe:
         self.room: int = capacity
         self.data: bytearray = bytearray()
         self.ended: bool = False
-        """The writer has said that nothing more comes."""
+        """Whether the writer has closed its side."""
         self.broken: bool = False
-        """The reader has left."""
+        """Whether the reader has closed its side."""
         self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
     def put(self, data: memoryview) -> int:
-        """Take what there is room for and return how much that is."""
+        """Store as many bytes as there is room for, and return their number."""
         taken = min(self.room, len(data))
         self.data += data[:taken]
         self.room -= taken
@@ -46,7 +46,7 @@ class _Pipe:
         return taken
 
     def take(self, most: int) -> bytes:
-        """Return at most `most` bytes of what is there."""
+        """Remove and return at most `most` bytes."""
         taken = bytes(self.data[:most])
         del self.data[:most]
         self.room += len(taken)
@@ -55,7 +55,7 @@ class _Pipe:
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
-    """One end of a connection in memory; `memory_pair` makes both."""
+    """One end of a connection in memory, created by `memory_pair`."""
 
     __slots__ = ("_closed", "_incoming", "_outgoing", "_receiving", "_sending")
 
@@ -67,13 +67,13 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._receiving = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send everything, waiting for room.
+        """Send all bytes, waiting for room.
 
         Raises:
             trio.BrokenResourceError: the other end is closed.
-            trio.ClosedResourceError: this one is, or its sending half.
+            trio.ClosedResourceError: this end or its sending half is closed.
             trio.BusyResourceError: another task is sending.
-            trio.Cancelled: some of it may have been sent.
+            trio.Cancelled: some of the bytes may have been sent.
         """
         with self._only_sender(), memoryview(data) as rest:
             await trio.lowlevel.checkpoint()
@@ -86,7 +86,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 await self._outgoing.changed.park()
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait for room. It raises what `send_all` does; cancelled, nothing has happened."""
+        """Wait for room. It raises the errors of `send_all`; cancellation has no effect."""
         with self._only_sender():
             await trio.lowlevel.checkpoint()
             self._check_can_send()
@@ -95,12 +95,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 self._check_can_send()
 
     async def send_eof(self) -> None:
-        """Say that nothing more comes; the other direction stays open.
+        """Close this end for sending; the other direction stays open.
 
         Raises:
             trio.ClosedResourceError: this end is closed.
             trio.BusyResourceError: another task is sending.
-            trio.Cancelled: nothing was said.
+            trio.Cancelled: this end is still open for sending.
         """
         with self._only_sender():
             await trio.lowlevel.checkpoint()
@@ -109,7 +109,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._end()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what has come, waiting for at least a byte; `b""` says that nothing more comes.
+        """Wait for at least one byte and return the bytes received; `b""` at the end.
 
         Raises:
             ValueError: `max_bytes` is less than 1.
@@ -134,7 +134,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         return self._incoming.take(most)
 
     async def aclose(self) -> None:
-        """Close this end: the other one still reads what was sent, and its sending breaks."""
+        """Close this end. The other end can still read the bytes sent, and its sending fails."""
         self._closed = True
         self._incoming.broken = True
         self._incoming.changed.unpark_all()
@@ -173,7 +173,7 @@ def memory_pair(capacity: int = BUFFER_BYTES) -> tuple[MemoryStream, MemoryStrea
 
 
 class MemoryListener(trio.abc.Listener[MemoryStream]):
-    """What a server accepts connections in memory from; `connect` makes them."""
+    """A listener for connections in memory, which `connect` creates."""
 
     __slots__ = ("_accepting", "_connecting")
 
@@ -190,7 +190,7 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         try:
             self._connecting.send_nowait(server)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise ConnectError("tcp", "the server does not listen any more") from None
+            raise ConnectError("tcp", "the server has stopped listening") from None
         return client
 
     async def accept(self) -> MemoryStream:
@@ -202,6 +202,6 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         return await self._accepting.receive()
 
     async def aclose(self) -> None:
-        """Accept no more."""
+        """Refuse further connections."""
         self._accepting.close()
         await trio.lowlevel.checkpoint()

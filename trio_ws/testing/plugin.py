@@ -1,6 +1,6 @@
-"""Plugin: fixtures for pytest. Who wants them writes `pytest_plugins = ["trio_ws.testing.plugin"]` in conftest.py.
+"""Fixtures for pytest.
 
-The asynchronous ones need pytest-trio.
+Enable them with `pytest_plugins = ["trio_ws.testing.plugin"]` in conftest.py. The async ones need pytest-trio.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ServerFactory: TypeAlias = "Callable[..., Awaitable[Server]]"
 
 @pytest.fixture
 def test_client() -> Generator[ClientFactory, None, None]:
-    """A function that makes test clients for plain tests: `client = test_client(app)`; they end with the test.
+    """Return a function that creates entered test clients: `client = test_client(app)`.
 
-    It takes what `TestClient` takes. An error of the server, and a leaked task, is an error at the end of the test.
+    It takes the arguments of `TestClient`. Errors of the server and leaked tasks are raised at the end of the test.
     """
     with ExitStack() as stack:
 
@@ -43,10 +43,10 @@ def test_client() -> Generator[ClientFactory, None, None]:
 
 @pytest.fixture
 def websocket_server(nursery: trio.Nursery) -> ServerFactory:
-    """A function that starts servers on 127.0.0.1: `server = await websocket_server(handler)`, then `server.urls[0]`.
+    """Return a function that starts servers: `server = await websocket_server(handler)`, then `server.urls[0]`.
 
-    It takes a handler and the options of `serve_websocket`, or an `App` and those of `App.serve`. The port is a free
-    one, an error in a handler fails the test, and the server is shut down with the nursery of the test.
+    It takes a handler and the options of `serve_websocket`, or an `App` and those of `App.serve`. The server listens
+    on a free port of 127.0.0.1 and shuts down with the nursery of the test. An error in a handler fails the test.
     """
 
     async def start(served: Any, **options: Any) -> Server:

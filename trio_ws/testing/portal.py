@@ -1,4 +1,4 @@
-"""Portal: a Trio loop in a thread of its own, through which plain code uses what is asynchronous."""
+"""A Trio loop in a thread, through which blocking code calls async functions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class BlockingPortal:
-    """Runs a Trio loop while its block runs: `with Portal() as portal`.
+    """A Trio loop that runs in a thread for a block: `with BlockingPortal() as portal`.
 
     Raises:
-        RuntimeError: the thread runs a Trio loop already, which the block would stop.
+        RuntimeError: this thread runs a Trio loop, which the block would stop.
     """
 
     _nursery: trio.Nursery
@@ -53,39 +53,39 @@ class BlockingPortal:
             await self._stop.wait()
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Call an asynchronous function in the loop, and return or raise what it does."""
+        """Call an async function in the loop; return its value or raise its error."""
         return trio.from_thread.run(function, *args, trio_token=self._token)
 
     @contextmanager
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:
-        """Enter an asynchronous context manager in the loop, and leave it with the block, in one and the same task."""
+        """Enter an async context manager in the loop and exit it with the block, in the same task."""
         held = _HeldContext(manager)
         value: T = self.run(self._nursery.start, held.run)
         try:
             yield value
         except BaseException as error:
-            self.run(held.leave, error)  # raises it again, or what the manager makes of it
+            self.run(held.leave, error)  # raises it, unless the manager suppresses or replaces it
         else:
             self.run(held.leave, None)
 
 
 class _HeldContext(Generic[T]):
-    """A context manager that is entered and left in a task of its own."""
+    """An async context manager that one task enters and exits."""
 
     def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
         self._manager = manager
-        self._leaving = trio.Event()
-        self._left = trio.Event()
+        self._exit_requested = trio.Event()
+        self._exited = trio.Event()
         self._entered = False
         self._error: BaseException | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[T]) -> None:
-        """Enter, wait for `leave`, and leave; what is raised then is for `leave` to raise."""
+        """Enter, wait for `leave`, and exit; `leave` raises the errors of the exit."""
         try:
             async with self._manager as value:
                 self._entered = True
                 task_status.started(value)
-                await self._leaving.wait()
+                await self._exit_requested.wait()
                 self._raise()
             self._error = None
         except BaseException as error:
@@ -93,14 +93,14 @@ class _HeldContext(Generic[T]):
                 raise
             self._error = error
         finally:
-            self._left.set()
+            self._exited.set()
 
     async def leave(self, error: BaseException | None) -> None:
-        """Leave with an error or without; raise what comes of it."""
-        if not self._left.is_set():
+        """Exit the context with or without an error, and raise the result."""
+        if not self._exited.is_set():
             self._error = error
-        self._leaving.set()
-        await self._left.wait()
+        self._exit_requested.set()
+        await self._exited.wait()
         self._raise()
 
     def _raise(self) -> None:

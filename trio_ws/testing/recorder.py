@@ -1,7 +1,4 @@
-"""Observer: looks on while a server answers, and remembers its errors and the tasks of its connections.
-
-It is a responder around the one under test, so that the server itself needs to know nothing of tests.
-"""
+"""A responder that records errors and tasks of the responder under test."""
 
 from __future__ import annotations
 
@@ -25,28 +22,28 @@ if TYPE_CHECKING:
 __all__ = ["LeakedTask", "ServerRecorder"]
 
 _OURS: Final = (f"{Path(trio.__file__).parent}{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", contextlib.__file__)
-"""Where code lives that says nothing about why a handler does not end."""
+"""Paths of code that is left out of the place where a task waits."""
 
 
-class LeakedTask(Exception):  # noqa: N818 - what it is
-    """Tasks of a connection were still running long after the test had ended it; the message says where they wait."""
+class LeakedTask(Exception):  # noqa: N818 - a state, not an error of ours
+    """Tasks of a connection did not end with the test; the message names where they wait."""
 
 
 class ServerRecorder:
-    """A responder that answers as another one does.
+    """Passes requests to another responder, and records its errors and tasks.
 
     Args:
-        responder: the one under test.
+        responder: the responder under test.
     """
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
         self._tasks: list[trio.lowlevel.Task] = []
         self.errors: list[BaseException] = []
-        """What went wrong in the responder and its handlers that nobody foresaw."""
+        """Unhandled errors of the responder and its handlers."""
 
     async def page(self, request: Request) -> Response | None:
-        """Return the page."""
+        """Return the page of the responder."""
         self._tasks.append(trio.lowlevel.current_task())
         try:
             return await self._responder.page(request)
@@ -55,7 +52,7 @@ class ServerRecorder:
             raise
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
-        """Return the service, its errors observed."""
+        """Return the responder's route, with a service whose errors are recorded."""
         self._tasks.append(trio.lowlevel.current_task())
         try:
             routed = self._responder.route(request)
@@ -64,13 +61,13 @@ class ServerRecorder:
             raise
         if isinstance(routed, Response):
             return routed
-        seen, service = routed
-        return seen, attrs.evolve(service, on_error=self._observed(service.on_error))
+        request, service = routed
+        return request, attrs.evolve(service, on_error=self._recording(service.on_error))
 
-    def _observed(
+    def _recording(
         self, on_error: Callable[[WebSocket, BaseException], Awaitable[object]] | None
     ) -> Callable[[WebSocket, BaseException], Awaitable[object]]:
-        async def observe(websocket: WebSocket, error: BaseException) -> None:
+        async def record(websocket: WebSocket, error: BaseException) -> None:
             self.errors.append(error)
             if on_error is not None:
                 try:
@@ -79,15 +76,15 @@ class ServerRecorder:
                     self.errors.append(another)
                     raise
 
-        return observe
+        return record
 
     def running(self) -> list[str]:
-        """Say which tasks of connections are running, and where in the user's code they wait."""
+        """Describe the running tasks of connections, and where in the user's code they wait."""
         return [f"{task.name}{_place_of(task)}" for root in self._tasks for task in _with_children(root)]
 
 
 def _with_children(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
-    """Yield what keeps `task` from ending: the tasks of its nurseries, or itself if it waits for no other."""
+    """Yield the tasks that keep `task` from ending: the leaves of its nurseries, or itself."""
     if inspect.getcoroutinestate(task.coro) == inspect.CORO_CLOSED:
         return
     children = [child for nursery in task.child_nurseries for child in nursery.child_tasks]

@@ -1,4 +1,4 @@
-"""Patience: a test waits for its server only so long, and is told what it waited for in vain."""
+"""Bounded waiting of tests for their server."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import trio
 if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel, ChannelReader, ChannelWriter, Iteration
 
-__all__ = ["TestTimeout", "bound_waits", "bounded_wait", "seconds_of"]
+__all__ = ["TestTimeout", "bound_waits", "bounded_wait", "check_timeout"]
 
 
 class TestTimeout(trio.TooSlowError):
-    """What a test waited for did not happen within its `timeout`; the message says what that was."""
+    """A wait of a test exceeded its `timeout`; the message names the awaited event."""
 
     __test__ = False
 
 
 @contextmanager
-def bounded_wait(seconds: float, what: str) -> Iterator[None]:
+def bounded_wait(seconds: float, event: str) -> Iterator[None]:
     """Bound the waiting in a block.
 
     Args:
-        seconds: how long; infinity for ever.
-        what: what is waited for, for the error's message.
+        seconds: the timeout; infinity for none.
+        event: the awaited event, for the error's message.
 
     Raises:
         TestTimeout: the block took longer, and was cancelled.
@@ -34,7 +34,7 @@ def bounded_wait(seconds: float, what: str) -> Iterator[None]:
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise TestTimeout(f"waited {seconds:g} seconds for {what} in vain")
+        raise TestTimeout(f"timed out after {seconds:g} s waiting for {event}")
 
 
 def bound_waits(channel: Channel, seconds: float, where: str) -> None:
@@ -99,22 +99,22 @@ class TimeoutWriter:
         return getattr(self._wrapped, name)
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
-        """Send a message, once there is room."""
+        """Wait for room, then send a message."""
         with bounded_wait(self._seconds, f"room to send: {self._where} does not read"):
             await self._wrapped.send(data)
 
     async def ping(self, payload: bytes | None, *, wait: bool) -> float:
-        """Send a ping; with `wait`, wait for its pong."""
+        """Send a ping; if `wait`, wait for its pong and return the seconds between."""
         with bounded_wait(self._seconds, f"a pong from {self._where}"):
             return await self._wrapped.ping(payload, wait=wait)
 
 
-def seconds_of(timeout: float) -> float:
-    """Return a timeout that makes sense.
+def check_timeout(timeout: float) -> float:
+    """Return the timeout if it is valid.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the timeout is not more than 0.
     """
     if not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, or math.inf to wait for ever, not {timeout!r}")
+        raise ValueError(f"timeout must be more than 0 seconds, or math.inf to wait forever, not {timeout!r}")
     return timeout
