@@ -43,13 +43,15 @@ def test_bytes_are_decoded_as_latin_1_and_come_back_as_they_were():
     assert headers.raw == ((b"x-name", b"J\xfcrgen"),)
 
 
-def test_made_from_a_mapping_or_from_other_headers_nothing_is_lost():
+def test_headers_from_mapping_or_other_headers_keep_all_pairs():
+    """Made from a mapping or from other headers nothing is lost."""
     assert Headers({"Host": "h"}) == Headers([(b"host", b"h")])
     twice = Headers([("a", "1"), ("a", "2")])
     assert Headers(twice).get_list("a") == ["1", "2"]
 
 
-def test_equal_and_hashed_by_their_pairs_and_comparable_to_mappings():
+def test_headers_compare_and_hash_by_pairs_and_equal_mappings():
+    """Equal and hashed by their pairs and comparable to mappings."""
     one, same = Headers([("A", "1"), ("a", "2")]), Headers([("a", "1"), ("A", "2")])
     assert one == same
     assert hash(one) == hash(same)
@@ -109,7 +111,8 @@ def test_sent_headers_become_bytes_without_surrounding_spaces():
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\n", "a\r", "a\0", "\x01", "\x7f", "€", "\ud800", b"bytes", 7, None])
-def test_a_value_that_could_break_the_message_is_refused_with_the_name(value):
+def test_value_that_breaks_the_message_is_refused_with_the_name(value):
+    """A value that could break the message is refused with the name."""
     with pytest.raises(ValueError, match="X-Bad"):
         validate_headers([("X-Bad", value)])
 
@@ -144,7 +147,8 @@ def test_tokens():
 # --- cookies ------------------------------------------------------------------------------------------------
 
 
-def test_cookies_are_read_from_all_headers_and_the_first_of_a_name_wins():
+def test_cookies_of_all_headers_are_read_and_the_first_wins():
+    """Cookies are read from all headers and the first of a name wins."""
     assert parse_cookies(["a=1; b=2", "a=3;c=4"]) == {"a": "1", "b": "2", "c": "4"}
 
 

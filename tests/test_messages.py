@@ -16,12 +16,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("kind", "message"), KINDS.items(), ids=KINDS.keys())
-def test_each_factory_makes_its_kind_and_exactly_one_test_says_so(kind, message):
+def test_each_factory_makes_the_kind_that_one_predicate_confirms(kind, message):
+    """Each factory makes its kind and exactly one test says so."""
     assert message.msg_type == kind
     assert [name for name in KINDS if getattr(message, f"is_{name}")()] == [kind]
 
 
-def test_text_is_a_factory_on_the_class_and_a_value_on_the_instance():
+def test_text_is_a_factory_on_class_and_a_value_on_instance():
+    """Text is a factory on the class and a value on the instance."""
     message = WebSocketMessage.text("hello")
     assert message.text == "hello"
     assert message.data is None

@@ -1,4 +1,4 @@
-"""WebSockets for Trio: every connection is a nursery, and everything that belongs to it lives and dies with it.
+"""WebSockets for Trio, with a nursery for every connection.
 
 The application layer is imported when one of its names is first used: it needs pydantic, the rest does not.
 """

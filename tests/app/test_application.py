@@ -48,7 +48,8 @@ async def test_lifespan_surrounds_all_connections_and_has_a_nursery() -> None:
         _ = app.limiter
 
 
-async def test_a_lifespan_may_be_a_bare_generator_and_may_register_routes() -> None:
+async def test_bare_generator_lifespan_may_register_routes() -> None:
+    """A lifespan may be a bare generator and may register routes."""
     events: list[str] = []
 
     async def lifespan(app: App):
@@ -75,7 +76,9 @@ async def test_an_application_runs_once_at_a_time() -> None:
         pass
 
 
-async def test_a_lifespan_that_fails_keeps_the_application_from_serving() -> None:
+async def test_failing_lifespan_keeps_application_from_serving() -> None:
+    """A lifespan that fails keeps the application from serving."""
+
     @asynccontextmanager
     async def lifespan(app: App):
         raise OSError("no database")

@@ -36,7 +36,8 @@ def chat(seen: list[object]) -> App:
     return app
 
 
-async def test_what_is_known_of_the_connection_is_known_in_a_plain_function_too() -> None:
+async def test_connection_attributes_are_available_in_plain_function() -> None:
+    """What is known of the connection is known in a plain function too."""
     app = App()
 
     @app.websocket("/a", subprotocols=["chat"], auto_accept=False)
@@ -81,7 +82,8 @@ async def test_a_block_of_a_plain_function_closes_as_its_error_demands() -> None
     assert codes == [4003]
 
 
-async def test_a_plain_generator_runs_in_a_thread_and_may_use_the_connection() -> None:
+async def test_plain_generator_in_thread_may_use_the_connection() -> None:
+    """A plain generator runs in a thread and may use the connection."""
     app = App()
     left = threading.Event()
 
@@ -155,7 +157,8 @@ def in_plain_thread(function) -> threading.Thread:
     return thread
 
 
-async def test_a_thread_that_trio_has_not_started_does_what_the_handlers_does() -> None:
+async def test_foreign_thread_may_use_the_connection_like_handler() -> None:
+    """A thread that Trio has not started does what the handler's does."""
     app = App()
     seen: list[object] = []
 

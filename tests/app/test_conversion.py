@@ -302,7 +302,8 @@ def test_every_wrong_value_of_a_list_is_a_problem_with_its_index() -> None:
 @pytest.mark.parametrize(
     "annotation", [Model, Data, Chat, OldTyped, NewTyped, dict, dict[str, int], abc.Mapping[str, int]]
 )
-def test_what_is_made_of_several_values_is_refused_for_text_with_the_fix(annotation: Any) -> None:
+def test_composite_type_for_text_is_refused_with_the_fix(annotation: Any) -> None:
+    """What is made of several values is refused for text with the fix."""
     with pytest.raises(RegistrationError, match=r"f\.g: parameter 'x': .* is made of several values: let Depends"):
         adapter_for(annotation, source="text", where="f.g: parameter 'x'")
 
@@ -332,7 +333,8 @@ NASTY = st.sampled_from(
 
 
 @given(st.lists(st.text() | NASTY, min_size=1))
-def test_whatever_texts_come_nothing_but_parameter_error_is_raised(values: list[str]) -> None:
+def test_arbitrary_texts_raise_only_parameter_error(values: list[str]) -> None:
+    """Whatever texts come nothing but ParameterError is raised."""
     for validator in TEXT_VALIDATORS:
         try:
             validator.from_strings(values)
@@ -434,7 +436,9 @@ def test_what_validators_of_attrs_say_is_told() -> None:
     assert "'n' must be <class 'int'>" in problem.msg
 
 
-def test_an_attrs_class_that_speaks_pydantic_itself_is_left_to_it() -> None:
+def test_attrs_class_with_pydantic_schema_is_left_to_pydantic() -> None:
+    """An attrs class that speaks Pydantic itself is left to it."""
+
     @attrs.define
     class Own:
         n: int
@@ -448,7 +452,9 @@ def test_an_attrs_class_that_speaks_pydantic_itself_is_left_to_it() -> None:
     assert adapter_for(Own).from_body(5) == Own(5)
 
 
-def test_fields_of_classes_that_are_local_to_a_function_are_resolved() -> None:
+def test_fields_of_function_local_classes_are_resolved() -> None:
+    """Fields of classes that are local to a function are resolved."""
+
     @attrs.define
     class Leaf:
         n: int
@@ -494,7 +500,8 @@ def test_a_flood_of_problems_is_counted_and_not_listed() -> None:
     assert len(errors(adapter_for(list[int]), ["x"] * MAX_ERRORS)) == MAX_ERRORS
 
 
-def test_a_key_that_utf_8_cannot_hold_is_repeated_in_a_form_that_it_can() -> None:
+def test_key_not_encodable_in_utf_8_is_escaped_in_the_error() -> None:
+    """A key that UTF-8 cannot hold is repeated in a form that it can."""
     (problem,) = errors(adapter_for(dict[str, int]), {"\ud800": "x"}) or [None]
     assert json.dumps(problem.as_dict(), ensure_ascii=False).encode()
 
@@ -520,7 +527,8 @@ JSON_VALUES = st.recursive(
 
 
 @given(JSON_VALUES)
-def test_whatever_body_comes_nothing_but_parameter_error_is_raised(body: Any) -> None:
+def test_arbitrary_bodies_raise_only_parameter_error(body: Any) -> None:
+    """Whatever body comes nothing but ParameterError is raised."""
     for validator in BODY_VALIDATORS:
         try:
             validator.from_body(body)

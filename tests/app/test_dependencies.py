@@ -86,7 +86,8 @@ async def test_a_mutable_default_belongs_to_one_connection() -> None:
     assert await call(view) == ["x"]
 
 
-async def test_a_value_that_the_path_converted_is_taken_as_it_is_or_validated() -> None:
+async def test_converted_path_value_is_passed_on_or_validated() -> None:
+    """A value that the path converted is taken as it is or validated."""
     values = PathPattern("/{n:int}/{m:int}").match("/1/2") or {}
     assert await call(lambda n: n, a_resolver(a_request(**values))) == 1
 
@@ -119,7 +120,9 @@ async def test_all_problems_are_told_at_once_those_of_dependencies_too() -> None
     assert caught.value.errors[0] == ErrorDetail(("header", "X-Token"), "missing", "Field required")
 
 
-async def test_several_plans_are_converted_together_and_one_problem_is_told_once() -> None:
+async def test_plans_converted_together_report_each_problem_once() -> None:
+    """Several plans are converted together and one problem is told once."""
+
     def user(token: str) -> None: ...
     def guard(u: Annotated[str, Depends(user)]) -> None: ...
     def view(u: Annotated[str, Depends(user)], n: int) -> None: ...
@@ -173,7 +176,8 @@ EVERYTHING = Signature.of(view_of_everything)
 
 
 @given(st.text() | st.lists(st.tuples(st.sampled_from("abcdeg"), st.text())), st.text(st.characters(max_codepoint=255)))
-def test_whatever_query_comes_nothing_but_parameter_error_is_raised(query: Any, header: str) -> None:
+def test_arbitrary_queries_raise_only_parameter_error(query: Any, header: str) -> None:
+    """Whatever query comes nothing but ParameterError is raised."""
     if not isinstance(query, str):
         query = "&".join(f"{name}={quote(value, errors='replace')}" for name, value in query)
     request = a_request(f"/?{query}", ("cookie", f"g={header}"), ("f", header), ("x-h", header))
@@ -200,7 +204,8 @@ async def test_what_the_function_does_not_take_is_left_out() -> None:
     assert await a_resolver().arguments(signature, code=1000) == ([], {})
 
 
-async def test_the_rest_can_be_found_first_and_what_is_provided_put_in_often() -> None:
+async def test_resolved_arguments_are_filled_with_provided_values() -> None:
+    """The rest can be found first and what is provided put in often."""
     calls = []
 
     def user() -> str:
@@ -220,7 +225,8 @@ async def test_a_name_that_the_caller_gives_stands_for_any_parameter() -> None:
     assert await a_resolver().arguments(Signature.of(lambda ws, n=1: None), ws="other", n=5) == (["other", 5], {})
 
 
-async def test_what_is_counted_on_and_not_provided_is_an_error_that_names_it() -> None:
+async def test_missing_provided_value_is_an_error_that_names_it() -> None:
+    """What is counted on and not provided is an error that names it."""
     signature = Signature.of(lambda code: None, provided={"code"})
     with pytest.raises(TypeError, match=r"<lambda> is called without 'code'"):
         await a_resolver().arguments(signature)
@@ -232,7 +238,9 @@ async def test_a_provided_parameter_may_have_a_default() -> None:
     assert args[1] == 7
 
 
-async def test_the_application_is_given_to_whoever_is_annotated_with_its_class() -> None:
+async def test_application_is_injected_by_annotation_of_its_class() -> None:
+    """The application is given to whoever is annotated with its class."""
+
     class App: ...
 
     def load(app: App) -> App:
@@ -245,7 +253,9 @@ async def test_the_application_is_given_to_whoever_is_annotated_with_its_class()
     assert args == [app, app]
 
 
-async def test_keyword_arguments_of_any_name_are_the_path_parameters_that_are_left() -> None:
+async def test_var_keyword_takes_the_remaining_path_parameters() -> None:
+    """Keyword arguments of any name are the path parameters that are left."""
+
     def view(a: str, aliased: str = Path(alias="b"), **params: Any) -> Any:
         return a, aliased, params
 
@@ -294,7 +304,9 @@ async def test_a_generator_lasts_as_long_as_the_connection(kind: str) -> None:
     assert log == ["enter", "leave"]
 
 
-async def test_an_async_dependency_is_awaited_and_a_plain_one_is_called() -> None:
+async def test_async_dependency_is_awaited_and_plain_one_called() -> None:
+    """An async dependency is awaited and a plain one is called."""
+
     async def slow() -> str:
         await trio.lowlevel.checkpoint()
         return "slow"
@@ -354,7 +366,8 @@ async def test_a_context_that_a_function_returns_is_not_entered() -> None:
         assert not shared.locked()
 
 
-async def test_a_dependency_is_called_once_for_a_connection_unless_it_says_otherwise() -> None:
+async def test_dependency_is_called_once_per_connection_by_default() -> None:
+    """A dependency is called once for a connection unless it says otherwise."""
     calls = []
 
     def counted() -> int:
@@ -396,7 +409,8 @@ async def test_a_dependency_without_a_hash_is_known_by_identity() -> None:
     assert await call(view) == (1, 1, 2)
 
 
-async def test_dependencies_are_left_in_reverse_order_even_if_one_of_them_fails() -> None:
+async def test_dependencies_exit_in_reverse_order_despite_an_error() -> None:
+    """Dependencies are left in reverse order even if one of them fails."""
     log = []
 
     async def first() -> AsyncIterator[str]:
@@ -451,7 +465,8 @@ async def test_an_error_of_the_handler_is_seen_by_dependencies() -> None:
     assert seen == ["handler"]
 
 
-async def test_a_dependency_with_a_nursery_is_unwound_when_the_connection_is_cancelled() -> None:
+async def test_dependency_with_nursery_unwinds_on_cancellation() -> None:
+    """A dependency with a nursery is unwound when the connection is cancelled."""
     log = []
 
     async def forever() -> None:

@@ -20,7 +20,8 @@ def make(backplane: MemoryBackplane | None = None) -> App:
     return app
 
 
-async def test_broadcast_reaches_all_connections_of_all_processes_in_one_order(autojump_clock) -> None:
+async def test_broadcast_reaches_all_processes_in_one_order(autojump_clock) -> None:
+    """Broadcast reaches all connections of all processes in one order."""
     backplane = MemoryBackplane()
     here, there = make(backplane), make(backplane)
     async with here.test_client() as near, there.test_client() as far:

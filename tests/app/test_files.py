@@ -111,7 +111,8 @@ async def test_no_more_is_made_than_the_client_takes(autojump_clock) -> None:
         assert source.asked == 1000
 
 
-async def test_a_client_that_takes_nothing_is_dropped_after_send_timeout(autojump_clock) -> None:
+async def test_client_that_reads_nothing_is_dropped_after_send_timeout(autojump_clock) -> None:
+    """A client that takes nothing is dropped after send_timeout."""
     source = Source(1000)
     async with source.app.test_client() as client, client._listener.connect() as stream:
         began = trio.current_time()
@@ -187,7 +188,8 @@ async def test_a_file_that_changes_before_it_is_sent_is_not_sent(tmp_path: Path)
         await anext(answer.pieces())
 
 
-async def test_a_file_that_becomes_shorter_while_it_is_sent_is_an_error(tmp_path: Path) -> None:
+async def test_file_that_shrinks_during_sending_is_an_error(tmp_path: Path) -> None:
+    """A file that becomes shorter while it is sent is an error."""
     path = tmp_path / "large.bin"
     path.write_bytes(LARGE)
     answer = await file_answer(path, Headers(), allowed=lambda _: True)

@@ -133,7 +133,8 @@ async def test_guards_are_asked_in_order_until_one_refuses() -> None:
 # --- the context -------------------------------------------------------------------------------------------------
 
 
-async def test_the_context_tells_request_connection_route_parameters_and_app() -> None:
+async def test_context_has_request_connection_route_parameters_and_app() -> None:
+    """The context tells request connection route parameters and app."""
     of, seen = asked(), []
 
     def guard(context):  # type: ignore[no-untyped-def]
@@ -166,7 +167,8 @@ async def test_the_context_is_found_by_annotation_wherever_it_stands() -> None:
     await ask(guard, of=of)
 
 
-async def test_can_activate_gets_the_context_first_whatever_the_annotation() -> None:
+async def test_can_activate_gets_context_first_for_any_annotation() -> None:
+    """can_activate gets the context first whatever the annotation."""
     of = asked()
 
     class Documented:
@@ -201,7 +203,8 @@ async def test_other_parameters_are_filled_like_a_handlers() -> None:
         await ask(each, of=asked("/?n=5", room="cats"))
 
 
-async def test_a_constructor_may_have_dependencies_and_is_called_for_each_connection() -> None:
+async def test_guard_with_dependencies_is_built_for_each_connection() -> None:
+    """A constructor may have dependencies and is called for each connection."""
     made = []
 
     class Guard:
@@ -296,7 +299,8 @@ class YieldingGuard:
         (lambda context, what: True, "parameter 'what': nothing provides it"),
     ],
 )
-def test_what_cannot_be_a_guard_is_refused_at_registration_with_the_fix(guard: Any, message: str) -> None:
+def test_invalid_guard_is_refused_at_registration_with_the_fix(guard: Any, message: str) -> None:
+    """What cannot be a guard is refused at registration with the fix."""
     with pytest.raises(RegistrationError) as caught:
         PlannedGuard.of(guard, where="route '/x'")
     assert message in str(caught.value)

@@ -61,7 +61,8 @@ REGISTRATIONS: dict[str, Callable[[type[Controller]], App]] = {
 
 
 @pytest.mark.parametrize("register", REGISTRATIONS.values(), ids=REGISTRATIONS)
-async def test_guards_of_a_decorator_hold_wherever_the_class_is_registered(register: Callable[[Any], App]) -> None:
+async def test_decorator_guards_apply_wherever_class_is_registered(register: Callable[[Any], App]) -> None:
+    """Guards of a decorator hold wherever the class is registered."""
     app = register(make_car(App(), guards=[never]))
     assert paths(app) == ["/car/drive"]
     assert await status_of(app, "/car/drive") == 403
@@ -293,7 +294,8 @@ class Traced(Instrument):
         ({"backplane": "redis://localhost"}, "backplane"),
     ],
 )
-def test_options_of_a_whole_server_are_refused_in_an_included_app(options: dict[str, Any], name: str) -> None:
+def test_server_wide_options_are_refused_in_included_app(options: dict[str, Any], name: str) -> None:
+    """Options of a whole server are refused in an included app."""
     outer, inner = App(), App(**options)
     with pytest.raises(RegistrationError, match=f"has {name}= of its own"):
         outer.include(inner)
@@ -405,7 +407,8 @@ def test_pages_below_a_prefix_with_a_parameter_are_refused() -> None:
         App().include(guest, "/{tenant}")
 
 
-def test_sessions_that_differ_in_one_cookie_are_refused_in_two_guests() -> None:
+def test_guest_sessions_differing_in_one_cookie_are_refused() -> None:
+    """Sessions that differ in one cookie are refused in two guests."""
     host = App()
     host.include(App(sessions=Sessions(secret_key="a" * 32)), "/a")
     with pytest.raises(RegistrationError, match="sessions= that differ, in the cookie 'session'"):

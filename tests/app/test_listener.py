@@ -84,7 +84,8 @@ async def test_a_body_is_validated_into_what_the_annotation_says(annotation: Any
     assert await answers(app, "/a", body) == [reply]
 
 
-async def test_bad_bodies_get_the_documented_envelope_and_the_connection_stays() -> None:
+async def test_bad_body_gets_error_envelope_and_connection_stays() -> None:
+    """Bad bodies get the documented envelope and the connection stays."""
     app = App()
 
     @app.listener("/a")
@@ -153,7 +154,8 @@ async def test_the_wrong_kind_of_frame_closes_with_1003(encoding: Any, message: 
 
 
 @pytest.mark.parametrize(("encoding", "value"), [("text", "plain"), ("bytes", b"\x01\x02")])
-async def test_text_and_bytes_go_out_as_they_are_on_a_listener_of_their_kind(encoding: Any, value: Any) -> None:
+async def test_text_and_bytes_are_sent_unchanged_by_matching_listener(encoding: Any, value: Any) -> None:
+    """Text and bytes go out as they are on a listener of their kind."""
     app = App()
 
     @app.listener("/a", encoding=encoding)
@@ -187,9 +189,10 @@ async def test_a_callback_may_yield_several_replies_or_none() -> None:
             assert [await ws.receive_json() for _ in range(2)] == [2, 1]
 
 
-async def test_what_is_no_reply_closes_with_1011_and_a_log_line_that_names_it(
+async def test_invalid_reply_closes_with_1011_and_is_logged_by_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """What is no reply closes with 1011 and a log line that names it."""
     app = App()
 
     @app.listener("/a")
@@ -289,7 +292,8 @@ async def test_one_function_may_be_several_callbacks() -> None:
     assert heard == [None, 1000]
 
 
-async def test_what_has_no_reply_does_not_pile_up_behind_what_takes_long() -> None:
+async def test_messages_without_reply_do_not_queue_behind_slow_ones() -> None:
+    """What has no reply does not pile up behind what takes long."""
     app, ready = App(), trio.Event()
 
     @app.listener("/a", concurrency=3)
@@ -308,7 +312,8 @@ async def test_what_has_no_reply_does_not_pile_up_behind_what_takes_long() -> No
         ready.set()
 
 
-async def test_callbacks_take_nothing_or_the_connection_code_and_route_parameters() -> None:
+async def test_callbacks_take_connection_code_and_route_parameters() -> None:
+    """Callbacks take nothing or the connection code and route parameters."""
     heard: list[Any] = []
     app = App()
 
@@ -390,7 +395,8 @@ async def test_a_listener_can_still_be_called_as_the_function_it_is() -> None:
     assert (receive.__name__, receive.__doc__) == ("receive", "Say.")
 
 
-async def test_without_auto_accept_on_connect_runs_before_the_answer_and_may_give_it() -> None:
+async def test_on_connect_without_auto_accept_may_answer() -> None:
+    """Without auto_accept on_connect runs before the answer and may give it."""
     seen: list[bool] = []
     app = App()
 
@@ -417,9 +423,10 @@ async def test_without_auto_accept_on_connect_runs_before_the_answer_and_may_giv
         assert await ws.receive() == "welcome"
 
 
-async def test_concurrent_callbacks_overlap_and_answer_in_the_order_of_the_messages(
+async def test_concurrent_callbacks_answer_in_message_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    """Concurrent callbacks overlap and answer in the order of the messages."""
     running = most = 0
     app = App()
 
@@ -440,9 +447,10 @@ async def test_concurrent_callbacks_overlap_and_answer_in_the_order_of_the_messa
     assert most == 3
 
 
-async def test_a_callback_at_work_when_its_peer_leaves_has_the_cleanup_timeout(
+async def test_running_callback_has_cleanup_timeout_after_disconnect(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    """A callback at work when its peer leaves has the cleanup_timeout."""
     done: list[float] = []
     app = App()
 
@@ -493,7 +501,8 @@ async def test_accept_callback_shares_the_implementation() -> None:
 # --- controllers -------------------------------------------------------------------------------------------------
 
 
-async def test_a_controller_is_made_for_each_connection_after_the_guards() -> None:
+async def test_controller_is_built_per_connection_after_guards() -> None:
+    """A controller is made for each connection after the guards."""
     made: list[str] = []
     app = App()
 
@@ -575,7 +584,8 @@ def test_a_class_without_routes_is_no_controller() -> None:
         App(controllers=[dict])
 
 
-async def test_a_method_whose_class_is_no_controller_is_an_error_at_the_start() -> None:
+async def test_method_of_non_controller_class_is_an_error_at_startup() -> None:
+    """A method whose class is no controller is an error at the start."""
     app = App()
 
     class Forgotten:
@@ -588,7 +598,8 @@ async def test_a_method_whose_class_is_no_controller_is_an_error_at_the_start() 
 
 
 @pytest.mark.parametrize("annotated", [False, True])
-async def test_the_second_bare_parameter_of_on_disconnect_is_the_close_code(annotated: bool) -> None:
+async def test_on_disconnect_gets_close_code_as_second_parameter(annotated: bool) -> None:
+    """The second bare parameter of on_disconnect is the close code."""
     codes: list[Any] = []
     app = App()
 

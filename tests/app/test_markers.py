@@ -32,7 +32,8 @@ def test_a_marker_of_a_value_remembers_what_it_was_given(marker: type, source: s
 
 
 @pytest.mark.parametrize("marker", [Query, Header, Cookie])
-def test_without_a_default_or_with_an_ellipsis_a_value_is_required(marker: type) -> None:
+def test_value_without_default_or_with_ellipsis_is_required(marker: type) -> None:
+    """Without a default or with an ellipsis a value is required."""
     assert marker().default is MISSING
     assert marker(...).default is MISSING
 
@@ -47,7 +48,8 @@ def test_a_path_parameter_has_no_default() -> None:
     assert (made.source, made.default, made.alias, made.description) == ("path", MISSING, "room_id", "which")
 
 
-def test_depends_remembers_the_callable_and_whether_it_is_called_once() -> None:
+def test_depends_stores_the_callable_and_the_cache_option() -> None:
+    """Depends remembers the callable and whether it is called once."""
     assert isinstance(Depends(len), DependsMarker)
     assert (Depends(len).dependency, Depends(len).use_cache) == (len, True)
     assert (Depends().dependency, Depends(len, use_cache=False).use_cache) == (None, False)
@@ -59,13 +61,14 @@ def test_a_body_may_be_described() -> None:
 
 
 @pytest.mark.parametrize("marker", [Body, Form])
-def test_markers_of_http_bodies_take_whatever_they_are_given_and_are_refused_later(marker: type) -> None:
+def test_http_body_markers_accept_any_arguments_until_refused(marker: type) -> None:
+    """Markers of HTTP bodies take whatever they are given and are refused later."""
     made = marker(..., embed=True, media_type="x")
     assert isinstance(made, RefusedMarker)
     assert made.name == marker.__name__
 
 
-def test_a_marker_with_a_mutable_default_may_be_metadata_in_a_union() -> None:
+def test_marker_with_mutable_default_may_be_metadata_in_union() -> None:
     """`Annotated` hashes its metadata there."""
     marker = Query([])
     assert get_args(Annotated[int, marker] | None) == (Annotated[int, marker], NoneType)

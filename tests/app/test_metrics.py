@@ -88,7 +88,8 @@ async def test_metrics_of_the_application_s_own_stand_beside_them():
         assert samples((await client.get("/metrics")).text)["jokes_total"] == 3
 
 
-async def test_a_registry_of_the_application_s_shows_them_with_the_others():
+async def test_registry_of_the_application_includes_our_metrics():
+    """A registry of the application's shows them with the others."""
     app, registry = application(), prometheus_client.CollectorRegistry(auto_describe=True)
     prometheus_client.Gauge("mood", "Good or bad.", registry=registry).set(1)
     assert app.metrics(registry=registry) is registry

@@ -267,7 +267,8 @@ async def test_a_client_refuses_options_that_never_work(options: dict[str, Any],
             pass
 
 
-def test_on_error_takes_a_function_of_the_connection_and_the_error() -> None:
+def test_on_error_takes_function_of_connection_and_error() -> None:
+    """on_error takes a function of the connection and the error."""
     with pytest.raises(TypeError, match="on_error takes a function that is called with the connection and the error"):
         App().on_error(lambda error: None)
 

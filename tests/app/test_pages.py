@@ -58,7 +58,8 @@ async def test_a_page_may_be_made_by_a_function(content: object, kind: str, body
         assert (answer.headers["content-type"], answer.body) == (kind, body)
 
 
-async def test_a_page_function_that_fails_is_a_500_and_the_server_goes_on() -> None:
+async def test_failing_page_function_is_a_500_and_server_goes_on() -> None:
+    """A page function that fails is a 500 and the server goes on."""
     app = App()
     app.page("/bad", lambda request: 3)
     app.page("/good", lambda request: "good")
@@ -139,7 +140,8 @@ async def test_health_is_ok_then_503_while_draining() -> None:
         _ = app.server
 
 
-async def test_a_load_balancer_whose_connection_is_open_when_the_server_drains_is_told_503() -> None:
+async def test_load_balancer_connection_gets_503_while_draining() -> None:
+    """A load balancer whose connection is open when the server drains is told 503."""
     app = App()
     async with trio.open_nursery() as nursery:
         server = await nursery.start(app.serve, "127.0.0.1", 0)
@@ -153,9 +155,10 @@ async def test_a_load_balancer_whose_connection_is_open_when_the_server_drains_i
     assert answer.startswith(b"HTTP/1.1 503 ")
 
 
-async def test_a_request_for_a_file_that_no_name_can_be_of_is_a_404_and_no_line_in_the_log(
+async def test_request_for_impossible_file_name_is_404_and_not_logged(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A request for a file that no name can be of is a 404 and no line in the log."""
     app = App()
     app.static("/s", folder / "static")
     (folder / "static" / "circle").symlink_to(folder / "static" / "circle")

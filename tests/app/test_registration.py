@@ -92,7 +92,8 @@ async def test_whatever_can_be_called_can_be_a_view(function: Callable[..., Any]
     assert await said(app, "/hello") == "hello"
 
 
-async def test_a_function_may_be_the_view_of_several_paths_and_applications() -> None:
+async def test_function_may_be_view_of_several_paths_and_applications() -> None:
+    """A function may be the view of several paths and applications."""
     one, other = App(), App()
 
     @one.websocket("/a")
@@ -104,7 +105,9 @@ async def test_a_function_may_be_the_view_of_several_paths_and_applications() ->
     assert [await said(one, "/a"), await said(one, "/b"), await said(other, "/c")] == ["one", "one", "other"]
 
 
-async def test_classes_that_are_local_to_a_factory_are_known_when_it_has_returned() -> None:
+async def test_factory_local_classes_resolve_after_factory_returns() -> None:
+    """Classes that are local to a factory are known when it has returned."""
+
     def factory() -> App:
         @attrs.define
         class Point:
@@ -150,7 +153,8 @@ async def test_classes_that_are_local_to_a_factory_are_known_when_it_has_returne
                 assert await ws.receive() == reply
 
 
-async def test_the_connection_is_found_by_its_usual_names_wherever_it_stands() -> None:
+async def test_connection_parameter_is_found_by_usual_name_anywhere() -> None:
+    """The connection is found by its usual names wherever it stands."""
     app = App()
 
     @app.listener("/a")
@@ -201,7 +205,8 @@ async def test_a_prefix_may_have_parameters_which_routes_take_by_name() -> None:
     assert await said(app, "/7/x") == "7"
 
 
-def test_a_route_that_cannot_work_below_a_prefix_is_refused_when_it_is_included() -> None:
+def test_route_invalid_below_prefix_is_refused_on_inclusion() -> None:
+    """A route that cannot work below a prefix is refused when it is included."""
     app, router = App(), Router()
 
     @router.websocket("/x")
@@ -232,7 +237,8 @@ def test_every_prefix_begins_with_a_slash_and_ends_without(prefix: str) -> None:
         App().controller(prefix)(Handler)
 
 
-async def test_a_method_of_a_class_that_is_no_controller_is_found_in_routers_however_deep() -> None:
+async def test_method_of_non_controller_is_found_in_nested_routers() -> None:
+    """A method of a class that is no controller is found in routers however deep."""
     app, middle, deep = App(), Router(), Router()
 
     class Forgotten:
@@ -263,7 +269,8 @@ async def test_routes_may_come_while_the_application_runs() -> None:
 # --- options of a route ------------------------------------------------------------------------------------------
 
 
-def test_the_keywords_that_type_checkers_know_are_the_options_of_a_route() -> None:
+def test_typed_keywords_are_the_options_of_a_route() -> None:
+    """The keywords that type checkers know are the options of a route."""
     options = {field.name for field in attrs.fields(RouteOptions)}
     assert RouteKeywords.__annotations__.keys() == options
 
@@ -323,7 +330,8 @@ async def test_a_route_may_have_compression_of_its_own(ours: bool) -> None:
     assert compressed == {"/own": ours, "/other": not ours}
 
 
-async def test_a_route_speaks_the_first_of_its_subprotocols_that_is_offered() -> None:
+async def test_route_selects_its_first_subprotocol_that_is_offered() -> None:
+    """A route speaks the first of its subprotocols that is offered."""
     app = App()
 
     @app.websocket("/a", subprotocols=["one", "two", "three"])
@@ -398,7 +406,8 @@ def test_a_class_is_no_view() -> None:
         App().websocket("/a")(Handler)
 
 
-def test_a_blocking_connection_is_for_plain_functions_and_not_for_what_they_depend_on() -> None:
+def test_blocking_connection_is_refused_in_dependencies() -> None:
+    """A blocking connection is for plain functions and not for what they depend on."""
     app = App()
 
     def dependency(ws: BlockingWebSocket) -> None: ...
@@ -453,7 +462,8 @@ def test_a_route_of_a_controller_is_a_method_of_its_instances(kind: Callable[...
         App(controllers=[type("Handler", (), {"view": mark(kind(view)) if inside else kind(mark(view))})])
 
 
-def test_what_depends_on_something_that_is_left_is_no_on_disconnect() -> None:
+def test_on_disconnect_may_not_depend_on_exited_dependency() -> None:
+    """What depends on something that is left is no on_disconnect."""
     app = App()
 
     async def connected():

@@ -119,7 +119,7 @@ def test_a_body_at_the_bound_of_nesting_is_taken() -> None:
     assert adapter_for(dict[str, Any]).from_json(message) == json.loads(message)
 
 
-def test_a_lone_surrogate_in_a_body_is_what_it_is_without_a_model() -> None:
+def test_lone_surrogate_in_body_without_model_is_kept() -> None:
     """Pydantic's parser refuses the escape; `json` has its value, which an annotation of `Any` takes."""
     assert adapter_for(dict[str, Any]).from_json(r'{"y": "\ud800"}') == {"y": "\ud800"}
 
@@ -203,7 +203,8 @@ async def test_fields_and_constraints_of_markers_are_understood() -> None:
         (lambda: Path(1), r"Path\(\) takes no default"),
     ],
 )
-def test_an_option_that_a_marker_has_not_is_refused_with_the_right_form(make: Any, message: str) -> None:
+def test_option_unknown_to_marker_is_refused_with_the_right_form(make: Any, message: str) -> None:
+    """An option that a marker has not is refused with the right form."""
     with pytest.raises(RegistrationError, match=message):
         make()
 
@@ -349,7 +350,7 @@ async def test_a_field_as_the_default_of_a_body_constrains_it() -> None:
                 assert await ws.receive_json() == 5
 
 
-def test_a_number_that_grows_to_infinity_by_digits_and_exponent_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_that_may_overflow_to_infinity_is_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pydantic's parser makes it infinity; whether that is JSON is decided in one place."""
     seen: list[str | bytes] = []
 

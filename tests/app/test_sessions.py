@@ -57,7 +57,8 @@ async def test_a_session_comes_back_with_the_cookie() -> None:
             assert await ws.receive_json() == {"visits": 1}
 
 
-async def test_a_change_deep_inside_a_session_is_kept_and_without_one_no_cookie_is_set() -> None:
+async def test_cookie_is_set_only_after_a_nested_session_change() -> None:
+    """A change deep inside a session is kept and without one no cookie is set."""
     app = App(sessions=Sessions(secret_key="secret"))
 
     @app.websocket("/add", auto_accept=False)
@@ -118,7 +119,8 @@ async def test_another_secret_or_too_old_a_cookie_is_an_empty_session(monkeypatc
             assert await ws.receive_json() == {"visits": 1}
 
 
-def test_the_cookie_is_set_only_when_the_session_changed_with_the_attributes_asked_for() -> None:
+def test_cookie_of_changed_session_has_configured_attributes() -> None:
+    """The cookie is set only when the session changed with the attributes asked for."""
     sessions = Sessions(secret_key=b"secret", cookie="s", https_only=True, same_site="strict", path="/x", max_age=60)
     assert sessions.header(Session({"a": 1})) == []
     session = Session({"a": 1})
@@ -205,7 +207,8 @@ def test_what_is_copied_from_a_session_can_be_changed_and_sent() -> None:
     assert json.dumps(session["cart"]) == '[{"a": [0]}]'
 
 
-async def test_a_change_of_what_was_taken_out_before_the_answer_is_an_error() -> None:
+async def test_late_change_of_value_taken_before_answer_is_an_error() -> None:
+    """A change of what was taken out before the answer is an error."""
     app = App(sessions=SESSIONS)
 
     @app.websocket("/a", auto_accept=False)
@@ -251,7 +254,8 @@ def cookie_for(sessions: Sessions, **data: Any) -> list[tuple[str, str]]:
     return sessions.header(session)
 
 
-def test_the_newest_key_signs_and_cookies_of_older_ones_are_taken() -> None:
+def test_newest_key_signs_and_older_keys_verify_cookies() -> None:
+    """The newest key signs and cookies of older ones are taken."""
     rotated = Sessions(secret_key=[NEW, OLD])
     session = rotated.load(request_with(cookie_for(SESSIONS, visits=1)))
     assert dict(session) == {"visits": 1}

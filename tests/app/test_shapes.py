@@ -296,9 +296,10 @@ WAITING = {
 
 @pytest.mark.parametrize("policy", ["drain", "cancel", "finish"])
 @pytest.mark.parametrize("shape", WAITING, ids=lambda shape: shape.__name__)
-async def test_when_the_peer_leaves_each_shape_has_the_time_of_the_rule(
+async def test_peer_leaving_gives_each_shape_the_time_of_its_policy(
     shape: Callable[..., None], policy: str, autojump_clock: trio.testing.MockClock
 ) -> None:
+    """When the peer leaves each shape has the time of the rule."""
     app, waits = App(), Waits()
     shape(app, waits, when_peer_leaves=policy)
     async with app.test_client(timeout=100) as client:
@@ -397,7 +398,8 @@ async def test_who_was_told_has_the_time_to_say_goodbye_in_each_shape(
 
 
 @pytest.mark.parametrize("policy", ["drain", "cancel", "finish"])
-async def test_a_blocking_handler_that_waits_elsewhere_has_the_time_of_the_rule(policy: Any) -> None:
+async def test_blocking_handler_waiting_elsewhere_has_policy_time(policy: Any) -> None:
+    """A blocking handler that waits elsewhere has the time of the rule."""
     drain_timeout = 1000 if policy == "cancel" else 0.3
     app = App(timeouts=Timeouts(drain_timeout=drain_timeout, cleanup_timeout=60))
     outcomes: list[str] = []
@@ -433,9 +435,10 @@ async def test_a_blocking_handler_that_waits_elsewhere_has_the_time_of_the_rule(
     assert policy != "drain" or waited > drain_timeout * 0.9
 
 
-async def test_a_handler_that_never_reads_is_cancelled_at_once_in_each_async_shape(
+async def test_async_handler_that_never_reads_is_cancelled_at_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    """A handler that never reads is cancelled at once in each async shape."""
     app, waits = App(), Waits()
 
     @app.websocket("/x")

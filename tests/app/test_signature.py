@@ -48,7 +48,9 @@ def test_a_function_may_take_nothing() -> None:
     assert sources(lambda: None) == {}
 
 
-def test_the_connection_is_found_by_annotation_wherever_it_stands() -> None:
+def test_connection_parameter_is_found_by_annotation_anywhere() -> None:
+    """The connection is found by annotation wherever it stands."""
+
     def view(n: int, *, socket: WebSocket) -> None: ...
 
     assert sources(view) == {"n": "query", "socket": "connection"}
@@ -61,7 +63,8 @@ def test_the_request_is_found_by_annotation() -> None:
 
 
 @pytest.mark.parametrize("view", [lambda ws: None, lambda connection: None, lambda anything, /: None])
-def test_a_first_parameter_without_annotation_is_the_connection_whatever_its_name(view: Any) -> None:
+def test_first_unannotated_parameter_is_the_connection(view: Any) -> None:
+    """A first parameter without annotation is the connection whatever its name."""
     assert list(sources(view).values()) == ["connection"]
 
 
@@ -70,13 +73,16 @@ def test_a_second_parameter_without_annotation_is_the_request() -> None:
     assert sources(lambda ws, request: None) == {"ws": "connection", "request": "request"}
 
 
-def test_the_request_comes_second_behind_an_annotated_connection_too() -> None:
+def test_request_is_second_behind_an_annotated_connection() -> None:
+    """The request comes second behind an annotated connection too."""
+
     def view(ws: WebSocket, req) -> None: ...  # type: ignore[no-untyped-def]
 
     assert sources(view) == {"ws": "connection", "req": "request"}
 
 
-def test_a_parameter_without_annotation_that_is_named_in_the_path_is_of_the_path() -> None:
+def test_unannotated_parameter_in_the_path_is_a_path_parameter() -> None:
+    """A parameter without annotation that is named in the path is of the path."""
     assert sources(lambda ws, room: None, path_names={"room"}) == {"ws": "connection", "room": "path"}
     assert sources(lambda room: None, path_names={"room"}) == {"room": "path"}
 
@@ -84,7 +90,9 @@ def test_a_parameter_without_annotation_that_is_named_in_the_path_is_of_the_path
 # --- the path and the query --------------------------------------------------------------------------------------
 
 
-def test_names_of_the_path_are_of_the_path_and_others_of_the_query() -> None:
+def test_names_in_the_path_are_path_others_query_parameters() -> None:
+    """Names of the path are of the path and others of the query."""
+
     def chat(ws, channel: str, anonymous: bool = False) -> None: ...  # type: ignore[no-untyped-def]
 
     assert sources(chat, path_names={"channel"}) == {"ws": "connection", "channel": "path", "anonymous": "query"}
@@ -122,7 +130,8 @@ def test_a_default_of_none_says_no_type() -> None:
     assert parameter(lambda ws, n=None: None, "n").validator is None
 
 
-def test_path_types_may_be_given_and_are_checked_against_annotations() -> None:
+def test_path_types_are_checked_against_annotations() -> None:
+    """Path types may be given and are checked against annotations."""
     types = PathPattern("/{n:int}/{u:uuid}/{s}/{x:own}", {"own": Converter(regex=".+", convert=list)}).types
 
     def fits(n: int, u: UUID, s: int, x: str) -> None: ...
@@ -200,13 +209,17 @@ def test_names_that_the_caller_provides_are_left_to_it() -> None:
     assert sources(on_message, provided={"data"}) == {"data": "provided", "ws": "connection"}
 
 
-def test_what_the_caller_provides_may_have_an_annotation_that_nobody_knows() -> None:
+def test_provided_parameter_may_have_unresolvable_annotation() -> None:
+    """What the caller provides may have an annotation that nobody knows."""
+
     def on_message(data: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     assert sources(on_message, provided={"data"}) == {"data": "provided"}
 
 
-def test_classes_whose_instances_the_caller_has_are_found_by_annotation_in_dependencies_too() -> None:
+def test_provided_classes_match_by_annotation_in_dependencies() -> None:
+    """Classes whose instances the caller has are found by annotation in dependencies too."""
+
     class App: ...
 
     def load(app: App) -> None: ...
@@ -268,7 +281,9 @@ def logged(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def test_a_decorator_that_uses_wraps_shows_the_parameters_of_its_function() -> None:
+def test_wraps_decorator_exposes_parameters_of_its_function() -> None:
+    """A decorator that uses wraps shows the parameters of its function."""
+
     @logged
     @logged
     def view(ws: WebSocket, n: int) -> None: ...
@@ -276,7 +291,9 @@ def test_a_decorator_that_uses_wraps_shows_the_parameters_of_its_function() -> N
     assert sources(view) == {"ws": "connection", "n": "query"}
 
 
-def test_of_a_class_the_parameters_of_its_constructor_are_planned() -> None:
+def test_class_signature_is_that_of_its_constructor() -> None:
+    """Of a class the parameters of its constructor are planned."""
+
     class Plain:
         def __init__(self, ws: WebSocket, n: int) -> None: ...
 
@@ -309,7 +326,9 @@ def test_a_model_of_pydantic_is_planned_by_its_fields() -> None:
     assert sources(Page) == {"number": "query", "size": "query"}
 
 
-def test_parameters_that_are_positional_only_are_filled_by_position_and_keyword_only_ones_by_keyword() -> None:
+def test_positional_and_keyword_only_parameters_are_filled() -> None:
+    """Parameters that are positional only are filled by position and keyword only ones by keyword."""
+
     def view(ws, /, n: int, *, m: int) -> None: ...  # type: ignore[no-untyped-def]
 
     assert [each.by_position for each in Signature.of(view).parameters] == [True, True, False]
@@ -342,7 +361,9 @@ def test_a_local_class_that_a_closure_uses_is_resolved_later_too() -> None:
     assert sources(make()) == {"local": "query"}
 
 
-def test_a_variable_of_a_closure_that_is_not_assigned_yet_does_not_disturb() -> None:
+def test_unassigned_closure_variable_does_not_prevent_planning() -> None:
+    """A variable of a closure that is not assigned yet does not disturb."""
+
     def view(n: int) -> Any:
         return later
 
@@ -364,7 +385,8 @@ def test_the_inner_of_two_variables_of_one_name_counts() -> None:
     assert Kind is int
 
 
-def test_names_in_a_class_body_are_resolved_while_it_is_made_and_afterwards() -> None:
+def test_class_body_names_resolve_during_and_after_creation() -> None:
+    """Names in a class body are resolved while it is made and afterwards."""
     planned = []
 
     class Local:
@@ -386,13 +408,16 @@ class Chatty:
     def list(self) -> None: ...
 
 
-def test_the_connection_is_known_by_name_if_it_was_imported_for_type_checkers_only() -> None:
+def test_connection_imported_for_type_checking_is_found_by_name() -> None:
+    """The connection is known by name if it was imported for type checkers only."""
     namespace: dict[str, Any] = {"__name__": "elsewhere"}
     exec("from __future__ import annotations\ndef view(ws: WebSocket, request: Request, n: int): ...", namespace)
     assert sources(namespace["view"]) == {"ws": "connection", "request": "request", "n": "query"}
 
 
-def test_an_annotation_that_cannot_be_resolved_is_refused_with_the_fix() -> None:
+def test_unresolvable_annotation_is_refused_with_the_fix() -> None:
+    """An annotation that cannot be resolved is refused with the fix."""
+
     def view(ws: Hidden) -> None: ...
 
     message = refusal(view)
@@ -414,7 +439,9 @@ def test_a_dependency_is_planned_with_its_own_parameters() -> None:
     assert [each.source.value for each in found.signature.parameters] == ["connection", "path", "query"]
 
 
-def test_depends_without_a_function_is_the_class_of_the_annotation() -> None:
+def test_depends_without_function_uses_class_of_annotation() -> None:
+    """Depends without a function is the class of the annotation."""
+
     class Service:
         def __init__(self, n: int) -> None: ...
 
@@ -425,7 +452,8 @@ def test_depends_without_a_function_is_the_class_of_the_annotation() -> None:
     assert found.signature.function is Service
 
 
-def test_depends_without_a_function_and_without_a_class_is_refused() -> None:
+def test_depends_without_function_and_class_is_refused() -> None:
+    """Depends without a function and without a class is refused."""
     assert "wants a class as annotation" in refusal(lambda x=Depends(): None)
 
 
@@ -550,7 +578,9 @@ def test_a_class_that_no_text_becomes_is_refused_with_the_fix() -> None:
     assert "or let Depends(...) provide it" in message
 
 
-def test_a_body_where_only_text_can_come_from_is_refused_with_the_fix() -> None:
+def test_body_marker_where_only_text_is_possible_is_refused() -> None:
+    """A body where only text can come from is refused with the fix."""
+
     class Chat(BaseModel):
         message: str
 

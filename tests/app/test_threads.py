@@ -209,7 +209,8 @@ async def test_a_plain_page_that_blocks_keeps_the_loop_going() -> None:
         assert (await client.get("/")).text == "True"
 
 
-async def test_async_functions_and_those_that_say_in_loop_stay_in_the_loop() -> None:
+async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
+    """Async functions and those that say in_loop stay in the loop."""
     threads: list[int] = []
 
     def note() -> bool:
@@ -270,7 +271,8 @@ async def test_guards_do_not_wait_for_the_threads_of_views() -> None:
         await busy.send("end")
 
 
-async def test_a_dependency_is_left_in_a_thread_though_its_handler_is_cancelled() -> None:
+async def test_dependency_of_cancelled_handler_exits_in_a_thread() -> None:
+    """A dependency is left in a thread though its handler is cancelled."""
     left: list[bool] = []
 
     def database() -> Iterator[None]:
@@ -367,7 +369,8 @@ async def tell_language(ws: WebSocket) -> None:
     await ws.send(language.get())
 
 
-async def test_a_variable_that_a_guard_in_a_thread_sets_is_set_in_the_handler() -> None:
+async def test_context_variable_set_by_threaded_guard_is_in_handler() -> None:
+    """A variable that a guard in a thread sets is set in the handler."""
     app = App()
     app.websocket("/a", guards=[set_language])(tell_language)
     assert await language_of(app) == "Basque"
@@ -400,7 +403,7 @@ async def test_a_plain_generator_of_replies_keeps_its_variables() -> None:
         assert [await ws.receive_json() for _ in range(2)] == ["Basque", "none"]
 
 
-async def test_dependencies_that_wait_for_others_to_be_left_do_not_deadlock() -> None:
+async def test_dependencies_waiting_for_exit_of_others_do_not_deadlock() -> None:
     """All threads for calls wait for the one item of a pool; the thread that gives it back is not one of them."""
     app = App(max_threads=1)
     pool = threading.Semaphore(1)
@@ -425,7 +428,8 @@ async def test_dependencies_that_wait_for_others_to_be_left_do_not_deadlock() ->
             nursery.start_soon(take, client)
 
 
-async def test_a_plain_on_disconnect_does_not_wait_for_the_threads_of_views() -> None:
+async def test_plain_on_disconnect_does_not_wait_for_view_threads() -> None:
+    """A plain on_disconnect does not wait for the threads of views."""
     called = trio.Event()
     app = App(max_threads=1)
 

@@ -204,7 +204,8 @@ async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
     assert (pool.taken, pool.lost) == (0, 0)
 
 
-async def test_the_lifespan_is_left_shielded_when_the_application_is_cancelled(autojump_clock) -> None:
+async def test_lifespan_exit_is_shielded_on_cancellation(autojump_clock) -> None:
+    """The lifespan is left shielded when the application is cancelled."""
     ended: list[str] = []
 
     @asynccontextmanager
@@ -249,7 +250,7 @@ async def test_a_cancelled_handler_is_still_told_off_with_1001(autojump_clock) -
         assert frame.close_code == 1001
 
 
-async def test_each_of_many_replies_and_the_clean_up_behind_them_has_its_time(autojump_clock) -> None:
+async def test_each_reply_and_its_cleanup_have_their_own_timeout(autojump_clock) -> None:
     """The time to clean up does not begin with the first reply."""
     pool = Pool()
     app = App(timeouts=TIMES)

@@ -24,7 +24,8 @@ from trio_ws.app import RegistrationError
 from trio_ws.app.blocking import BlockingWebSocket
 
 
-async def test_a_view_gets_the_connection_path_and_query_parameters_converted() -> None:
+async def test_view_gets_connection_and_converted_parameters() -> None:
+    """A view gets the connection path and query parameters converted."""
     app = App()
 
     @app.websocket("/rooms/{room_id:int}/{topic}")
@@ -35,7 +36,8 @@ async def test_a_view_gets_the_connection_path_and_query_parameters_converted() 
         assert await ws.receive_json() == [7, "tea time", True]
 
 
-async def test_a_value_that_does_not_convert_is_a_400_with_all_problems() -> None:
+async def test_unconvertible_values_are_a_400_with_all_problems() -> None:
+    """A value that does not convert is a 400 with all problems."""
     app = App()
 
     @app.websocket("/n")
@@ -102,7 +104,8 @@ def test_url_for_an_unknown_route_is_a_lookup_error() -> None:
         App().url_for("nothing")
 
 
-def test_two_routes_of_one_shape_are_refused_and_the_second_is_not_kept() -> None:
+def test_second_route_of_same_shape_is_refused_and_not_kept() -> None:
+    """Two routes of one shape are refused and the second is not kept."""
     app = App()
 
     @app.websocket("/a/{x}")
@@ -120,7 +123,8 @@ def test_two_routes_of_one_shape_are_refused_and_the_second_is_not_kept() -> Non
     assert [route.name for route in app.routes()] == ["first"]
 
 
-def test_a_parameter_that_no_one_provides_is_refused_at_registration() -> None:
+def test_unprovided_parameter_of_view_is_refused_at_registration() -> None:
+    """A parameter that no one provides is refused at registration."""
     app = App()
     with pytest.raises(RegistrationError, match="'lock'"):
 
@@ -209,7 +213,8 @@ async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None
     assert events == ["guard", False, "Ada", "left"]
 
 
-async def test_an_error_that_close_on_maps_closes_with_its_code_the_most_derived_counts() -> None:
+async def test_close_on_uses_the_code_of_the_most_derived_error() -> None:
+    """An error that close_on maps closes with its code the most derived counts."""
     app = App()
     app.close_on(LookupError, 4004)
     app.close_on(KeyError, 4005)
@@ -228,7 +233,8 @@ async def test_an_error_that_close_on_maps_closes_with_its_code_the_most_derived
         app.close_on(ValueError, 1006)
 
 
-async def test_close_on_may_stand_above_a_view_and_may_name_an_error_that_has_a_code_anyhow() -> None:
+async def test_close_on_may_precede_view_and_name_errors_with_codes() -> None:
+    """close_on may stand above a view and may name an error that has a code anyhow."""
     app = App()
 
     @app.close_on(Exception, 4000)
@@ -282,7 +288,8 @@ async def test_on_error_hears_of_errors_that_nobody_foresaw() -> None:
 # --- plain def ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_plain_function_runs_in_a_thread_on_a_blocking_connection() -> None:
+async def test_plain_function_runs_in_thread_on_blocking_connection() -> None:
+    """A plain function runs in a thread on a blocking connection."""
     threads: set[int] = set()
     app = App()
 
@@ -307,7 +314,8 @@ async def test_a_plain_function_runs_in_a_thread_on_a_blocking_connection() -> N
     assert threading.get_ident() not in threads
 
 
-async def test_a_plain_function_accepts_rejects_closes_and_is_told_of_the_end() -> None:
+async def test_plain_function_accepts_rejects_closes_and_gets_the_end() -> None:
+    """A plain function accepts rejects closes and is told of the end."""
     ends: list[object] = []
     app = App()
 

@@ -74,9 +74,10 @@ Message = st.text(max_size=5) | st.binary(max_size=5)
     bounds=st.tuples(st.integers(1, 5), st.integers(1, 40)),
     close_first=st.booleans(),
 )
-def test_any_events_that_are_legal_are_received_in_order_and_the_call_returns(
+def test_legal_events_are_received_in_order_and_call_returns(
     messages: list[str | bytes], end: int | None, bounds: tuple[int, int], close_first: bool
 ) -> None:
+    """Any events that are legal are received in order and the call returns."""
     got: list[str | bytes] = []
     ends: list[int] = []
 
@@ -240,7 +241,8 @@ async def test_the_disconnect_rule_cancels_who_does_not_read_at_once(autojump_cl
     assert fate == [(start, "client gone: 1006")]
 
 
-async def test_who_reads_has_drain_timeout_and_who_was_told_cleanup_timeout(autojump_clock: MockClock) -> None:
+async def test_drain_timeout_before_and_cleanup_timeout_after_notice(autojump_clock: MockClock) -> None:
+    """Who reads has drain_timeout and who was told cleanup_timeout."""
     fate = []
 
     def handler_of(told: bool) -> Any:
@@ -304,7 +306,9 @@ async def test_close_waits_for_the_disconnect_at_most_close_timeout(autojump_clo
     assert waited == [2.0, 0.0]
 
 
-async def test_a_call_over_http2_stays_until_the_client_has_ended_its_side(autojump_clock: MockClock) -> None:
+async def test_http2_call_stays_until_client_ends_its_stream(autojump_clock: MockClock) -> None:
+    """A call over HTTP/2 stays until the client has ended its side."""
+
     async def handler(ws: WebSocket) -> None:
         pass
 
@@ -353,7 +357,8 @@ async def test_senders_wait_for_room_and_offers_come_behind_them(autojump_clock:
     assert [seen_as(event)[1] for event in call.sent] == [None, *contents, 1000]
 
 
-async def test_a_server_that_takes_nothing_is_given_up_after_send_timeout(autojump_clock: MockClock) -> None:
+async def test_server_that_accepts_no_data_is_aborted_at_send_timeout(autojump_clock: MockClock) -> None:
+    """A server that takes nothing is given up after send_timeout."""
     fate = []
 
     async def handler(ws: WebSocket) -> None:
@@ -556,7 +561,8 @@ async def test_what_ends_a_connection_ends_it_once(autojump_clock: MockClock) ->
         assert await call.ended() == [("accept", None), ("close", 4000)]
 
 
-async def test_two_readers_of_one_message_and_the_later_one_waits_for_the_next(autojump_clock: MockClock) -> None:
+async def test_second_of_two_readers_waits_for_the_next_message(autojump_clock: MockClock) -> None:
+    """Two readers of one message and the later one waits for the next."""
     got = []
 
     async def handler(ws: WebSocket) -> None:
@@ -654,7 +660,8 @@ async def test_only_an_offered_subprotocol_is_accepted() -> None:
     assert len(errors) == 1
 
 
-async def test_a_client_that_leaves_before_the_answer_cancels_the_handler() -> None:
+async def test_client_leaving_before_the_answer_cancels_handler() -> None:
+    """A client that leaves before the answer cancels the handler."""
     reasons = []
 
     async def handler(ws: WebSocket) -> None:
@@ -759,7 +766,9 @@ async def test_who_has_no_room_is_refused_with_503(limits: Limits) -> None:
 # --- the end of the server -------------------------------------------------------------------------------------------
 
 
-async def test_shutdown_tells_those_who_are_open_and_refuses_the_others(autojump_clock: MockClock) -> None:
+async def test_shutdown_closes_open_connections_and_refuses_others(autojump_clock: MockClock) -> None:
+    """Shutdown tells those who are open and refuses the others."""
+
     async def handler(ws: WebSocket) -> None:
         if ws.request.path == "/undecided":
             await trio.sleep_forever()
@@ -789,7 +798,9 @@ async def test_shutdown_tells_those_who_are_open_and_refuses_the_others(autojump
     assert ("status", 503) in [seen_as(event) for event in late.sent]
 
 
-async def test_handlers_have_their_grace_and_a_second_shutdown_can_only_shorten_it(autojump_clock: MockClock) -> None:
+async def test_second_shutdown_can_only_shorten_the_grace(autojump_clock: MockClock) -> None:
+    """Handlers have their grace and a second shutdown can only shorten it."""
+
     async def handler(ws: WebSocket) -> None:
         with pytest.raises(WebSocketDisconnect, match="1001"):
             await ws.receive()
@@ -808,7 +819,9 @@ async def test_handlers_have_their_grace_and_a_second_shutdown_can_only_shorten_
     assert trio.current_time() == 23
 
 
-async def test_a_handler_that_never_reads_is_cancelled_when_its_client_has_answered(autojump_clock: MockClock) -> None:
+async def test_handler_that_never_reads_is_cancelled_after_close_reply(autojump_clock: MockClock) -> None:
+    """A handler that never reads is cancelled when its client has answered."""
+
     async def handler(ws: WebSocket) -> None:
         await trio.sleep_forever()
 
@@ -823,7 +836,8 @@ async def test_a_handler_that_never_reads_is_cancelled_when_its_client_has_answe
     assert dict(bridge.statistics().closed) == {1001: 1}
 
 
-async def test_before_the_delay_is_over_nobody_is_told_but_new_ones_are_refused(autojump_clock: MockClock) -> None:
+async def test_shutdown_delay_refuses_new_and_keeps_open_connections(autojump_clock: MockClock) -> None:
+    """Before the delay is over nobody is told but new ones are refused."""
     bridge = bridge_of(echo, settings={"timeouts": Timeouts(ping_interval=None, drain_delay=7)})
     async with calling(bridge) as call:
         await call.next(1)
@@ -883,7 +897,9 @@ async def test_that_goodbye_is_bounded_if_the_server_takes_nothing(autojump_cloc
     assert trio.current_time() <= 2 * TIMES.close_timeout
 
 
-async def test_cancelled_at_each_checkpoint_a_call_sends_one_close_frame_or_no_answer() -> None:
+async def test_cancelled_call_sends_one_close_frame_or_no_answer() -> None:
+    """Cancelled at each checkpoint a call sends one close frame or no answer."""
+
     async def scenario(cut: Any) -> None:
         ends: list[int] = []
 

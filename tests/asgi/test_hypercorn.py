@@ -179,7 +179,7 @@ async def test_the_shutdown_sends_no_close_frame(version: Version) -> None:
         assert peer.seen == []
 
 
-async def test_over_http2_the_close_frame_of_a_cancelled_call_does_not_leave() -> None:
+async def test_http2_close_frame_of_cancelled_call_is_not_sent() -> None:
     """The task that sends for all streams was cancelled with it."""
     trigger = trio.Event()
 
@@ -203,7 +203,8 @@ async def test_over_http2_the_close_frame_of_a_cancelled_call_does_not_leave() -
 
 
 @pytest.mark.parametrize("frame", [b"\x83\x80abcd", b"\x81\x81\0\0\0\0\xff"], ids=["opcode", "utf-8"])
-async def test_a_breach_of_the_protocol_is_answered_with_no_close_frame(version: Version, frame: bytes) -> None:
+async def test_protocol_error_is_answered_without_close_frame(version: Version, frame: bytes) -> None:
+    """A breach of the protocol is answered with no close frame."""
     app = Recorder()
     with trio.fail_after(LONG), unchanged():
         async with plain_hypercorn(application(app)) as port:
@@ -217,7 +218,8 @@ async def test_a_breach_of_the_protocol_is_answered_with_no_close_frame(version:
         assert peer.seen == []
 
 
-async def test_over_http2_the_end_of_the_clients_side_alone_is_not_noticed() -> None:
+async def test_http2_end_of_client_stream_alone_is_not_noticed() -> None:
+    """Over HTTP/2 the end of the client's side alone is not noticed."""
     app = Recorder()
     with trio.fail_after(LONG), unchanged():
         async with plain_hypercorn(application(app)) as port:
@@ -229,7 +231,8 @@ async def test_over_http2_the_end_of_the_clients_side_alone_is_not_noticed() -> 
             await peer.leave()
 
 
-async def test_over_http2_the_stream_is_not_ended_when_the_client_closed_first() -> None:
+async def test_http2_stream_stays_open_when_client_closed_first() -> None:
+    """Over HTTP/2 the stream is not ended when the client closed first."""
     app = Recorder()
     with trio.fail_after(LONG), unchanged():
         async with plain_hypercorn(application(app)) as port:
@@ -243,7 +246,9 @@ async def test_over_http2_the_stream_is_not_ended_when_the_client_closed_first()
             await peer.leave()
 
 
-async def test_over_http2_the_applications_close_ends_the_stream_before_the_client_answers() -> None:
+async def test_http2_stream_ends_before_client_answers_our_close() -> None:
+    """Over HTTP/2 the application's close ends the stream before the client answers."""
+
     async def closes(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -291,7 +296,7 @@ async def test_a_bad_window_of_permessage_deflate_ends_the_server(version: Versi
                 await trio.sleep_forever()
 
 
-async def test_frames_that_come_before_the_answer_are_refused_or_end_the_server() -> None:
+async def test_frames_before_the_answer_are_refused_or_end_the_server() -> None:
     """Over HTTP/1.1: which of the two depends on who is faster."""
 
     told: list[Any] = []
@@ -315,7 +320,9 @@ async def test_frames_that_come_before_the_answer_are_refused_or_end_the_server(
         assert told == []  # neither the frame nor the end
 
 
-async def test_over_http2_what_comes_for_a_call_that_has_returned_ends_the_server() -> None:
+async def test_http2_data_for_returned_call_ends_the_server() -> None:
+    """Over HTTP/2 what comes for a call that has returned ends the server."""
+
     async def closes(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -331,7 +338,9 @@ async def test_over_http2_what_comes_for_a_call_that_has_returned_ends_the_serve
                 await trio.sleep_forever()
 
 
-async def test_over_http2_a_body_that_comes_behind_the_answer_ends_the_server() -> None:
+async def test_http2_body_behind_the_answer_ends_the_server() -> None:
+    """Over HTTP/2 a body that comes behind the answer ends the server."""
+
     async def answers(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -350,7 +359,8 @@ async def test_over_http2_a_body_that_comes_behind_the_answer_ends_the_server() 
 # --- limits, pings, compression --------------------------------------------------------------------------------------
 
 
-async def test_a_send_to_a_client_that_does_not_read_cannot_be_cancelled() -> None:
+async def test_send_to_client_that_does_not_read_is_uncancellable() -> None:
+    """A send to a client that does not read cannot be cancelled."""
     ended = trio.Event()
 
     async def floods(scope: Any, receive: Any, send: Any) -> None:
@@ -370,7 +380,8 @@ async def test_a_send_to_a_client_that_does_not_read_cannot_be_cancelled() -> No
             await ended.wait()
 
 
-async def test_over_http2_hypercorn_keeps_whatever_a_client_does_not_read() -> None:
+async def test_http2_buffers_all_data_for_client_that_does_not_read() -> None:
+    """Over HTTP/2 hypercorn keeps whatever a client does not read."""
     taken: list[int] = []
 
     async def floods(scope: Any, receive: Any, send: Any) -> None:
@@ -405,7 +416,7 @@ async def test_pings_pongs_and_fragments_are_not_told(version: Version) -> None:
         assert len(app.events) == 2
 
 
-async def test_its_pings_sleep_on_when_the_connection_is_over_and_no_pong_is_missed() -> None:
+async def test_server_ping_task_outlives_connection_without_pong_check() -> None:
     """So a connection without an answer is kept, and the shutdown waits for the sleepers or graceful_timeout."""
     app, trigger = Recorder(), trio.Event()
     with trio.fail_after(LONG), unchanged():
@@ -422,7 +433,7 @@ async def test_its_pings_sleep_on_when_the_connection_is_over_and_no_pong_is_mis
 
 
 @pytest.mark.skipif(not SOCKETS.exists(), reason="this platform has no /proc")
-async def test_a_connection_that_is_over_keeps_its_descriptor_until_the_next_ping() -> None:
+async def test_closed_connection_keeps_descriptor_until_next_ping() -> None:
     """With the interval of a thousand seconds here it is there as long as anybody looks; without pings it is closed."""
 
     async def served(interval: float | None, kept: int) -> None:
@@ -472,7 +483,8 @@ async def test_compression_is_agreed_on_whenever_it_is_offered(version: Version)
             await peer.leave()
 
 
-async def test_the_size_of_text_is_counted_in_characters_and_a_large_one_is_not_told() -> None:
+async def test_text_limit_counts_characters_and_overflow_is_silent() -> None:
+    """The size of text is counted in characters and a large one is not told."""
     app = Recorder()
     with trio.fail_after(LONG), unchanged():
         async with plain_hypercorn(application(app), websocket_max_message_size=10) as port:

@@ -127,7 +127,8 @@ async def test_an_upgrade_is_asked_for_as_each_version_of_http_has_it(app: App) 
         assert b"connection" not in headers
 
 
-async def test_a_large_file_is_several_events_with_its_length_in_the_head(app: App, tmp_path: Path) -> None:
+async def test_large_file_is_several_events_with_content_length(app: App, tmp_path: Path) -> None:
+    """A large file is several events with its length in the head."""
     content = bytes(range(256)) * 2000
     (tmp_path / "large.bin").write_bytes(content)
     app.static("/files", tmp_path)
@@ -311,9 +312,10 @@ async def test_what_is_left_of_connections_still_has_the_application(autojump_cl
     assert seen_as(call.sent[-1]) == ("close", 1001)
 
 
-async def test_an_application_that_nobody_has_started_says_what_is_missing(
+async def test_application_without_lifespan_reports_the_missing_start(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """An application that nobody has started says what is missing."""
     assert (await ask(app, "/page"))[0] == 500
     async with calling(app, path="/echo", raw_path=b"/echo") as call:
         await call.next(2)
@@ -382,7 +384,8 @@ class Other:
                 return
 
 
-async def test_what_the_application_does_not_know_goes_to_the_one_beside(app: App) -> None:
+async def test_unknown_requests_go_to_the_fallback_application(app: App) -> None:
+    """What the application does not know goes to the one beside."""
     app.static("/static", "tests")
     app.state.shared = 1
     other = Other()

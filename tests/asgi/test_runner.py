@@ -129,7 +129,9 @@ async def test_an_address_that_is_taken_is_one_error_which_names_it(app: App) ->
     assert caught.value.__notes__ == ["while hypercorn tried to listen on [::1]:80"]
 
 
-async def test_what_else_keeps_hypercorn_from_listening_is_raised_as_it_is(app: App) -> None:
+async def test_other_listen_errors_of_hypercorn_are_raised_unchanged(app: App) -> None:
+    """What else keeps hypercorn from listening is raised as it is."""
+
     def create_sockets() -> None:
         raise ValueError("no such scheme")
 
@@ -215,7 +217,8 @@ async def test_under_hypercorns_own_shutdown_everyone_is_told_1001(app: App) -> 
     assert app.state.codes == [1001]
 
 
-async def test_under_hypercorns_own_shutdown_over_http2_the_farewells_run_and_the_end_is_bounded(app: App) -> None:
+async def test_http2_hypercorn_shutdown_sends_closes_and_is_bounded(app: App) -> None:
+    """Under hypercorn's own shutdown over HTTP/2 the farewells run and the end is bounded."""
     trigger = trio.Event()
     with trio.fail_after(LONG):
         async with plain_hypercorn(app, shutdown_trigger=trigger.wait, graceful_timeout=0.05) as port:
@@ -228,7 +231,8 @@ async def test_under_hypercorns_own_shutdown_over_http2_the_farewells_run_and_th
 # --- what would end hypercorn ----------------------------------------------------------------------------------------
 
 
-async def test_a_bad_window_of_permessage_deflate_is_refused_and_others_go_on(app: App, version: Version) -> None:
+async def test_bad_deflate_window_is_refused_and_others_go_on(app: App, version: Version) -> None:
+    """A bad window of permessage-deflate is refused and others go on."""
     with trio.fail_after(LONG):
         async with serving(ASGIApplication(app)) as bridge:
             peer = await dial(bridge.port, version)
@@ -242,7 +246,8 @@ async def test_a_bad_window_of_permessage_deflate_is_refused_and_others_go_on(ap
             await peer.leave()
 
 
-async def test_an_answer_to_our_close_frame_that_comes_late_harms_nobody(version: Version) -> None:
+async def test_late_answer_to_our_close_frame_is_harmless(version: Version) -> None:
+    """An answer to our close frame that comes late harms nobody."""
     app = App(timeouts=Timeouts(ping_interval=None, close_timeout=0.05))
 
     @app.websocket("/echo")
@@ -352,7 +357,8 @@ async def test_starlette_answers_what_the_application_does_not_know(app: App, ve
                 assert body == b'{"path":"/api/users","body":"body","pool":"shared"}'
 
 
-async def test_mounted_in_starlette_the_application_runs_with_its_lifespan(app: App) -> None:
+async def test_application_mounted_in_starlette_runs_its_lifespan(app: App) -> None:
+    """Mounted in Starlette the application runs with its lifespan."""
     applications = pytest.importorskip("starlette.applications")
     routing = pytest.importorskip("starlette.routing")
 

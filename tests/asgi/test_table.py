@@ -45,7 +45,8 @@ def test_each_test_on_hypercorn_holds_a_row() -> None:
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda each: each.test.rpartition("::")[2])
-def test_each_difference_is_about_a_test_that_exists_and_has_a_row(difference: Difference) -> None:
+def test_each_difference_names_an_existing_test_and_a_row(difference: Difference) -> None:
+    """Each difference is about a test that exists and has a row."""
     assert difference.row in dict(rows())
     assert is_defined(f"tests/{difference.test}")
 

@@ -128,7 +128,8 @@ def test_every_name_in_the_tables_is_one_that_is_measured(module):
         assert peer.client is None or (BENCHMARKS / "clients" / f"{peer.client}.py").exists()
 
 
-def test_a_ratio_is_the_median_of_the_rounds_and_above_one_where_ours_is_better(module):
+def test_ratio_is_median_of_rounds_and_above_one_is_better(module):
+    """A ratio is the median of the rounds and above one where ours is better."""
     figures, scenarios = module("figures"), module("scenarios")
     measured = rounds((200, 100), (300, 100), (50, 100))
     assert figures.ratio(measured, "ours", "picows+uvloop", scenarios.RATE) == 2.0
@@ -144,13 +145,15 @@ def test_a_round_that_failed_does_not_count(module):
     assert figures.middle(measured[1:], "ours", scenarios.RATE) is None
 
 
-def test_cpu_time_is_given_for_each_message_and_left_out_where_it_was_not_measured(module):
+def test_cpu_time_is_per_message_and_omitted_if_not_measured(module):
+    """CPU time is given for each message and left out where it was not measured."""
     scenarios = module("scenarios")
     assert scenarios.CPU.of({"messages": 1000, "server_cpu": 0.005}) == pytest.approx(5.0)
     assert scenarios.CPU.of({"messages": 1000}) is None
 
 
-def test_a_target_is_met_by_a_ratio_at_least_and_by_a_figure_at_most(module):
+def test_target_is_a_minimum_ratio_or_a_maximum_figure(module):
+    """A target is met by a ratio at least and by a figure at most."""
     targets = module("targets")
     verdict = targets.Verdict(targets.Target("echo-100", "rate", "picows+uvloop", 0.7, 1.0), 0.8)
     assert (verdict.met, verdict.stretch_met) == (True, False)
@@ -186,7 +189,8 @@ def test_a_table_is_aligned_markdown(module):
     assert [table.figure(number) for number in (None, 0.123, 12.34, 1234.5)] == ["-", "0.12", "12.3", "1,234"]
 
 
-def test_measurements_that_failed_or_were_limited_by_the_load_are_named(module):
+def test_failed_or_load_limited_measurements_are_named(module):
+    """Measurements that failed or were limited by the load are named."""
     table = module("table")
     busy = {"messages": 1, "seconds": 1.0, "load_cpu": 0.99, "server_cpu": 0.5}
     results = {"echo-1": [{"ours": busy, "picows+uvloop": {"error": "gone"}}, {"ours": {**busy, "server_cpu": 0.99}}]}
@@ -195,7 +199,8 @@ def test_measurements_that_failed_or_were_limited_by_the_load_are_named(module):
     assert "3 connections" in table.doubts({"churn": [{"ours": {**busy, "errors": 3}}]})[0]
 
 
-def test_the_chart_is_an_image_whose_bars_are_as_long_as_the_figures(module):
+def test_chart_is_an_image_with_bars_proportional_to_figures(module):
+    """The chart is an image whose bars are as long as the figures."""
     chart = module("chart")
     image = ElementTree.fromstring(chart.draw(chart.panels({"echo-100": rounds((50, 100))})))
     bars = {float(each.get("width")): each.get("fill") for each in image.iter("{http://www.w3.org/2000/svg}rect")}
@@ -206,7 +211,8 @@ def test_the_chart_is_an_image_whose_bars_are_as_long_as_the_figures(module):
     assert "trio_ws" in {each.text for each in image.iter("{http://www.w3.org/2000/svg}text")}
 
 
-def test_figures_go_into_the_page_between_their_marks_and_nothing_else_changes(module, tmp_path):
+def test_figures_replace_only_the_text_between_their_marks(module, tmp_path):
+    """Figures go into the page between their marks and nothing else changes."""
     page = module("page")
     record = {
         "command": "make bench",

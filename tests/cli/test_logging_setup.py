@@ -217,7 +217,8 @@ def test_run_leaves_the_logging_of_an_application_alone(tmp_path: Path) -> None:
     assert run(tmp_path, f"{APP}\nconfigure()\n") == (3, '{"message": "begins"}\n')
 
 
-def test_run_configures_the_logging_of_an_application_that_does_not(tmp_path: Path) -> None:
+def test_run_configures_logging_if_the_application_does_not(tmp_path: Path) -> None:
+    """Run configures the logging of an application that does not."""
     status, written = run(tmp_path, APP)
     assert (status, written.split(" ", 2)[2]) == (3, "INFO shop: begins\n")
 

@@ -476,7 +476,8 @@ async def test_a_server_that_fails_is_started_again_at_the_next_change(tmp_path)
     ]
 
 
-async def test_a_signal_while_no_server_runs_ends_the_supervisor_with_its_status(tmp_path) -> None:
+async def test_signal_without_server_ends_supervisor_with_its_status(tmp_path) -> None:
+    """A signal while no server runs ends the supervisor with its status."""
     supervised = Supervised(tmp_path, "raise SystemExit(3)")
     statuses = []
 
@@ -524,7 +525,8 @@ async def test_with_nohup_it_is_not(tmp_path, hangup) -> None:
 
 
 @pytest.mark.slow
-async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_restart(tmp_path, monkeypatch) -> None:
+async def test_server_that_ignores_signals_is_killed_before_restart(tmp_path, monkeypatch) -> None:
+    """A server that does not listen to signals is killed before the restart."""
     monkeypatch.setattr("trio_ws.cli.reload.GRACE_SECONDS", 0.05)
     monkeypatch.setattr("trio_ws.cli.reload.KILL_SECONDS", 0.1)
     deaf = "import signal\nfor n in (signal.SIGUSR1, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n"
@@ -541,7 +543,8 @@ async def test_a_server_that_does_not_listen_to_signals_is_killed_before_the_res
     assert supervised.lines == ["restarting: script.py changed"]
 
 
-def test_files_that_are_written_made_and_removed_count_as_changed(tmp_path) -> None:
+def test_written_created_and_removed_files_count_as_changes(tmp_path) -> None:
+    """Files that are written made and removed count as changed."""
     (tmp_path / "a.py").write_text("")
     (tmp_path / "b.py").write_text("")
     files = PythonFiles([tmp_path])
@@ -566,7 +569,8 @@ def test_files_of_others_do_not_count(tmp_path) -> None:
     assert files.changed() == []
 
 
-def test_the_working_directory_is_looked_at_and_the_folder_of_a_package_elsewhere(shop) -> None:
+def test_working_directory_and_package_folder_are_watched(shop) -> None:
+    """The working directory is looked at and the folder of a package elsewhere."""
     assert folders_of("shop") == [shop]
     assert folders_of("trio_ws.cli.main") == [shop, ROOT / "trio_ws"]
     assert folders_of("cgitb_is_gone_and_this_never_was") == [shop]
@@ -622,7 +626,8 @@ class Screen(io.StringIO):
         return True
 
 
-async def test_connect_sends_lines_and_shows_messages_until_the_input_ends(nursery, pipe, capsys) -> None:
+async def test_connect_sends_lines_and_shows_messages_until_input_ends(nursery, pipe, capsys) -> None:
+    """Connect sends lines and shows messages until the input ends."""
     server = await serve(nursery, greet, subprotocols=("chat",))
     sink = io.StringIO()
     pipe.write("hello\nwörld\r\n".encode() + b"last \xff")
@@ -633,7 +638,8 @@ async def test_connect_sends_lines_and_shows_messages_until_the_input_ends(nurse
     assert capsys.readouterr().err == f"connected to {url}/ with subprotocol chat\nclosed: 1000\n"
 
 
-async def test_connect_lets_no_control_characters_of_the_server_reach_a_terminal(nursery, pipe, capsys) -> None:
+async def test_connect_keeps_control_characters_from_the_terminal(nursery, pipe, capsys) -> None:
+    """Connect lets no control characters of the server reach a terminal."""
     server = await serve(nursery, greet)
     screen = Screen()
     pipe.end()

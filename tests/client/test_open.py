@@ -248,7 +248,8 @@ class TestTheServersEnd:
 
 
 class TestErrorsInTheBlock:
-    async def test_an_exception_comes_out_as_it_is_and_the_server_is_told_1011(self, nursery, poller):
+    async def test_exception_leaves_block_unchanged_and_closes_with_1011(self, nursery, poller):
+        """An exception comes out as it is and the server is told 1011."""
         ends = Ends()
         server = await serve(nursery, on_disconnect=ends)
         error = ValueError("mine")
@@ -287,7 +288,7 @@ class TestErrorsInTheBlock:
                 raise ExceptionGroup("mine", [ValueError(), KeyError()])
         assert caught.value.message == "mine"
 
-    async def test_an_error_and_the_cancellation_of_the_rule_leave_only_the_error(self, nursery, poller):
+    async def test_error_and_disconnect_cancellation_leave_only_the_error(self, nursery, poller):
         """A group of both, as a nursery in the block makes it when the server goes away."""
         server = await serve(nursery, lambda ws: ws.close(1000))
 
@@ -358,7 +359,8 @@ class TestTheNursery:
             ws.nursery.start_soon(ws.send, "from a task")
             assert await ws.receive() == "from a task"
 
-    async def test_an_error_in_a_task_cancels_the_block_and_tells_the_server_1011(self, nursery, poller):
+    async def test_error_in_task_cancels_the_block_and_closes_with_1011(self, nursery, poller):
+        """An error in a task cancels the block and tells the server 1011."""
         ends = Ends()
         server = await serve(nursery, on_disconnect=ends)
 

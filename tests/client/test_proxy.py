@@ -62,7 +62,8 @@ class TestAddress:
             "socks5://s%C3%A9cret@p",
         ],
     )
-    def test_that_makes_no_sense_is_a_value_error_which_gives_nothing_away(self, text):
+    def test_invalid_url_is_a_value_error_without_the_password(self, text):
+        """That makes no sense is a ValueError which gives nothing away."""
         with pytest.raises(ValueError, match="prox") as caught:
             Proxy.parse(text)
         assert "cret" not in str(caught.value)
@@ -165,7 +166,8 @@ class TestEnvironment:
         monkeypatch.setenv(variable, value)
         assert environment_proxy(URL.parse("wss://x/")) == Proxy(scheme, "p", 3128)
 
-    def test_that_makes_no_sense_is_a_value_error_naming_the_variable(self, monkeypatch):
+    def test_invalid_url_is_a_value_error_naming_the_variable(self, monkeypatch):
+        """That makes no sense is a ValueError naming the variable."""
         monkeypatch.setenv("HTTPS_PROXY", "ftp://p")
         with pytest.raises(ValueError, match=r"^HTTPS_PROXY: "):
             environment_proxy(URL.parse("wss://x/"))
@@ -221,7 +223,8 @@ async def http_proxy(nursery, resolver):
 
 
 class TestHTTP:
-    async def test_gets_the_address_and_its_own_credentials_and_nothing_else(self, serve, http_proxy):
+    async def test_gets_only_the_address_and_its_own_credentials(self, serve, http_proxy):
+        """Gets the address and its own credentials and nothing else."""
         server = await serve()
         async with leaks_nothing():
             done = await dial(

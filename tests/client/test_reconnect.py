@@ -133,7 +133,8 @@ async def test_a_normal_close_ends_the_loop(autojump_clock, script):
 
 
 @pytest.mark.parametrize("code", [1001, 1011, 1014])
-async def test_codes_of_trouble_that_passes_go_on_after_the_first_delay(autojump_clock, script, code):
+async def test_transient_close_codes_reconnect_after_the_first_delay(autojump_clock, script, code):
+    """Codes of trouble that passes go on after the first delay."""
     script.plan(closing(code), closing(1000))
     assert await drain() == 2
     assert script.times == [0, pytest.approx(0.5)]
@@ -169,7 +170,8 @@ async def test_try_again_later_waits_longer(autojump_clock, script):
 
 
 @pytest.mark.parametrize("code", [1008, 1002, 3000, 4001])
-async def test_codes_that_say_not_to_come_again_are_raised_by_the_block(autojump_clock, script, code):
+async def test_permanent_close_codes_are_raised_by_the_block(autojump_clock, script, code):
+    """Codes that say not to come again are raised by the block."""
     script.plan(closing(code))
     connections = aiter(reconnect("ws://example.org/", backoff=BACKOFF))
     with pytest.raises(WebSocketDisconnect) as caught:
@@ -181,7 +183,8 @@ async def test_codes_that_say_not_to_come_again_are_raised_by_the_block(autojump
     await script.check_closed()
 
 
-async def test_a_caught_code_that_says_not_to_come_again_ends_the_loop_silently(autojump_clock, script):
+async def test_caught_permanent_close_code_ends_the_loop_silently(autojump_clock, script):
+    """A caught code that says not to come again ends the loop silently."""
     script.plan(closing(4001))
     assert await drain(caught_close_codes=all) == 1
 
@@ -208,7 +211,9 @@ async def test_delays_grow_to_their_maximum(autojump_clock, script):
     assert waits == pytest.approx([0.5, 1, 2, 4, 4, 4])
 
 
-async def test_delays_go_on_growing_after_a_short_connection_and_begin_anew_after_a_long_one(autojump_clock, script):
+async def test_delays_grow_until_a_long_connection_resets_them(autojump_clock, script):
+    """Delays go on growing after a short connection and begin anew after a long one."""
+
     async def live_long(ws: WebSocket) -> None:
         await ws.accept()
         await trio.sleep(BACKOFF.stable_after + 1)

@@ -139,7 +139,8 @@ async def test_one_that_connects_too_late_to_be_cancelled_is_closed(resolver, mo
     await stream.aclose()
 
 
-async def test_cancelled_at_the_moment_of_success_closes_what_was_opened(resolver, monkeypatch):
+async def test_cancellation_at_moment_of_success_closes_the_stream(resolver, monkeypatch):
+    """Cancelled at the moment of success closes what was opened."""
     net = Network()
 
     async def connect(host: str, port: int) -> trio.SocketStream:

@@ -80,9 +80,8 @@ class TestTLS:
                 pass
         assert caught.value.phase == "tls"
 
-    async def test_an_unknown_authority_is_a_tls_error_and_the_server_lives_on(
-        self, nursery, server_tls, client_tls, poller
-    ):
+    async def test_unknown_authority_is_a_tls_error_and_server_goes_on(self, nursery, server_tls, client_tls, poller):
+        """An unknown authority is a TLS error and the server lives on."""
         server = await serve(nursery, greet, ssl_context=server_tls)
         with pytest.raises(ConnectError) as caught:
             async with open_websocket(server.urls[0], ssl_context=ssl.create_default_context(), poller=poller):
@@ -273,7 +272,8 @@ class TestFailures:
             (True, "permessage-deflate;"),
         ],
     )
-    async def test_an_extension_that_was_not_offered_so_is_a_handshake_error(self, compression, header):
+    async def test_extension_not_offered_in_this_form_is_handshake_error(self, compression, header):
+        """An extension that was not offered so is a handshake error."""
         client, server = memory_stream_pair()
         async with trio.open_nursery() as nursery:
 

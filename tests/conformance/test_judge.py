@@ -50,7 +50,8 @@ async def test_an_echo_in_fragments_is_as_good():
     assert await verdict_on("5.3", text("fragment1", fin=False), continuation("fragment2"), close(1000)) == OK
 
 
-async def test_fewer_answers_than_strictly_expected_are_non_strict_where_the_case_says_why():
+async def test_missing_strict_answers_are_non_strict_if_case_allows():
+    """Fewer answers than strictly expected are non strict where the case says why."""
     assert await verdict_on("3.2", HELLO, close(1002)) == OK
     assert await verdict_on("3.2", close(1002)) == NON_STRICT
 

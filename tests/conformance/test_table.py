@@ -16,14 +16,16 @@ def test_each_section_has_as_many_cases_as_the_list():
     assert len(CASES) == 517
 
 
-def test_the_cases_of_a_section_are_numbered_from_1_and_none_occurs_twice():
+def test_cases_of_a_section_are_numbered_from_1_without_repeats():
+    """The cases of a section are numbered from 1 and none occurs twice."""
     numbers = {name: [] for name in COUNTS}
     for case in CASES:
         numbers[section(case)].append(int(case.id.rpartition(".")[2]))
     assert numbers == {name: list(range(1, count + 1)) for name, count in COUNTS.items()}
 
 
-def test_each_group_of_the_report_has_cases_and_no_other_group_has():
+def test_groups_of_the_report_are_exactly_those_with_cases():
+    """Each group of the report has cases and no other group has."""
     assert {case.group for case in CASES} == set(GROUPS)
 
 

@@ -38,7 +38,8 @@ def feed(connection: Connection, *frames: bytes) -> None:
     connection.reader.data_received(memoryview(b"".join(frames)), trio.current_time())
 
 
-async def test_what_was_kept_for_want_of_room_is_received_after_the_network_has_ended(make, autojump_clock):
+async def test_data_kept_for_lack_of_room_is_received_after_the_end(make, autojump_clock):
+    """What was kept for want of room is received after the network has ended."""
     connection, transport = make(inbox_messages=1)
     feed(connection, text("a"), text("b"), text("c"))
     assert not connection.reader.wants_data()
@@ -61,7 +62,8 @@ async def test_a_close_frame_behind_what_was_kept_says_how_it_ended(make, autoju
     assert transport.closed
 
 
-async def test_a_read_that_was_under_way_when_the_inbox_filled_up_comes_after_what_is_kept(make, autojump_clock):
+async def test_read_during_inbox_overflow_is_delivered_after_kept_data(make, autojump_clock):
+    """A read that was under way when the inbox filled up comes after what is kept."""
     connection, _ = make(inbox_messages=1)
     feed(connection, text("a"), text("b"))
     assert await connection.reader.receive() == "a"
@@ -82,7 +84,7 @@ async def test_reading_goes_on_when_the_inbox_is_empty_and_not_before(make, auto
     assert connection.reader.wants_data()
 
 
-async def test_a_message_that_another_task_took_leaves_the_first_reader_waiting(make, autojump_clock):
+async def test_message_taken_by_another_task_leaves_reader_waiting(make, autojump_clock):
     """The reader that a message woke finds it gone, and waits for the next one."""
     connection, _ = make()
     got: list[str | bytes] = []
@@ -101,7 +103,8 @@ async def test_a_message_that_another_task_took_leaves_the_first_reader_waiting(
     assert got == ["its own"]
 
 
-async def test_a_keepalive_ping_does_not_add_to_an_outbox_that_nobody_empties(make, autojump_clock):
+async def test_keepalive_ping_does_not_grow_a_blocked_outbox(make, autojump_clock):
+    """A keepalive ping does not add to an outbox that nobody empties."""
     connection, transport = make(outbox_bytes=100)
     connection.writer.send_keepalive()
     assert transport.take_all()
@@ -110,7 +113,8 @@ async def test_a_keepalive_ping_does_not_add_to_an_outbox_that_nobody_empties(ma
     assert transport.outbox.size == 100 + CONTROL_RESERVE
 
 
-async def test_the_latest_of_many_pings_is_answered_when_there_is_room_again(make, autojump_clock):
+async def test_latest_of_many_pings_is_answered_once_there_is_room(make, autojump_clock):
+    """The latest of many pings is answered when there is room again."""
     connection, transport = make(outbox_bytes=100)
     transport.write(bytes(100 + CONTROL_RESERVE))
     feed(connection, *(ping(b"%d" % number) for number in range(200)))
@@ -119,7 +123,8 @@ async def test_the_latest_of_many_pings_is_answered_when_there_is_room_again(mak
     assert transport.take_all() == b"\x8a\x03199"
 
 
-async def test_pings_after_our_close_frame_are_not_answered_and_grow_nothing(make, autojump_clock):
+async def test_pings_after_our_close_frame_are_ignored(make, autojump_clock):
+    """Pings after our close frame are not answered and grow nothing."""
     connection, transport = make()
     connection.closing.begin_close(1000, "")
     size = transport.outbox.size
@@ -132,7 +137,7 @@ async def turn() -> None:
     await trio.sleep(0.001)
 
 
-async def test_a_flood_of_pings_in_one_read_is_answered_over_several_turns(make, autojump_clock):
+async def test_ping_flood_in_one_read_is_answered_over_several_turns(make, autojump_clock):
     """What one peer sends costs the others some milliseconds a turn, not a read full of it."""
     connection, transport = make(outbox_bytes=1 << 20)
     feed(connection, *[ping(b"")] * (3 * PATIENCE), text("after"))
@@ -143,7 +148,8 @@ async def test_a_flood_of_pings_in_one_read_is_answered_over_several_turns(make,
     assert connection.reader.wants_data()
 
 
-async def test_a_flood_of_fragments_in_one_read_is_gathered_over_several_turns(make, autojump_clock):
+async def test_fragment_flood_in_one_read_is_spread_over_turns(make, autojump_clock):
+    """A flood of fragments in one read is gathered over several turns."""
     connection, _ = make()
     feed(connection, fragment(b"a", first=True), *[fragment(b"b")] * (3 * PATIENCE), fragment(b"c", final=True))
     assert not connection.reader.wants_data()
@@ -151,7 +157,8 @@ async def test_a_flood_of_fragments_in_one_read_is_gathered_over_several_turns(m
     assert connection.reader.wants_data()
 
 
-async def test_a_flood_after_our_close_frame_is_dropped_over_several_turns_up_to_the_answer(make, autojump_clock):
+async def test_flood_after_our_close_is_dropped_over_several_turns(make, autojump_clock):
+    """A flood after our close frame is dropped over several turns up to the answer."""
     connection, transport = make()
     connection.closing.begin_close(1000, "")
     transport.take_all()
@@ -163,7 +170,8 @@ async def test_a_flood_after_our_close_frame_is_dropped_over_several_turns_up_to
     assert connection.closing.gone
 
 
-async def test_the_end_of_the_network_behind_a_flood_is_the_end_behind_the_flood(make, autojump_clock):
+async def test_end_of_network_behind_a_flood_is_processed_after_it(make, autojump_clock):
+    """The end of the network behind a flood is the end behind the flood."""
     connection, _ = make()
     feed(connection, *[ping(b"x")] * (3 * PATIENCE), close(4001, "over"))
     connection.reader.network_ended()
@@ -193,7 +201,7 @@ async def test_a_connection_that_has_ended_leaves_no_deadline(make, timers, auto
     assert not any(timer.armed for _, _, timer in timers._heap)
 
 
-async def test_one_read_may_hold_any_number_of_messages_and_control_frames(make, autojump_clock):
+async def test_one_read_may_hold_many_messages_and_control_frames(make, autojump_clock):
     """However few places the inbox has, everything comes out once and in order."""
     connection, transport = make(inbox_messages=3, inbox_bytes=40)
     frames = [frame for number in range(200) for frame in (binary(b"%03d" % number), ping(b""), ping(b"%d" % number))]

@@ -78,7 +78,8 @@ async def test_a_peer_is_not_blamed_for_a_ping_that_could_not_be_sent(timers, au
     assert connection.log == [(1000, "ping"), (1005, DEAD)]
 
 
-async def test_a_silent_peer_is_pinged_and_given_up_when_it_does_not_answer(timers, autojump_clock):
+async def test_silent_peer_is_pinged_then_aborted_without_answer(timers, autojump_clock):
+    """A silent peer is pinged and given up when it does not answer."""
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
     await trio.sleep(1000)
     assert connection.log == [(20, "ping"), (25, DEAD)]
@@ -149,7 +150,7 @@ async def test_a_ping_behind_data_is_judged_by_what_the_peer_takes(timers, autoj
     assert connection.log == [(20, "ping"), (70, DEAD)]
 
 
-async def test_a_ping_behind_nothing_is_not_judged_by_what_the_peer_takes(timers, autojump_clock):
+async def test_lone_ping_deadline_ignores_data_taken_by_the_peer(timers, autojump_clock):
     """A system may take data for a program that hangs."""
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
     await trio.sleep(21)
@@ -233,7 +234,7 @@ async def test_one_that_was_stopped_holds_nothing_any_more(timers, autojump_cloc
     assert not any(entry[2].armed for entry in timers._heap)
 
 
-async def test_what_has_arrived_unread_counts_before_a_peer_is_given_up(timers, autojump_clock):
+async def test_unread_arrived_data_counts_before_aborting_the_peer(timers, autojump_clock):
     """As after a loop that was held up: the pong is there, and nobody has read it."""
     connection, _ = watch(timers, ping_interval=20.0, ping_timeout=5.0)
     await trio.sleep(24)
@@ -244,7 +245,8 @@ async def test_what_has_arrived_unread_counts_before_a_peer_is_given_up(timers, 
     assert connection.log == [(20, "ping"), (45, "ping"), (50, DEAD)]
 
 
-async def test_what_has_arrived_unread_counts_before_a_connection_is_idle(timers, autojump_clock):
+async def test_unread_arrived_data_counts_before_idle_timeout(timers, autojump_clock):
+    """What has arrived unread counts before a connection is idle."""
     connection, _ = watch(timers, idle_timeout=30.0)
     connection.unread = True
     await trio.sleep(1000)

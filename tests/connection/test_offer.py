@@ -83,7 +83,8 @@ async def test_an_offer_is_taken_while_the_outbox_is_below_its_mark() -> None:
         assert size == (count + told[0]) * (SIZE + 4)
 
 
-async def test_who_is_forgotten_is_not_told_and_the_others_are_told_once() -> None:
+async def test_forgotten_callback_is_skipped_and_others_run_once() -> None:
+    """Who is forgotten is not told and the others are told once."""
     async with open_connection(outbox_bytes=SIZE) as (connection, peer):
         fill(connection)
         told: list[str] = []
@@ -118,7 +119,8 @@ async def test_a_flush_by_anyone_tells_those_who_wait() -> None:
         assert told == [True]
 
 
-async def test_a_sender_that_is_cancelled_as_room_comes_does_not_keep_those_who_wait_from_hearing_of_it() -> None:
+async def test_sender_cancelled_as_room_comes_passes_the_wakeup_on() -> None:
+    """A sender that is cancelled as room comes does not keep those who wait from hearing of it."""
     async with open_connection(outbox_bytes=SIZE) as (connection, peer):
         fill(connection)
         told: list[bool] = []
@@ -153,7 +155,8 @@ async def test_an_ended_connection_takes_everything_and_drops_it() -> None:
         assert connection.close_info.code == 1000
 
 
-async def test_abort_tells_the_peer_why_if_it_can_and_ends_the_connection_at_once() -> None:
+async def test_abort_sends_the_reason_if_possible_and_ends_at_once() -> None:
+    """Abort tells the peer why if it can and ends the connection at once."""
     async with open_connection() as (connection, peer):
         connection.closing.abort(1013, "slow")
         assert peer.recv(100) == b"\x88\x06\x03\xf5slow"

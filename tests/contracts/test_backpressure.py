@@ -51,7 +51,7 @@ async def receive_all(ws: WebSocket, got: list[Any]) -> None:
         pytest.param(Limits(inbox_messages=1, inbox_bytes=1), 1, id="least"),
     ],
 )
-async def test_the_inbox_takes_as_much_as_it_may_and_the_rest_waits_outside(limits, held, autojump_clock):
+async def test_inbox_fills_to_its_bound_and_the_rest_waits_outside(limits, held, autojump_clock):
     """A thousand messages arrive in one read: parsing stops in the middle of it, and goes on when there is room."""
     network, got, go = MemoryNetwork(), list[str](), trio.Event()
 
@@ -99,7 +99,7 @@ async def test_a_full_inbox_stops_reading_and_tcp_pushes_back(sockets):
     assert got == [number.to_bytes(2) * 500 for number in range(count)]
 
 
-async def test_pings_among_the_messages_are_answered_and_take_no_place_of_theirs(autojump_clock):
+async def test_pings_among_messages_are_answered_and_take_no_room(autojump_clock):
     """More pings in one read than the inbox has places: they are answered at once."""
     network, go = MemoryNetwork(), trio.Event()
 
@@ -115,7 +115,7 @@ async def test_pings_among_the_messages_are_answered_and_take_no_place_of_theirs
         go.set()
 
 
-async def test_as_many_pings_at_once_as_the_inbox_has_places_do_not_stop_the_reading(autojump_clock):
+async def test_pings_filling_the_inbox_do_not_stop_reading(autojump_clock):
     """They are answered at once and take no place, so nobody would take one, and nobody would read on."""
     network, got = MemoryNetwork(), list[str]()
 
@@ -187,7 +187,8 @@ async def test_the_peers_departure_is_seen_behind_what_is_not_read(sockets, leav
     assert fate.cancelled == "peer left"
 
 
-async def test_what_the_peer_sent_before_it_left_is_received_though_the_inbox_was_full(sockets):
+async def test_data_before_peer_left_is_received_despite_full_inbox(sockets):
+    """What the peer sent before it left is received though the inbox was full."""
     got, fate, full = list[str](), Witness(), trio.Event()
 
     async def handler(ws: WebSocket) -> None:
@@ -207,7 +208,7 @@ async def test_what_the_peer_sent_before_it_left_is_received_though_the_inbox_wa
     assert got == [str(number) for number in range(500)]
 
 
-async def test_a_send_to_a_peer_that_was_reset_behind_unread_data_raises(sockets):
+async def test_send_to_reset_peer_behind_unread_data_raises(sockets):
     """It must not vanish into an outbox that nobody empties, whatever becomes of the handler."""
     fate = Witness()
 
@@ -227,7 +228,7 @@ async def test_a_send_to_a_peer_that_was_reset_behind_unread_data_raises(sockets
     assert fate.cancelled is None
 
 
-async def test_to_be_told_so_behind_unread_data_is_no_error_of_the_handlers(sockets, caplog):
+async def test_disconnect_behind_unread_data_is_no_handler_error(sockets, caplog):
     """Who echoes to a client that sends much and leaves has done nothing wrong."""
     ended = trio.Event()
 
@@ -251,7 +252,7 @@ async def test_to_be_told_so_behind_unread_data_is_no_error_of_the_handlers(sock
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_a_peer_that_a_write_finds_gone_ends_the_handler_that_does_not_read(autojump_clock):
+async def test_failed_write_ends_the_handler_that_does_not_read(autojump_clock):
     """In memory nobody can see a departure behind unread data, but a write can."""
     network, fate = MemoryNetwork(), Witness()
 
@@ -275,7 +276,8 @@ async def test_a_peer_that_a_write_finds_gone_ends_the_handler_that_does_not_rea
 # --- the outbox ---
 
 
-async def test_send_waits_from_the_high_water_mark_on_and_goes_on_when_the_peer_reads(autojump_clock):
+async def test_send_waits_at_high_water_mark_until_the_peer_reads(autojump_clock):
+    """Send waits from the high water mark on and goes on when the peer reads."""
     network = MemoryNetwork(bounded=True)
     sent: list[float] = []
 
@@ -314,7 +316,8 @@ async def test_who_waits_for_room_does_not_lose_or_reorder_on_sockets(sockets):
     assert frames == [Frame(BINARY, number.to_bytes(2) * 500) for number in range(count)]
 
 
-async def test_a_pong_does_not_wait_for_room_and_a_flood_of_pings_does_not_grow_the_outbox(autojump_clock):
+async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_clock):
+    """A pong does not wait for room and a flood of pings does not grow the outbox."""
     network, held = MemoryNetwork(bounded=True), list[WebSocket]()
     limits = Limits(outbox_bytes=1000)
 
@@ -375,7 +378,8 @@ async def flood(peer: RawPeer) -> None:
         await trio.sleep(0.1)
 
 
-async def test_a_peer_that_does_not_read_is_given_up_after_send_timeout_with_1013(autojump_clock):
+async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clock):
+    """A peer that does not read is given up after send_timeout with 1013."""
     network, fate, codes = MemoryNetwork(bounded=True), Witness(), list[int]()
 
     async def handler(ws: WebSocket) -> None:
@@ -394,7 +398,7 @@ async def test_a_peer_that_does_not_read_is_given_up_after_send_timeout_with_101
     assert codes == [1013]
 
 
-async def test_a_handler_that_does_not_send_is_cancelled_when_pongs_are_not_read(autojump_clock):
+async def test_idle_handler_is_cancelled_when_pongs_are_not_read(autojump_clock):
     """A peer that floods us with pings and reads nothing is no better than one that does not read messages."""
     network, fate = MemoryNetwork(bounded=True), Witness()
 

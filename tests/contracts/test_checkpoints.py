@@ -93,7 +93,9 @@ async def test_a_cancelled_receive_of_fragments_loses_nothing(rig):
     assert await cancelled_at_each_checkpoint(scenario) >= 4
 
 
-async def test_a_cancelled_ping_was_sent_whole_or_not_at_all_and_the_next_is_answered(rig):
+async def test_cancelled_ping_is_whole_or_unsent_and_next_is_answered(rig):
+    """A cancelled ping was sent whole or not at all and the next is answered."""
+
     async def scenario(cut):
         async def body(websocket):
             with cut():

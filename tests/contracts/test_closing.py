@@ -35,7 +35,9 @@ async def test_close_without_arguments_is_1000(rig):
 
 
 @pytest.mark.parametrize("code", BAD_CODES)
-async def test_a_code_that_may_not_be_sent_is_a_value_error_and_nothing_is_sent(rig, code):
+async def test_forbidden_close_code_is_a_value_error_and_sends_nothing(rig, code):
+    """A code that may not be sent is a ValueError and nothing is sent."""
+
     async def body(websocket):
         with pytest.raises(ValueError, match=str(code)):
             await websocket.close(code)
@@ -49,7 +51,9 @@ async def test_a_code_that_may_not_be_sent_is_a_value_error_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("reason", ["x" * 124, "ü" * 62, "\ud800"], ids=["ASCII", "UTF-8", "surrogate"])
-async def test_a_reason_that_cannot_be_sent_is_a_value_error_and_nothing_is_sent(rig, reason):
+async def test_invalid_close_reason_is_a_value_error_and_sends_nothing(rig, reason):
+    """A reason that cannot be sent is a ValueError and nothing is sent."""
+
     async def body(websocket):
         with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
             await websocket.close(4000, reason)
@@ -75,7 +79,9 @@ async def test_a_second_own_close_is_a_runtime_error(rig):
     assert rig.error is None
 
 
-async def test_a_second_close_while_the_first_waits_is_a_runtime_error_too(rig):
+async def test_second_close_during_the_first_is_a_runtime_error(rig):
+    """A second close while the first waits is a RuntimeError too."""
+
     async def body(websocket):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(websocket.close, 4000)
@@ -126,7 +132,8 @@ async def test_close_waits_for_the_peers_answer(rig):
     assert rig.websocket.close_code == 4000  # the first frame's, though the peer answered with another
 
 
-async def test_close_waits_at_most_close_timeout_and_the_handler_goes_on(rig, clock):
+async def test_close_waits_close_timeout_at_most_and_handler_goes_on(rig, clock):
+    """Close waits at most close_timeout and the handler goes on."""
     waited = []
 
     async def body(websocket):
@@ -176,7 +183,9 @@ async def test_both_close_at_once(rig):
     assert rig.error is None or isinstance(rig.error, WebSocketDisconnect)
 
 
-async def test_what_the_peer_sends_between_our_close_and_its_own_is_dropped_and_pings_get_no_pong(rig):
+async def test_data_between_close_frames_is_dropped_without_pongs(rig):
+    """What the peer sends between our close and its own is dropped and pings get no pong."""
+
     async def body(websocket):
         await websocket.close(4000)
         with pytest.raises(WebSocketDisconnect):
@@ -190,7 +199,9 @@ async def test_what_the_peer_sends_between_our_close_and_its_own_is_dropped_and_
         assert await peer.rest() == []
 
 
-async def test_the_server_ends_the_network_connection_the_client_waits_for_it(rig, clock):
+async def test_server_ends_the_network_connection_and_client_waits(rig, clock):
+    """The server ends the network connection the client waits for it."""
+
     async def body(websocket):
         await websocket.close()
 

@@ -218,7 +218,7 @@ GOING_ON = [
 
 
 @pytest.mark.parametrize("go_on", GOING_ON)
-async def test_what_is_held_back_leaves_within_a_turn_whatever_the_handler_does_next(sockets, calls, go_on):
+async def test_corked_data_is_sent_within_a_turn_in_any_case(sockets, calls, go_on):
     """Three messages wait; the handler answers one of them and does something else."""
     trio.lowlevel.add_instrument(calls.turns)
     committed: list[int] = []

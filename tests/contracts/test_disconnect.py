@@ -105,7 +105,8 @@ async def talk(handler: Any, leave: Callable[[RawPeer], Awaitable[None]], ready:
 
 @pytest.mark.parametrize(("leave", "code", "why"), LEAVING)
 @pytest.mark.parametrize("hear", TELLING)
-async def test_who_was_told_has_cleanup_timeout_to_say_goodbye_elsewhere(hear, leave, code, why, autojump_clock):
+async def test_notified_handler_has_cleanup_timeout_to_finish(hear, leave, code, why, autojump_clock):
+    """Who was told has cleanup_timeout to say goodbye elsewhere."""
     fate = Witness()
     told: list[float] = []
 
@@ -152,7 +153,8 @@ async def test_who_never_reads_is_cancelled_at_once(leave, code, why, autojump_c
 
 
 @pytest.mark.parametrize(("leave", "code", "why"), LEAVING)
-async def test_who_reads_and_was_not_told_is_cancelled_after_drain_timeout(leave, code, why, autojump_clock):
+async def test_unnotified_reader_is_cancelled_after_drain_timeout(leave, code, why, autojump_clock):
+    """Who reads and was not told is cancelled after drain_timeout."""
     fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
@@ -167,7 +169,7 @@ async def test_who_reads_and_was_not_told_is_cancelled_after_drain_timeout(leave
     assert fate.cancelled == why
 
 
-async def test_what_had_arrived_can_still_be_received_and_each_message_gives_new_time(autojump_clock):
+async def test_arrived_messages_are_received_and_each_renews_the_time(autojump_clock):
     """A handler that works 0.9 s on each of five messages is not cut off by a client that sends them and leaves."""
     got: list[str] = []
     fate = Witness()
@@ -298,7 +300,8 @@ async def test_the_body_of_a_client_is_cancelled_by_the_same_rule(autojump_clock
 # --- everyone who waits ---
 
 
-async def test_every_waiter_wakes_with_a_disconnect_and_none_is_cancelled(autojump_clock):
+async def test_all_waiters_get_a_disconnect_and_none_is_cancelled(autojump_clock):
+    """Every waiter wakes with a disconnect and none is cancelled."""
     woken: list[str] = []
     ready = trio.Event()
 
@@ -350,7 +353,7 @@ async def test_a_send_from_outside_the_connection_raises_in_the_caller(autojump_
                 await action
 
 
-async def test_a_sender_that_outlives_the_connection_is_told_and_not_cancelled(autojump_clock):
+async def test_sender_outliving_the_connection_gets_a_disconnect(autojump_clock):
     """The handler ends while a task elsewhere waits in `send`."""
     held: list[WebSocket] = []
     fate = Witness()
@@ -393,7 +396,7 @@ async def test_receive_in_a_timeout_loses_nothing(autojump_clock):
     assert got == [str(number) for number in range(20)]
 
 
-async def test_a_receive_that_is_cancelled_as_the_message_arrives_leaves_it_there(autojump_clock):
+async def test_cancelled_receive_leaves_the_arriving_message_in_place(autojump_clock):
     """Message and deadline meet in one scheduler turn."""
     got: list[str] = []
     network = MemoryNetwork()
@@ -420,7 +423,7 @@ async def test_a_receive_that_is_cancelled_as_the_message_arrives_leaves_it_ther
     assert got in (["a", "b"], ["a"])  # never "b" alone: what was cancelled took nothing
 
 
-async def test_after_our_own_close_no_stream_begins_in_the_middle_of_what_is_dropped(autojump_clock):
+async def test_no_stream_begins_inside_a_message_dropped_after_close(autojump_clock):
     """What came before the close is received; of what is dropped nothing is, also not the beginning of a message."""
     network, got = MemoryNetwork(), list[Any]()
 
@@ -479,7 +482,7 @@ async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clo
     assert streaks[0].longest == 64
 
 
-async def test_receiving_after_the_end_yields_at_least_every_64_and_so_the_handler_can_be_cancelled(autojump_clock):
+async def test_receive_after_the_end_yields_and_can_be_cancelled(autojump_clock):
     """A handler that catches every error and tries again must not stop the world."""
     streaks: list[Streak] = []
     network = MemoryNetwork()
@@ -594,7 +597,8 @@ async def test_on_sockets_who_was_not_told_is_cancelled(sockets, leave, code, ca
     assert str(code) in fate.cancelled
 
 
-async def test_on_sockets_who_was_told_is_cancelled_when_cleanup_is_over(sockets):
+async def test_notified_handler_on_sockets_is_cancelled_after_cleanup(sockets):
+    """On sockets who was told is cancelled when cleanup is over."""
     fate = Witness()
 
     async def handler(ws: WebSocket) -> None:

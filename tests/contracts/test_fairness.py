@@ -56,7 +56,8 @@ async def work(monkeypatch):
 
 @NETWORKS
 @pytest.mark.parametrize("way", ["iterate", "receive_json", "receive_stream"])
-async def test_messages_that_inflate_to_much_are_inflated_in_small_steps(server, work, way):
+async def test_messages_that_inflate_a_lot_are_inflated_in_small_steps(server, work, way):
+    """Messages that inflate to much are inflated in small steps."""
     received = []
 
     async def body(ws):
@@ -210,7 +211,7 @@ async def test_json_of_an_application_is_parsed_in_small_steps(work, kind):
     assert work.most_parsed <= MOST_PARSED
 
 
-async def test_a_large_json_message_survives_a_cancellation_while_it_is_parsed():
+async def test_large_json_message_survives_cancellation_during_parsing():
     """The message is out of the inbox by then: the parsing ends, and the next checkpoint is cancelled."""
     app, received = App(), []
 
@@ -326,7 +327,7 @@ async def test_messages_are_deflated_in_small_steps(monkeypatch, context, size):
 
 
 @pytest.mark.parametrize("context", [False, True])
-async def test_messages_sent_while_a_large_one_is_deflated_keep_the_stream_whole(context):
+async def test_messages_sent_during_large_deflate_keep_stream_whole(context):
     """They overtake it, and where there is one context it is deflated again, after them."""
     rig, large = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))[:MIB]
     offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
@@ -350,7 +351,8 @@ async def test_messages_sent_while_a_large_one_is_deflated_keep_the_stream_whole
 
 
 @pytest.mark.parametrize("context", [False, True])
-async def test_a_large_message_whose_deflating_is_cancelled_was_not_sent(context):
+async def test_large_message_cancelled_during_deflate_is_not_sent(context):
+    """A large message whose deflating is cancelled was not sent."""
     rig, large = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))[:MIB]
     offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
 
@@ -440,7 +442,7 @@ async def test_a_chunk_of_a_stream_is_deflated_in_small_steps(monkeypatch, conte
     assert 0 < deflated.most <= STEP_BYTES
 
 
-async def test_a_stream_that_is_cancelled_within_its_first_chunk_ends_the_connection():
+async def test_stream_cancelled_in_first_chunk_ends_the_connection():
     """A part of it was sent: the message cannot be completed."""
     rig, text = Rig("server", "memory"), "".join(f"{number:x}" for number in range(MIB))
 

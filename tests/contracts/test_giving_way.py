@@ -32,7 +32,7 @@ async def send_at_once(peer, contents):
 
 
 @pytest.mark.parametrize("way", ["receive", "iterate", "receive and send", "send"])
-async def test_nothing_that_need_not_wait_goes_on_for_more_than_64_steps(rig, way):
+async def test_operations_that_need_not_wait_yield_every_64_steps(rig, way):
     """300 messages wait, and there is room for 300 replies: nothing would ever make it wait."""
     count = 300
     longest = []
@@ -64,7 +64,7 @@ async def test_nothing_that_need_not_wait_goes_on_for_more_than_64_steps(rig, wa
     assert YIELD_EVERY == 64, "the documentation says so"
 
 
-async def test_an_echo_that_never_waits_can_be_cancelled_anywhere_and_nothing_is_lost_or_torn(rig):
+async def test_busy_echo_can_be_cancelled_anywhere_without_loss(rig):
     """Replies are held back while messages wait; a cancellation may come where the receiver was woken, but not run."""
     contents = [f"{number:03}" for number in range(140)]  # it yields twice
 
@@ -99,7 +99,7 @@ async def test_an_echo_that_never_waits_can_be_cancelled_anywhere_and_nothing_is
     assert await cancelled_at_each_checkpoint(scenario) >= 4
 
 
-async def test_a_task_that_cancels_itself_is_cancelled_at_the_very_next_send_or_receive(rig):
+async def test_self_cancelled_task_stops_at_next_send_or_receive(rig):
     """Also while its earlier replies are held back: those leave, the next message is not sent, none is lost."""
 
     async def body(websocket):
@@ -127,7 +127,7 @@ async def test_a_task_that_cancels_itself_is_cancelled_at_the_very_next_send_or_
         assert await peer.rest() == [("text", "reply"), ("text", "end"), ("close", (1000, ""))]
 
 
-async def test_a_receiver_that_is_cancelled_when_it_was_woken_already_has_the_message_or_leaves_it(rig):
+async def test_cancelled_woken_receiver_takes_or_leaves_the_message(rig):
     """The message and the cancellation come in the same turn, in either order."""
     contents = ["first", "second", "third"]
 
@@ -183,7 +183,7 @@ SIZES = st.one_of(st.just(6), st.integers(1, 40), st.integers(1, READ))
     sizes=st.lists(st.integers(0, 300), max_size=60),
     texts=st.booleans(),
 )
-def test_a_slow_reader_has_no_more_waiting_than_its_inbox_and_one_read(
+def test_slow_reader_queues_at_most_its_inbox_and_one_read(
     data: st.DataObject, max_items: int, max_bytes: int, sizes: list[int], texts: bool
 ) -> None:
     """Whatever comes in whatever reads and is taken whenever: nothing is lost, reordered or left lying."""

@@ -32,7 +32,8 @@ async def sleep(ws: WebSocket) -> None:
     await trio.sleep_forever()
 
 
-async def test_a_peer_that_answers_no_ping_is_given_up_with_1011_and_the_handler_cancelled(rig, autojump_clock):
+async def test_unanswered_pings_abort_with_1011_and_cancel_the_handler(rig, autojump_clock):
+    """A peer that answers no ping is given up with 1011 and the handler cancelled."""
     fate = Witness()
 
     async def body(ws: WebSocket) -> None:
@@ -92,7 +93,8 @@ async def test_a_handler_that_stalls_still_answers_pings(rig, autojump_clock):
         assert await peer.next() == ("pong", b"are you there?")
 
 
-async def test_a_silent_peer_that_takes_long_for_a_large_message_is_kept(autojump_clock):
+async def test_silent_peer_slow_with_a_large_message_is_kept(autojump_clock):
+    """A silent peer that takes long for a large message is kept."""
     network, size = MemoryNetwork(bounded=True), 10 * WRITE_BYTES
 
     async def handler(ws: WebSocket) -> None:
@@ -145,7 +147,7 @@ async def test_a_connection_is_closed_with_1001_at_its_maximum_age(rig, autojump
         assert trio.current_time() == pytest.approx(10)
 
 
-async def test_the_handler_hears_of_the_librarys_close_by_the_same_rule(rig, autojump_clock):
+async def test_close_by_the_library_reaches_handler_by_the_same_rule(rig, autojump_clock):
     """It did not close itself: if it never reads, it is cancelled at once."""
     fate = Witness()
 

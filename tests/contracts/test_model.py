@@ -410,7 +410,9 @@ QUICKLY = settings(phases=set(Phase) - {Phase.explain})  # to explain runs a fai
 
 @given(PROGRAMS)
 @QUICKLY
-def test_nothing_is_lost_torn_reordered_or_left_hanging_on_the_stream_transport(program):
+def test_stream_transport_loses_tears_and_reorders_nothing(program):
+    """Nothing is lost torn reordered or left hanging on the stream transport."""
+
     async def main() -> tuple[Record, Record]:
         return await run(program, memory(program), poller=False, patience=VIRTUAL_PATIENCE)
 
@@ -420,7 +422,9 @@ def test_nothing_is_lost_torn_reordered_or_left_hanging_on_the_stream_transport(
 @pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 @given(PROGRAMS)
 @settings(QUICKLY, max_examples=settings.default.max_examples // 2)
-def test_nothing_is_lost_torn_reordered_or_left_hanging_on_the_poller(program):
+def test_poller_loses_tears_and_reorders_nothing(program):
+    """Nothing is lost torn reordered or left hanging on the poller."""
+
     async def main() -> tuple[Record, Record]:
         return await run(program, sockets(program), poller=True, patience=REAL_PATIENCE)
 

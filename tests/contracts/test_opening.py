@@ -94,7 +94,8 @@ async def test_a_refusal_that_cannot_be_sent_is_a_500_and_logged(server, caplog)
     assert len(caplog.records) == 1
 
 
-async def test_an_error_before_the_answer_is_a_500_one_record_and_on_error(server, caplog):
+async def test_error_before_the_answer_is_500_one_record_and_on_error(server, caplog):
+    """An error before the answer is a 500 one record and on_error."""
     errors = []
     problem = ValueError("guard")
 
@@ -146,7 +147,9 @@ async def test_reject_answers_and_cancels_the_handler_silently(server, caplog):
     assert caplog.records == []
 
 
-async def test_an_error_after_reject_is_logged_though_the_answer_stands(server, caplog):
+async def test_error_after_reject_is_logged_and_the_answer_stands(server, caplog):
+    """An error after reject is logged though the answer stands."""
+
     async def body(websocket):
         try:
             await websocket.reject(404)
@@ -169,7 +172,9 @@ async def test_reject_takes_statuses_that_refuse(server, status):
         assert (await refused(server))[0] == 403
 
 
-async def test_reject_with_headers_that_cannot_be_sent_leaves_the_answer_open(server):
+async def test_reject_with_invalid_headers_leaves_the_answer_open(server):
+    """Reject with headers that cannot be sent leaves the answer open."""
+
     async def body(websocket):
         with pytest.raises(ValueError, match="X-Bad"):
             await websocket.reject(headers={"X-Bad": "a\nb"})
@@ -181,7 +186,9 @@ async def test_reject_with_headers_that_cannot_be_sent_leaves_the_answer_open(se
 
 @pytest.mark.parametrize("method", ["accept", "reject"])
 @pytest.mark.parametrize("auto_accept", [True, False])
-async def test_a_second_answer_is_a_runtime_error_that_names_auto_accept(server, method, auto_accept):
+async def test_second_answer_is_a_runtime_error_naming_auto_accept(server, method, auto_accept):
+    """A second answer is a RuntimeError that names auto_accept."""
+
     async def body(websocket):
         if not auto_accept:
             await websocket.accept()
@@ -235,7 +242,9 @@ async def test_accept_says_which_subprotocol_and_sends_headers(server):
     ],
     ids=["receive", "recv", "send", "ping", "close", "iterate", "stream"],
 )
-async def test_an_unanswered_connection_can_do_nothing_and_says_what_is_missing(server, use):
+async def test_unanswered_connection_refuses_use_and_names_the_fix(server, use):
+    """An unanswered connection can do nothing and says what is missing."""
+
     async def body(websocket):
         assert not websocket.connected
         assert websocket.close_info is websocket.close_code is websocket.close_reason is None
@@ -266,7 +275,9 @@ async def test_what_came_behind_the_request_is_received(server):
     assert server.error is None
 
 
-async def test_what_came_behind_the_request_is_received_also_if_it_ends_with_a_close(server):
+async def test_data_behind_the_request_is_received_even_with_a_close(server):
+    """What came behind the request is received also if it ends with a close."""
+
     async def body(websocket):
         assert [message async for message in websocket] == ["early"]
 
@@ -284,7 +295,8 @@ async def test_what_came_behind_the_request_is_received_also_if_it_ends_with_a_c
 
 
 @pytest.mark.parametrize("where", ["guard", "handler"])
-async def test_a_client_that_leaves_before_the_answer_cancels_what_runs(server, caplog, where):
+async def test_client_leaving_before_the_answer_cancels_the_handler(server, caplog, where):
+    """A client that leaves before the answer cancels what runs."""
     began, ended = trio.Event(), []
 
     async def wait(websocket):
@@ -308,7 +320,8 @@ async def test_a_client_that_leaves_before_the_answer_cancels_what_runs(server, 
     assert caplog.records == []
 
 
-async def test_accept_after_the_client_has_left_is_a_disconnect_and_silent(server, caplog):
+async def test_accept_after_client_left_is_a_silent_disconnect(server, caplog):
+    """Accept after the client has left is a disconnect and silent."""
     began = trio.Event()
 
     async def body(websocket):
@@ -334,7 +347,8 @@ async def test_accept_after_the_client_has_left_is_a_disconnect_and_silent(serve
 
 
 @pytest.mark.parametrize("where", ["guard", "handler"])
-async def test_no_answer_within_open_timeout_is_a_503_and_cancels_what_runs(server, caplog, clock, where):
+async def test_no_answer_in_open_timeout_is_503_and_cancels_handler(server, caplog, clock, where):
+    """No answer within open_timeout is a 503 and cancels what runs."""
     ended = []
 
     async def wait(websocket):
@@ -374,7 +388,8 @@ async def test_open_timeout_ends_with_the_answer(server, clock):
         assert await peer.rest() == [("text", "still here"), ("close", (1000, ""))]
 
 
-async def test_what_is_around_the_handler_is_left_when_it_has_ended_and_before_the_farewell(server):
+async def test_context_around_handler_exits_before_the_close_frame(server):
+    """What is around the handler is left when it has ended and before the farewell."""
     order = []
 
     @asynccontextmanager

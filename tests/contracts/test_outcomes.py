@@ -94,7 +94,8 @@ FORESEEN = {
 
 
 @pytest.mark.parametrize(("body", "close"), FORESEEN.values(), ids=FORESEEN.keys())
-async def test_an_end_that_was_foreseen_sends_its_code_and_logs_nothing(server, caplog, body, close):
+async def test_expected_end_sends_its_code_and_logs_nothing(server, caplog, body, close):
+    """An end that was foreseen sends its code and logs nothing."""
     errors = []
 
     async def on_error(websocket, error):
@@ -120,7 +121,8 @@ UNFORESEEN = {
 
 
 @pytest.mark.parametrize("error", UNFORESEEN.values(), ids=UNFORESEEN.keys())
-async def test_any_other_error_is_1011_one_record_with_traceback_then_on_error(server, caplog, error):
+async def test_unexpected_error_is_1011_one_record_then_on_error(server, caplog, error):
+    """Any other error is 1011 one record with traceback then on_error."""
     records_before = []
 
     async def on_error(websocket, raised):
@@ -179,7 +181,9 @@ async def test_the_handlers_error_and_its_childs_are_reported_as_one(server, cap
     assert record.exc_info[1].subgroup(KeyError)
 
 
-async def test_a_handlers_error_ends_its_own_connection_and_nothing_else(server):
+async def test_handler_error_ends_only_its_own_connection(server):
+    """A handler's error ends its own connection and nothing else."""
+
     async def body(websocket):
         async for message in websocket:
             if message == "fail":
@@ -197,7 +201,8 @@ async def test_a_handlers_error_ends_its_own_connection_and_nothing_else(server)
 
 
 @pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
-def test_a_childs_error_stays_in_its_connection_where_trio_runs_without_strict_groups(caplog):
+def test_child_error_stays_in_connection_without_strict_groups(caplog):
+    """A child's error stays in its connection where Trio runs without strict groups."""
     server = Rig("server", "memory")
 
     async def main():
@@ -210,7 +215,9 @@ def test_a_childs_error_stays_in_its_connection_where_trio_runs_without_strict_g
     assert record.exc_info[0] is MappedError
 
 
-async def test_strict_lets_the_error_out_of_serve_and_tells_everyone_else(server):
+async def test_strict_raises_error_out_of_serve_and_closes_all(server):
+    """Strict lets the error out of serve and tells everyone else."""
+
     async def body(websocket):
         if websocket.url.path == "/fails":
             raise ValueError("strict")
@@ -345,7 +352,7 @@ BREACHES = {
 
 
 @pytest.mark.parametrize(("frame", "code"), BREACHES.values(), ids=BREACHES.keys())
-async def test_a_breach_of_the_protocol_is_answered_then_the_connection_ends(rig, frame, code, clock):
+async def test_protocol_error_is_answered_then_the_connection_ends(rig, frame, code, clock):
     """What came before the breach can still be received; the handler then learns how it ended."""
     if rig.side == "client":  # a server's frames are not masked
         frame = {b"\x81\x81\0\0\0\0\xff": b"\x81\x01\xff"}.get(frame, frame.replace(b"\xff\x00\x00", b"\x7f\x00\x00"))
@@ -370,7 +377,7 @@ async def test_a_breach_of_the_protocol_is_answered_then_the_connection_ends(rig
     assert rig.codes == ([code] if rig.side == "server" else [])
 
 
-async def test_a_peer_without_a_pong_is_given_up_with_1011_and_may_answer_that_late(rig, clock):
+async def test_peer_without_pong_is_closed_with_1011_and_replies_late(rig, clock):
     """The handler is cancelled; the peer's answer to the close frame harms nobody."""
     ended = []
 
@@ -418,7 +425,9 @@ async def test_an_error_leaves_a_clients_block_and_the_server_is_told(client, er
     assert _leaves(client.error) == _leaves(error)
 
 
-async def test_an_error_of_a_child_task_leaves_a_clients_block_and_the_server_is_told(client):
+async def test_child_error_leaves_the_client_block_and_closes_server(client):
+    """An error of a child task leaves a client's block and the server is told."""
+
     async def body(websocket):
         async def child():
             raise ValueError("child")
@@ -431,7 +440,7 @@ async def test_an_error_of_a_child_task_leaves_a_clients_block_and_the_server_is
     assert [str(leaf) for leaf in _leaves(client.error)] == ["child"]
 
 
-async def test_a_cancelled_block_of_a_client_that_also_fails_raises_its_own_error(client, clock):
+async def test_cancelled_client_block_that_fails_raises_its_own_error(client, clock):
     """The server has left, the block was cancelled for it, and an error came up while it ended."""
 
     async def body(websocket):
@@ -482,7 +491,8 @@ async def test_leaving_async_with_closes_as_its_error_demands(server, error, cod
     assert server.error is error
 
 
-async def test_async_with_swallows_a_caught_disconnect_and_the_line_after_it_runs(rig):
+async def test_async_with_swallows_disconnect_and_next_line_runs(rig):
+    """Async with swallows a caught disconnect and the line after it runs."""
     after = []
 
     async def body(websocket):
@@ -542,7 +552,8 @@ async def test_child_tasks_are_cancelled_when_the_handler_has_ended(rig):
 # --- on_disconnect ---
 
 
-async def test_on_disconnect_is_shielded_and_bounded_by_cleanup_timeout(server, caplog, clock):
+async def test_on_disconnect_is_shielded_for_cleanup_timeout(server, caplog, clock):
+    """on_disconnect is shielded and bounded by cleanup_timeout."""
     ended = []
 
     async def on_disconnect(websocket, code):
@@ -577,7 +588,8 @@ async def test_on_disconnect_runs_to_its_end_in_a_cancelled_server(server, clock
     assert done == [1000]
 
 
-async def test_an_error_of_on_disconnect_is_logged_and_given_to_on_error(server, caplog):
+async def test_on_disconnect_error_is_logged_and_given_to_on_error(server, caplog):
+    """An error of on_disconnect is logged and given to on_error."""
     errors = []
 
     async def on_error(websocket, error):
@@ -592,7 +604,9 @@ async def test_an_error_of_on_disconnect_is_logged_and_given_to_on_error(server,
     assert [str(error) for error in errors] == ["farewell"]
 
 
-async def test_an_on_disconnect_that_cannot_even_be_called_harms_nothing(server, caplog):
+async def test_uncallable_on_disconnect_is_harmless(server, caplog):
+    """An on_disconnect that cannot even be called harms nothing."""
+
     def takes_nothing():
         """The code is missing."""
 
@@ -605,7 +619,9 @@ async def test_an_on_disconnect_that_cannot_even_be_called_harms_nothing(server,
     assert isinstance(record.exc_info[1], TypeError)
 
 
-async def test_on_disconnect_gets_the_first_close_frames_code_when_both_close(server):
+async def test_on_disconnect_gets_first_close_code_when_both_close(server):
+    """on_disconnect gets the first close frame's code when both close."""
+
     async def body(websocket):
         await websocket.close(4001)
 
@@ -621,7 +637,7 @@ SOCKETS = pytest.mark.parametrize("network", ["poller", "stream"])
 
 
 @SOCKETS
-async def test_on_disconnect_gets_1006_when_the_peer_left_behind_messages_nobody_read(server):
+async def test_on_disconnect_gets_1006_behind_unread_messages(server):
     """The handler never reads and its peer drops the connection: the close frame that nobody sent is none."""
 
     async def body(websocket):
@@ -636,7 +652,9 @@ async def test_on_disconnect_gets_1006_when_the_peer_left_behind_messages_nobody
 
 
 @SOCKETS
-async def test_on_disconnect_gets_the_peers_code_when_it_came_behind_messages_nobody_read(server):
+async def test_on_disconnect_gets_peer_code_behind_unread_messages(server):
+    """on_disconnect gets the peer's code when it came behind messages nobody read."""
+
     async def body(websocket):
         await trio.sleep_forever()
 
@@ -650,7 +668,9 @@ async def test_on_disconnect_gets_the_peers_code_when_it_came_behind_messages_no
 
 
 @SOCKETS
-async def test_a_ping_to_a_peer_that_has_left_behind_unread_messages_is_told(server):
+async def test_ping_to_peer_gone_behind_unread_messages_disconnects(server):
+    """A ping to a peer that has left behind unread messages is told."""
+
     async def body(websocket):
         with pytest.raises(WebSocketDisconnect):
             await websocket.ping()
@@ -667,7 +687,8 @@ async def test_a_ping_to_a_peer_that_has_left_behind_unread_messages_is_told(ser
     assert server.codes == [4004]
 
 
-async def test_on_connect_runs_after_the_answer_and_its_failure_is_the_handlers(server):
+async def test_on_connect_runs_after_the_answer_and_fails_like_handler(server):
+    """on_connect runs after the answer and its failure is the handler's."""
     called = []
 
     async def on_connect(websocket):

@@ -154,7 +154,9 @@ async def test_every_receive_after_the_end_raises_again(rig):
 # --- recv() ---
 
 
-async def test_recv_gives_messages_with_their_kind_then_one_close_then_none(rig):
+async def test_recv_gives_typed_messages_then_one_close_then_none(rig):
+    """Recv gives messages with their kind then one close then none."""
+
     async def body(websocket):
         text = await websocket.recv()
         assert text == WebSocketMessage.text("hello")
@@ -206,7 +208,7 @@ async def test_recv_gives_an_empty_close_frame_as_1005(rig):
 # --- what was received is not lost ---
 
 
-async def test_what_arrived_before_our_close_can_be_received_what_came_after_is_dropped(rig, clock):
+async def test_data_before_our_close_is_received_and_later_is_dropped(rig, clock):
     """And reading it does not begin anything's countdown: the handler knows that the connection ends."""
 
     async def body(websocket):
@@ -228,7 +230,9 @@ async def test_what_arrived_before_our_close_can_be_received_what_came_after_is_
     assert rig.error is None
 
 
-async def test_messages_in_fragments_with_control_frames_between_are_whole(rig):
+async def test_fragmented_messages_with_control_frames_are_whole(rig):
+    """Messages in fragments with control frames between are whole."""
+
     async def body(websocket):
         assert await websocket.receive() == "one two"
 
@@ -240,7 +244,9 @@ async def test_messages_in_fragments_with_control_frames_between_are_whole(rig):
         assert await peer.rest() == [("pong", b"between"), ("close", (1000, ""))]
 
 
-async def test_two_receivers_at_once_are_a_busy_resource_error_and_the_first_goes_on(rig):
+async def test_second_concurrent_receiver_is_a_busy_resource_error(rig):
+    """Two receivers at once are a BusyResourceError and the first goes on."""
+
     async def body(websocket):
         async def first():
             assert await websocket.receive() == "for the first"
@@ -381,7 +387,9 @@ async def test_a_close_event_before_the_answer_is_a_403(server):
         ({"type": "websocket.close", "code": 1005}, ValueError),
     ],
 )
-async def test_an_event_that_makes_no_sense_is_refused_and_nothing_is_sent(rig, event, error):
+async def test_invalid_event_is_refused_and_nothing_is_sent(rig, event, error):
+    """An event that makes no sense is refused and nothing is sent."""
+
     async def body(websocket):
         with pytest.raises(error):
             await websocket.send_event(event)

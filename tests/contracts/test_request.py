@@ -52,7 +52,9 @@ async def test_a_handler_sees_what_the_client_asked_for(server):
     assert server.error is None
 
 
-async def test_without_a_common_subprotocol_there_is_none_and_the_connection_opens(server):
+async def test_no_common_subprotocol_selects_none_and_opens(server):
+    """Without a common subprotocol there is none and the connection opens."""
+
     async def body(websocket):
         assert websocket.subprotocol is None
 

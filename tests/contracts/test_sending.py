@@ -153,7 +153,8 @@ async def test_a_send_after_the_end_raises_in_the_caller_whoever_it_is(rig, endi
     assert rig.error is None
 
 
-async def test_everyone_who_waits_to_send_wakes_when_the_connection_ends(rig, clock):
+async def test_all_waiting_senders_wake_when_the_connection_ends(rig, clock):
+    """Everyone who waits to send wakes when the connection ends."""
     told = []
 
     async def body(websocket):
@@ -223,7 +224,8 @@ async def test_ping_waits_for_its_pong_and_returns_the_seconds_between(rig, cloc
         assert await peer.rest() == [("close", (1000, ""))]
 
 
-async def test_pings_at_once_have_payloads_of_their_own_and_a_pong_answers_the_older_ones_too(rig):
+async def test_concurrent_pings_are_unique_and_pong_answers_older_ones(rig):
+    """Pings at once have payloads of their own and a pong answers the older ones too."""
     answered = []
 
     async def body(websocket):
@@ -250,7 +252,9 @@ async def test_pings_at_once_have_payloads_of_their_own_and_a_pong_answers_the_o
         assert await peer.rest() == [("close", (1000, ""))]
 
 
-async def test_a_ping_whose_payload_waits_already_is_refused_and_the_first_goes_on(rig):
+async def test_ping_with_outstanding_payload_is_refused(rig):
+    """A ping whose payload waits already is refused and the first goes on."""
+
     async def body(websocket):
         async def first():
             await websocket.ping(b"same")
@@ -269,7 +273,9 @@ async def test_a_ping_whose_payload_waits_already_is_refused_and_the_first_goes_
 
 
 @pytest.mark.parametrize(("payload", "error"), [(b"x" * 126, ValueError), ("text", TypeError)])
-async def test_a_ping_that_cannot_be_sent_is_refused_and_nothing_is_outstanding(rig, payload, error):
+async def test_unsendable_ping_is_refused_and_none_is_outstanding(rig, payload, error):
+    """A ping that cannot be sent is refused and nothing is outstanding."""
+
     async def body(websocket):
         for _ in range(2):
             with pytest.raises(error):
@@ -298,7 +304,9 @@ async def test_a_pong_is_sent_unasked(rig):
         assert await peer.rest() == [("pong", b""), ("pong", b"heartbeat"), ("close", (1000, ""))]
 
 
-async def test_a_ping_that_was_waiting_is_told_when_the_connection_ends(rig):
+async def test_waiting_ping_gets_a_disconnect_when_connection_ends(rig):
+    """A ping that was waiting is told when the connection ends."""
+
     async def body(websocket):
         with pytest.raises(WebSocketDisconnect, match="4000"):
             await websocket.ping()
@@ -314,7 +322,8 @@ async def test_a_ping_that_was_waiting_is_told_when_the_connection_ends(rig):
 
 
 @pytest.mark.parametrize("network", ["poller", "stream"])  # a memory stream takes everything
-async def test_a_peer_that_does_not_read_is_given_up_after_send_timeout(rig):
+async def test_peer_that_does_not_read_is_aborted_after_send_timeout(rig):
+    """A peer that does not read is given up after send_timeout."""
     ended = trio.Event()
 
     async def body(websocket):

@@ -81,7 +81,8 @@ async def connect(server, path):
     return peer
 
 
-async def test_cancelling_serve_tells_everyone_whatever_state_its_connection_is_in(server, clock):
+async def test_cancelling_serve_closes_connections_in_every_state(server, clock):
+    """Cancelling serve tells everyone whatever state its connection is in."""
     handlers = Handlers()
     paths = ["echoes", "sleeps", "stays", "sends", "pings", "streams", "works"]
     peers: dict[str, Peer] = {}
@@ -201,7 +202,7 @@ async def test_shutdown_with_1012_and_no_grace_is_at_once(server, clock, cancel)
     assert isinstance(server.error, trio.Cancelled)
 
 
-async def test_shutdown_without_grace_waits_for_nobody_who_has_said_nothing(server, clock):
+async def test_shutdown_without_grace_waits_for_no_silent_client(server, clock):
     """Clients that are connected and silent do not hold a server up for the rest of their open_timeout."""
     async with trio.open_nursery() as nursery:
         await server.serve(nursery, Handlers(), timeouts=Timeouts(open_timeout=100))
@@ -216,7 +217,8 @@ async def test_shutdown_without_grace_waits_for_nobody_who_has_said_nothing(serv
         await stream.aclose()
 
 
-async def test_the_first_shutdown_says_the_grace_also_a_longer_one_than_usual(server, clock):
+async def test_first_shutdown_sets_the_grace_even_longer_than_usual(server, clock):
+    """The first shutdown says the grace also a longer one than usual."""
     lived = []
 
     async def body(websocket):
@@ -238,14 +240,17 @@ async def test_the_first_shutdown_says_the_grace_also_a_longer_one_than_usual(se
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1005, ""), (77, ""), (1001, "x" * 124)])
-async def test_a_shutdown_that_cannot_be_said_is_a_value_error_and_the_server_goes_on(server, code, reason):
+async def test_invalid_shutdown_is_a_value_error_and_server_goes_on(server, code, reason):
+    """A shutdown that cannot be said is a ValueError and the server goes on."""
     async with server.connect(Handlers().sleeps):
         with pytest.raises(ValueError):  # noqa: PT011 - of the code or of the reason
             server.server.shutdown(code, reason=reason)
         assert not server.server.draining
 
 
-async def test_a_draining_server_accepts_no_one_and_what_it_has_is_told(server, clock):
+async def test_draining_server_accepts_none_and_closes_the_open_ones(server, clock):
+    """A draining server accepts no one and what it has is told."""
+
     async def body(websocket):
         async for _ in websocket:
             pass
@@ -263,7 +268,8 @@ async def test_a_draining_server_accepts_no_one_and_what_it_has_is_told(server, 
         assert await peer.rest() == [("close", (1001, ""))]
 
 
-async def test_a_handler_in_its_grace_may_receive_what_had_arrived_and_is_not_cancelled_for_it(server, clock):
+async def test_handler_in_grace_may_receive_arrived_data_uncancelled(server, clock):
+    """A handler in its grace may receive what had arrived and is not cancelled for it."""
     received = []
 
     async def body(websocket):
@@ -286,7 +292,9 @@ async def test_a_handler_in_its_grace_may_receive_what_had_arrived_and_is_not_ca
     assert server.error is None
 
 
-async def test_on_disconnect_runs_for_everyone_when_serve_is_cancelled_and_is_bounded(server, clock):
+async def test_on_disconnect_runs_bounded_when_serve_is_cancelled(server, clock):
+    """on_disconnect runs for everyone when serve is cancelled and is bounded."""
+
     async def body(websocket):
         await trio.sleep_forever()
 
@@ -310,7 +318,8 @@ async def test_on_disconnect_runs_for_everyone_when_serve_is_cancelled_and_is_bo
     assert ended == [1001] * 3
 
 
-async def test_serve_returns_when_it_was_shut_down_and_raises_cancelled_when_it_was_cancelled(server):
+async def test_serve_returns_after_shutdown_and_raises_if_cancelled(server):
+    """Serve returns when it was shut down and raises cancelled when it was cancelled."""
     returned = []
 
     async def serve(task_status):

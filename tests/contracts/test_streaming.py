@@ -71,7 +71,8 @@ async def test_each_fragment_leaves_as_soon_as_the_next_is_there(rig):
         assert await peer.rest() == [("text", "one two three"), ("close", (1000, ""))]
 
 
-async def test_other_senders_wait_until_the_message_is_complete_pings_and_pongs_do_not(rig):
+async def test_other_senders_wait_for_the_stream_and_pings_do_not(rig):
+    """Other senders wait until the message is complete pings and pongs do not."""
     middle = trio.Event()
 
     async def body(websocket):
@@ -100,7 +101,8 @@ async def test_other_senders_wait_until_the_message_is_complete_pings_and_pongs_
     assert seen[4:] == [("close", (1000, ""))]
 
 
-async def test_a_ping_of_the_peer_is_answered_in_the_middle_of_a_message(rig):
+async def test_peer_ping_is_answered_in_the_middle_of_a_message(rig):
+    """A ping of the peer is answered in the middle of a message."""
     middle = trio.Event()
 
     async def body(websocket):
@@ -123,7 +125,7 @@ async def test_a_ping_of_the_peer_is_answered_in_the_middle_of_a_message(rig):
     [["one", b"two", "three"], ["one", 2], [b"one", b"two", None]],
     ids=["both kinds", "int", "None"],
 )
-async def test_a_wrong_chunk_after_the_first_ends_the_connection_with_1011(rig, chunks):
+async def test_wrong_later_chunk_ends_the_connection_with_1011(rig, chunks):
     """The peer cannot be told in another way that the message will not be completed."""
 
     async def body(websocket):
@@ -149,7 +151,9 @@ async def test_a_wrong_first_chunk_is_refused_and_nothing_was_sent(rig, chunks):
         assert await peer.rest() == [("text", "unharmed"), ("close", (1000, ""))]
 
 
-async def test_a_stream_that_fails_before_anything_was_sent_leaves_the_connection_as_it_was(rig):
+async def test_stream_failing_before_any_send_leaves_connection_intact(rig):
+    """A stream that fails before anything was sent leaves the connection as it was."""
+
     async def body(websocket):
         async def chunks():
             yield "held back until it is known whether it is the last"
@@ -163,7 +167,7 @@ async def test_a_stream_that_fails_before_anything_was_sent_leaves_the_connectio
         assert await peer.rest() == [("text", "unharmed"), ("close", (1000, ""))]
 
 
-async def test_a_stream_that_fails_in_the_middle_ends_the_connection_and_its_error_reaches_the_caller(rig, caplog):
+async def test_stream_failing_midway_ends_connection_and_raises_error(rig, caplog):
     """Whoever sent it knows that it ends: what it does next is not cut off as if its peer had left."""
 
     async def body(websocket):
@@ -185,7 +189,8 @@ async def test_a_stream_that_fails_in_the_middle_ends_the_connection_and_its_err
     assert caplog.records == []
 
 
-async def test_a_cancelled_stream_ends_the_connection_if_any_of_it_was_sent(rig):
+async def test_cancelled_stream_ends_the_connection_if_partly_sent(rig):
+    """A cancelled stream ends the connection if any of it was sent."""
     sent = trio.Event()
 
     async def body(websocket):
@@ -206,7 +211,8 @@ async def test_a_cancelled_stream_ends_the_connection_if_any_of_it_was_sent(rig)
 
 
 @pytest.mark.parametrize("network", ["poller", "stream"])  # a memory stream always has room
-async def test_a_stream_that_is_cancelled_while_it_waits_for_room_has_sent_nothing(rig):
+async def test_stream_cancelled_while_waiting_for_room_sends_nothing(rig):
+    """A stream that is cancelled while it waits for room has sent nothing."""
     bulk = "x" * 300_000
 
     async def body(websocket):
@@ -252,7 +258,8 @@ async def test_a_stream_is_closed_whatever_becomes_of_it(rig):
         await peer.rest()
 
 
-async def test_a_close_in_the_middle_of_a_stream_ends_the_stream_in_its_sender(rig):
+async def test_close_during_a_stream_ends_the_stream_in_its_sender(rig):
+    """A close in the middle of a stream ends the stream in its sender."""
     sent = trio.Event()
 
     async def body(websocket):
@@ -327,7 +334,9 @@ async def test_a_message_that_was_there_already_comes_as_one_part(rig):
 
 
 @pytest.mark.parametrize("then", ["receive", "receive_stream"])
-async def test_the_rest_of_an_abandoned_stream_is_dropped_by_the_next_receive(rig, then):
+async def test_next_receive_drops_the_rest_of_an_abandoned_stream(rig, then):
+    """The rest of an abandoned stream is dropped by the next receive."""
+
     async def body(websocket):
         async for part in websocket.receive_stream():
             assert part == "one "
@@ -364,7 +373,7 @@ async def test_a_stream_that_nothing_was_taken_of_has_dropped_nothing(rig):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
-async def test_parts_that_a_cancelled_receive_had_gathered_are_not_lost(rig):
+async def test_parts_gathered_by_a_cancelled_receive_are_kept(rig):
     """A stream was asked for, given up before its first part, and the message was received whole, in two attempts."""
 
     async def body(websocket):
@@ -386,7 +395,7 @@ async def test_parts_that_a_cancelled_receive_had_gathered_are_not_lost(rig):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
-async def test_an_abandoned_stream_over_gathered_parts_leaves_nothing_torn(rig):
+async def test_abandoned_stream_over_gathered_parts_tears_nothing(rig):
     """The worst of both: a cancelled receive has gathered parts, a stream takes the first of them and is abandoned."""
 
     async def body(websocket):
@@ -410,7 +419,9 @@ async def test_an_abandoned_stream_over_gathered_parts_leaves_nothing_torn(rig):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
-async def test_a_stream_object_whose_message_is_over_takes_nothing_of_the_next(rig):
+async def test_finished_stream_object_takes_nothing_of_next_message(rig):
+    """A stream object whose message is over takes nothing of the next."""
+
     async def body(websocket):
         stream = websocket.receive_stream()
         assert await anext(stream) == "one "

@@ -90,7 +90,8 @@ def site(tmp_path: Path, authority: trustme.CA, client_tls: ssl.SSLContext) -> A
     return run
 
 
-async def test_messages_pass_both_ways_with_path_and_query_as_they_were(site: Any) -> None:
+async def test_messages_pass_both_ways_with_original_path_and_query(site: Any) -> None:
+    """Messages pass both ways with path and query as they were."""
     async with site(chat(trusted_proxies=["127.0.0.1"])) as here:
         async with here.connect("/echo/a%20b%2Fc?x=%C3%BC&y") as ws:
             assert await ws.receive_json() == {
@@ -137,9 +138,8 @@ async def test_close_codes_and_reasons_pass_both_ways(site: Any) -> None:
 
 
 @pytest.mark.parametrize("interval", [0.2, None], ids=["pings", "no pings"])
-async def test_silence_that_is_longer_than_proxy_read_timeout_is_bridged_by_our_pings(
-    site: Any, interval: float | None
-) -> None:
+async def test_our_pings_bridge_silence_beyond_proxy_read_timeout(site: Any, interval: float | None) -> None:
+    """Silence that is longer than proxy_read_timeout is bridged by our pings."""
     app = chat(timeouts=Timeouts(ping_interval=interval))
     async with site(app, read_timeout="1s") as here:
         async with here.connect("/echo/x", timeouts=SILENT, caught_close_codes=all) as ws:
@@ -158,9 +158,10 @@ async def test_silence_that_is_longer_than_proxy_read_timeout_is_bridged_by_our_
     [(["127.0.0.1"], "wss", ["127.0.0.2", 0]), ([], "ws", "127.0.0.1"), (["192.0.2.0/24"], "ws", "127.0.0.1")],
     ids=["trusted", "none", "another"],
 )
-async def test_who_the_client_is_only_a_trusted_proxy_may_say_and_never_the_client(
+async def test_client_address_is_taken_from_trusted_proxies_only(
     site: Any, trusted: list[str], scheme: str, client: Any
 ) -> None:
+    """Who the client is only a trusted proxy may say and never the client."""
     async with site(chat(trusted_proxies=trusted)) as here:
         stream = await trio.open_tcp_stream("127.0.0.1", here.port, local_address="127.0.0.2")
         lies = {"X-Forwarded-For": "192.0.2.66", "X-Forwarded-Proto": "http", "Forwarded": "for=192.0.2.67"}
@@ -172,7 +173,8 @@ async def test_who_the_client_is_only_a_trusted_proxy_may_say_and_never_the_clie
 
 
 @pytest.mark.parametrize("trusted", [["127.0.0.1"], []], ids=["trusted", "not trusted"])
-async def test_a_page_of_the_same_origin_connects_although_tls_ends_at_nginx(site: Any, trusted: list[str]) -> None:
+async def test_same_origin_page_connects_with_tls_ending_at_nginx(site: Any, trusted: list[str]) -> None:
+    """A page of the same origin connects although TLS ends at nginx."""
     async with site(chat(trusted_proxies=trusted)) as here:
         async with here.connect("/echo/x", origin=f"https://127.0.0.1:{here.port}") as ws:
             await ws.receive_json()
@@ -186,7 +188,8 @@ async def test_a_page_of_the_same_origin_connects_although_tls_ends_at_nginx(sit
             assert caught.value.status == 403
 
 
-async def test_a_process_that_answers_503_is_passed_over_and_so_is_one_that_is_gone(site: Any) -> None:
+async def test_process_answering_503_or_gone_is_passed_over(site: Any) -> None:
+    """A process that answers 503 is passed over and so is one that is gone."""
     full = App(limits=Limits(max_connections=1))
 
     @full.websocket("/echo/{name}")
@@ -240,7 +243,8 @@ class TestWhatTheLinesAreFor:
         assert seen["url"].startswith("ws:")
         assert seen["client"][1] != 0, "it is nginx, whose port we know"
 
-    async def test_without_proxy_next_upstream_a_process_that_is_full_turns_clients_away(self, site: Any) -> None:
+    async def test_full_process_refuses_clients_without_next_upstream(self, site: Any) -> None:
+        """Without proxy_next_upstream a process that is full turns clients away."""
         full = App(limits=Limits(max_connections=1))
 
         @full.websocket("/x")

@@ -71,9 +71,10 @@ async def process(folder: Path) -> AsyncGenerator[tuple[Program, int], None]:
 
 
 @needs_nginx
-async def test_its_command_serves_behind_nginx_and_its_signal_tells_every_client_1001(
+async def test_command_serves_behind_nginx_and_signal_closes_with_1001(
     tmp_path: Path, authority: trustme.CA, client_tls: ssl.SSLContext
 ) -> None:
+    """Its command serves behind nginx and its signal tells every client 1001."""
     with trio.fail_after(PATIENCE):
         async with process(tmp_path) as (chat, port), nginx(tmp_path, authority, port) as front:
             url = f"wss://127.0.0.1:{front}/chat/tea?user=Ada"

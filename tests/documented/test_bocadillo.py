@@ -53,7 +53,8 @@ async def seen_by(app: App) -> object:
 # --- "Hello, WebSockets!" ---------------------------------------------------------------------------------------------
 
 
-async def test_the_echo_answers_a_message_and_the_connection_ends_with_the_view(way: Way) -> None:
+async def test_echo_answers_and_connection_ends_with_the_view(way: Way) -> None:
+    """The echo answers a message and the connection ends with the view."""
     # "Just four lines of code!"; "automatically accepts and closes the connection"
     async with way.visit(bocadillo_views.app) as visitor, visitor.connect("/echo") as ws:
         await ws.send("Hello")
@@ -133,7 +134,8 @@ async def test_a_path_that_no_route_matches_is_403(way: Way, path: str) -> None:
         assert await status_of(visitor, path) == 403
 
 
-async def test_the_view_gets_the_connection_and_keyword_arguments_of_path_and_query(way: Way) -> None:
+async def test_view_gets_connection_path_and_query_as_keywords(way: Way) -> None:
+    """The view gets the connection and keyword arguments of path and query."""
     # "An instance of WebSocket"; "Keyword arguments representing the extracted route and query parameters"
     app = App()
     called: list[Any] = []
@@ -149,7 +151,8 @@ async def test_the_view_gets_the_connection_and_keyword_arguments_of_path_and_qu
     assert called == [(WebSocket, "x y", 7, 0.5, None), (WebSocket, "x", 7, 2.0, [1, 2])]
 
 
-def test_a_parameter_that_nobody_provides_is_refused_at_registration() -> None:
+def test_unprovided_parameter_is_refused_at_registration() -> None:
+    """A parameter that nobody provides is refused at registration."""
     # "accepting the following parameters"
     app = App()
 
@@ -163,7 +166,8 @@ def test_a_parameter_that_nobody_provides_is_refused_at_registration() -> None:
 # --- "WebSocket views" ------------------------------------------------------------------------------------------------
 
 
-async def test_the_chat_takes_its_channel_from_the_path_and_the_user_from_a_header(way: Way) -> None:
+async def test_chat_takes_channel_from_path_and_user_from_header(way: Way) -> None:
+    """The chat takes its channel from the path and the user from a header."""
     # "you can use route parameters and query parameters"; "send `channel_message` to other clients in the channel"
     async with (
         way.visit(bocadillo_views.app) as visitor,
@@ -197,7 +201,8 @@ async def test_query_parameters_are_converted(way: Way, query: str, user: str) -
         assert await ws.receive_json() == {"user": user, "message": "meow"}
 
 
-async def test_a_query_parameter_that_does_not_validate_is_400_before_the_view(way: Way) -> None:
+async def test_invalid_query_parameter_is_400_before_the_view(way: Way) -> None:
+    """A query parameter that does not validate is 400 before the view."""
     # "as well as validation and conversion just like in HTTP endpoints"
     async with way.visit(bocadillo_views.app) as visitor:
         with pytest.raises(ConnectionRejected) as caught:
@@ -462,7 +467,8 @@ async def test_an_unhandled_exception_closes_with_1011(way: Way, caplog: pytest.
     assert isinstance(record.exc_info[1], ZeroDivisionError)
 
 
-async def test_an_unhandled_exception_is_raised_again_by_a_strict_server(way: Way) -> None:
+async def test_strict_server_raises_an_unhandled_exception_again(way: Way) -> None:
+    """An unhandled exception is raised again by a strict server."""
     # "re-raises the exception for further server-side processing": the default is a line in the log, and `on_error`
     codes: list[int] = []
     with pytest.raises((ZeroDivisionError, ExceptionGroup)) as caught:
@@ -504,7 +510,8 @@ async def test_accepting_and_closing_by_hand_or_with_a_block(way: Way, path: str
     assert app.state.steps == ["going to accept", "closed"]
 
 
-async def test_a_route_that_accepts_by_itself_has_done_so_before_the_view(way: Way) -> None:
+async def test_auto_accept_route_has_accepted_before_the_view(way: Way) -> None:
+    """A route that accepts by itself has done so before the view."""
     # "By default, Bocadillo automatically accepts"
     app = App()
     refusals: list[str] = []
@@ -542,7 +549,8 @@ async def test_close_inside_the_block_is_safe(way: Way) -> None:
 
 
 @pytest.mark.parametrize("auto_accept", [True, False])
-async def test_closing_twice_is_a_runtime_error_and_ensure_closed_is_none(way: Way, auto_accept: bool) -> None:
+async def test_closing_twice_is_a_runtime_error_and_ensure_closed_not(way: Way, auto_accept: bool) -> None:
+    """Closing twice is a RuntimeError and ensure_closed is none."""
     # "calling it multiple times will raise a RuntimeError"; "use await ws.ensure_closed() instead"
     app = App()
     steps: list[str] = []
@@ -654,7 +662,8 @@ async def test_the_dangerous_example_explodes_with_its_own_code(way: Way) -> Non
         assert await ending_of(ws) == 4003
 
 
-async def test_the_dangerous_example_ends_in_peace_after_a_hundred_messages(way: Way) -> None:
+async def test_dangerous_example_ends_cleanly_after_a_hundred_messages(way: Way) -> None:
+    """The dangerous example ends in peace after a hundred messages."""
     # "close the connection ourself if we need to"
     bocadillo_dangerous.app.state.throw = lambda: 0.5
     async with way.visit(bocadillo_dangerous.app) as visitor, visitor.connect("/dangerous") as ws:
@@ -714,9 +723,10 @@ async def test_1006_is_a_connection_that_ended_without_a_close_frame(way: Way, p
 
 
 @pytest.mark.parametrize(("code", "lines"), [(1000, 0), (1001, 0), (4000, 1)])
-async def test_a_code_that_is_not_caught_and_leaves_the_view_is_a_line_in_the_log(
+async def test_uncaught_close_code_leaving_the_view_is_logged(
     way: Way, code: int, lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A code that is not caught and leaves the view is a line in the log."""
     # "In other cases, you will need to handle the exception yourself"
     caplog.set_level(logging.INFO)
     async with way.visit(bocadillo_caught.app) as visitor, visitor.connect("/uncaught") as ws:

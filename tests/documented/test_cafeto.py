@@ -64,7 +64,8 @@ def port(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.mark.parametrize("port", ALL_PORTS, ids=short)
-async def test_each_example_talks_in_both_directions_over_one_connection(way: Way, port: ModuleType) -> None:
+async def test_each_example_talks_both_ways_over_one_connection(way: Way, port: ModuleType) -> None:
+    """Each example talks in both directions over one connection."""
     # "bidirectional communication"; "a single persistent socket connection"
     async with way.visit(port.app) as visitor, visitor.connect("/chat") as ws:
         for _ in range(3):
@@ -75,7 +76,8 @@ async def test_each_example_talks_in_both_directions_over_one_connection(way: Wa
 
 
 @pytest.mark.parametrize("port", ALL_PORTS, ids=short)
-async def test_the_code_on_connect_on_receive_and_on_disconnect_runs_in_this_order(way: Way, port: ModuleType) -> None:
+async def test_on_connect_on_receive_and_on_disconnect_run_in_order(way: Way, port: ModuleType) -> None:
+    """The code on_connect on_receive and on_disconnect runs in this order."""
     # "Your code on connect here", "on receive", "on disconnect"
     async with way.visit(port.app) as visitor, visitor.connect("/chat") as ws:
         await ws.send_json({"message": "Hello"})
@@ -103,9 +105,8 @@ async def test_the_traditional_method_sends_the_json_alone(way: Way) -> None:
         assert await ws.receive() == '{"message":"Hi","user":"System"}'
 
 
-async def test_a_handler_that_accepts_by_itself_is_told_if_the_route_did_before(
-    way: Way, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_handler_accepting_after_its_route_gets_an_error(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that accepts by itself is told if the route did before."""
     # "await self.websocket.accept()": the document's handlers always do it, so their routes say auto_accept=False.
     app = App()
 
@@ -120,7 +121,8 @@ async def test_a_handler_that_accepts_by_itself_is_told_if_the_route_did_before(
     assert "auto_accept=False" in error_in(caplog)
 
 
-async def test_a_mistake_in_the_loop_is_not_taken_for_a_client_that_left(way: Way) -> None:
+async def test_programming_error_in_loop_is_no_client_disconnect(way: Way) -> None:
+    """A mistake in the loop is not taken for a client that left."""
     # "except Exception as e" would: the port catches the end of the connection, and nothing else.
     async with way.visit(cafeto_traditional.app) as visitor, visitor.connect("/chat") as ws:
         await ws.send("no JSON")
@@ -146,7 +148,8 @@ async def test_messages_arrive_in_a_dto(way: Way, port: ModuleType) -> None:
         assert port.app.state.seen == ["connect", ChatRequestDto(message="Hello", user="Anonymous")]
 
 
-async def test_a_message_that_fails_validation_is_answered_with_the_error_list(way: Way, port: ModuleType) -> None:
+async def test_message_failing_validation_is_answered_with_error_list(way: Way, port: ModuleType) -> None:
+    """A message that fails validation is answered with the error list."""
     # "if the DTO validations fail"
     async with way.visit(port.app) as visitor, visitor.connect("/chat") as ws:
         await ws.send_json({})
@@ -176,7 +179,8 @@ async def test_all_validations_of_a_dto_hold(way: Way, message: Any, problems: l
         assert all(set(each) == {"loc", "type", "msg"} for each in reply["body"]["errorList"])
 
 
-async def test_a_message_that_is_no_json_is_answered_like_one_that_fails_validation(way: Way) -> None:
+async def test_message_that_is_no_json_is_answered_like_invalid_one(way: Way) -> None:
+    """A message that is no JSON is answered like one that fails validation."""
     # The document does not say what becomes of it.
     async with way.visit(cafeto_unified.app) as visitor, visitor.connect("/chat") as ws:
         await ws.send("Hello")
@@ -229,9 +233,8 @@ def test_the_classic_name_is_the_unified_one() -> None:
     assert ModelWSResponse(response) == Ok(response)
 
 
-async def test_a_response_that_is_not_for_websockets_is_refused_by_name(
-    way: Way, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_response_not_for_websockets_is_refused_by_name(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """A response that is not for websockets is refused by name."""
     # "JSONResponse, PlainTextResponse, and HTMLResponse are not available"
     app = App()
 
@@ -330,7 +333,8 @@ async def test_on_receive_is_required(way: Way) -> None:
     assert "on_receive" in said[0]
 
 
-async def test_accept_callback_accepts_unless_the_connection_is_accepted(way: Way) -> None:
+async def test_accept_callback_accepts_unless_already_accepted(way: Way) -> None:
+    """accept_callback accepts unless the connection is accepted."""
     # "self.websocket.accept_callback(": it works on a route that accepts by itself, too.
     app = App()
 

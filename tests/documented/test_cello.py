@@ -254,7 +254,8 @@ def system(message: str, users_online: int) -> dict[str, Any]:
     return {"type": "system", "message": message, "users_online": users_online}
 
 
-async def test_the_chat_room_tells_who_comes_what_is_said_and_who_leaves(way: Way) -> None:
+async def test_chat_room_announces_joins_messages_and_leaves(way: Way) -> None:
+    """The chat room tells who comes what is said and who leaves."""
     # "multiple connected clients"; "Broadcast join notification"; "Broadcast the message to all clients"; "A user left"
     async with way.visit(load("blocking_chat").app) as visitor, visitor.connect(CHAT) as ada:
         assert await ada.receive_json() == system("Welcome to the chat!", 1)

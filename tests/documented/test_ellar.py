@@ -265,7 +265,8 @@ def test_body_and_form_are_refused_at_registration(marker: Callable[[], Any]) ->
 # --- "Advance websocket usage" ----------------------------------------------------------------------------------------
 
 
-async def test_on_connect_accepts_by_itself_then_messages_come_then_on_disconnect(way: Way) -> None:
+async def test_on_connect_accepts_then_messages_then_on_disconnect(way: Way) -> None:
+    """on_connect accepts by itself then messages come then on_disconnect."""
     # "handles client connection"; "handles messages"; "handles server disconnecting"
     async with way.visit(ellar_handlers.app) as visitor, visitor.connect(LIVE_SUPPORT) as ws:
         assert await ws.receive_text() == welcome()
@@ -284,7 +285,8 @@ async def test_on_disconnect_may_call_close_with_the_code_that_it_got(way: Way, 
     assert ellar_handlers.app.state.codes == [code]
 
 
-async def test_on_disconnect_may_do_so_after_a_drop_and_at_the_server_s_own_end(way: Way) -> None:
+async def test_on_disconnect_may_close_after_drop_and_server_shutdown(way: Way) -> None:
+    """on_disconnect may do so after a drop and at the server's own end."""
     # "await websocket.close(code)": with 1006, which no one may send, and with our own 1001
     codes = ellar_handlers.app.state.codes
     async with way.visit(ellar_handlers.app) as visitor:
@@ -299,7 +301,8 @@ async def test_on_disconnect_may_do_so_after_a_drop_and_at_the_server_s_own_end(
     assert codes == [1006, 1001]
 
 
-async def test_on_connect_that_leaves_it_undecided_is_accepted_after_it(way: Way) -> None:
+async def test_on_connect_without_an_answer_is_accepted_after_it(way: Way) -> None:
+    """on_connect that leaves it undecided is accepted after it."""
     # "await websocket.accept()": it may be left out
     app = App()
     accepted: list[bool] = []
@@ -455,9 +458,10 @@ async def test_a_message_of_the_other_kind_ends_the_connection(way: Way, path: s
     ],
     ids=["missing", "type", "no json", "text"],
 )
-async def test_a_message_that_fails_validation_is_told_so_and_ends_the_connection(
+async def test_message_failing_validation_is_answered_and_closes(
     way: Way, path: str, sent: str, loc: list[str], kind: str
 ) -> None:
+    """A message that fails validation is told so and ends the connection."""
     # "an error will be sent to the client and connection will be destroyed"
     async with way.visit(ellar_encodings.app) as visitor, visitor.connect(path) as ws:
         await ws.send(sent)

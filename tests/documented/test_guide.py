@@ -163,7 +163,8 @@ async def test_each_command_writes_what_is_shown(folder: Path) -> None:
     assert len(followed) > 10
 
 
-def test_what_is_to_be_installed_is_what_these_tests_have_installed() -> None:
+def test_documented_requirements_are_those_installed_here() -> None:
+    """What is to be installed is what these tests have installed."""
     first = steps()[0].command
     assert first.startswith(INSTALL)
     assert all(importlib.metadata.version(name) for name in first.removeprefix(INSTALL).split())
@@ -186,7 +187,8 @@ async def test_a_visitor_who_left_is_noted_with_the_code(imported: Any, capsys) 
     assert capsys.readouterr().out == "a visitor left with 4000\n"
 
 
-async def test_an_error_that_nobody_foresaw_ends_its_own_connection_with_1011(imported: Any) -> None:
+async def test_unexpected_error_ends_its_own_connection_with_1011(imported: Any) -> None:
+    """An error that nobody foresaw ends its own connection with 1011."""
     client = imported("tour").app.test_client(raise_server_errors=False)
     async with client, client.websocket_connect("/sum") as other:
         async with client.websocket_connect("/sum") as ws:

@@ -118,19 +118,22 @@ def test_a_note_shows_in_the_other_window_as_text(seen: Seen) -> None:
     assert not seen.broken
 
 
-def test_scripts_do_not_see_the_cookie_and_other_sites_do_not_send_it(seen: Seen) -> None:
+def test_cookie_is_hidden_from_scripts_and_other_sites(seen: Seen) -> None:
+    """Scripts do not see the cookie and other sites do not send it."""
     (cookie,) = seen.cookies
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert seen.script_cookies == ""
 
 
-def test_signing_out_ends_the_connections_of_all_windows_and_the_session(seen: Seen) -> None:
+def test_sign_out_ends_connections_of_all_windows_and_session(seen: Seen) -> None:
+    """Signing out ends the connections of all windows and the session."""
     assert seen.told == ["signed out", "signed out"]
     assert seen.form_at_last == [True, True]
     assert not seen.user_after_reload
 
 
-def test_the_page_makes_no_errors_but_for_the_password_that_was_wrong(seen: Seen) -> None:
+def test_page_has_no_errors_except_for_the_wrong_password(seen: Seen) -> None:
+    """The page makes no errors but for the password that was wrong."""
     assert [REFUSED in each for each in seen.complaints] == [True]
 
 
@@ -182,7 +185,8 @@ async def test_users_see_their_own_notes_only_also_those_of_before() -> None:
                 assert [await second.receive() for _ in range(2)] == [{"user": "ada"}, {"note": "mine"}]
 
 
-async def test_signing_out_ends_the_user_s_connections_and_nobody_else_s() -> None:
+async def test_sign_out_ends_only_the_connections_of_this_user() -> None:
+    """Signing out ends the user's connections and nobody else's."""
     async with load("authentication").app.test_client() as client:
         ada, grace = await signed_in(client, "ada"), await signed_in(client, "grace")
         async with (

@@ -157,11 +157,13 @@ def test_a_newcomer_sees_what_was_said_before(seen: Seen) -> None:
     assert seen.newcomer == seen.shown[0]
 
 
-def test_a_page_says_that_the_server_is_gone_and_lets_nobody_send(seen: Seen) -> None:
+def test_page_shows_that_server_is_gone_and_disables_sending(seen: Seen) -> None:
+    """A page says that the server is gone and lets nobody send."""
     assert seen.down == [("disconnected (1001), trying again\u2026", False)] * 2
 
 
-def test_a_page_is_connected_again_after_the_server_was_restarted(seen: Seen) -> None:
+def test_page_reconnects_after_a_server_restart(seen: Seen) -> None:
+    """A page is connected again after the server was restarted."""
     assert seen.up_again == [("connected", True)] * 2
     assert seen.after_restart == [[("Bob", "Hello again")]] * 2
 
@@ -200,7 +202,8 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot be sent Ctrl-C alone")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_one_command_runs_it_until_a_signal_says_goodbye_to_everyone(number: signal.Signals) -> None:
+async def test_one_command_runs_it_until_a_signal_closes_all_clients(number: signal.Signals) -> None:
+    """One command runs it until a signal says goodbye to everyone."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(EXAMPLES / "chat" / "app.py")]
     with trio.fail_after(PATIENCE):
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -15,7 +15,8 @@ from .process import PATIENCE, launched, running
 DIRECTORY = EXAMPLES / "embedding"
 
 
-async def test_whoever_is_connected_hears_what_the_program_measures_and_is_told_when_it_is_cancelled() -> None:
+async def test_clients_get_measurements_and_a_close_on_cancellation() -> None:
+    """Whoever is connected hears what the program measures and is told when it is cancelled."""
     with trio.fail_after(PATIENCE):
         async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as station:
             url = f"ws://{await station.address()}/weather"
@@ -42,7 +43,8 @@ async def test_sigterm_ends_it_as_ctrl_c_does() -> None:
     assert station.output.endswith("goodbye\n")
 
 
-async def test_the_program_goes_on_when_nobody_listens_and_when_clients_leave(autojump_clock) -> None:
+async def test_program_goes_on_without_clients_and_when_clients_leave(autojump_clock) -> None:
+    """The program goes on when nobody listens and when clients leave."""
     example = load("embedding")
     async with example.app.test_client() as client, trio.open_nursery() as nursery:
         sending, receiving = trio.open_memory_channel[float](0)

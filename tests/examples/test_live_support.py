@@ -79,7 +79,8 @@ def test_a_name_in_the_page_s_query_is_in_the_welcome(seen: Seen) -> None:
     assert seen.greeting == "Welcome Ada <i> to our live support room!\nHow can we help you?"
 
 
-def test_the_field_is_empty_after_sending_and_an_empty_message_is_not_sent(seen: Seen) -> None:
+def test_field_is_cleared_by_sending_and_empty_text_is_not_sent(seen: Seen) -> None:
+    """The field is empty after sending and an empty message is not sent."""
     assert seen.left_in_field == ""
     assert seen.after_empty == len(seen.messages)
 

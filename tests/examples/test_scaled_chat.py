@@ -73,7 +73,8 @@ def visit(copies: list[Copy], tell: Callable[..., Any], seen: dict[str, Any]) ->
         seen["items"] = page.evaluate(ITEMS)
 
 
-def test_a_page_hears_the_other_process_and_misses_nothing_while_its_own_is_restarted(monkeypatch) -> None:
+def test_page_gets_all_messages_while_its_process_is_restarted(monkeypatch) -> None:
+    """A page hears the other process and misses nothing while its own is restarted."""
     seen: dict[str, Any] = {}
 
     async def main() -> None:
@@ -102,7 +103,8 @@ def test_a_page_hears_the_other_process_and_misses_nothing_while_its_own_is_rest
     assert [text for text in seen["complaints"] if "WebSocket connection" not in text] == []
 
 
-async def test_who_comes_back_with_an_id_that_nobody_knows_is_told_that_something_is_missing(monkeypatch) -> None:
+async def test_resume_with_unknown_id_reports_missing_messages(monkeypatch) -> None:
+    """Who comes back with an id that nobody knows is told that something is missing."""
     with redis_server() as redis:
         monkeypatch.setenv("REDIS_URL", redis.url)
         app = load("scaled_chat").app

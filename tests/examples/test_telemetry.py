@@ -38,9 +38,8 @@ def of_connections(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
     return [span for span in exporter.get_finished_spans() if span.name.startswith("WebSocket ")]
 
 
-async def test_a_connection_is_a_span_with_its_messages_and_the_handler_s_spans_below(
-    example: Any, exporter: InMemorySpanExporter
-) -> None:
+async def test_connection_span_holds_messages_and_handler_spans(example: Any, exporter: InMemorySpanExporter) -> None:
+    """A connection is a span with its messages and the handler's spans below."""
     async with example.app.test_client() as client:
         async with client.websocket_connect("/divide") as ws:
             for _ in range(2):
@@ -101,7 +100,8 @@ async def test_a_refused_handshake_without_a_route_is_no_span(example: Any, expo
     assert of_connections(exporter) == []
 
 
-async def test_one_command_runs_it_and_spans_are_written_at_the_end_at_the_latest() -> None:
+async def test_one_command_runs_it_and_exports_spans_before_the_end() -> None:
+    """One command runs it and spans are written at the end at the latest."""
     with trio.fail_after(PATIENCE):
         async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as server:
             async with open_websocket(f"ws://{await server.address()}/divide") as ws:

@@ -33,7 +33,8 @@ def test_orders_are_placed_and_cancelled_by_number() -> None:
         ({"type": "pay"}, []),
     ],
 )
-def test_what_makes_no_sense_is_answered_with_what_is_wrong_and_the_guest_may_go_on(message: object, loc: list) -> None:
+def test_invalid_input_is_answered_and_the_guest_may_go_on(message: object, loc: list) -> None:
+    """What makes no sense is answered with what is wrong and the guest may go on."""
     with load("validated").app.test_client() as client, client.websocket_connect("/bar") as ws:
         ws.receive()
         ws.send_json(message)
@@ -55,7 +56,8 @@ def test_each_guest_has_a_tab_of_their_own() -> None:
             assert second.receive_json()["statusCode"] == 404
 
 
-async def test_one_command_runs_it_and_says_who_leaves_without_the_coffee() -> None:
+async def test_one_command_runs_it_and_logs_guests_leaving_early() -> None:
+    """One command runs it and says who leaves without the coffee."""
     async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as bar:
         async with open_websocket(f"ws://{await bar.address()}/bar", send_type="json") as ws:
             await ws.send(ORDER)

@@ -63,9 +63,8 @@ async def test_it_watches_the_channel_until_it_is_stopped(case, autojump_clock):
 
 
 @pytest.mark.parametrize("policy", ["drain", "cancel"])
-async def test_in_a_shutdown_who_has_nothing_to_do_with_it_is_cancelled_when_the_peer_is_gone(
-    make, policy, autojump_clock
-):
+async def test_idle_handler_is_cancelled_on_peer_exit_in_shutdown(make, policy, autojump_clock):
+    """In a shutdown who has nothing to do with it is cancelled when the peer is gone."""
     case = make(policy)
     case.rule.on_drain(waited_for=False)
     await trio.sleep(100)
@@ -90,7 +89,8 @@ async def test_in_a_shutdown_who_is_busy_has_the_servers_grace(make, busy, autoj
     assert not case.scope.cancel_called
 
 
-async def test_a_shutdown_changes_nothing_for_whose_peer_has_left_before(case, autojump_clock):
+async def test_shutdown_changes_nothing_after_the_peer_has_left(case, autojump_clock):
+    """A shutdown changes nothing for whose peer has left before."""
     case.channel.reader.reads = True
     case.rule.on_closed("why", waited_for=False)
     await trio.sleep(0.5)
@@ -140,7 +140,8 @@ async def test_who_was_told_has_cleanup_timeout_from_then_on_once(case, autojump
     assert await case.after(2)
 
 
-async def test_each_message_that_is_taken_begins_the_time_anew_until_told(case, autojump_clock):
+async def test_each_message_taken_renews_the_time_until_notice(case, autojump_clock):
+    """Each message that is taken begins the time anew until told."""
     case.channel.reader.reads = True
     case.rule.on_closed("why", waited_for=False)
     for _ in range(10):
@@ -157,13 +158,15 @@ async def test_a_listeners_callback_at_work_has_cleanup_timeout(case, autojump_c
     assert await case.after(5)
 
 
-async def test_being_told_of_ones_own_close_is_no_reason_to_be_cancelled(case, autojump_clock):
+async def test_notice_of_own_close_does_not_cancel_the_handler(case, autojump_clock):
+    """Being told of one's own close is no reason to be cancelled."""
     case.rule.on_end_raised()
     await trio.sleep(100)
     assert not case.scope.cancel_called
 
 
-async def test_receiving_what_came_before_ones_own_close_begins_no_countdown(case, autojump_clock):
+async def test_receiving_data_before_own_close_starts_no_countdown(case, autojump_clock):
+    """Receiving what came before one's own close begins no countdown."""
     case.channel.reader.reads = True
     case.rule.on_read_after_end()
     await trio.sleep(100)

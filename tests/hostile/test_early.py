@@ -186,7 +186,7 @@ async def test_reset_in_the_closing_handshake_is_no_error(arenas: Arenas) -> Non
         assert [code for _, code in arena.ended] == [3000]
 
 
-async def test_reset_before_accept_takes_a_connection_that_is_dead_on_arrival(arenas: Arenas) -> None:
+async def test_reset_before_accept_yields_a_dead_connection(arenas: Arenas) -> None:
     """Connections that are reset while they wait to be accepted end, and no one else."""
     async with arenas.open() as arena:
         for _ in range(30):

@@ -85,7 +85,7 @@ async def _many_bombs(attacker: Attacker) -> list[int]:
     [(_bomb_whole, [1009]), (_bomb_in_fragments, [1009]), (_many_bombs, [])],
     ids=["whole", "in fragments", "many in one read"],
 )
-async def test_bomb_of_256_mib_moves_resident_memory_by_less_than_8_mib(poller: bool, throw, codes: list[int]) -> None:
+async def test_bomb_of_256_mib_grows_resident_memory_below_8_mib(poller: bool, throw, codes: list[int]) -> None:
     """As one message, in fragments, and as many messages in few reads."""
     async with besieged(poller) as (victim, _):
         async with open_websocket(f"ws://127.0.0.1:{victim.port}/warm", compression=True) as ws:
@@ -98,7 +98,7 @@ async def test_bomb_of_256_mib_moves_resident_memory_by_less_than_8_mib(poller: 
 
 
 @needs_proc
-async def test_server_out_of_descriptors_lives_does_not_spin_and_recovers(poller: bool) -> None:
+async def test_server_out_of_descriptors_idles_and_recovers(poller: bool) -> None:
     """More clients than descriptors: those that have one are served, the rest wait, and get theirs when it is free."""
     async with besieged(poller, SPARE) as (victim, canary):
         async with AsyncExitStack() as stack:
@@ -140,7 +140,7 @@ async def test_more_connections_than_allowed_are_answered_503(arenas: Arenas, li
             assert close_codes(await attacker.frames(rest)) == [1000]
 
 
-async def test_connections_beyond_the_limit_that_say_nothing_do_not_keep_others_out(arenas: Arenas) -> None:
+async def test_silent_connections_beyond_limit_do_not_block_others(arenas: Arenas) -> None:
     """What waits for a 503 takes no room: it is the served ones that count."""
     async with arenas.open(echo, limits=Limits(max_connections=2)) as arena, AsyncExitStack() as stack:
         served = await stack.enter_async_context(arena.attack())

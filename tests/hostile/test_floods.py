@@ -96,7 +96,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_coalesced(arenas: Arenas) 
         assert arena.canary.slowest < FEW_MOMENTS
 
 
-async def test_peer_that_floods_with_pings_and_never_reads_is_aborted_with_1013(arenas: Arenas) -> None:
+async def test_ping_flood_without_reading_is_aborted_with_1013(arenas: Arenas) -> None:
     """Pongs alone fill the outbox: send_timeout holds for them as for messages."""
     ends: list[int] = []
 
@@ -132,7 +132,7 @@ async def test_message_of_too_many_fragments_is_refused(arenas: Arenas, payload:
         assert arena.canary.slowest < FEW_MOMENTS
 
 
-async def test_message_of_as_many_fragments_as_allowed_passes_in_bounded_memory(arenas: Arenas) -> None:
+async def test_message_of_maximum_fragments_passes_in_bounded_memory(arenas: Arenas) -> None:
     """What is kept of a message is its bytes, not its fragments."""
     most = 20_000
     async with arenas.open(limits=Limits(max_fragments=most)) as arena, arena.attack() as attacker:
@@ -157,7 +157,7 @@ async def test_message_of_as_many_fragments_as_allowed_passes_in_bounded_memory(
         assert frames_of(rest) == [(TEXT, b"a" + b"b" * (most - 2) + b"c")]
 
 
-async def test_endless_empty_fragments_between_pings_do_not_keep_a_message_alive_for_ever(arenas: Arenas) -> None:
+async def test_empty_fragments_between_pings_do_not_extend_a_message(arenas: Arenas) -> None:
     """Control frames in between do not start the count of fragments again."""
     async with arenas.open(limits=Limits(max_fragments=100)) as arena, arena.attack() as attacker:
         rest = await attacker.handshake()
@@ -166,7 +166,7 @@ async def test_endless_empty_fragments_between_pings_do_not_keep_a_message_alive
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-async def test_empty_messages_pause_at_the_bound_of_the_inbox_and_are_not_lost(arenas: Arenas, opcode: int) -> None:
+async def test_empty_messages_pause_at_inbox_bound_and_are_not_lost(arenas: Arenas, opcode: int) -> None:
     """They have no bytes to count, but they are counted; b"" and "" are messages like any other."""
     total = 20_000
     proceed = trio.Event()
@@ -246,7 +246,8 @@ async def test_large_bomb_is_refused_whatever_its_fragments(arenas: Arenas, frag
         assert close_codes(await attacker.frames(rest)) == [1009]
 
 
-async def test_connections_that_come_and_go_without_a_word_leave_nothing(arenas: Arenas) -> None:
+async def test_silent_short_connections_leave_nothing_behind(arenas: Arenas) -> None:
+    """Connections that come and go without a word leave nothing."""
     async with arenas.open(echo) as arena:
         for _ in range(300):
             async with arena.attack():

@@ -107,7 +107,7 @@ async def test_bad_request_is_answered_and_ends_its_own_connection(arenas: Arena
         assert not arena.websockets
 
 
-async def test_header_of_ours_that_is_not_ascii_or_has_controls_is_answered_400(arenas: Arenas) -> None:
+async def test_relevant_header_with_controls_or_non_ascii_is_400(arenas: Arenas) -> None:
     """The handshake's own headers are read strictly: no byte outside printable ASCII."""
     async with arenas.open() as arena:
         for header in (*_OURS, "Host", "Connection", "Upgrade", "Content-Length", "Transfer-Encoding"):
@@ -128,7 +128,7 @@ async def test_absurd_value_in_a_header_of_ours_is_refused(arenas: Arenas) -> No
         assert not arena.websockets
 
 
-async def test_absurd_value_in_a_list_of_offers_is_refused_or_offers_nothing(arenas: Arenas) -> None:
+async def test_absurd_value_in_offer_list_is_refused_or_ignored(arenas: Arenas) -> None:
     """Commas alone are an empty list, a token that nobody knows is declined; other nonsense is a 400."""
     async with arenas.open(compression=True) as arena:
         for header in ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"):

@@ -26,7 +26,9 @@ async def refused(action: Any, *arguments: Any, error: type[Exception] = ValueEr
         await action(*arguments, **options)
 
 
-async def test_bad_headers_of_an_accept_are_refused_and_a_good_accept_still_works(arenas: Arenas) -> None:
+async def test_bad_accept_headers_are_refused_and_good_accept_works(arenas: Arenas) -> None:
+    """Bad headers of an accept are refused and a good accept still works."""
+
     async def handler(ws: WebSocket) -> None:
         for value in BAD:
             await refused(ws.accept, headers={"X-Bad": value})
@@ -50,7 +52,9 @@ async def test_bad_headers_of_an_accept_are_refused_and_a_good_accept_still_work
         }
 
 
-async def test_bad_headers_of_a_reject_are_refused_and_a_good_reject_still_works(arenas: Arenas) -> None:
+async def test_bad_reject_headers_are_refused_and_good_reject_works(arenas: Arenas) -> None:
+    """Bad headers of a reject are refused and a good reject still works."""
+
     async def handler(ws: WebSocket) -> None:
         for value in BAD:
             await refused(ws.reject, 403, headers={"X-Bad": value})
@@ -134,7 +138,7 @@ class Careless:
         raise LookupError(request.path)
 
 
-async def test_responder_that_fails_is_answered_500_for_it_and_the_server_lives(
+async def test_failing_responder_is_answered_500_and_server_goes_on(
     arenas: Arenas, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A page whose header would inject, a route that raises: one record each, and a clean 500."""

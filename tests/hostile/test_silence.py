@@ -18,7 +18,7 @@ LIVELY = Timeouts(ping_interval=0.1, ping_timeout=0.15, close_timeout=0.5, drain
 
 
 @pytest.mark.parametrize("size", [100, 60_000, 3_000_000])
-async def test_peer_that_never_reads_is_aborted_after_send_timeout_with_1013(arenas: Arenas, size: int) -> None:
+async def test_peer_that_never_reads_is_aborted_with_1013_in_time(arenas: Arenas, size: int) -> None:
     """The sender is told, the outbox never holds more than its mark and one message, and the peer is cut off."""
     ends: list[int] = []
     sizes: list[int] = []
@@ -97,7 +97,7 @@ async def test_peer_that_reads_slowly_but_reads_is_not_aborted(arenas: Arenas) -
         assert frames[:2] == [(BINARY, bytes(size)), (TEXT, b"done")]
 
 
-async def test_close_frame_to_a_peer_that_never_reads_does_not_keep_the_connection(arenas: Arenas) -> None:
+async def test_close_to_a_peer_that_never_reads_frees_the_connection(arenas: Arenas) -> None:
     """Its close frame stands behind a full outbox: close_timeout ends it."""
     returned: list[bool] = []
 
@@ -187,7 +187,7 @@ async def test_half_closed_client_is_gone(arenas: Arenas) -> None:
         assert set(ends) == {1006}
 
 
-async def test_outbox_of_a_silent_peer_keeps_its_bound_with_messages_pings_and_pongs(arenas: Arenas) -> None:
+async def test_outbox_of_silent_peer_is_bounded_with_pings_and_pongs(arenas: Arenas) -> None:
     """Messages, our own pings and pongs to a flood of theirs: the sum has a bound."""
     high_water = 20_000
     sizes: list[int] = []

@@ -112,7 +112,7 @@ async def test_garbage_instead_of_tls_ends_the_connection(
         await attacker.rest()
 
 
-async def test_client_without_an_answer_from_the_handler_is_refused_at_open_timeout(arenas: Arenas) -> None:
+async def test_client_without_handler_answer_is_refused_in_time(arenas: Arenas) -> None:
     """The deadline counts up to our answer: a handler that does not decide is cancelled, and the client told 503."""
     cancelled: list[bool] = []
 

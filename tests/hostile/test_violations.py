@@ -24,9 +24,7 @@ CUTS = [1 << 20, 1]
 
 @pytest.mark.parametrize("cut", CUTS, ids=["whole", "bytewise"])
 @pytest.mark.parametrize("compression", [False, True], ids=["plain", "deflate"])
-async def test_server_ends_the_connection_of_a_client_that_breaks_a_rule(
-    arenas: Arenas, compression: bool, cut: int
-) -> None:
+async def test_server_ends_connection_of_client_on_protocol_error(arenas: Arenas, compression: bool, cut: int) -> None:
     """The message before it is answered, a close frame names the code, handler and on_disconnect see the same."""
     ends: list[int] = []
 
@@ -147,9 +145,7 @@ def _close_codes_of_a_client(data: bytes) -> list[int]:
 
 @pytest.mark.parametrize("cut", CUTS, ids=["whole", "bytewise"])
 @pytest.mark.parametrize("compression", [False, True], ids=["plain", "deflate"])
-async def test_client_ends_its_connection_to_a_server_that_breaks_a_rule(
-    arenas: Arenas, compression: bool, cut: int
-) -> None:
+async def test_client_ends_connection_to_server_on_protocol_error(arenas: Arenas, compression: bool, cut: int) -> None:
     """Masked frames from a server are a breach, and so is all that a client may not do either."""
     cases = compressed_violations(None) if compression else violations(None)
     agreed = [AGREED] * compression

@@ -44,7 +44,8 @@ def test_the_last_one_that_is_no_proxy_of_ours_is_the_client(values):
 
 
 @pytest.mark.parametrize("values", [["10.0.0.3, 10.0.0.2"], ["unknown, 10.0.0.3, 10.0.0.2"]])
-def test_if_all_are_proxies_of_ours_the_first_that_has_a_name_is_the_client(values):
+def test_first_named_address_is_the_client_if_all_are_proxies(values):
+    """If all are proxies of ours the first that has a name is the client."""
     assert client_of(*values) == ("10.0.0.3", 0)
 
 
@@ -90,7 +91,8 @@ def test_what_comes_over_a_unix_socket_may_be_trusted(peer):
     assert client_of("192.0.2.1", peer=PROXY, trusted=parse_trusted_proxies(["unix"])) == PROXY
 
 
-def test_a_proxy_that_is_reached_over_ipv6_with_an_address_of_ipv4_is_the_same_one():
+def test_ipv4_mapped_ipv6_address_matches_the_ipv4_proxy():
+    """A proxy that is reached over IPv6 with an address of IPv4 is the same one."""
     assert client_of("192.0.2.1", peer=("::ffff:10.0.0.1", 1)) == ("192.0.2.1", 0)
 
 

@@ -56,7 +56,8 @@ def test_another_origin_is_not(origin, host, secure):
     assert origin_allowed(origin, host, secure, "*")
 
 
-def test_listed_origins_are_compared_without_case_and_with_default_ports():
+def test_listed_origins_compare_without_case_or_default_port():
+    """Listed origins are compared without case and with default ports."""
     listed = ["https://App.example:443", "http://dev.example:3000", "chrome-extension://abc"]
     assert origin_allowed("https://app.example", "h", True, listed)
     assert origin_allowed("http://DEV.example:3000", "h", True, listed)
@@ -99,7 +100,8 @@ def test_null_is_allowed_by_its_name_only():
         "http://[::g]",
     ],
 )
-def test_a_malformed_origin_is_not_allowed_nor_is_one_that_is_listed_malformed(origin):
+def test_malformed_origin_is_refused_even_if_listed(origin):
+    """A malformed origin is not allowed nor is one that is listed malformed."""
     assert not origin_allowed(origin, "h", False, None)
     assert not origin_allowed(origin, "h", False, [origin])
 

@@ -230,7 +230,8 @@ def test_the_message_of_an_error_is_short_printable_ascii():
 # --- limits -------------------------------------------------------------------------------------------------
 
 
-def test_a_request_line_at_its_limit_passes_and_one_byte_more_is_414():
+def test_request_line_at_limit_passes_and_one_byte_more_is_414():
+    """A request line at its limit passes and one byte more is 414."""
     line = b"GET /" + b"a" * 50 + b" HTTP/1.1"
     assert len(line) == 64
     assert isinstance(outcome(line + b"\r\nHost: h\r\n\r\n")[0], RequestHead)
@@ -238,12 +239,15 @@ def test_a_request_line_at_its_limit_passes_and_one_byte_more_is_414():
     assert status_of(b"GET /" + b"a" * 60) == 414
 
 
-def test_the_request_line_is_bounded_by_the_limit_of_the_head_too():
+def test_request_line_is_bounded_by_the_head_limit_too():
+    """The request line is bounded by the limit of the head too."""
     limits = Limits(max_request_line=9000, max_head_size=256)
     assert status_of(b"GET /" + b"a" * 252, limits) == 414
 
 
-def test_a_header_line_at_its_limit_passes_and_one_byte_more_is_431():
+def test_header_line_at_limit_passes_and_one_byte_more_is_431():
+    """A header line at its limit passes and one byte more is 431."""
+
     def request(size):
         return b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * (size - 3) + b"\r\n\r\n"
 
@@ -271,7 +275,8 @@ def test_headers_at_their_limit_pass_and_one_more_is_431():
     assert status_of(request(9)) == 431
 
 
-def test_a_head_larger_than_h11s_own_buffer_is_read_if_our_limits_allow_it():
+def test_head_above_h11_buffer_size_is_read_within_our_limits():
+    """A head larger than h11's own buffer is read if our limits allow it."""
     data = b"GET / HTTP/1.1\r\nHost: h\r\n" + (b"X: " + b"a" * 8000 + b"\r\n") * 3 + b"\r\n"
     head, _ = outcome(data, limits=Limits())
     assert len(head.headers.get_list("x")) == 3
@@ -302,14 +307,16 @@ def test_a_head_that_comes_byte_by_byte_is_searched_once():
 @given(HEADS, st.lists(st.integers(0, 500), max_size=6))
 @example(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\nrest", [1])
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 61 + b"\r\n\r\n", [89, 90])
-def test_any_bytes_give_a_head_or_a_bad_request_wherever_they_are_cut(data, cuts):
+def test_arbitrary_bytes_cut_anywhere_give_head_or_bad_request(data, cuts):
+    """Any bytes give a head or a bad request wherever they are cut."""
     whole = outcome(data)
     assert outcome(data, cuts) == whole
     assert outcome(data, range(len(data))) == whole
 
 
 @given(HEADS)
-def test_what_we_read_is_what_h11_reads_and_what_h11_refuses_we_refuse(data):
+def test_parser_reads_and_refuses_the_same_heads_as_h11(data):
+    """What we read is what h11 reads and what h11 refuses we refuse."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(data.removeprefix(b"\r\n") if data.startswith(b"\r\n") else data.removeprefix(b"\n"))
     result = outcome(data, limits=Limits())
@@ -459,5 +466,6 @@ def test_a_target_that_is_no_path_is_400(target):
         ([], False),
     ],
 )
-def test_what_is_meant_for_a_websocket_is_told_from_what_is_meant_for_a_page(headers, answer):
+def test_websocket_upgrade_is_distinguished_from_page_request(headers, answer):
+    """What is meant for a websocket is told from what is meant for a page."""
     assert is_upgrade(head_of(("Host", "h"), *headers)) is answer

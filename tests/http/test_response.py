@@ -35,7 +35,8 @@ def test_an_empty_response_says_so():
     assert body == b""
 
 
-def test_the_answer_to_head_has_the_length_of_the_body_but_not_the_body():
+def test_head_response_has_content_length_but_no_body():
+    """The answer to head has the length of the body but not the body."""
     head, body, _ = read(response(200, (), b"12345", head_only=True), method="HEAD")
     assert (b"content-length", b"5") in list(head.headers)
     assert body == b""

@@ -90,7 +90,8 @@ def test_a_host_of_ones_own_replaces_that_of_the_url():
     assert head.headers.get_list("host") == ["virtual.example"]
 
 
-def test_username_and_password_become_basic_authentication_unless_it_is_given():
+def test_userinfo_becomes_basic_auth_unless_header_is_given():
+    """Username and password become basic authentication unless it is given."""
     url = URL.parse("ws://Aladdin:open%20sesame@h/")  # the example of RFC 7617
     assert request_of(ClientHandshake(url)).headers["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
     own = ClientHandshake(url, headers={"authorization": "Bearer x"})
@@ -112,7 +113,8 @@ def test_username_and_password_become_basic_authentication_unless_it_is_given():
         ([("Host", "a"), ("host", "a")], "Host"),
     ],
 )
-def test_headers_that_cannot_be_sent_are_refused_before_anything_is(headers, problem):
+def test_unsendable_headers_are_refused_before_sending(headers, problem):
+    """Headers that cannot be sent are refused before anything is."""
     with pytest.raises(ValueError, match=problem):
         ClientHandshake(WHERE, headers=headers)
 
@@ -131,7 +133,8 @@ def test_one_string_is_no_list_of_subprotocols():
 # --- answers that open the connection -----------------------------------------------------------------------
 
 
-def test_our_servers_answer_is_accepted_and_what_is_behind_it_is_left_over():
+def test_our_server_answer_is_accepted_and_trailing_bytes_kept():
+    """Our server's answer is accepted and what is behind it is left over."""
     handshake = ClientHandshake(WHERE, subprotocols=["a", "b"], extensions="permessage-deflate")
     agreed = "permessage-deflate; server_max_window_bits=12"
     data = answer_to(handshake, subprotocol="b", extensions=agreed, headers={"X": "1"})
@@ -373,7 +376,8 @@ MESSY = st.lists(PIECES | st.binary(max_size=4), max_size=14).map(b"".join)
 
 
 @given(altered_answers() | MESSY, st.lists(st.integers(0, 300), max_size=5))
-def test_any_bytes_give_one_answer_or_remote_protocol_error_wherever_they_are_cut(data, cuts):
+def test_arbitrary_bytes_cut_anywhere_give_answer_or_error(data, cuts):
+    """Any bytes give one answer or RemoteProtocolError wherever they are cut."""
     whole = outcome(fixed_handshake(), data)
     if isinstance(whole, str):
         assert whole.isascii()

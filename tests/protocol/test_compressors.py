@@ -45,7 +45,7 @@ def afresh(library: Library, kind: tuple[int, int], message: bytes) -> bytes:
 class TestShared:
     @pytest.mark.slow
     @given(messages=st.lists(st.tuples(KINDS, MESSAGES), min_size=1, max_size=8), kinds=st.sets(KINDS, min_size=1))
-    def test_a_message_becomes_the_same_bytes_as_with_a_new_compressor(
+    def test_message_deflates_to_same_bytes_as_new_compressor(
         self, library: Library, messages: list[Any], kinds: set[tuple[int, int]]
     ) -> None:
         """Whatever was sent before, by whomever; and who has an empty window of the agreed size can read it."""
@@ -218,7 +218,7 @@ class TestParts:
         between=MESSAGES,
         order=st.randoms(use_true_random=False),
     )
-    def test_messages_in_parts_do_not_mix_with_others_of_the_same_kind(
+    def test_interleaved_messages_in_parts_do_not_mix(
         self, library: Library, streams: list[list[bytes]], between: bytes, order: random.Random
     ) -> None:
         """Several connections are in the middle of a message each, and others send whole ones."""
@@ -259,9 +259,7 @@ class TestChoice:
         monkeypatch.setitem(sys.modules, "zlib_ng", None)
         assert choose() == STANDARD
 
-    def test_what_was_chosen_deflates_whole_messages_and_contexts_are_the_standard_ones(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_chosen_library_deflates_whole_messages_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A context of zlib-ng's takes four times the memory."""
         assert deflate._shared._library is LIBRARY
         whole: list[Any] = []

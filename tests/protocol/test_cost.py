@@ -228,7 +228,7 @@ def test_four_times_the_message_is_four_times_the_cost(codec: Any, meter: Meter,
     assert few_bytes >= size, "the meter counts"
 
 
-def test_a_decoder_that_pauses_after_each_message_looks_no_farther_than_its_window(codec: Any, meter: Meter) -> None:
+def test_decoder_pausing_per_message_scans_only_its_window(codec: Any, meter: Meter) -> None:
     """Room for one message each time, as for a slow handler, and a long read of small messages behind it."""
     count = 5000
     data = masked(TEXT, b"Hello") * count

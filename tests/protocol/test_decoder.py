@@ -337,7 +337,8 @@ class TestText:
         refused(server, masked(CONTINUATION, wrong[-1:], fin=False), 1007, "UTF-8")
 
     @given(data=st.binary(max_size=8))
-    def test_every_prefix_is_accepted_exactly_if_some_text_begins_with_it(self, codec: Codec, data: bytes) -> None:
+    def test_prefix_is_accepted_exactly_if_valid_text_starts_with_it(self, codec: Codec, data: bytes) -> None:
+        """Every prefix is accepted exactly if some text begins with it."""
         server = codec.server()
         feed(server, encode_header(TEXT, 100, MASKED) + bytes(4))
         feed(server, data)
@@ -665,9 +666,10 @@ class TestCost:
 
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     @pytest.mark.parametrize("make", [bytewise_message, tiny_fragments])
-    def test_each_byte_is_unmasked_once_decoded_once_and_gathered_once(
+    def test_each_byte_is_unmasked_decoded_and_gathered_once(
         self, codec: Codec, monkeypatch: pytest.MonkeyPatch, make: Any, opcode: int
     ) -> None:
+        """Each byte is unmasked once decoded once and gathered once."""
         given = {"unmasked": 0, "decoded": 0, "gathered": 0, "taken": 0}
         unmask, decode = codec.decoder._apply_mask, assembler.utf_8_decode
 

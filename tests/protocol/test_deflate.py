@@ -149,7 +149,8 @@ class TestLastBlocks:
         assert inflate_parts(inflater, [bytes([byte]) for byte in payload]) == b"Hello, world"
 
     @pytest.mark.parametrize("context_takeover", [True, False])
-    def test_what_follows_may_refer_to_what_was_before_it_in_the_message(self, context_takeover: bool) -> None:
+    def test_data_after_final_block_may_refer_back_in_the_message(self, context_takeover: bool) -> None:
+        """What follows may refer to what was before it in the message."""
         text = random.Random(1).randbytes(20_000)
         again = raw(text, zlib.Z_SYNC_FLUSH, zdict=text)[:-4]
         assert len(again) < 1000
@@ -191,9 +192,7 @@ class TestLastBlocks:
         words = [random.Random(number).randbytes(80) for number in range(300)]
         assert inflate(b"".join(raw(word, zlib.Z_FINISH) for word in words)) == b"".join(words)
 
-    def test_they_do_not_make_the_rest_of_the_message_be_read_again_and_again(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_final_blocks_do_not_make_inflating_quadratic(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Twice the length is about twice the work, counted in bytes that are handed to zlib."""
         offered = 0
         decompressobj = zlib.decompressobj
@@ -267,7 +266,7 @@ class TestBrokenMessages:
             with pytest.raises(InflateError):
                 inflate(payload[:size])
 
-    def test_one_byte_too_few_is_an_error_although_all_the_text_is_there(self) -> None:
+    def test_missing_last_byte_is_an_error_despite_complete_text(self) -> None:
         """zlib takes the tail for the rest of the block, and waits: no error, and no end."""
         lone = zlib.decompressobj(-15)
         assert lone.decompress(HELLO[:-1] + TAIL) == b"Hello"
@@ -336,7 +335,7 @@ class TestRoundTrips:
         assert read == text
         assert len(payload) < len(text)
 
-    def test_with_a_window_of_8_bits_only_runs_of_one_byte_are_shortened(self) -> None:
+    def test_window_of_8_bits_shortens_only_runs_of_one_byte(self) -> None:
         """zlib would use 9 bits."""
         assert len(deflater(window_bits=8).deflate(b"a" * 800, final=True)) < 50
         assert len(deflater(window_bits=8).deflate(b"abcdefgh" * 100, final=True)) > 250
@@ -366,12 +365,13 @@ class TestRoundTrips:
         assert len(sender.deflate(text, final=True)) >= 2000
         assert len(sender.deflate(text, final=True)) < 50
 
-    def test_an_empty_message_between_others_keeps_both_sides_in_step(self) -> None:
+    def test_empty_message_between_others_keeps_sides_in_step(self) -> None:
+        """An empty message between others keeps both sides in step."""
         sender, receiver = deflater(context_takeover=True), Inflater(context_takeover=True)
         for message in (b"Hello", b"", b"", b"Hello", b"Hello", b""):
             assert receiver.inflate(sender.deflate(message, final=True), final=True, limit=5) == message
 
-    def test_a_message_of_no_bytes_at_all_is_an_empty_one_and_leaves_the_context_alone(self) -> None:
+    def test_zero_byte_message_is_empty_and_keeps_the_context(self) -> None:
         """Senders that flush zlib twice write empty messages so."""
         inflater = Inflater(context_takeover=True)
         assert inflater.inflate(HELLO, final=True, limit=5) == b"Hello"

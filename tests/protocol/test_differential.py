@@ -114,7 +114,8 @@ def decoded(codec: Codec, plan: Plan) -> list[Any]:
 
 
 @given(plan=plans())
-def test_decoders_do_the_same_with_the_same_bytes_cuts_and_pauses(plan: Plan) -> None:
+def test_decoders_agree_on_any_bytes_cuts_and_pauses(plan: Plan) -> None:
+    """Decoders do the same with the same bytes cuts and pauses."""
     expected = decoded(PURE, plan)
     event("violation" if any(isinstance(each, tuple) and each[3] for each in expected) else "no violation")
     assert decoded(COMPILED, plan) == expected  # type: ignore[arg-type]
@@ -187,7 +188,8 @@ def outcome(function: Callable[[Any], bytes], data: Any) -> Any:
 
 
 @given(data=DATA)
-def test_a_plain_message_is_what_a_server_s_encoder_without_compression_makes(data: Any) -> None:
+def test_plain_message_equals_uncompressed_server_encoding(data: Any) -> None:
+    """A plain message is what a server's encoder without compression makes."""
     expected = outcome(PURE.encoder(client=False).message, data)
     assert outcome(plain_message, data) == expected
     assert outcome(speedups.compiled_plain_message, data) == expected

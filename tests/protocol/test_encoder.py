@@ -126,7 +126,8 @@ class TestCompression:
     def squeezing(self, codec: Codec) -> Any:
         return codec.encoder(client=False, deflater=deflater(threshold=10))
 
-    def test_a_message_from_the_threshold_on_has_rsv1_and_a_raw_deflate_stream(self, squeezing: Any) -> None:
+    def test_message_above_threshold_has_rsv1_and_raw_deflate(self, squeezing: Any) -> None:
+        """A message from the threshold on has RSV1 and a raw deflate stream."""
         frame = squeezing.message(b"0123456789")
         assert frame[0] == 0xC2
         inflate = zlib.decompressobj(-15)

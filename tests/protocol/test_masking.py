@@ -55,9 +55,8 @@ class TestApplyMask:
 class TestRotate:
     @given(st.binary(max_size=1200), KEYS, st.integers(0, 1200))
     @settings(deadline=None)
-    def test_a_payload_masked_in_two_parts_is_the_payload_masked_at_once(
-        self, payload: bytes, key: bytes, cut: int
-    ) -> None:
+    def test_payload_masked_in_two_parts_equals_one_masking(self, payload: bytes, key: bytes, cut: int) -> None:
+        """A payload masked in two parts is the payload masked at once."""
         head, rest = payload[:cut], payload[cut:]
         in_parts = apply_mask(head, key) + apply_mask(rest, rotate(key, len(head)))
         assert in_parts == by_definition(payload, key)

@@ -249,9 +249,10 @@ class TestAcceptingAnOffer:
             ("; client_max_window_bits=9", "; client_max_window_bits=9", 9),
         ],
     )
-    def test_a_smaller_window_is_asked_for_only_where_the_client_can_be_asked(
+    def test_smaller_window_is_requested_only_if_client_allows_it(
         self, offer: str, answer: str, receive_window_bits: int
     ) -> None:
+        """A smaller window is asked for only where the client can be asked."""
         compression = Compression(send_context=True, receive_context=True, receive_window_bits=10)
         accepted = accept_offer("permessage-deflate" + offer, compression)
         assert accepted is not None
@@ -279,7 +280,8 @@ class TestAcceptingAnOffer:
         assert accepted is not None
         assert accepted[0] == "permessage-deflate"
 
-    def test_the_first_good_offer_is_taken_and_unknown_extensions_are_skipped(self) -> None:
+    def test_first_good_offer_is_taken_and_unknown_ones_skipped(self) -> None:
+        """The first good offer is taken and unknown extensions are skipped."""
         accepted = accept_offer(
             "x-webkit-deflate-frame, mux; max=4, permessage-deflate; server_max_window_bits=99,"
             "permessage-deflate; server_max_window_bits=10, permessage-deflate",
@@ -302,9 +304,8 @@ class TestAcceptingAnOffer:
         assert (accepted[1].level, accepted[1].threshold) == (3, 99)
 
     @given(HEADERS | HEADERS.map("permessage-deflate; {}".format) | st.text(), COMPRESSIONS)
-    def test_arbitrary_headers_raise_nothing_else_and_answers_can_be_read(
-        self, header: str, compression: Compression
-    ) -> None:
+    def test_arbitrary_headers_raise_only_extension_syntax_error(self, header: str, compression: Compression) -> None:
+        """Arbitrary headers raise nothing else and answers can be read."""
         try:
             accepted = accept_offer(header, compression)
         except ExtensionSyntaxError:
@@ -363,7 +364,8 @@ class TestOffering:
     def test_no_answer_means_no_compression(self, header: str) -> None:
         assert check_response(header, Compression()) is None
 
-    def test_we_keep_no_context_to_send_although_the_server_would_let_us(self) -> None:
+    def test_client_keeps_no_send_context_though_server_allows_it(self) -> None:
+        """We keep no context to send although the server would let us."""
         settings = check_response("permessage-deflate; server_no_context_takeover", Compression())
         assert settings is not None
         assert windows_and_contexts(settings) == (12, False, 15, False)

@@ -294,7 +294,8 @@ def test_what_wsproto_and_we_accept_gets_the_same_answer(changes, behind):
         assert ours in (theirs, theirs.replace(b"101 ", b"101 Switching Protocols", 1))  # wsproto 1.2 gives no reason
 
 
-def test_wsprotos_client_accepts_our_answer_with_everything_in_it():
+def test_wsproto_client_accepts_our_complete_answer():
+    """wsproto's client accepts our answer with everything in it."""
     client = H11Handshake(ConnectionType.CLIENT)
     request = client.send(
         wsproto.events.Request(

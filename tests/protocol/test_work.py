@@ -93,14 +93,16 @@ def test_the_messages_do_not_depend_on_the_work_of_a_call(
     assert [item for item in items if not isinstance(item, Ping)] == wanted
 
 
-def test_a_message_that_is_too_large_is_refused_before_it_is_inflated(codec: Any) -> None:
+def test_too_large_message_is_refused_before_inflating(codec: Any) -> None:
+    """A message that is too large is refused before it is inflated."""
     decoder = codec.server(max_message_size=300 * KIB, inflater=inflater(), work=WORK)
     items, steps = decode_in_turns(decoder, compressed(BINARY, bytes(4000 * KIB)))
     assert [item.code for item in items] == [1009]
     assert sum(steps) <= 300 * KIB
 
 
-def test_a_message_that_is_cut_within_a_block_is_refused_after_any_pause(codec: Any) -> None:
+def test_message_cut_within_a_block_is_refused_after_any_pause(codec: Any) -> None:
+    """A message that is cut within a block is refused after any pause."""
     decoder = codec.server(inflater=inflater(), work=WORK)
     items, _ = decode_in_turns(decoder, masked(BINARY, deflated(bytes(500 * KIB))[:-3], rsv1=True))
     assert [item.code for item in items] == [1007]
@@ -127,7 +129,8 @@ class TestInflater:
                 payload = payload[len(payload) - reader.left :]
         assert size <= 5000
 
-    def test_a_stream_that_ends_in_the_middle_goes_on_with_the_next_block(self) -> None:
+    def test_stream_ending_midway_continues_with_the_next_block(self) -> None:
+        """A stream that ends in the middle goes on with the next block."""
         last_blocks = (bytes.fromhex("4b 04 00") + bytes.fromhex("03 00")) * 20
         reader = Inflater(context_takeover=False)
         assert reader.inflate(last_blocks, final=False, limit=100, most=3) == b"aaa"

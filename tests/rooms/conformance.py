@@ -85,7 +85,8 @@ class BackplaneContract:
             assert ear.ids == ids
 
     @pytest.mark.parametrize("message", ["", "text", "höher", b"", b"\x00\xff"])
-    async def test_a_message_arrives_as_it_was_published_with_those_it_is_not_for(self, message: str | bytes) -> None:
+    async def test_message_arrives_as_published_with_its_exclusions(self, message: str | bytes) -> None:
+        """A message arrives as it was published with those it is not for."""
         async with self.open() as (here, there):
             room, ear = self.name("message"), Ear()
             async with there.subscribe(room, ear, history=0):
@@ -161,7 +162,8 @@ class BackplaneContract:
                     assert [entry.message.data for entry in replay.entries] == [str(n) for n in range(first, 6)]
                 assert not log.since("of another time").recovered
 
-    async def test_an_id_that_was_heard_in_one_process_is_one_to_come_back_with_in_another(self) -> None:
+    async def test_id_received_in_one_process_resumes_in_another(self) -> None:
+        """An id that was heard in one process is one to come back with in another."""
         async with self.open() as (here, there):
             room, near, far = self.name("come back"), Ear(), Ear()
             async with here.subscribe(room, near, history=0), there.subscribe(room, far, history=10) as log:
@@ -192,7 +194,8 @@ class BackplaneContract:
             first = await here.publish(self.name("void"), PreparedMessage("?"), NOBODY)
             assert first != await here.publish(self.name("void"), PreparedMessage("?"), NOBODY)
 
-    async def test_what_was_published_before_sync_has_been_delivered_after_it(self) -> None:
+    async def test_sync_returns_after_delivery_of_published_messages(self) -> None:
+        """What was published before sync has been delivered after it."""
         async with self.open() as (here, there):
             room, ear = self.name("sync"), Ear()
             async with there.subscribe(room, ear, history=0):

@@ -13,7 +13,7 @@ from trio_ws.rooms import Member, Rooms
 from .hall import open_hall, seated
 
 
-async def test_callbacks_get_the_member_and_the_count_of_that_step_in_order(autojump_clock) -> None:
+async def test_callbacks_get_member_and_count_of_each_step_in_order(autojump_clock) -> None:
     """However long one takes, and however much happens meanwhile."""
     async with open_hall() as hall:
         guests = await hall.guests(3)
@@ -129,7 +129,8 @@ async def test_a_callback_that_hangs_is_cancelled_and_the_next_runs(autojump_clo
         assert "took longer than 5 s" in caplog.text
 
 
-async def test_the_end_of_the_rooms_waits_for_callbacks_but_not_for_ever(autojump_clock, caplog) -> None:
+async def test_rooms_wait_a_bounded_time_for_callbacks_at_the_end(autojump_clock, caplog) -> None:
+    """The end of the rooms waits for callbacks but not for ever."""
     async with open_hall() as hall:
         guests = await hall.guests(4)
         rooms, done = Rooms(callback_timeout=2), []
@@ -170,7 +171,8 @@ async def test_a_callback_is_registered_once_and_stays_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("bad", [lambda: None, lambda member: None, lambda member, count, more: None])
-async def test_a_callback_that_takes_other_arguments_is_refused_at_once(bad) -> None:
+async def test_callback_with_wrong_signature_is_refused_at_once(bad) -> None:
+    """A callback that takes other arguments is refused at once."""
     room = Rooms().room("r")
     with pytest.raises(TypeError, match="two arguments, the member and the count"):
         room.on_join(bad)
@@ -178,7 +180,9 @@ async def test_a_callback_that_takes_other_arguments_is_refused_at_once(bad) -> 
         room.on_leave(bad)
 
 
-def test_callback_that_would_never_run_is_refused_and_a_builtin_is_not() -> None:
+def test_callback_that_cannot_run_is_refused_and_builtin_is_not() -> None:
+    """Callback that would never run is refused and a builtin is not."""
+
     def generate(member: Member, count: int) -> Iterator[int]:
         yield count
 

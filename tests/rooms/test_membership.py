@@ -105,7 +105,8 @@ async def test_a_member_whose_peer_is_gone_or_whose_server_ends_leaves(end: str,
         assert len(rooms) == 0
 
 
-async def test_join_is_a_checkpoint_and_a_cancelled_one_leaves_nothing_behind(autojump_clock) -> None:
+async def test_join_is_a_checkpoint_and_leaves_nothing_if_cancelled(autojump_clock) -> None:
+    """Join is a checkpoint and a cancelled one leaves nothing behind."""
     async with open_hall() as hall:
         ann = await hall.guest()
         joins = []
@@ -297,7 +298,7 @@ async def test_members_that_outlive_the_rooms_leave_in_peace(caplog, autojump_cl
 
 
 @pytest.mark.slow
-async def test_a_chat_of_200_of_which_some_leave_rudely_and_some_never_read(autojump_clock) -> None:
+async def test_chat_of_200_with_rude_and_stalled_members(autojump_clock) -> None:
     """Membership and counts are right at every step, the healthy hear everything, no room is left behind."""
     dice = random.Random(1)
     rooms = Rooms()

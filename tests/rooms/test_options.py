@@ -51,7 +51,8 @@ async def stamp_later(identifier: str, message: str | bytes) -> str:
         ("stamp", stamp_later, TypeError),
     ],
 )
-def test_room_option_that_cannot_work_is_refused_and_makes_no_room(option: str, value: Any, error) -> None:
+def test_invalid_room_option_is_refused_and_makes_no_room(option: str, value: Any, error) -> None:
+    """Room option that cannot work is refused and makes no room."""
     app = App()
     with pytest.raises(error, match=option):
         app.room("r", **{option: value})
@@ -254,7 +255,8 @@ async def test_arguments_of_a_wrong_type_change_nothing(autojump_clock) -> None:
 @pytest.mark.parametrize(
     "message", ["\ud83d", {"a": "\ud83d" * 2, "b": object()}, math.nan, {"a": math.inf}, {1, 2}, object(), b"".join]
 )
-async def test_message_that_cannot_be_sent_is_refused_in_the_callers_call(message: Any, autojump_clock) -> None:
+async def test_unsendable_message_is_refused_in_the_call_itself(message: Any, autojump_clock) -> None:
+    """Message that cannot be sent is refused in the caller's call."""
     app = App()
     async with open_hall() as hall:
         ann = await hall.guest()

@@ -64,7 +64,8 @@ LARGE = st.sampled_from(
 
 @pytest.mark.slow
 @given(st.lists(st.text() | st.binary() | st.just("again and again " * 5) | LARGE, max_size=6))
-def test_every_peer_reads_what_was_published_whatever_its_settings(messages: list[str | bytes]) -> None:
+def test_peers_with_any_settings_read_the_published_message(messages: list[str | bytes]) -> None:
+    """Every peer reads what was published whatever its settings."""
     connections = one_of_each() + one_of_each()
     for message in messages:
         prepared = PreparedMessage(message)

@@ -86,7 +86,8 @@ async def test_those_excluded_do_not_get_it(autojump_clock) -> None:
             assert await guests[2].heard(4) == ["1", "2", "3", "5"]
 
 
-async def test_publish_is_a_checkpoint_and_nobody_gets_what_was_cancelled(autojump_clock) -> None:
+async def test_publish_is_a_checkpoint_and_sends_nothing_if_cancelled(autojump_clock) -> None:
+    """Publish is a checkpoint and nobody gets what was cancelled."""
     async with open_hall() as hall:
         ann = await hall.guest()
         async with hall.room("r").join(ann.websocket) as room:
@@ -108,7 +109,8 @@ async def test_anyone_may_publish_from_anywhere(autojump_clock) -> None:
     assert await Rooms().room("r").publish("rooms need not run for that") != ""
 
 
-async def test_a_message_reaches_nobody_after_the_leave_and_everybody_from_the_join_on(autojump_clock) -> None:
+async def test_message_reaches_members_from_join_until_leave(autojump_clock) -> None:
+    """A message reaches nobody after the leave and everybody from the join on."""
     async with open_hall() as hall:
         ann, ben = await hall.guests(2)
         room = hall.room("r")
@@ -122,7 +124,7 @@ async def test_a_message_reaches_nobody_after_the_leave_and_everybody_from_the_j
         assert await ben.silent()
 
 
-async def test_newcomers_get_the_latest_messages_then_what_comes_with_nothing_between(autojump_clock) -> None:
+async def test_newcomer_gets_history_then_new_messages_without_gap(autojump_clock) -> None:
     """While somebody publishes all the time."""
     async with open_hall() as hall:
         guests = await hall.guests(10)
@@ -170,7 +172,8 @@ async def test_history_is_the_same_for_all_and_has_an_end(autojump_clock) -> Non
             assert await cat.silent()
 
 
-async def test_a_history_larger_than_the_backlog_is_no_fault_of_the_newcomers(autojump_clock) -> None:
+async def test_history_above_the_backlog_is_no_fault_of_newcomers(autojump_clock) -> None:
+    """A history larger than the backlog is no fault of the newcomers."""
     async with open_hall() as hall:
         ann, slow = await hall.guest(), await hall.guest(tight=True)
         room = hall.room("r", history=10, backlog=1000)

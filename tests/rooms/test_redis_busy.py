@@ -43,7 +43,8 @@ async def test_publishing_without_enough_replicas_waits_and_succeeds(redis, capl
     assert "trying again" not in caplog.text
 
 
-async def test_publishing_without_enough_replicas_for_too_long_is_an_error(redis) -> None:
+async def test_publish_with_too_few_replicas_for_too_long_is_an_error(redis) -> None:
+    """Publishing without enough replicas for too long is an error."""
     async with two_processes(redis, publish_timeout=0.3, local_after=None) as (_line, near, far):
         ear = Ear()
         async with near.subscribe("room", ear, history=0):

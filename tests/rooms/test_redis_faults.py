@@ -71,7 +71,8 @@ async def until(condition) -> None:
 # --- at the start -------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_redis_at_the_start_there_is_an_error_that_names_it(tmp_path) -> None:
+async def test_missing_redis_at_startup_is_an_error_that_names_it(tmp_path) -> None:
+    """Without a Redis at the start there is an error that names it."""
     with pytest.raises(BackplaneUnavailable, match=f"no Redis answers at unix://{tmp_path}/none"):
         async with RedisBackplane(f"unix://{tmp_path}/none").running():
             pytest.fail("it runs")
@@ -106,7 +107,8 @@ async def test_waiting_for_a_redis_can_be_cancelled(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("wait", [False, True])
-async def test_a_wrong_password_is_an_error_at_the_start_that_says_what_to_correct(wait) -> None:
+async def test_wrong_password_at_startup_is_an_error_with_the_fix(wait) -> None:
+    """A wrong password is an error at the start that says what to correct."""
     with redis_server("--requirepass", "sesame") as server:
         url = server.url.replace("unix://", "unix://:{}@")
         for password in ("", "barley"):
@@ -202,7 +204,8 @@ async def test_publishing_while_redis_is_away_waits_and_then_succeeds(redis) -> 
             assert sorted(ear.data) == ["one", "three", "two"]
 
 
-async def test_publishing_while_redis_is_away_for_too_long_is_an_error_and_publishes_nothing(redis, caplog) -> None:
+async def test_publish_in_a_long_outage_is_an_error_and_sends_nothing(redis, caplog) -> None:
+    """Publishing while Redis is away for too long is an error and publishes nothing."""
     async with two_processes(redis, publish_timeout=0.3) as (line, near, far):
         ear = Ear()
         async with near.subscribe("room", ear, history=0), far.subscribe("far", Ear(), history=0):
@@ -228,7 +231,8 @@ async def test_publishing_while_redis_is_away_for_too_long_is_an_error_and_publi
             assert ear.data == ["said"]
 
 
-async def test_a_message_whose_answer_is_lost_is_published_again_and_is_there_once(redis) -> None:
+async def test_message_with_lost_answer_is_republished_once(redis) -> None:
+    """A message whose answer is lost is published again and is there once."""
     async with two_processes(redis) as (line, near, far):
         ear, ids = Ear(), []
         await say(far, "so that there is a connection for it")
@@ -251,7 +255,7 @@ async def test_a_message_whose_answer_is_lost_is_published_again_and_is_there_on
         assert ids == ear.ids[:1]
 
 
-async def test_a_redis_that_says_nothing_costs_the_link_and_hangs_nobody(redis, caplog) -> None:
+async def test_silent_redis_costs_the_link_and_blocks_no_task(redis, caplog) -> None:
     """As behind a firewall that has forgotten the connection."""
     caplog.set_level(logging.INFO)
     async with two_processes(redis, publish_timeout=0.4) as (line, near, far):
@@ -282,7 +286,8 @@ async def test_a_slow_redis_is_slow_and_loses_nothing(redis) -> None:
             assert sorted(map(int, ear.data)) == list(range(50))
 
 
-async def test_a_redis_without_memory_is_the_publishers_error_and_nobody_elses(redis) -> None:
+async def test_redis_out_of_memory_is_an_error_of_the_publisher_only(redis) -> None:
+    """A Redis without memory is the publisher's error and nobody else's."""
     async with two_processes(redis) as (_line, near, far):
         ear = Ear()
         async with far.subscribe("room", ear, history=0):
@@ -302,7 +307,8 @@ async def test_a_redis_without_memory_is_the_publishers_error_and_nobody_elses(r
                     await trio.sleep(0.01)
 
 
-async def test_a_message_that_is_too_large_is_refused_before_it_is_sent(redis) -> None:
+async def test_too_large_message_is_refused_before_sending(redis) -> None:
+    """A message that is too large is refused before it is sent."""
     async with two_processes(redis, max_message_size=1000) as (_line, near, far):
         ear = Ear()
         async with far.subscribe("room", ear, history=0):
@@ -329,7 +335,8 @@ async def test_a_cancelled_publisher_disturbs_no_other(redis) -> None:
             assert len(set(ear.ids)) == len(set(ear.data)) == len(ear.data)
 
 
-async def test_publishers_who_gave_up_while_redis_was_away_leave_nothing_behind(redis) -> None:
+async def test_publishers_that_gave_up_in_an_outage_leave_nothing(redis) -> None:
+    """Publishers who gave up while Redis was away leave nothing behind."""
     async with two_processes(redis, publish_timeout=0.1) as (line, _near, far):
         line.cut_off()
         await trio.sleep(0.05)
@@ -384,7 +391,7 @@ async def test_a_redis_that_comes_back_empty_is_a_gap_of_unknown_size(redis, cap
                     await trio.sleep(0.01)
 
 
-async def test_a_redis_that_comes_back_with_an_older_state_doubles_nothing(redis) -> None:
+async def test_redis_restored_to_older_state_duplicates_nothing(redis) -> None:
     """As after a failover: what was said before this process came is not said to it now."""
     async with two_processes(redis) as (line, near, far):
         await say(near, *range(5))
@@ -415,7 +422,7 @@ async def test_a_room_that_is_deleted_in_redis_is_a_gap(redis) -> None:
             assert lost == [None]
 
 
-async def test_a_message_that_redis_forgot_and_got_again_is_not_delivered_twice(redis) -> None:
+async def test_message_lost_and_restored_by_redis_is_delivered_once(redis) -> None:
     """It was delivered, its answer and itself were lost, and so it was published again."""
     async with two_processes(redis) as (line, near, far):
         ear = Ear()
@@ -480,7 +487,9 @@ async def test_entries_of_others_in_a_stream_are_logged_and_left_out(redis, capl
             await ear.hears(2)
 
 
-async def test_a_stream_lives_while_somebody_listens_and_not_for_long_after(redis) -> None:
+async def test_stream_expires_soon_after_the_last_subscriber(redis) -> None:
+    """A stream lives while somebody listens and not for long after."""
+
     def left() -> int:
         return int(redis.ask("PTTL trio_ws:{=room}:messages")[1:])
 
@@ -501,7 +510,7 @@ async def test_info_that_is_no_json_cannot_travel(redis) -> None:
         assert await near.presence("room") == ()
 
 
-async def test_a_message_that_was_refused_while_a_later_one_was_accepted_gets_a_new_number(redis) -> None:
+async def test_refused_message_overtaken_by_a_later_one_is_renumbered(redis) -> None:
     """And the answers to both were lost: to be told that it is there would be wrong, and readers drop old numbers."""
     async with two_processes(redis) as (line, near, far):
         await say(far, "so that there is a connection for it")
@@ -612,7 +621,8 @@ async def test_subscriptions_come_and_go_while_others_are_being_opened(redis) ->
         assert far._reader._streams == {}
 
 
-async def test_who_comes_while_a_process_is_behind_hears_nothing_from_before(redis) -> None:
+async def test_subscriber_joining_a_late_process_gets_no_old_messages(redis) -> None:
+    """Who comes while a process is behind hears nothing from before."""
     async with two_processes(redis, command_timeout=5) as (line, near, far):
         early, late = Ear(), Ear()
         async with far.subscribe("room", early, history=50):
@@ -630,7 +640,8 @@ async def test_who_comes_while_a_process_is_behind_hears_nothing_from_before(red
             assert early.data == [*[str(number) for number in range(40)], "now"]
 
 
-async def test_a_message_that_is_in_the_stream_twice_is_in_the_history_once(redis) -> None:
+async def test_message_twice_in_the_stream_is_once_in_the_history(redis) -> None:
+    """A message that is in the stream twice is in the history once."""
     for place in (1, 2):
         redis.ask(f"XADD trio_ws:{{=room}}:messages * n {place} p abc s 1 d tsaid x ''")
     async with two_processes(redis) as (_line, near, _far):
@@ -638,7 +649,8 @@ async def test_a_message_that_is_in_the_stream_twice_is_in_the_history_once(redi
             assert [entry.message.data for entry in log] == ["said"]
 
 
-async def test_an_error_in_a_subscriber_is_logged_and_the_next_entry_is_delivered(redis, caplog) -> None:
+async def test_subscriber_error_is_logged_and_next_entry_delivered(redis, caplog) -> None:
+    """An error in a subscriber is logged and the next entry is delivered."""
     async with two_processes(redis) as (_line, near, far):
         ear = Ear()
 
@@ -666,7 +678,7 @@ def test_a_feed_knows_only_so_many_publishers() -> None:
     assert not feed.note_number(record(2999))
 
 
-async def test_in_a_cluster_one_rooms_trouble_is_not_anothers_and_no_later_call_overtakes() -> None:
+async def test_cluster_fault_of_one_room_leaves_others_in_order() -> None:
     """A fake, as no cluster can be told to fail at a certain command."""
     made: list[str] = []
 

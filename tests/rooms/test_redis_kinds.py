@@ -291,7 +291,8 @@ async def test_a_function_may_make_the_clients() -> None:
             await is_heard(lambda: coredis.Redis(unix_socket_path=str(server.socket)))
 
 
-def test_a_backplane_that_is_not_there_is_one_line_of_the_command_run(tmp_path, monkeypatch, capsys) -> None:
+def test_missing_backplane_is_one_line_of_the_run_command(tmp_path, monkeypatch, capsys) -> None:
+    """A backplane that is not there is one line of the command run."""
     (tmp_path / "far.py").write_text(f"from trio_ws import App\napp = App(backplane='unix://{tmp_path}/none')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -80,7 +80,8 @@ def texts(numbers: range) -> list[str]:
 # --- who hears what, and when -------------------------------------------------------------------------------------
 
 
-async def test_who_is_cut_off_hears_its_own_at_once_and_the_others_afterwards(redis) -> None:
+async def test_cut_off_process_delivers_own_messages_first(redis) -> None:
+    """Who is cut off hears its own at once and the others afterwards."""
     async with processes(redis) as (line, far, near):
         here, there, ids = Ear(), Ear(), []
         async with far.subscribe("room", here, history=100) as log, near.subscribe("room", there, history=100):
@@ -200,7 +201,8 @@ async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
         assert [entry.id for entry in log][1:] == there.ids
 
 
-async def test_a_message_that_was_acknowledged_and_not_read_is_handed_on_when_the_link_breaks(redis) -> None:
+async def test_acknowledged_unread_message_is_delivered_on_link_loss(redis) -> None:
+    """A message that was acknowledged and not read is handed on when the link breaks."""
     async with processes(redis) as (line, far, _near):
         here = Ear()
         async with far.subscribe("room", here, history=5):
@@ -275,7 +277,8 @@ async def cancelled_when_heard(backplane: RedisBackplane, ear: Ear, *texts: str)
             nursery.cancel_scope.cancel()
 
 
-async def test_a_cancelled_publisher_takes_back_what_nobody_has_had_and_nothing_else(redis) -> None:
+async def test_cancelled_publisher_withdraws_only_undelivered_messages(redis) -> None:
+    """A cancelled publisher takes back what nobody has had and nothing else."""
     async with processes(redis) as (line, far, near):
         here, there = Ear(), Ear()
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
@@ -294,7 +297,8 @@ async def test_a_cancelled_publisher_takes_back_what_nobody_has_had_and_nothing_
         assert far._running_commands._abandoned == {}
 
 
-async def test_what_nobody_waits_for_is_tried_for_as_long_and_is_bounded(redis) -> None:
+async def test_orphaned_publishes_are_retried_and_bounded(redis) -> None:
+    """What nobody waits for is tried for as long and is bounded."""
     async with processes(redis, max_waiting=2) as (line, far, near):
         here, there = Ear(), Ear()
         async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
@@ -408,7 +412,8 @@ async def heard(guest: Guest, *expected: str) -> str:
     return found[-1][1]
 
 
-async def test_who_comes_back_gets_nothing_twice_and_misses_nothing_wherever_it_comes_back(redis) -> None:
+async def test_resume_in_any_process_loses_and_duplicates_nothing(redis) -> None:
+    """Who comes back gets nothing twice and misses nothing wherever it comes back."""
     async with (
         line_to(redis) as line,
         places(line.url, redis.url) as (left, right),
@@ -462,7 +467,8 @@ async def test_what_is_no_id_has_just_not_recovered(redis) -> None:
                 assert (len(replay.entries), replay.recovered, replay.ahead) == (2, False, None)
 
 
-async def test_a_room_that_is_opened_without_redis_misses_nothing_that_was_said_since(redis, caplog) -> None:
+async def test_room_opened_without_redis_misses_no_later_message(redis, caplog) -> None:
+    """A room that is opened without Redis misses nothing that was said since."""
     async with processes(redis, local_after=0.05) as (line, far, near):
         here, too, there, lost = Ear(), Ear(), Ear(), []
         async with near.subscribe("room", there, history=0):
@@ -494,7 +500,8 @@ async def test_a_room_that_is_opened_without_redis_misses_nothing_that_was_said_
         assert lost == []
 
 
-async def test_who_subscribes_without_redis_to_a_room_that_is_open_goes_on_from_there(redis) -> None:
+async def test_subscriber_without_redis_continues_an_open_room(redis) -> None:
+    """Who subscribes without Redis to a room that is open goes on from there."""
     async with processes(redis, local_after=0.05) as (line, far, near):
         first, second = Ear(), Ear()
         async with far.subscribe("room", first, history=3):
@@ -515,7 +522,8 @@ async def test_who_subscribes_without_redis_to_a_room_that_is_open_goes_on_from_
         assert first.data[5:6] == second.data[:1] == ["elsewhere"]
 
 
-async def test_a_room_that_waits_for_redis_is_opened_by_it_if_it_comes_in_time(redis) -> None:
+async def test_room_waiting_for_redis_is_opened_by_it_in_time(redis) -> None:
+    """A room that waits for Redis is opened by it if it comes in time."""
     async with processes(redis) as (line, far, near):
         ear = Ear()
         await say(near, "before")
@@ -571,7 +579,8 @@ class Desk:
 
 
 @pytest.mark.parametrize("settle", ["accepted", "given up"])
-async def test_nothing_overtakes_what_may_be_older_than_the_subscription(settle) -> None:
+async def test_nothing_overtakes_messages_older_than_the_subscription(settle) -> None:
+    """Nothing overtakes what may be older than the subscription."""
     desk = Desk()
     older = desk.publish(1)
     desk.subscription.begin([])
@@ -608,7 +617,8 @@ async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
     assert desk.local.queue.rooms == {}
 
 
-async def test_what_waits_to_be_read_is_bounded_and_the_log_says_what_it_lacks() -> None:
+async def test_unread_backlog_is_bounded_and_log_reports_the_gap() -> None:
+    """What waits to be read is bounded and the log says what it lacks."""
     desk = Desk(max_waiting=2)
     desk.subscription.begin([])
     desk.local.early.set_connected(connected=True)
@@ -783,7 +793,8 @@ async def test_what_nobody_here_will_read_is_not_kept() -> None:
     assert desk.local.queue.rooms == {}
 
 
-async def test_an_error_in_one_who_hears_is_logged_and_the_next_message_is_handed_on(redis, caplog) -> None:
+async def test_subscriber_error_is_logged_and_next_message_delivered(redis, caplog) -> None:
+    """An error in one who hears is logged and the next message is handed on."""
     async with processes(redis) as (line, far, _near):
         ear = Ear()
 
@@ -807,7 +818,9 @@ async def test_an_error_in_one_who_hears_is_logged_and_the_next_message_is_hande
 # --- presence -----------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_cut_off_is_not_present_elsewhere_and_then_is_again(redis) -> None:
+async def test_cut_off_member_is_absent_elsewhere_until_reconnected(redis) -> None:
+    """Who is cut off is not present elsewhere and then is again."""
+
     async def present(count: int) -> None:
         with trio.fail_after(30):
             while len(await near.presence("room")) != count:
@@ -886,9 +899,8 @@ async def break_and_mend(line: Line, chance: random.Random, for_at_most: float) 
 
 
 @pytest.mark.parametrize(("seed", "local_after"), [(1, 0), (2, 0.005), (3, NEVER_ALONE)])
-async def test_everybody_hears_everything_once_while_links_break_with_answers_in_flight(
-    redis, seed, local_after
-) -> None:
+async def test_delivery_is_exactly_once_when_links_break_in_flight(redis, seed, local_after) -> None:
+    """Everybody hears everything once while links break with answers in flight."""
     chance = random.Random(seed)
     options = {**QUICK, "publish_timeout": 100, "local_after": local_after}
     async with line_to(redis) as one, line_to(redis) as two:
@@ -931,7 +943,8 @@ class Wanderer:
 
 
 @pytest.mark.parametrize(("seed", "local_after"), [(1, 0), (2, NEVER_ALONE)])
-async def test_clients_that_wander_hear_everything_once_while_links_break(redis, seed, local_after) -> None:
+async def test_moving_clients_get_each_message_once_over_broken_links(redis, seed, local_after) -> None:
+    """Clients that wander hear everything once while links break."""
     chance, wanderers, over = random.Random(seed), [Wanderer() for _ in range(4)], trio.Event()
 
     async def disturb() -> None:
@@ -965,7 +978,8 @@ async def test_clients_that_wander_hear_everything_once_while_links_break(redis,
 
 
 @pytest.mark.parametrize("local_after", [1, None])
-async def test_everybody_hears_everything_once_while_redis_is_killed_again_and_again(local_after) -> None:
+async def test_delivery_is_exactly_once_over_repeated_redis_kills(local_after) -> None:
+    """Everybody hears everything once while Redis is killed again and again."""
     options = {**QUICK, "publish_timeout": 100, "local_after": local_after}
     with redis_server("--appendonly", "yes", "--appendfsync", "always") as redis:
         backplanes = [RedisBackplane(redis.url, **options) for _ in range(2)]

@@ -121,7 +121,8 @@ async def data(ws: WebSocket, count: int) -> list[Any]:
     return said
 
 
-async def test_members_of_one_room_hear_and_see_each_other_in_two_processes(pair) -> None:
+async def test_members_in_two_processes_share_messages_and_presence(pair) -> None:
+    """Members of one room hear and see each other in two processes."""
     one, two = pair
     async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
         await ann.send_json("from Ann")
@@ -133,7 +134,7 @@ async def test_members_of_one_room_hear_and_see_each_other_in_two_processes(pair
     await present(one, [])
 
 
-async def test_who_comes_back_to_another_process_gets_what_it_missed_once(pair) -> None:
+async def test_resume_in_another_process_delivers_missed_messages_once(pair) -> None:
     """Also when it comes at once, and that process has not read what it has seen."""
     one, two = pair
     async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
@@ -156,7 +157,8 @@ async def test_who_comes_back_to_another_process_gets_what_it_missed_once(pair) 
                     pass
 
 
-async def test_who_comes_back_after_too_long_or_from_nowhere_is_told_so(pair) -> None:
+async def test_resume_too_late_or_from_unknown_id_is_reported(pair) -> None:
+    """Who comes back after too long or from nowhere is told so."""
     one, _ = pair
     async with one.in_room("Ann", since="1-1") as (ann, greeting):
         assert greeting["recovered"] is False
@@ -170,7 +172,8 @@ async def test_who_comes_back_after_too_long_or_from_nowhere_is_told_so(pair) ->
             assert lost["recovered"] is False
 
 
-async def test_history_is_there_after_the_last_member_has_left_also_in_another_process(pair) -> None:
+async def test_history_outlives_the_last_member_across_processes(pair) -> None:
+    """History is there after the last member has left also in another process."""
     one, two = pair
     async with one.in_room("Ann") as (ann, _):
         for number in range(5):
@@ -287,16 +290,19 @@ def check_order(result: dict[str, Any]) -> None:
     assert Counter(message["id"] for message in one) == Counter(result["acknowledged"])
 
 
-async def test_nothing_acknowledged_is_lost_or_doubled_when_redis_is_killed_three_times() -> None:
+async def test_acknowledged_messages_survive_three_redis_kills_once() -> None:
+    """Nothing acknowledged is lost or doubled when Redis is killed three times."""
     await figures(3000, kills=3)
 
 
-async def test_the_one_order_for_all_is_kept_when_redis_is_killed_three_times() -> None:
+async def test_total_order_is_kept_over_three_redis_kills() -> None:
+    """The one order for all is kept when Redis is killed three times."""
     check_order(await figures(3000, kills=3, local_after=None))
 
 
 @pytest.mark.soak
-async def test_nothing_is_lost_or_doubled_when_redis_is_killed_thirty_times() -> None:
+async def test_acknowledged_messages_survive_thirty_redis_kills_once() -> None:
+    """Nothing is lost or doubled when Redis is killed thirty times."""
     await figures(30_000, kills=30)
 
 

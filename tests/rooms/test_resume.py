@@ -35,7 +35,8 @@ class Lossy(MemoryBackplane):
             raise BackplaneUnavailable("away")
 
 
-async def test_who_comes_back_is_handed_what_followed_and_told_that_it_is_all(autojump_clock) -> None:
+async def test_resume_delivers_missed_messages_and_reports_complete(autojump_clock) -> None:
+    """Who comes back is handed what followed and told that it is all."""
     async with open_hall() as hall:
         ann, ben = await hall.guests(2)
         room = hall.room("r", history=1, resume=10)
@@ -54,7 +55,8 @@ async def test_who_comes_back_is_handed_what_followed_and_told_that_it_is_all(au
                 assert joining.recovered is None
 
 
-async def test_who_comes_back_too_late_is_handed_what_is_left_and_told_that_it_is_not_all(autojump_clock) -> None:
+async def test_late_resume_delivers_the_rest_and_reports_a_gap(autojump_clock) -> None:
+    """Who comes back too late is handed what is left and told that it is not all."""
     async with open_hall() as hall:
         ann, ben = await hall.guests(2)
         room = hall.room("r", history=3)
@@ -110,7 +112,8 @@ async def test_a_stamp_tells_members_the_ids_in_history_too(autojump_clock) -> N
         assert calls == [said], "once for all"
 
 
-async def test_a_stamp_that_fails_is_logged_and_the_next_message_goes_on(autojump_clock, caplog) -> None:
+async def test_failing_stamp_is_logged_and_next_message_goes_on(autojump_clock, caplog) -> None:
+    """A stamp that fails is logged and the next message goes on."""
     async with open_hall() as hall:
         ann, ben = await hall.guests(2)
         room = hall.room("r", history=3, stamp=lambda _, message: message.upper() if message != b"\0" else 1 / 0)
@@ -155,7 +158,8 @@ async def test_lost_messages_are_logged_and_the_application_is_told(missed, auto
         assert len(told) == 1, "nobody is there any more to tell"
 
 
-async def test_presence_is_who_is_there_in_all_registries_of_one_backplane(autojump_clock) -> None:
+async def test_presence_lists_members_of_all_registries(autojump_clock) -> None:
+    """Presence is who is there in all registries of one backplane."""
     backplane = MemoryBackplane()
     async with open_hall(backplane=backplane) as here, open_hall(backplane=backplane) as there:
         ann, ben = await here.guest(), await there.guest()
@@ -168,7 +172,9 @@ async def test_presence_is_who_is_there_in_all_registries_of_one_backplane(autoj
         assert await here.room("r").presence() == ()
 
 
-async def test_info_that_the_backplane_refuses_is_the_joiners_error_and_it_has_not_joined(autojump_clock) -> None:
+async def test_refused_member_info_is_a_join_error_without_membership(autojump_clock) -> None:
+    """Info that the backplane refuses is the joiner's error and it has not joined."""
+
     class Strict(MemoryBackplane):
         def enter(self, room, member) -> None:
             raise TypeError("no JSON")
@@ -188,7 +194,9 @@ def test_a_log_that_is_broken_off_knows_nothing_from_before() -> None:
     assert len(log) == 0
 
 
-async def test_a_backplane_that_is_away_closes_the_connection_with_1013(autojump_clock) -> None:
+async def test_missing_backplane_closes_the_connection_with_1013(autojump_clock) -> None:
+    """A backplane that is away closes the connection with 1013."""
+
     class Away(MemoryBackplane):
         async def publish(self, room, message, exclude) -> str:
             await trio.lowlevel.checkpoint()

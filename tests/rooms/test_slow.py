@@ -175,7 +175,8 @@ async def test_a_flood_of_empty_messages_is_bounded_too(autojump_clock) -> None:
             assert len(room._queues[slow.websocket].backlog) == 100
 
 
-async def test_one_message_larger_than_the_backlog_passes_and_alone_is_no_offence(autojump_clock) -> None:
+async def test_one_message_above_the_backlog_alone_is_allowed(autojump_clock) -> None:
+    """One message larger than the backlog passes and alone is no offence."""
     async with open_hall() as hall:
         ann = await hall.guest(tight=True)
         room = hall.room("r", backlog=KIB)
@@ -201,7 +202,7 @@ async def test_pings_and_own_messages_do_not_wait_behind_the_backlog(autojump_cl
         assert [each.decode() for each in payloads if each not in (b"?", b"own")] == said
 
 
-async def test_a_handler_that_sends_all_the_time_and_a_room_share_a_slow_connection(autojump_clock) -> None:
+async def test_busy_handler_and_room_share_a_slow_connection(autojump_clock) -> None:
     """Neither side starves, whatever the sizes; each one's messages stay in order."""
     async with open_hall() as hall:
         slow = await hall.guest(tight=True)
@@ -222,7 +223,8 @@ async def test_a_handler_that_sends_all_the_time_and_a_room_share_a_slow_connect
             assert 8 <= [name for name, _ in heard[:20]].count(who) <= 12
 
 
-async def test_a_sender_that_is_cancelled_while_it_waits_leaves_its_turn_to_the_room(autojump_clock) -> None:
+async def test_sender_cancelled_while_waiting_yields_its_turn_to_room(autojump_clock) -> None:
+    """A sender that is cancelled while it waits leaves its turn to the room."""
     async with open_hall() as hall:
         slow = await hall.guest(tight=True)
         async with hall.room("r").join(slow.websocket) as room:
@@ -244,7 +246,8 @@ async def test_what_waits_for_a_member_that_leaves_is_dropped(autojump_clock) ->
         assert await slow.silent()
 
 
-async def test_joining_and_leaving_over_and_over_leaves_no_trace_on_a_stuck_connection(autojump_clock) -> None:
+async def test_repeated_joins_leave_no_trace_on_a_stuck_connection(autojump_clock) -> None:
+    """Joining and leaving over and over leaves no trace on a stuck connection."""
     async with open_hall() as hall:
         slow = await hall.guest(tight=True)
         room = hall.room("r")
@@ -267,7 +270,7 @@ async def test_rooms_share_the_outbox_of_a_member_that_is_slow_in_all(autojump_c
             assert [said for said in heard if len(said) > 10 * KIB] == said_b
 
 
-async def test_a_member_whose_outbox_does_not_move_is_ended_by_send_timeout(autojump_clock) -> None:
+async def test_member_with_a_stuck_outbox_is_ended_by_send_timeout(autojump_clock) -> None:
     """Whatever the policy: it would never get what waits for it."""
     async with open_hall(timeouts=Timeouts(ping_interval=None, send_timeout=5)) as hall:
         slow = await hall.guest(tight=True)
@@ -283,7 +286,7 @@ async def test_a_member_whose_outbox_does_not_move_is_ended_by_send_timeout(auto
             assert not room._queues[slow.websocket].backlog
 
 
-async def test_a_member_whose_peer_has_left_behind_unread_messages_is_not_called_slow(autojump_clock) -> None:
+async def test_member_whose_peer_left_behind_unread_data_is_not_slow(autojump_clock) -> None:
     """What it said before may hold a close frame, whose code counts."""
     async with open_hall(limits=Limits(inbox_messages=1), when_peer_leaves="finish") as hall:
         gone: Guest = await hall.guest(tight=True)

@@ -14,7 +14,8 @@ from trio_ws.rooms import MemoryBackplane
 from .hall import open_hall
 
 
-async def test_tasks_run_while_there_are_members_and_are_cancelled_when_the_last_leaves(autojump_clock) -> None:
+async def test_tasks_run_from_first_join_until_the_last_leave(autojump_clock) -> None:
+    """Tasks run while there are members and are cancelled when the last leaves."""
     async with open_hall() as hall:
         ann, ben = await hall.guests(2)
         room = hall.room("r")
@@ -52,7 +53,8 @@ async def test_a_room_without_members_has_no_nursery(autojump_clock) -> None:
             room.nursery  # noqa: B018
 
 
-async def test_an_error_in_a_task_is_logged_ends_the_others_and_nothing_else(autojump_clock, caplog) -> None:
+async def test_task_error_is_logged_and_ends_only_the_other_tasks(autojump_clock, caplog) -> None:
+    """An error in a task is logged ends the others and nothing else."""
     async with open_hall() as hall:
         ann = await hall.guest()
         room = hall.room("r")
@@ -145,7 +147,7 @@ async def test_a_backplane_that_is_slow_to_unsubscribe_doubles_nothing(autojump_
             assert await ann.silent()
 
 
-async def test_a_backplane_that_cannot_be_subscribed_to_is_every_joiners_error(autojump_clock) -> None:
+async def test_failed_backplane_subscription_is_an_error_of_each_join(autojump_clock) -> None:
     """And the next joiner tries again."""
 
     class Failing(MemoryBackplane):

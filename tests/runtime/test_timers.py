@@ -150,7 +150,8 @@ class Waiting:
         return self.again < 0
 
 
-async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(timers, autojump_clock, caplog):
+async def test_queue_entries_have_own_deadlines_and_removed_have_none(timers, autojump_clock, caplog):
+    """In a queue each has its own time and who was removed has none."""
     queue = TimeoutQueue(timers, 10)
     start = trio.current_time()
     first, in_time, second, failing, last = Waiting(), Waiting(), Waiting(), Waiting(ValueError()), Waiting()
@@ -176,7 +177,8 @@ async def test_in_a_queue_each_has_its_own_time_and_who_was_removed_has_none(tim
     assert len(first.late) == 2
 
 
-async def test_a_queue_keeps_nothing_of_those_who_came_in_time_and_has_one_timer(timers, autojump_clock):
+async def test_queue_keeps_no_finished_entries_and_has_one_timer(timers, autojump_clock):
+    """A queue keeps nothing of those who came in time and has one timer."""
     queue = TimeoutQueue(timers, 10)
     for _ in range(1000):
         waiting = Waiting()

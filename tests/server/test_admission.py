@@ -143,7 +143,7 @@ def test_the_promised_descriptors_stay_free(limit, wanted, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("words", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a greeting"])
-async def test_a_tls_handshake_that_never_ends_is_dropped_after_open_timeout(words, poller, clock, caplog) -> None:
+async def test_unfinished_tls_handshake_is_dropped_after_open_timeout(words, poller, clock, caplog) -> None:
     """No answer could reach the client: there is nothing to wait for any longer."""
     async with serving(ssl_context=contexts()[0], poller=poller) as server:
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
@@ -160,7 +160,8 @@ async def test_a_tls_handshake_that_never_ends_is_dropped_after_open_timeout(wor
                 pass
 
 
-async def test_a_tls_client_that_says_nothing_after_the_handshake_is_answered_408(poller, clock) -> None:
+async def test_silent_tls_client_after_the_handshake_is_answered_408(poller, clock) -> None:
+    """A TLS client that says nothing after the handshake is answered 408."""
     async with serving(ssl_context=contexts()[0], poller=poller) as server:
         stream = tls_over(await trio.open_tcp_stream("127.0.0.1", server.port), server=False)
         await stream.do_handshake()
@@ -170,7 +171,8 @@ async def test_a_tls_client_that_says_nothing_after_the_handshake_is_answered_40
         await trio.aclose_forcefully(stream)
 
 
-async def test_a_refused_client_that_never_ends_its_handshake_is_dropped_too(poller, clock) -> None:
+async def test_refused_client_with_unfinished_handshake_is_dropped(poller, clock) -> None:
+    """A refused client that never ends its handshake is dropped too."""
     limits = Limits(max_connections=1)
     async with serving(ssl_context=contexts()[0], poller=poller, limits=limits) as server, AsyncExitStack() as stack:
         await silent_crowd(stack, server.port, 5)

@@ -51,7 +51,8 @@ async def application(nursery):
     return app, listener
 
 
-async def test_in_the_delay_health_and_upgrades_are_503_and_who_is_there_is_served(application, autojump_clock) -> None:
+async def test_drain_delay_answers_503_and_serves_open_connections(application, autojump_clock) -> None:
+    """In the delay health and upgrades are 503 and who is there is served."""
     app, listener = application
     assert (await get(listener, "/healthz")).startswith(b"HTTP/1.1 200 ")
     async with connect(listener, "/echo") as ws:
@@ -84,7 +85,8 @@ async def test_the_delay_may_be_left_out(application, hurry, autojump_clock) -> 
         assert trio.current_time() - began < 2
 
 
-async def test_who_has_connected_and_asked_nothing_is_told_503_when_all_are_told(application, autojump_clock) -> None:
+async def test_connection_without_request_gets_503_when_closing_begins(application, autojump_clock) -> None:
+    """Who has connected and asked nothing is told 503 when all are told."""
     app, listener = application
     async with listener.connect() as stream:
         await wait_all_tasks_blocked()
@@ -161,7 +163,8 @@ async def test_without_a_rate_all_are_told_at_once(crowd, autojump_clock) -> Non
 
 
 @pytest.mark.slow
-async def test_at_a_rate_goodbyes_are_spread_and_each_handler_has_its_grace_from_its_own(crowd, autojump_clock) -> None:
+async def test_drain_rate_spreads_closes_and_each_has_its_own_grace(crowd, autojump_clock) -> None:
+    """At a rate goodbyes are spread and each handler has its grace from its own."""
     await crowd.serve(timeouts=TIMES, limits=Limits(drain_rate=20))
     await crowd.arrive(100)
     crowd.shutdown()
@@ -184,7 +187,8 @@ async def test_a_low_rate_tells_one_after_another(crowd, autojump_clock) -> None
 
 
 @pytest.mark.slow
-async def test_the_rate_is_raised_so_that_all_are_told_within_the_spread(crowd, autojump_clock) -> None:
+async def test_drain_rate_is_raised_to_close_all_within_the_spread(crowd, autojump_clock) -> None:
+    """The rate is raised so that all are told within the spread."""
     await crowd.serve(timeouts=attrs.evolve(TIMES, drain_spread=2), limits=Limits(drain_rate=1))
     await crowd.arrive(200)
     crowd.shutdown()
@@ -318,7 +322,8 @@ def slow(nursery):
     return Slow(nursery)
 
 
-async def test_a_slow_client_gets_all_that_was_committed_within_the_grace(slow, autojump_clock) -> None:
+async def test_slow_client_gets_all_committed_data_within_the_grace(slow, autojump_clock) -> None:
+    """A slow client gets all that was committed within the grace."""
     took = await slow.run(pause=1.5, grace=20)
     assert slow.received == list(range(MESSAGES))
     assert slow.code == CloseCode.GOING_AWAY
@@ -337,6 +342,7 @@ async def test_a_slow_client_has_no_time_once_the_end_is_hurried(slow, autojump_
     assert took < 3.1 + TIMES.close_timeout + 1.5
 
 
-async def test_who_takes_nothing_is_waited_for_no_longer_than_for_an_answer(slow, autojump_clock) -> None:
+async def test_stalled_client_is_not_waited_for_beyond_close_timeout(slow, autojump_clock) -> None:
+    """Who takes nothing is waited for no longer than for an answer."""
     assert await slow.run(pause=50, grace=20) <= 53
     assert slow.code != CloseCode.GOING_AWAY

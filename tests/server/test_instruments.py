@@ -285,7 +285,8 @@ class TestWhatTheyCost:
                 pass
         return readers[0]
 
-    async def test_without_one_nothing_stands_between_handler_and_connection(self):
+    async def test_handler_uses_the_connection_directly_without_instrument(self):
+        """Without one nothing stands between handler and connection."""
         assert await self.reader_with() is MessageReader
 
     async def test_one_that_overrides_nothing_is_as_good_as_none(self):
@@ -381,7 +382,8 @@ class TestThoseThatFail:
             Instruments([Later()])
 
 
-async def test_a_context_variable_that_is_set_at_the_beginning_holds_in_the_handler_and_its_tasks():
+async def test_context_variable_set_at_begin_holds_in_handler_tasks():
+    """A context variable that is set at the beginning holds in the handler and its tasks."""
     trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="none")
 
     class Trace(Instrument):

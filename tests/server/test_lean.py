@@ -68,7 +68,8 @@ def alive() -> Counter[type]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
-async def test_an_idle_connection_takes_little_memory_and_keeps_nothing_of_its_handshake(nursery, clients):
+async def test_idle_connection_is_small_and_keeps_no_handshake_data(nursery, clients):
+    """An idle connection takes little memory and keeps nothing of its handshake."""
     server = await serve(nursery)
     before = alive()
     tracemalloc.start()
@@ -109,7 +110,7 @@ async def ends_when_told(ws: WebSocket) -> None:
     await ws.receive()
 
 
-async def test_a_task_that_is_about_to_start_in_the_nursery_of_a_handler_that_has_ended_is_cancelled(nursery):
+async def test_starting_task_in_nursery_of_ended_handler_is_cancelled(nursery):
     """Nothing runs in the nursery yet when the handler ends, so it cannot be told by its tasks."""
     begun, ended, cancelled = trio.Event(), trio.Event(), trio.Event()
 
@@ -135,7 +136,8 @@ async def test_a_task_that_is_about_to_start_in_the_nursery_of_a_handler_that_ha
             await cancelled.wait()
 
 
-async def test_tasks_in_the_nursery_are_cancelled_however_they_came_there(nursery):
+async def test_nursery_tasks_are_cancelled_however_they_were_started(nursery):
+    """Tasks in the nursery are cancelled however they came there."""
     cancelled = trio.Event()
 
     async def child() -> None:
@@ -180,7 +182,8 @@ async def test_an_error_at_opening_leaves_a_runner_without_an_opener():
         NO_OPENER.on_failure(error)
 
 
-async def test_an_opener_closes_whatever_happens_and_decides_the_result():
+async def test_opener_closes_in_any_case_and_decides_the_result():
+    """An opener closes whatever happens and decides the result."""
     calls: list[object] = []
 
     class Broken(Opener):

@@ -21,7 +21,8 @@ from trio_ws.transport.outbox import WRITE_BYTES
 from trio_ws.transport.poller import Poller
 
 
-async def test_a_page_that_does_not_come_is_cancelled_at_shutdown_and_answered_503(autojump_clock) -> None:
+async def test_pending_page_is_cancelled_at_shutdown_and_answered_503(autojump_clock) -> None:
+    """A page that does not come is cancelled at shutdown and answered 503."""
     asked = trio.Event()
 
     class Endless(Routes):
@@ -46,7 +47,9 @@ async def test_a_page_that_does_not_come_is_cancelled_at_shutdown_and_answered_5
     assert trio.current_time() - began == pytest.approx(0, abs=1)
 
 
-async def test_a_page_that_takes_longer_than_open_timeout_is_answered_503(autojump_clock) -> None:
+async def test_page_exceeding_open_timeout_is_answered_503(autojump_clock) -> None:
+    """A page that takes longer than open_timeout is answered 503."""
+
     class Endless(Routes):
         async def page(self, request):
             await trio.sleep_forever()
@@ -168,7 +171,8 @@ async def test_a_large_page_is_sent_whole_however_slowly_it_is_taken(autojump_cl
         server.shutdown()
 
 
-async def test_who_takes_nothing_more_of_a_page_is_cut_off_after_close_timeout(autojump_clock) -> None:
+async def test_client_that_stops_reading_page_is_cut_at_close_timeout(autojump_clock) -> None:
+    """Who takes nothing more of a page is cut off after close_timeout."""
     server, network = Server(Large(), Settings(timeouts=Timeouts(close_timeout=5))), MemoryNetwork(bounded=True)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, [network])

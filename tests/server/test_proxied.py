@@ -47,7 +47,8 @@ async def test_an_application_s_pages_and_views_know_the_client(nursery):
     assert url.startswith("wss://127.0.0.1:")
 
 
-async def test_an_http_page_is_another_origin_once_the_proxy_says_that_the_connection_is_tls(nursery):
+async def test_http_page_is_another_origin_if_the_proxy_reports_tls(nursery):
+    """An HTTP page is another origin once the proxy says that the connection is TLS."""
     server = await serve(nursery, tell, trusted_proxies=["127.0.0.1"])
     page = f"http://127.0.0.1:{server.port}"
     async with open_websocket(server.urls[0], origin=page):

@@ -109,7 +109,8 @@ class TestAddresses:
         assert server.port == port
 
     @needs_ipv6
-    async def test_a_name_with_two_addresses_is_served_on_both_with_one_port(self, nursery):
+    async def test_name_with_two_addresses_is_served_on_both_at_one_port(self, nursery):
+        """A name with two addresses is served on both with one port."""
         trio.socket.set_custom_hostname_resolver(Names("127.0.0.1", "::1"))
         server = await serve(nursery, host="localhost", port=0)
         assert server.urls == (f"ws://127.0.0.1:{server.port}", f"ws://[::1]:{server.port}")
@@ -545,7 +546,8 @@ SCRIPT = """
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent to one process")
-async def test_ctrl_c_tells_everyone_1001_and_ends_with_keyboard_interrupt():
+async def test_ctrl_c_closes_all_with_1001_and_raises_interrupt():
+    """Ctrl-C tells everyone 1001 and ends with KeyboardInterrupt."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-c", textwrap.dedent(SCRIPT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -572,7 +574,7 @@ async def test_ctrl_c_tells_everyone_1001_and_ends_with_keyboard_interrupt():
             await process.stderr.aclose()
 
 
-async def test_a_keyboard_interrupt_in_a_handler_comes_out_as_itself_and_tells_everyone_1001():
+async def test_keyboard_interrupt_in_handler_is_raised_after_closing():
     """Ctrl-C on a busy server strikes wherever Python code runs."""
     codes: list[int] = []
 
@@ -613,7 +615,7 @@ async def test_a_keyboard_interrupt_in_a_handler_comes_out_as_itself_and_tells_e
 
 @pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 @pytest.mark.parametrize(("part", "busy"), [(MessageReader, "data_received"), (MessageWriter, "send_keepalive")])
-def test_ctrl_c_while_the_shared_tasks_are_busy_lets_them_live_for_the_goodbyes(part, busy, monkeypatch):
+def test_ctrl_c_in_busy_shared_tasks_leaves_them_for_the_closes(part, busy, monkeypatch):
     """The poller and the timers work for all connections: without them the goodbyes would never end."""
     codes: list[int] = []
     plain = getattr(part, busy)
@@ -695,7 +697,9 @@ class TestAcceptErrors:
         assert caught.value.code == 1001
         assert broken.closed
 
-    async def test_all_listeners_are_closed_also_when_an_error_ends_the_server(self, autojump_clock):
+    async def test_all_listeners_are_closed_even_if_an_error_ends_server(self, autojump_clock):
+        """All listeners are closed also when an error ends the server."""
+
         async def fail(ws: WebSocket) -> None:
             raise ValueError
 
@@ -707,9 +711,8 @@ class TestAcceptErrors:
         assert [listener.closed for listener in listeners] == [True, True]
 
     @pytest.mark.parametrize("strict", [False, True])
-    async def test_a_connection_that_the_kernel_has_no_room_to_watch_is_lost_and_no_other(
-        self, strict, monkeypatch, caplog
-    ):
+    async def test_connection_the_kernel_cannot_watch_is_lost_alone(self, strict, monkeypatch, caplog):
+        """A connection that the kernel has no room to watch is lost and no other."""
         add = Poller.add
 
         def refuse(*_: object) -> None:

@@ -55,7 +55,8 @@ def hangup(request):
 
 @pytest.mark.parametrize("hangup", [signal.SIG_DFL], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_sends_everyone_off_with_1001_and_ends_without_an_error(autojump_clock, number, hangup) -> None:
+async def test_signal_closes_all_with_1001_and_ends_without_error(autojump_clock, number, hangup) -> None:
+    """A signal sends everyone off with 1001 and ends without an error."""
     served = Served()
     async with trio.open_nursery() as nursery:
         await nursery.start(served.run)
@@ -102,7 +103,8 @@ async def test_another_signal_may_mean_another_close_code(autojump_clock) -> Non
 
 
 @pytest.mark.parametrize("hangup", [signal.SIG_IGN, print], ids=["nohup", "handler"], indirect=True)
-async def test_the_end_of_the_terminal_is_left_to_who_wants_something_of_it(autojump_clock, hangup) -> None:
+async def test_sighup_handler_of_others_is_left_in_place(autojump_clock, hangup) -> None:
+    """The end of the terminal is left to who wants something of it."""
     served = Served()
     async with trio.open_nursery() as nursery:
         await nursery.start(served.run)

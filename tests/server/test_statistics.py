@@ -42,7 +42,8 @@ async def test_closes_are_counted_by_the_code_of_the_first_close_frame(nursery, 
     assert sum(server.statistics().closed.values()) == server.statistics().accepted
 
 
-async def test_answers_are_counted_by_status_and_nothing_is_for_those_who_say_nothing():
+async def test_answers_are_counted_by_status_except_for_silent_clients():
+    """Answers are counted by status and nothing is for those who say nothing."""
     app = App(guards=[lambda name="": name != "mallory"])
     app.page("/page", lambda request: "hello")
 
@@ -77,7 +78,8 @@ async def test_answers_are_counted_by_status_and_nothing_is_for_those_who_say_no
     assert statistics.refused == sum(statistics.responses.values()) + 1
 
 
-async def test_a_client_that_hears_of_the_shutdown_instead_of_an_answer_is_counted_once(nursery):
+async def test_client_notified_of_shutdown_unanswered_is_counted_once(nursery):
+    """A client that hears of the shutdown instead of an answer is counted once."""
     answering = trio.Event()
 
     async def hesitate(ws: WebSocket) -> None:
@@ -99,7 +101,8 @@ async def test_a_client_that_hears_of_the_shutdown_instead_of_an_answer_is_count
     assert server.statistics().responses == {503: 1}
 
 
-async def test_an_answer_that_was_given_is_what_counts_though_the_server_shuts_down_meanwhile(nursery):
+async def test_answer_is_counted_even_if_server_shuts_down_meanwhile(nursery):
+    """An answer that was given is what counts though the server shuts down meanwhile."""
     refused = trio.Event()
 
     async def refuse(ws: WebSocket) -> None:
@@ -123,7 +126,8 @@ async def test_an_answer_that_was_given_is_what_counts_though_the_server_shuts_d
     assert server.statistics().responses == {418: 1}
 
 
-async def test_what_waits_in_both_directions_is_summed_when_somebody_asks(nursery):
+async def test_waiting_bytes_of_both_directions_are_summed_on_demand(nursery):
+    """What waits in both directions is summed when somebody asks."""
     release = trio.Event()
 
     async def slow(ws: WebSocket) -> None:
@@ -160,7 +164,9 @@ async def test_what_waits_in_both_directions_is_summed_when_somebody_asks(nurser
     assert (server.statistics().inbox_messages, server.statistics().outbox_bytes) == (0, 0)
 
 
-async def test_they_are_values_that_do_not_change_and_can_be_written_as_json(nursery):
+async def test_statistics_are_immutable_and_serializable_as_json(nursery):
+    """They are values that do not change and can be written as JSON."""
+
     async def close(ws: WebSocket) -> None:
         await ws.close(4000)
 

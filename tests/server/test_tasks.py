@@ -37,7 +37,8 @@ async def greet_and_work(ws: WebSocket) -> None:
 
 
 @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
-async def test_a_connection_s_task_has_its_path_and_number_and_its_own_tasks_below(nursery, dump_all, poller):
+async def test_connection_task_is_named_by_path_and_holds_its_tasks(nursery, dump_all, poller):
+    """A connection's task has its path and number and its own tasks below."""
     app = App()
     app.websocket("/chat/{room}")(greet_and_work)
     server = await nursery.start(lambda task_status: app.serve("127.0.0.1", 0, poller=poller, task_status=task_status))

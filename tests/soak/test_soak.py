@@ -102,9 +102,10 @@ def descriptors() -> int:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
-async def test_a_million_messages_are_echoed_in_order_and_nothing_is_left(
+async def test_million_messages_are_echoed_in_order_without_residue(
     poller: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A million messages are echoed in order and nothing is left."""
     gc.collect()
     before = descriptors()
     tally = Tally()

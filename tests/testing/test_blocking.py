@@ -96,7 +96,8 @@ def test_a_rejected_handshake_is_an_http_status() -> None:
     assert portals() == []
 
 
-def test_a_rejected_handshake_of_a_client_that_is_not_entered_ends_its_thread() -> None:
+def test_rejected_handshake_of_unentered_client_ends_thread() -> None:
+    """A rejected handshake of a client that is not entered ends its thread."""
     with pytest.raises(ConnectionRejected), TestClient(Routes()).websocket_connect("/nowhere"):
         pytest.fail("the block runs")
     assert portals() == []
@@ -118,7 +119,9 @@ def test_the_lifespan_surrounds_the_serving() -> None:
     assert app.log == ["begins", "ends"]
 
 
-def test_a_lifespan_that_fails_to_begin_is_an_error_on_entering_and_ends_the_thread() -> None:
+def test_failing_lifespan_raises_on_entering_and_ends_the_thread() -> None:
+    """A lifespan that fails to begin is an error on entering and ends the thread."""
+
     class Stillborn(Routes):
         def lifespan_context(self):
             raise ValueError("no database")
@@ -134,7 +137,8 @@ def test_a_message_that_does_not_come_is_a_timeout() -> None:
             ws.receive()
 
 
-def test_an_error_in_a_handler_is_raised_at_the_end_of_the_client() -> None:
+def test_handler_error_is_raised_at_the_end_of_the_client() -> None:
+    """An error in a handler is raised at the end of the client."""
     codes = []
     with pytest.raises(KeyError, match="ours"):
         with TestClient(Routes({"/": fail})) as client, client.websocket_connect("/") as ws:
@@ -145,7 +149,8 @@ def test_an_error_in_a_handler_is_raised_at_the_end_of_the_client() -> None:
     assert codes == [1011]
 
 
-def test_an_error_in_a_handler_is_raised_at_the_end_of_a_connection_that_serves_itself() -> None:
+def test_handler_error_is_raised_by_self_serving_connection() -> None:
+    """An error in a handler is raised at the end of a connection that serves itself."""
     with pytest.raises(KeyError, match="ours"), TestClient(Routes({"/": fail})).websocket_connect("/") as ws:
         ws.send("go")
         ws.receive()
@@ -160,7 +165,8 @@ def test_errors_can_be_looked_at_instead() -> None:
     assert [type(error) for error in client.errors] == [KeyError]
 
 
-def test_a_failing_assertion_is_raised_as_it_is_and_ends_the_thread() -> None:
+def test_failing_assertion_is_raised_unchanged_and_ends_thread() -> None:
+    """A failing assertion is raised as it is and ends the thread."""
     with pytest.raises(AssertionError, match="mine"):
         with TestClient(Routes()) as client, client.websocket_connect("/echo"):
             raise AssertionError("mine")
@@ -216,7 +222,8 @@ class Manager:
         return isinstance(error, KeyError)
 
 
-def test_a_portal_enters_and_leaves_a_context_manager_in_one_task() -> None:
+def test_portal_enters_and_exits_context_manager_in_one_task() -> None:
+    """A portal enters and leaves a context manager in one task."""
     manager = Manager()
     with BlockingPortal() as portal, portal.hold(manager) as value:
         assert value == "value"
@@ -224,7 +231,8 @@ def test_a_portal_enters_and_leaves_a_context_manager_in_one_task() -> None:
     assert manager.tasks[0] is manager.tasks[1]
 
 
-def test_a_portal_lets_a_context_manager_swallow_an_error_of_the_block() -> None:
+def test_portal_lets_context_manager_swallow_error_of_the_block() -> None:
+    """A portal lets a context manager swallow an error of the block."""
     with BlockingPortal() as portal:
         with portal.hold(Manager()):
             raise KeyError
@@ -232,7 +240,8 @@ def test_a_portal_lets_a_context_manager_swallow_an_error_of_the_block() -> None
             raise ValueError("not this")
 
 
-def test_what_a_background_task_of_the_application_raised_is_raised_in_the_test() -> None:
+def test_background_task_error_of_application_is_raised_in_test() -> None:
+    """What a background task of the application raised is raised in the test."""
     crashed = threading.Event()
 
     class Background(Routes):

@@ -59,7 +59,8 @@ async def test_a_rejected_handshake_is_an_http_status_not_a_close_code(autojump_
     assert caught.value.status == 403
 
 
-async def test_headers_cookies_subprotocols_and_origin_reach_the_handler(autojump_clock) -> None:
+async def test_headers_cookies_subprotocols_and_origin_reach_handler(autojump_clock) -> None:
+    """Headers cookies subprotocols and origin reach the handler."""
     seen = {}
 
     async def look(websocket: WebSocket) -> None:
@@ -251,7 +252,8 @@ async def test_a_page_that_does_not_come_is_a_timeout(autojump_clock) -> None:
 # --- errors of the server ---------------------------------------------------------------------------------------------
 
 
-async def test_an_error_in_a_handler_is_raised_at_the_end_of_the_client_with_its_traceback(autojump_clock) -> None:
+async def test_handler_error_is_raised_by_the_client_with_traceback(autojump_clock) -> None:
+    """An error in a handler is raised at the end of the client with its traceback."""
     codes = []
     with pytest.raises(KeyError, match="ours") as caught:
         async with TestClient(Routes({"/": fail})) as client, client.websocket_connect("/") as ws:
@@ -263,7 +265,8 @@ async def test_an_error_in_a_handler_is_raised_at_the_end_of_the_client_with_its
     assert caught.traceback[-1].name == "fail"
 
 
-async def test_the_disconnect_that_an_error_of_the_server_caused_gives_way_to_it(autojump_clock) -> None:
+async def test_server_error_replaces_the_disconnect_it_caused(autojump_clock) -> None:
+    """The disconnect that an error of the server caused gives way to it."""
     with pytest.raises(KeyError, match="ours"):
         async with TestClient(Routes({"/": fail})) as client, client.websocket_connect("/") as ws:
             await ws.send("go")
@@ -287,7 +290,9 @@ async def test_several_errors_of_the_server_come_as_a_group(autojump_clock) -> N
     assert [type(error) for error in caught.value.exceptions] == [KeyError, KeyError]
 
 
-async def test_an_error_before_the_answer_is_the_servers_error_not_a_500(autojump_clock) -> None:
+async def test_error_before_the_answer_is_raised_instead_of_a_500(autojump_clock) -> None:
+    """An error before the answer is the server's error not a 500."""
+
     async def broken(websocket: WebSocket) -> None:
         raise KeyError("ours")
 
@@ -312,7 +317,8 @@ async def test_errors_can_be_looked_at_instead(autojump_clock) -> None:
     assert [type(error) for error in client.errors] == [KeyError]
 
 
-async def test_an_error_in_a_callback_counts_and_the_services_own_on_error_is_called(autojump_clock) -> None:
+async def test_callback_error_is_raised_and_own_on_error_is_called(autojump_clock) -> None:
+    """An error in a callback counts and the service's own on_error is called."""
     told = []
 
     async def on_disconnect(websocket: WebSocket, code: int) -> None:
@@ -363,7 +369,8 @@ async def test_an_error_of_the_responder_itself_is_raised(autojump_clock) -> Non
 # --- leaks ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_handler_that_outlives_its_connection_is_a_leak_that_names_where_it_waits(autojump_clock) -> None:
+async def test_handler_outliving_its_connection_is_a_leak_with_place(autojump_clock) -> None:
+    """A handler that outlives its connection is a leak that names where it waits."""
     ended = []
 
     async def stubborn(websocket: WebSocket) -> None:
@@ -408,7 +415,9 @@ async def test_a_handler_that_ends_in_time_is_no_leak(autojump_clock) -> None:
     assert client.server.statistics().accepted == 1
 
 
-async def test_a_page_that_never_comes_and_cannot_be_cancelled_is_a_leak(autojump_clock) -> None:
+async def test_page_that_never_returns_is_reported_as_leak(autojump_clock) -> None:
+    """A page that never comes and cannot be cancelled is a leak."""
+
     class Slow(Routes):
         async def page(self, request):
             with trio.CancelScope(shield=True):
@@ -456,7 +465,9 @@ async def test_a_lifespan_that_fails_to_end_is_an_error_beside_others(autojump_c
     assert [type(error) for error in caught.value.exceptions] == [AssertionError, ValueError]
 
 
-async def test_a_background_task_of_the_lifespan_that_fails_ends_the_test_with_its_error(autojump_clock) -> None:
+async def test_failing_lifespan_task_ends_the_test_with_its_error(autojump_clock) -> None:
+    """A background task of the lifespan that fails ends the test with its error."""
+
     class Background(Routes):
         @asynccontextmanager
         async def lifespan_context(self):
@@ -475,7 +486,8 @@ async def test_a_background_task_of_the_lifespan_that_fails_ends_the_test_with_i
     assert caught.group_contains(ValueError, match="background")
 
 
-async def test_a_client_that_is_not_entered_serves_as_long_as_a_connection(autojump_clock) -> None:
+async def test_unentered_client_serves_as_long_as_a_connection(autojump_clock) -> None:
+    """A client that is not entered serves as long as a connection."""
     app = Alive()
     client = TestClient(app)
     with pytest.raises(RuntimeError, match="enter the test client first"):

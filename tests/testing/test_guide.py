@@ -32,7 +32,8 @@ def guide(pytester: pytest.Pytester, monkeypatch) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_every_example_of_the_guide_is_a_file_and_every_test_in_it_passes(pytester: pytest.Pytester, guide) -> None:
+def test_each_example_of_the_guide_is_a_file_with_passing_tests(pytester: pytest.Pytester, guide) -> None:
+    """Every example of the guide is a file and every test in it passes."""
     assert set(guide) >= {"chat.py", "pytest.ini", "conftest.py", "test_chat.py", "test_plainly.py"}
     tests = sum(content.count("def test_") for content in guide.values())
     result = pytester.runpytest_inprocess("-p", "no:anyio", "-p", "no:cacheprovider", "-W", "error")

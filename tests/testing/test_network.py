@@ -10,7 +10,9 @@ from trio_ws import ConnectError
 from trio_ws.testing.network import BUFFER_BYTES, MemoryListener, memory_pair
 
 
-async def test_a_connection_in_memory_is_a_half_closeable_stream_as_trio_defines_it() -> None:
+async def test_memory_connection_is_a_half_closeable_stream_for_trio() -> None:
+    """A connection in memory is a half closeable stream as Trio defines it."""
+
     async def clogged():
         left, right = memory_pair()
         await left.send_all(bytes(BUFFER_BYTES))
@@ -23,7 +25,8 @@ async def test_a_connection_in_memory_is_a_half_closeable_stream_as_trio_defines
     await check_half_closeable_stream(fresh, clogged)
 
 
-async def test_a_sender_that_nobody_reads_waits_when_the_buffer_is_full(autojump_clock) -> None:
+async def test_sender_without_reader_waits_when_the_buffer_is_full(autojump_clock) -> None:
+    """A sender that nobody reads waits when the buffer is full."""
     left, right = memory_pair(capacity=4)
     with trio.move_on_after(1) as scope:
         await left.send_all(b"123456")

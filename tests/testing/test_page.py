@@ -32,12 +32,14 @@ async def test_an_answer_that_only_announces_another_is_passed_over() -> None:
     assert (response.status, response.body) == (404, b"no")
 
 
-async def test_a_body_ends_with_the_connection_if_the_head_does_not_say_where() -> None:
+async def test_body_without_stated_length_ends_with_the_connection() -> None:
+    """A body ends with the connection if the head does not say where."""
     assert (await fetched(b"HTTP/1.1 200 OK\r\n\r\nall of it")).text == "all of it"
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", b"SSH-2.0\r\n\r\n"])
-async def test_an_answer_that_is_not_complete_or_no_http_is_a_connect_error(answer: bytes) -> None:
+async def test_incomplete_or_non_http_answer_is_a_connect_error(answer: bytes) -> None:
+    """An answer that is not complete or no HTTP is a ConnectError."""
     with pytest.raises(ExceptionGroup) as caught:
         await fetched(answer)
     assert caught.group_contains(ConnectError, match="^handshake: incomplete response: ")

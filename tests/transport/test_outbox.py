@@ -21,7 +21,8 @@ def drained(outbox: Outbox, most: int = 1 << 30) -> bytes:
 
 
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 60))
-async def test_what_goes_in_comes_out_whole_and_in_order_however_the_network_takes_it(chunks, most):
+async def test_data_leaves_whole_and_in_order_for_any_network_writes(chunks, most):
+    """What goes in comes out whole and in order however the network takes it."""
     outbox = Outbox(100)
     for chunk in chunks:
         outbox.put(chunk)
@@ -36,7 +37,8 @@ async def test_small_chunks_are_handed_out_together():
     assert outbox.peek() == b"small" * 10
 
 
-async def test_what_is_handed_out_together_has_a_bound_and_one_large_chunk_is_not_copied():
+async def test_batch_is_bounded_and_one_large_chunk_is_not_copied():
+    """What is handed out together has a bound and one large chunk is not copied."""
     outbox = Outbox(100)
     large = bytes(WRITE_BYTES)
     outbox.put(b"small")
@@ -121,7 +123,8 @@ async def test_a_closed_outbox_drops_everything_and_is_never_full():
     assert (outbox.size, outbox.full) == (0, False)
 
 
-async def test_bytes_that_were_under_way_when_it_was_closed_do_not_count():
+async def test_bytes_in_flight_at_close_do_not_count():
+    """Bytes that were under way when it was closed do not count."""
     outbox = Outbox(1)
     outbox.put(b"full")
     outbox.peek()

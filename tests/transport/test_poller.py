@@ -121,7 +121,8 @@ async def reports_counted(monkeypatch: pytest.MonkeyPatch):
 # --- reading ---
 
 
-async def test_what_arrives_is_given_to_the_receiver_in_one_shared_buffer(ends, make):
+async def test_arriving_data_is_given_to_receiver_in_shared_buffer(ends, make):
+    """What arrives is given to the receiver in one shared buffer."""
     seen = []
 
     class Looking(Recorder):
@@ -145,7 +146,8 @@ async def test_one_turn_reads_at_most_one_buffer_of_each_socket(ends, nursery):
     assert max(after - before for before, after in zip([0, *sizes], sizes, strict=False)) <= BUFFER_BYTES
 
 
-async def test_data_that_is_not_wanted_stays_with_the_kernel_and_does_not_keep_the_poller_awake(ends, monkeypatch):
+async def test_unwanted_data_stays_in_kernel_and_poller_sleeps(ends, monkeypatch):
+    """Data that is not wanted stays with the kernel and does not keep the poller awake."""
     ends.receiver.wanted = False
     await ends.peer.send_all(b"first")
     await ends.receiver.until(lambda: ends.receiver.asked)
@@ -198,7 +200,8 @@ async def test_after_the_peers_half_close_can_still_be_written(ends):
 # --- the end while nobody reads ---
 
 
-async def test_the_peers_end_is_told_while_its_data_is_unread_and_the_data_can_be_read_later(ends, monkeypatch):
+async def test_peer_end_is_reported_before_unread_data_and_data_stays(ends, monkeypatch):
+    """The peer's end is told while its data is unread and the data can be read later."""
     ends.receiver.wanted = False
     await ends.peer.send_all(b"unread")
     await ends.peer.send_eof()
@@ -215,7 +218,8 @@ async def test_the_peers_end_is_told_while_its_data_is_unread_and_the_data_can_b
     assert ends.receiver.data == b"unread"
 
 
-async def test_a_reset_while_data_is_unread_is_told_and_the_poller_sleeps_on(ends, monkeypatch):
+async def test_reset_before_unread_data_is_reported_and_poller_sleeps(ends, monkeypatch):
+    """A reset while data is unread is told and the poller sleeps on."""
     ends.receiver.wanted = False
     await ends.peer.send_all(b"unread")
     await ends.receiver.until(lambda: ends.receiver.asked)
@@ -234,7 +238,7 @@ async def test_a_reset_while_data_is_unread_is_told_and_the_poller_sleeps_on(end
     assert (ends.receiver.departed, ends.receiver.ended) == (1, 1)
 
 
-async def test_a_dead_socket_is_read_on_only_as_far_as_the_receiver_wants(make):
+async def test_dead_socket_is_read_only_as_far_as_receiver_wants(make):
     """A Unix socket keeps what was sent when its peer is closed."""
     ends = make(socket.socketpair())
     ends.receiver.wanted = False
@@ -256,7 +260,7 @@ async def test_a_dead_socket_is_read_on_only_as_far_as_the_receiver_wants(make):
     ends.transport.close()
 
 
-async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(make):
+async def test_drained_dead_socket_is_at_its_end(make):
     """Whatever the kernel says of a socket that it called broken, it is not asked for ever."""
     ends = make(socket.socketpair())
     ends.receiver.wanted = False
@@ -269,7 +273,8 @@ async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(make):
     await ends.peer.aclose()
 
 
-async def test_a_receiver_may_close_when_it_hears_that_the_peer_has_left(ends):
+async def test_receiver_may_close_when_notified_that_peer_left(ends):
+    """A receiver may close when it hears that the peer has left."""
     ends.receiver.wanted = False
     ends.receiver.on_departed = ends.transport.close
     await ends.reset()
@@ -296,7 +301,8 @@ async def test_a_write_goes_to_the_socket_at_once_if_nothing_waits(ends):
     assert await ends.receive(3) == b"now"
 
 
-async def test_what_the_socket_does_not_take_waits_and_arrives_whole_and_in_order(ends):
+async def test_data_refused_by_the_socket_waits_and_arrives_in_order(ends):
+    """What the socket does not take waits and arrives whole and in order."""
     parts = [os.urandom(300_000), b"", b"small", os.urandom(100_000), b"end"]
     for part in parts:
         ends.transport.write(part)
@@ -329,7 +335,8 @@ async def test_an_idle_socket_is_not_watched_for_room_to_write(ends, monkeypatch
     assert count == [0]
 
 
-async def test_a_write_after_a_reset_closes_the_outbox_and_the_end_is_met_by_reading(ends):
+async def test_write_after_reset_closes_outbox_and_reading_meets_end(ends):
+    """A write after a reset closes the outbox and the end is met by reading."""
     await ends.reset()
     ends.transport.write(b"one")
     ends.transport.write(b"two")
@@ -379,7 +386,8 @@ async def test_finish_after_a_reset_is_harmless(ends):
 # --- holding back ---
 
 
-async def test_what_is_held_back_leaves_in_one_call_at_the_end_of_the_turn(ends):
+async def test_corked_data_is_sent_in_one_call_at_the_end_of_the_turn(ends):
+    """What is held back leaves in one call at the end of the turn."""
     for _ in range(50):
         ends.transport.write(b"reply", hold=True)
     assert ends.sock.sends == 0
@@ -426,7 +434,8 @@ async def test_each_turn_has_its_own_flush(ends, make):
     assert await other.receive(2) == b"bb"
 
 
-async def test_what_is_held_back_before_the_poller_runs_leaves_when_it_does(kind, nursery):
+async def test_data_corked_before_the_poller_runs_is_sent_when_it_does(kind, nursery):
+    """What is held back before the poller runs leaves when it does."""
     poller = kind()
     ends = Ends(poller, *tcp_pair(), nursery)
     ends.transport.write(b"early", hold=True)
@@ -496,7 +505,8 @@ async def test_what_is_done_before_the_start_counts_from_the_start_on(kind, nurs
     await transport.aclose()
 
 
-async def test_a_receiver_may_close_its_transport_in_the_middle_of_a_call(ends, make):
+async def test_receiver_may_close_its_transport_during_a_call(ends, make):
+    """A receiver may close its transport in the middle of a call."""
     ends.receiver.on_data = ends.transport.close
     await ends.peer.send_all(b"data")
     await ends.peer.send_all(b"more")
@@ -507,7 +517,7 @@ async def test_a_receiver_may_close_its_transport_in_the_middle_of_a_call(ends, 
     assert ends.receiver.ended == 0
 
 
-async def test_a_receiver_may_close_another_transport_that_is_ready_too(make):
+async def test_receiver_may_close_another_ready_transport(make):
     """Both are in one list of ready sockets; the one that comes second hears nothing any more."""
     one, two = make(), make()
     one.receiver.on_data = two.transport.close
@@ -535,7 +545,8 @@ async def test_a_receiver_that_raises_loses_its_own_connection_only(ends, make, 
     assert record.exc_info[0] is MemoryError
 
 
-async def test_a_receiver_that_raises_at_the_end_of_the_turn_loses_its_own_connection_only(ends, make, caplog):
+async def test_receiver_error_at_end_of_turn_loses_only_its_connection(ends, make, caplog):
+    """A receiver that raises at the end of the turn loses its own connection only."""
     other = make()
     ends.receiver.outbox_moved = fail
     for each in (ends, other):
@@ -546,7 +557,7 @@ async def test_a_receiver_that_raises_at_the_end_of_the_turn_loses_its_own_conne
     assert record.exc_info[0] is MemoryError
 
 
-async def test_a_descriptor_that_is_used_again_does_not_get_the_old_ones_events(make):
+async def test_reused_descriptor_does_not_get_events_of_the_old_one(make):
     """A receiver closes two connections, one of them itself, and opens new ones with their numbers in one call."""
     one, two = make(), make()
     fresh: list[Ends] = []

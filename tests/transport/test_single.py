@@ -94,7 +94,7 @@ def watcher(line: Line) -> str:
     return f"{type(line.solo).__module__}.{type(line.solo).run.__qualname__}"
 
 
-async def test_what_arrives_is_received_in_the_turn_in_which_it_was_reported(line, nursery):
+async def test_arriving_data_is_received_in_the_turn_it_is_reported(line, nursery):
     """The one who waits reads for itself: there is no turn between the reading task's and its own."""
     await settled()
     turns, seen = Turns(), []
@@ -122,7 +122,7 @@ async def test_what_arrives_is_received_in_the_turn_in_which_it_was_reported(lin
     assert line.readers[-1].endswith("receive")
 
 
-async def test_while_the_one_who_received_does_something_else_the_socket_is_watched(line, me):
+async def test_socket_is_watched_while_the_receiving_task_is_busy(line, me):
     """A ping is answered, say, though nobody is in `receive`."""
     for message in (b"1", b"2", b"3"):
         assert await line.given(message) == message
@@ -145,7 +145,8 @@ async def test_one_who_is_late_is_not_waited_for_each_time(line, me):
     assert line.readers[-1] == me()
 
 
-async def test_one_who_is_cancelled_takes_nothing_and_the_socket_is_watched(line):
+async def test_cancelled_receiver_takes_nothing_and_socket_is_watched(line):
+    """One who is cancelled takes nothing and the socket is watched."""
     with trio.move_on_after(0):
         await line.receive()
     line.peer.send(b"data")
@@ -154,7 +155,8 @@ async def test_one_who_is_cancelled_takes_nothing_and_the_socket_is_watched(line
     assert await line.receive() == b"data"
 
 
-async def test_one_who_is_cancelled_while_the_watching_task_reads_takes_nothing(line):
+async def test_receiver_cancelled_during_watcher_read_takes_nothing(line):
+    """One who is cancelled while the watching task reads takes nothing."""
     await settled()
     with trio.move_on_after(0):
         await line.receive()
@@ -162,7 +164,8 @@ async def test_one_who_is_cancelled_while_the_watching_task_reads_takes_nothing(
     assert await line.given(b"data") == b"data"
 
 
-async def test_one_who_waits_can_be_woken_without_data_and_another_may_come_at_once(line, nursery):
+async def test_waiter_is_woken_without_data_and_another_may_follow(line, nursery):
+    """One who waits can be woken without data and another may come at once."""
     results = []
 
     async def receive() -> None:
@@ -183,7 +186,7 @@ async def test_one_who_waits_can_be_woken_without_data_and_another_may_come_at_o
     assert results == [b"", b"data"]
 
 
-async def test_one_who_is_woken_when_its_data_is_reported_already_takes_it_and_another_waits_on(line, nursery):
+async def test_woken_waiter_takes_reported_data_and_the_next_waits(line, nursery):
     """The kernel has reported the data, then a deadline wakes the one who waits, and another one comes first."""
     readers: list[trio.lowlevel.Task] = []
     results: list[bytes] = []
@@ -255,7 +258,7 @@ async def test_one_who_waits_while_the_connection_is_closed_is_woken(line, nurse
             line.inbox.wake()
 
 
-async def test_one_who_waits_when_data_is_not_wanted_any_more_is_called_off(line, nursery):
+async def test_waiter_is_suspended_when_data_is_no_longer_wanted(line, nursery):
     """TLS may end the reading while the socket is well; and a connection's own work may be too much for a turn."""
     nursery.start_soon(line.receive)
     await settled()
@@ -278,7 +281,9 @@ async def test_a_pause_that_is_over_within_a_turn_costs_no_descriptor(line, monk
     await line.until(lambda: line.data == b"data")
 
 
-async def test_without_a_descriptor_for_it_the_peers_end_is_seen_when_data_is_wanted_again(line, monkeypatch):
+async def test_peer_end_is_seen_at_next_read_without_a_descriptor(line, monkeypatch):
+    """Without a descriptor for it the peer's end is seen when data is wanted again."""
+
     def exhausted() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -297,9 +302,9 @@ async def test_without_a_descriptor_for_it_the_peers_end_is_seen_when_data_is_wa
 
 @pytest.mark.parametrize("call", ["wait_readable", "wait_writable"])
 @pytest.mark.parametrize("paused", [False, True])
-async def test_a_kernel_that_can_watch_no_more_ends_the_connection_and_nothing_else(
-    line, monkeypatch, caplog, call, paused
-):
+async def test_kernel_watch_limit_ends_only_the_connection(line, monkeypatch, caplog, call, paused):
+    """A kernel that can watch no more ends the connection and nothing else."""
+
     def refuse(fd: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -80,7 +80,8 @@ async def test_data_that_is_not_wanted_is_not_read(start, autojump_clock):
     await transport.aclose()
 
 
-async def test_what_is_written_in_one_turn_leaves_together_and_in_order(start, autojump_clock):
+async def test_data_written_in_one_turn_is_sent_together_in_order(start, autojump_clock):
+    """What is written in one turn leaves together and in order."""
     sent = []
     ours, theirs = memory_stream_pair()
     send_all = ours.send_all
@@ -147,7 +148,8 @@ class CannotHalfClose(trio.abc.Stream):
         await self._stream.aclose()
 
 
-async def test_finish_on_a_stream_that_cannot_half_close_ends_with_aclose(start, autojump_clock):
+async def test_finish_without_half_close_support_ends_with_aclose(start, autojump_clock):
+    """Finish on a stream that cannot half close ends with aclose."""
     ours, theirs = memory_stream_pair()
     transport, _ = start(CannotHalfClose(ours))
     transport.write(b"last words")
@@ -172,7 +174,8 @@ async def test_a_broken_write_closes_the_outbox_and_reading_goes_on(start, autoj
     await transport.aclose()
 
 
-async def test_a_broken_write_tells_that_the_peer_has_left_while_nobody_reads(start, autojump_clock):
+async def test_broken_write_reports_that_the_peer_left_without_reader(start, autojump_clock):
+    """A broken write tells that the peer has left while nobody reads."""
     ours, theirs = memory_stream_pair()
     transport, receiver = start(ours)
     receiver.wanted = False
@@ -203,7 +206,8 @@ async def test_after_close_the_receiver_hears_nothing_more(start, autojump_clock
     await transport.aclose()
 
 
-async def test_close_ends_the_network_connection_though_nobody_waits_for_it(start, autojump_clock):
+async def test_close_ends_the_network_connection_without_waiting_task(start, autojump_clock):
+    """Close ends the network connection though nobody waits for it."""
     ours, theirs = memory_stream_pair()
     transport, _ = start(ours)
     await trio.sleep(1)
@@ -336,7 +340,8 @@ async def test_on_a_socket_the_peers_end_is_seen_behind_unread_data(start, leave
     await theirs.aclose()
 
 
-async def test_where_the_platform_cannot_tell_the_end_is_seen_when_reading_goes_on(start, monkeypatch):
+async def test_peer_end_is_seen_at_next_read_if_platform_cannot_report(start, monkeypatch):
+    """Where the platform cannot tell the end is seen when reading goes on."""
     monkeypatch.setattr(module, "_RDHUP", 0)
     ours, theirs = await socket_pair()
     transport, receiver = start(ours)

@@ -85,7 +85,8 @@ def version(request, client_tls):
 # --- the handshake ---
 
 
-async def test_the_handshake_is_done_by_the_poller_and_bytes_pass_both_ways(version, ends):
+async def test_poller_does_the_handshake_and_bytes_pass_both_ways(version, ends):
+    """The handshake is done by the poller and bytes pass both ways."""
     ends.transport.write(b"hello")
     assert await ends.peer.receive(5) == b"hello"
     await ends.peer.send(b"hi")
@@ -93,7 +94,8 @@ async def test_the_handshake_is_done_by_the_poller_and_bytes_pass_both_ways(vers
     assert (ends.receiver.ended, ends.receiver.departed) == (0, 0)
 
 
-async def test_what_is_written_before_the_handshake_waits_for_it_and_does_not_keep_the_poller_awake(make, monkeypatch):
+async def test_writes_before_the_handshake_wait_and_poller_sleeps(make, monkeypatch):
+    """What is written before the handshake waits for it and does not keep the poller awake."""
     ends = await make(shaken=False)
     async with reports_counted(monkeypatch) as count:
         ends.transport.write(b"first ")
@@ -125,7 +127,8 @@ async def test_a_hello_of_more_than_a_record(make, client_tls):
     assert await ends.peer.receive(5) == b"hello"
 
 
-async def test_what_came_in_the_same_packet_as_the_end_of_the_handshake_is_not_lost(make):
+async def test_data_in_the_last_handshake_packet_is_not_lost(make):
+    """What came in the same packet as the end of the handshake is not lost."""
     ends = await make(shaken=False)
     peer = ends.peer
     with pytest.raises(ssl.SSLWantReadError):
@@ -278,7 +281,7 @@ async def test_large_messages_pass_both_ways(ends, nursery):
     assert ends.receiver.moved
 
 
-async def test_tiny_records_are_decrypted_a_bounded_number_in_a_turn_and_others_get_theirs(ends, make):
+async def test_tiny_records_are_decrypted_in_bounded_turns(ends, make):
     """Nothing more has to come from the socket for the rest of them."""
     count = 20 * RECORDS
     sizes: list[int] = []
@@ -297,7 +300,9 @@ async def test_tiny_records_are_decrypted_a_bounded_number_in_a_turn_and_others_
     assert behind <= 2 * RECORDS
 
 
-async def test_what_is_not_wanted_is_kept_and_given_on_resume_though_the_socket_is_silent(ends, monkeypatch):
+async def test_unwanted_data_is_kept_and_given_on_resume_while_silent(ends, monkeypatch):
+    """What is not wanted is kept and given on resume though the socket is silent."""
+
     def enough() -> None:
         ends.receiver.wanted = False
 
@@ -318,7 +323,8 @@ async def test_what_is_not_wanted_is_kept_and_given_on_resume_though_the_socket_
     await ends.receiver.until(lambda: ends.receiver.data.endswith(b"more"))
 
 
-async def test_more_plaintext_than_a_turn_has_room_for_waits_for_the_next(ends):
+async def test_plaintext_beyond_the_turn_limit_waits_for_the_next(ends):
+    """More plaintext than a turn has room for waits for the next."""
     ends.transport._plaintext = ends.transport._plaintext[: 3 * RECORD_BYTES]
     sizes: list[int] = []
     ends.receiver.on_data = lambda: sizes.append(len(ends.receiver.data))
@@ -354,7 +360,8 @@ async def test_a_reset_behind_what_was_not_wanted_lets_that_be_read(ends):
     assert len(ends.receiver.data) == 2 * RECORDS
 
 
-async def test_a_dead_socket_that_has_nothing_left_to_read_is_at_its_end(ends):
+async def test_drained_dead_socket_is_at_its_end(ends):
+    """A dead socket that has nothing left to read is at its end."""
     ends.receiver.wanted = False
     ends.transport.ready(selector.ERROR_OR_HANGUP, trio.current_time())  # while the socket is well, and empty
     ends.receiver.wanted = True
@@ -376,7 +383,8 @@ async def test_a_reset_is_the_end(ends):
 # --- how it ends ---
 
 
-async def test_the_peers_close_notify_is_the_end_and_can_be_answered_with_data(ends):
+async def test_close_notify_is_the_end_and_can_be_answered_with_data(ends):
+    """The peer's close_notify is the end and can be answered with data."""
     await ends.peer.stream.send_all(ends.peer.sealed(b"last words") + ends.peer.goodbye())
     await ends.receiver.until(lambda: ends.receiver.ended)
     assert (ends.receiver.ended, ends.receiver.data) == (1, b"last words")
@@ -387,7 +395,9 @@ async def test_the_peers_close_notify_is_the_end_and_can_be_answered_with_data(e
     assert ends.receiver.ended == 1
 
 
-async def test_a_close_notify_behind_what_was_not_wanted_is_told_and_waits(ends):
+async def test_close_notify_behind_unwanted_data_is_reported_and_waits(ends):
+    """A close_notify behind what was not wanted is told and waits."""
+
     def enough() -> None:
         ends.receiver.wanted = False
 
@@ -444,7 +454,8 @@ async def test_close_with_something_unsent_says_no_goodbye(ends):
     assert not ends.peer.notified
 
 
-async def test_finish_half_closes_the_tcp_below_after_all_that_was_written(ends):
+async def test_finish_half_closes_tcp_after_all_written_data(ends):
+    """Finish half closes the TCP below after all that was written."""
     ends.transport.write(bytes(500_000))
     ends.transport.write(b"last")
     ends.transport.finish()
@@ -497,7 +508,8 @@ async def test_what_is_held_back_leaves_in_one_record_and_one_call(ends):
     assert await ends.peer.some() == b"reply" * 50
 
 
-async def test_what_the_socket_does_not_take_waits_and_arrives_whole_and_in_order(ends):
+async def test_data_refused_by_the_socket_waits_and_arrives_in_order(ends):
+    """What the socket does not take waits and arrives whole and in order."""
     parts = [os.urandom(300_000), b"", b"small", os.urandom(100_000), b"end"]
     for part in parts:
         ends.transport.write(part)
@@ -507,7 +519,8 @@ async def test_what_the_socket_does_not_take_waits_and_arrives_whole_and_in_orde
     await ends.receiver.until(lambda: not ends.transport.outbox.size)
 
 
-async def test_a_peer_that_does_not_read_costs_no_more_than_its_outbox_and_no_turns(ends, monkeypatch):
+async def test_stalled_peer_costs_only_its_outbox_and_no_turns(ends, monkeypatch):
+    """A peer that does not read costs no more than its outbox and no turns."""
     ends.transport.write(bytes(1_000_000))
     await turns()
     waiting = ends.transport.outbox.size
@@ -582,7 +595,8 @@ async def test_a_peer_that_reads_slowly_is_seen_to_progress(ends):
     assert ends.transport.uptake().taken > last
 
 
-async def test_a_write_after_a_reset_closes_the_outbox_and_the_end_is_met_by_reading(ends):
+async def test_write_after_reset_closes_outbox_and_reading_meets_end(ends):
+    """A write after a reset closes the outbox and the end is met by reading."""
     await ends.peer.reset()
     for _ in range(3):
         ends.transport.write(bytes(200_000))
@@ -623,7 +637,7 @@ class Failing:
         return getattr(self._tls, name)
 
 
-async def test_a_write_that_would_have_to_wait_for_a_new_handshake_is_a_broken_one(ends):
+async def test_write_that_needs_a_new_handshake_is_a_broken_write(ends):
     """Renegotiation is not supported."""
     ends.transport._session._tls = Failing(ends.transport._session._tls)
     ends.transport.write(bytes(200_000))
@@ -631,7 +645,7 @@ async def test_a_write_that_would_have_to_wait_for_a_new_handshake_is_a_broken_o
     await ends.receiver.until(lambda: ends.receiver.moved)
 
 
-async def test_a_peer_that_asks_and_asks_and_does_not_read_the_answers_is_given_up(ends):
+async def test_peer_with_endless_tls_requests_unread_is_aborted(ends):
     """Each key update may ask for one in return (RFC 8446 4.6.3), whatever else waits for the peer."""
     ends.transport.write(bytes(1_000_000))
     await turns()
@@ -665,7 +679,8 @@ class Program:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command here")
 @pytest.mark.parametrize("line", [b"K\n", b"k\n"], ids=["asks for one in return", "asks for none"])
-async def test_the_peers_key_updates_are_answered_and_bytes_pass_both_ways(poller, nursery, server_tls, line):
+async def test_key_updates_of_peer_are_answered_and_bytes_pass(poller, nursery, server_tls, line):
+    """The peer's key updates are answered and bytes pass both ways."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         command = ["openssl", "s_client", "-tls1_3", "-connect", f"127.0.0.1:{listener.getsockname()[1]}"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}

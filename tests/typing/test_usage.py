@@ -17,7 +17,8 @@ async def test_a_client_of_a_plain_server(nursery: trio.Nursery) -> None:
     assert await exchange(server.urls[0]) == [1]
 
 
-async def test_a_client_that_reconnects_until_the_server_has_said_everything(nursery: trio.Nursery) -> None:
+async def test_client_reconnects_until_server_has_sent_everything(nursery: trio.Nursery) -> None:
+    """A client that reconnects until the server has said everything."""
     server = await serve(nursery)
     send, receive = trio.open_memory_channel[str](10)
     async with send:

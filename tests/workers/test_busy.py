@@ -113,7 +113,8 @@ class Crowd:
 
 
 @pytest.mark.usefixtures("descriptors")
-async def test_sigterm_with_a_thousand_connections_at_work_loses_nothing_that_send_accepted() -> None:
+async def test_sigterm_under_load_loses_no_message_that_send_accepted() -> None:
+    """SIGTERM with a thousand connections at work loses nothing that send accepted."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "tests.workers.busy"],
         cwd=ROOT,

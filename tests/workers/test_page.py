@@ -44,7 +44,8 @@ async def test_its_program_starts_workers(fleet: Fleet) -> None:
     assert "\nshutting down: 2 workers\n" in fleet.output
 
 
-def test_its_unit_starts_what_the_command_understands_and_waits_for_the_end() -> None:
+def test_unit_starts_a_valid_command_and_waits_for_the_end() -> None:
+    """Its unit starts what the command understands and waits for the end."""
     parser = RawConfigParser()
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(block("ini"))

@@ -160,7 +160,8 @@ async def test_a_first_worker_that_takes_too_long_is_the_end(kept) -> None:
     assert "was ended by SIGKILL before it was ready" in kept.lines[1]
 
 
-async def test_a_worker_that_cannot_be_started_is_one_that_was_never_ready(kept) -> None:
+async def test_worker_that_cannot_be_started_counts_as_never_ready(kept) -> None:
+    """A worker that cannot be started is one that was never ready."""
     kept._command[0] = "/nowhere/python"
     with trio.fail_after(BOUND):
         await kept.run("")
@@ -204,7 +205,8 @@ async def test_one_that_ends_again_and_again_is_waited_with(kept, monkeypatch) -
     assert len(delays) >= 4
 
 
-async def test_a_worker_that_does_not_report_is_killed_and_one_that_does_is_not(kept) -> None:
+async def test_silent_worker_is_killed_and_reporting_one_is_not(kept) -> None:
+    """A worker that does not report is killed and one that does is not."""
     script = "report('ready 0')\nwhile number == '1': time.sleep(0.05); report('alive')\nsignal.pause()"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(kept.run, script, alive=2.0))
@@ -251,7 +253,8 @@ SERVE_AND_NOTE = (
 )
 
 
-async def test_sighup_replaces_each_when_the_new_one_is_ready_one_after_another(kept) -> None:
+async def test_sighup_replaces_workers_one_by_one_when_ready(kept) -> None:
+    """SIGHUP replaces each when the new one is ready one after another."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run, SERVE_AND_NOTE)
         await kept.until(lambda: kept.read("log").count("began") == 2)
@@ -291,7 +294,7 @@ async def test_a_signal_while_workers_are_replaced_ends_them_all(kept) -> None:
     assert kept.status == 0
 
 
-async def test_one_that_ends_while_its_replacement_starts_is_not_replaced_twice(kept, monkeypatch) -> None:
+async def test_worker_ending_during_its_replacement_is_replaced_once(kept, monkeypatch) -> None:
     """Another one was being started when the replacement became ready: it is ended again."""
     launch, numbers = _Supervisor._launch, count(1)
     supervisors, reached, go_on = [], trio.Event(), trio.Event()
@@ -321,7 +324,8 @@ async def test_one_that_ends_while_its_replacement_starts_is_not_replaced_twice(
     assert kept.lines[-1] == "shutting down: 1 worker"
 
 
-async def test_one_that_is_waited_with_when_it_is_replaced_is_not_started_again(kept, monkeypatch) -> None:
+async def test_worker_replaced_in_its_restart_delay_starts_once(kept, monkeypatch) -> None:
+    """One that is waited with when it is replaced is not started again."""
     async with trio.open_nursery() as nursery:
         clock = _Stopped()
         monkeypatch.setattr("trio_ws.cli.supervisor.trio", clock)
@@ -338,7 +342,8 @@ async def test_one_that_is_waited_with_when_it_is_replaced_is_not_started_again(
     assert kept.read("log").count("began") == 2
 
 
-async def test_a_replacement_that_is_wanted_before_the_first_is_ready_comes_afterwards(kept) -> None:
+async def test_replacement_requested_before_first_is_ready_comes_later(kept) -> None:
+    """A replacement that is wanted before the first is ready comes afterwards."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run, "while not os.path.exists('go'): time.sleep(0.005)\n" + SERVE_AND_NOTE, 1)
         await trio.testing.wait_all_tasks_blocked()

@@ -14,7 +14,8 @@ from tests.workers.fleet import BOUND, Fleet, eventually, guest, guests_of
 from trio_ws import ConnectionRejected
 
 
-async def test_workers_share_a_port_and_a_unix_socket_and_say_1001_together(fleet: Fleet) -> None:
+async def test_workers_share_port_and_unix_socket_and_close_with_1001(fleet: Fleet) -> None:
+    """Workers share a port and a Unix socket and say 1001 together."""
     path = fleet.folder / "s"
     await fleet.start("--workers", "2", "--uds", str(path))
     async with AsyncExitStack() as stack:
@@ -75,7 +76,8 @@ class Comers:
             await trio.sleep(0.005)
 
 
-async def test_a_worker_that_is_killed_or_hangs_is_replaced_and_others_see_nothing_of_it(fleet: Fleet) -> None:
+async def test_killed_or_hung_worker_is_replaced_without_side_effects(fleet: Fleet) -> None:
+    """A worker that is killed or hangs is replaced and others see nothing of it."""
     await fleet.start("--workers", "2", "--worker-timeout", "3")
     async with AsyncExitStack() as stack:
         guests = await guests_of(fleet, stack, 2)
@@ -130,7 +132,8 @@ async def test_a_socket_may_come_from_who_starts_it(fleet: Fleet) -> None:
         assert await fleet.rest() == 0
 
 
-async def test_they_serve_with_no_standard_error_and_a_killed_one_is_replaced_all_the_same(fleet: Fleet) -> None:
+async def test_workers_without_standard_error_serve_and_are_replaced(fleet: Fleet) -> None:
+    """They serve with no standard error and a killed one is replaced all the same."""
     path = fleet.folder / "s"
     await fleet.open("--workers", "2", "--uds", str(path), through=["sh", "-c", 'exec "$@" 2>&-', "sh"])
     fleet.url = "ws://localhost"
@@ -145,7 +148,8 @@ async def test_they_serve_with_no_standard_error_and_a_killed_one_is_replaced_al
     assert await fleet.rest() == 0
 
 
-async def test_each_worker_may_have_a_port_of_its_own_which_its_successor_takes_over(fleet: Fleet) -> None:
+async def test_each_worker_may_have_a_port_its_successor_takes_over(fleet: Fleet) -> None:
+    """Each worker may have a port of its own which its successor takes over."""
     await fleet.start("--workers", "2", "--worker-port", "0")
     alone = {}
     for number in (1, 2):

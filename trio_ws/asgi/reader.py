@@ -1,4 +1,4 @@
-"""Receiving under an ASGI server: whole messages into the inbox, and out of it."""
+"""Receiving of whole messages under an ASGI server, through the inbox."""
 
 from __future__ import annotations
 

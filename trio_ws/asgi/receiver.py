@@ -1,4 +1,4 @@
-"""Events from an ASGI server: one task receives them, up to the disconnect.
+"""The task that receives events from an ASGI server, up to the disconnect.
 
 Under hypercorn a further `receive` after the disconnect would wait forever, so the end is remembered here.
 """

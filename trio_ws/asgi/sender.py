@@ -1,4 +1,4 @@
-"""Events to an ASGI server: a queue, and the task that sends them in order.
+"""The queue of events to an ASGI server, and the task that sends them.
 
 The server's `send` is never cancelled: the server may have compressed a message, whose frame would be lost.
 """

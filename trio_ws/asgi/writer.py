@@ -1,4 +1,4 @@
-"""Sending under an ASGI server: whole messages, each committed in one step."""
+"""Sending of whole messages under an ASGI server, each committed in one step."""
 
 from __future__ import annotations
 

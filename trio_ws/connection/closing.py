@@ -1,4 +1,4 @@
-"""The closing handshake on a transport: deadlines, waiting tasks, and the report to the observer.
+"""The closing handshake on a transport, with its deadlines and waiting tasks.
 
 It executes the actions of the table in `protocol.closing`.
 """

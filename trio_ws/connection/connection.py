@@ -1,4 +1,4 @@
-"""An open connection over a transport: its reader, its writer and its closing handshake.
+"""An open connection over a transport, made of reader, writer and closing handshake.
 
 The calls that touch the network are synchronous; coroutines wait for room, for a message or for the end.
 """

@@ -1,4 +1,4 @@
-"""Flow control: tasks and callbacks that wait for room in a send buffer, and its timeout."""
+"""Flow control of tasks and callbacks that wait for room in a send buffer."""
 
 from __future__ import annotations
 

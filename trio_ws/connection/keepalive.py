@@ -1,4 +1,4 @@
-"""Periodic checks of one connection: a dead peer, an idle connection, the maximum lifetime.
+"""Periodic checks for a dead peer, an idle connection and the maximum lifetime.
 
 A message that passes costs nothing here: the checks read the times that reader and writer keep.
 """

@@ -1,4 +1,4 @@
-"""Receiving over a transport: bytes into the inbox, and messages out of it."""
+"""Receiving over a transport, from bytes to messages in the inbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending over a transport: messages, fragments, pings and pongs, each committed in one step."""
+"""Sending of messages, fragments, pings and pongs, each committed in one step."""
 
 from __future__ import annotations
 

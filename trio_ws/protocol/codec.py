@@ -1,4 +1,4 @@
-"""Which frame codec runs: the compiled one if it was built and the environment does not ask for the pure one."""
+"""The choice between the compiled frame codec and the pure one."""
 
 from __future__ import annotations
 

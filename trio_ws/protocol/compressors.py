@@ -1,4 +1,4 @@
-"""Compressors: zlib's streams that messages are deflated with, which zlib makes them, and those that all share.
+"""Streams of zlib that deflate messages, and those that connections share.
 
 A whole message that refers to no other one needs a compressor for a moment only: one of each kind serves all
 connections of the process. After a full flush nothing refers to what was before it (RFC 1951 has no other memory than

@@ -1,4 +1,4 @@
-"""The items of a decoder: `str` and `bytes` for messages, wsproto's events for control frames and parts."""
+"""Values of a decoder, `str` and `bytes` for messages, wsproto's events for the rest."""
 
 from __future__ import annotations
 

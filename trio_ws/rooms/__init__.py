@@ -1,4 +1,4 @@
-"""Messages to many connections: rooms, presence, broadcast.
+"""Messages to many connections, with presence and broadcast.
 
 Here: `room` (what applications hold), `registry`, members, callbacks, backplanes in memory and on Redis (`redis`).
 Not here: connections; a room offers prepared messages to their channels.

@@ -1,4 +1,4 @@
-"""Rooms: connections that receive the same messages."""
+"""A room of connections that receive the same messages."""
 
 from __future__ import annotations
 
