@@ -28,7 +28,7 @@ BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test quick watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test coverage again quick watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,10 @@ ifeq ($(COVERAGE),no)
 else
 	@$(RUN) -m coverage erase
 	$(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS)
+	@$(MAKE) --no-print-directory coverage
+endif
+
+coverage: ## report the branch coverage of the last `make test`
 	@$(RUN) -m coverage combine -q
 	@missing=$$($(RUN) tests/support/services.py); \
 	if [ -z "$$missing" ]; then $(RUN) -m coverage report; else \
@@ -78,7 +82,9 @@ else
 		echo "Not tested here, so the coverage has no gate (.ci/run installs what is missing, where it can):"; \
 		echo "$$missing" | sed 's/^/  /'; \
 	fi
-endif
+
+again: $(INSTALLED) ## run the tests that failed last once more, one after another
+	$(RUN) -m pytest -n 0 --last-failed --last-failed-no-failures none
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
 	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow' \

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trio_ws.asgi.receiver import EventReceiver
     from trio_ws.asgi.sender import EventSender
     from trio_ws.config import Limits, Timeouts
+    from trio_ws.connection.channel import ChannelClosing, ChannelReader, ChannelWriter
     from trio_ws.protocol.closing import CloseInfo
     from trio_ws.runtime.timers import Timers
 
@@ -51,9 +52,9 @@ class ASGIConnection(Channel):
         )
         self._reader = ASGIReader(inbox, receiver, self._closing, max_message_size=limits.max_message_size)
         self._writer = ASGIWriter(sender, inbox, self._closing, timers, send_timeout=timeouts.send_timeout)
-        self.closing = self._closing
-        self.reader = self._reader
-        self.writer = self._writer
+        self.closing: ChannelClosing = self._closing
+        self.reader: ChannelReader = self._reader
+        self.writer: ChannelWriter = self._writer
         self._idle_from = trio.current_time()
         self._idle_expiry = ExpiryCheck()
         self._idle_timer = timers.call_later(self._idle_timeout, self._check_idle)

@@ -108,7 +108,7 @@ class ServerHandshake(PendingHandshake):
         self._answer_scope: trio.CancelScope | None = None  # while the client reads the last answer
         self.answered: bool = False
         """Whether a request for a WebSocket was answered."""
-        self.status = 0
+        self.status: int = 0
         self._receiver = RequestReceiver(context.settings.limits)
         transport.receiver = self._receiver
 

@@ -34,8 +34,8 @@ class Query:
     __slots__ = ("_arguments", "_options", "method", "room")
 
     def __init__(self, room: str, method: str, *arguments: object, **options: object) -> None:
-        self.room = room
-        self.method = method
+        self.room: str = room
+        self.method: str = method
         self._arguments = arguments
         self._options = options
 
