@@ -421,7 +421,7 @@ def test_unresolvable_annotation_is_refused_with_the_fix() -> None:
     def view(ws: Hidden) -> None: ...
 
     message = refusal(view)
-    assert "test_signature.test_an_annotation_that_cannot_be_resolved" in message
+    assert "test_signature.test_unresolvable_annotation_is_refused" in message
     assert "parameter 'ws': its annotation 'Hidden' cannot be resolved (name 'Hidden' is not defined)" in message
     assert "not under TYPE_CHECKING only" in message
 
