@@ -170,30 +170,30 @@ class _ReplySchemas(BodySchemas):
         named = _named(annotation)
         if named is annotation:
             return super().of(annotation)
-        if annotation in self._met:
-            return self._met[annotation]
-        self._met[annotation] = annotation  # it may hold itself
+        if annotation in self.visited:
+            return self.visited[annotation]
+        self.visited[annotation] = annotation  # it may hold itself
         shape = super().of(named)
-        self._met[annotation] = annotation if shape is named and not isinstance(annotation, TypeVar) else shape
-        return self._met[annotation]
+        self.visited[annotation] = annotation if shape is named and not isinstance(annotation, TypeVar) else shape
+        return self.visited[annotation]
 
     def _class(self, kind: type[Any]) -> Any:
         if _is_named_tuple(kind):
-            self._met[kind] = Any  # of one that holds itself no narrowing is to be had
+            self.visited[kind] = Any  # of one that holds itself no narrowing is to be had
             shapes = tuple(map(self.of, _get_hints(kind).values()))
-            self._met[kind] = tuple[shapes] if shapes else kind  # type: ignore[valid-type]
+            self.visited[kind] = tuple[shapes] if shapes else kind  # type: ignore[valid-type]
         return super()._class(kind)
 
     def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
-        if (kind, args) not in self._met:
+        if (kind, args) not in self.visited:
             fields = empty_typed_dict(kind)
-            self._met[kind, args] = Annotated[fields, BeforeValidator(_narrower(kind))]
+            self.visited[kind, args] = Annotated[fields, BeforeValidator(_narrower(kind))]
             hints = {each.alias: _hint(kind, args, each.name, each.type or Any) for each in attrs.fields(kind)}
             # Plain values are as the class let them in.
             fields.__annotations__ = {
                 name: NotRequired[self.of(hint) if _has_fields(hint) else Any] for name, hint in hints.items()
             }
-        return self._met[kind, args]
+        return self.visited[kind, args]
 
 
 def _narrower(kind: type[attrs.AttrsInstance]) -> Callable[[Any], dict[str, Any]]:

@@ -46,7 +46,7 @@ class _Closing(Protocol):
         """Begin the closing handshake, and report the end."""
 
 
-class _Transport(Protocol):
+class MeasuredTransport(Protocol):
     """The network connection."""
 
     log: ConnectionLog | None
@@ -78,7 +78,7 @@ class KeepaliveTarget(Protocol):
         """The end."""
 
     @property
-    def transport(self) -> _Transport:
+    def transport(self) -> MeasuredTransport:
         """The network connection."""
 
 

@@ -209,10 +209,11 @@ def for_body(annotation: Any) -> Any:
 class BodySchemas:
     """A walk through an annotation that remembers classes for recursive ones."""
 
-    __slots__ = ("_met",)
+    __slots__ = ("visited",)
 
     def __init__(self) -> None:
-        self._met: dict[Any, Any] = {}
+        self.visited: dict[Any, Any] = {}
+        """What was made of each class so far."""
 
     def of(self, annotation: Any) -> Any:
         """Return the annotation that stands for another one."""
@@ -241,8 +242,8 @@ class BodySchemas:
         return origin[shapes if others else first]
 
     def _class(self, kind: type[Any]) -> Any:
-        if kind in self._met:
-            return self._met[kind]
+        if kind in self.visited:
+            return self.visited[kind]
         if kind in _LAZY:
             return list[Any]
         if is_typeddict(kind):
@@ -250,7 +251,7 @@ class BodySchemas:
         return self._attrs(kind, ()) if _is_foreign_attrs(kind) else kind
 
     def _typed_dict(self, kind: type[Any]) -> Any:
-        shape = self._met[kind] = empty_typed_dict(kind)
+        shape = self.visited[kind] = empty_typed_dict(kind)
         scope = Scope.of_body(kind)
         fields = {}
         for name, annotation in kind.__annotations__.items():
@@ -261,10 +262,10 @@ class BodySchemas:
         return shape
 
     def _attrs(self, kind: type[Any], args: tuple[Any, ...]) -> Any:
-        if (kind, args) in self._met:
-            return self._met[kind, args]
+        if (kind, args) in self.visited:
+            return self.visited[kind, args]
         fields_of_kind = empty_typed_dict(kind)
-        shape = self._met[kind, args] = Annotated[fields_of_kind, AfterValidator(_maker(kind))]
+        shape = self.visited[kind, args] = Annotated[fields_of_kind, AfterValidator(_maker(kind))]
         converted = getattr(kind.__init__, "__annotations__", {})  # of a field with a converter: what that takes
         fields = {}
         for field in attrs.fields(kind):
