@@ -50,7 +50,7 @@ class CompanionFailed(RuntimeError):  # noqa: N818 - a state, not an error of ou
 
 
 class _Companion:
-    """The lifespan of another application, whose server we are."""
+    """The lifespan of another application that runs beside ours."""
 
     def __init__(self) -> None:
         self._events, self._queue = trio.open_memory_channel[Any](1)

@@ -133,7 +133,7 @@ def check_origin(request: Request, settings: Settings) -> None:
 
 
 def check_offers(request: Request) -> None:
-    """Check subprotocols and extensions, whose errors would make a server with wsproto fail.
+    """Check subprotocols and extensions, since a server with wsproto fails at bad ones.
 
     Raises:
         MalformedRequest: 400 for invalid or repeated subprotocols, and for malformed extensions.

@@ -30,7 +30,7 @@ RESTARTS: Final = BackoffSettings(initial=0.5, maximum=30.0, stable_after=10.0)
 
 
 class WorkersUnavailable(RuntimeError):  # noqa: N818 - a state, not an error of ours
-    """Workers need a POSIX system, whose processes inherit sockets and handle signals."""
+    """Workers need a POSIX system, with inherited sockets and signals."""
 
 
 def check_available() -> None:

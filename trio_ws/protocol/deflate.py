@@ -336,7 +336,7 @@ class Deflating:
 
     @property
     def payload(self) -> bytes:
-        """What came out, when the steps are done (RFC 7692 7.2.1)."""
+        """The output, complete when the steps are done (RFC 7692 7.2.1)."""
         return b"".join(self.pieces)[: -len(TAIL)]
 
     def step(self) -> bool:
