@@ -6,7 +6,7 @@ Server and `WebSocket` are those of production; real bytes go between them throu
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -24,6 +24,8 @@ from trio_ws.testing.clock import time_held_for_threads
 from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.portal import BlockingPortal
+from trio_ws.testing.raw_input import RawConnectionEnded
+from trio_ws.testing.raw_peer import RawPeer
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
 from trio_ws.testing.timeouts import bound_waits, bounded_wait, check_timeout
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
@@ -45,7 +47,7 @@ DEFAULT_TIMEOUT: Final = 5.0
 POLL_SECONDS: Final = 0.005
 """Seconds between two checks whether the connections of a test have ended."""
 
-_CONSEQUENCES: Final = (WebSocketDisconnect, ConnectError)
+_CONSEQUENCES: Final = (WebSocketDisconnect, ConnectError, RawConnectionEnded)
 """Errors on the client's side that an error of the server causes; the server's error is raised instead."""
 
 
@@ -279,6 +281,40 @@ class TestClient:
                 "caught_close_codes": caught_close_codes,
             },
         )
+
+    @asynccontextmanager
+    async def raw(
+        self,
+        path: str,
+        *,
+        handshake: bool = True,
+        headers: HeaderSource = (),
+        without: Iterable[str] = (),
+        check: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - of each wait in the block
+    ) -> AsyncGenerator[RawPeer, None]:
+        """Connect a peer whose bytes are those of the test: `async with client.raw("/chat") as peer`.
+
+        Args:
+            path: path and query, or a complete ws URL.
+            handshake: whether to request a WebSocket; False leaves all bytes to the test.
+            headers: further headers of the request.
+            without: names of headers of the handshake to leave out.
+            check: whether frames of the server that break RFC 6455 raise `InvalidFrame`.
+            timeout: seconds that each wait may take; None for the client's.
+
+        Raises:
+            ConnectionRejected: (entering) the server answered with another status than 101.
+            TestTimeout: the server did not do in time what was waited for.
+        """
+        seconds = self._timeout if timeout is None else check_timeout(timeout)
+        url = self._url(path)
+        async with self._served():
+            stream = self._listener.connect()
+            async with RawPeer(stream, timeout=seconds, check=check, where=str(url)) as peer:
+                if handshake:
+                    await peer.handshake(url.target, headers, host=url.netloc, without=without)
+                yield peer
 
     async def get(self, path: str, *, headers: HeaderSource = ()) -> TestResponse:
         """Request a page with a plain HTTP GET; redirects are not followed.

@@ -26,13 +26,15 @@ READ_BYTES: Final = 64 * 1024
 class _Pipe:
     """One direction of a connection."""
 
-    __slots__ = ("broken", "changed", "data", "ended", "room")
+    __slots__ = ("broken", "changed", "data", "ended", "reset", "room")
 
     def __init__(self, capacity: int) -> None:
         self.room: int = capacity
         self.data: bytearray = bytearray()
         self.ended: bool = False
         """Whether the writer has closed its side."""
+        self.reset: bool = False
+        """Whether the writer has reset the connection."""
         self.broken: bool = False
         """Whether the reader has closed its side."""
         self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
@@ -113,6 +115,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
         Raises:
             ValueError: `max_bytes` is less than 1.
+            trio.BrokenResourceError: the other end has reset the connection, and all that it sent has been read.
             trio.ClosedResourceError: this end is closed.
             trio.BusyResourceError: another task is receiving.
             trio.Cancelled: nothing is lost.
@@ -131,15 +134,38 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._receiving = False
         if self._closed:
             raise trio.ClosedResourceError("this end of the connection is closed")
+        if self._incoming.reset and not self._incoming.data:
+            raise trio.BrokenResourceError("the other end has reset the connection")
         return self._incoming.take(most)
 
     async def aclose(self) -> None:
         """Close this end. The other end can still read the bytes sent, and its sending fails."""
+        self.close_nowait()
+        await trio.lowlevel.checkpoint()
+
+    # --- without waiting -----------------------------------------------------------------------------------------
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """Send the bytes that there is room for, and return their number. It raises the errors of `send_all`."""
+        with self._only_sender(), memoryview(data) as view:
+            self._check_can_send()
+            return self._outgoing.put(view)
+
+    def send_eof_nowait(self) -> None:
+        """Close this end for sending; the other direction stays open."""
+        self._end()
+
+    def close_nowait(self) -> None:
+        """Close this end, as `aclose` does."""
         self._closed = True
         self._incoming.broken = True
         self._incoming.changed.unpark_all()
         self._end()
-        await trio.lowlevel.checkpoint()
+
+    def reset(self) -> None:
+        """Close this end with a reset: the other end can still read the bytes sent, then both directions fail."""
+        self._outgoing.reset = not self._outgoing.ended
+        self.close_nowait()
 
     def _end(self) -> None:
         self._outgoing.ended = True

@@ -1,0 +1,142 @@
+"""Single WebSocket frames as values and as bytes, legal or not (RFC 6455 5.2).
+
+The code shares nothing with `protocol`, so that a test which uses it checks one implementation against another.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import attrs
+
+__all__ = ["CLOSE_WITHOUT_CODE", "MASK_KEY", "Opcode", "RawFrame", "apply_mask_key", "frame_bytes"]
+
+MASK_KEY: Final = b"\x37\xfa\x21\x3d"
+"""The key of the examples in RFC 6455 5.7. It is fixed, so that tests send the same bytes each time."""
+CLOSE_WITHOUT_CODE: Final = 1005
+"""The code of a close frame with an empty payload (RFC 6455 7.1.5)."""
+LENGTH_FORMS: Final = {0: 125, 2: 0xFFFF, 8: (1 << 64) - 1}
+"""The largest length in each form: in the second byte, in two, and in eight further bytes (RFC 6455 5.2)."""
+SHOWN_BYTES: Final = 60
+"""Bytes of a payload that the description of a frame shows."""
+
+
+class Opcode(IntEnum):
+    """The opcodes of RFC 6455 5.2."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+@attrs.frozen
+class RawFrame:
+    """A frame as it arrived, with its payload unmasked.
+
+    `str(frame)` is short and made for messages of tests: `TEXT b'hello'`, `CLOSE 1002 'reserved bits'`.
+
+    Example:
+        frame = await peer.receive_frame()
+        assert (frame.opcode, frame.payload) == (Opcode.TEXT, b"hello")
+    """
+
+    opcode: int
+    """An `Opcode`, or the number of a reserved one."""
+    payload: bytes = b""
+    fin: bool = True
+    rsv1: bool = attrs.field(default=False, kw_only=True)
+    rsv2: bool = attrs.field(default=False, kw_only=True)
+    rsv3: bool = attrs.field(default=False, kw_only=True)
+    masked: bool = attrs.field(default=False, kw_only=True)
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of a close frame; 1005 without one, None for other frames."""
+        if self.opcode != Opcode.CLOSE:
+            return None
+        return int.from_bytes(self.payload[:2]) if len(self.payload) > 1 else CLOSE_WITHOUT_CODE
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason of a close frame, None for other frames; invalid UTF-8 is shown as escapes."""
+        return self.payload[2:].decode("utf-8", "backslashreplace") if self.opcode == Opcode.CLOSE else None
+
+    @property
+    def text(self) -> str:
+        """The payload as UTF-8.
+
+        Raises:
+            UnicodeDecodeError: it is not, or only together with other fragments.
+        """
+        return self.payload.decode()
+
+    def __str__(self) -> str:
+        name = self.opcode.name if isinstance(self.opcode, Opcode) else f"OPCODE {self.opcode:#x}"
+        if self.opcode == Opcode.CLOSE and len(self.payload) > 1:
+            content = f"{self.close_code} {self.close_reason!r}"
+        else:
+            rest = len(self.payload) - SHOWN_BYTES
+            content = f"{self.payload[:SHOWN_BYTES]!r}{f' and {rest} bytes' if rest > 0 else ''}"
+        bits = [bit for bit in ("rsv1", "rsv2", "rsv3") if getattr(self, bit)]
+        return " ".join([name, content, *([] if self.fin else ["unfinished"]), *bits])
+
+
+def apply_mask_key(payload: bytes, key: bytes) -> bytes:
+    """Return the payload masked with four bytes, or unmasked, which is the same operation (RFC 6455 5.3)."""
+    size = len(payload)
+    stretched = (key * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload) ^ int.from_bytes(stretched)).to_bytes(size)
+
+
+def frame_bytes(
+    opcode: int,
+    payload: str | bytes = b"",
+    *,
+    fin: bool = True,
+    rsv1: bool = False,
+    rsv2: bool = False,
+    rsv3: bool = False,
+    mask: bytes | None = MASK_KEY,
+    length: int | None = None,
+    length_bytes: int | None = None,
+) -> bytes:
+    """Return the bytes of one frame. Nothing is checked, so that every invalid frame is possible.
+
+    Args:
+        opcode: 0 to 15.
+        payload: before masking; text is encoded as UTF-8.
+        fin: whether the frame is the last of its message.
+        rsv1: the first reserved bit; permessage-deflate sets it on the first frame of a compressed message.
+        rsv2: the second reserved bit.
+        rsv3: the third reserved bit.
+        mask: the four bytes of a client's masking key, None for an unmasked frame, as servers send them.
+        length: the length that the header declares, None for that of the payload.
+        length_bytes: bytes of the extended length: 0, 2 or 8; None for the shortest form, the only valid one.
+
+    Raises:
+        ValueError: the length does not fit its form, or the opcode its four bits.
+
+    Example:
+        frame_bytes(Opcode.TEXT, "hello", mask=None) == b"\\x81\\x05hello"
+    """
+    data = payload.encode() if isinstance(payload, str) else bytes(payload)
+    declared = len(data) if length is None else length
+    if not 0 <= opcode <= 0xF:
+        raise ValueError(f"an opcode has four bits, not {opcode}")
+    head = bytes([fin << 7 | rsv1 << 6 | rsv2 << 5 | rsv3 << 4 | opcode]) + _length_field(
+        declared, length_bytes, masked=mask is not None
+    )
+    return head + data if mask is None else head + mask + apply_mask_key(data, mask)
+
+
+def _length_field(length: int, length_bytes: int | None, *, masked: bool) -> bytes:
+    if length_bytes is None:
+        length_bytes = next((form for form, most in LENGTH_FORMS.items() if length <= most), 8)
+    if length_bytes not in LENGTH_FORMS or not 0 <= length <= LENGTH_FORMS[length_bytes]:
+        raise ValueError(f"a length of {length} does not fit {length_bytes} bytes: 0 holds 125, 2 hold 65535, or use 8")
+    short = length if length_bytes == 0 else 126 if length_bytes == 2 else 127
+    return bytes([masked << 7 | short]) + (length.to_bytes(length_bytes) if length_bytes else b"")
