@@ -153,7 +153,7 @@ types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
 	$(PYRIGHT) tests/typing
 
 docs: $(DOCS_INSTALLED) ## build the documentation into site/; a warning is an error
-	$(RUN) -m mkdocs build --strict --quiet
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet -j auto -d build/doctrees docs site
 
 soak: $(INSTALLED) ## the tests that take minutes
 	$(RUN) -m pytest -m soak -s $(ARGS)
