@@ -12,6 +12,7 @@ from wsproto.events import CloseConnection
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import disconnect_of
+from trio_ws.connection.close_deadline import CloseDeadline
 from trio_ws.protocol.closing import CloseAction
 from trio_ws.protocol.states import CloseEvent, State
 from trio_ws.transport.progress import DeliveryProgress, Linger
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import Endpoint
     from trio_ws.protocol.events import ViolationEvent
     from trio_ws.runtime.log import ConnectionLog
-    from trio_ws.runtime.timers import Timer, Timers
+    from trio_ws.runtime.timers import Timers
     from trio_ws.transport.base import Transport
 
 __all__ = ["LINGER", "ClosingHandshake"]
@@ -75,10 +76,9 @@ class ClosingHandshake:
     __slots__ = (
         "_changed",
         "_client",
-        "_close_timer",
+        "_deadline",
         "_endpoint",
         "_inbox",
-        "_linger",
         "_peer_lags",
         "_timeouts",
         "_timers",
@@ -118,9 +118,8 @@ class ClosingHandshake:
         self._timeouts = timeouts
         self._timers = timers
         self._changed: trio.lowlevel.ParkingLot | None = None
-        self._linger: Linger | None = None  # since the beginning of the end
+        self._deadline: CloseDeadline | None = None  # since the beginning of the end
         self._peer_lags = False  # the peer had much to take when both close frames had passed
-        self._close_timer: Timer | None = None
 
     @property
     def close_info(self) -> CloseInfo | None:
@@ -189,15 +188,16 @@ class ClosingHandshake:
             delivery_timeout: seconds.
         """
         if self.open:
-            self._linger = Linger(delivery_timeout, self._timeouts.close_timeout, draining=True)
+            linger = Linger(delivery_timeout, self._timeouts.close_timeout, draining=True)
+            self._deadline = CloseDeadline(self._transport, self._timers, linger)
             self.retire(code, reason)
-        elif self._linger is not None:
-            self._linger.limit(delivery_timeout)
+        elif self._deadline is not None:
+            self._deadline.limit(delivery_timeout)
 
     def shorten_grace(self) -> None:
         """Leave a peer that still takes data at most `close_timeout`."""
-        if self._linger is not None:
-            self._linger.limit(0.0)
+        if self._deadline is not None:
+            self._deadline.limit(0.0)
 
     def fail(self, code: int, reason: str) -> None:
         """Fail the connection (RFC 6455 7.1.7): send a close frame, half-close, and end it soon."""
@@ -297,8 +297,8 @@ class ClosingHandshake:
         if self.gone:
             return
         self.gone = True
-        if self._close_timer is not None:
-            self._close_timer.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._endpoint.lose()
         self._endpoint.release()
         self._transport.close()
@@ -313,36 +313,23 @@ class ClosingHandshake:
         """Give the peer `seconds` for its part, and time to take the data that was sent before."""
         if self.gone:
             return
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-        if self._linger is None:
-            times, taking = self._timeouts, self.taking
-            known = taking is not None and taking.seen and taking.time + times.send_timeout > trio.current_time()
-            self._linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
-        self._close_timer = self._timers.call_later(self._linger.restart(seconds), self._check_peer)
+        if self._deadline is None:
+            times = self._timeouts
+            known = self.taking is not None and self.taking.within(times.send_timeout)
+            linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
+            self._deadline = CloseDeadline(self._transport, self._timers, linger)
+        self._deadline.restart(seconds, self._on_timeout)
 
-    def _check_peer(self) -> None:
-        """End the closing handshake if the peer's time is over."""
-        linger = self._linger
-        assert linger is not None  # it was created with the timer
-        left, pending = linger.look(self._transport)
-        if left <= 0:
-            timer = self._close_timer
-            self._transport.look()
-            if self.gone or self._close_timer is not timer:  # what arrived has ended it, or started another timer
-                return
-            left, pending = linger.look(self._transport)
-        if left > 0:
-            self._close_timer = self._timers.call_later(left, self._check_peer)
-        else:
-            self._handle(CloseEvent.NO_ANSWER if linger.seen and not pending else CloseEvent.TIMEOUT)
+    def _on_timeout(self, read_all: bool) -> None:
+        """End the closing handshake of a peer that did not answer in time."""
+        self._handle(CloseEvent.NO_ANSWER if read_all else CloseEvent.TIMEOUT)
 
     # --- reports -------------------------------------------------------------------------------------------------
 
     @property
     def _draining(self) -> bool:
         """True if the connection ends because the server shuts down."""
-        return self._linger is not None and self._linger.draining
+        return self._deadline is not None and self._deadline.draining
 
     @property
     def _cause(self) -> str:
@@ -370,8 +357,7 @@ class ClosingHandshake:
         """Return the exception for the end of the connection, which the caller raises."""
         if self.observer is not None:
             self.observer.on_end_raised()
-        info = self.close_info
-        if info is None:
+        if (info := self.close_info) is None:
             return disconnect_of(self, CloseCode.ABNORMAL_CLOSURE)
         return disconnect_of(self, info.code, info.reason)
 
@@ -406,9 +392,8 @@ class ClosingHandshake:
 
     def _wake(self) -> bool:
         """Wake all waiting tasks; return True if there was one."""
-        changed = bool(self._changed)
-        pings = self.pings is not None and self.pings.wake()
-        inbox = self._inbox.wake()
-        outbox = self._transport.outbox.wake()
+        woken = [self.waited_for, self._inbox.wake(), self._transport.outbox.wake()]
+        if self.pings is not None:
+            woken.append(self.pings.wake())
         self.wake_changed()
-        return inbox or outbox or pings or changed
+        return any(woken)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from io import StringIO
+from typing import TypeAlias
 
 from wsproto.events import BytesMessage, TextMessage
 
-__all__ = ["BinaryAssembler", "TextAssembler"]
+__all__ = ["Assembler", "BinaryAssembler", "TextAssembler"]
 
 
 class BinaryAssembler:
@@ -116,3 +117,7 @@ class TextAssembler:
         self._text = None
         self._size = 0
         return taken
+
+
+Assembler: TypeAlias = TextAssembler | BinaryAssembler
+"""A message in the making."""

@@ -7,14 +7,13 @@ It does no I/O and answers nothing: `endpoint` answers close and ping frames. `a
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Any
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from trio_ws.codes import CloseCode
-from trio_ws.protocol.assembler import BinaryAssembler, TextAssembler
-from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig, deflated_bound
-from trio_ws.protocol.events import Event, too_big, violation_of
+from trio_ws.protocol.assembler import Assembler, BinaryAssembler, TextAssembler
+from trio_ws.protocol.deflate import COMPRESSED_PART, InflateError, Inflater, InflateTooBig
+from trio_ws.protocol.events import Event, violation_of
 from trio_ws.protocol.frames import (
     CLOSE,
     CONTINUATION,
@@ -24,30 +23,25 @@ from trio_ws.protocol.frames import (
     LENGTH_BITS,
     MASKED,
     OPCODE_BITS,
-    PING,
-    PONG,
     RSV1,
     START_SIZE,
     TEXT,
+    Data,
 )
+from trio_ws.protocol.limits import check_message_size
 from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
-from trio_ws.protocol.validation import ProtocolViolation, check_first_byte, check_length_byte, read_close, read_length
+from trio_ws.protocol.validation import ProtocolViolation, check_start, read_control, read_length
 from trio_ws.protocol.whole import whole_messages
 
 __all__ = ["Decoder"]
-
-_COMPRESSED_PART: Final = 16 * 1024
-"""Compressed bytes that are unmasked at once: what is not inflated in this turn is unmasked anew in the next."""
 
 
 class Decoder:
     """The decoder of one peer's frames (RFC 6455 5 to 8, RFC 7692 with an inflater).
 
     Args:
-        client: True on the client's side, where frames come unmasked; False on the server's, where they come
-            masked.
-        max_message_size: bytes of one message, after inflating. A compressed one may have somewhat more on the
-            wire, because incompressible data becomes larger.
+        client: True on the client's side, where frames come unmasked; False on the server's.
+        max_message_size: bytes of one message, inflated. On the wire a compressed one may have somewhat more.
         max_fragments: frames that one message may come in.
         inflater: inflates compressed messages; None if no compression was negotiated.
         patience: pause when so many frames were decoded that are not whole messages, or parts of such frames, so that
@@ -126,16 +120,14 @@ class Decoder:
         self._key = b""
         self._left = 0
         self._control = b""
-        self._target: TextAssembler | BinaryAssembler | None = None  # None for a control frame
+        self._target: Assembler | None = None  # None for a control frame
         # The data message that is being gathered, if any, over all of its frames.
-        self._message: TextAssembler | BinaryAssembler | None = None
+        self._message: Assembler | None = None
         self._message_inflater: Inflater | None = None
-        self._fragments = 0
-        self._wire_size = 0
-        self._inflated = 0
+        self._fragments = self._wire_size = self._inflated = 0
         self._armed = False
 
-    def decode(self, data: bytes | bytearray | memoryview, out: list[Event], max_items: int, max_bytes: int) -> int:
+    def decode(self, data: Data, out: list[Event], max_items: int, max_bytes: int) -> int:
         """Decode `data` from its start and append what is complete to `out`.
 
         A frame that is cut is kept (copied, so `data` may be a buffer that is used again), and a message that
@@ -148,14 +140,14 @@ class Decoder:
             max_bytes: pause when messages of this many bytes (text as UTF-8, after inflating) were appended.
 
         Returns:
-            How many bytes were consumed: less than all only after a pause, and then the caller comes again
-            with the rest. It pauses within a message, too, when `work` is done. After a violation or a
-            close frame there is no pause: the rest is discarded.
+            How many bytes were consumed: less than all only after a pause, and then the caller passes the rest. It
+            pauses within a message, too, when `work` is done. After a violation or a close frame there is no pause: the
+            rest is discarded.
         """
         self.budget = max_bytes
         return self._decode_from(data, 0, out, len(out) + max_items)
 
-    def decode_whole(self, data: bytes | bytearray | memoryview, out: list[Any], stop: int, max_bytes: int) -> int:
+    def decode_whole(self, data: Data, out: list[Any], stop: int, max_bytes: int) -> int:
         """Decode the whole, uncompressed messages in one frame each that `data` begins with.
 
         Args:
@@ -178,7 +170,7 @@ class Decoder:
             self.budget = max_bytes
             return 0
 
-    def _decode_from(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
+    def _decode_from(self, data: Data, position: int, out: list[Event], stop: int) -> int:
         end = len(data)
         if self.failed or self.closed:
             return end
@@ -203,9 +195,8 @@ class Decoder:
     def stream_next(self) -> TextMessage | BytesMessage | None:
         """Return one data message in chunks as its bytes come: the one that is being gathered, or the next.
 
-        Until that message's last chunk (`message_finished`), `decode` appends `TextMessage` or `BytesMessage`
-        events instead of a `str` or `bytes`. Text is cut between characters. Only the last chunk may be
-        empty.
+        Until that message's last chunk (`message_finished`), `decode` appends `TextMessage` or `BytesMessage` events
+        instead of a `str` or `bytes`. Text is cut between characters. Only the last chunk may be empty.
 
         Returns:
             The gathered part of a message, as its first chunk; None if there is none.
@@ -219,8 +210,7 @@ class Decoder:
     def discard(self) -> None:
         """Drop all messages from now on: of them only the frames' headers are read, and held to the rules.
 
-        Nothing is unmasked, inflated or decoded any more, so what is wrong within a payload is not seen. Control frames
-        are given as before.
+        Payloads are not unmasked, inflated or decoded, so errors in them are not found. Control frames are given.
         """
         self._discarding = True
         self._between = self._armed = False
@@ -228,7 +218,7 @@ class Decoder:
             self._message = BinaryAssembler()
             self._target = self._target and self._message
 
-    def _decode(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
+    def _decode(self, data: Data, position: int, out: list[Event], stop: int) -> int:
         end = len(data)
         slow = 0
         self._work_left = self._work
@@ -245,9 +235,7 @@ class Decoder:
                 break
         return position
 
-    # --- whole messages in one frame: the hot path ---
-
-    def _whole_messages(self, data: bytes | bytearray | memoryview, position: int, out: list[Event], stop: int) -> int:
+    def _whole_messages(self, data: Data, position: int, out: list[Event], stop: int) -> int:
         """Decode messages in one frame, from `position` on; return where they end. All else is left to `_step`."""
         position, self.budget = whole_messages(
             data,
@@ -261,9 +249,7 @@ class Decoder:
         )
         return position
 
-    # --- everything, in any parts ---
-
-    def _step(self, data: bytes | bytearray | memoryview, position: int, out: list[Event]) -> int:
+    def _step(self, data: Data, position: int, out: list[Event]) -> int:
         """Go on to the end of the frame, or of `data`; return where that is."""
         if not self._in_payload:
             position = self._read_header(data, position)
@@ -299,14 +285,14 @@ class Decoder:
         """Whether the payload that was taken last is the end of its message."""
         return self._fin and not self._in_payload
 
-    def _unmask(self, part: bytes | bytearray | memoryview) -> bytes:
+    def _unmask(self, part: Data) -> bytes:
         if not self._masked:
             return bytes(part)
         key = self._key
         self._key = rotate(key, len(part))
         return self._apply_mask(part, key)
 
-    def _read_header(self, data: bytes | bytearray | memoryview, position: int) -> int:
+    def _read_header(self, data: Data, position: int) -> int:
         """Gather the header's parts (start, length, key), each judged when it is there; return the end."""
         while not self._in_payload:
             part = data[position : position + self._need - len(self._head)]
@@ -321,8 +307,8 @@ class Decoder:
         """Judge the part of the header that is complete now, and say how much is needed for the next."""
         length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
         if self._need == START_SIZE:
-            check_first_byte(head[0], in_message=self._message is not None, compression=self._inflater is not None)
-            check_length_byte(head[0] & OPCODE_BITS, head[1], masked=self._masked)
+            in_message, compression = self._message is not None, self._inflater is not None
+            check_start(head, in_message=in_message, compression=compression, masked=self._masked)
             if length_end > START_SIZE:
                 self._need = length_end
                 return
@@ -350,15 +336,15 @@ class Decoder:
         self._target = self._message
         self._fragments += 1
         self._wire_size += size
-        if self._fragments > self._max_fragments:
-            raise ProtocolViolation(CloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} frames")
-        largest = self._max_message_size
-        if self._message_inflater is not None:
-            largest = deflated_bound(largest, self._fragments)
-        if self._wire_size > largest:
-            raise ProtocolViolation(CloseCode.MESSAGE_TOO_BIG, too_big(self._max_message_size))
+        check_message_size(
+            self._wire_size,
+            self._fragments,
+            max_message_size=self._max_message_size,
+            max_fragments=self._max_fragments,
+            compressed=self._message_inflater is not None,
+        )
 
-    def _take_in(self, message: TextAssembler | BinaryAssembler, part: bytes, out: list[Event]) -> None:
+    def _take_in(self, message: Assembler, part: bytes, out: list[Event]) -> None:
         """Add the part to its message, and give what can be given of that."""
         item: Event | None = None
         size = 0
@@ -374,17 +360,10 @@ class Decoder:
             out.append(item)
             self.budget -= size
 
-    def _inflate(
-        self,
-        inflater: Inflater,
-        target: TextAssembler | BinaryAssembler,
-        data: bytes | bytearray | memoryview,
-        position: int,
-        out: list[Event],
-    ) -> int:
+    def _inflate(self, inflater: Inflater, target: Assembler, data: Data, position: int, out: list[Event]) -> int:
         """Inflate the next part of a message, as far as this turn's work goes; return how much of `data` it was."""
         key = self._key
-        part = self._unmask(data[position : position + min(self._left, _COMPRESSED_PART)])
+        part = self._unmask(data[position : position + min(self._left, COMPRESSED_PART)])
         final = self._fin and self._left == len(part)
         limit = self._max_message_size - self._inflated
         inflated = inflater.inflate(part, final=final, limit=limit, most=self._work_left)
@@ -400,13 +379,10 @@ class Decoder:
 
     def _control_item(self) -> Ping | Pong | CloseConnection:
         payload, self._control = self._control, b""
-        if self._opcode == PING:
-            return Ping(payload)
-        if self._opcode == PONG:
-            return Pong(payload)
-        item = read_close(payload)
-        self.closed = True
-        self._forget()
+        item = read_control(self._opcode, payload)
+        if isinstance(item, CloseConnection):
+            self.closed = True
+            self._forget()
         return item
 
     def release(self) -> None:

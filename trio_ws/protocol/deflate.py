@@ -18,6 +18,7 @@ from typing import Final
 from trio_ws.protocol.compressors import LIBRARY, TAIL, Compressor, Kind, Shared, make_compressor
 
 __all__ = [
+    "COMPRESSED_PART",
     "DEFLATED_AT_ONCE",
     "Deflater",
     "Deflating",
@@ -41,6 +42,9 @@ _BYTES_PER_RESTART = 64
 """How often a part may end its stream and begin another: 64 times, and once more for every 64 bytes of it.
 Senders do so once a message or fragment; a peer that fills a message with empty last blocks would make us
 work for each two bytes as much as for a message."""
+
+COMPRESSED_PART: Final = 16 * 1024
+"""Compressed bytes that are unmasked at once: what is not inflated in this turn is unmasked anew in the next."""
 
 DEFLATED_AT_ONCE: Final = 16 * 1024
 """Bytes that are deflated in one step: half a millisecond, three where zlib is slowest."""

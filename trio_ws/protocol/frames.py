@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from trio_ws.protocol.masking import apply_mask
 
@@ -30,9 +30,13 @@ __all__ = [
     "RSV3",
     "START_SIZE",
     "TEXT",
+    "Data",
     "encode_frame",
     "encode_header",
 ]
+
+Data: TypeAlias = bytes | bytearray | memoryview
+"""Bytes that are read where they are."""
 
 # Opcodes, RFC 6455 11.8. Plain integers: an IntEnum costs a third of the time of a small frame.
 CONTINUATION: Final = 0x0

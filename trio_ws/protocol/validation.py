@@ -1,13 +1,13 @@
 """The rules that a peer's frames are held to (RFC 6455 5.2, 5.4, 5.5, 7.4), as functions of the bytes alone.
 
-The limits that we set ourselves (message size, fragments) are `decoder`'s, and so is the order of the checks.
+The limits that a receiver sets (message size, fragments) are in `limits`; the order of the checks is `decoder`'s.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from wsproto.events import CloseConnection
+from wsproto.events import CloseConnection, Ping, Pong
 
 from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.protocol.frames import (
@@ -22,12 +22,14 @@ from trio_ws.protocol.frames import (
     MAX_CONTROL_SIZE,
     OPCODE_BITS,
     OPCODES,
+    PING,
+    PONG,
     RSV1,
     RSV2,
     RSV3,
 )
 
-__all__ = ["ProtocolViolation", "check_first_byte", "check_length_byte", "read_close", "read_length"]
+__all__ = ["ProtocolViolation", "check_start", "read_close", "read_control", "read_length"]
 
 _LARGEST_16: Final = 0xFFFF
 _CODE_SIZE: Final = 2
@@ -50,6 +52,12 @@ class ProtocolViolation(Exception):  # noqa: N818 - it says what it is, and neve
 
 def _broken(reason: str) -> ProtocolViolation:
     return ProtocolViolation(CloseCode.PROTOCOL_ERROR, reason)
+
+
+def check_start(start: bytes, *, in_message: bool, compression: bool, masked: int) -> None:
+    """Check the first two bytes of a frame: see `check_first_byte` and `check_length_byte`."""
+    check_first_byte(start[0], in_message=in_message, compression=compression)
+    check_length_byte(start[0] & OPCODE_BITS, start[1], masked=masked)
 
 
 def check_first_byte(first: int, *, in_message: bool, compression: bool) -> None:
@@ -122,6 +130,17 @@ def read_length(head: bytes | bytearray) -> int:
     if size < smallest:
         raise _broken("payload length is not in its shortest form")
     return size
+
+
+def read_control(opcode: int, payload: bytes) -> Ping | Pong | CloseConnection:
+    """Return the event of a control frame.
+
+    Raises:
+        ProtocolViolation: as for `read_close`.
+    """
+    if opcode == PING:
+        return Ping(payload)
+    return Pong(payload) if opcode == PONG else read_close(payload)
 
 
 def read_close(payload: bytes) -> CloseConnection:

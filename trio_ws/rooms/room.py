@@ -15,6 +15,7 @@ from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.rooms.backplane import Presence
 from trio_ws.rooms.callbacks import RoomCallbacks, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
+from trio_ws.rooms.delivery import Delivery
 from trio_ws.rooms.member_queue import MemberQueue
 from trio_ws.rooms.session import CurrentSession, RoomSession
 from trio_ws.rooms.stamps import Stamper
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from trio_ws.rooms.backplane import Backplane, Entry, SeenAhead
+    from trio_ws.rooms.backplane import Backplane, Entry
     from trio_ws.rooms.options import RoomOptions
     from trio_ws.websocket.websocket import WebSocket
 
@@ -87,15 +88,14 @@ class Room:
     __slots__ = (
         "__weakref__",
         "_callbacks",
+        "_delivery",
         "_joiners",
         "_members",
         "_on_gap",
         "_on_join",
         "_on_leave",
         "_publishers",
-        "_queues",
         "_registry",
-        "_seen_ahead",
         "_session",
         "_stamper",
         "_topic",
@@ -112,8 +112,6 @@ class Room:
         self._topic = topic_of(name)
         self._registry = registry
         self._members: dict[WebSocket, Member] = {}
-        self._queues: dict[WebSocket, MemberQueue] = {}
-        self._seen_ahead: dict[MemberQueue, SeenAhead] = {}  # of members that have some of the entries to come
         self._session = CurrentSession()
         self._joiners = 0  # tasks within join(), not members yet
         self._publishers = 0  # tasks within publish()
@@ -121,6 +119,7 @@ class Room:
         self._on_leave: list[Callback] = []
         self._on_gap: list[GapCallback] = []
         self._stamper = Stamper(repr(self), options.stamp)
+        self._delivery = Delivery(self._stamper)
         self._callbacks = RoomCallbacks(repr(self), registry.callback_timeout)
 
     # --- members -------------------------------------------------------------------------------------------------
@@ -237,32 +236,30 @@ class Room:
         if known is not None:
             if info and info != known.info:
                 raise ValueError(f"the connection is in {self!r} already, with {dict(known.info)!r}")
-            self._queues[websocket].join_count += 1
+            self._delivery[websocket].join_count += 1
             return None if since is None else False  # it receives nothing, whatever it has missed
         channel = websocket.context.open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._registry.next_member_id())
         replay = None if since is None else session.log.since(since)
         self._registry.backplane.enter(self._topic, Presence(member.id, member.info))  # which may refuse
         queue = MemberQueue(member.id, channel, self.options.policy, self.options.backlog)
-        self._members[websocket], self._queues[websocket] = member, queue
+        self._members[websocket] = member
         if replay is None:
-            recovered, history = None, tuple(session.log)[max(0, len(session.log) - self.options.history) :]
+            recovered, ahead = None, None
+            history = tuple(session.log)[max(0, len(session.log) - self.options.history) :]
         else:
-            recovered, history = replay.recovered, replay.entries
-            if replay.ahead is not None:
-                self._seen_ahead[queue] = replay.ahead
+            recovered, ahead, history = replay.recovered, replay.ahead, replay.entries
+        self._delivery.add(websocket, queue, ahead)
         queue.replay(message for entry in history if (message := self._stamper.message_for(entry)) is not None)
         self._callbacks.add(self._on_join, self._registry.callback_nursery, member, self.count)
         return recovered
 
     def _leave(self, websocket: WebSocket) -> None:
-        queue = self._queues[websocket]
+        queue = self._delivery[websocket]
         queue.join_count -= 1
         if not queue.join_count:
-            del self._queues[websocket]
             member = self._members.pop(websocket)
-            self._seen_ahead.pop(queue, None)
-            queue.clear()
+            self._delivery.remove(websocket)
             self._registry.backplane.leave(self._topic, member.id)
             self._callbacks.add(self._on_leave, self._registry.callback_nursery, member, self.count)
             self._close_if_empty()
@@ -298,32 +295,13 @@ class Room:
         self._publishers += 1
         try:
             if self.options.stamp is None:
-                await prepared.deflate(queue.channel.writer for queue in self._queues.values())
+                await prepared.deflate(queue.channel.writer for queue in self._delivery)
             return await self._registry.backplane.publish(self._topic, prepared, member_ids)
         finally:
             self._publishers -= 1
 
     def _deliver(self, entry: Entry) -> None:
-        common, exclude, seen_ahead = self._stamper.message_for(entry), entry.exclude, self._seen_ahead
-        if common is None:
-            return
-        hold = entry.more or self._publishers > 1  # concurrent messages leave in few system calls
-        for queue in self._queues.values():
-            if exclude and queue.member_id in exclude:
-                continue
-            message = self._unseen_message(queue, entry) if seen_ahead and queue in seen_ahead else common
-            if message is None:
-                continue
-            if queue.backlog or not queue.channel.writer.offer(message, hold=hold):
-                queue.enqueue(message)
-
-    def _unseen_message(self, queue: MemberQueue, entry: Entry) -> PreparedMessage | None:
-        """Return the message for a member; None if it has that already."""
-        seen = self._seen_ahead[queue]
-        taken = seen.take(entry)
-        if seen.is_exhausted:
-            del self._seen_ahead[queue]
-        return None if taken is None else self._stamper.message_for(taken)
+        self._delivery.deliver(entry, hold=entry.more or self._publishers > 1)
 
     def _report_gap(self, missed: int | None) -> None:
         logger.warning("%r has lost messages: %s", self, "unknown number" if missed is None else missed)

@@ -51,6 +51,10 @@ class DeliveryProgress:
         self._taken = uptake.taken
         return uptake
 
+    def within(self, seconds: float) -> bool:
+        """Return True if progress was seen in the last `seconds`."""
+        return self.seen and self.time + seconds > trio.current_time()
+
     def restart(self) -> None:
         """Begin again, keeping `seen`."""
         self.time = trio.current_time()

@@ -1,0 +1,82 @@
+"""The delivery of a room's entries to the members in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio_ws.connection.prepared import PreparedMessage
+    from trio_ws.rooms.backplane import Entry, SeenAhead
+    from trio_ws.rooms.member_queue import MemberQueue
+    from trio_ws.rooms.stamps import Stamper
+    from trio_ws.websocket.websocket import WebSocket
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """The queues of a room's members, and the entries that some of them have already.
+
+    Args:
+        stamper: makes the messages from entries.
+    """
+
+    __slots__ = ("_queues", "_seen_ahead", "_stamper")
+
+    def __init__(self, stamper: Stamper) -> None:
+        self._queues: dict[WebSocket, MemberQueue] = {}
+        self._seen_ahead: dict[MemberQueue, SeenAhead] = {}  # of members that have some of the entries to come
+        self._stamper = stamper
+
+    def __iter__(self) -> Iterator[MemberQueue]:
+        return iter(self._queues.values())
+
+    def __getitem__(self, websocket: WebSocket) -> MemberQueue:
+        return self._queues[websocket]
+
+    def add(self, websocket: WebSocket, queue: MemberQueue, ahead: SeenAhead | None) -> None:
+        """Add a member.
+
+        Args:
+            websocket: its connection.
+            queue: its queue.
+            ahead: entries to come that it has already; None if there is none.
+        """
+        self._queues[websocket] = queue
+        if ahead is not None:
+            self._seen_ahead[queue] = ahead
+
+    def remove(self, websocket: WebSocket) -> None:
+        """Remove a member, and drop the messages that wait for it."""
+        queue = self._queues.pop(websocket)
+        self._seen_ahead.pop(queue, None)
+        queue.clear()
+
+    def deliver(self, entry: Entry, *, hold: bool) -> None:
+        """Send an entry to the members, or let it wait in their queues.
+
+        Args:
+            entry: the entry.
+            hold: whether more follows at once, so that messages leave in few system calls.
+        """
+        common, exclude, seen_ahead = self._stamper.message_for(entry), entry.exclude, self._seen_ahead
+        if common is None:
+            return
+        for queue in self._queues.values():
+            if exclude and queue.member_id in exclude:
+                continue
+            message = self._unseen_message(queue, entry) if seen_ahead and queue in seen_ahead else common
+            if message is None:
+                continue
+            if queue.backlog or not queue.channel.writer.offer(message, hold=hold):
+                queue.enqueue(message)
+
+    def _unseen_message(self, queue: MemberQueue, entry: Entry) -> PreparedMessage | None:
+        """Return the message for a member; None if it has that already."""
+        seen = self._seen_ahead[queue]
+        taken = seen.take(entry)
+        if seen.is_exhausted:
+            del self._seen_ahead[queue]
+        return None if taken is None else self._stamper.message_for(taken)
