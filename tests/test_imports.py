@@ -44,7 +44,7 @@ FORBIDDEN = {
 }
 """Foreign imports that a folder must not have: I/O and clocks in the protocol, sockets in applications."""
 
-SHORT_WAYS = {"trio_ws.app.application": {"trio_ws.testing", "trio_ws.asgi"}}
+SHORT_WAYS = {"trio_ws.app.servable": {"trio_ws.testing", "trio_ws.asgi"}}
 """Imports in methods of `App`, which users expect there: `test_client()`, and the application as one of ASGI."""
 
 MODULES = modules_of(PACKAGE)

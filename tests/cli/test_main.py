@@ -25,7 +25,8 @@ from tests.support.handlers import serve
 from tests.support.mute import shake_hands
 from tests.support.networks import MemoryNetwork
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.cli.main import codec_name, load, main
+from trio_ws.cli.loading import load
+from trio_ws.cli.main import codec_name, main
 from trio_ws.cli.reload import PythonFiles, folders_of, supervise
 from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
@@ -191,6 +192,18 @@ def test_the_name_of_a_file_is_not_that_of_its_module(shop, capsys, target, mean
     with pytest.raises(SystemExit):
         main(["routes", target])
     assert capsys.readouterr().err.endswith(f": did you mean {meant}?\n")
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["routes"], ["run", "--port=0"]])
+def test_module_that_calls_run_on_import_is_one_line(shop, capsys, arguments) -> None:
+    Path("bare.py").write_text(SHOP + "\napp.run()\n")
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "bare"])
+    assert end.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "bare calls app.run() while it is imported" in printed
+    assert 'if __name__ == "__main__":' in printed
 
 
 def test_an_error_in_the_application_module_is_not_swallowed(shop) -> None:

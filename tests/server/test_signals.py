@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from tests.testing.responders import Routes, echo
-from trio_ws import CloseCode, Server, WebSocket, WebSocketDisconnect, open_websocket
-from trio_ws.server.signals import END_SIGNALS, print_line, serve_until_signalled
+from trio_ws import App, CloseCode, Server, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.server.signals import END_SIGNALS, get_page_url, print_line, serve_until_signalled
 from trio_ws.testing.network import MemoryListener
 
 
@@ -39,6 +39,39 @@ class Served:
 
     def connect(self):
         return open_websocket("ws://test/", stream=self.listener.connect(), when_peer_leaves="finish")
+
+
+@pytest.mark.parametrize(
+    ("urls", "path", "page"),
+    [
+        (["ws://127.0.0.1:8000"], "/", "http://localhost:8000"),
+        (["ws://[::1]:8000"], "/chat", "http://localhost:8000/chat"),
+        (["ws+unix:///run/app", "wss://0.0.0.0:443"], "/", "https://localhost:443"),
+        (["ws://[::]:80"], "/", "http://localhost:80"),
+        (["ws://10.0.0.7:80"], "/", "http://10.0.0.7:80"),
+        (["ws://[fe80::1]:80"], "/", "http://[fe80::1]:80"),
+        (["ws+unix:///run/app:80", "<a listener:1>"], "/", None),
+        (["ws://127.0.0.1:8000"], None, None),
+    ],
+)
+def test_page_url_is_the_one_to_open_on_this_machine(urls, path, page) -> None:
+    assert get_page_url(urls, path) == page
+
+
+async def test_server_with_pages_prints_the_url_to_open(tmp_path) -> None:
+    app = App()
+    app.page("/about/", lambda request: "about")
+    app.page("/now", lambda request: "now")
+    lines: list[str] = []
+
+    def started(line: str) -> None:
+        lines.append(line)
+        if line.startswith("open"):
+            signal.raise_signal(signal.SIGTERM)
+
+    await serve_until_signalled(partial(app.serve, "127.0.0.1", 0), report=started)
+    url = lines[0].removeprefix("listening on ws://127.0.0.1:")
+    assert lines[1] == f"open http://localhost:{url}/now"
 
 
 async def stubborn(websocket: WebSocket) -> None:

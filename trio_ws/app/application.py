@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import trio
 
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
 from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
 from trio_ws.app.route import PROVIDED_TYPES, build_path, first_match
 from trio_ws.app.router import Router
+from trio_ws.app.servable import Servable
 from trio_ws.app.services import AppServices, RunState
 from trio_ws.app.sessions import check_sessions
 from trio_ws.config import Compression, Limits, Timeouts
@@ -24,13 +22,8 @@ from trio_ws.connection.settings import Origins, Settings
 from trio_ws.options import list_of
 from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
-from trio_ws.server.serve import SocketListener, closing_listeners, listen
-from trio_ws.server.server import Server
-from trio_ws.server.signals import serve_until_signalled
 
 if TYPE_CHECKING:
-    import ssl
-
     from prometheus_client import CollectorRegistry
 
     from trio_ws.app.connections import ConnectionManager
@@ -39,17 +32,15 @@ if TYPE_CHECKING:
     from trio_ws.app.path import Converter
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
-    from trio_ws.asgi import ASGIApplication
     from trio_ws.handler.instruments import Instrument
     from trio_ws.rooms import Backplane, Room
-    from trio_ws.testing import TestClient
 
 __all__ = ["App"]
 
 E = TypeVar("E", bound=Callable[..., Any])
 
 
-class App(Router):
+class App(Router, Servable):
     """An application: routes and their shared options and services.
 
     Args:
@@ -121,7 +112,6 @@ class App(Router):
         """The object that a `Server` gets its answers from."""
         self.state: SimpleNamespace = self.services.state
         """Yours: attributes that the application's functions share."""
-        self._asgi: ASGIApplication | None = None
         self._table: list[Route] = []
         for controller in list_of("controllers", controllers, "classes"):
             self.add_controller(controller)
@@ -249,33 +239,7 @@ class App(Router):
         *_, root = self.services.with_parents()
         return build_path(root.app.routes(), self.services, name, parameters)
 
-    # --- running -------------------------------------------------------------------------------------------------
-
-    @property
-    def nursery(self) -> trio.Nursery:
-        """A nursery for tasks that run as long as the application.
-
-        They are cancelled when the last connection has ended.
-
-        Raises:
-            RuntimeError: the application does not run.
-        """
-        if self.services.run_state.nursery is None:
-            raise RuntimeError("the application's nursery is open only while it runs")
-        return self.services.run_state.nursery
-
-    @property
-    def server(self) -> Server:
-        """The server that runs the application, for its `statistics` and `shutdown`.
-
-        Under an ASGI server it is a `trio_ws.asgi.ASGIApplication`, which has these two and `draining`.
-
-        Raises:
-            RuntimeError: the application is not being served.
-        """
-        if self.services.run_state.server is None:
-            raise RuntimeError("the application has no server: it is not being served")
-        return self.services.run_state.server
+    # --- running and routes ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncGenerator[None, None]:
@@ -299,85 +263,6 @@ class App(Router):
                     yield
             finally:
                 services.run_state = RunState()
-
-    async def serve(
-        self,
-        host: str | None = "localhost",
-        port: int | None = 8000,
-        *,
-        uds: str | os.PathLike[str] | None = None,
-        listeners: Sequence[SocketListener] = (),
-        ssl_context: ssl.SSLContext | None = None,
-        poller: bool | None = None,
-        strict: bool = False,
-        task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Serve the application until cancelled, or until the server's `shutdown` is called.
-
-        `server = await nursery.start(app.serve, "127.0.0.1", 0)` returns once it accepts.
-
-        Args:
-            host: a name or an address; None for all interfaces.
-            port: the TCP port, 0 for one that is free, None for no TCP.
-            uds: the path of a Unix socket to listen on.
-            listeners: listening sockets, or listeners of Trio's, to accept from; they are closed at the end.
-            ssl_context: serve TLS on all of them that are plain sockets.
-            poller: False turns the shared poller off.
-            strict: let a handler's error end the server, for tests.
-            task_status: for `nursery.start`.
-
-        Raises:
-            OSError: an address cannot be listened on; the message has the fix.
-            RegistrationError: as `lifespan_context` raises it.
-            trio.Cancelled: after every connection was closed with 1001.
-        """
-        server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
-        # Before the application starts: an address that is taken is no error of its lifespan.
-        async with closing_listeners(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
-            self.responder.served_by(server)
-            await server.serve(bound, task_status=task_status)
-
-    def run(self, host: str = "localhost", port: int = 8000, **options: Any) -> None:
-        """Serve the application in its own Trio run until a signal.
-
-        SIGINT (Ctrl-C) or SIGTERM begins a graceful shutdown.
-
-        Args:
-            host: a name or an address.
-            port: the TCP port.
-            options: the other arguments of `serve`.
-
-        Raises:
-            TypeError: several processes, or reloading, are wanted: these import the application by its name.
-        """
-        if options.keys() & {"reload", "workers"}:
-            raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
-        trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
-
-    def test_client(self, **options: Any) -> TestClient:
-        """Return a client for tests, without a network; see `trio_ws.testing.TestClient`."""
-        from trio_ws.testing import TestClient  # noqa: PLC0415 - tests only
-
-        return TestClient(self.responder, **options)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer an ASGI server, such as `hypercorn -k trio`; see `trio_ws.asgi`."""
-        if self._asgi is None:
-            from trio_ws.asgi import ASGIApplication  # noqa: PLC0415 - under an ASGI server only
-
-            self._asgi = ASGIApplication(self)
-        await self._asgi(scope, receive, send)
-
-    @property
-    def limiter(self) -> trio.CapacityLimiter:
-        """The bound of the threads of plain views and callbacks.
-
-        Raises:
-            RuntimeError: the application does not run.
-        """
-        if self.services.limiters.views is None:
-            raise RuntimeError("the application does not run")
-        return self.services.limiters.views
 
     def checked_routes(self) -> list[Route]:
         """Return all routes, as `Router.checked_routes`, after checks of the included applications.

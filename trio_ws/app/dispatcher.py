@@ -63,6 +63,11 @@ class Dispatcher:
         """Attributes that the application's functions share."""
         return self._services.state
 
+    @property
+    def page_path(self) -> str | None:
+        """The path of a page to open in a browser, the shortest one; None without pages."""
+        return self._services.pages.first_path()
+
     def knows(self, request: Request, *, upgrade: bool) -> bool:
         """Return True if a route or a page matches a request.
 

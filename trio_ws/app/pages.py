@@ -133,6 +133,11 @@ class Pages:
         for prefix, pages in self.included:
             yield from (prefix + path for path in pages._pages)
 
+    def first_path(self) -> str | None:
+        """Return the shortest path of a page or of a folder with an index; None without any."""
+        folders = [folder.prefix for folder in self._all_folders() if folder.folder.joinpath(INDEX).is_file()]
+        return min([*self.paths(), *folders], key=len, default=None)
+
     def _find(self, path: str) -> Path | Page | None:
         if path in self._pages:
             return self._pages[path]

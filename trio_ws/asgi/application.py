@@ -74,6 +74,8 @@ class ASGIApplication:
         self._grace = 0.0
         self.urls: tuple[str, ...] = ()
         """The URLs that hypercorn listens on, if `trio_ws.asgi.serve` has started it."""
+        self.page_path: str | None = getattr(self._responder, "page_path", None)
+        """The path of a page to open in a browser; None without pages."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call of an ASGI server.

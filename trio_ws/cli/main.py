@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from trio_ws.cli import logging_setup
+from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import LogConfigError
 from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
@@ -38,15 +39,11 @@ if TYPE_CHECKING:
     from trio_ws.app.application import App
     from trio_ws.transport.listeners import SocketListener
 
-__all__ = ["codec_name", "load", "main"]
+__all__ = ["codec_name", "main"]
 
 DEFAULT_PORT: Final = 8000
 QUIET_SECONDS: Final = 0.5
 """Seconds without messages after which `connect` closes at the end of an input that is not a terminal."""
-
-
-class _UsageError(Exception):
-    """The command cannot be executed; the message has the reason."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.given = given
     try:
         status: int = options.command(options)
-    except (_UsageError, LogConfigError) as error:
+    except (UsageError, LogConfigError) as error:
         parser.exit(1, f"trio-ws: {error}\n")
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -180,45 +177,11 @@ def _version() -> str:
 # --- run and routes ---------------------------------------------------------------------------------------------------
 
 
-def load(target: str) -> App:
-    """Import an application: "module:name", or "module" for its `app`. The working directory comes first.
-
-    Raises:
-        _UsageError: there is no such module, or no such application in it.
-        Exception: importing the module failed.
-    """
-    name, _, attribute = target.partition(":")
-    if not all(name.split(".")):
-        raise _UsageError(f"{name!r} is not the name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
-    sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module exists, and imports one that does not
-        suggestion = name.removesuffix(".py").replace("/", ".")
-        hint = "" if suggestion == name else f": did you mean {suggestion}:{attribute or 'app'}?"
-        raise _UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()}){hint}") from None
-    found: Any = module
-    for part in (attribute or "app").split("."):
-        found = getattr(found, part, None)
-    if not _is_application(found):
-        apps = [key for key, value in vars(module).items() if _is_application(value)]
-        hint = f": did you mean {name}:{apps[0]}?" if apps else ": an application is created with App()"
-        raise _UsageError(f"there is no application {attribute or 'app'!r} in {name}{hint}")
-    application: App = found
-    return application
-
-
-def _is_application(found: object) -> bool:
-    return callable(getattr(found, "serve", None)) and not isinstance(found, type)
-
-
 def _run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.worker is None:
         return _run_workers(options)
     if options.worker_port is not None and options.worker is None:
-        raise _UsageError("--worker-port is for --workers N: one server has its --port")
+        raise UsageError("--worker-port is for --workers N: one server has its --port")
     if options.reload:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
@@ -243,11 +206,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _run_workers(options: argparse.Namespace) -> int:
     if options.reload:
-        raise _UsageError("--reload is for one server: leave --workers out")
+        raise UsageError("--reload is for one server: leave --workers out")
     try:
         check_available()
     except WorkersUnavailable as error:
-        raise _UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
     logging_setup.read(options.log_config)
     secure = _ssl_context(options) is not None  # the workers load it again; an error is reported once, here
     return trio.run(_supervise, options, secure)
@@ -302,7 +265,7 @@ def _adjust(app: App, options: argparse.Namespace) -> None:
             limits=attrs.evolve(settings.limits, **limits),
         )
     except ValueError as error:
-        raise _UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -312,13 +275,13 @@ def _given(**options: Any) -> dict[str, Any]:
 def _ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
     if options.ssl_certfile is None:
         if options.ssl_keyfile is not None:
-            raise _UsageError("--ssl-keyfile needs --ssl-certfile")
+            raise UsageError("--ssl-keyfile needs --ssl-certfile")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
     except OSError as error:
-        raise _UsageError(f"cannot load the certificate {options.ssl_certfile}: {error}") from None
+        raise UsageError(f"cannot load the certificate {options.ssl_certfile}: {error}") from None
     return context
 
 
@@ -331,7 +294,7 @@ async def _serve(
     except BackplaneError as error:
         for listener in listeners:  # the server has not started, so it does not close them
             await close_listener(listener)
-        raise _UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 async def _listeners(options: argparse.Namespace) -> list[SocketListener]:
@@ -352,7 +315,7 @@ async def _bind(
     try:
         return await bind(host, port, uds, inherited)
     except (OSError, ValueError) as error:
-        raise _UsageError(cannot_listen(host, port, uds, error, host_option="--host")) from None
+        raise UsageError(cannot_listen(host, port, uds, error, host_option="--host")) from None
 
 
 def _inherited(options: argparse.Namespace) -> tuple[SocketListener, ...]:
@@ -361,7 +324,7 @@ def _inherited(options: argparse.Namespace) -> tuple[SocketListener, ...]:
         try:
             listeners.append(inherit(descriptor))
         except (OSError, OverflowError, ValueError) as error:
-            raise _UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
+            raise UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
     return tuple(listeners)
 
 
@@ -388,5 +351,5 @@ def _connect(options: argparse.Namespace) -> int:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise _UsageError(f"a header looks like 'Name: value', not {text!r}")
+        raise UsageError(f"a header looks like 'Name: value', not {text!r}")
     return name.strip(), value.strip()

@@ -56,6 +56,8 @@ class WorkerProcess:
         self.number = number
         self.ready: bool = False
         """Whether the worker accepts connections, or has done so before it ended."""
+        self.page_path: str | None = None
+        """The path of a page that the worker serves, known once it is ready; None without pages."""
         self.started: trio.Event = trio.Event()
         """Set when the worker is ready, or has ended before."""
         self.ended: trio.Event = trio.Event()
@@ -143,9 +145,10 @@ class WorkerProcess:
 
     def _on_report(self, report: str) -> None:
         self._heartbeat.set()
-        word, _, seconds = report.partition(" ")
+        word, *values = report.split(" ", 2)
         if word == READY:
-            self._max_shutdown_seconds = float(seconds)
+            self._max_shutdown_seconds = float(values[0])
+            self.page_path = values[1] if len(values) > 1 else None
             self.ready = True
             self.started.set()
 

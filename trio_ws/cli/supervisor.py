@@ -19,7 +19,7 @@ from trio_ws.cli.process import WorkerProcess, WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL
 from trio_ws.cli.worker import NO_GRACE_SIGNAL
 from trio_ws.client.backoff import Backoff, BackoffSettings
-from trio_ws.server.signals import print_line
+from trio_ws.server.signals import get_page_url, print_line
 from trio_ws.transport.listeners import owned_path
 
 __all__ = ["WorkersUnavailable", "check_available", "run_workers"]
@@ -164,6 +164,9 @@ class _Supervisor:
         self._current[1] = first
         for url in self._urls:
             self._output(f"listening on {url}")
+        page = get_page_url(self._urls, first.page_path)
+        if page is not None:
+            self._output(f"open {page}")
         for number in self._sockets:
             if number != first.number:
                 self._current[number] = await self._launch(number)

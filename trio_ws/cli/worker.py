@@ -42,7 +42,8 @@ NO_GRACE_SIGNAL: Final = signal.SIGINT
 HEARTBEAT_SECONDS: Final = 1.0
 """Seconds between two heartbeats."""
 READY: Final = "ready"
-"""The report that the worker accepts connections, followed by the maximum seconds of its shutdown."""
+"""The report that the worker accepts connections, followed by the maximum seconds of its shutdown, and by the path of
+a page if there is one."""
 HEARTBEAT: Final = "alive"
 """The report that the event loop runs."""
 
@@ -131,7 +132,7 @@ class _Worker:
 
     def started(self, server: Server) -> None:
         """Report that the server accepts connections."""
-        self._report(f"{READY} {server.max_shutdown_seconds}")
+        self._report(f"{READY} {server.max_shutdown_seconds} {server.page_path or ''}".rstrip())
 
     async def send_heartbeats(self) -> None:
         """Report regularly that the event loop runs."""

@@ -20,7 +20,10 @@ __all__ = ["Responder", "ServerContext"]
 
 
 class Responder(Protocol):
-    """The application's answer to each request."""
+    """The application's answer to each request.
+
+    A responder with pages may have `page_path`, the path of one to open in a browser.
+    """
 
     async def page(self, request: Request) -> Response | None:
         """Return the answer to a plain GET; None if only WebSockets are served."""

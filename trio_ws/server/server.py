@@ -94,6 +94,8 @@ class Server:
         self._counters = Counters()
         self.urls: tuple[str, ...] = ()
         """Where the server listens, e.g. `ws://127.0.0.1:8000`; empty before `serve` has started."""
+        self.page_path: str | None = getattr(responder, "page_path", None)
+        """The path of a page to open in a browser; None without pages."""
 
     # --- serving -------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -15,7 +16,14 @@ from trio_ws.codes import CloseCode
 if TYPE_CHECKING:
     from trio_ws.server.server import Server
 
-__all__ = ["END_SIGNALS", "SignalCloseCodes", "print_line", "serve_until_signalled", "terminal_end_signals"]
+__all__ = [
+    "END_SIGNALS",
+    "SignalCloseCodes",
+    "get_page_url",
+    "print_line",
+    "serve_until_signalled",
+    "terminal_end_signals",
+]
 
 SignalCloseCodes: TypeAlias = Mapping[signal.Signals, CloseCode]
 """The close code for clients, by the signal that ends the server."""
@@ -23,11 +31,37 @@ SignalCloseCodes: TypeAlias = Mapping[signal.Signals, CloseCode]
 END_SIGNALS: Final[SignalCloseCodes] = {signal.SIGINT: CloseCode.GOING_AWAY, signal.SIGTERM: CloseCode.GOING_AWAY}
 """The signals of Ctrl-C and of process managers."""
 
+_PAGE_SCHEMES: Final = {"ws": "http", "wss": "https"}
+
 
 def terminal_end_signals() -> list[signal.Signals]:
     """Return SIGHUP in a list, or no signal if it is ignored (`nohup`), handled or unknown here."""
     number: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
     return [] if number is None or signal.getsignal(number) is not signal.SIG_DFL else [number]
+
+
+def get_page_url(urls: Iterable[str], path: str | None) -> str | None:
+    """Return the URL of a page for a browser on this machine; None without a page or a TCP address.
+
+    Args:
+        urls: of the server; the first one with a port counts.
+        path: of the page, None for none.
+    """
+    for url in urls if path is not None else ():
+        scheme, _, address = url.partition("://")
+        host, _, port = address.rpartition(":")
+        if scheme in _PAGE_SCHEMES and port.isdecimal():
+            shown = "localhost" if _is_this_machine(host.strip("[]")) else host
+            return f"{_PAGE_SCHEMES[scheme]}://{shown}:{port}{path if path != '/' else ''}"
+    return None
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def print_line(line: str) -> None:
@@ -108,6 +142,9 @@ class _SignalHandler:
     def _report_addresses(self, server: Server) -> None:
         for url in server.urls:
             self._report(f"listening on {url}")
+        page = get_page_url(server.urls, server.page_path)
+        if page is not None:
+            self._report(f"open {page}")
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Handle signals as they arrive."""
