@@ -10,6 +10,7 @@ from support.transports import FakeTransport
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
 from trio_ws.connection.closing import LINGER
 from trio_ws.connection.connection import Connection
+from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.connection.writer import CONTROL_RESERVE
 from trio_ws.protocol.endpoint import PATIENCE
 from trio_ws.runtime.timers import Timers
@@ -82,6 +83,28 @@ async def test_reading_goes_on_when_the_inbox_is_empty_and_not_before(make, auto
     await connection.reader.receive()
     assert transport.resumed == 1
     assert connection.reader.wants_data()
+
+
+async def test_small_messages_kept_for_lack_of_room_count_once(make, autojump_clock):
+    """A task's share of the loop is 64 messages, wherever they waited; what is large counts by its bytes."""
+    connection, _ = make(inbox_messages=16)
+    inbox = connection.reader.inbox
+    feed(connection, *[text("x" * 100)] * (YIELD_EVERY - 1))
+    for count in range(1, YIELD_EVERY):
+        await connection.reader.receive()
+        assert inbox.streak == count
+
+
+async def test_large_messages_kept_for_lack_of_room_count_by_bytes(make, autojump_clock):
+    """The task has used up its share when it has received 10 messages of 10 KiB."""
+    connection, _ = make(inbox_messages=1)
+    feed(connection, *[text("x" * 10240)] * 10)
+    streaks = []
+    for _ in range(10):
+        await connection.reader.receive()
+        streaks.append(connection.reader.inbox.streak)
+    assert streaks[:5] == [10, 20, 30, 40, 50]
+    assert max(streaks) < YIELD_EVERY + 10
 
 
 async def test_message_taken_by_another_task_leaves_reader_waiting(make, autojump_clock):

@@ -112,9 +112,14 @@ class Inbox:
         self.streak = 0
         await trio.lowlevel.checkpoint()
 
-    def count_work(self, size: int) -> None:
-        """Count `size` bytes of work for the peer against the current task's share of the loop."""
-        self.streak += size * YIELD_EVERY // STEP_BYTES
+    def count_work(self, size: int, messages: int = 0) -> None:
+        """Count work for the peer against the current task's share of the loop.
+
+        Args:
+            size: bytes that were parsed, inflated or deflated.
+            messages: which these bytes are. Each counts once more when it is received, and so covers its share of them.
+        """
+        self.streak += max(0, size * YIELD_EVERY // STEP_BYTES - messages)
 
 
 def join_parts(parts: list[Chunk]) -> str | bytes:

@@ -243,9 +243,9 @@ class MessageReader:
             return
         unparsed, self._unparsed = self._unparsed, _NOTHING
         self.paused = False
-        inflated = self._endpoint.decoder.inflated
+        inflated, received = self._endpoint.decoder.inflated, self.received
         consumed = self._parse(unparsed)
-        self.inbox.count_work(consumed + self._endpoint.decoder.inflated - inflated)
+        self.inbox.count_work(consumed + self._endpoint.decoder.inflated - inflated, self.received - received)
         self._unparsed = unparsed[consumed:]
         if self._unparsed:
             return
