@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         UnprocessableEntity,
         WsBody,
     )
+    from trio_ws.client.attempt import Attempt
     from trio_ws.client.backoff import BackoffSettings
     from trio_ws.client.client import open_websocket
     from trio_ws.client.reconnect import Reconnect, reconnect
@@ -92,6 +93,7 @@ _NAMES = {
         "ModelWSResponse NotAReply NotFound Ok ParameterError Path Query RegistrationError Reply Route Router "
         "Session Sessions Unauthorized UnprocessableEntity WsBody"
     ),
+    "trio_ws.client.attempt": "Attempt",
     "trio_ws.client.backoff": "BackoffSettings",
     "trio_ws.client.client": "open_websocket",
     "trio_ws.client.reconnect": "Reconnect reconnect",
@@ -138,6 +140,7 @@ __all__ = [
     "URL",
     "Accepted",
     "App",
+    "Attempt",
     "BackoffSettings",
     "Backplane",
     "BackplaneError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.memory import MemoryListener
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import (
+    Attempt,
     BackoffSettings,
     ConnectError,
     ConnectionRejected,
@@ -25,7 +27,7 @@ from trio_ws import (
     reconnect,
 )
 from trio_ws.client import client as client_module
-from trio_ws.client.backoff import RESTART_SPREAD, TRY_LATER, Backoff
+from trio_ws.client.backoff import Backoff
 from trio_ws.client.plan import Plan
 
 Step = Callable[[WebSocket], Awaitable[object]] | Exception
@@ -160,13 +162,13 @@ async def test_a_block_that_does_not_read_goes_on_too(autojump_clock, script):
 async def test_a_restart_spreads_the_clients(autojump_clock, script):
     script.plan(closing(1012), closing(1000))
     assert await drain() == 2
-    assert 0.5 <= script.times[1] <= RESTART_SPREAD + 0.5
+    assert 0.5 <= script.times[1] <= BACKOFF.restart_spread + 0.5
 
 
 async def test_try_again_later_waits_longer(autojump_clock, script):
     script.plan(closing(1013), closing(1000))
     assert await drain() == 2
-    assert script.times[1] == pytest.approx(TRY_LATER + 0.5)
+    assert script.times[1] == pytest.approx(BACKOFF.try_later + 0.5)
 
 
 @pytest.mark.parametrize("code", [1008, 1002, 3000, 4001])
@@ -238,6 +240,95 @@ async def test_what_is_wrong_with_the_arguments_is_raised_at_once(autojump_clock
     assert script.opened == []
     with pytest.raises(TypeError, match="nonsense"):
         await drain(nonsense=1)
+
+
+async def note_request(ws: WebSocket) -> None:
+    """Refuse for a moment, with the request's parts that an attempt may have in the reason."""
+    await ws.accept()
+    cookie = ws.headers.get("cookie", "")
+    await ws.close(
+        1011, f"{ws.request.target} {ws.headers.get('authorization', '')}{cookie} {','.join(ws.request.subprotocols)}"
+    )
+
+
+async def reasons(count: int, target: Any, **options: Any) -> list[str]:
+    """Connect so often, and return the reasons that the server gave."""
+    found: list[str] = []
+    async for connection in reconnect(target, backoff=BACKOFF, **options):
+        with suppress(WebSocketDisconnect):
+            async with connection as ws:
+                await ws.receive()
+        found.append(ws.close_reason)
+        if len(found) == count:
+            break
+    return found
+
+
+async def test_function_makes_url_and_headers_for_each_attempt(autojump_clock, script):
+    script.plan(note_request, note_request, note_request)
+    tokens = iter(["one", "two", "three"])
+    since: list[int | None] = [None, 17, 42]
+
+    async def target() -> Attempt:
+        await trio.sleep(0.1)  # it asks another server for the token
+        return Attempt(
+            "ws://example.org/board?x=1",
+            query={"since": since.pop(0), "b": "a b"},
+            headers={"Authorization": f"Bearer {next(tokens)}"},
+            subprotocols=["chat"],
+        )
+
+    assert await reasons(3, target, headers={"Authorization": "none"}, cookies={"a": "1"}) == [
+        "/board?x=1&b=a+b Bearer onea=1 chat",
+        "/board?x=1&since=17&b=a+b Bearer twoa=1 chat",
+        "/board?x=1&since=42&b=a+b Bearer threea=1 chat",
+    ]
+
+
+async def test_plain_function_may_return_the_url_alone(autojump_clock, script):
+    script.plan(note_request, note_request)
+    urls = iter(["ws://example.org/a", "ws://example.org/b"])
+    assert await reasons(2, lambda: next(urls), headers={"Authorization": "x"}) == ["/a x ", "/b x "]
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "text"),
+    [
+        (lambda: 7, TypeError, "returns a URL or an Attempt, not 7"),
+        (lambda: "ftp://example.org/", ValueError, "ftp"),
+        (lambda: Attempt("ws://example.org/", headers={"a b": "c"}), ValueError, "a b"),
+        (lambda: Attempt(7), TypeError, "url"),
+        (lambda: 1 / 0, ZeroDivisionError, "division"),
+    ],
+)
+async def test_wrong_result_of_the_function_is_raised_by_the_loop(autojump_clock, script, target, error, text):
+    with pytest.raises(error, match=text):
+        await reasons(1, target)
+    assert script.times == []
+
+
+@pytest.mark.parametrize("url", [7, None, b"ws://x"])
+async def test_neither_url_nor_function_is_a_type_error(url):
+    with pytest.raises(TypeError, match="takes a URL or a function"):
+        reconnect(url)
+
+
+async def test_options_beside_a_function_are_checked_at_once(script):
+    with pytest.raises(ValueError, match="receive_type"):
+        reconnect(lambda: "ws://example.org/", receive_type="xml")
+    with pytest.raises(ValueError, match="a b"):
+        reconnect(lambda: "ws://example.org/", headers={"a b": "c"})
+
+
+async def test_every_delay_follows_initial(autojump_clock, script):
+    quick = BackoffSettings(initial=0.001)
+    assert (quick.restart_spread, quick.try_later) == (0.01, 0.03)
+    script.plan(closing(1013), closing(1012), closing(1011), closing(1000))
+    async for connection in reconnect("ws://example.org/", backoff=quick):
+        async with connection as ws:
+            async for _ in ws:
+                pass
+    assert 0.03 <= script.times[-1] <= 0.03 + 0.01 + 0.004
 
 
 async def test_none_means_the_default_as_it_does_for_open_websocket(autojump_clock, script):

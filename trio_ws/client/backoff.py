@@ -24,10 +24,10 @@ __all__ = ["Backoff", "BackoffSettings", "should_reconnect"]
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds. The most that a server can ask for: no answer stops a client for ever."""
-RESTART_SPREAD = 5.0
-"""Seconds over which clients come back to a server that restarts. RFC 6455 7.2.3 names 0 to 5 seconds."""
-TRY_LATER = 15.0
-"""Seconds before a server that closed with 1013 (try again later) is tried again."""
+RESTART_SPREADS = 10
+"""Times `initial`, by default 5 s: RFC 6455 7.2.3 names 0 to 5 seconds."""
+TRY_LATERS = 30
+"""Times `initial`, by default 15 s."""
 
 _TEMPORARY_CLOSES = frozenset(
     {
@@ -48,6 +48,7 @@ _LONGEST_DATE = 64
 
 def should_reconnect(
     why: Exception | int,
+    settings: BackoffSettings | None = None,
     *,
     source: Callable[[], float] = random.random,
     now: Callable[[], float] = time.time,
@@ -57,8 +58,8 @@ def should_reconnect(
     | what happened | answer |
     |---|---|
     | closed with 1001, 1006, 1011 or 1014 | `True` |
-    | closed with 1012 (service restart) | a random delay of up to 5 s, so that not all come back at once |
-    | closed with 1013 (try again later) | 15 s |
+    | closed with 1012 (service restart) | a random delay of up to `restart_spread`, so that not all come back at once |
+    | closed with 1013 (try again later) | `try_later` |
     | closed with another code: normally (1000, 1005), after a breach of rules, by the application | `False` |
     | rejected with HTTP 429 or 503 and `Retry-After` | the seconds it asks for, at most an hour |
     | rejected with HTTP 408, 429 or 5xx | `True` |
@@ -70,6 +71,7 @@ def should_reconnect(
 
     Args:
         why: the exception that ended the connection or the attempt, or the connection's close code.
+        settings: has the two delays; None for the defaults, 5 s and 15 s.
         source: random numbers from 0 up to, not including, 1.
         now: the wall clock, in seconds since 1970, against which a `Retry-After` date is read.
 
@@ -77,11 +79,12 @@ def should_reconnect(
         `False`: give up (after 1000 and 1005: end normally). `True`: again, after `Backoff`'s own delay. A
         number, never 0: again, after at least so many seconds. `Backoff.next` takes both.
     """
+    settings = BackoffSettings() if settings is None else settings
     match why:
         case int():
-            return _after_close(why, source)
+            return _after_close(why, settings, source)
         case WebSocketDisconnect():
-            return _after_close(why.code, source)
+            return _after_close(why.code, settings, source)
         case ConnectionRejected():
             return _after_refusal(why, now)
         case ConnectError(__cause__=ConnectionRejected() as refusal):
@@ -92,12 +95,12 @@ def should_reconnect(
             return False
 
 
-def _after_close(code: int, source: Callable[[], float]) -> bool | float:
+def _after_close(code: int, settings: BackoffSettings, source: Callable[[], float]) -> bool | float:
     match code:
         case CloseCode.SERVICE_RESTART:
-            return (1.0 - source()) * RESTART_SPREAD
+            return (1.0 - source()) * settings.restart_spread
         case CloseCode.TRY_AGAIN_LATER:
-            return TRY_LATER
+            return settings.try_later
         case _:
             return code in _TEMPORARY_CLOSES
 
@@ -158,6 +161,14 @@ class BackoffSettings:
     """How much the range grows with each attempt."""
     stable_after: float = attrs.field(default=10.0, validator=_positive)
     """Seconds: a connection that lived this long was a good one, after it the delays start small again."""
+    restart_spread: float = attrs.field(
+        default=attrs.Factory(lambda self: RESTART_SPREADS * self.initial, takes_self=True), validator=_positive
+    )
+    """Seconds: after 1012 (service restart) a random delay of up to this comes first. 10 times `initial` by default."""
+    try_later: float = attrs.field(
+        default=attrs.Factory(lambda self: TRY_LATERS * self.initial, takes_self=True), validator=_positive
+    )
+    """Seconds: after 1013 (try again later) this delay comes first. 30 times `initial` by default."""
 
     def __attrs_post_init__(self) -> None:
         if self.initial > self.maximum:
