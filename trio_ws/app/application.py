@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from trio_ws.app.sessions import Sessions
     from trio_ws.handler.instruments import Instrument
     from trio_ws.rooms import Backplane, Room
+    from trio_ws.rooms.member_queue import Policy
+    from trio_ws.rooms.options import Stamp
 
 __all__ = ["App"]
 
@@ -201,12 +203,41 @@ class App(Router, Servable):
         self.services.failures.callback = function
         return function
 
-    def room(self, name: str, **options: Any) -> Room:
-        """Return the room of that name; see `Room` for the options.
+    def room(
+        self,
+        name: str,
+        *,
+        history: int | None = None,
+        resume: int | None = None,
+        stamp: Stamp | None = None,
+        policy: Policy | None = None,
+        backlog: int | None = None,
+    ) -> Room:
+        """Return the room with a name.
 
-        The same name is the same room as long as it has members.
+        It is the same object as long as it has members or the application holds a reference to it. Otherwise the room
+        is forgotten, with its options, callbacks and history.
+
+        Args:
+            name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
+            history: how many of the latest messages a new member receives; 0 if never given. They last while there are
+                members; with Redis, longer.
+            resume: how many of the latest messages are held for members that come back with `join(since=id)`; as many
+                as `history` if never given, or less. Every process with members in the room holds them.
+            stamp: `stamp(id, message)` makes the message for members, so that they have the ids to come back with. Its
+                argument is text or bytes, as it was encoded; its result is encoded as by `publish`.
+            policy: the action for a member for which too much waits: "disconnect" (with 1013), if never given,
+                "drop_oldest" or "drop_newest".
+            backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
+                each message; 1 MiB if never given.
+
+        Raises:
+            TypeError: the name, or an option, has another type.
+            ValueError: no room can have that name; it exists with other options; or an option is out of range.
         """
-        return self.services.rooms.room(name, **options)
+        return self.services.rooms.room(
+            name, history=history, resume=resume, stamp=stamp, policy=policy, backlog=backlog
+        )
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections, without waiting for them.

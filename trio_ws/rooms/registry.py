@@ -62,28 +62,7 @@ class Rooms:
         policy: Policy | None = None,
         backlog: int | None = None,
     ) -> Room:
-        """Return the room with a name.
-
-        It is the same object as long as it has members or the application holds a reference to it. Otherwise the room
-        is forgotten, with its options, callbacks and history.
-
-        Args:
-            name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
-            history: how many of the latest messages a new member receives; 0 if never given. They last while there are
-                members; with Redis, longer.
-            resume: how many of the latest messages are held for members that come back with `join(since=id)`; as many
-                as `history` if never given, or less. Every process with members in the room holds them.
-            stamp: `stamp(id, message)` makes the message for members, so that they have the ids to come back with. Its
-                argument is text or bytes, as it was encoded; its result is encoded as by `publish`.
-            policy: the action for a member for which too much waits: "disconnect" (with 1013), if never given,
-                "drop_oldest" or "drop_newest".
-            backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
-                each message; 1 MiB if never given.
-
-        Raises:
-            TypeError: the name, or an option, has another type.
-            ValueError: no room can have that name; it exists with other options; or an option is out of range.
-        """
+        """Return the room with a name; see `App.room` for the arguments and errors."""
         given: dict[str, Any] = {
             "history": history,
             "resume": resume,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import trio
 
@@ -283,7 +283,9 @@ class WebSocket(Handshake):
         on_receive: Callable[..., Any],
         on_connect: Callable[..., Any] | None = None,
         on_disconnect: Callable[..., Any] | None = None,
-        **options: Any,
+        encoding: ValueType = "json",
+        on_invalid: Literal["reply", "close"] | Callable[[Any], Any] = "reply",
+        concurrency: int = 1,
     ) -> None:
         """Accept the connection unless it is accepted, and call back until it ends. It follows Cafeto.
 
@@ -291,7 +293,9 @@ class WebSocket(Handshake):
             on_receive: called with each message, validated by its parameter's annotation; returns the reply.
             on_connect: called after the handshake was answered.
             on_disconnect: called exactly once when the connection is over.
-            options: `encoding=`, `on_invalid=` and `concurrency=`, as `App.listener` has them.
+            encoding: how messages are decoded, "json", "text" or "bytes".
+            on_invalid: what happens to an invalid message, as `App.listener` has it.
+            concurrency: how many messages are processed at once; replies keep their order.
 
         Raises:
             LocalProtocolError: there is no application behind this connection.
@@ -300,7 +304,14 @@ class WebSocket(Handshake):
         """
         if self.context.listen is None:
             raise LocalProtocolError("accept_callback() needs an App behind the connection")
-        await self.context.listen(on_receive, on_connect, on_disconnect, **options)
+        await self.context.listen(
+            on_receive,
+            on_connect,
+            on_disconnect,
+            encoding=encoding,
+            on_invalid=on_invalid,
+            concurrency=concurrency,
+        )
 
     # --- ending --------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
+from trio_ws.options import hint_unknown_options
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence, ignore_gap
 from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
 from trio_ws.rooms.redis.commands import Command, CommandQueue, execute
@@ -36,6 +37,7 @@ __all__ = ["RedisBackplane"]
 _RECOGNISED: Final = 60.0
 """Seconds beyond `publish_timeout` for which a message is recognised: a network delays it for less."""
 _ANSWER: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20} [0-9]{1,15}-[0-9a-f]{1,16}")
+_DEFAULTS: Final = Options()
 _LEAVE_TIMEOUT: Final = 1.0
 """Seconds at the end to remove members from Redis."""
 
@@ -74,8 +76,39 @@ class RedisBackplane(Backplane):
         ValueError: the URL or an option makes no sense.
     """
 
-    def __init__(self, redis: str | Opener, *, ssl_context: ssl.SSLContext | None = None, **options: Any) -> None:
-        self.options: Options = Options(**options)
+    @hint_unknown_options
+    def __init__(
+        self,
+        redis: str | Opener,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        prefix: str = _DEFAULTS.prefix,
+        stream_length: int = _DEFAULTS.stream_length,
+        retention: float = _DEFAULTS.retention,
+        max_message_size: int = _DEFAULTS.max_message_size,
+        max_info_size: int = _DEFAULTS.max_info_size,
+        max_waiting: int = _DEFAULTS.max_waiting,
+        publish_timeout: float = _DEFAULTS.publish_timeout,
+        local_after: float | None = _DEFAULTS.local_after,
+        command_timeout: float = _DEFAULTS.command_timeout,
+        presence_timeout: float = _DEFAULTS.presence_timeout,
+        poll_interval: float = _DEFAULTS.poll_interval,
+        wait: bool = _DEFAULTS.wait,
+    ) -> None:
+        self.options: Options = Options(
+            prefix=prefix,
+            stream_length=stream_length,
+            retention=retention,
+            max_message_size=max_message_size,
+            max_info_size=max_info_size,
+            max_waiting=max_waiting,
+            publish_timeout=publish_timeout,
+            local_after=local_after,
+            command_timeout=command_timeout,
+            presence_timeout=presence_timeout,
+            poll_interval=poll_interval,
+            wait=wait,
+        )
         self._keys = self.options.keys
         self._factory = ClientFactory.create(redis, self.options.command_timeout, ssl_context)
         self._process = ""
