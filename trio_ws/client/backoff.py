@@ -149,26 +149,30 @@ def _not_shrinking(_: object, attribute: attrs.Attribute[float], value: float) -
 class BackoffSettings:
     """The growth of the delays between attempts.
 
+    Args:
+        initial: seconds; the first delay is a random one from 0 to this. Default: 0.5 s.
+        maximum: seconds; no delay is picked from a wider range than 0 to this. Default: 60 s.
+        factor: how much the range grows with each attempt. Default: 2.
+        stable_after: seconds; a connection that lived this long was a good one, after it the delays start small
+            again. Default: 10 s.
+        restart_spread: seconds; after 1012 (service restart) a random delay of up to this comes first. 10 times
+            `initial` by default.
+        try_later: seconds; after 1013 (try again later) this delay comes first. 30 times `initial` by default.
+
     Raises:
         ValueError: a time is not positive, the factor is less than 1, or `initial` exceeds `maximum`.
     """
 
     initial: float = attrs.field(default=0.5, validator=_positive)
-    """Seconds: the first delay is a random one from 0 to this."""
     maximum: float = attrs.field(default=60.0, validator=_positive)
-    """Seconds: no delay is picked from a wider range than 0 to this."""
     factor: float = attrs.field(default=2.0, validator=_not_shrinking)
-    """How much the range grows with each attempt."""
     stable_after: float = attrs.field(default=10.0, validator=_positive)
-    """Seconds: a connection that lived this long was a good one, after it the delays start small again."""
     restart_spread: float = attrs.field(
         default=attrs.Factory(lambda self: RESTART_SPREADS * self.initial, takes_self=True), validator=_positive
     )
-    """Seconds: after 1012 (service restart) a random delay of up to this comes first. 10 times `initial` by default."""
     try_later: float = attrs.field(
         default=attrs.Factory(lambda self: TRY_LATERS * self.initial, takes_self=True), validator=_positive
     )
-    """Seconds: after 1013 (try again later) this delay comes first. 30 times `initial` by default."""
 
     def __attrs_post_init__(self) -> None:
         if self.initial > self.maximum:
