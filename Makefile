@@ -27,6 +27,9 @@ DOCS_INSTALLED := $(VENV)/.installed-docs
 BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
 
+# Where this is set (many container images set it), each process of the tests would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help python venv demo test coverage again quick watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.structure import Module, cycles_of, imports_of, modules_of
+from support.structure import Module, cycles_of, imports_of, modules_of, name_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trio_ws"
@@ -47,8 +47,13 @@ FORBIDDEN = {
 SHORT_WAYS = {"trio_ws.app.servable": {"trio_ws.testing", "trio_ws.asgi"}}
 """Imports in methods of `App`, which users expect there: `test_client()`, and the application as one of ASGI."""
 
-MODULES = modules_of(PACKAGE)
-NAMES = {module.name for module in MODULES}
+NAMES = [name_of(path, PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.fixture
+def module(request: pytest.FixtureRequest) -> Module:
+    """The module of a name."""
+    return next(each for each in modules_of(PACKAGE) if each.name == request.param)
 
 
 def folder_of(name: str) -> str:
@@ -67,7 +72,7 @@ def rank_of(name: str) -> int:
 def complaints(module: Module) -> list[str]:
     """Return a text for each import of ours that goes against the order."""
     allowed = SHORT_WAYS.get(module.name, set())
-    targets = imports_of(module, NAMES, typing=True, lazy=True)
+    targets = imports_of(module, set(NAMES), typing=True, lazy=True)
     return [
         f"{module.name} imports {target}, which comes after it"
         for target in sorted(targets)
@@ -91,12 +96,12 @@ def foreign_imports(tree: ast.Module) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+@pytest.mark.parametrize("module", NAMES, indirect=True)
 def test_a_module_imports_only_what_comes_before(module: Module) -> None:
     assert complaints(module) == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+@pytest.mark.parametrize("module", NAMES, indirect=True)
 def test_a_folder_keeps_clear_of_what_it_must_not_use(module: Module) -> None:
     forbidden = FORBIDDEN.get(folder_of(module.name), ())
     imported = foreign_imports(module.tree)
@@ -110,7 +115,7 @@ def test_the_top_folder_holds_the_vocabulary_only() -> None:
 
 def test_no_two_modules_import_each_other() -> None:
     """Imports for type checking count; those inside functions are the short ways above."""
-    assert cycles_of(MODULES, typing=True, lazy=False) == []
+    assert cycles_of(modules_of(PACKAGE), typing=True, lazy=False) == []
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ import pytest
 from support.structure import NOUN_COLON, REGISTER, RELATIVE_SUBJECT, WORD, documented_of, modules_of
 
 ROOT = Path(__file__).parents[1]
-MODULES = modules_of(ROOT / "trio_ws")
-TEXTS = [(module, text) for module in MODULES for _, text in documented_of(module)]
-WORDS = sum(len(WORD.findall(text)) for _, text in TEXTS)
+PACKAGE = ROOT / "trio_ws"
 
 PER_1000_WORDS = 0.3
 """What the best-kept libraries of the field have at most: relative clauses as subjects, personified objects."""
@@ -22,13 +20,15 @@ MAX_TEST_NAME = 60
 
 @pytest.mark.parametrize("pattern", [RELATIVE_SUBJECT, REGISTER], ids=["relative subject", "register"])
 def test_docstrings_keep_to_the_register_of_the_field(pattern: re.Pattern[str]) -> None:
-    found = [f"{module.path}: {text.splitlines()[0]}" for module, text in TEXTS if pattern.search(text)]
-    count = sum(len(pattern.findall(text)) for _, text in TEXTS)
-    assert 1000 * count / WORDS <= PER_1000_WORDS, "\n".join(found)
+    texts = [(module, text) for module in modules_of(PACKAGE) for _, text in documented_of(module)]
+    words = sum(len(WORD.findall(text)) for _, text in texts)
+    found = [f"{module.path}: {text.splitlines()[0]}" for module, text in texts if pattern.search(text)]
+    count = sum(len(pattern.findall(text)) for _, text in texts)
+    assert 1000 * count / words <= PER_1000_WORDS, "\n".join(found)
 
 
 def test_no_module_docstring_begins_with_a_noun_and_a_colon() -> None:
-    found = [f"{each.path}" for each in MODULES if NOUN_COLON.match(ast.get_docstring(each.tree) or "")]
+    found = [f"{each.path}" for each in modules_of(PACKAGE) if NOUN_COLON.match(ast.get_docstring(each.tree) or "")]
     assert found == []
 
 

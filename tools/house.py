@@ -41,14 +41,18 @@ class Module(NamedTuple):
         return self.text.count("\n")
 
 
+def name_of(path: Path, folder: Path) -> str:
+    """Return the name of the module in a file below a package's folder."""
+    parts = (folder.name, *path.relative_to(folder).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def modules_of(folder: Path) -> list[Module]:
     """Read all modules below a package's folder."""
     found = []
     for path in sorted(folder.rglob("*.py")):
-        parts = (folder.name, *path.relative_to(folder).with_suffix("").parts)
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text(encoding="utf-8")
-        found.append(Module(name, path, text, ast.parse(text)))
+        found.append(Module(name_of(path, folder), path, text, ast.parse(text)))
     return found
 
 

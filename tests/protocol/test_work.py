@@ -53,7 +53,7 @@ def decode_in_turns(decoder: Any, data: bytes) -> tuple[list[Any], list[int]]:
 MESSAGES = {
     "zeros": bytes(1000 * KIB),
     "noise": random.Random(1).randbytes(300 * KIB),
-    "words": b" ".join(b"%d" % random.Random(number).randrange(1000) for number in range(100_000)),
+    "words": b" ".join(b"%d" % number for number in random.Random(1).choices(range(1000), k=100_000)),
     "exactly one turn's work": bytes(WORK),
     "one byte more": bytes(WORK + 1),
     "little": b"x" * 300,

@@ -213,8 +213,12 @@ the bridge to the disconnect rule and to backpressure, with an ASGI server that 
 
 def mark_differences(items: list[pytest.Item]) -> None:
     """Expect those tests to fail that are known to, with the reason."""
+    by_test: dict[str, list[Difference]] = {}
+    for each in DIFFERENCES:
+        by_test.setdefault(each.test, []).append(each)
     for item in items:
-        for each in DIFFERENCES:
+        name, _, _ = item.nodeid.partition("[")
+        for each in by_test.get("/".join(name.split("/")[-2:]), ()):
             if each.concerns(item.nodeid):
                 reason = f"under hypercorn: {each.row} (docs/asgi.md)"
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True, run=each.run))
