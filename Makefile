@@ -17,6 +17,8 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+# What the examples need; a part of what development needs, which has it too.
+DEMO_INSTALLED := $(VENV)/.installed-demo
 PARALLEL = -n $(WORKERS) --dist worksteal
 # Tests across packages, of other programs or with processes of their own: `make quick` runs the rest.
 ACROSS := benchmarks conformance contracts deploy documented examples hostile interop soak workers
@@ -46,7 +48,14 @@ python:
 		echo "make: $(PYTHON) has no venv module or no ensurepip. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 # Order-only on `python`: the check runs, but a passing check does not make the environment stale.
+$(DEMO_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) | python
+	@echo "make: installing trio_ws and the packages that it needs into $(VENV), once"
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install -q -e .
+	@touch $@
+
 $(INSTALLED): pyproject.toml setup.py $(SPEEDUPS) | python
+	@echo "make: installing all that development needs into $(VENV), some 400 MB, once"
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q -e '.[dev]'
 	@touch $@
@@ -61,7 +70,7 @@ venv: $(INSTALLED) ## build the environment (.venv) with everything that develop
 # a process group of its own, so make is not interrupted and reports the example's status, which is 0. Anywhere else
 # (background, no terminal, no ps) the example takes the shell's place, so that a signal sent by make reaches it.
 # The price: Ctrl-Z ends the example instead of pausing it.
-demo: $(INSTALLED) ## run the chat example; Ctrl-C ends it
+demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the chat example; Ctrl-C ends it
 	@case "$$(ps -o stat= -p $$$$ 2>/dev/null)" in \
 		*+*) set -m; $(RUN) examples/chat/app.py ;; \
 		*) exec $(RUN) examples/chat/app.py ;; \

@@ -62,6 +62,26 @@ def test_with_all_services_make_test_has_the_gate(tmp_path: Path) -> None:
     assert make_test(tmp_path, "")[-1] == "ran: -m coverage report"
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_demo_installs_what_the_example_needs_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(FAKE)
+    python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in MAKES}
+    run = ["make", "--no-print-directory", "-s", "demo", f"VENV={tmp_path}", f"PYTHON={sys.executable}"]
+    first, second = (
+        subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+        for _ in range(2)
+    )
+    assert first == [
+        f"make: installing trio_ws and the packages that it needs into {tmp_path}, once",
+        "ran: -m pip --disable-pip-version-check install -q -e .",
+        "ran: examples/chat/app.py",
+    ]
+    assert second == ["ran: examples/chat/app.py"]
+
+
 def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
     every = ("redis-server", "nginx", "chromium", "cc")
     done = subprocess.run(
