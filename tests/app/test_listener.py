@@ -447,6 +447,25 @@ async def test_concurrent_callbacks_answer_in_message_order(
     assert most == 3
 
 
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_another_connections_disconnect_is_an_error(
+    concurrency: int, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The end of another connection in a callback ends this one with 1011, and is logged."""
+    app = App()
+
+    @app.listener("/a", concurrency=concurrency)
+    async def work(message: str) -> None:
+        raise WebSocketDisconnect(1000, "of another connection")
+
+    with pytest.raises((WebSocketDisconnect, ExceptionGroup)):
+        async with app.test_client() as client, client.websocket_connect("/a") as ws:
+            await ws.send_json("x")
+            with pytest.raises(WebSocketDisconnect, match="1011"):
+                await ws.receive()
+    assert "of another connection" in caplog.text
+
+
 async def test_running_callback_has_cleanup_timeout_after_disconnect(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

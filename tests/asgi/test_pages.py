@@ -317,6 +317,27 @@ async def test_what_is_left_of_connections_still_has_the_application(autojump_cl
     assert seen_as(call.sent[-1]) == ("close", 1001)
 
 
+@pytest.mark.parametrize(("busy", "waited"), [(5, 5), (100, 2 * (2 + 3))], ids=["soon over", "never over"])
+async def test_the_end_of_the_lifespan_waits_a_bounded_time(autojump_clock: MockClock, busy: int, waited: int) -> None:
+    """It waits for handlers that clean up, at most twice cleanup_timeout and close_timeout."""
+    app = App(timeouts=Timeouts(ping_interval=None, cleanup_timeout=2, close_timeout=3))
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(busy)
+
+    async with trio.open_nursery() as nursery:
+        async with living(app):
+            call = Call(app, scope_of())
+            nursery.start_soon(call.run)
+            call.put("websocket.connect")
+            await call.next(1)
+            call.leave()
+            began = trio.current_time()
+        assert trio.current_time() - began == waited
+
+
 async def test_application_without_lifespan_reports_the_missing_start(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -298,6 +298,29 @@ class TestFailures:
         await read_request(server)
         assert await server.receive_some() == b""
 
+    @pytest.mark.parametrize("cancelled", [False, True], ids=["returns", "cancelled"])
+    async def test_nothing_stays_open_of_a_paused_connection(self, nursery, poller, cancelled):
+        """The block ends while its inbox is full: what the server still sends is read and dropped up to its answer."""
+
+        async def flood(ws: WebSocket) -> None:
+            while True:
+                await ws.send(bytes(1000))
+
+        server = await serve(nursery, flood)
+        await wait_all_tasks_blocked()
+        async with leaks_nothing():
+            with trio.CancelScope() as scope:
+                async with open_websocket(server.urls[0], poller=poller, limits=Limits(inbox_messages=1)) as ws:
+                    while not ws.context.channel.reader.paused:
+                        await trio.sleep(0.001)
+                    if cancelled:
+                        scope.cancel()
+                        await trio.sleep_forever()
+            assert cancelled or ws.context.channel.closing.gone
+            assert cancelled or (ws.close_info.code, ws.close_info.by) == (1000, "local")
+            while server.statistics().connections:
+                await trio.sleep(0.001)
+
     async def test_nothing_stays_open_after_many_connections(self, nursery, poller):
         server = await serve(nursery, greet)
         await wait_all_tasks_blocked()

@@ -107,6 +107,47 @@ async def test_large_messages_kept_for_lack_of_room_count_by_bytes(make, autojum
     assert max(streaks) < YIELD_EVERY + 10
 
 
+@pytest.mark.parametrize("bound", [{"inbox_messages": 2}, {"inbox_bytes": 2}], ids=str)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "fragments"])
+@pytest.mark.parametrize("reads", [1, 3])
+async def test_a_full_inbox_holds_back_all_that_follows(make, autojump_clock, bound, whole, reads):
+    """Neither one more message nor a close frame passes messages that fill the inbox exactly."""
+    connection, _ = make(**bound)
+    first = text("a") if whole else fragment(b"a", first=True) + fragment(b"", final=True)
+    frames = [first * 2, text("c"), close(4001, "over")]
+    for read in frames if reads == 3 else [b"".join(frames)]:
+        feed(connection, read)
+    assert len(connection.inbox.items) == 2
+    assert connection.closing.open
+    assert [await connection.reader.receive() for _ in range(3)] == [*(["a", "a"] if whole else [b"a", b"a"]), "c"]
+    with pytest.raises(WebSocketDisconnect, match="4001: over"):
+        await connection.reader.receive()
+
+
+@pytest.mark.parametrize("send", ["send", "ping", "pong", "send_stream"])
+async def test_sending_after_the_network_ended_raises_the_end(make, autojump_clock, send):
+    """The peer has ended behind messages that are not received yet: nothing is sent to it, and they are not lost."""
+    connection, transport = make(inbox_messages=1)
+    feed(connection, text("a"), text("b"), close(4001, "over"))
+    connection.reader.network_ended()
+
+    async def chunks():
+        yield "chunk"
+
+    writer = connection.writer
+    calls = {
+        "send": lambda: writer.send("x"),
+        "ping": lambda: writer.ping(None, wait=False),
+        "pong": lambda: writer.pong(b""),
+        "send_stream": lambda: writer.send_stream(chunks()),
+    }
+    with pytest.raises(WebSocketDisconnect):
+        await calls[send]()
+    assert not transport.outbox.size
+    assert writer.sent == 0
+    assert [await connection.reader.receive() for _ in range(2)] == ["a", "b"]
+
+
 async def test_message_taken_by_another_task_leaves_reader_waiting(make, autojump_clock):
     """The reader that a message woke finds it gone, and waits for the next one."""
     connection, _ = make()

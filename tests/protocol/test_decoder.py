@@ -99,6 +99,20 @@ class TestMessages:
         stream = plain(BINARY, b"", fin=False) + plain(CONTINUATION, b"", fin=False) + plain(CONTINUATION, b"")
         assert feed(client, stream + stream.replace(b"\x02", b"\x01", 1)) == [b"", ""]
 
+    def test_flushed_fragments_have_room_for_their_flushes(self, codec: Codec) -> None:
+        """A message at its limit may come in fragments that each end with a flush of some bytes."""
+        data = random.Random(1).randbytes(200)
+        stream = zlib.compressobj(wbits=-15)
+        parts = [stream.compress(data[at : at + 1]) + stream.flush(zlib.Z_FULL_FLUSH) for at in range(len(data))]
+        parts[-1] = parts[-1].removesuffix(b"\0\0\xff\xff")
+        frames = [
+            masked(CONTINUATION if at else BINARY, part, fin=at == len(parts) - 1, rsv1=not at)
+            for at, part in enumerate(parts)
+        ]
+        assert len(b"".join(parts)) > 5 * len(data)
+        decoder = codec.server(max_message_size=len(data), inflater=inflater())
+        assert feed(decoder, b"".join(frames)) == [data]
+
     def test_line_ends_in_fragmented_text_are_not_translated(self, server: Any) -> None:
         stream = masked(TEXT, b"a\r\n\r", fin=False) + masked(CONTINUATION, b"\nb\n\r")
         assert feed(server, stream) == ["a\r\n\r\nb\n\r"]

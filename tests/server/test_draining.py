@@ -215,6 +215,18 @@ async def test_a_shorter_grace_ends_the_spread(crowd, autojump_clock) -> None:
     assert max(crowd.lived) <= 2.51  # the first of them, of which a second after it was hurried
 
 
+async def test_a_second_shutdown_with_the_same_grace_changes_nothing(crowd, autojump_clock) -> None:
+    """Neither the delay nor the spread is cut short; a longer grace is none either."""
+    await crowd.serve(timeouts=attrs.evolve(TIMES, drain_delay=3), limits=Limits(drain_rate=1))
+    await crowd.arrive(3)
+    crowd.shutdown()
+    for grace in (TIMES.shutdown_grace, None, TIMES.shutdown_grace + 1):
+        crowd.server.shutdown(grace=grace)
+    told = await crowd.gone()
+    assert told[0] == pytest.approx(3)
+    assert told[-1] >= 3 + 1.5  # the third of one in each second, about
+
+
 async def test_goodbyes_wait_for_nobody_who_has_left(nursery, autojump_clock) -> None:
     listener = MemoryListener()
     server = await serve(nursery, echo, listeners=[listener], timeouts=TIMES, limits=Limits(drain_rate=0.1))

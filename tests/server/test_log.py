@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import echo, serve
+from support.memory import MemoryListener
 from support.tls import contexts
 
 from tests.testing.responders import Routes
@@ -110,6 +111,17 @@ class TestAnOrdinaryConnection:
         }
         assert closed.getMessage().startswith(f"/chat/42 #1 from {opened.peer} closed after ")
         assert closed.getMessage().endswith(" s with 1000, reason '', by peer")
+
+    async def test_its_duration_is_in_seconds(self, nursery, records, autojump_clock):
+        listener = MemoryListener()
+        server = await serve(nursery, listeners=[listener])
+        await trio.sleep(10)
+        async with open_websocket("ws://here/", stream=listener.connect()):
+            await trio.sleep(2.5)
+        await gone(server)
+        closed = records[-1]
+        assert fields(closed)["seconds"] == pytest.approx(2.5, abs=0.1)
+        assert " closed after 2.5" in closed.getMessage()
 
     async def test_it_is_silent_at_info(self, nursery, caplog):
         caplog.set_level(logging.INFO, "trio_ws")
