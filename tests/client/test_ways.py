@@ -309,8 +309,9 @@ class TestFailures:
         server = await serve(nursery, flood)
         await wait_all_tasks_blocked()
         async with leaks_nothing():
-            with trio.CancelScope() as scope:
-                async with open_websocket(server.urls[0], poller=poller, limits=Limits(inbox_messages=1)) as ws:
+            with trio.fail_after(30), trio.CancelScope() as scope:
+                options = {"limits": Limits(inbox_messages=1), "timeouts": attrs.evolve(QUICK, close_timeout=60.0)}
+                async with open_websocket(server.urls[0], poller=poller, **options) as ws:
                     while not ws.context.channel.reader.paused:
                         await trio.sleep(0.001)
                     if cancelled:

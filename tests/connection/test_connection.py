@@ -117,6 +117,7 @@ async def test_a_full_inbox_holds_back_all_that_follows(make, autojump_clock, bo
     frames = [first * 2, text("c"), close(4001, "over")]
     for read in frames if reads == 3 else [b"".join(frames)]:
         feed(connection, read)
+        assert not connection.reader.wants_data()
     assert len(connection.inbox.items) == 2
     assert connection.closing.open
     assert [await connection.reader.receive() for _ in range(3)] == [*(["a", "a"] if whole else [b"a", b"a"]), "c"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.checkpoints import descriptors
 from support.receivers import Recorder
 from support.turns import Turns
 
@@ -218,6 +219,17 @@ async def test_woken_waiter_takes_reported_data_and_the_next_waits(line, nursery
     await settled()
     assert results == [b"more"]
     assert line.readers[-1].endswith("receive")
+
+
+async def test_closed_while_reading_is_paused_it_has_no_descriptor(line):
+    """What looks out for the peer's end meanwhile is closed with the socket."""
+    reading = descriptors()
+    line.solo.change(line.sock.fileno(), PEER_CLOSED)
+    await settled()
+    assert descriptors() == reading + 1
+    line.transport.close()
+    await settled()
+    assert descriptors() == reading - 1
 
 
 async def test_a_second_one_who_waits_is_refused(line, nursery):
