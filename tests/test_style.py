@@ -32,6 +32,18 @@ def test_no_module_docstring_begins_with_a_noun_and_a_colon() -> None:
     assert found == []
 
 
+def test_summaries_name_the_value_that_is_returned() -> None:
+    """Not "Return what it means", which needs the code to be understood."""
+    vague = re.compile(r"(Return what(ever)?|Say whether|Tell|Have an?) ")
+    found = [
+        f"{module.path}: {text.splitlines()[0]}"
+        for module in modules_of(PACKAGE)
+        for _, text in documented_of(module)
+        if vague.match(text)
+    ]
+    assert found == []
+
+
 def test_names_of_tests_are_short() -> None:
     """The story of a test goes into its docstring."""
     names = [

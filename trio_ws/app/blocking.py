@@ -290,7 +290,7 @@ class BlockingRoom:
 
 
 def _unwrapped(excluded: Any) -> Any:
-    """Return what `Room.publish` takes for `Excluded`."""
+    """Return the `exclude` argument of `Room.publish` for `Excluded`."""
     if isinstance(excluded, BlockingWebSocket):  # which can be iterated over, too
         return excluded._websocket
     return [_unwrapped(each) for each in excluded] if isinstance(excluded, Iterable) else excluded

@@ -28,7 +28,7 @@ Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
 
 
 def parse_guards(value: Iterable[Guard]) -> tuple[Guard, ...]:
-    """Return what `guards=` means.
+    """Return the checked value of `guards=`.
 
     Raises:
         RegistrationError: one of them cannot be a guard.

@@ -63,7 +63,7 @@ class RouteInvocation:
         """Resolved arguments of the route's own functions."""
 
     def service(self) -> Service:
-        """Return what the server does with the connection."""
+        """Return the service for the connection."""
         options = self._route.options
         receive_type, send_type = resolve_types(options.receive_type, options.send_type, options.value_type)
         return Service(
@@ -154,7 +154,7 @@ class RouteInvocation:
             self._resolved[signature] = await self._resolver.resolve(signature)
 
     def _calls(self) -> list[PlannedCall]:
-        """Return what the route may call."""
+        """Return the calls that the route may make."""
         route, target = self._route, self._route.target
         if not isinstance(target, Listener):
             return [route.view()]
@@ -235,7 +235,7 @@ class RouteInvocation:
     async def _disconnect_callback(
         self, disconnect: PlannedCall, resolver: Resolver | None = None
     ) -> DisconnectCallback:
-        """Return what is called when the connection is over."""
+        """Return the callbacks for the end of the connection."""
         arguments = await self._arguments(disconnect, resolver)
         function = self._bound(disconnect, last=True)
 

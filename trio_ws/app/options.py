@@ -71,7 +71,7 @@ def check_names(given: Iterable[str], decorator: str) -> None:
 
 
 def parse_converters(given: Mapping[str, Converter] | None) -> dict[str, Converter]:
-    """Return what `converters=` means: these, and the built-in ones.
+    """Return the converters of `converters=` and the built-in ones.
 
     Raises:
         TypeError: it is no mapping from names to converters.

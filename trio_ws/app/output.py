@@ -112,7 +112,7 @@ def _item(annotation: Any) -> Any:
 
 
 def _named(annotation: Any) -> Any:
-    """Return what an alias, a NewType or a type parameter stands for."""
+    """Return the type behind an alias, a NewType or a type parameter."""
     annotation = unaliased(annotation)
     if isinstance(annotation, TypeVar):
         bounds = annotation.__constraints__ or ((annotation.__bound__,) if annotation.__bound__ else ())

@@ -260,7 +260,7 @@ class _Serializer:
 
 
 def check_sessions(value: Any) -> Sessions | None:
-    """Return what `sessions=` means.
+    """Return the checked value of `sessions=`.
 
     Raises:
         TypeError: it is no `Sessions`.

@@ -35,7 +35,7 @@ _STRING: Final = r'"(?:[^"\\]++|\\.)*+"'
 
 
 def _inside(levels: int) -> str:
-    """Return what matches the inside of brackets; which bracket ends which is for the parser to say."""
+    """Return a pattern for the inside of brackets; the parser decides which bracket ends which."""
     below = rf"|[\[{{]{_inside(levels - 1)}[\]}}]" if levels else ""
     return rf'(?:[^"\[\]{{}}]++|{_STRING}{below})*+'
 

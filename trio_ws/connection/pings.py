@@ -50,7 +50,7 @@ class Pings:
             self._answered.unpark_all()
 
     def outstanding(self, payload: bytes) -> bool:
-        """Say whether the ping with `payload` still waits."""
+        """Return True if the ping with `payload` still waits for its pong."""
         return payload in self._sent
 
     def forget(self, payload: bytes) -> None:

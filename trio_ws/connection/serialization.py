@@ -81,7 +81,7 @@ def from_json(message: str | bytes, *, wrapped: int = 0) -> Any:
 
 
 def too_deep(bound: int) -> str:
-    """Return what is wrong with JSON that `exceeds_depth`."""
+    """Return the error text for JSON that `exceeds_depth`."""
     return f"JSON is nested deeper than {bound} levels"
 
 

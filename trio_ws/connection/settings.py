@@ -20,7 +20,7 @@ Origins: TypeAlias = "Iterable[str] | Literal['*'] | None"
 
 
 def compression_of(value: Compression | bool | None) -> Compression | None:
-    """Return what `compression=` means: True for the defaults, False and None for no compression.
+    """Return the checked value of `compression=`: True for the defaults, False and None for none.
 
     Raises:
         TypeError: it is nothing of these.
@@ -33,7 +33,7 @@ def compression_of(value: Compression | bool | None) -> Compression | None:
 
 
 def origins_of(value: Origins) -> tuple[str, ...] | Literal["*"] | None:
-    """Return what `origins=` means.
+    """Return the checked value of `origins=`.
 
     Raises:
         TypeError: a single origin was given where a list of them is expected, or one of them is not a str.

@@ -183,7 +183,7 @@ class Inflater:
         return b"".join(pieces)
 
     def _rest_of(self, stream: zlib._Decompress, limit: int) -> bytes:
-        """Return what zlib holds back of input that it has taken: some bits, so some KiB at most."""
+        """Return the output that zlib holds back: of some bits of input, so some KiB at most."""
         piece = stream.decompress(b"", min(limit + 1, _MOST))
         if len(piece) > limit:
             raise InflateTooBig
@@ -255,7 +255,7 @@ class Deflater:
         self._moves = 0  # of the context, so far
 
     def kind_of(self, size: int) -> Kind | None:
-        """Return what decides the payload of a whole message for many; None if earlier messages do, too."""
+        """Return the parameters of a payload for many connections; None if it depends on earlier messages."""
         return (self._level, self._window_bits) if self.kind is None and size >= _ALONE else self.kind
 
     def passed(self, data: str | bytes) -> None:

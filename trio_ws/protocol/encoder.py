@@ -98,7 +98,7 @@ class Encoder:
         return self._frame(TEXT if text else BINARY, self._deflater.end(deflating), rsv1=True)
 
     def kind(self, size: int) -> Kind | None:
-        """Return what decides the frame of a whole message of `size` bytes, None if it is like no other's.
+        """Return the parameters of the frame of a whole message of `size` bytes; None if it is like no other's.
 
         Two encoders with the same kind return the same frame for the same message. A masked frame, and one that is
         compressed in the context of earlier messages, are like no other.

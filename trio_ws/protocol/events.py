@@ -33,7 +33,7 @@ streamed message as wsproto's `TextMessage` or `BytesMessage`, or the peer's bre
 
 
 def violation_of(error: Exception, max_message_size: int) -> ViolationEvent:
-    """Return what an error in decoding says of the peer.
+    """Return the violation behind an error in decoding.
 
     Args:
         error: a `ProtocolViolation`, or what text or an inflater raised.

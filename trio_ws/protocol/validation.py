@@ -144,7 +144,7 @@ def read_control(opcode: int, payload: bytes) -> Ping | Pong | CloseConnection:
 
 
 def read_close(payload: bytes) -> CloseConnection:
-    """Return what a close frame says; code 1005 if it is empty (RFC 6455 5.5.1, 7.1.5).
+    """Return the code and reason of a close frame; code 1005 if it is empty (RFC 6455 5.5.1, 7.1.5).
 
     Args:
         payload: not of one byte, which `check_length_byte` refuses.

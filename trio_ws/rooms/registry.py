@@ -101,7 +101,7 @@ class Rooms:
             self._known[room.name] = room
 
     def forget(self, room: Room) -> None:
-        """Have a room no longer, as it belongs to another registry."""
+        """Drop a room, which belongs to another registry now."""
         self._known.pop(room.name, None)
 
     def __iter__(self) -> Iterator[Room]:

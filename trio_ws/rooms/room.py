@@ -54,13 +54,13 @@ class RoomRegistry(Protocol):
         """Runs sessions."""
 
     def hold(self, room: Room) -> None:
-        """Hold a room, as it has or will have members."""
+        """Keep a reference to a room that has or will have members."""
 
     def release(self, room: Room) -> None:
-        """Hold an empty room no longer."""
+        """Drop the reference to an empty room."""
 
     def forget(self, room: Room) -> None:
-        """Have a room no longer."""
+        """Drop a room that belongs to another registry."""
 
     def next_member_id(self) -> str:
         """Return a new id for a member."""

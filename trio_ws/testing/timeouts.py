@@ -1,4 +1,4 @@
-"""Bounded waiting of tests for their server."""
+"""Time limits for tests that wait for their server."""
 
 from __future__ import annotations
 

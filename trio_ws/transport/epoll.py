@@ -33,7 +33,7 @@ class EpollSelector(Selector):
         self._epoll.unregister(fd)
 
     def poll(self) -> list[tuple[int, int]]:
-        """Return what epoll reports of at most BATCH sockets."""
+        """Return the events of at most BATCH sockets."""
         return self._epoll.poll(0, selector.BATCH)
 
     def close(self) -> None:

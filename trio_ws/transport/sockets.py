@@ -208,7 +208,7 @@ class SocketTransport(Transport):
             self.cork()  # to read on in the next turn
 
     def cork(self) -> None:
-        """Have `uncork` called at the end of this scheduler turn."""
+        """Schedule `uncork` for the end of this scheduler turn."""
         if not self._corked:
             self._corked = True
             self._poller.cork(self._owner or self)

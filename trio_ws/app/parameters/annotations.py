@@ -26,7 +26,7 @@ _OURS = {"Request": Request, "WebSocket": WebSocket}
 
 
 def get_label(function: object) -> str:
-    """Return what a callable is called in messages: module and qualified name."""
+    """Return the name of a callable for messages: module and qualified name."""
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)

@@ -54,7 +54,7 @@ def is_union(origin: object) -> bool:
 
 
 def unaliased(annotation: Any) -> Any:
-    """Return what a NewType or a `type` statement stands for."""
+    """Return the type behind a NewType or a `type` statement."""
     while True:
         origin = get_origin(annotation)
         if hasattr(annotation, "__supertype__"):

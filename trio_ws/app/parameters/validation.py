@@ -50,7 +50,7 @@ class Validator:
         return self.from_text(list(values) if self.many else values[-1])
 
     def from_text(self, value: Any) -> Any:
-        """Return what is to be made of a text, or of several.
+        """Return the value of a text, or of several.
 
         Raises:
             ParameterError: it does not validate; `loc` is relative to the value.
@@ -106,7 +106,7 @@ def _is_special(message: str | bytes) -> bool:
 
 
 def details_from(error: ValidationError) -> list[ErrorDetail]:
-    """Return what pydantic complains of, or that it is too much."""
+    """Return the errors that pydantic reports, or that they are too many."""
     count = error.error_count()
     if count > MAX_ERRORS:
         return [ErrorDetail((), "too_many_problems", f"{count} problems: more than {MAX_ERRORS} are not listed")]

@@ -131,7 +131,7 @@ class CommandQueue:
         self._wakeup = AutoResetEvent()
 
     async def run_command(self, command: Command) -> Any:
-        """Have a script run, and return its answer.
+        """Run a script, and return its answer.
 
         Raises:
             BackplaneUnavailable: it was not run for certain within `publish_timeout`.
