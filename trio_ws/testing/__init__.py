@@ -7,7 +7,9 @@ Start with `client`.
 
 from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
 from trio_ws.testing.client import TestClient
+from trio_ws.testing.handshakes import HandshakeRequest, HandshakeResponse
 from trio_ws.testing.http import TestResponse
+from trio_ws.testing.oracle import Violation, encode_frames, messages_of, parse_frames, violation_of
 from trio_ws.testing.raw_frame import Opcode, RawFrame, frame_bytes
 from trio_ws.testing.raw_head import InvalidHead, RawRequest, RawResponse, accept_token, request_bytes, response_bytes
 from trio_ws.testing.raw_input import RawConnectionEnded
@@ -20,6 +22,8 @@ from trio_ws.testing.timeouts import TestTimeout
 __all__ = [
     "BlockingTestClient",
     "BlockingTestWebSocket",
+    "HandshakeRequest",
+    "HandshakeResponse",
     "InvalidFrame",
     "InvalidHead",
     "LeakedTask",
@@ -33,10 +37,15 @@ __all__ = [
     "TestClient",
     "TestResponse",
     "TestTimeout",
+    "Violation",
     "accept_token",
+    "encode_frames",
     "frame_bytes",
+    "messages_of",
+    "parse_frames",
     "raw_connect",
     "raw_server",
     "request_bytes",
     "response_bytes",
+    "violation_of",
 ]

@@ -10,7 +10,16 @@ from typing import Final
 
 import attrs
 
-__all__ = ["CLOSE_WITHOUT_CODE", "MASK_KEY", "Opcode", "RawFrame", "apply_mask_key", "frame_bytes"]
+__all__ = [
+    "CLOSE_WITHOUT_CODE",
+    "MASK_KEY",
+    "Opcode",
+    "RawFrame",
+    "apply_mask_key",
+    "frame_bytes",
+    "short_bytes",
+    "shortest_form",
+]
 
 MASK_KEY: Final = b"\x37\xfa\x21\x3d"
 """The key of the examples in RFC 6455 5.7. It is fixed, so that tests send the same bytes each time."""
@@ -33,9 +42,9 @@ class Opcode(IntEnum):
     PONG = 0xA
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RawFrame:
-    """A frame as it arrived, with its payload unmasked.
+    """A frame as it arrived or is to be sent, valid or not, with its payload unmasked.
 
     `str(frame)` is short and made for messages of tests: `TEXT b'hello'`, `CLOSE 1002 'reserved bits'`.
 
@@ -52,6 +61,32 @@ class RawFrame:
     rsv2: bool = attrs.field(default=False, kw_only=True)
     rsv3: bool = attrs.field(default=False, kw_only=True)
     masked: bool = attrs.field(default=False, kw_only=True)
+    mask: bytes = attrs.field(default=MASK_KEY, kw_only=True, eq=False)
+    """The masking key that `encode` uses, if the frame is masked; it does not count in comparisons."""
+    length_bytes: int | None = attrs.field(default=None, kw_only=True)
+    """Bytes of the extended length: 0, 2 or 8; None for the shortest form, the only valid one."""
+
+    def encode(self) -> bytes:
+        """Return the bytes of the frame.
+
+        Raises:
+            ValueError: the length does not fit its form, or the opcode its four bits.
+        """
+        return frame_bytes(
+            self.opcode,
+            self.payload,
+            fin=self.fin,
+            rsv1=self.rsv1,
+            rsv2=self.rsv2,
+            rsv3=self.rsv3,
+            mask=self.mask if self.masked else None,
+            length_bytes=self.length_bytes,
+        )
+
+    @property
+    def is_control(self) -> bool:
+        """True for control frames, reserved ones too (RFC 6455 5.5)."""
+        return self.opcode >= Opcode.CLOSE
 
     @property
     def close_code(self) -> int | None:
@@ -74,6 +109,16 @@ class RawFrame:
         """
         return self.payload.decode()
 
+    def __repr__(self) -> str:
+        """Return the call that makes the frame, in which a long payload is shortened."""
+        name = f"Opcode.{self.opcode.name}" if isinstance(self.opcode, Opcode) else f"{self.opcode:#x}"
+        parts = [name, short_bytes(self.payload)]
+        for field in attrs.fields(type(self))[2:]:
+            value = getattr(self, field.name)
+            if value != field.default and (self.masked or field.name != "mask"):
+                parts.append(f"{field.name}={value!r}")
+        return f"RawFrame({', '.join(parts)})"
+
     def __str__(self) -> str:
         name = self.opcode.name if isinstance(self.opcode, Opcode) else f"OPCODE {self.opcode:#x}"
         if self.opcode == Opcode.CLOSE and len(self.payload) > 1:
@@ -83,6 +128,15 @@ class RawFrame:
             content = f"{self.payload[:SHOWN_BYTES]!r}{f' and {rest} bytes' if rest > 0 else ''}"
         bits = [bit for bit in ("rsv1", "rsv2", "rsv3") if getattr(self, bit)]
         return " ".join([name, content, *([] if self.fin else ["unfinished"]), *bits])
+
+
+def short_bytes(data: bytes) -> str:
+    """Return an expression for bytes; of many bytes that are not all the same only the first are in it."""
+    if len(data) <= SHOWN_BYTES:
+        return repr(bytes(data))
+    if data == data[:1] * len(data):
+        return f"{data[:1]!r} * {len(data)}"
+    return f"{bytes(data[:SHOWN_BYTES])!r} and {len(data) - SHOWN_BYTES} bytes"
 
 
 def apply_mask_key(payload: bytes, key: bytes) -> bytes:
@@ -133,9 +187,14 @@ def frame_bytes(
     return head + data if mask is None else head + mask + apply_mask_key(data, mask)
 
 
+def shortest_form(length: int) -> int:
+    """Return the bytes of the extended length that a payload needs: 0, 2 or 8."""
+    return next((form for form, most in LENGTH_FORMS.items() if length <= most), 8)
+
+
 def _length_field(length: int, length_bytes: int | None, *, masked: bool) -> bytes:
     if length_bytes is None:
-        length_bytes = next((form for form, most in LENGTH_FORMS.items() if length <= most), 8)
+        length_bytes = shortest_form(length)
     if length_bytes not in LENGTH_FORMS or not 0 <= length <= LENGTH_FORMS[length_bytes]:
         raise ValueError(f"a length of {length} does not fit {length_bytes} bytes: 0 holds 125, 2 hold 65535, or use 8")
     short = length if length_bytes == 0 else 126 if length_bytes == 2 else 127

@@ -7,10 +7,13 @@ from typing import Final
 
 import attrs
 
-from trio_ws.testing.raw_frame import CLOSE_WITHOUT_CODE, Opcode, RawFrame, apply_mask_key
+from trio_ws.testing.raw_frame import CLOSE_WITHOUT_CODE, Opcode, RawFrame, apply_mask_key, shortest_form
 
 __all__ = ["InvalidFrame", "RawFrameReader", "RawFrameRules"]
 
+PROTOCOL_ERROR: Final = 1002
+INVALID_PAYLOAD: Final = 1007
+"""The close code for text that is not UTF-8 (RFC 6455 7.4.1)."""
 MAX_CONTROL_PAYLOAD: Final = 125
 """RFC 6455 5.5."""
 SENDABLE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
@@ -26,18 +29,21 @@ class InvalidFrame(Exception):  # noqa: N818 - a finding about the other side, n
         rule: what the rule demands.
         section: where it stands, such as "RFC 6455 5.1".
         frame: the frame, as far as it could be read.
+        code: the close code that answers it.
 
     Attributes:
         rule: likewise.
         section: likewise.
         frame: likewise; None if its header is invalid.
+        code: likewise.
     """
 
-    def __init__(self, rule: str, section: str, frame: RawFrame | None = None) -> None:
+    def __init__(self, rule: str, section: str, frame: RawFrame | None = None, code: int = PROTOCOL_ERROR) -> None:
         super().__init__(f"{rule} ({section}){'' if frame is None else f': {frame}'}")
         self.rule = rule
         self.section = section
         self.frame = frame
+        self.code = code
 
 
 @attrs.define
@@ -97,6 +103,11 @@ class RawFrameRules:
             (control and len(frame.payload) > MAX_CONTROL_PAYLOAD, "a control frame has at most 125 bytes", "5.5"),
             (starts and self._in_message, "a message ends before the next one begins", "5.4"),
             (not control and not starts and not self._in_message, "a continuation continues a message", "5.4"),
+            (
+                frame.length_bytes not in (None, shortest_form(len(frame.payload))),
+                "a payload length has the shortest form",
+                "5.2",
+            ),
         )
 
     def _check_close(self, frame: RawFrame) -> None:
@@ -106,7 +117,9 @@ class RawFrameRules:
         try:
             frame.payload[2:].decode()
         except UnicodeDecodeError:
-            raise InvalidFrame("the reason of a close frame is UTF-8", "RFC 6455 5.5.1", frame) from None
+            raise InvalidFrame(
+                "the reason of a close frame is UTF-8", "RFC 6455 5.5.1", frame, INVALID_PAYLOAD
+            ) from None
 
     def _check_text(self, frame: RawFrame) -> None:
         if frame.opcode != Opcode.CONTINUATION:
@@ -116,7 +129,7 @@ class RawFrameRules:
             try:
                 self._text.decode(frame.payload, frame.fin)
             except UnicodeDecodeError:
-                raise InvalidFrame("a text message is UTF-8", "RFC 6455 8.1", frame) from None
+                raise InvalidFrame("a text message is UTF-8", "RFC 6455 8.1", frame, INVALID_PAYLOAD) from None
 
 
 class RawFrameReader:
@@ -157,7 +170,8 @@ class RawFrameReader:
         masked = bool(second & 0x80)
         if len(unread) < start + 4 * masked:
             return None
-        size = self._checked_length(start) if start > 2 else second & 0x7F
+        form = start - 2
+        size = self._checked_length(start) if form else second & 0x7F
         key = bytes(unread[start : start + 4]) if masked else b""
         start += len(key)
         if len(unread) < start + size:
@@ -173,6 +187,7 @@ class RawFrameReader:
             rsv2=bool(first & 0x20),
             rsv3=bool(first & 0x10),
             masked=masked,
+            length_bytes=None if form == shortest_form(size) else form,
         )
 
     def _checked_length(self, end: int) -> int:
