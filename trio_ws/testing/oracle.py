@@ -1,4 +1,4 @@
-"""A model of a receiver: which rule a sequence of frames breaks, and which messages it carries (RFC 6455 5).
+"""A model of a receiver, for the rule that frames break and the messages that they carry (RFC 6455 5).
 
 It is written from the RFC and shares no code with the library's decoder, so that tests can compare the two.
 """

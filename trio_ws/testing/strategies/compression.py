@@ -1,4 +1,4 @@
-"""Strategies for permessage-deflate: parameters in handshakes, and settings (RFC 7692 7)."""
+"""Strategies for parameters and settings of permessage-deflate (RFC 7692 7)."""
 
 from __future__ import annotations
 

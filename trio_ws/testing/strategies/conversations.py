@@ -1,4 +1,4 @@
-"""Strategies for sequences of frames: fragmented messages, and all that one side sends."""
+"""Strategies for fragmented messages, and for all that one side sends."""
 
 from __future__ import annotations
 

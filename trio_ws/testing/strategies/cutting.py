@@ -1,4 +1,4 @@
-"""Strategies for what networks do to bytes: they arrive in pieces, and damaged ones test parsers."""
+"""Strategies for bytes that arrive in pieces, and for damaged bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strategies for the content of messages: texts, bytes, JSON."""
+"""Strategies for the content of messages, such as texts, bytes and JSON."""
 
 from __future__ import annotations
 
