@@ -18,7 +18,6 @@ version = release = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "public_names",
@@ -32,12 +31,9 @@ suppress_warnings = ["myst.header"]  # included pages begin below their first he
 
 # Docstrings: `name` is code, and a link where it is the name of something (see _ext/public_names.py).
 default_role = "literal"
-napoleon_google_docstring = True
-napoleon_numpy_docstring = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_inherit_docstrings = True
 python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
 add_module_names = False
@@ -54,7 +50,7 @@ intersphinx_mapping = {
     }.items()
     if (HERE / "inventories" / f"{name}.inv").exists()
 }
-intersphinx_disabled_reftypes = ["*"]  # a link to another project is named in full, or comes from a type
+intersphinx_disabled_reftypes = ["std:*"]  # a link to another project is named in full, or comes from a type
 
 # The site
 html_theme = "furo"

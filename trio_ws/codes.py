@@ -26,21 +26,33 @@ class CloseCode(IntEnum):
     """
 
     NORMAL_CLOSURE = 1000
+    """The purpose of the connection is fulfilled."""
     GOING_AWAY = 1001
+    """A server shuts down, or a browser leaves the page."""
     PROTOCOL_ERROR = 1002
+    """The peer broke the protocol."""
     UNSUPPORTED_DATA = 1003
+    """A message of a kind that the endpoint does not take, such as binary."""
     NO_STATUS_RECEIVED = 1005
     """Never on the wire: the peer's close frame held no code."""
     ABNORMAL_CLOSURE = 1006
     """Never on the wire: the connection ended without a close frame."""
     INVALID_PAYLOAD = 1007
+    """A message with invalid contents, such as text that is no UTF-8."""
     POLICY_VIOLATION = 1008
+    """A message that the endpoint does not allow."""
     MESSAGE_TOO_BIG = 1009
+    """A message larger than the endpoint takes."""
     MANDATORY_EXTENSION = 1010
+    """A client misses an extension in the server's answer."""
     INTERNAL_ERROR = 1011
+    """An unexpected error of the server."""
     SERVICE_RESTART = 1012
+    """The server restarts; clients may connect again."""
     TRY_AGAIN_LATER = 1013
+    """The server is overloaded, or the client too slow."""
     BAD_GATEWAY = 1014
+    """A gateway got an invalid answer from the server behind it."""
     TLS_HANDSHAKE = 1015
     """Never on the wire: TLS failed before the connection was open."""
 

@@ -1,34 +1,274 @@
-"""Links from code in the text to the API reference, and what else the site needs of Sphinx."""
+"""The API reference: a directive that documents public names, links to them from code in the text, and a check.
+
+`tools/public_api.py` knows which names are public. A name that is exported by several modules is documented where it
+is exported first.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import builtins
+import importlib
+import inspect
+import re
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
+from docutils.statemachine import StringList
+from public_api import MODULES, members_of
 from pygments.lexers.special import TextLexer
+from sphinx import addnodes
+from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
-    from sphinx.addnodes import pending_xref
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
 INCLUDED = {"SECURITY.md": "reporting", "CHANGELOG.md": "changelog", "CONTRIBUTING.md": "contributing"}
 """Files of the repository's top that are pages of the site, too."""
+ELSEWHERE = re.compile(r"(?:trio|attrs|pydantic|contextvars|logging|os|socket|ssl|signal|typing)(?:\.\w+)+")
+"""Names of other projects whose references are in docs/inventories."""
+NAME = re.compile(r"[\w.]+?(?=(?:\(.*\))?$)")
+
+logger = logging.getLogger(__name__)
 
 
-def find_page(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+def member_names(cls: type) -> list[str]:
+    """Return the names of a class's public members."""
+    return [re.split(r"[(\s]", line)[0] for line in members_of(cls)]
+
+
+@cache
+def public_names() -> dict[str, str]:
+    """Map each way to write a public name to the name that it is documented by."""
+    found: dict[str, str] = {}
+    homes: dict[tuple[int, str], str] = {}
+    for path in MODULES:
+        module = importlib.import_module(path)
+        found[path] = path
+        for name in module.__all__:
+            value = getattr(module, name)
+            home = homes.setdefault((id(value), name), f"{path}.{name}")
+            found[f"{path}.{name}"] = home
+            found.setdefault(name, home)
+            inner = getattr(value, "__module__", None)
+            if inner:
+                found.setdefault(f"{inner}.{name}", home)
+            for member in member_names(value) if inspect.isclass(value) else ():
+                for prefix in (path, inner):
+                    found[f"{prefix}.{name}.{member}"] = f"{home}.{member}"
+                found.setdefault(f"{name}.{member}", f"{home}.{member}")
+    return found
+
+
+class Public(SphinxDirective):
+    """Document names of a module: `.. public:: trio_ws` with one name in each line of its body."""
+
+    has_content = True
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def run(self) -> list[nodes.Node]:
+        """Let autodoc make the nodes."""
+        lines = [line for name in self.content if name.strip() for line in self.lines(name.strip())]
+        node = nodes.container()
+        source = self.get_source_info()[0]
+        self.state.nested_parse(StringList(lines, source=source), 0, node)
+        return list(node.children)
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Yield the directives for one name."""
+        path = public_names()[f"{self.arguments[0]}.{name}"].rpartition(".")[0]
+        value = getattr(importlib.import_module(path), name)
+        if inspect.isclass(value):
+            kind = "exception" if issubclass(value, BaseException) else "class"
+            yield f".. auto{kind}:: {path}.{name}"
+            members = member_names(value)
+            if members:
+                yield f"   :members: {', '.join(members)}"
+                yield "   :undoc-members:"
+                if not issubclass(value, Enum):
+                    yield "   :inherited-members:"
+        elif inspect.isroutine(value):
+            yield f".. autofunction:: {path}.{name}"
+        elif type(value).__module__ == "builtins":
+            yield f".. autodata:: {path}.{name}"
+        else:  # pytest's fixtures
+            yield f".. py:function:: {path}.{name}"
+            yield ""
+            yield from (f"   {line}" for line in to_rest((inspect.getdoc(value) or "").splitlines()))
+        yield ""
+
+
+class LinkCode(SphinxTransform):
+    """Make code in the text a link, where it is the name of something."""
+
+    default_priority = 500
+
+    def apply(self, **_: Any) -> None:
+        """Wrap each such literal of the document into a reference."""
+        for node in list(self.document.findall(nodes.literal)):
+            if "code" in node["classes"] and len(node["classes"]) > 1:
+                continue
+            target = self.target_of(node)
+            if target is not None:
+                reference = addnodes.pending_xref(
+                    "", refdomain="py", reftype="obj", reftarget=target, refwarn=False, refdoc=self.env.docname
+                )
+                node.replace_self(reference)
+                reference += node
+
+    def target_of(self, node: nodes.literal) -> str | None:
+        """Return the full name of what the code names, None if it is to be left alone."""
+        found = NAME.match(node.astext())
+        if found is None:
+            return None
+        text, parent, owner = found[0], node.parent, None
+        while parent is not None:
+            if isinstance(parent, (nodes.reference, addnodes.pending_xref, nodes.title, addnodes.desc_signature)):
+                return None
+            if owner is None and isinstance(parent, addnodes.desc):
+                signature = parent.next_node(addnodes.desc_signature)
+                if signature is not None and signature.get("module"):
+                    owner = f"{signature['module']}.{signature['fullname']}"
+            parent = parent.parent
+        return in_class(owner, text) or public_names().get(text) or (text if ELSEWHERE.fullmatch(text) else None)
+
+
+def in_class(owner: str | None, text: str) -> str | None:
+    """Return the full name of a member that is named in its class."""
+    names = public_names()
+    while owner and owner not in MODULES and "." in owner:
+        if f"{owner}.{text}" in names:
+            return names[f"{owner}.{text}"]
+        owner = owner.rpartition(".")[0]
+    return None
+
+
+GOOGLE_STYLE = Config(napoleon_use_ivar=True)
+PARTS = re.compile(r"(`[^`]+`)")
+
+
+def tables_to_rest(lines: list[str]) -> Iterator[str]:
+    """Yield the lines, with tables in Markdown as tables of Sphinx."""
+    for number, line in enumerate(lines):
+        if not line.startswith("|"):
+            yield line
+            continue
+        if not lines[number - 1].startswith("|"):
+            yield from (".. list-table::", "   :header-rows: 1", "")
+        if not re.fullmatch(r"[|: -]+", line):
+            for column, cell in enumerate(line.strip("| ").split(" | ")):
+                yield f"   {' ' if column else '*'} - {cell}"
+
+
+def to_rest(lines: list[str]) -> list[str]:
+    """Return the lines of a docstring of this library's style as reStructuredText.
+
+    The style is Google's, in plain text: single backticks are code, an asterisk is one, and a block that is indented
+    after a colon is code.
+    """
+    found: list[str] = []
+    lines = list(tables_to_rest(lines))
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"Examples?:", line):
+            found += [".. rubric:: Example", "", ".. code-block:: python", ""]
+            continue
+        is_code = line.startswith("    ") and number > 1 and not lines[number - 1].strip()
+        if is_code and re.fullmatch(r"\S.*[^:]:", lines[number - 2]):
+            found[-2] += ":"
+        parts = PARTS.split(line)
+        parts[::2] = [re.sub(r"(?<=\S)[*|](?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+        parts[1::2] = [f"`{part}`" for part in parts[1::2]]
+        found.append("".join(parts))
+    return GoogleDocstring(found, GOOGLE_STYLE).lines()
+
+
+def convert(_app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Convert a docstring before autodoc takes it."""
+    lines[:] = to_rest(lines)
+
+
+def find_other(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
-    """Resolve a link to a file of the repository's top that is a page of the site."""
-    page = INCLUDED.get(node["reftarget"])
-    if page is None:
-        return None
-    return make_refnode(app.builder, node["refdoc"], page, None, [content])
+    """Resolve a class by the module that defines it, as types in signatures name it."""
+    target = node["reftarget"]
+    if node.get("refdomain") == "py" and target in public_names():
+        home = public_names()[target]
+        entry = env.domains.python_domain.objects.get(home)
+        if entry is not None:
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, [content], home)
+    return None
+
+
+class NameTargets(SphinxTransform):
+    """Turn links to files of the repository's top into links to their pages, and take names of Python as such."""
+
+    default_priority = 500
+
+    def apply(self, **_: Any) -> None:
+        """Change each such link of the document."""
+        for node in self.document.findall(addnodes.pending_xref):
+            page = INCLUDED.get(node["reftarget"])
+            if hasattr(builtins, node["reftarget"]):
+                node["refspecific"] = False  # or `type` would be a field of that name
+            if page is not None:
+                node.update_all_atts({"refdomain": "std", "reftype": "doc", "reftarget": f"/{page}"}, replace=True)
+
+
+def fields_with_docs(cls: type) -> set[str]:
+    """Return the fields that a class explains below their definition or in its section "Args:"."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if base.__module__.startswith("trio_ws"):
+            comments = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
+            found |= {name for owner, name in comments if owner == base.__qualname__}
+            found.update(re.findall(r"^    (\w+):", inspect.getdoc(base) or "", re.MULTILINE))
+    return found
+
+
+def undocumented(value: object, home: str) -> Iterator[str]:
+    """Yield what has no docstring, of a public name and the members of a class."""
+    if not inspect.getdoc(value):
+        yield home
+    if inspect.isclass(value):
+        fields = fields_with_docs(value)
+        for name in member_names(value):
+            member = inspect.getattr_static(value, name)
+            is_field = not (inspect.isfunction(member) or isinstance(member, (property, staticmethod, classmethod)))
+            if name not in fields if is_field else not inspect.getdoc(getattr(value, name)):
+                yield f"{home}.{name}"
+
+
+def check(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of public names that are not in the reference, or have no docstring."""
+    for path in MODULES:
+        module = importlib.import_module(path)
+        for name in module.__all__:
+            home = public_names()[f"{path}.{name}"]
+            if home not in env.domains.python_domain.objects:
+                logger.warning("%s is public, but on no page of docs/reference", home)
+            elif home == f"{path}.{name}":
+                for missing in undocumented(getattr(module, name), home):
+                    logger.warning("%s is public, but has no docstring", missing)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_lexer("mermaid", TextLexer)  # drawn where the repository is shown, text here
-    app.connect("missing-reference", find_page)
+    app.add_directive("public", Public)
+    app.add_transform(LinkCode)
+    app.add_transform(NameTargets)
+    app.connect("autodoc-process-docstring", convert)
+    app.connect("missing-reference", find_other)
+    app.connect("env-check-consistency", check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

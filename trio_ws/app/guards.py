@@ -77,6 +77,7 @@ class GuardContext:
     parameters: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), converter=_read_only)
     """The parameters of the route's function, by name, converted."""
     app: Any = None
+    """The application of the route."""
 
     def switch_to_websocket(self) -> WebSocketHost:
         """Return the host of the connection, named as in Ellar's documents."""

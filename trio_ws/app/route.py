@@ -149,12 +149,17 @@ class Route:
     """A path of an application with its options, guards and function."""
 
     path: str
+    """The path as it was registered, below the prefixes of its routers."""
     pattern: PathPattern
+    """The path as it is matched."""
     target: Target
+    """The function or class that is called, as it was planned."""
     options: RouteOptions
+    """The options of the decorator."""
     guards: tuple[Guard, ...]
     """The application's, then the routers', the controller's, the route's own."""
     controller: type | None = None
+    """The class whose method it is; None for a function."""
     converters: Mapping[str, Converter] = attrs.field(default=DEFAULT_CONVERTERS, repr=False)
     """The converters of the pattern; a router that includes the route builds a new pattern with them."""
     services: AppServices | None = attrs.field(default=None, repr=False)

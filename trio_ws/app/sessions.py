@@ -166,13 +166,17 @@ class Sessions:
     """Signs the cookie: at least 32 random bytes, the same in every process. A list of keys for rotation, the newest
     first: that one signs, and the cookies of all are taken."""
     cookie: str = attrs.field(default="session", validator=_check_cookie)
+    """The cookie's name."""
     max_age: int = attrs.field(default=TWO_WEEKS, validator=integer(1))
     """Seconds after which a session is forgotten."""
     path: str = attrs.field(default="/", validator=_check_path)
+    """The path below which browsers send the cookie."""
     domain: str | None = attrs.field(default=None, validator=_check_domain)
     """The name whose subdomains get the cookie too; None for the host alone that set it."""
     same_site: Literal["lax", "strict", "none"] = "lax"
+    """Whether browsers send the cookie with requests of other sites."""
     https_only: bool = attrs.field(default=False, validator=flag)
+    """Whether browsers send the cookie over TLS only."""
     sliding: bool = attrs.field(default=False, validator=flag)
     """Count `max_age` from the last connection, not from the last change: a cookie that has lived a tenth of it is set
     anew by the next answer."""

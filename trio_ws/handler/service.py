@@ -68,7 +68,9 @@ class Service:
     when_peer_leaves: WhenPeerLeaves = attrs.field(default="drain", validator=check_policy)
     """The treatment of a handler whose peer is gone."""
     receive_type: ValueType | None = None
+    """What `receive` returns: "json", "text", "bytes", or None for messages as they arrive."""
     send_type: ValueType | None = None
+    """What `send` takes, likewise."""
     limits: Limits | None = attrs.field(default=None, validator=of_kind(Limits, optional=True))
     """None: the server's."""
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
@@ -88,8 +90,11 @@ class Response:
     """An HTTP answer to a plain request, or a refusal of an upgrade."""
 
     status: int = 200
+    """The HTTP status."""
     headers: HeaderSource = ()
+    """All headers but Connection, Content-Length and Transfer-Encoding, which the server sets."""
     body: bytes = b""
+    """The bytes of the body."""
 
 
 @attrs.frozen(kw_only=True)

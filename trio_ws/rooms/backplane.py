@@ -52,6 +52,7 @@ class Entry:
     that is delivered before it is in the stream, or while an earlier one is not, has another id there. It has no other
     meaning outside of the backplane that made it."""
     message: PreparedMessage
+    """The message, encoded once for all members."""
     exclude: frozenset[str]
     """The ids of the members that do not receive it."""
     more: bool = False

@@ -70,10 +70,10 @@ class RoomRegistry(Protocol):
 class Member:
     """A connection in a room."""
 
-    websocket: WebSocket
+    websocket: WebSocket  #: The member's connection.
     info: Mapping[str, Any]
     """The info that was given to `join`."""
-    room: Room = attrs.field(repr=False)
+    room: Room = attrs.field(repr=False)  #: The room.
     id: str
     """Unique among all members of all rooms, in all processes; a connection that joins again gets another."""
 
@@ -103,8 +103,8 @@ class Room:
         "options",
     )
 
-    name: str
-    options: RoomOptions
+    name: str  #: The name that was given to `App.room`.
+    options: RoomOptions  #: Its options, and defaults for those that were not given.
 
     def __init__(self, registry: RoomRegistry, name: str, options: RoomOptions) -> None:
         self.name = name

@@ -59,7 +59,9 @@ class Statistics:
     refused: int
     """Network connections that ended without a WebSocket."""
     messages_received: int
+    """Messages received so far."""
     messages_sent: int
+    """Messages sent so far."""
     handler_errors: int
     """Handlers that ended with an unhandled error."""
     closed: Mapping[int, int] = attrs.field(factory=dict)

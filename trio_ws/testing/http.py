@@ -28,8 +28,11 @@ class TestResponse:
     __test__ = False
 
     status: int
+    """The HTTP status."""
     headers: Headers
+    """The headers, in their order."""
     body: bytes
+    """The bytes of the body."""
 
     @property
     def text(self) -> str:

@@ -35,11 +35,17 @@ class Opcode(IntEnum):
     """The opcodes of RFC 6455 5.2."""
 
     CONTINUATION = 0x0
+    """A further fragment of a message."""
     TEXT = 0x1
+    """A text message, or its first fragment."""
     BINARY = 0x2
+    """A binary message, or its first fragment."""
     CLOSE = 0x8
+    """A close frame."""
     PING = 0x9
+    """A ping."""
     PONG = 0xA
+    """A pong."""
 
 
 @attrs.frozen(repr=False)
@@ -56,11 +62,17 @@ class RawFrame:
     opcode: int
     """An `Opcode`, or the number of a reserved one."""
     payload: bytes = b""
+    """The payload, unmasked."""
     fin: bool = True
+    """Whether it is the last fragment."""
     rsv1: bool = attrs.field(default=False, kw_only=True)
+    """The first reserved bit, of compressed messages."""
     rsv2: bool = attrs.field(default=False, kw_only=True)
+    """The second reserved bit."""
     rsv3: bool = attrs.field(default=False, kw_only=True)
+    """The third reserved bit."""
     masked: bool = attrs.field(default=False, kw_only=True)
+    """Whether it was masked, or is to be."""
     mask: bytes = attrs.field(default=MASK_KEY, kw_only=True, eq=False)
     """The masking key that `encode` uses, if the frame is masked; it does not count in comparisons."""
     length_bytes: int | None = attrs.field(default=None, kw_only=True)

@@ -45,6 +45,7 @@ class RawRequest:
     line: str
     """The first line, such as "GET /chat HTTP/1.1"."""
     headers: Headers
+    """The headers, in their order."""
     raw: bytes = attrs.field(repr=False)
     """The head as it arrived, with the empty line at its end."""
 
@@ -78,9 +79,11 @@ class RawResponse:
     """
 
     status: int
+    """The status."""
     line: str
     """The first line, such as "HTTP/1.1 101 Switching Protocols"."""
     headers: Headers
+    """The headers, in their order."""
     raw: bytes = attrs.field(repr=False)
     """The head as it arrived, with the empty line at its end."""
 
