@@ -220,7 +220,7 @@ class NameTargets(SphinxTransform):
         for node in self.document.findall(addnodes.pending_xref):
             page = INCLUDED.get(node["reftarget"])
             if hasattr(builtins, node["reftarget"]):
-                node["refspecific"] = False  # or `type` would be a field of that name
+                node.attributes.pop("refspecific", None)  # or `type` would be a field of that name
             if page is not None:
                 node.update_all_atts({"refdomain": "std", "reftype": "doc", "reftarget": f"/{page}"}, replace=True)
 
