@@ -164,8 +164,13 @@ types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
 	$(PYRIGHT) --verifytypes trio_ws --ignoreexternal
 	$(PYRIGHT) tests/typing
 
-docs: $(DOCS_INSTALLED) ## build the documentation into site/; a warning is an error
+# Tests that run what the pages show. Others take their figures, options and tables from the pages, too.
+SNIPPETS := $(addprefix tests/documented/test_,front_pages.py guide.py pages.py scaling.py snippets.py site.py) \
+	tests/testing/test_guide.py tests/server/test_tasks.py tests/workers/test_page.py
+
+docs: $(DOCS_INSTALLED) ## build the documentation into site/, and run its snippets; a broken link or a name without a docstring fails
 	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet -j auto -d build/doctrees docs site
+	$(RUN) -m pytest -q $(PARALLEL) $(SNIPPETS) $(ARGS)
 
 soak: $(INSTALLED) ## the tests that take minutes
 	$(RUN) -m pytest -m soak -s $(ARGS)
