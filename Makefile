@@ -169,7 +169,7 @@ SNIPPETS := $(addprefix tests/documented/test_,front_pages.py guide.py pages.py 
 	tests/testing/test_guide.py tests/server/test_tasks.py tests/workers/test_page.py
 
 docs: $(DOCS_INSTALLED) ## build the documentation into site/, and run its snippets; a broken link or a name without a docstring fails
-	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet -j auto -d build/doctrees docs site
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all -j auto -d build/doctrees docs site
 	$(RUN) -m pytest -q $(PARALLEL) $(SNIPPETS) $(ARGS)
 
 soak: $(INSTALLED) ## the tests that take minutes

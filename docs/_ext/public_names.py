@@ -7,9 +7,12 @@ is exported first.
 from __future__ import annotations
 
 import builtins
+import collections.abc
+import contextlib
 import importlib
 import inspect
 import re
+import typing
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +28,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
+from sphinx.util.typing import stringify_annotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +109,24 @@ class Public(SphinxDirective):
             yield f".. py:function:: {path}.{name}"
             yield ""
             yield from (f"   {line}" for line in to_rest((inspect.getdoc(value) or "").splitlines()))
+        yield ""
+
+
+class Types(Public):
+    """Document types that stand in signatures: `.. types:: trio_ws.config` with one name in each line of its body."""
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Yield the directives for one name, an alias or a class."""
+        path = self.arguments[0]
+        value = getattr(importlib.import_module(path), name)
+        if inspect.isclass(value):
+            yield from (f".. autoclass:: {path}.{name}", "   :members:", "   :undoc-members:")
+        else:
+            shown = value if isinstance(value, str) else stringify_annotation(value, "smart").replace("~", "")
+            shown = re.sub(r"[\w.]+\.(?=\w)", "", shown)
+            yield from (f".. py:type:: {name}", f"   :canonical: {shown}", "")
+            text = ModuleAnalyzer.for_module(path).find_attr_docs().get(("", name), [])
+            yield from (f"   {line}" for line in to_rest(text))
         yield ""
 
 
@@ -192,6 +214,15 @@ def to_rest(lines: list[str]) -> list[str]:
     return GoogleDocstring(found, GOOGLE_STYLE).lines()
 
 
+def mend_signature(
+    _app: Sphinx, _what: str, _name: str, value: object, _options: object, signature: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    """Show what a function that is decorated as a context manager returns."""
+    if result is not None and hasattr(value, "__wrapped__"):
+        result = re.sub(r"^[\w.~]*AsyncGenerator\[(.*), None\]$", r"contextlib.AbstractAsyncContextManager[\1]", result)
+    return signature, result
+
+
 def convert(_app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
     """Convert a docstring before autodoc takes it."""
     lines[:] = to_rest(lines)
@@ -202,8 +233,8 @@ def find_other(
 ) -> nodes.reference | None:
     """Resolve a class by the module that defines it, as types in signatures name it."""
     target = node["reftarget"]
-    if node.get("refdomain") == "py" and target in public_names():
-        home = public_names()[target]
+    if node.get("refdomain") == "py":
+        home = public_names().get(target) or target.rpartition(".")[2]
         entry = env.domains.python_domain.objects.get(home)
         if entry is not None:
             return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, [content], home)
@@ -219,8 +250,15 @@ class NameTargets(SphinxTransform):
         """Change each such link of the document."""
         for node in self.document.findall(addnodes.pending_xref):
             page = INCLUDED.get(node["reftarget"])
-            if hasattr(builtins, node["reftarget"]):
+            name = node["reftarget"]
+            if hasattr(builtins, name):
                 node.attributes.pop("refspecific", None)  # or `type` would be a field of that name
+            elif name in collections.abc.__all__:  # annotations that are not evaluated have the names of their module
+                node["reftarget"] = f"collections.abc.{name}"
+            elif name in typing.__all__:
+                node["reftarget"] = f"typing.{name}"
+            elif name in contextlib.__all__:
+                node["reftarget"] = f"contextlib.{name}"
             if page is not None:
                 node.update_all_atts({"refdomain": "std", "reftype": "doc", "reftarget": f"/{page}"}, replace=True)
 
@@ -268,7 +306,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public", Public)
     app.add_transform(LinkCode)
     app.add_transform(NameTargets)
+    app.add_directive("types", Types)
     app.connect("autodoc-process-docstring", convert)
+    app.connect("autodoc-process-signature", mend_signature)
     app.connect("missing-reference", find_other)
     app.connect("env-check-consistency", check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

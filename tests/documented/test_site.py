@@ -1,10 +1,12 @@
-"""The site that `make docs` has built: its search finds pages, and its reference has all public names."""
+"""The site that `make docs` builds: its search finds pages, its pages link to each other, and what is broken fails."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 SITE = Path(__file__).parents[2] / "site"
-pytestmark = pytest.mark.skipif(not SITE.joinpath("searchindex.js").exists(), reason="make docs has not built the site")
+built = pytest.mark.skipif(not SITE.joinpath("searchindex.js").exists(), reason="make docs has not built the site")
 
 
 @cache
@@ -32,6 +34,7 @@ def search(word: str) -> set[str]:
     return {index()["docnames"][number] for number in numbers}
 
 
+@built
 @pytest.mark.parametrize(
     ("word", "page"),
     [
@@ -50,12 +53,14 @@ def test_a_word_finds_its_page(word: str, page: str) -> None:
     assert page in search(word)
 
 
+@built
 @pytest.mark.parametrize("name", ["TestClient", "open_websocket", "reconnect", "WebSocket", "Limits"])
 def test_a_public_name_is_found_as_one(name: str) -> None:
     objects = {entry[4] for entry in index()["objects"]["trio_ws"]}
     assert name in objects
 
 
+@built
 @pytest.mark.parametrize(
     ("page", "place"),
     [
@@ -67,3 +72,49 @@ def test_a_public_name_is_found_as_one(name: str) -> None:
 )
 def test_a_page_links_to_the_reference(page: str, place: str) -> None:
     assert place in re.findall(r'href="(.*?)"', (SITE / page).read_text(encoding="utf-8"))
+
+
+BROKEN = """# Broken
+
+[a](nothing.md) [b](other.md#no-such) [c](#nowhere) [d](files/none.txt) ![e](none.svg)
+
+```{toctree}
+other
+```
+"""
+
+
+@pytest.mark.slow
+def test_a_broken_page_fails_the_build(tmp_path: Path) -> None:
+    """A link to nowhere, a lost page and a public name that is on no page are errors, each with its own message."""
+    pytest.importorskip("sphinx")
+    for name in ("tools", "trio_ws"):
+        (tmp_path / name).symlink_to(SITE.parent / name)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("conf.py", "_ext", "_static", "inventories"):
+        (docs / name).symlink_to(SITE.parent / "docs" / name)
+    for name, text in {"index": BROKEN, "other": "# Other\n", "lost": "# Lost\n"}.items():
+        (docs / f"{name}.md").write_text(text, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--fail-on-warning",
+        "--keep-going",
+        "--quiet",
+        str(docs),
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    for complaint in (
+        "'nothing.md'",
+        "local id not found in doc 'other': 'no-such'",
+        "'nowhere'",
+        "'files/none.txt'",
+        "image file not readable: none.svg",
+        "lost.md: WARNING: document isn't included in any toctree",
+        "trio_ws.open_websocket is public, but on no page",
+    ):
+        assert complaint in done.stderr
