@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import inspect
 import re
+import sys
 import typing
 from enum import Enum
 from functools import cache
@@ -214,10 +215,24 @@ def to_rest(lines: list[str]) -> list[str]:
     return GoogleDocstring(found, GOOGLE_STYLE).lines()
 
 
+def show_default(value: object, text: str) -> str:
+    """Return the value of a constant that is a default of a function or class; its name if the value is not plain."""
+    constant = getattr(sys.modules[inspect.unwrap(value).__module__], text, None)
+    if isinstance(constant, (int, float, str)):
+        return repr(constant)
+    if isinstance(constant, (set, frozenset)) and all(isinstance(each, int) for each in constant):
+        return f"{{{', '.join(f'{each:d}' for each in sorted(constant))}}}"
+    return text
+
+
 def mend_signature(
     _app: Sphinx, _what: str, _name: str, value: object, _options: object, signature: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
-    """Show what a function that is decorated as a context manager returns."""
+    """Show defaults that are constants, and what a function returns that is decorated as a context manager."""
+    if signature is not None:
+        signature = re.sub(
+            r"(?<==)( ?)([A-Z][A-Z_]+)\b", lambda found: found[1] + show_default(value, found[2]), signature
+        )
     if result is not None and hasattr(value, "__wrapped__"):
         result = re.sub(r"^[\w.~]*AsyncGenerator\[(.*), None\]$", r"contextlib.AbstractAsyncContextManager[\1]", result)
     return signature, result
