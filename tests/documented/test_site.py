@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 SITE = Path(__file__).parents[2] / "site"
@@ -66,12 +67,39 @@ def test_a_public_name_is_found_as_one(name: str) -> None:
     [
         ("reference/client.html", "https://trio.readthedocs.io/en/stable/reference-core.html#trio.Cancelled"),
         ("guide.html", "reference/settings.html#trio_ws.Timeouts.shutdown_grace"),
+        ("guide.html", "https://docs.pydantic.dev/latest/api/base_model/#pydantic.BaseModel"),
+        ("guide.html", "https://www.attrs.org/en/stable/api.html#attrs.define"),
         ("guide.html", "decisions/0033-static-files.html"),
         ("reference/rooms.html", "#trio_ws.Room.publish"),
     ],
 )
 def test_a_page_links_to_the_reference(page: str, place: str) -> None:
     assert place in re.findall(r'href="(.*?)"', (SITE / page).read_text(encoding="utf-8"))
+
+
+@attrs.frozen
+class Badly:
+    """A class."""
+
+    bare: int
+    explained: int
+    """Below."""
+
+    def silent(self) -> None: ...
+
+    def told(self) -> None:
+        """Do nothing."""
+
+
+def test_what_has_no_docstring_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    for folder in ("tools", "docs/_ext"):
+        monkeypatch.syspath_prepend(str(SITE.parent / folder))
+    monkeypatch.setattr(Badly, "__module__", "trio_ws.badly")
+    monkeypatch.setitem(sys.modules, "trio_ws.badly", sys.modules[__name__])
+    public_names = importlib.import_module("public_names")
+    found = list(public_names.undocumented(Badly, "trio_ws.Badly"))
+    assert found == ["trio_ws.Badly.bare", "trio_ws.Badly.silent"]
 
 
 BROKEN = """# Broken

@@ -1,0 +1,35 @@
+"""Each public name has a line on a page of docs/reference, once."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import runpy
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = runpy.run_path(str(ROOT / "tools" / "public_api.py"))["MODULES"]
+LINE = re.compile(r"^\.\. public:: ([\w.]+)\n\n((?:   \w+\n)+)", re.MULTILINE)
+
+
+def listed() -> Counter[tuple[int, str]]:
+    """Return the identity and the name of each object that the pages list, with the number of its lines."""
+    found: Counter[tuple[int, str]] = Counter()
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        for module, names in LINE.findall(page.read_text(encoding="utf-8")):
+            found.update((id(getattr(importlib.import_module(module), name)), name) for name in names.split())
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_each_public_name_is_on_a_page_of_the_reference(path: str) -> None:
+    """A name that is missing here gets a line in `.. public::` of the page that it belongs to."""
+    module = importlib.import_module(path)
+    assert [name for name in module.__all__ if (id(getattr(module, name)), name) not in listed()] == []
+
+
+def test_no_public_name_is_on_two_pages() -> None:
+    assert [name for (_, name), lines in listed().items() if lines > 1] == []
