@@ -22,6 +22,8 @@ DEMO_INSTALLED := $(VENV)/.installed-demo
 PARALLEL = -n $(WORKERS) --dist worksteal
 # Tests across packages, of other programs or with processes of their own: `make quick` runs the rest.
 ACROSS := benchmarks conformance contracts deploy documented examples hostile interop soak workers
+# What another interpreter makes no difference to: other programs, the documentation, published cases.
+SAME := benchmarks conformance deploy documented examples interop
 NAMED = $(filter tests%,$(ARGS))
 SPEEDUPS := trio_ws/protocol/_speedups.c
 SANITIZED := build/sanitized
@@ -33,7 +35,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage again quick watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test coverage again quick another properties watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -101,6 +103,12 @@ again: $(INSTALLED) ## run the tests that failed last once more, one after anoth
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
 	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow' \
 		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
+
+another: $(INSTALLED) ## the tests that another interpreter may make a difference to: PYTHON=python3.13 make another
+	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest $(PARALLEL) $(if $(NAMED),,$(SAME:%=--ignore=tests/%)) $(ARGS)
+
+properties: $(INSTALLED) ## the property tests with ten times as many examples as in `make test`
+	TRIO_WS_MAX_EXAMPLES=200 $(RUN) -m pytest $(PARALLEL) -m 'hypothesis and not soak' $(ARGS)
 
 watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it
 	$(RUN) tools/watch.py $(MAKE) --no-print-directory quick

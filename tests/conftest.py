@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections import Counter
 
 import pytest
@@ -18,11 +19,12 @@ from support.steady import use_steady_clock
 
 __all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_protocol"]
 
-# A deadline or a complaint about slow generation would measure the machine, not the library.
+# A deadline or a complaint about slow generation would measure the machine, not the library. Few examples in each run,
+# each time others: `make properties` searches harder, once for a change (.ci/run).
 settings.register_profile(
     "trio_ws",
     deadline=None,
-    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "50")),
+    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "20")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("trio_ws")
@@ -57,6 +59,12 @@ def pytest_collection_finish() -> None:
     """Leave what was collected out of garbage collections, of which many tests make some; half of their time it was."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """End the browser, if a test has started one."""
+    if "support.chromium" in sys.modules:
+        sys.modules["support.chromium"].close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -26,7 +26,7 @@ from trio_ws.connection.settings import Settings
 from trio_ws.http.url import URL
 from trio_ws.testing.http import fetch
 
-LONG = 20.0
+LONG = 120.0
 TIMES = Timeouts(ping_interval=None, close_timeout=0.5, shutdown_grace=0.5)
 
 

@@ -33,7 +33,7 @@ from trio_ws.protocol.endpoint import CloseInfo
 
 ROOT = Path(__file__).parents[2]
 MAIN = importlib.import_module("trio_ws.cli.main")  # `trio_ws.cli` has a function of that name
-PATIENCE = 30
+PATIENCE = 120
 """Seconds that a process may take for one thing; it takes less than one."""
 
 SHOP = """

@@ -30,7 +30,7 @@ def read(text: str) -> tuple[Any, int]:
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-10, 10) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=60,
+    max_leaves=20,
 )
 TOKENS = st.lists(
     st.sampled_from(

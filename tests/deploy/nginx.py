@@ -16,7 +16,7 @@ from support import services
 
 NGINX = services.NGINX.program
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds for what takes much less than one."""
 ATTEMPTS = 5
 """Somebody else may take the port that was free."""

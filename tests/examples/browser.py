@@ -14,9 +14,9 @@ import trio
 from trio_ws import App
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that a browser may take with everything."""
-PAGE_PATIENCE = 10_000
+PAGE_PATIENCE = 60_000
 """Milliseconds that a page may take to show one thing."""
 
 
@@ -36,13 +36,12 @@ def browse(app: App, visit: Callable[[Any, str], None]) -> None:
 
     Args:
         app: is served as it is by its one command, but for the port; an error in it fails the test.
-        visit: called in a thread with Playwright's browser and the URL of the server.
+        visit: called in the browser's thread with Playwright's browser and the URL of the server.
     """
-    from support.chromium import browser  # where there is none, the test is skipped that asked for it
+    from support.chromium import with_browser  # where there is none, the test is skipped that asked for it
 
     def work(port: int) -> None:
-        with browser() as running:
-            visit(running, f"http://127.0.0.1:{port}")
+        with_browser(lambda running: visit(running, f"http://127.0.0.1:{port}"))
 
     async def main() -> None:
         with trio.fail_after(PATIENCE):

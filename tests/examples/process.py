@@ -15,7 +15,7 @@ import trio
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = Path(__file__).with_name("launch.py")
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds that a program may take for one thing; it takes less than one."""
 _ADDRESS = re.compile(r"listening on wss?://(\S+)")
 

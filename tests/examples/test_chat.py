@@ -116,19 +116,20 @@ def visit(browser: Any, url: str, close: Callable[[], None], reopen: Callable[[]
 
 
 async def observe(seen: Seen) -> None:
-    from support.chromium import browser  # where there is none, the tests are skipped that asked for it
+    from support.chromium import with_browser  # where there is none, the tests are skipped that asked for it
 
-    def work() -> None:
-        with browser() as running:
-            close = partial(trio.from_thread.run, house.close)
-            reopen = partial(trio.from_thread.run, house.open)
-            visit(running, f"http://127.0.0.1:{house.port}", close, reopen, seen)
+    token = trio.lowlevel.current_trio_token()
+
+    def work(running: Any) -> None:
+        close = partial(trio.from_thread.run, house.close, trio_token=token)
+        reopen = partial(trio.from_thread.run, house.open, trio_token=token)
+        visit(running, f"http://127.0.0.1:{house.port}", close, reopen, seen)
 
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             house = House(nursery)
             await house.open()
-            await trio.to_thread.run_sync(work)
+            await trio.to_thread.run_sync(with_browser, work)
             await house.close()
 
 
@@ -222,7 +223,7 @@ async def test_one_command_runs_it_until_a_signal_closes_all_clients(number: sig
                     await ws.receive()
                 assert caught.value.code == 1001
         assert await process.wait() == 0
-        rest = [line for line in (await lines.rest()) if not line.startswith("listening on ")]
+        rest = [line for line in (await lines.rest()) if not line.startswith(("listening on ", "open http"))]
         assert rest == ["shutting down: 2 connections"]
         assert process.stdout is not None
         assert await process.stdout.receive_some() == b""

@@ -51,33 +51,33 @@ async def say(copy: Copy, text: str) -> None:
             pass
 
 
-def visit(copies: list[Copy], tell: Callable[..., Any], seen: dict[str, Any]) -> None:
-    from support.chromium import browser
-
+def visit(running: Any, copies: list[Copy], tell: Callable[..., Any], seen: dict[str, Any]) -> None:
     one, two = copies
-    with browser() as running_browser:
-        page, seen["complaints"] = new_page(running_browser)
-        page.goto(f"http://127.0.0.1:{one.port}")
-        page.locator("#state", has_text="connected").wait_for()
-        page.fill("#text", "<b>from the page</b>")
-        page.press("#text", "Enter")
-        tell(partial(say, two, "from the other process"))
-        page.locator("li", has_text="other process").wait_for()
-        tell(one.end)
-        page.locator("#state", has_text="trying again").wait_for()
-        tell(partial(say, two, "missed"))
-        tell(one.begin)
-        page.locator("li", has_text="missed").wait_for()
-        tell(partial(say, two, "live again"))
-        page.locator("li", has_text="live again").wait_for()
-        seen["items"] = page.evaluate(ITEMS)
+    page, seen["complaints"] = new_page(running)
+    page.goto(f"http://127.0.0.1:{one.port}")
+    page.locator("#state", has_text="connected").wait_for()
+    page.fill("#text", "<b>from the page</b>")
+    page.press("#text", "Enter")
+    tell(partial(say, two, "from the other process"))
+    page.locator("li", has_text="other process").wait_for()
+    tell(one.end)
+    page.locator("#state", has_text="trying again").wait_for()
+    tell(partial(say, two, "missed"))
+    tell(one.begin)
+    page.locator("li", has_text="missed").wait_for()
+    tell(partial(say, two, "live again"))
+    page.locator("li", has_text="live again").wait_for()
+    seen["items"] = page.evaluate(ITEMS)
 
 
 def test_page_gets_all_messages_while_its_process_is_restarted(monkeypatch) -> None:
     """A page hears the other process and misses nothing while its own is restarted."""
+    from support.chromium import with_browser
+
     seen: dict[str, Any] = {}
 
     async def main() -> None:
+        token = trio.lowlevel.current_trio_token()
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 copies = [Copy(nursery), Copy(nursery)]
@@ -85,9 +85,10 @@ def test_page_gets_all_messages_while_its_process_is_restarted(monkeypatch) -> N
                     await copy.begin()
 
                 def tell(function: Callable[[], Awaitable[None]]) -> None:
-                    trio.from_thread.run(function)
+                    trio.from_thread.run(function, trio_token=token)
 
-                await trio.to_thread.run_sync(visit, copies, tell, seen)
+                work = partial(visit, copies=copies, tell=tell, seen=seen)
+                await trio.to_thread.run_sync(with_browser, work)
                 for copy in copies:
                     await copy.end()
 

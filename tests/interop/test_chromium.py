@@ -1,18 +1,19 @@
 """Interoperation with a browser: a real Chromium opens a page of our own server and talks to it, compressed.
 
-The browser is started once for each of our transports; what page and server saw is noted, and judged by the tests.
+It visits once over each of our transports; what page and server saw is noted, and judged by the tests.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
 import trio
-from support.chromium import browser
+from support.chromium import with_browser
 from support.handlers import QUICK, echo
 
 from trio_ws import Compression, Request, Response, Server, Service, WebSocket
@@ -147,21 +148,20 @@ class Seen:
     codes: list[int] = attrs.Factory(list)
 
 
-def browse(port: int, shut_down: Callable[[], None]) -> Seen:
-    """Do everything that a page can do, in a thread."""
+def browse(running: Any, port: int, shut_down: Callable[[], None]) -> Seen:
+    """Do everything that a page can do, in the thread of the browser."""
     seen = Seen()
-    with browser() as running:
-        page = running.new_page()
-        page.goto(f"http://127.0.0.1:{port}/")
-        seen.texts = page.evaluate(ECHO_TEXTS, TEXTS)
-        seen.wrong_sizes = page.evaluate(ECHO_BINARY, SIZES)
-        seen.page_closings = [page.evaluate(PAGE_CLOSES, list(closing)) for closing in PAGE_CLOSINGS]
-        seen.server_ends = {path: page.evaluate(SERVER_ENDS, path) for path in SERVER_CLOSINGS}
-        seen.subprotocol = page.evaluate(SUBPROTOCOL)
-        seen.by_other_name = page.evaluate(OTHER_NAME, f"localhost:{port}")
-        seen.left_open = page.evaluate(LEAVE_OPEN)
-        shut_down()
-        seen.shutdown = page.evaluate("() => window.last.closed")
+    page = running.new_page()
+    page.goto(f"http://127.0.0.1:{port}/")
+    seen.texts = page.evaluate(ECHO_TEXTS, TEXTS)
+    seen.wrong_sizes = page.evaluate(ECHO_BINARY, SIZES)
+    seen.page_closings = [page.evaluate(PAGE_CLOSES, list(closing)) for closing in PAGE_CLOSINGS]
+    seen.server_ends = {path: page.evaluate(SERVER_ENDS, path) for path in SERVER_CLOSINGS}
+    seen.subprotocol = page.evaluate(SUBPROTOCOL)
+    seen.by_other_name = page.evaluate(OTHER_NAME, f"localhost:{port}")
+    seen.left_open = page.evaluate(LEAVE_OPEN)
+    shut_down()
+    seen.shutdown = page.evaluate("() => window.last.closed")
     return seen
 
 
@@ -177,10 +177,11 @@ async def observe(poller: bool) -> Seen:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener])
 
-            def work() -> None:
-                seen.append(browse(server.port, lambda: trio.from_thread.run_sync(server.shutdown)))
-
-            await trio.to_thread.run_sync(work)
+            shut_down = partial(
+                trio.from_thread.run_sync, server.shutdown, trio_token=trio.lowlevel.current_trio_token()
+            )
+            work = partial(browse, port=server.port, shut_down=shut_down)
+            seen.append(await trio.to_thread.run_sync(with_browser, work))
     seen[0].codes = site.ends
     return seen[0]
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -122,7 +122,6 @@ async def scenario(steps: list[Step]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
 @given(STEPS)
 def test_rooms_agree_with_the_model_at_every_step(steps: list[Step]) -> None:
     """Members in order, counts, which rooms there are, each callback once and in order, who heard what."""

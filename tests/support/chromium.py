@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,12 +26,53 @@ FLAGS = [
 ]
 
 
-@contextmanager
-def browser() -> Generator[Any, None, None]:
-    """Run a browser of Playwright's for as long as the block runs. It blocks: run it in a thread beside a server."""
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+_T = TypeVar("_T")
+
+
+class _Shared:
+    """One browser for all tests of a process, started for the first of them: a start takes seconds of processor time.
+
+    Playwright's objects belong to the thread that made them, so all work is done in one.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._open = ExitStack()
+        self._browser: Any = None
+
+    def work(self, visit: Callable[[Any], _T]) -> _T:
+        """Call in the browser's thread, and return the result."""
+        return self._thread.submit(self._work, visit).result()
+
+    def _work(self, visit: Callable[[Any], _T]) -> _T:
+        if self._browser is None:
+            driver = self._open.enter_context(playwright.sync_playwright())
+            self._browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            self._open.callback(self._browser.close)
         try:
-            yield launched
+            return visit(self._browser)
         finally:
-            launched.close()
+            for context in self._browser.contexts:  # each page has one of its own, with its own cookies
+                context.close()
+
+    def close(self) -> None:
+        """End the browser, if there is one."""
+        self._thread.submit(self._open.close).result()
+        self._thread.shutdown()
+
+
+_SHARED = _Shared()
+
+
+def with_browser(visit: Callable[[Any], _T]) -> _T:
+    """Call with a browser of Playwright's, and close the pages it has opened. It blocks: call it in a thread.
+
+    Args:
+        visit: called in a thread of the browser's own, so not one of Trio's; see `trio.from_thread`, `trio_token`.
+    """
+    return _SHARED.work(visit)
+
+
+def close() -> None:
+    """End the browser of this process, for which it is too late in a finalizer."""
+    _SHARED.close()

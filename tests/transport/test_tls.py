@@ -233,7 +233,7 @@ async def test_a_peer_that_leaves_in_the_handshake_is_gone(make, beginning):
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 40_000), st.booleans()), min_size=1, max_size=5), st.data())
 def test_ciphertext_may_be_cut_anywhere(server_tls, client_tls, messages, data):
     """Records within packets and packets within records; replies are written in the middle of it."""

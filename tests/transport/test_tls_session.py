@@ -6,7 +6,7 @@ import os
 import ssl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.tls import contexts
 
@@ -120,7 +120,6 @@ def test_no_more_plaintext_than_the_buffer_holds():
     assert max(sizes) <= 3 * RECORD_BYTES
 
 
-@settings(max_examples=30)
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=4), st.data())
 def test_input_cut_anywhere_gives_the_same_plaintext(sizes, data):
     server, client = connected()

@@ -16,7 +16,7 @@ import trio
 from trio_ws import WebSocket, open_websocket
 
 ROOT = Path(__file__).parents[2]
-BOUND = 40
+BOUND = 120
 """Seconds that one step may take on a busy machine; it takes about one."""
 
 SHOP = """

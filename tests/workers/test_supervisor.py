@@ -19,7 +19,7 @@ from trio_ws.cli.supervisor import WorkersUnavailable, _Supervisor, run_workers
 from trio_ws.cli.worker import Assignment
 from trio_ws.transport.listeners import bind_unix, inherit
 
-BOUND = 40
+BOUND = 120
 """Seconds that one step may take on a busy machine; it takes some hundredths."""
 PROGRAM = """
 import os, signal, sys, time

@@ -17,7 +17,7 @@ from trio_ws.cli.worker import NUMBER_VARIABLE, _Worker, serve_as_worker
 from trio_ws.testing.network import MemoryListener
 from trio_ws.transport.listeners import bind_unix, close_listener, inherit, owned_path
 
-BOUND = 30
+BOUND = 120
 
 
 class Link:
