@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support import services
+from support import measured, services
 from support.differences import mark_differences
 from support.machine import cores
 from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol
@@ -32,6 +32,11 @@ settings.load_profile("trio_ws")
 # A shell's background jobs ignore SIGINT, and so does all that they start: programs of the tests must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register hooks that have the name of others."""
+    config.pluginmanager.register(measured)
 
 
 @pytest.hookimpl(optionalhook=True)
