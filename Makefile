@@ -26,7 +26,12 @@ ACROSS := benchmarks conformance contracts deploy documented examples hostile in
 SAME := benchmarks conformance deploy documented examples interop
 NAMED = $(filter tests%,$(ARGS))
 SPEEDUPS := trio_ws/protocol/_speedups.c
+CORE := $(wildcard trio_ws/native/*.c)
+COMPILED := $(SPEEDUPS) $(CORE) $(wildcard trio_ws/native/*.h)
 SANITIZED := build/sanitized
+SANITIZE = $(CC) -std=gnu11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-Wall -Wextra -Wno-cast-function-type -Wno-missing-field-initializers -Werror -shared -fPIC \
+	-I"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("include"))')"
 DOCS_INSTALLED := $(VENV)/.installed-docs
 BENCH := .venv-bench$(patsubst .venv%,%,$(VENV))
 BENCH_INSTALLED := $(BENCH)/.installed
@@ -35,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage again quick another properties watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test coverage kinds again quick another properties watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,13 +55,13 @@ python:
 		echo "make: $(PYTHON) has no venv module or no ensurepip. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 # Order-only on `python`: the check runs, but a passing check does not make the environment stale.
-$(DEMO_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) | python
+$(DEMO_INSTALLED): pyproject.toml setup.py $(COMPILED) | python
 	@echo "make: installing trio_ws and the packages that it needs into $(VENV), once"
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q -e .
 	@touch $@
 
-$(INSTALLED): pyproject.toml setup.py $(SPEEDUPS) | python
+$(INSTALLED): pyproject.toml setup.py $(COMPILED) | python
 	@echo "make: installing all that development needs into $(VENV), some 400 MB, once"
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -q -e '.[dev]'
@@ -78,13 +83,22 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the c
 		*) exec $(RUN) examples/chat/app.py ;; \
 	esac
 
+# The contract on a poller, with the core in Python, and with everything in Python; `make kinds` runs all of it so.
+OTHER_KINDS = $(if $(ARGS),,for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(KIND) tests/contracts -k 'server and poller' || exit; done)
+KIND = $(RUN) $(if $(filter no,$(COVERAGE)),,-m coverage run --parallel-mode) -m pytest -q $(PARALLEL)
+
+kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core in Python, and with everything in Python
+	for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(RUN) -m pytest $(PARALLEL) tests/contracts tests/hostile tests/conformance $(ARGS) || exit; done
+
 # Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
 test: $(INSTALLED) ## run the tests; branch coverage has a gate where all that they start is installed
 ifeq ($(COVERAGE),no)
 	$(RUN) -m pytest $(PARALLEL) $(ARGS)
+	$(OTHER_KINDS)
 else
 	@$(RUN) -m coverage erase
 	$(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS)
+	$(OTHER_KINDS)
 	@$(MAKE) --no-print-directory coverage
 endif
 
@@ -113,19 +127,19 @@ properties: $(INSTALLED) ## the property tests with ten times as many examples a
 watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it
 	$(RUN) tools/watch.py $(MAKE) --no-print-directory quick
 
-# A copy of the package with an extension of its own. Leaks are not looked for here, as the interpreter itself has
+# A copy of the package with extensions of its own. Leaks are not looked for here, as the interpreter itself has
 # some; tests/protocol/test_speedups.py counts ours.
-sanitize: $(INSTALLED) ## the compiled codec's tests under sanitizers (addresses, undefined behaviour); gcc
+sanitize: $(INSTALLED) ## the compiled parts' tests under sanitizers (addresses, undefined behaviour); gcc
 	rm -rf $(SANITIZED)
 	mkdir -p $(SANITIZED)
 	cp -R trio_ws $(SANITIZED)/
-	$(CC) -std=c11 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-Wall -Wextra -Werror -shared -fPIC -I"$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
-		$(SPEEDUPS) -o $(SANITIZED)/trio_ws/protocol/_speedups.abi3.so
+	$(SANITIZE) $(SPEEDUPS) -o $(SANITIZED)/trio_ws/protocol/_speedups.abi3.so
+	$(SANITIZE) -DTRIO_WS_FAULTS $(CORE) -o $(SANITIZED)/trio_ws/native/_core.abi3.so
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED) \
-		$(RUN) -P -m pytest -p no:cacheprovider --capture=sys -k 'compiled or differential or speedups' tests/protocol $(ARGS)
+		$(RUN) -P -m pytest -p no:cacheprovider --capture=sys -k 'compiled or differential or speedups or native' \
+		tests/protocol tests/native $(ARGS)
 
 # What reaches new code is kept in build/fuzz, and so is what fails.
 fuzz: $(INSTALLED) ## fuzz the compiled codec against the pure one, for a minute; ARGS are libFuzzer's
@@ -146,7 +160,7 @@ scaling: $(INSTALLED) ## measure rooms: one worker in memory, two workers with a
 	$(RUN) benchmarks/scaling.py $(ARGS)
 
 # The peers have an environment of their own: nothing of this library needs them.
-$(BENCH_INSTALLED): pyproject.toml setup.py $(SPEEDUPS) benchmarks/requirements.txt | python
+$(BENCH_INSTALLED): pyproject.toml setup.py $(COMPILED) benchmarks/requirements.txt | python
 	@$(BENCH)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(BENCH)
 	$(BENCH)/bin/python -m pip --disable-pip-version-check install -q -e . -r benchmarks/requirements.txt
 	@touch $@

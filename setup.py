@@ -5,6 +5,7 @@ With `TRIO_WS_REQUIRE_SPEEDUPS=1` in the environment, as release wheels are buil
 
 import os
 import sysconfig
+from glob import glob
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -12,6 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 REQUIRED = os.environ.get("TRIO_WS_REQUIRE_SPEEDUPS", "0") not in ("", "0")
 ABI = "cp311"  # whose stable ABI is used: Py_LIMITED_API in the source, and requires-python
+HEADERS = ["trio_ws/native/frames.h", "trio_ws/native/core.h", "trio_ws/native/system.h"]
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")  # a free-threaded build has no stable ABI
 
 
@@ -33,22 +35,26 @@ class Wheel(bdist_wheel):
         """Build the extension before anything depends on it."""
         build = self.get_finalized_command("build_ext")
         self.run_command("build_ext")
-        if not all(map(os.path.exists, build.get_outputs())):
-            self.distribution.ext_modules = []
+        extensions = self.distribution.ext_modules
+        built = [each for each in extensions if os.path.exists(build.get_ext_fullpath(each.name))]
+        self.distribution.ext_modules = built
+        if not built:
             self.root_is_pure = True
             self.py_limited_api = False
         super().run()
 
 
+def extension(name: str, *sources: str) -> Extension:
+    """Return an extension, which may be missing unless it is required."""
+    return Extension(name, list(sources), depends=HEADERS, py_limited_api=STABLE, optional=not REQUIRED)
+
+
+extensions = [extension("trio_ws.protocol._speedups", "trio_ws/protocol/_speedups.c")]
+if STABLE and os.name == "posix":  # elsewhere there is no poller; and its state needs the GIL
+    extensions.append(extension("trio_ws.native._core", *sorted(glob("trio_ws/native/*.c"))))
+
 setup(
-    ext_modules=[
-        Extension(
-            "trio_ws.protocol._speedups",
-            ["trio_ws/protocol/_speedups.c"],
-            py_limited_api=STABLE,
-            optional=not REQUIRED,
-        )
-    ],
+    ext_modules=extensions,
     cmdclass={"build_ext": BuildExt, "bdist_wheel": Wheel},
     options={"bdist_wheel": {"py_limited_api": ABI if STABLE else False}},
 )

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from trio_ws.protocol.codec import CODEC
+from trio_ws.protocol.codec import RUNNING
 
 PACKAGES: Final = (
     "trio-ws",
@@ -38,7 +38,7 @@ def describe() -> dict[str, str]:
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores used of {os.cpu_count()}",
         "system": f"{platform.system()} {platform.release()}, TCP congestion control {_congestion_control()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}, {CODEC.name}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, {RUNNING}",
         "packages": ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))),
         "load before": f"{os.getloadavg()[0]:.2f}",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),

@@ -17,7 +17,7 @@ from support.services import COMPILER
 import trio_ws
 
 ROOT = Path(__file__).parents[1]
-EXTENSION = "trio_ws/protocol/_speedups"
+EXTENSIONS = ("trio_ws/protocol/_speedups", "trio_ws/native/_core")
 NO_COMPILER = {"CC": "false"}
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
@@ -57,8 +57,9 @@ def test_a_wheel_with_the_compiled_codec_is_one_for_every_python(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     tags, names = only_wheel(tmp_path)
     assert tags.startswith("cp311-abi3-")
-    assert {f"{EXTENSION}.abi3.so", f"{EXTENSION}.pyi", "trio_ws/py.typed"} <= names
-    assert not any(name.endswith(".c") for name in names)
+    compiled = {f"{name}{end}" for name in EXTENSIONS for end in (".abi3.so", ".pyi")}
+    assert compiled | {"trio_ws/py.typed"} <= names
+    assert not any(name.endswith((".c", ".h")) for name in names)
 
 
 def test_without_a_compiler_the_wheel_is_one_for_every_platform(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_without_a_compiler_the_wheel_is_one_for_every_platform(tmp_path: Path) 
     tags, names = only_wheel(tmp_path)
     assert tags == "py3-none-any"
     assert "trio_ws/protocol/decoder.py" in names
-    assert not any(name.endswith((".so", ".c")) for name in names)
+    assert not any(name.endswith((".so", ".c", ".h")) for name in names)
 
 
 def test_a_release_wheel_is_not_built_without_it(tmp_path: Path) -> None:
@@ -82,7 +83,8 @@ def test_the_source_is_complete(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"{EXTENSION}.c", f"{EXTENSION}.pyi", "setup.py", "pyproject.toml"} <= names
+    source = {str(path.relative_to(ROOT)) for end in ("c", "h", "pyi") for path in (ROOT / "trio_ws").rglob(f"*.{end}")}
+    assert source | {"setup.py", "pyproject.toml"} <= names
 
 
 def test_the_package_has_the_version_of_its_metadata() -> None:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trio_ws"
 
 ORDER = (
+    "native",
     "http",
     "protocol",
     "runtime",

@@ -11,7 +11,7 @@ from codec_helpers import COMPILED, PURE
 
 from trio_ws.config import Limits
 from trio_ws.protocol import compressors, encoder
-from trio_ws.protocol.codec import CODEC, PURE_PYTHON, choose
+from trio_ws.protocol.codec import CODEC, PURE_PYTHON, RUNNING, choose
 from trio_ws.protocol.compressors import STANDARD_ZLIB
 from trio_ws.protocol.endpoint import Endpoint
 
@@ -29,6 +29,12 @@ def test_the_compiled_codec_runs_if_it_is_there(monkeypatch: pytest.MonkeyPatch,
 def test_the_pure_codec_runs_if_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PURE_PYTHON, "1")
     assert choose() == ("pure Python codec", PURE.decoder, PURE.encoder, encoder.plain_message)
+
+
+@pytest.mark.skipif(COMPILED is None, reason="the compiled codec was not built")
+def test_the_compiled_codec_runs_under_a_core_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PURE_PYTHON, "core")
+    assert choose().name == "compiled codec"
 
 
 def test_the_pure_codec_runs_if_the_other_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +60,4 @@ def test_the_command_says_which_codec_and_which_zlib_run(monkeypatch: pytest.Mon
     assert version().endswith(f", pure Python codec, zlib {zlib.ZLIB_RUNTIME_VERSION})\n")
     monkeypatch.delenv(PURE_PYTHON)
     monkeypatch.delenv(STANDARD_ZLIB)
-    assert version().endswith(f", {choose().name}, {compressors.choose().name})\n")
+    assert version().endswith(f", {RUNNING}, {compressors.choose().name})\n")

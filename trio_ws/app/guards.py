@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
@@ -199,7 +199,7 @@ def _context_name(function: Callable[..., Any], *, always: bool) -> str | None:
 
 
 def _refuse_value(guard: object, where: str) -> NoReturn:
-    if inspect.iscoroutine(guard):
+    if isinstance(guard, Coroutine):
         guard.close()  # it will not be awaited
     _refuse(guard, "a guard is a function, or a class or an object with can_activate(context), not a result", where)
 

@@ -27,7 +27,7 @@ from trio_ws.cli.terminal import INTERRUPTED, run_terminal
 from trio_ws.cli.worker import HEARTBEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
-from trio_ws.protocol.codec import CODEC
+from trio_ws.protocol.codec import RUNNING
 from trio_ws.protocol.compressors import LIBRARY
 from trio_ws.server.serve import bind, cannot_listen
 from trio_ws.server.signals import END_SIGNALS, serve_until_signalled
@@ -164,8 +164,8 @@ def _worker_timeout(text: str) -> float:
 
 
 def codec_name() -> str:
-    """Return the names of the frame codec and the zlib library in use."""
-    return f"{CODEC.name}, {LIBRARY.name}"
+    """Return the names of the frame codec, or the core, and the zlib library in use."""
+    return f"{RUNNING}, {LIBRARY.name}"
 
 
 def _version() -> str:

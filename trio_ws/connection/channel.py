@@ -12,6 +12,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import WebSocketDisconnect
+from trio_ws.native.choice import ChannelState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine
@@ -200,7 +201,7 @@ class ChannelClosing(Protocol):
         """Wait until the network connection has ended, which is bounded once the connection is not open."""
 
 
-class Channel:
+class Channel(ChannelState):
     """An open connection: three parts, and the questions about their state.
 
     Callers address the parts: a method that forwards would cost a call for each message.
@@ -212,7 +213,7 @@ class Channel:
         callbacks: callbacks of a listener that are at work on a message.
     """
 
-    __slots__ = ("callbacks", "closing", "reader", "writer")
+    __slots__ = ("callbacks", "closing")
 
     reader: ChannelReader
     writer: ChannelWriter

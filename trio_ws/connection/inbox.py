@@ -8,6 +8,7 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 from wsproto.events import BytesMessage, TextMessage
 
+from trio_ws.native.choice import InboxState
 from trio_ws.runtime.wakeup import RESUME
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Chunk: TypeAlias = TextMessage | BytesMessage
 Received: TypeAlias = str | bytes | Chunk
 
 
-class Inbox:
+class Inbox(InboxState):
     """A queue of received messages, and the one task that may wait for it.
 
     Args:
@@ -40,9 +41,10 @@ class Inbox:
             taking an item costs nothing, and a full inbox must become empty anyway before reading goes on.
         reader: the task that waits, None if there is none. Code that waits without `wait` passes the inbox to Trio.
         streak: messages that were received or sent since the connection's tasks last let other tasks run.
+        trap: of the compiled core: what a waiting task yields to Trio; None before the first wait.
     """
 
-    __slots__ = ("items", "max_bytes", "max_items", "reader", "size", "streak")
+    __slots__ = ()
 
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.items: list[Received] = []  # a deque would take 600 bytes in each idle connection
@@ -51,6 +53,7 @@ class Inbox:
         self.max_bytes: int = max_bytes
         self.reader: Task | None = None
         self.streak: int = 0
+        self.trap: object = None
 
     @property
     def full(self) -> bool:
@@ -89,6 +92,10 @@ class Inbox:
         """
         self.reader = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def release(self) -> None:
+        """Forget what was kept for further waits: it refers to this object."""
+        self.trap = None
 
     def wake(self) -> bool:
         """Wake the waiting task; return True if there is one."""

@@ -10,6 +10,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from trio_ws.connection.channel import end_for
 from trio_ws.connection.inbox import YIELD_EVERY, join_parts
+from trio_ws.native.choice import ReaderState
 from trio_ws.protocol.endpoint import PATIENCE
 from trio_ws.protocol.states import State
 from trio_ws.runtime.wakeup import RESUME
@@ -36,7 +37,7 @@ DISCARD_ITEMS: Final = 64
 """Control frames that are parsed at once while messages are dropped: a bound on memory in use for a moment."""
 
 
-class MessageReader:
+class MessageReader(ReaderState):
     """The receiving part of a connection over a transport, and that transport's receiver.
 
     Args:
@@ -58,21 +59,12 @@ class MessageReader:
     """
 
     __slots__ = (
-        "_endpoint",
         "_in_stream",
         "_parts",
         "_resume_scheduled",
         "_timers",
         "_unparsed",
-        "closing",
-        "end_reported",
-        "inbox",
         "keepalive",
-        "message_time",
-        "paused",
-        "read_time",
-        "reads",
-        "received",
         "transport",
         "writer",
     )
@@ -101,6 +93,7 @@ class MessageReader:
         self.writer: MessageWriter = writer
         self.closing: ClosingHandshake = closing
         self._endpoint = endpoint
+        self._outbox = transport.outbox
         self._timers = timers
         self._unparsed = _NOTHING  # kept back because the inbox was full
         self._parts: list[Chunk] | None = None  # of a message that was begun as a stream, and is now received whole
@@ -258,6 +251,7 @@ class MessageReader:
     def stop(self) -> None:
         """Cancel the connection's timers: the network connection has ended."""
         self.writer.stop()
+        self.inbox.release()
         if self.keepalive is not None:
             self.keepalive.stop()
             self.keepalive = None  # it refers to this connection
@@ -291,7 +285,7 @@ class MessageReader:
                     await checkpoint_if_cancelled()
                 else:
                     await inbox.let_others_run()
-            elif inbox.reader is not None or self.transport.outbox.size or self._endpoint.close_info is not None:
+            elif inbox.reader is not None or self._outbox.size or self._endpoint.close_info is not None:
                 await self.arrival(iteration)
             else:
                 inbox.streak = 0

@@ -12,6 +12,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.flow import FlowControl, TransportProgress
 from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.connection.pings import Pings
+from trio_ws.native.choice import WriterState
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
@@ -39,7 +40,7 @@ CONTROL_RESERVE: Final = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
 
 
-class MessageWriter:
+class MessageWriter(WriterState):
     """The sending part of a connection over a transport.
 
     Args:
@@ -57,19 +58,12 @@ class MessageWriter:
     """
 
     __slots__ = (
-        "_clocked",
         "_closing",
-        "_endpoint",
         "_flow",
-        "_inbox",
         "_pending_ping",
         "_streaming",
         "_timeouts",
         "_timers",
-        "_transport",
-        "blocked",
-        "message_time",
-        "sent",
     )
 
     def __init__(

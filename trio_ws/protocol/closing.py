@@ -12,6 +12,7 @@ import attrs
 
 from trio_ws.codes import CloseCode
 from trio_ws.escaping import printable
+from trio_ws.native.choice import EndpointState
 from trio_ws.protocol.states import CloseEvent, State
 
 __all__ = ["CONNECTION_LOST", "TRANSITIONS", "CloseAction", "CloseInfo", "Closer", "ClosingMachine", "Transition"]
@@ -144,7 +145,7 @@ TRANSITIONS: Final[dict[State, dict[CloseEvent, Transition]]] = {
 """The whole closing handshake. An event that is not in a state's row cannot happen in that state."""
 
 
-class ClosingMachine:
+class ClosingMachine(EndpointState):
     """The state of one closing handshake.
 
     Attributes:
@@ -152,7 +153,7 @@ class ClosingMachine:
         close_info: how the connection ended; None while it is OPEN or DISCARDING.
     """
 
-    __slots__ = ("close_info", "state")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.state: State = State.OPEN

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from trio_ws.native.choice import PURE_PYTHON, core, wants_codec
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder, plain_message
 
-__all__ = ["CODEC", "PURE_PYTHON", "Codec", "choose"]
-
-PURE_PYTHON: Final = "TRIO_WS_PURE_PYTHON"
-"""The environment variable that asks for the pure codec, with any value but `""` and `"0"`."""
+__all__ = ["CODEC", "PURE_PYTHON", "RUNNING", "Codec", "choose"]
 
 
 class Codec(NamedTuple):
@@ -27,7 +24,7 @@ class Codec(NamedTuple):
 
 def choose() -> Codec:
     """Return the fastest codec that is there and wanted."""
-    if os.environ.get(PURE_PYTHON, "0") in ("", "0"):
+    if wants_codec():
         try:
             from trio_ws.protocol.speedups import CompiledDecoder, CompiledEncoder, compiled_plain_message  # noqa: PLC0415 - may not be there
         except ImportError:
@@ -39,3 +36,5 @@ def choose() -> Codec:
 
 CODEC: Final = choose()
 """The codec of this process."""
+RUNNING: Final = CODEC.name if core is None else "compiled core"
+"""What runs, in two or three words."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from trio_ws.native.choice import DecoderState
 from trio_ws.protocol.assembler import Assembler, BinaryAssembler, TextAssembler
 from trio_ws.protocol.deflate import COMPRESSED_PART, InflateError, Inflater, InflateTooBig
 from trio_ws.protocol.events import Event, violation_of
@@ -36,7 +37,7 @@ from trio_ws.protocol.whole import whole_messages
 __all__ = ["Decoder"]
 
 
-class Decoder:
+class Decoder(DecoderState):
     """The decoder of one peer's frames (RFC 6455 5 to 8, RFC 7692 with an inflater).
 
     Args:
@@ -57,7 +58,6 @@ class Decoder:
 
     __slots__ = (
         "_armed",
-        "_between",
         "_control",
         "_discarding",
         "_fin",
@@ -68,9 +68,7 @@ class Decoder:
         "_inflater",
         "_key",
         "_left",
-        "_masked",
         "_max_fragments",
-        "_max_message_size",
         "_message",
         "_message_inflater",
         "_need",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.errors import LocalProtocolError
+from trio_ws.native.choice import EncoderState
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE, Deflater, Deflating, deflate_alone
 from trio_ws.protocol.frames import (
     BINARY,
@@ -39,7 +40,7 @@ _SMALL_TEXT: Final = tuple(encode_header(FIN | TEXT, size) for size in range(MAX
 _SMALL_BINARY: Final = tuple(encode_header(FIN | BINARY, size) for size in range(MAX_CONTROL_SIZE + 1))
 
 
-class Encoder:
+class Encoder(EncoderState):
     """Encodes the frames of one side of a connection (RFC 6455 5 to 7, RFC 7692 with a deflater).
 
     A call that raises leaves everything as it was: no masking key is used up, no compressor has moved.
@@ -49,7 +50,7 @@ class Encoder:
         deflater: compresses messages from its threshold on; None if no compression was negotiated.
     """
 
-    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode", "compresses", "plain")
+    __slots__ = ("_compressing", "_deflater", "_masks", "_opcode", "compresses")
 
     def __init__(self, *, client: bool, deflater: Deflater | None = None) -> None:
         self._masks = MaskSource() if client else None

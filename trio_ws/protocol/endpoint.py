@@ -44,7 +44,7 @@ class Endpoint(ClosingMachine):
         deflate: the negotiated compression, None for none.
     """
 
-    __slots__ = ("decoder", "encoder")
+    __slots__ = ()
 
     def __init__(self, *, client: bool, limits: Limits, deflate: DeflateSettings | None = None) -> None:
         super().__init__()

@@ -89,7 +89,8 @@ class Transport(ABC):
         log: logger of the connection; None before it has a number.
     """
 
-    __slots__ = ("log", "outbox", "receiver")
+    if not TYPE_CHECKING:
+        __slots__ = ()  # each transport has slots of its own for the attributes: one has them in C
 
     closes_at_once: ClassVar[bool] = False
     """Whether nothing is left of the network connection when `close` returns."""

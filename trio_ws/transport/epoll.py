@@ -13,6 +13,8 @@ __all__ = ["EpollSelector"]
 class EpollSelector(Selector):
     """Linux's epoll."""
 
+    is_epoll = True
+
     def __init__(self) -> None:
         self._epoll = select.epoll()
 

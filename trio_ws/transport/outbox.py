@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 import trio
 
+from trio_ws.native.choice import OutboxState
+
 __all__ = ["Buffer", "Outbox"]
 
 Buffer: TypeAlias = bytes | memoryview
@@ -19,14 +21,14 @@ WRITE_BYTES = 64 * 1024
 """The most that is written in one call: enough to fill a loopback socket's buffer in a few calls."""
 
 
-class Outbox:
+class Outbox(OutboxState):
     """A queue of byte chunks with a high-water mark.
 
     Args:
         high_water: bytes at which it is `full`.
     """
 
-    __slots__ = ("_waiters", "chunks", "closed", "high_water", "size", "written")
+    __slots__ = ("_waiters", "written")
 
     def __init__(self, high_water: int) -> None:
         self.high_water: int = high_water

@@ -6,11 +6,14 @@ is woken with the messages. The transports are in `sockets`. It needs epoll or k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from trio.lowlevel import reschedule
 
-from trio_ws.runtime.wakeup import AutoResetEvent
+from trio_ws.native.choice import core
+from trio_ws.runtime.wakeup import RESUME, AutoResetEvent
+from trio_ws.transport import selector
 from trio_ws.transport.default_selector import make_selector
 from trio_ws.transport.selector import Selector
 from trio_ws.transport.sockets import shared_buffer
@@ -79,9 +82,10 @@ class Poller:
             self.selector.close()
 
     async def _serve_ready(self) -> None:
+        serve = self._serve_once if core is None or not self.selector.is_epoll else self._serve_compiled
         while True:
             await trio.lowlevel.wait_readable(self.selector.fileno())
-            while self._serve_once() >= BUSY:
+            while serve() >= BUSY:
                 await trio.lowlevel.checkpoint()  # woken tasks run now; meanwhile more sockets have become ready
 
     def _serve_once(self) -> int:
@@ -97,6 +101,27 @@ class Poller:
             except Exception:
                 transport.give_up()
         return len(found)
+
+    def _serve_compiled(self) -> int:
+        """Do as `_serve_once`: what is only to be read and parsed is, in one call."""
+        now = trio.current_time()
+        self.handshakes = 0
+        fd = self.selector.fileno()
+        count, woken, unfinished = core.poll(fd, selector.BATCH, self._transports, self.buffer, now)
+        for task in woken:
+            reschedule(task, RESUME)
+        for transport, matter in unfinished:
+            self._finish(transport, matter, now)
+        return int(count)
+
+    def _finish(self, transport: Any, matter: int | Exception, now: float) -> None:
+        """Do what the compiled core has left: handle events, or an exception."""
+        try:
+            if isinstance(matter, Exception):
+                raise matter
+            transport.ready(matter, now)
+        except Exception:
+            transport.give_up()
 
     @trio.lowlevel.enable_ki_protection
     async def _flush_corked(self) -> None:

@@ -6,7 +6,7 @@ Both are level-triggered and are polled without waiting: Trio waits, on the desc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import ClassVar, Final
 
 __all__ = ["BATCH", "ERROR_OR_HANGUP", "PEER_CLOSED", "READABLE", "WRITABLE", "Selector"]
 
@@ -26,6 +26,9 @@ connections 512 cost a tenth more for each message."""
 
 class Selector(ABC):
     """A set of sockets with the events that each is watched for."""
+
+    is_epoll: ClassVar[bool] = False
+    """Whether `fileno` is an epoll's."""
 
     @abstractmethod
     def fileno(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from trio_ws.native.choice import SocketState
 from trio_ws.transport.base import NULL_RECEIVER, Transport
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.selector import ERROR_OR_HANGUP, PEER_CLOSED, READABLE, WRITABLE
@@ -85,7 +86,7 @@ class InterestSet(Protocol):
         """Watch `fd` for other events."""
 
 
-class SocketTransport(Transport):
+class SocketTransport(SocketState, Transport):
     """A transport over a plain stream socket on a poller.
 
     It has no task, and reads into the poller's shared buffer.
@@ -99,16 +100,11 @@ class SocketTransport(Transport):
     closes_at_once = True
 
     __slots__ = (
-        "_corked",
         "_dead",
-        "_fd",
         "_finishing",
-        "_interest",
         "_owner",
         "_poller",
-        "_reading_over",
-        "_sock",
-        "_write_broken",
+        "log",
     )
 
     def __init__(self, poller: SocketPoller, sock: socket.socket, high_water: int) -> None:

@@ -60,6 +60,9 @@ class StreamTransport(Transport):
         "_turns",
         "_write_broken",
         "_writer",
+        "log",
+        "outbox",
+        "receiver",
     )
 
     def __init__(self, stream: trio.abc.Stream, high_water: int) -> None:

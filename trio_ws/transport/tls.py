@@ -65,6 +65,9 @@ class TLSTransport(Transport):
         "_socket",
         "_step_time",
         "_write_broken",
+        "log",
+        "outbox",
+        "receiver",
     )
 
     def __init__(self, poller: SocketPoller, sock: socket.socket, session: TLSSession, high_water: int) -> None:

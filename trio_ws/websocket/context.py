@@ -12,6 +12,7 @@ from trio_ws.config import Timeouts
 from trio_ws.connection.channel import HANDSHAKE_OVER, disconnect_of
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.headers import header_pairs
+from trio_ws.native.choice import ContextState
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.websocket.close_code import (
     NORMAL_CLOSE_CODES,
@@ -37,7 +38,7 @@ CLEANUP_TIMEOUT = Timeouts().cleanup_timeout
 """Seconds; the default until the connection's runner sets its own."""
 
 
-class ConnectionContext:
+class ConnectionContext(ContextState):
     """One connection's parts, options and progress, on either side.
 
     The server's handler runner, the client, ASGI, the application layer and rooms work on it; handlers have the
@@ -57,7 +58,6 @@ class ConnectionContext:
         "answer_headers",
         "cancel_scope",
         "caught_close_codes",
-        "channel",
         "cleanup_timeout",
         "close_code_of",
         "close_reported",

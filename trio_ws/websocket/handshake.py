@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.errors import HeaderSource, LocalProtocolError
+from trio_ws.native.choice import FaceState
 from trio_ws.websocket.context import ConnectionContext
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Handshake"]
 
 
-class Handshake:
+class Handshake(FaceState):
     """A request for a WebSocket, and its answer. Handlers get it as a `WebSocket`."""
 
-    __slots__ = ("context",)
+    __slots__ = ()
 
     def __init__(self, context: ConnectionContext) -> None:
         self.context: ConnectionContext = context

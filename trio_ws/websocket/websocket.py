@@ -14,7 +14,7 @@ from trio_ws.connection.incremental_json import read_json
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.messages import WebSocketMessage
 from trio_ws.runtime.unwinding import unwound
-from trio_ws.websocket import asgi_events
+from trio_ws.websocket import asgi_events, compiled
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 from trio_ws.websocket.context import ConnectionContext
 from trio_ws.websocket.handshake import Handshake
@@ -45,7 +45,7 @@ class WebSocket(Handshake):
     the end can still be received.
     """
 
-    __slots__ = ("_decode", "_encode")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -369,3 +369,6 @@ class WebSocket(Handshake):
     def __repr__(self) -> str:
         state = "open" if self.connected else str(self.close_info or "not accepted")
         return f"<WebSocket {self.request.target} {state}>"
+
+
+compiled.replace_methods(WebSocket)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Generator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Generator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -236,7 +236,7 @@ class Resolver:
             if errors is None:
                 raise
             raise ParameterError(errors) from None
-        if inspect.iscoroutine(value):
+        if isinstance(value, Coroutine):
             value = await value
         if dependency.entered:
             value = await self._enter(value, in_thread=dependency.in_thread)

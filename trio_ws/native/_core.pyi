@@ -1,0 +1,23 @@
+from typing import Any
+
+import trio
+
+from trio_ws.native.state import ChannelState as ChannelState
+from trio_ws.native.state import ContextState as ContextState
+from trio_ws.native.state import DecoderState as DecoderState
+from trio_ws.native.state import EncoderState as EncoderState
+from trio_ws.native.state import EndpointState as EndpointState
+from trio_ws.native.state import FaceState as FaceState
+from trio_ws.native.state import InboxState as InboxState
+from trio_ws.native.state import OutboxState as OutboxState
+from trio_ws.native.state import ReaderState as ReaderState
+from trio_ws.native.state import SocketState as SocketState
+from trio_ws.native.state import WriterState as WriterState
+
+class Receive: ...
+class Send: ...
+
+def wire(arguments: dict[str, Any], /) -> None: ...
+def poll(
+    epoll: int, batch: int, transports: dict[int, Any], buffer: memoryview, now: float, /
+) -> tuple[int, list[trio.lowlevel.Task], list[tuple[Any, int | Exception]]]: ...

@@ -1,0 +1,184 @@
+/* The way out: a message is framed and sent, or put into the outbox, in one call. It does what the second half of
+   `MessageWriter.send` and `SocketTransport.write` do, for the messages of a server without compression. */
+
+#include "core.h"
+#include "frames.h"
+#include "system.h"
+
+enum {
+    CORK_BYTES = 16 * 1024, /* as in transport/sockets.py */
+    WANTS_WRITABLE = 0x4,   /* WRITABLE of transport/selector.py */
+    SMALL_MESSAGE = 2048,   /* up to this size a copy beside the header is cheaper than a second part */
+};
+
+struct message {
+    unsigned char header[LARGEST_HEADER];
+    Py_ssize_t header_size;
+    const char *payload;
+    Py_ssize_t payload_size;
+    bool binary;
+};
+
+/* Read a str or bytes; false with an exception. The payload is that of `data`, for as long as that lives. */
+static bool
+frame_message(struct message *message, PyObject *data)
+{
+    message->binary = PyBytes_Check(data);
+    if (message->binary) {
+        message->payload = PyBytes_AsString(data);
+        message->payload_size = PyBytes_Size(data);
+    } else {
+        message->payload = PyUnicode_AsUTF8AndSize(data, &message->payload_size);
+    }
+    if (message->payload == NULL)
+        return false;
+    int first = message->binary ? WHOLE_BINARY : WHOLE_TEXT;
+    message->header_size = write_header(message->header, first, message->payload_size, 0);
+    return true;
+}
+
+/* Return the bytes of the frame from `sent` on. */
+static PyObject *
+copy_frame(const struct message *message, Py_ssize_t sent)
+{
+    Py_ssize_t header_left = sent < message->header_size ? message->header_size - sent : 0;
+    Py_ssize_t from = sent < message->header_size ? 0 : sent - message->header_size;
+    PyObject *rest = PyBytes_FromStringAndSize(NULL, header_left + message->payload_size - from);
+    if (rest == NULL)
+        return NULL;
+    char *out = PyBytes_AsString(rest);
+    memcpy(out, message->header + message->header_size - header_left, (size_t)header_left);
+    memcpy(out + header_left, message->payload + from, (size_t)(message->payload_size - from));
+    return rest;
+}
+
+/* Return the frame from `sent` on, which is behind the header: a view of the message if that is large. */
+static PyObject *
+rest_of_frame(const struct message *message, PyObject *data, Py_ssize_t sent)
+{
+    Py_ssize_t from = sent - message->header_size;
+    if (from < 0 || !message->binary || message->payload_size - from <= CORK_BYTES)
+        return copy_frame(message, sent);
+    PyObject *view = PyMemoryView_FromObject(data);
+    PyObject *rest = view == NULL ? NULL : PySequence_GetSlice(view, from, message->payload_size);
+    Py_XDECREF(view);
+    return rest;
+}
+
+/* Call the transport with data that it keeps; false with an exception. */
+static bool
+keep(Socket *socket, PyObject *data)
+{
+    PyObject *result = data == NULL ? NULL : PyObject_CallMethod((PyObject *)socket, "_keep", "Oi", data, 0);
+    Py_XDECREF(data);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+/* Send what the socket takes, and keep the rest. */
+static bool
+send_message(Socket *socket, const struct message *message, PyObject *data)
+{
+    unsigned char small[LARGEST_HEADER + SMALL_MESSAGE];
+    struct iovec parts[2] = {{(void *)message->header, (size_t)message->header_size},
+                             {(void *)message->payload, (size_t)message->payload_size}};
+    size_t count = 2;
+    if (message->payload_size <= SMALL_MESSAGE) {
+        memcpy(small, message->header, (size_t)message->header_size);
+        memcpy(small + message->header_size, message->payload, (size_t)message->payload_size);
+        parts[0] = (struct iovec){small, (size_t)(message->header_size + message->payload_size)};
+        count = 1;
+    }
+    ssize_t sent = send_parts(socket->fd, parts, count);
+    if (sent < 0 && !would_block())
+        return call_method(socket, "_break_writing");
+    if (sent < 0)
+        sent = 0;
+    if (sent == message->header_size + message->payload_size)
+        return true;
+    if (sent < message->header_size && message->payload_size > CORK_BYTES) {
+        /* Two parts, so that the message need not be copied for the rest of its header. */
+        PyObject *header = PyBytes_FromStringAndSize((const char *)message->header + sent, message->header_size - sent);
+        if (!keep(socket, header))
+            return false;
+        sent = message->header_size;
+    }
+    return keep(socket, rest_of_frame(message, data, sent));
+}
+
+/* Put the frame behind what waits, and see that it is sent in time. */
+static bool
+queue_message(Socket *socket, Outbox *outbox, const struct message *message, bool hold)
+{
+    PyObject *frame = copy_frame(message, 0);
+    int failed = frame == NULL || PyList_Append(outbox->chunks, frame) < 0;
+    Py_XDECREF(frame);
+    if (failed)
+        return false;
+    outbox->size += message->header_size + message->payload_size;
+    if (socket->interest & WANTS_WRITABLE)
+        return true;
+    if (!hold || outbox->size >= CORK_BYTES)
+        return call_method(socket, "flush");
+    return socket->corked || call_method(socket, "cork");
+}
+
+/* Count the message, as `MessageWriter.send` does. */
+static bool
+count_message(Writer *writer, Outbox *outbox)
+{
+    writer->sent++;
+    if (writer->clocked) {
+        PyObject *now = PyObject_CallNoArgs(wired.current_time);
+        double seconds = now == NULL ? -1.0 : PyFloat_AsDouble(now);
+        Py_XDECREF(now);
+        if (PyErr_Occurred() != NULL)
+            return false;
+        writer->message_time = seconds;
+    }
+    return outbox->size < outbox->high_water || call_method(writer, "_watch_outbox");
+}
+
+static bool
+commit_on(Writer *writer, Socket *socket, Outbox *outbox, Inbox *inbox, PyObject *data)
+{
+    struct message message;
+    if (!frame_message(&message, data))
+        return false;
+    bool hold = PyList_Size(inbox->items) > 0;
+    bool done = hold || outbox->size > 0 ? queue_message(socket, outbox, &message, hold)
+                                         : send_message(socket, &message, data);
+    return done && count_message(writer, outbox);
+}
+
+/* Return whether a message may be committed now, and there is nothing about it that only Python understands. */
+static bool
+may_commit(const Writer *writer, const Socket *socket)
+{
+    const Endpoint *endpoint = (const Endpoint *)writer->endpoint;
+    const Inbox *inbox = (const Inbox *)writer->inbox;
+    if (!IS(endpoint, endpoint) || !IS(inbox, inbox) || !IS(endpoint->encoder, encoder) || !IS(socket->outbox, outbox))
+        return false;
+    const Outbox *outbox = (const Outbox *)socket->outbox;
+    return !writer->blocked && outbox->size < outbox->high_water && !outbox->closed && endpoint->state == wired.open &&
+           ((const Encoder *)endpoint->encoder)->plain && IS(socket->sock, python_socket) && socket->fd >= 0 &&
+           !socket->write_broken && inbox->items != NULL && PyList_CheckExact(inbox->items) &&
+           outbox->chunks != NULL && PyList_CheckExact(outbox->chunks);
+}
+
+/* Commit a str or bytes in one step, whole or not at all. */
+Outcome
+commit_message(Writer *writer, PyObject *data)
+{
+    Socket *socket = (Socket *)writer->transport;
+    if (!IS(socket, socket) || !may_commit(writer, socket))
+        return DECLINED;
+    Outbox *outbox = (Outbox *)Py_NewRef(socket->outbox);
+    Inbox *inbox = (Inbox *)Py_NewRef(writer->inbox);
+    HOLD(socket);
+    bool done = commit_on(writer, socket, outbox, inbox, data);
+    RELEASE(socket);
+    RELEASE(inbox);
+    RELEASE(outbox);
+    return done ? DONE : FAILED;
+}
