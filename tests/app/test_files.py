@@ -103,7 +103,7 @@ async def rest_of(stream: trio.abc.Stream) -> int:
 
 async def test_no_more_is_made_than_the_client_takes(autojump_clock) -> None:
     source = Source(1000)
-    async with source.app.test_client() as client, client._listener.connect() as stream:
+    async with source.app.test_client() as client, await client.network.connect() as stream:
         body = await asking(stream)
         await wait_all_tasks_blocked()
         assert source.asked < 30
@@ -114,7 +114,7 @@ async def test_no_more_is_made_than_the_client_takes(autojump_clock) -> None:
 async def test_client_that_reads_nothing_is_dropped_after_send_timeout(autojump_clock) -> None:
     """A client that takes nothing is dropped after send_timeout."""
     source = Source(1000)
-    async with source.app.test_client() as client, client._listener.connect() as stream:
+    async with source.app.test_client() as client, await client.network.connect() as stream:
         began = trio.current_time()
         await asking(stream)
         await source.closed.wait()
@@ -125,7 +125,7 @@ async def test_client_that_reads_nothing_is_dropped_after_send_timeout(autojump_
 async def test_what_a_held_up_loop_has_not_seen_yet_counts_as_progress(mock_clock) -> None:
     """The deadline passes in the turn in which the client's reading arrives: it is looked at again."""
     source = Source(1000)
-    async with source.app.test_client(timeout=1000) as client, client._listener.connect() as stream:
+    async with source.app.test_client(timeout=1000) as client, await client.network.connect() as stream:
         body = await asking(stream)
         for _ in range(10):
             await wait_all_tasks_blocked()
@@ -151,7 +151,7 @@ async def test_a_streamed_answer_whose_status_has_no_body_is_a_500(caplog: pytes
 async def test_a_client_that_leaves_ends_the_making(autojump_clock) -> None:
     source = Source(1000)
     async with source.app.test_client() as client:
-        async with client._listener.connect() as stream:
+        async with await client.network.connect() as stream:
             await asking(stream)
         with trio.fail_after(1):
             await source.closed.wait()
@@ -160,7 +160,7 @@ async def test_a_client_that_leaves_ends_the_making(autojump_clock) -> None:
 async def test_a_body_that_fails_ends_the_connection_before_its_end(autojump_clock, caplog) -> None:
     source = Source(1000)
     source.failing = FileChanged("shorter")
-    async with source.app.test_client() as client, client._listener.connect() as stream:
+    async with source.app.test_client() as client, await client.network.connect() as stream:
         assert await asking(stream) + await rest_of(stream) <= 500_000
     assert "error in the responder" in caplog.text
 
@@ -168,7 +168,7 @@ async def test_a_body_that_fails_ends_the_connection_before_its_end(autojump_clo
 async def test_a_shutdown_lets_a_body_end_within_the_grace(autojump_clock) -> None:
     for patient, whole in ((True, True), (False, False)):
         source = Source(100)
-        async with source.app.test_client() as client, client._listener.connect() as stream:
+        async with source.app.test_client() as client, await client.network.connect() as stream:
             body = await asking(stream)
             client.server.shutdown()
             if not patient:
@@ -433,7 +433,7 @@ async def test_a_range_of_what_has_changed_gets_the_whole_file(app: App) -> None
 async def test_head_has_the_length_and_no_body_and_no_range(app: App) -> None:
     async with app.test_client() as client:
         for path, length in (("/files/large.bin", len(LARGE)), ("/files/a.bin", SIZE)):
-            async with client._listener.connect() as stream:
+            async with await client.network.connect() as stream:
                 await stream.send_all(f"HEAD {path} HTTP/1.1\r\nHost: testserver\r\nRange: bytes=0-9\r\n\r\n".encode())
                 got = b""
                 while data := await stream.receive_some(10_000):

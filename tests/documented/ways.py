@@ -100,7 +100,7 @@ class _TestVisitor:
         return page
 
     async def open_stream(self) -> trio.abc.Stream:
-        stream: trio.abc.Stream = self.client._listener.connect()
+        stream: trio.abc.Stream = await self.client.network.connect()
         return stream
 
     @property

@@ -67,7 +67,7 @@ async def test_answers_are_counted_by_status_except_for_silent_clients():
                 pass
         async with client.websocket_connect("/open") as ws:
             await ws.send("enough")
-        await client._listener.connect().aclose()
+        await (await client.network.connect()).aclose()
         with trio.fail_after(PATIENCE):
             while client.server.statistics().refused < 9:
                 await trio.sleep(0.001)

@@ -37,7 +37,9 @@ def test_each_example_of_the_guide_is_a_file_with_passing_tests(pytester: pytest
     assert set(guide) >= {"chat.py", "pytest.ini", "conftest.py", "test_chat.py", "test_plainly.py"}
     tests = sum(content.count("def test_") for content in guide.values())
     result = pytester.runpytest_inprocess("-p", "no:anyio", "-p", "no:cacheprovider", "-W", "error")
-    result.assert_outcomes(passed=tests)
+    outcomes = result.parseoutcomes()
+    assert outcomes.keys() == {"passed"}
+    assert outcomes["passed"] >= tests  # some run for several seeds
 
 
 def test_the_routes_of_the_guides_application_are_listed(guide, capsys) -> None:

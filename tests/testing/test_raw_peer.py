@@ -184,6 +184,23 @@ async def test_two_raw_peers_shake_hands() -> None:
         )
 
 
+async def test_a_peer_without_a_block_sends_what_is_awaited() -> None:
+    """In a network without buffers nothing is sent at once."""
+    left, right = memory_pair(capacity=0)
+    client, server = RawPeer(left), RawPeer(right, side="server")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.accept)
+        await client.handshake("/chat")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.receive_close)
+        with trio.fail_after(5):
+            await server.close_frame(4000, "bye")
+            assert (await server.receive_frame()).close_code == 4000
+    assert [frame.close_reason for frame in client.received] == ["bye"]
+    await client.close()
+    assert await server.receive_frames() == []
+
+
 INVALID = {
     "masked": ("5.1", [partial(frame_bytes, Opcode.TEXT, "x")]),
     "reserved opcode": ("5.2", [partial(frame_bytes, 0xB, mask=None)]),

@@ -15,16 +15,16 @@ import trio
 from trio_ws.client.client import open_websocket
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Settings
-from trio_ws.errors import ConnectError, HeaderSource, WebSocketDisconnect
+from trio_ws.errors import HeaderSource, WebSocketDisconnect
 from trio_ws.http.url import URL
 from trio_ws.runtime.background import open_background
 from trio_ws.server.server import Server
 from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
 from trio_ws.testing.clock import time_held_for_threads
+from trio_ws.testing.failures import raise_failures
 from trio_ws.testing.http import TestResponse, fetch
-from trio_ws.testing.network import MemoryListener
+from trio_ws.testing.network import MemoryNetwork, Network
 from trio_ws.testing.portal import BlockingPortal
-from trio_ws.testing.raw_input import RawConnectionEnded
 from trio_ws.testing.raw_peer import RawPeer
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
 from trio_ws.testing.timeouts import bound_waits, bounded_wait, check_timeout
@@ -47,9 +47,6 @@ DEFAULT_TIMEOUT: Final = 5.0
 POLL_SECONDS: Final = 0.005
 """Seconds between two checks whether the connections of a test have ended."""
 
-_CONSEQUENCES: Final = (WebSocketDisconnect, ConnectError, RawConnectionEnded)
-"""Errors on the client's side that an error of the server causes; the server's error is raised instead."""
-
 
 class TestClient:
     """Serves an application in memory, and connects to it.
@@ -67,6 +64,7 @@ class TestClient:
         raise_server_errors: False to keep errors of handlers in `errors` without raising them; `LeakedTask` is raised.
         base_url: the URL of the server, for the Host header. None for the first of its `hosts`, else
             `ws://testserver`.
+        network: the way to the server, such as a `ChaosNetwork`; None for a `MemoryNetwork`.
 
     Raises:
         ValueError: the timeout or the URL is invalid.
@@ -82,6 +80,7 @@ class TestClient:
         timeout: float = DEFAULT_TIMEOUT,
         raise_server_errors: bool = True,
         base_url: str | None = None,
+        network: Network | None = None,
     ) -> None:
         self._responder = cast("Responder", getattr(responder, "responder", responder))
         self._settings = settings or getattr(self._responder, "settings", None) or Settings()
@@ -90,7 +89,8 @@ class TestClient:
         self._base = URL.parse(_first_host(self._settings) if base_url is None else base_url)
         self._recorder = ServerRecorder(self._responder)
         self._server: Server | None = None
-        self._listener = MemoryListener()
+        self.network: Network = MemoryNetwork() if network is None else network
+        """The way to the server: `await client.network.connect()` opens a stream."""
         self._serving: AbstractAsyncContextManager[None] | None = None
         self._portal: BlockingPortal | None = None
         self._stack = ExitStack()
@@ -139,7 +139,6 @@ class TestClient:
     async def _serve_now(self) -> AsyncGenerator[None, None]:
         lifespan = getattr(self._responder, "lifespan_context", None)
         self._recorder = recorder = ServerRecorder(self._responder)
-        self._listener = listener = MemoryListener()
         failure: BaseException | None = None
         lifespan_errors: list[BaseException] = []
         try:
@@ -148,7 +147,7 @@ class TestClient:
                 served_by = getattr(self._responder, "served_by", None)
                 if served_by is not None:
                     served_by(server)
-                await nursery.start(server.serve, [listener])
+                await nursery.start(server.serve, [self.network.listen()])
                 try:
                     try:
                         yield
@@ -162,7 +161,8 @@ class TestClient:
         except Exception as error:
             recorder.errors.append(error)
             lifespan_errors.append(error)
-        self._raise_errors(failure, lifespan_errors)
+        always = [error for error in self.errors if isinstance(error, LeakedTask) or error in lifespan_errors]
+        raise_failures(failure, self.errors if self._raise_server_errors else always, self.network.describe())
 
     async def _find_leaks(self, server: Server) -> None:
         """Wait until all connections have ended, or record a `LeakedTask`."""
@@ -176,29 +176,6 @@ class TestClient:
         # It is raised once the tasks have been cancelled; for tasks that resist, the record remains.
         logger.warning("%s", leaked)
         self._recorder.errors.append(leaked)
-
-    def _raise_errors(self, failure: BaseException | None, lifespan_errors: list[BaseException]) -> None:
-        """Raise the test's failure, the server's errors, or both.
-
-        Args:
-            failure: the error of the test.
-            lifespan_errors: errors of the lifespan, which are always raised.
-        """
-        errors = [
-            error
-            for error in self.errors
-            if self._raise_server_errors or isinstance(error, LeakedTask) or error in lifespan_errors
-        ]
-        failures = list(errors)
-        if failure is not None and not (errors and isinstance(failure, _CONSEQUENCES)):
-            failures.insert(0, failure)
-        match failures:
-            case []:
-                pass
-            case [only]:
-                raise only
-            case _:
-                raise BaseExceptionGroup("errors in the test and in the server", failures)
 
     @property
     def errors(self) -> list[BaseException]:
@@ -310,7 +287,7 @@ class TestClient:
         seconds = self._timeout if timeout is None else check_timeout(timeout)
         url = self._url(path)
         async with self._served():
-            stream = self._listener.connect()
+            stream = await self.network.connect()
             async with RawPeer(stream, timeout=seconds, check=check, where=str(url)) as peer:
                 if handshake:
                     await peer.handshake(url.target, headers, host=url.netloc, without=without)
@@ -330,7 +307,7 @@ class TestClient:
         """
         with bounded_wait(self._timeout, f"the answer to GET {path}"):
             async with self._served():
-                return await fetch(self._listener.connect(), self._url(path), headers)
+                return await fetch(await self.network.connect(), self._url(path), headers)
 
     def _url(self, path: str) -> URL:
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
@@ -358,7 +335,7 @@ class TestConnection:
         client = self._client
         end: WebSocketDisconnect | None = None
         async with client._served():
-            stream = client._listener.connect()
+            stream = await client.network.connect()
             connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
             async with connecting as websocket:
                 bound_waits(websocket.context.open_channel(), self._seconds, self._url)

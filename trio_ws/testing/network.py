@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import math
 import operator
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from trio_ws.errors import ConnectError
 
-__all__ = ["MemoryListener", "MemoryStream", "memory_pair"]
+if TYPE_CHECKING:
+    import ssl
+
+    from trio_ws.transport.listeners import SocketListener
+
+__all__ = ["MemoryListener", "MemoryNetwork", "MemoryStream", "Network", "SocketNetwork", "memory_pair"]
 
 BUFFER_BYTES: Final = 64 * 1024
 """Bytes that one direction holds, about the initial size of a kernel's socket buffer."""
@@ -26,10 +32,12 @@ READ_BYTES: Final = 64 * 1024
 class _Pipe:
     """One direction of a connection."""
 
-    __slots__ = ("broken", "changed", "data", "ended", "reset", "room")
+    __slots__ = ("broken", "changed", "data", "ended", "lockstep", "reset", "room")
 
     def __init__(self, capacity: int) -> None:
         self.room: int = capacity
+        self.lockstep: bool = capacity == 0
+        """Whether sending ends once the bytes have been read."""
         self.data: bytearray = bytearray()
         self.ended: bool = False
         """Whether the writer has closed its side."""
@@ -39,9 +47,15 @@ class _Pipe:
         """Whether the reader has closed its side."""
         self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
+    @property
+    def full(self) -> bool:
+        """Whether the writer has to wait."""
+        return bool(self.data) if self.lockstep else not self.room
+
     def put(self, data: memoryview) -> int:
         """Store as many bytes as there is room for, and return their number."""
-        taken = min(self.room, len(data))
+        room = (0 if self.data else len(data)) if self.lockstep else self.room
+        taken = min(room, len(data))
         self.data += data[:taken]
         self.room -= taken
         self.changed.unpark_all()
@@ -83,7 +97,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             while True:
                 self._check_can_send()
                 sent += self._outgoing.put(rest[sent:])
-                if sent == len(rest):
+                if sent == len(rest) and not (self._outgoing.lockstep and self._outgoing.data):
                     return
                 await self._outgoing.changed.park()
 
@@ -92,7 +106,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         with self._only_sender():
             await trio.lowlevel.checkpoint()
             self._check_can_send()
-            while not self._outgoing.room:
+            while self._outgoing.full:
                 await self._outgoing.changed.park()
                 self._check_can_send()
 
@@ -149,7 +163,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Send the bytes that there is room for, and return their number. It raises the errors of `send_all`."""
         with self._only_sender(), memoryview(data) as view:
             self._check_can_send()
-            return self._outgoing.put(view)
+            return 0 if self._outgoing.lockstep else self._outgoing.put(view)
 
     def send_eof_nowait(self) -> None:
         """Close this end for sending; the other direction stays open."""
@@ -198,12 +212,29 @@ def memory_pair(capacity: int = BUFFER_BYTES) -> tuple[MemoryStream, MemoryStrea
     return MemoryStream(back, there), MemoryStream(there, back)
 
 
+class Network(Protocol):
+    """The way between a server and its clients in a test.
+
+    `MemoryNetwork`, `SocketNetwork` and `ChaosNetwork` are networks; `TestClient(app, network=...)` takes any.
+    """
+
+    def listen(self) -> SocketListener:
+        """Begin to listen, in place of an earlier listener; return what a `Server` accepts from."""
+
+    async def connect(self) -> trio.abc.Stream:
+        """Return the client's end of a new connection."""
+
+    def describe(self) -> str:
+        """Return a description for the message of a failing test, "" for none."""
+
+
 class MemoryListener(trio.abc.Listener[MemoryStream]):
     """A listener for connections in memory, which `connect` creates."""
 
-    __slots__ = ("_accepting", "_connecting")
+    __slots__ = ("_accepting", "_capacity", "_connecting")
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = BUFFER_BYTES) -> None:
+        self._capacity = capacity
         self._connecting, self._accepting = trio.open_memory_channel[MemoryStream](math.inf)
 
     def connect(self) -> MemoryStream:
@@ -212,7 +243,7 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         Raises:
             ConnectError: the listener is closed.
         """
-        client, server = memory_pair()
+        client, server = memory_pair(self._capacity)
         try:
             self._connecting.send_nowait(server)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -231,3 +262,113 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         """Refuse further connections."""
         self._accepting.close()
         await trio.lowlevel.checkpoint()
+
+
+class MemoryNetwork:
+    """Connections in memory, in real and in virtual time.
+
+    Args:
+        capacity: bytes that each direction holds until they are read; 0: what is sent has been read when `send_all`
+            returns.
+
+    Example:
+        network = MemoryNetwork()
+        await nursery.start(partial(serve_websocket, handler, listeners=[network.listen()]))
+        async with open_websocket("ws://test/", stream=await network.connect()) as ws: ...
+    """
+
+    def __init__(self, capacity: int = BUFFER_BYTES) -> None:
+        self._capacity = capacity
+        self._listener: MemoryListener | None = None
+
+    def listen(self) -> MemoryListener:
+        """Begin to listen, in place of an earlier listener; return what a `Server` accepts from."""
+        self._listener = MemoryListener(self._capacity)
+        return self._listener
+
+    async def connect(self) -> MemoryStream:
+        """Return the client's end of a new connection.
+
+        Raises:
+            ConnectError: nothing listens.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._listener is None:
+            raise ConnectError("tcp", "nothing listens on this network")
+        return self._listener.connect()
+
+    def describe(self) -> str:
+        """Return "": there is nothing to say of a good network."""
+        return ""
+
+
+class SocketNetwork:
+    """Connections over TCP on 127.0.0.1, in real time.
+
+    Args:
+        buffer_bytes: the size of the kernel's buffers on both sides, which doubles it on Linux; None for its default.
+            With small ones a test need not send much until they are full.
+        ssl_context: the clients' context for TLS to `localhost`; the server has its own.
+
+    Example:
+        async with app.test_client(network=SocketNetwork()) as client: ...
+    """
+
+    def __init__(self, *, buffer_bytes: int | None = None, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._buffer_bytes = buffer_bytes
+        self._ssl_context = ssl_context
+        self._address: tuple[str, int] | None = None
+
+    def listen(self) -> socket.socket:
+        """Begin to listen on a free port, in place of an earlier one; return what a `Server` accepts from and closes.
+
+        Raises:
+            OSError: there is no port.
+        """
+        listener = self._narrow(socket.socket())
+        listener.setblocking(False)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        self._address = listener.getsockname()
+        return listener
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the listener.
+
+        Raises:
+            ConnectError: nothing listens.
+        """
+        if self._address is None:
+            raise ConnectError("tcp", "nothing listens on this network")
+        return self._address
+
+    async def connect(self) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+        """Return the client's end of a new connection; TLS's handshake is done by its first use.
+
+        Raises:
+            ConnectError: nothing listens.
+        """
+        sock = trio.socket.from_stdlib_socket(self._narrow(socket.socket()))
+        try:
+            await sock.connect(self.address)
+        except OSError as error:
+            sock.close()
+            raise ConnectError("tcp", f"the server has stopped listening: {error}") from error
+        except BaseException:
+            sock.close()
+            raise
+        stream = trio.SocketStream(sock)
+        if self._ssl_context is None:
+            return stream
+        return trio.SSLStream(stream, self._ssl_context, server_hostname="localhost", https_compatible=True)
+
+    def _narrow(self, sock: socket.socket) -> socket.socket:
+        if self._buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer_bytes)
+        return sock
+
+    def describe(self) -> str:
+        """Return "": there is nothing to say of a good network."""
+        return ""

@@ -5,32 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
-from typing import Final, Protocol, runtime_checkable
 
 import trio
 
+from trio_ws.testing.abrupt import Immediate, close_stream_now, reset_stream, stream_below
+
 __all__ = ["RawOutput"]
-
-RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER of no seconds: closing the socket resets the connection (socket(7))."""
-
-
-@runtime_checkable
-class Immediate(Protocol):
-    """A stream that takes bytes and ends without waiting, as `MemoryStream` does."""
-
-    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
-        """Send what there is room for; return the number of bytes."""
-
-    def send_eof_nowait(self) -> None:
-        """End this side of the connection."""
-
-    def close_nowait(self) -> None:
-        """Close both sides."""
-
-    def reset(self) -> None:
-        """Close both sides so that the other end sees a reset."""
 
 
 class RawOutput:
@@ -42,7 +22,7 @@ class RawOutput:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._below = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._below = stream_below(stream)
         self._waiting = bytearray()
         self._lock = trio.StrictFIFOLock()
         self._ending = self._ended = self._flushing = False
@@ -80,15 +60,9 @@ class RawOutput:
         """
         self._ending = self._ended = True
         self._waiting.clear()
-        if isinstance(self._below, Immediate):
-            self._below.reset() if reset else self._below.close_nowait()
-        elif isinstance(self._below, trio.SocketStream):
-            if reset:
-                self._below.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            self._below.socket.close()
-        elif reset:
-            raise TypeError(f"a {type(self._below).__name__} cannot be reset, only closed")
-        elif self.nursery is not None:
+        if reset:
+            reset_stream(self._stream)
+        elif not close_stream_now(self._stream) and self.nursery is not None:
             self.nursery.start_soon(trio.aclose_forcefully, self._stream)
 
     async def flush(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
@@ -126,15 +127,15 @@ class RawPeer:
 
     # --- sending -------------------------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> Awaitable[None]:
-        """Send bytes as they are.
+    def send(self, *data: bytes) -> Awaitable[None]:
+        """Send bytes as they are, several pieces as one.
 
         Raises:
             trio.ClosedResourceError: this peer has ended its side.
             trio.BrokenResourceError: (awaited) the other side has closed or reset the connection.
             TestTimeout: (awaited) the other side did not read in time.
         """
-        self._output.put(data)
+        self._output.put(b"".join(data))
         return _Handed(self._flush)
 
     def frame(
@@ -220,6 +221,12 @@ class RawPeer:
     async def _aclose(self) -> None:
         await trio.aclose_forcefully(self.stream)
 
+    async def _handed(self, sending: Awaitable[None]) -> None:
+        """Leave a send to the task of the block; without one wait for it. What prevents it is seen by the receiver."""
+        if self._background is None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await sending
+
     async def _flush(self) -> None:
         with self._input.bounded("room to send"):
             await self._output.flush()
@@ -293,7 +300,7 @@ class RawPeer:
         while frames[-1].opcode != Opcode.CLOSE:
             frames.append(await self.receive_frame())
         if answer:
-            self.frame(Opcode.CLOSE, frames[-1].payload[:2])
+            await self._handed(self.frame(Opcode.CLOSE, frames[-1].payload[:2]))
         return frames
 
     # --- the opening handshake -----------------------------------------------------------------------------------
@@ -322,7 +329,7 @@ class RawPeer:
             RawConnectionEnded: the connection ended before.
             TestTimeout: the response did not arrive in time.
         """
-        self.send(request_bytes(target, headers, host=host, without=without) + early)
+        await self._handed(self.send(request_bytes(target, headers, host=host, without=without) + early))
         response = await self.receive_response()
         if response.status != 101:
             raise ConnectionRejected(response.status, response.headers, bytes(self._input.unread))
