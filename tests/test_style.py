@@ -7,7 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
-from support.structure import NOUN_COLON, REGISTER, RELATIVE_SUBJECT, WORD, documented_of, modules_of
+from support.structure import (
+    NOUN_COLON,
+    REGISTER,
+    RELATIVE_SUBJECT,
+    WORD,
+    documented_of,
+    modules_of,
+    private_accesses,
+    private_names,
+)
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trio_ws"
@@ -52,3 +61,38 @@ def test_names_of_tests_are_short() -> None:
         for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
     ]
     assert [name for name in names if len(name) > MAX_TEST_NAME] == []
+
+
+def defined_names(tree: ast.Module) -> set[str]:
+    """Return the names of functions and of attributes of `self` that a test module defines."""
+    functions = {
+        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    }
+    return functions | {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+
+
+FOREIGN = ("interop/test_trio_websocket.py", "testing/test_plugin.py")
+"""Tests that use private names of other libraries."""
+
+
+def test_private_names_are_used_through_one_module() -> None:
+    """`support.internals` lists those that tests need; no test uses another way."""
+    package = {name for module in modules_of(PACKAGE) for name in private_names(module.tree)}
+    tests = [module for module in modules_of(ROOT / "tests") if not module.path.as_posix().endswith(FOREIGN)]
+    own = {name for module in tests for name in defined_names(module.tree)}
+    found = [
+        access for module in tests for access in private_accesses(module) if access.rpartition(".")[2] in package - own
+    ]
+    found += [
+        f"{module.path}:{node.lineno} {alias.name}"
+        for module in tests
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trio_ws")
+        for alias in node.names
+        if alias.name.startswith("_") and alias.name != "_speedups"
+    ]
+    assert found == []

@@ -13,6 +13,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 
 from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.parameters.dependencies import Resolver
@@ -37,7 +38,9 @@ def a_resolver(request: Request | None = None, app: object = None) -> Resolver:
 
 async def call(function: Any, resolver: Resolver | None = None, **provided: Any) -> Any:
     resolver = resolver or a_resolver()
-    signature = Signature.of(function, path_names=resolver._request.path_parameters.keys(), provided=provided.keys())
+    signature = Signature.of(
+        function, path_names=internal(resolver, "_request").path_parameters.keys(), provided=provided.keys()
+    )
     args, kwargs = await resolver.arguments(signature, **provided)
     return function(*args, **kwargs)
 
@@ -65,7 +68,7 @@ async def test_values_come_from_where_the_plan_says() -> None:
     request = a_request("/?n=1&tags=a&n=2&tags=b", *headers, room="7")
     resolver = a_resolver(request)
     found = await call(view, resolver)
-    assert found == (resolver._websocket, request, 7, 2, ["a", "b"], "one", ["a", "b"], "5", "none")
+    assert found == (internal(resolver, "_websocket"), request, 7, 2, ["a", "b"], "one", ["a", "b"], "5", "none")
 
 
 async def test_a_value_that_does_not_come_is_its_default() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 from asgi.test_pages import ask, living
+from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Timeouts
@@ -140,7 +141,7 @@ async def test_what_a_held_up_loop_has_not_seen_yet_counts_as_progress(mock_cloc
 async def test_a_streamed_answer_whose_status_has_no_body_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     """Its bytes would stand behind an answer that ends with its head (RFC 9110 6.4.1)."""
     source = Source(1)
-    source.app.page("/none", lambda _: Streamed(status=204, length=10_000, pieces=source._pieces))
+    source.app.page("/none", lambda _: Streamed(status=204, length=10_000, pieces=internal(source, "_pieces")))
     async with source.app.test_client() as client:
         assert (await client.get("/none")).status == 500
     async with living(source.app):

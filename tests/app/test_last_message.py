@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import internal
 from support.networks import MemoryNetwork, Witness, serving
 
 from trio_ws import App, Timeouts, WebSocket, open_websocket
@@ -21,8 +22,8 @@ async def leave_behind(app: App, *messages: str) -> None:
     async with app.test_client(raise_server_errors=False, timeout=60) as client:
         async with client.websocket_connect("/") as ws:
             channel: Any = ws.context.channel
-            frames = b"".join(channel.reader._endpoint.encoder.message(each) for each in messages)
-            channel.transport.write(frames + channel.reader._endpoint.close(1000, ""))
+            frames = b"".join(internal(channel.reader, "_endpoint").encoder.message(each) for each in messages)
+            channel.transport.write(frames + internal(channel.reader, "_endpoint").close(1000, ""))
             await channel.closing.wait_gone()
 
 

@@ -383,6 +383,28 @@ def test_misuse_of_callbacks_is_an_error_at_registration() -> None:
         app.listener("/c", encoding="xml")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("hook", ["on_connect", "on_disconnect"])
+async def test_a_refused_callback_leaves_room_for_another(hook: str) -> None:
+    app = App()
+
+    @app.listener("/a")
+    async def echo(message: str) -> str:
+        return message
+
+    async def bad(ws: WebSocket, lock: trio.Lock) -> None: ...
+
+    with pytest.raises(RegistrationError, match="'lock'"):
+        getattr(echo, hook)(bad)
+    called: list[str] = []
+
+    @getattr(echo, hook)
+    async def mended() -> None:
+        called.append(hook)
+
+    assert await answers(app, "/a", "x") == ["x"]
+    assert called == [hook]
+
+
 async def test_a_listener_can_still_be_called_as_the_function_it_is() -> None:
     app = App()
 

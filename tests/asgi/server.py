@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+from support.internals import internal
 
 from trio_ws import Service, Timeouts
 from trio_ws.asgi import ASGIApplication
 from trio_ws.connection.settings import Settings
-from trio_ws.server.serve import _OneService
+from trio_ws.server import serve as serve_module
+
+OneService = internal(serve_module, "_OneService")
 
 PATIENT = Timeouts(ping_interval=None)
 LONG = 1000.0
@@ -154,5 +157,5 @@ async def calling(application: Any, *, connect: bool = True, **scope: Any) -> As
 def bridge_of(handler: Any, *, settings: dict[str, Any] | None = None, **service: Any) -> ASGIApplication:
     """A bridge to one handler."""
     return ASGIApplication(
-        _OneService(Service(handler=handler, **service)), settings=Settings(**{"timeouts": PATIENT, **(settings or {})})
+        OneService(Service(handler=handler, **service)), settings=Settings(**{"timeouts": PATIENT, **(settings or {})})
     )

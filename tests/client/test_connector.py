@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 from support.checkpoints import leaks_nothing
+from support.internals import internal
 from trio.testing import memory_stream_pair
 
 import trio_ws
@@ -126,7 +127,7 @@ class TestAccepted:
         server_tls.set_alpn_protocols(["h2", "http/1.1"])
         server = await serve(context=server_tls)
         done = await dial(f"https://localhost:{server.port}/", detachable=detachable)
-        tls = done.stream.session._tls if detachable else done.stream
+        tls = internal(done.stream.session, "_tls") if detachable else done.stream
         assert tls.selected_alpn_protocol() == "http/1.1"
         await done.stream.aclose()
 

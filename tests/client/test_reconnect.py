@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 from support.handlers import QUICK, Ends, echo, serve
+from support.internals import internal
 from support.memory import MemoryListener
 from trio.testing import wait_all_tasks_blocked
 
@@ -109,7 +110,7 @@ async def drop(ws: WebSocket) -> None:
     """End the network connection without a close frame."""
     await ws.accept()
     await wait_all_tasks_blocked()  # until the answer is out
-    await trio.aclose_forcefully(ws.context.channel.transport._stream)
+    await trio.aclose_forcefully(internal(ws.context.channel.transport, "_stream"))
 
 
 async def stay(ws: WebSocket) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from support.internals import internal
 from support.networks import binary, close, fragment, ping, text
 from support.transports import FakeTransport
 
@@ -168,6 +169,22 @@ async def test_message_taken_by_another_task_leaves_reader_waiting(make, autojum
     assert got == ["its own"]
 
 
+@pytest.mark.parametrize("send", ["ping", "pong", "answer"])
+async def test_control_frame_that_fills_the_outbox_starts_its_timeout(make, autojump_clock, send):
+    """A peer that takes nothing for `send_timeout` is left, whatever filled the outbox."""
+    connection, transport = make(outbox_bytes=100)
+    transport.write(bytes(99))
+    if send == "ping":
+        await connection.writer.ping(None, wait=False)
+    elif send == "pong":
+        await connection.writer.pong(b"")
+    else:
+        feed(connection, ping(b""))
+    await trio.sleep(2 * TIMES.send_timeout)
+    assert transport.closed
+    assert connection.closing.close_info.code == 1013
+
+
 async def test_keepalive_ping_does_not_grow_a_blocked_outbox(make, autojump_clock):
     """A keepalive ping does not add to an outbox that nobody empties."""
     connection, transport = make(outbox_bytes=100)
@@ -263,7 +280,7 @@ async def test_a_connection_that_has_ended_leaves_no_deadline(make, timers, auto
     feed(connection, ping(b""))
     connection.reader.network_ended()
     assert transport.closed
-    assert not any(timer.armed for _, _, timer in timers._heap)
+    assert not any(timer.armed for _, _, timer in internal(timers, "_heap"))
 
 
 async def test_one_read_may_hold_many_messages_and_control_frames(make, autojump_clock):

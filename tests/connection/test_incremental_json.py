@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.internals import internal
 
 from trio_ws.connection import incremental_json
 from trio_ws.connection.serialization import from_json
@@ -292,7 +293,7 @@ def test_groups_that_are_deep_are_parsed_as_a_whole(monkeypatch: pytest.MonkeyPa
     """Also after something that was tried in vain: going in level by level takes fifty times as long."""
     monkeypatch.setattr(incremental_json, "PIECE", 4096)
     rounds = 0
-    advance = incremental_json._Reader._advance
+    advance = internal(incremental_json._Reader, "_advance")
 
     def counted(reader: Any) -> Any:
         nonlocal rounds

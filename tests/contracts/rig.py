@@ -15,6 +15,7 @@ from typing import Any, Literal
 import attrs
 import trio
 from support.asgi import config_of, open_network
+from support.internals import internal
 from support.memory import MemoryListener
 from support.tls import contexts, tls_over
 from trio.testing import memory_stream_pair
@@ -23,8 +24,10 @@ from wsproto.utilities import generate_accept_token
 
 from trio_ws import CloseCode, Server, Service, Timeouts, WebSocket, asgi, open_websocket, serve_websocket
 from trio_ws.connection.settings import Settings
-from trio_ws.server.serve import _OneService
+from trio_ws.server import serve as serve_module
 from trio_ws.transport.listeners import bind_tcp
+
+OneService = internal(serve_module, "_OneService")
 
 Side = Literal["server", "client"]
 Network = Literal["poller", "tls", "stream", "memory", "http1", "http2"]
@@ -257,7 +260,7 @@ class Rig:
         settings = Settings(
             **{name: options.pop(name) for name in ("limits", "timeouts", "compression", "origins") if name in options}
         )
-        bridge = asgi.ASGIApplication(_OneService(Service(handler=handler, **options)), settings=settings)
+        bridge = asgi.ASGIApplication(OneService(Service(handler=handler, **options)), settings=settings)
         # What our own server tells when it is cancelled; the runner's default is 1012.
         await asgi.serve(bridge, config_of([]), code=CloseCode.GOING_AWAY, task_status=started)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import set_internal
 from support.networks import Frame, RawPeer, SocketNetwork, close, serving, text
 from support.turns import Turns
 
@@ -66,7 +67,7 @@ def calls(sockets, monkeypatch):
 
         def make_noted(transport, poller, sock, high_water):
             make(transport, poller, sock, high_water)
-            transport._sock = NotedSocket(sock, calls)
+            set_internal(transport, "_sock", NotedSocket(sock, calls))
 
         monkeypatch.setattr(SocketTransport, "__init__", make_noted)
     else:

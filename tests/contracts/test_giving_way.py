@@ -9,6 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support.checkpoints import cancelled_at_each_checkpoint
+from support.internals import internal
 from support.networks import binary, ping, text
 from support.transports import FakeTransport
 from support.turns import Streak
@@ -218,8 +219,8 @@ async def _feed_and_take(data: st.DataObject, limits: Limits, sizes: list[int], 
         held = sum(len(item) for item in inbox.items)  # type: ignore[arg-type, misc]
         assert len(inbox.items) <= limits.inbox_messages
         assert held <= inbox.size < limits.inbox_bytes + max(largest, 1)
-        assert len(connection.reader._unparsed) < READ
-        if connection.reader._unparsed or inbox.full:
+        assert len(internal(connection.reader, "_unparsed")) < READ
+        if internal(connection.reader, "_unparsed") or inbox.full:
             assert not connection.reader.wants_data()
         if not inbox.items:
             assert connection.reader.wants_data()

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.internals import internal
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.utilities import generate_accept_token
 
@@ -211,7 +212,7 @@ async def test_an_answer_to_the_close_frame_that_is_there_counts(crowd, poller, 
 
     async def handler(ws: WebSocket) -> None:
         await ws.close(4000)
-        clean.append(ws.context.channel.reader._endpoint.state.name == "CLOSED")  # type: ignore[union-attr]
+        clean.append(internal(ws.context.channel.reader, "_endpoint").state.name == "CLOSED")  # type: ignore[union-attr]
 
     async with AsyncExitStack() as stack, serving(handler, poller, timeouts=TIMES) as server:
         for _ in range(ROUNDS if crowd == 1 else 1):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import trio
+from support.internals import internal
 
 from hostile.arena import Arena, Arenas, until
 from hostile.attacker import TEXT, frame, frames_of, request
@@ -110,7 +111,7 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
     """Tasks, descriptors, memory, objects, timers; and the statistics add up."""
     async with arenas.open() as arena:
         arenas.caplog.set_level(logging.WARNING)
-        [timers] = [each for each in gc.get_objects() if type(each) is Timers and each._heap][:1]
+        [timers] = [each for each in gc.get_objects() if type(each) is Timers and internal(each, "_heap")][:1]
         await churn(arena, BATCH * 2, arenas.poller)  # what is made once, and the allocator's own bookkeeping
         await _settled()
         begin = arena.server.statistics()
@@ -129,8 +130,10 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
         if PROC.exists():
             assert len(os.listdir("/proc/self/fd")) == descriptors
             assert resident_memory() - resident < MOST_RESIDENT
-        assert len(timers._heap) <= 2 * TIMERS_EACH * BATCH  # twice what was armed at once, whatever came and went
-        assert sum(entry[2].armed for entry in timers._heap) < 5
+        assert (
+            len(internal(timers, "_heap")) <= 2 * TIMERS_EACH * BATCH
+        )  # twice what was armed at once, whatever came and went
+        assert sum(entry[2].armed for entry in internal(timers, "_heap")) < 5
 
         end = arena.server.statistics()
         rounds, left = divmod(CYCLES, len(WAYS))

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import trio
+from support.internals import internal
 
 from hostile.arena import Arenas, sees_end, until
 from hostile.attacker import (
@@ -77,7 +78,7 @@ async def test_megabytes_behind_the_request_wait_without_being_read(arenas: Aren
 
     async def count(ws: WebSocket) -> None:
         await trio.sleep(LATE_ACCEPT)
-        early = ws.context.handshake.receiver._early  # type: ignore[union-attr]
+        early = internal(ws.context.handshake.receiver, "_early")  # type: ignore[union-attr]
         received.append(len(early))
         async with ws:
             received.extend([len(data) async for data in ws])

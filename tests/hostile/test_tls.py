@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import trio
+from support.internals import internal
 from support.tls import TLSPeer
 from support.turns import Turns
 
@@ -76,7 +77,7 @@ async def test_many_handshakes_at_once_are_spread_over_turns(
 ) -> None:
     """60 greetings are there in one turn; each is a millisecond's work, while which others would wait."""
     turns, steps = Turns(), Counter[int]()
-    shake_hands = TLSTransport._continue_handshake
+    shake_hands = internal(TLSTransport, "_continue_handshake")
 
     def noted(transport: TLSTransport) -> bool:
         steps[turns.count] += 1

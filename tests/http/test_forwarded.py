@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 
 from trio_ws.connection.settings import Settings
 from trio_ws.headers import Headers
@@ -146,7 +147,7 @@ def test_what_is_no_network_is_a_value_error(value):
 def test_thousands_of_trusted_addresses_are_not_all_looked_at(monkeypatch):
     """A client may write as many as its head has room for, before the proxy adds the one that counts."""
     looked_at = []
-    address = module._address
+    address = internal(module, "_address")
     monkeypatch.setattr(module, "_address", lambda entry: looked_at.append(entry) or address(entry))
     many = ", ".join(f"10.0.{number // 250}.{number % 250}" for number in range(3000))
     assert client_of(many)[0].startswith("10.0.")

@@ -8,19 +8,22 @@ import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.internals import internal, set_internal
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
+from trio_ws.http import parser as parser_module
 from trio_ws.http.head import HeadParser
 from trio_ws.http.parser import (
     MalformedRequest,
     RequestHead,
     RequestParser,
-    _parse_common_request,
-    _read,
     check_http,
     is_upgrade,
 )
+
+parse_common_request = internal(parser_module, "_parse_common_request")
+read_request = internal(parser_module, "_read")
 
 SMALL = Limits(max_request_line=64, max_header_size=64, max_head_size=256, max_headers=8)
 REQUEST = b"GET /chat?x=1 HTTP/1.1\r\nHost: example.org\r\nX: 1\r\nx: 2\r\n\r\n"
@@ -294,7 +297,8 @@ class CountingBuffer(bytearray):
 
 def test_a_head_that_comes_byte_by_byte_is_searched_once():
     splitter = HeadParser(lambda beginning: True, Limits())
-    splitter._buffer = buffer = CountingBuffer()
+    buffer = CountingBuffer()
+    set_internal(splitter, "_buffer", buffer)
     data = b"GET / HTTP/1.1\r\n" + (b"X: " + b"a" * 2000 + b"\r\n") * 10
     for at in range(len(data)):
         assert splitter.feed(data[at : at + 1]) is None
@@ -350,30 +354,30 @@ def nearly_ordinary(draw):
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n")
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nA: \xa0b\x85\r\n\r\n")
 def test_what_is_read_without_h11_is_what_h11_reads(data):
-    read = _parse_common_request(memoryview(data), Limits())
+    read = parse_common_request(memoryview(data), Limits())
     if read is not None:
         head, size = read
-        assert _read(data[:size]) == head
+        assert read_request(data[:size]) == head
         assert HeadParser(lambda beginning: True, Limits()).feed(data) == data[:size]
 
 
 @given(nearly_ordinary() | HEADS, st.integers(64, 150), st.integers(64, 150), st.integers(256, 300), st.integers(8, 10))
 def test_without_h11_the_limits_are_the_same(data, line, header, head, count):
     limits = Limits(max_request_line=line, max_header_size=header, max_head_size=head, max_headers=count)
-    read = _parse_common_request(data, limits)
+    read = parse_common_request(data, limits)
     if read is not None:
         assert HeadParser(lambda beginning: True, limits).feed(data) == data[: read[1]]
 
 
 def test_what_all_browsers_send_is_read_without_h11():
     lines = [b"GET /chat HTTP/1.1", b"Host: h", b"Upgrade: websocket", b"Connection: keep-alive, Upgrade", b"X: a: b c"]
-    assert _parse_common_request(b"\r\n".join([*lines, b"", b"rest"]), Limits())[1] == len(b"\r\n".join(lines)) + 4
+    assert parse_common_request(b"\r\n".join([*lines, b"", b"rest"]), Limits())[1] == len(b"\r\n".join(lines)) + 4
 
 
 def test_a_long_head_without_an_end_is_searched_once():
     data = b"GET / HTTP/1.1\r\n" + b"a: b c \r\n" * 100_000 + b"x" * 1_000_000
     size = len(data)
-    assert _parse_common_request(data, Limits(max_request_line=size, max_header_size=size, max_head_size=size)) is None
+    assert parse_common_request(data, Limits(max_request_line=size, max_header_size=size, max_head_size=size)) is None
 
 
 @given(HEADS)

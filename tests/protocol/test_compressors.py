@@ -14,6 +14,7 @@ import pytest
 from codec_helpers import LIBRARIES, MESSAGES, read_in_window, zlib_ng
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 
 from trio_ws.protocol import deflate
 from trio_ws.protocol.compressors import (
@@ -89,7 +90,7 @@ class TestShared:
             size, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert len(shared._idle) == 16
+        assert len(internal(shared, "_idle")) == 16
         assert size < 4 << 20
 
 
@@ -184,7 +185,7 @@ class TestAtOnce:
         shared = Shared(counting(made, lambda real: real if made else Interrupted(real)))
         assert shared.deflate((6, 12), b"outer" * 9) == afresh(STANDARD, (6, 12), b"outer" * 9)
         assert inner == [afresh(STANDARD, (6, 12), b"inner" * 9)]
-        assert len(shared._idle) == 1
+        assert len(internal(shared, "_idle")) == 1
 
     def test_threads_do_not_meet_in_one(self, library: Library) -> None:
         shared = Shared(library)
@@ -208,7 +209,7 @@ class TestAtOnce:
         finally:
             sys.setswitchinterval(old)
         assert wrong == []
-        assert len(shared._idle) == 1
+        assert len(internal(shared, "_idle")) == 1
 
 
 class TestParts:
@@ -261,13 +262,13 @@ class TestChoice:
 
     def test_chosen_library_deflates_whole_messages_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A context of zlib-ng's takes four times the memory."""
-        assert deflate._shared._library is LIBRARY
+        assert internal(deflate, "_shared._library") is LIBRARY
         whole: list[Any] = []
         monkeypatch.setattr(deflate, "_shared", Shared(counting(whole)))
         for context, kept in ((False, type(None)), (True, type(zlib.compressobj()))):
             sender = Deflater(level=6, window_bits=12, context_takeover=context, threshold=0)
             sender.deflate(b"Hello", final=True)
-            assert type(sender._stream) is kept
+            assert type(internal(sender, "_stream")) is kept
         assert len(whole) == 1
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from codec_helpers import PLENTY, deflater, inflater, masked, speedups
+from support.internals import internal
 from wsproto.events import Ping
 
 from trio_ws.protocol import assembler
@@ -35,7 +36,9 @@ class Meter:
         self.calls = 0
         self.read = self._read_type()
         """Bytes whose slices are counted."""
-        patch.setattr(codec.decoder, "_apply_mask", staticmethod(self._counting(codec.decoder._apply_mask)))
+        patch.setattr(
+            codec.decoder, "_apply_mask", staticmethod(self._counting(internal(codec.decoder, "_apply_mask")))
+        )
         patch.setattr(assembler, "utf_8_decode", self._counting(assembler.utf_8_decode))
         patch.setattr(assembler, "StringIO", self._text_buffer())
         patch.setattr(assembler, "bytearray", self._byte_buffer(), raising=False)

@@ -25,6 +25,7 @@ from codec_helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.protocol import assembler
@@ -685,7 +686,7 @@ class TestCost:
     ) -> None:
         """Each byte is unmasked once decoded once and gathered once."""
         given = {"unmasked": 0, "decoded": 0, "gathered": 0, "taken": 0}
-        unmask, decode = codec.decoder._apply_mask, assembler.utf_8_decode
+        unmask, decode = internal(codec.decoder, "_apply_mask"), assembler.utf_8_decode
 
         def count_unmask(payload: bytes, key: bytes) -> bytes:
             given["unmasked"] += len(payload)

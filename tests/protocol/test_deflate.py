@@ -13,6 +13,7 @@ import pytest
 from codec_helpers import LIBRARIES, MESSAGES
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
 
@@ -443,9 +444,9 @@ class TestLimit:
     def test_without_context_nothing_is_kept_to_send(self) -> None:
         sender = deflater()
         sender.deflate(b"Hello", final=False)
-        assert sender._stream is not None
+        assert internal(sender, "_stream") is not None
         sender.deflate(b"Hello", final=True)
-        assert sender._stream is None
+        assert internal(sender, "_stream") is None
 
 
 @pytest.mark.usefixtures("library")

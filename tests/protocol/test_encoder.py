@@ -216,3 +216,17 @@ class TestClose:
     def test_a_reason_that_cannot_be_encoded_raises(self, server: Any) -> None:
         with pytest.raises(UnicodeEncodeError):
             server.close(1000, "\udfff")
+
+
+def test_message_deflated_in_steps_may_be_overtaken(codec: Codec) -> None:
+    """Another message has moved the context meanwhile: the work is done again, and both can be read."""
+    encoder = codec.encoder(client=False, deflater=deflater())
+    large = bytes(range(256)) * 1000
+    first = encoder.message("first")
+    deflating = encoder.begin(large)
+    assert deflating is not None
+    while deflating.step():
+        pass
+    other = encoder.message("other")
+    frames = first + other + encoder.end(deflating, text=False) + encoder.message("last")
+    assert feed(codec.client(inflater=inflater()), frames) == ["first", "other", large, "last"]

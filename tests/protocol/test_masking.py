@@ -9,6 +9,7 @@ import pytest
 from codec_helpers import Codec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.internals import internal
 
 from trio_ws.protocol.masking import MaskSource, apply_mask, rotate
 
@@ -17,7 +18,7 @@ KEYS = st.binary(min_size=4, max_size=4)
 
 @pytest.fixture(scope="module")
 def xor(codec: Codec) -> Any:
-    return codec.decoder._apply_mask
+    return internal(codec.decoder, "_apply_mask")
 
 
 def by_definition(payload: bytes, key: bytes) -> bytes:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import trio
+from support.internals import internal
 from support.redis import Line, RedisServer, line_to
 
 from trio_ws import BackplaneUnavailable
@@ -109,7 +110,7 @@ class Process:
 
     async def cut_off(self) -> None:
         self.line.cut_off()
-        await until(lambda: not self.backplane._local.early.connected)
+        await until(lambda: not internal(self.backplane, "_local").early.connected)
 
 
 class Chaos:
@@ -280,9 +281,9 @@ async def open_alone(chaos: Chaos) -> None:
     await chaos.listen(other, room)
     chaos.speak(other, room)
     await process.cut_off()
-    after, process.backplane._local.early.delay = process.backplane._local.early.delay, 0
+    after, internal(process.backplane, "_local").early.delay = internal(process.backplane, "_local").early.delay, 0
     await chaos.listen(process, room)
-    process.backplane._local.early.delay = after
+    internal(process.backplane, "_local").early.delay = after
     chaos.speak(process, room)
     process.line.stuck = True
     process.line.mend()

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import trio
+from support.internals import internal
 from support.networks import MemoryNetwork, RawPeer, close, serving, text
 from trio.testing import wait_all_tasks_blocked
 
@@ -118,7 +119,7 @@ async def test_join_is_a_checkpoint_and_leaves_nothing_if_cancelled(autojump_clo
                 pytest.fail("it has joined")
         assert scope.cancelled_caught
         await wait_all_tasks_blocked()
-        assert (room.count, len(hall.rooms), hall.rooms._open, joins) == (0, 0, {}, [])
+        assert (room.count, len(hall.rooms), internal(hall.rooms, "_open"), joins) == (0, 0, {}, [])
 
 
 async def test_a_join_cancelled_while_the_room_opens_lets_others_in(autojump_clock) -> None:
@@ -150,10 +151,10 @@ async def test_a_join_cancelled_while_the_room_opens_lets_others_in(autojump_clo
                 await wait_all_tasks_blocked()
                 assert sorted(inside[-2:], key=guests.index) == guests[1:]
                 assert room.count == 2
-                assert room._session.session is not None
+                assert internal(room, "_session").session is not None
                 nursery.cancel_scope.cancel()
             await wait_all_tasks_blocked()
-            assert (room.count, hall.rooms._open, room._session.session) == (0, {}, None)
+            assert (room.count, internal(hall.rooms, "_open"), internal(room, "_session").session) == (0, {}, None)
 
 
 async def test_a_connection_that_joins_again_within_is_one_member(autojump_clock) -> None:
@@ -208,11 +209,15 @@ async def test_no_room_is_left_behind(autojump_clock) -> None:
         ann = await hall.guest()
         async with hall.room("r", history=3).join(ann.websocket) as room:
             await room.publish("said")
-        assert len(hall.rooms._known) == 1
+        assert len(internal(hall.rooms, "_known")) == 1
         del room
         await wait_all_tasks_blocked()
         gc.collect()
-        assert (len(hall.rooms._known), hall.rooms._open, hall.rooms.backplane._subscriptions) == (0, {}, {})
+        assert (
+            len(internal(hall.rooms, "_known")),
+            internal(hall.rooms, "_open"),
+            internal(hall.rooms.backplane, "_subscriptions"),
+        ) == (0, {}, {})
         assert hall.room("r").options.history == 0
 
 
@@ -244,7 +249,7 @@ async def test_joining_needs_running_rooms_and_an_accepted_connection(autojump_c
         with pytest.raises(LocalProtocolError, match="not accepted yet"):
             async with hall.room("r").join(WebSocket(ann.websocket.request)):
                 pass
-        assert hall.rooms._open == {}
+        assert internal(hall.rooms, "_open") == {}
 
 
 async def test_rooms_run_once_at_a_time_and_again(autojump_clock) -> None:
@@ -294,7 +299,7 @@ async def test_members_that_outlive_the_rooms_leave_in_peace(caplog, autojump_cl
             await room.publish("again")
             assert await ann.heard(1) == await ben.heard(1) == ["again"]
         await other.__aexit__(None, None, None)
-        assert (room.count, rooms._open) == (0, {})
+        assert (room.count, internal(rooms, "_open")) == (0, {})
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from support.internals import internal
+
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, Log, MemoryBackplane
 from trio_ws.rooms.backplane import Entry
@@ -25,7 +27,7 @@ async def test_nothing_is_kept_of_a_room_without_subscribers() -> None:
     backplane, ear = MemoryBackplane(), Ear()
     async with backplane.subscribe("room", ear, history=5):
         await backplane.publish("room", PreparedMessage("said"), NOBODY)
-    assert backplane._subscriptions == {}
+    assert internal(backplane, "_subscriptions") == {}
     async with backplane.subscribe("room", ear, history=5) as log:
         assert list(log) == []
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws.rooms import Room
@@ -114,7 +115,11 @@ async def scenario(steps: list[Step]) -> None:
             for (number, name), stays in list(world.stays.items()):
                 for _ in tuple(stays):
                     await world.do(("leave", number, name))
-        assert (len(hall.rooms), hall.rooms._open, hall.rooms.backplane._subscriptions) == (0, {}, {})
+        assert (len(hall.rooms), internal(hall.rooms, "_open"), internal(hall.rooms.backplane, "_subscriptions")) == (
+            0,
+            {},
+            {},
+        )
         for number, expected in world.expected.items():
             if number not in world.gone:
                 assert await guests[number].heard(len(expected)) == expected

@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.internals import internal
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import App, WebSocket
@@ -110,5 +111,5 @@ def test_impossible_name_is_refused_and_leaves_nothing(name: object, error: type
     rooms = Rooms(MemoryBackplane())
     with pytest.raises(error, match=problem):
         rooms.room(name)  # type: ignore[arg-type]
-    assert not rooms._known
+    assert not internal(rooms, "_known")
     assert rooms.room("x" * MAX_NAME_SIZE).name == "x" * MAX_NAME_SIZE

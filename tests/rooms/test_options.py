@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import internal
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import App, LocalProtocolError, Timeouts, WebSocket
@@ -264,7 +265,7 @@ async def test_unsendable_message_is_refused_in_the_call_itself(message: Any, au
             for say in (room.publish, app.broadcast, lambda said: broadcast([ann.websocket], said)):
                 with pytest.raises((TypeError, ValueError)):
                     await say(message)
-            assert room._publishers == 0
+            assert internal(room, "_publishers") == 0
             await room.publish("said")
             assert await ann.heard(1) == ["said"]
 

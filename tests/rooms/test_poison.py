@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import internal
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneRefused, MessageTooLarge, Timeouts
@@ -146,7 +147,7 @@ async def test_message_that_redis_finds_too_large_fails_alone(redis, caplog) -> 
 
 async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
-        calls = backplane._running_commands
+        calls = internal(backplane, "_running_commands")
         bad = Command("room", "return 1", ("key",), ())
         bad.arguments = (object(),)  # type: ignore[assignment]
         outcomes: list[object] = []
@@ -167,7 +168,7 @@ async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
 @pytest.mark.parametrize("local_after", [None, 20])
 async def test_call_with_a_strange_answer_fails_alone(redis, caplog, local_after) -> None:
     async with unharmed(redis, caplog, local_after=local_after) as backplane:
-        process = backplane._process
+        process = internal(backplane, "_process")
         redis.ask(f'HSET trio_ws:{{=room}}:accepted:{process} 1 "\\xff" 2 "id"')
         async with backplane.subscribe("room", Ear(), history=0):
             for _ in range(2):
@@ -211,7 +212,7 @@ async def test_unreadable_room_has_one_record_until_it_is_read(redis, caplog, co
                     redis.ask(f"DEL {key}")
                     await backplane.publish("room", PreparedMessage("mended"), NOBODY)
                     await ear.hears(times)
-                    while backplane._reader._query_runner._unreadable._faults:
+                    while internal(backplane, "_reader._query_runner._unreadable._faults"):
                         await trio.sleep(0.01)
                 found = [record for record in records(caplog) if "has lost messages" not in record]
                 assert len(found) == times, found
@@ -312,8 +313,8 @@ async def test_room_whose_presence_is_something_else_fails_alone(redis, caplog) 
 
 async def test_attendance_of_a_room_that_cannot_be_told_fails_alone(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
-        backplane._presence._present["room"] = {"a-1": SURROGATE}
-        backplane._presence._change("room", "a-1", SURROGATE)
+        internal(backplane, "_presence._present")["room"] = {"a-1": SURROGATE}
+        internal(backplane, "_presence._change")("room", "a-1", SURROGATE)
     assert len(records(caplog)) == 1
     assert "cannot write the members of room 'room'" in records(caplog)[0]
 
@@ -349,7 +350,7 @@ async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, m
     async with unharmed(redis, caplog, relinked=True) as backplane:
         ear = Ear()
         async with backplane.subscribe("room", ear, history=0):
-            monkeypatch.setattr(backplane._reader, "_read_entries", None)
+            monkeypatch.setattr(internal(backplane, "_reader"), "_read_entries", None)
             await backplane.publish("room", PreparedMessage("said"), NOBODY)
             with trio.fail_after(20):
                 while "unexpected error in the backplane" not in caplog.text:

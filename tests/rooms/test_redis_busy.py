@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import coredis
 import pytest
 import trio
+from support.internals import internal
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable
@@ -36,7 +37,7 @@ async def test_publishing_without_enough_replicas_waits_and_succeeds(redis, capl
             assert [entry.message.data for entry in log] == ["before"]
             for text in ("one", "two"):
                 nursery.start_soon(say, near, text)
-            await until(lambda: any(call.rejection for call in near._running_commands._waiting))
+            await until(lambda: any(call.rejection for call in internal(near, "_running_commands._waiting")))
             redis.ask("CONFIG SET min-replicas-to-write 0")
             await ear.hears(2)
         assert sorted(ear.data) == ["one", "two"]
@@ -70,7 +71,10 @@ async def test_publishing_while_redis_runs_a_long_script_waits(redis, caplog) ->
                 await trio.to_thread.run_sync(until_busy, redis)
                 nursery.start_soon(say, near, "said")
                 await until(
-                    lambda: "BUSY" in caplog.text or any(call.rejection for call in near._running_commands._waiting)
+                    lambda: (
+                        "BUSY" in caplog.text
+                        or any(call.rejection for call in internal(near, "_running_commands._waiting"))
+                    )
                 )
                 assert redis.ask("SCRIPT KILL").startswith("+OK")
             await ear.hears(1)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import attrs
 import pytest
 import trio
+from support.internals import internal
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws.connection.prepared import PreparedMessage
@@ -56,7 +57,7 @@ class Process:
 
     async def cut_off(self) -> None:
         self.line.cut_off()
-        await until(lambda: not self.backplane._local.early.connected)
+        await until(lambda: not internal(self.backplane, "_local").early.connected)
 
 
 @asynccontextmanager
@@ -126,7 +127,7 @@ async def test_a_process_that_had_read_nothing_has_a_gap(redis) -> None:
 async def test_a_room_opened_alone_has_a_gap_for_a_later_loss(redis) -> None:
     async with processes(redis, 2) as (near, far):
         await far.cut_off()
-        far.backplane._local.early.delay = 0
+        internal(far.backplane, "_local").early.delay = 0
         async with far.listening():
             await near.say("lost")
             await restart(redis)
@@ -197,7 +198,7 @@ async def test_an_id_that_names_a_mark_recovers(redis) -> None:
 async def test_a_mark_follows_what_was_read_when_the_clock_is_back(redis) -> None:
     """Redis is on another machine now, whose clock is behind."""
     async with processes(redis, 2) as (near, far), far.listening():
-        key = near.backplane._keys.stream("room")
+        key = internal(near.backplane, "_keys").stream("room")
         redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
         await far.ear.hears(1)
         redis.ask(f"DEL {key}")
@@ -214,7 +215,7 @@ async def test_a_mark_follows_what_was_read_when_the_clock_is_back(redis) -> Non
 async def test_a_reader_ahead_of_another_epoch_goes_on_with_it(redis) -> None:
     """The mark was made by a process that had seen less, and with a clock that is back."""
     async with processes(redis, 2) as (near, far), far.listening():
-        key = near.backplane._keys.stream("room")
+        key = internal(near.backplane, "_keys").stream("room")
         redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
         await far.ear.hears(1)
         await far.cut_off()
@@ -233,7 +234,7 @@ async def test_a_reader_ahead_of_another_epoch_needs_no_other_link(redis) -> Non
     A poll finds that, long before it is time to touch the stream.
     """
     async with processes(redis, 2) as (near, far), far.listening():
-        key = near.backplane._keys.stream("room")
+        key = internal(near.backplane, "_keys").stream("room")
         redis.ask(f"XADD {key} 9999999999999-7 n 1 p abc e 5-a s 1 d tahead x ''")
         await far.ear.hears(1)
         await far.backplane.sync("room")  # so the stream was touched
@@ -300,9 +301,11 @@ async def test_a_redis_that_has_kept_everything_is_no_gap(redis) -> None:
 async def test_an_expired_room_is_no_gap_for_later_members(redis) -> None:
     async with processes(redis, 2) as (near, far):
         await near.say("long ago")
-        redis.ask(f"DEL {near.backplane._keys.stream('room')}")
-        heads = near.backplane._heads
-        heads._heads["room"] = attrs.evolve(heads.head_of("room"), id="1000-0")  # it is older than any stream lives
+        redis.ask(f"DEL {internal(near.backplane, '_keys').stream('room')}")
+        heads = internal(near.backplane, "_heads")
+        internal(heads, "_heads")["room"] = attrs.evolve(
+            heads.head_of("room"), id="1000-0"
+        )  # it is older than any stream lives
         async with far.listening():
             await near.say("now")
             await far.ear.hears(1)
@@ -312,7 +315,10 @@ async def test_an_expired_room_is_no_gap_for_later_members(redis) -> None:
 async def test_an_entry_of_another_program_is_no_gap(redis) -> None:
     async with processes(redis, 2) as (near, far), far.listening():
         await near.say("before")
-        key, foreign = near.backplane._keys.stream("room"), ["n x p y", f"n {5000 * '9'} p abc", "n 1 p abc e ?"]
+        key, foreign = (
+            internal(near.backplane, "_keys").stream("room"),
+            ["n x p y", f"n {5000 * '9'} p abc", "n 1 p abc e ?"],
+        )
         for fields in [*foreign, "n 2 p '' e ?", *(40 * ["whatever 1"])]:
             assert redis.ask(f"XADD {key} * {fields}").startswith("$")
         await near.say("behind it")
@@ -330,7 +336,7 @@ async def test_a_room_opened_alone_has_all_from_the_same_moment_on(autojump_cloc
     for seconds, ahead in ((0, 0.0), (1000, 0.5)):
         await trio.sleep(seconds)
         now = 5_000_000 + 1000 * (seconds + ahead)  # Redis's clock runs faster than ours
-        assert int(await reader._end(None, feed, subscription, now)) < 5_000_000
+        assert int(await internal(reader, "_end")(None, feed, subscription, now)) < 5_000_000
 
 
 def test_the_heads_that_are_held_are_bounded() -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import coredis
 import pytest
 import trio
+from support.internals import internal, set_internal
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, LocalProtocolError, MessageTooLarge
@@ -349,7 +350,7 @@ async def test_publishers_that_gave_up_in_an_outage_leave_nothing(redis) -> None
                         with pytest.raises(BackplaneUnavailable):
                             await say(far, number)
 
-        assert not far._running_commands._waiting
+        assert not internal(far, "_running_commands._waiting")
 
 
 async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
@@ -361,8 +362,8 @@ async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
                 for number in range(20):
                     nursery.start_soon(say, far, number)
                 await trio.sleep(0.1)
-                calls = far._running_commands
-                assert len(calls._waiting) + len(calls._under_way) <= 5
+                calls = internal(far, "_running_commands")
+                assert len(internal(calls, "_waiting")) + len(internal(calls, "_under_way")) <= 5
                 line.mend()
             await ear.hears(20)
 
@@ -498,9 +499,9 @@ async def test_stream_expires_soon_after_the_last_subscriber(redis) -> None:
         async with far.subscribe("room", Ear(), history=0):
             redis.ask("PEXPIRE trio_ws:{=room}:messages 30000")
             assert left() <= 30_000
-            far._reader._prolong_at = 0
+            set_internal(far, "_reader._prolong_at", 0)
             await until(lambda: 30_000 < left() <= 60_000)
-            assert far._reader._prolong_at <= trio.current_time() + 60 / 4
+            assert internal(far, "_reader._prolong_at") <= trio.current_time() + 60 / 4
 
 
 async def test_info_that_is_no_json_cannot_travel(redis) -> None:
@@ -524,15 +525,15 @@ async def test_refused_message_overtaken_by_a_later_one_is_renumbered(redis) -> 
                     ids.append(await far.publish("room", PreparedMessage("refused at first"), NOBODY))
 
                 nursery.start_soon(publish)
-                await until(lambda: any(call.sent for call in far._running_commands._under_way))
+                await until(lambda: any(call.sent for call in internal(far, "_running_commands._under_way")))
                 await trio.sleep(0.1)
                 redis.ask("CONFIG SET maxmemory 0")
-                (call,) = far._running_commands._under_way
+                (call,) = internal(far, "_running_commands._under_way")
                 redis.ask(f"HSET {call.keys[1]} last {call.number + 5}")
                 line.cut_off()
                 line.deaf = False
                 line.mend()
-                far._running_commands._numbers = iter(range(call.number + 6, 10_000))
+                set_internal(far, "_running_commands._numbers", iter(range(call.number + 6, 10_000)))
             await ear.hears(1)
         assert ear.data == ["refused at first"]
         assert ids == ear.ids
@@ -543,7 +544,7 @@ async def test_what_redis_knows_of_a_publisher_stays_small(redis) -> None:
         async with trio.open_nursery() as nursery:
             for number in range(1000):
                 nursery.start_soon(say, near, number)
-        known = int(redis.ask(f"HLEN {near._keys.accepted('room', near._process)}")[1:])
+        known = int(redis.ask(f"HLEN {internal(near, '_keys').accepted('room', internal(near, '_process'))}")[1:])
         assert 1 < known <= 256 + 64 + 1
 
 
@@ -617,8 +618,8 @@ async def test_subscriptions_come_and_go_while_others_are_being_opened(redis) ->
                 await near.publish(f"room {number}", PreparedMessage("said"), NOBODY)
         heard = [ear.data for number, ear in enumerate(ears) if number % 3]
         assert heard == [["said"]] * 20
-        await until(lambda: not far._reader._channels)
-        assert far._reader._streams == {}
+        await until(lambda: not internal(far, "_reader._channels"))
+        assert internal(far, "_reader._streams") == {}
 
 
 async def test_subscriber_joining_a_late_process_gets_no_old_messages(redis) -> None:
@@ -674,7 +675,7 @@ def test_a_feed_knows_only_so_many_publishers() -> None:
     feed = StreamState("room", LocalDelivery(Options(), "me", {}))
     for number in range(3000):
         assert feed.note_number(record(number))
-    assert len(feed._publishers) == 1024
+    assert len(internal(feed, "_publishers")) == 1024
     assert not feed.note_number(record(2999))
 
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.internals import internal
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
@@ -70,7 +71,7 @@ async def until(condition) -> None:
 
 
 async def until_broken(backplane: RedisBackplane) -> None:
-    await until(lambda: not backplane._local.early.connected)
+    await until(lambda: not internal(backplane, "_local").early.connected)
 
 
 def texts(numbers: range) -> list[str]:
@@ -164,8 +165,8 @@ async def test_all_wait_for_the_one_order_if_that_is_asked_for(redis) -> None:
             async with trio.open_nursery() as nursery:
                 for number in range(5):
                     nursery.start_soon(say, far, number)
-                calls = far._running_commands
-                await until(lambda: len(calls._waiting) + len(calls._under_way) == 5)
+                calls = internal(far, "_running_commands")
+                await until(lambda: len(internal(calls, "_waiting")) + len(internal(calls, "_under_way")) == 5)
                 await until_broken(far)
                 await say(near, "elsewhere")
                 assert here.data == []
@@ -206,13 +207,13 @@ async def test_acknowledged_unread_message_is_delivered_on_link_loss(redis) -> N
     async with processes(redis) as (line, far, _near):
         here = Ear()
         async with far.subscribe("room", here, history=5):
-            own = far._local.create("room", PreparedMessage("acknowledged"), NOBODY)
-            far._local.on_numbered(own, 1000)
-            far._local.on_accepted(own, f"{2**62}-1")
+            own = internal(far, "_local").create("room", PreparedMessage("acknowledged"), NOBODY)
+            internal(far, "_local").on_numbered(own, 1000)
+            internal(far, "_local").on_accepted(own, f"{2**62}-1")
             line.cut_off()
             await here.hears(1)
             line.mend()
-            await until(lambda: far._local.early.connected)
+            await until(lambda: internal(far, "_local").early.connected)
             assert here.data == ["acknowledged"]
 
 
@@ -234,7 +235,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
                 await far.publish("a room that nobody here is in", PreparedMessage("?"), NOBODY)
             assert not caught.value.local
             line.mend()
-            await until(lambda: far._local.early.connected)
+            await until(lambda: internal(far, "_local").early.connected)
             while not there.entries:
                 try:
                     await say(far, "afterwards")
@@ -242,7 +243,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
                     continue
             await until(lambda: "afterwards" in here.data)
         assert there.data[0] == "afterwards"
-        assert far._local.queue.rooms == {}
+        assert internal(far, "_local").queue.rooms == {}
 
 
 async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> None:
@@ -294,7 +295,7 @@ async def test_cancelled_publisher_withdraws_only_undelivered_messages(redis) ->
             await here.hears(3)
             await there.hears(3)
         assert here.data == there.data == ["said", "and left", "end"]
-        assert far._running_commands._abandoned == {}
+        assert internal(far, "_running_commands._abandoned") == {}
 
 
 async def test_orphaned_publishes_are_retried_and_bounded(redis) -> None:
@@ -306,7 +307,7 @@ async def test_orphaned_publishes_are_retried_and_bounded(redis) -> None:
             await until_broken(far)
             await cancelled_when_heard(far, here, "one", "two", "three", "four")
             assert [entry.message.data for entry in log] == ["three", "four"]
-            next(iter(far._running_commands._abandoned)).expires_at = 0
+            next(iter(internal(far, "_running_commands._abandoned"))).expires_at = 0
             line.mend()
             await say(far, "end")
             await there.hears(2)
@@ -316,8 +317,8 @@ async def test_orphaned_publishes_are_retried_and_bounded(redis) -> None:
             await until_broken(far)
             await cancelled_when_heard(far, here, "no room")
             line.mend()
-            await until(lambda: not far._running_commands._abandoned)
-        assert far._local.queue.rooms == {}
+            await until(lambda: not internal(far, "_running_commands._abandoned"))
+        assert internal(far, "_local").queue.rooms == {}
 
 
 async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
@@ -330,7 +331,7 @@ async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(say, far, "first")
                 await there.hears(1)
-                (call,) = far._running_commands._under_way
+                (call,) = internal(far, "_running_commands._under_way")
                 call.expires_at = 0
                 nursery.cancel_scope.cancel()
             line.cut_off()
@@ -362,7 +363,7 @@ async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> No
                 line.mend()
             await there.hears(2)
         assert here.data == there.data == ["first", "second"]
-        assert far._running_commands._abandoned == {}
+        assert internal(far, "_running_commands._abandoned") == {}
 
 
 # --- coming and coming back ---------------------------------------------------------------------------------------
@@ -424,7 +425,7 @@ async def test_resume_in_any_process_loses_and_duplicates_nothing(redis) -> None
         before = await heard(ann, "before")
         assert await heard(bob, "before") == before
         line.cut_off()
-        await until_broken(left.room._registry.backplane)
+        await until_broken(internal(left.room, "_registry").backplane)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.room.publish, "own")
             own = await heard(ann, "own")
@@ -515,7 +516,7 @@ async def test_subscriber_without_redis_continues_an_open_room(redis) -> None:
                 line.mend()
                 await second.hears(1)
                 await first.hears(6)
-                await until(lambda: not far._reader._opening)
+                await until(lambda: not internal(far, "_reader._opening"))
                 await say(near, "end")
                 await second.hears(2)
                 assert [entry.message.data for entry in log] == ["2", "3", "4", "elsewhere", "end"]
@@ -538,9 +539,9 @@ async def test_room_waiting_for_redis_is_opened_by_it_in_time(redis) -> None:
                     await ear.hears(1)
 
             nursery.start_soon(listen)
-            await until(lambda: far._local.early._opening)
+            await until(lambda: internal(far, "_local.early._opening"))
             line.mend()
-        assert far._local.early._opening == {}
+        assert internal(far, "_local.early._opening") == {}
 
 
 # --- piece by piece, without a Redis ------------------------------------------------------------------------------
@@ -913,7 +914,7 @@ async def test_delivery_is_exactly_once_when_links_break_in_flight(redis, seed, 
 
         async with backplanes[0].running(), backplanes[1].running():
             await chorus.sing(40, disturb)
-            assert [backplane._local.queue.rooms for backplane in backplanes] == [{}, {}]
+            assert [internal(backplane, "_local").queue.rooms for backplane in backplanes] == [{}, {}]
     chorus.check(40)
 
 
@@ -969,7 +970,7 @@ async def test_moving_clients_get_each_message_once_over_broken_links(redis, see
                         voices.start_soon(publish, voice)
                 over.set()
                 for place in around:
-                    await place.room._registry.backplane.sync("room")
+                    await internal(place.room, "_registry").backplane.sync("room")
                 await around[0].room.publish("end")
     for wanderer in wanderers:
         assert Counter(wanderer.texts[1:-1]) == Counter(

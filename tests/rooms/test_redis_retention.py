@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import internal
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws.connection.prepared import PreparedMessage
@@ -128,7 +129,7 @@ async def test_a_room_opened_shortly_before_it_expires_lives_on() -> None:
         async with backplane.running():
             await backplane.publish("room", PreparedMessage("said"), NOBODY)
             async with backplane.subscribe("another", Ear(), history=0):
-                key = backplane._keys.stream("room")
+                key = internal(backplane, "_keys").stream("room")
                 redis.ask(f"PEXPIRE {key} 30000")
                 async with backplane.subscribe("room", Ear(), history=1) as log:
                     assert len(log) == 1

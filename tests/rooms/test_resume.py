@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import App, BackplaneUnavailable, WebSocket, WebSocketDisconnect
@@ -184,7 +185,7 @@ async def test_refused_member_info_is_a_join_error_without_membership(autojump_c
         with pytest.raises(TypeError, match="no JSON"):
             async with hall.room("r").join(ann.websocket, socket=object()):
                 pytest.fail("joined")
-        assert (hall.room("r").count, hall.rooms._open) == (0, {})
+        assert (hall.room("r").count, internal(hall.rooms, "_open")) == (0, {})
 
 
 def test_a_log_that_is_broken_off_knows_nothing_from_before() -> None:

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import trio
+from support.internals import internal
 from support.networks import CLOSE, TEXT, RawPeer, SocketNetwork, ping, serving, text
 from trio.testing import wait_all_tasks_blocked
 
@@ -37,20 +38,20 @@ async def test_one_of_a_thousand_never_reads_and_nobody_notices(autojump_clock) 
         guests = await hall.guests(1000)
         async with seated(room, [*guests, deaf]):
             assert room.count == 1001
-            seat = room._delivery[deaf.websocket]
+            seat = internal(room, "_delivery")[deaf.websocket]
             outbox = deaf.websocket.context.channel.transport.outbox  # type: ignore[union-attr]
             start, most = trio.current_time(), 0
             for number in range(45):
                 await room.publish(f"{number:04}" + "x" * (size - 4))
                 waiting = sum(message.size + ENTRY_BYTES for message in seat.backlog)
-                assert waiting == seat._size
+                assert waiting == internal(seat, "_size")
                 most = max(most, waiting + outbox.size)
             assert trio.current_time() == start, "it has waited"
             assert 64 * KIB + backlog < most <= 64 * KIB + backlog + 2 * (size + ENTRY_BYTES)
             for guest in (guests[0], guests[500], guests[999]):
                 assert [int(said[:4]) for said in await guest.heard(45)] == list(range(45))
             for guest in guests:
-                assert not room._delivery[guest.websocket].backlog
+                assert not internal(room, "_delivery")[guest.websocket].backlog
             assert room.count == 1001
 
 
@@ -69,7 +70,7 @@ async def test_disconnect_ends_a_member_for_which_too_much_waits(autojump_clock)
             assert slow.websocket.connected
             said = await fill(room, 6)
             assert (slow.websocket.close_code, slow.websocket.close_info.by) == (1013, "local")
-            assert not room._delivery[slow.websocket].backlog
+            assert not internal(room, "_delivery")[slow.websocket].backlog
             await trio.sleep(3)
             assert ends == [1013]
             await fill(room, 30)
@@ -160,8 +161,8 @@ async def test_who_is_slow_for_a_while_misses_nothing(autojump_clock, policy) ->
             assert await slow.heard(20) == said[:20]
             said += await fill(room, 5)
             assert await slow.heard(25) == said[20:]
-            seat = room._delivery[slow.websocket]
-            assert (len(seat.backlog), seat._size) == (0, 0)
+            seat = internal(room, "_delivery")[slow.websocket]
+            assert (len(seat.backlog), internal(seat, "_size")) == (0, 0)
 
 
 async def test_a_flood_of_empty_messages_is_bounded_too(autojump_clock) -> None:
@@ -172,7 +173,7 @@ async def test_a_flood_of_empty_messages_is_bounded_too(autojump_clock) -> None:
             await fill(room, 7)
             for _ in range(200):
                 await room.publish("")
-            assert len(room._delivery[slow.websocket].backlog) == 100
+            assert len(internal(room, "_delivery")[slow.websocket].backlog) == 100
 
 
 async def test_one_message_above_the_backlog_alone_is_allowed(autojump_clock) -> None:
@@ -256,7 +257,7 @@ async def test_repeated_joins_leave_no_trace_on_a_stuck_connection(autojump_cloc
             for _ in range(20):
                 async with room.join(slow.websocket):
                     await room.publish("waits")
-            assert len(slow.websocket.context.open_channel().writer.flow._callbacks) == 1  # type: ignore[attr-defined]
+            assert len(internal(slow.websocket.context.open_channel().writer.flow, "_callbacks")) == 1  # type: ignore[attr-defined]
 
 
 async def test_rooms_share_the_outbox_of_a_member_that_is_slow_in_all(autojump_clock) -> None:
@@ -283,7 +284,7 @@ async def test_member_with_a_stuck_outbox_is_ended_by_send_timeout(autojump_cloc
             assert slow.websocket.close_code == 1013
             assert 5 <= trio.current_time() - start < 6.5
             await fill(room, 10)
-            assert not room._delivery[slow.websocket].backlog
+            assert not internal(room, "_delivery")[slow.websocket].backlog
 
 
 async def test_member_whose_peer_left_behind_unread_data_is_not_slow(autojump_clock) -> None:
@@ -312,7 +313,7 @@ async def test_a_newcomer_is_handed_a_long_history_over_several_turns(autojump_c
         async with seated(room, [ann]):
             said = await fill(room, count, size)
             async with room.join(ben.websocket):
-                seat = room._delivery[ben.websocket]
+                seat = internal(room, "_delivery")[ben.websocket]
                 waiting = [count, len(seat.backlog)]
 
                 class Watching(trio.abc.Instrument):

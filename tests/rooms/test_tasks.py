@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import LocalProtocolError
@@ -97,7 +98,7 @@ async def test_an_error_while_the_tasks_are_cancelled_is_logged_too(autojump_clo
             await wait_all_tasks_blocked()
         await wait_all_tasks_blocked()
         assert "error in a task of <Room 'r'>" in caplog.text
-        assert (room.count, hall.rooms._open) == (0, {})
+        assert (room.count, internal(hall.rooms, "_open")) == (0, {})
 
 
 async def test_tasks_that_are_slow_to_end_keep_nobody_from_joining(autojump_clock) -> None:
@@ -177,7 +178,7 @@ async def test_failed_backplane_subscription_is_an_error_of_each_join(autojump_c
             for guest in guests:
                 nursery.start_soon(join, guest)
         assert failed == ["the backplane is away"] * 3
-        assert hall.rooms._open == {}
+        assert internal(hall.rooms, "_open") == {}
         backplane.works = True
         async with room.join(guests[0].websocket):
             assert room.count == 1

@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from support.internals import internal
 from trio.testing import MockClock
 
 from trio_ws.runtime.log import ConnectionLog
@@ -114,12 +115,12 @@ async def test_cancelled_deadlines_do_not_pile_up(timers, autojump_clock):
     stay = [timers.call_later(1e6, lambda: None) for _ in range(SWEEP_FROM)]
     for _ in range(10_000):
         timers.call_later(1e6, lambda: pytest.fail("cancelled")).cancel()
-    assert len(timers._heap) <= 2 * SWEEP_FROM + 1
+    assert len(internal(timers, "_heap")) <= 2 * SWEEP_FROM + 1
     called = []
     timers.call_later(1, lambda: called.append("still in order"))
     await trio.sleep(2)
     assert called == ["still in order"]
-    assert sum(entry[2] in stay for entry in timers._heap) == SWEEP_FROM
+    assert sum(entry[2] in stay for entry in internal(timers, "_heap")) == SWEEP_FROM
 
 
 async def test_many_live_deadlines_are_all_kept(timers, autojump_clock):
@@ -170,7 +171,7 @@ async def test_queue_entries_have_own_deadlines_and_removed_have_none(timers, au
         [start + 10], [], [start + 14], [start + 14], [start + 14]
     ]  # fmt: skip
     assert [str(record.args) for record in caplog.records] == ["('#7 from unknown',)"]
-    assert len(timers._heap) == 0
+    assert len(internal(timers, "_heap")) == 0
     assert queue.deadline(first) == -math.inf
     queue.add(first)
     await trio.sleep(50)
@@ -187,7 +188,7 @@ async def test_queue_keeps_no_finished_entries_and_has_one_timer(timers, autojum
     gone = weakref.ref(waiting)
     del waiting
     assert gone() is None
-    assert len(timers._heap) == 1
+    assert len(internal(timers, "_heap")) == 1
 
 
 async def test_in_a_queue_without_an_end_nobody_is_too_late(timers, autojump_clock):
@@ -223,4 +224,4 @@ async def test_a_queue_has_one_timer_also_when_the_late_come_back(timers, autoju
         queue.add(Returning())
         await trio.sleep(1)
     await trio.sleep(100)
-    assert sum(entry[2].armed for entry in timers._heap) == 1
+    assert sum(entry[2].armed for entry in internal(timers, "_heap")) == 1

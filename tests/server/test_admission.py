@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import set_internal
 from support.networks import MemoryNetwork
 from support.tls import contexts, tls_over
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -243,7 +244,7 @@ async def test_a_connection_on_a_spare_descriptor_is_closed(tls, poller, clock) 
     """The application has opened all the others."""
     options: dict[str, Any] = {"ssl_context": contexts()[0]} if tls else {}
     async with serving(poller=poller, **options) as server:
-        server._admission._ceiling = 0
+        set_internal(server, "_admission._ceiling", 0)
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             assert await stream.receive_some(1) == b""
         assert server.statistics().refused == 1
@@ -253,7 +254,7 @@ async def test_a_stream_on_a_spare_descriptor_is_closed(clock) -> None:
     """The same with a listener of Trio's."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with serving(listeners=[listener]) as server:
-        server._admission._ceiling = 0
+        set_internal(server, "_admission._ceiling", 0)
         async with await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as stream:
             assert await stream.receive_some(1) == b""
         assert server.statistics().refused == 1

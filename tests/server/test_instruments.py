@@ -67,6 +67,27 @@ def serving(handler: Any, *instruments: Instrument, **options: Any) -> TestClien
     return TestClient(Routes({"/echo": handler}, instruments=instruments, **options), raise_server_errors=False)
 
 
+@pytest.mark.parametrize("observed", [True, False])
+async def test_pings_and_pongs_pass_with_and_without_instruments(observed: bool) -> None:
+    arrived = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.receive()
+        await ws.pong(b"unasked")
+        arrived.append(await ws.ping(b"asked") >= 0)
+        await ws.send("after")
+
+    async with serving(handler, *[Everything()][:observed]) as client, client.websocket_connect("/echo") as ws:
+        reader = ws.context.channel.reader
+        pongs = []
+        ws.context.channel.closing.pings = SimpleNamespace(answer=pongs.append, wake=lambda: False)
+        await ws.send("begin")
+        assert await ws.receive() == "after"
+    assert arrived == [True]
+    assert pongs == [b"unasked"]
+    assert reader.received == 1
+
+
 class TestWhatTheyAreTold:
     async def test_a_connection_from_its_beginning_to_its_end(self):
         heard = Everything()

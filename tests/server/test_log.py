@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import echo, serve
+from support.internals import internal
 from support.memory import MemoryListener
 from support.tls import contexts
 
@@ -412,7 +413,7 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.send("hello")
             if watch is FlowControl:
-                ws.context.channel.reader._timers.call_later(0, ws.context.channel.writer.flow.check)
+                internal(ws.context.channel.reader, "_timers").call_later(0, ws.context.channel.writer.flow.check)
             await ws.receive()
 
         monkeypatch.setattr(watch, "fire" if watch is Keepalive else "check", broken)

@@ -19,6 +19,7 @@ import attrs
 import pytest
 import trio
 from support.handlers import QUICK, Ends, echo, serve
+from support.internals import internal
 from support.memory import MemoryListener
 from trio.testing import wait_all_tasks_blocked
 
@@ -36,10 +37,12 @@ from trio_ws import (
 from trio_ws.connection.reader import MessageReader
 from trio_ws.connection.writer import MessageWriter
 from trio_ws.handler.service import Service
+from trio_ws.server import serve as serve_module
 from trio_ws.server.connection import ServerConnection
-from trio_ws.server.serve import _OneService
 from trio_ws.transport.listeners import bind_tcp
 from trio_ws.transport.poller import Poller
+
+OneService = internal(serve_module, "_OneService")
 
 
 async def sleep(ws: WebSocket) -> None:
@@ -497,7 +500,7 @@ class TestTheEnd:
 
 
 async def test_a_server_serves_once(autojump_clock):
-    server = Server(_OneService(Service(handler=echo)))
+    server = Server(OneService(Service(handler=echo)))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, [MemoryListener()])
         server.shutdown()
@@ -622,7 +625,7 @@ def test_ctrl_c_in_busy_shared_tasks_leaves_them_for_the_closes(part, busy, monk
 
     def struck(self: MessageReader | MessageWriter, *args: object) -> object:
         closing = self.closing if isinstance(self, MessageReader) else self._closing
-        if not closing._client:
+        if not internal(closing, "_client"):
             monkeypatch.setattr(part, busy, plain)
             signal.raise_signal(signal.SIGINT)
         return plain(self, *args)

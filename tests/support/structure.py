@@ -9,7 +9,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 import house
-from house import NOUN_COLON, REGISTER, RELATIVE_SUBJECT, WORD, Module, cycles_of, documented_of, imports_of, name_of
+from house import (
+    NOUN_COLON,
+    REGISTER,
+    RELATIVE_SUBJECT,
+    WORD,
+    Module,
+    cycles_of,
+    documented_of,
+    imports_of,
+    name_of,
+    private_accesses,
+    private_names,
+)
 
 __all__ = [
     "NOUN_COLON",
@@ -22,6 +34,8 @@ __all__ = [
     "imports_of",
     "modules_of",
     "name_of",
+    "private_accesses",
+    "private_names",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from support.internals import internal
 from support.kqueue import FakeSelect
 
 from trio_ws.transport.kqueue import KqueueSelector
@@ -27,7 +28,7 @@ def test_no_filter_is_left_behind_whatever_was_wanted(readiness):
                 readiness.add(ours.fileno(), before)
                 readiness.change(ours.fileno(), after)
                 readiness.remove(ours.fileno())
-                assert readiness._kqueue.filters == {}
+                assert internal(readiness, "_kqueue").filters == {}
 
 
 def test_each_filter_is_reported_by_itself(readiness):
@@ -40,7 +41,9 @@ def test_each_filter_is_reported_by_itself(readiness):
 
 def test_no_more_than_a_batch_is_reported_at_once(readiness, monkeypatch):
     asked: list[int] = []
-    monkeypatch.setattr(readiness._kqueue, "control", lambda changes, most, timeout: asked.append(most) or [])
+    monkeypatch.setattr(
+        internal(readiness, "_kqueue"), "control", lambda changes, most, timeout: asked.append(most) or []
+    )
     readiness.poll()
     assert asked == [BATCH]
 
@@ -48,4 +51,4 @@ def test_no_more_than_a_batch_is_reported_at_once(readiness, monkeypatch):
 def test_it_has_the_kqueues_descriptor_and_closes_it(readiness):
     assert readiness.fileno() == 1234
     readiness.close()
-    assert readiness._kqueue.closed
+    assert internal(readiness, "_kqueue").closed

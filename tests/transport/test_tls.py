@@ -17,6 +17,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.internals import internal, set_internal
 from support.receivers import Recorder
 from support.tls import TLSPeer, authority, client_tls, server_tls
 
@@ -158,7 +159,8 @@ async def test_a_peer_that_takes_the_handshake_slowly_gets_all_of_it(make):
             raise BlockingIOError
         return CountingSocket.send(ends.sock, data[:count])
 
-    ends.transport._socket._sock = sock = Forwarding(ends.sock, narrow)
+    sock = Forwarding(ends.sock, narrow)
+    set_internal(ends.transport, "_socket._sock", sock)
     with pytest.raises(ssl.SSLWantReadError):
         ends.peer.tls.do_handshake()
     await ends.peer.stream.send_all(ends.peer.outgoing.read())
@@ -292,8 +294,8 @@ async def test_tiny_records_are_decrypted_in_bounded_turns(ends, make):
     whole = b"".join(ends.peer.sealed(b"x") for _ in range(count))
     arrived = memoryview(whole)
     while arrived:  # into the kernel, before the poller looks
-        arrived = arrived[ends.peer.stream.socket._sock.send(arrived) :]
-    other.peer.stream.socket._sock.send(other.peer.sealed(b"y"))
+        arrived = arrived[internal(ends.peer.stream.socket, "_sock").send(arrived) :]
+    internal(other.peer.stream.socket, "_sock").send(other.peer.sealed(b"y"))
     await ends.receiver.until(lambda: len(ends.receiver.data) == count)
     assert max(after - before for before, after in pairwise([0, *sizes])) <= RECORDS
     (behind,) = seen
@@ -325,7 +327,7 @@ async def test_unwanted_data_is_kept_and_given_on_resume_while_silent(ends, monk
 
 async def test_plaintext_beyond_the_turn_limit_waits_for_the_next(ends):
     """More plaintext than a turn has room for waits for the next."""
-    ends.transport._plaintext = ends.transport._plaintext[: 3 * RECORD_BYTES]
+    set_internal(ends.transport, "_plaintext", internal(ends.transport, "_plaintext")[: 3 * RECORD_BYTES])
     sizes: list[int] = []
     ends.receiver.on_data = lambda: sizes.append(len(ends.receiver.data))
     await ends.peer.send(bytes(7 * RECORD_BYTES))
@@ -532,7 +534,7 @@ async def test_stalled_peer_costs_only_its_outbox_and_no_turns(ends, monkeypatch
         await turns()
     assert count == [0]
     assert ends.transport.outbox.size == waiting + 8
-    assert ends.transport._socket.outbox.size <= WRITE_BYTES + 1024
+    assert internal(ends.transport, "_socket").outbox.size <= WRITE_BYTES + 1024
 
 
 async def fill(ends: Ends) -> int:
@@ -548,7 +550,7 @@ async def fill(ends: Ends) -> int:
 async def test_half_close_comes_after_a_record_of_tls_that_waits(ends):
     """TLS's own records wait for the ciphertext before them: here stands one with data, which shows."""
     size = await fill(ends)
-    ends.transport._session._tls.write(b"own")
+    internal(ends.transport, "_session._tls").write(b"own")
     ends.transport.finish()
     assert await ends.peer.receive(size + 3) == bytes(size) + b"own"
     assert await ends.peer.some() == b""
@@ -618,7 +620,7 @@ async def test_shorter_records_are_written_if_the_peer_asks_for_them(ends, monke
         def __getattr__(self, name):
             return getattr(self._tls, name)
 
-    ends.transport._session._tls = Short(ends.transport._session._tls)
+    set_internal(ends.transport, "_session._tls", Short(internal(ends.transport, "_session._tls")))
     whole = os.urandom(50_000)
     ends.transport.write(whole)
     assert await ends.peer.receive(len(whole)) == whole
@@ -639,7 +641,7 @@ class Failing:
 
 async def test_write_that_needs_a_new_handshake_is_a_broken_write(ends):
     """Renegotiation is not supported."""
-    ends.transport._session._tls = Failing(ends.transport._session._tls)
+    set_internal(ends.transport, "_session._tls", Failing(internal(ends.transport, "_session._tls")))
     ends.transport.write(bytes(200_000))
     assert ends.transport.outbox.closed
     await ends.receiver.until(lambda: ends.receiver.moved)
@@ -652,7 +654,7 @@ async def test_peer_with_endless_tls_requests_unread_is_aborted(ends):
     await ends.peer.send(b"one")
     await ends.receiver.until(lambda: ends.receiver.data == b"one")
     assert not ends.transport.outbox.closed
-    ends.transport._session._outgoing.write(bytes(MAX_PENDING_OUTPUT + 1))
+    internal(ends.transport, "_session._outgoing").write(bytes(MAX_PENDING_OUTPUT + 1))
     await ends.peer.send(b"two")
     await ends.receiver.until(lambda: ends.receiver.ended)
     assert ends.transport.outbox.closed
@@ -719,7 +721,7 @@ async def test_handshakes_leave_nothing_behind(make, poller, nursery, server_tls
             await ends.peer.shake_hands()
         ends.transport.close()
         await ends.peer.stream.aclose()
-        left.append(weakref.ref(ends.transport._session._tls))
+        left.append(weakref.ref(internal(ends.transport, "_session._tls")))
     ends = await make()  # the poller remembers the last ones that it served
     ends.transport.write(b"held", hold=True)
     assert await ends.peer.receive(4) == b"held"

@@ -9,12 +9,15 @@ import sys
 from configparser import RawConfigParser
 
 import pytest
+from support.internals import internal
 
 from tests.testing.responders import Routes
 from tests.workers.fleet import ROOT, Fleet, eventually
 from trio_ws import Server, Timeouts
-from trio_ws.cli.main import _parser
+from trio_ws.cli import main as main_module
 from trio_ws.cli.process import WorkerTimeouts
+
+parser = internal(main_module, "_parser")
 
 PAGE = ROOT.joinpath("docs", "workers.md").read_text(encoding="utf-8")
 BOUND = Server(Routes()).max_shutdown_seconds
@@ -30,7 +33,7 @@ def test_each_option_is_one_of_the_command() -> None:
     written = dict.fromkeys(re.findall(r"`(--[a-z-]+)", PAGE), "1")
     assert {"--workers", "--worker-port", "--fd", "--drain-rate"} < written.keys()
     given = [f"{name}={value}" for name, value in written.items() if name != "--worker-timeout"]
-    _parser().parse_args(["run", "chat:app", "--worker-timeout=30", *given])
+    parser().parse_args(["run", "chat:app", "--worker-timeout=30", *given])
 
 
 async def test_its_program_starts_workers(fleet: Fleet) -> None:
@@ -51,7 +54,7 @@ def test_unit_starts_a_valid_command_and_waits_for_the_end() -> None:
     parser.read_string(block("ini"))
     unit = parser["Service"]
     _, *arguments = shlex.split(unit["ExecStart"])
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     assert (options.workers, options.fd) == (4, [3])
     assert float(unit["TimeoutStopSec"]) > BOUND + WorkerTimeouts().end
 

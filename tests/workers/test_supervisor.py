@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from support.internals import internal
 
+from trio_ws.cli import supervisor as supervisor_module
 from trio_ws.cli.process import WorkerProcess, WorkerTimeouts
-from trio_ws.cli.supervisor import WorkersUnavailable, _Supervisor, run_workers
+from trio_ws.cli.supervisor import WorkersUnavailable, run_workers
 from trio_ws.cli.worker import Assignment
 from trio_ws.transport.listeners import bind_unix, inherit
+
+Supervisor = internal(supervisor_module, "_Supervisor")
 
 BOUND = 120
 """Seconds that one step may take on a busy machine; it takes some hundredths."""
@@ -162,7 +166,7 @@ async def test_a_first_worker_that_takes_too_long_is_the_end(kept) -> None:
 
 async def test_worker_that_cannot_be_started_counts_as_never_ready(kept) -> None:
     """A worker that cannot be started is one that was never ready."""
-    kept._command[0] = "/nowhere/python"
+    internal(kept, "_command")[0] = "/nowhere/python"
     with trio.fail_after(BOUND):
         await kept.run("")
     assert kept.status == 1
@@ -296,7 +300,7 @@ async def test_a_signal_while_workers_are_replaced_ends_them_all(kept) -> None:
 
 async def test_worker_ending_during_its_replacement_is_replaced_once(kept, monkeypatch) -> None:
     """Another one was being started when the replacement became ready: it is ended again."""
-    launch, numbers = _Supervisor._launch, count(1)
+    launch, numbers = internal(Supervisor, "_launch"), count(1)
     supervisors, reached, go_on = [], trio.Event(), trio.Event()
 
     async def gated(self, number: int) -> WorkerProcess:
@@ -307,7 +311,7 @@ async def test_worker_ending_during_its_replacement_is_replaced_once(kept, monke
             await go_on.wait()
         return worker
 
-    monkeypatch.setattr(_Supervisor, "_launch", gated)
+    monkeypatch.setattr(Supervisor, "_launch", gated)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run, "open('pid', 'w').write(str(os.getpid()))\n" + SERVE, 1)
         await kept.said("listening on")
@@ -319,7 +323,7 @@ async def test_worker_ending_during_its_replacement_is_replaced_once(kept, monke
         kept.touch("go")
         await kept.said("restarted")
         go_on.set()
-        await kept.until(lambda: len(supervisors[0]._live) == 1)
+        await kept.until(lambda: len(internal(supervisors[0], "_live")) == 1)
         signal.raise_signal(signal.SIGTERM)
     assert kept.lines[-1] == "shutting down: 1 worker"
 

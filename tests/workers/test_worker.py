@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.internals import internal
 
 from tests.testing.responders import Routes, echo
 from trio_ws import Server, WebSocketDisconnect, open_websocket
+from trio_ws.cli import worker as worker_module
 from trio_ws.cli.reload import RESTART_SIGNAL
-from trio_ws.cli.worker import NUMBER_VARIABLE, _Worker, serve_as_worker
+from trio_ws.cli.worker import NUMBER_VARIABLE, serve_as_worker
 from trio_ws.testing.network import MemoryListener
 from trio_ws.transport.listeners import bind_unix, close_listener, inherit, owned_path
+
+Worker = internal(worker_module, "_Worker")
 
 BOUND = 120
 
@@ -120,7 +124,7 @@ async def test_a_link_that_is_reset_is_the_end_of_the_supervisor_too(link, monke
 
     killed = []
     monkeypatch.setattr("os.kill", lambda *call: killed.append(call))
-    await _Worker(Reset()).end_when_orphaned()
+    await Worker(Reset()).end_when_orphaned()
     assert killed == [(os.getpid(), signal.SIGTERM)]
 
 
