@@ -13,9 +13,10 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.internals import internal
 
 from trio_ws import App, BackoffSettings, Limits, Query, Timeouts, WebSocket, WebSocketException
-from trio_ws.cli.main import _parser
+from trio_ws.cli import main as main_module
 from trio_ws.client.backoff import should_reconnect
 
 pytest_plugins = ["pytester"]
@@ -177,7 +178,9 @@ def test_the_page_has_each_limit_and_timeout_with_its_default(settings: type) ->
 def test_the_page_has_each_option_of_a_command_with_its_default(command: str) -> None:
     section = text_of("command-line").partition(f"## trio-ws {command}\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(--[\w-]+)[^`]*` \| (.*?) \|", section, re.MULTILINE))
-    (subparsers,) = (each for each in _parser()._actions if isinstance(each, argparse._SubParsersAction))
+    (subparsers,) = (
+        each for each in internal(main_module, "_parser")()._actions if isinstance(each, argparse._SubParsersAction)
+    )
     options = {
         action.option_strings[-1]: action
         for action in subparsers.choices[command]._actions
