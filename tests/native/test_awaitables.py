@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.internals import internal
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from native.ends import End, end
@@ -240,7 +241,7 @@ STATES = {
     "reader": lambda ours: ours.connection.reader,
     "writer": lambda ours: ours.connection.writer,
     "inbox": lambda ours: ours.connection.inbox,
-    "endpoint": lambda ours: ours.connection.reader._endpoint,
+    "endpoint": lambda ours: internal(ours.connection.reader, "_endpoint"),
     "outbox": lambda ours: ours.connection.transport.outbox,
     "transport": lambda ours: ours.connection.transport,
 }
