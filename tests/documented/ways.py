@@ -14,7 +14,6 @@ import attrs
 import trio
 from support.asgi import Version, open_network
 from support.asgi import serving as under_hypercorn
-from support.internals import internal
 
 from trio_ws import URL, App, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.asgi import ASGIApplication

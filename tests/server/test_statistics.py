@@ -8,7 +8,6 @@ import attrs
 import pytest
 import trio
 from support.handlers import serve
-from support.internals import internal
 
 from trio_ws import App, ConnectionRejected, Limits, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 
