@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import trio
 from support.internals import internal
-from support.networks import MemoryNetwork, Witness, serving
+from support.networks import Witness, serving
 
 from trio_ws import App, Timeouts, WebSocket, open_websocket
+from trio_ws.testing import MemoryNetwork
 
 DRAIN = 1.0
 CLEANUP = 5.0

@@ -10,9 +10,10 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.networks import MemoryNetwork, RawPeer, Witness, close, serving, text
+from support.networks import Witness, close, dial, serving, text
 
 from trio_ws import App, Depends, Limits, Timeouts, WebSocket, serve_websocket
+from trio_ws.testing import MemoryNetwork, RawPeer
 
 CLEANUP = 5.0
 TIMES = Timeouts(cleanup_timeout=CLEANUP, shutdown_grace=0.0, ping_interval=None)
@@ -105,7 +106,7 @@ class Ending:
         if self.by == "close frame":
             await peer.send(close(1001))
         elif self.by == "drop":
-            await peer.leave()
+            await peer.close()
         else:
             server.shutdown(grace=0)
 
@@ -114,12 +115,12 @@ class Ending:
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 async def test_clean_up_after_a_cancelled_handler_is_not_cancelled(make, end, autojump_clock) -> None:
     pool = Pool()
-    network = MemoryNetwork(bounded=True)
+    network = MemoryNetwork(capacity=0)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(
-            lambda task_status: make(pool).serve(port=None, listeners=[network.listener], task_status=task_status)
+            lambda task_status: make(pool).serve(port=None, listeners=[network.listen()], task_status=task_status)
         )
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("go"))
         await pool.open.wait()
         await trio.sleep(1)
@@ -137,14 +138,14 @@ async def test_clean_up_that_hangs_is_cut_off_and_recorded(make, caplog, autojum
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         server = await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[network.listener], task_status=task_status)
+            lambda task_status: app.serve(port=None, listeners=[network.listen()], task_status=task_status)
         )
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("go"))
         await pool.open.wait()
         began = trio.current_time()
         server.shutdown(grace=0)
-        await peer.rest()
+        await peer.receive_frames()
         while server.statistics().connections:
             await trio.sleep(0.01)
         assert trio.current_time() - began <= server.max_shutdown_seconds
@@ -185,7 +186,7 @@ async def test_a_dependency_that_holds_a_nursery_is_left_within_it(autojump_cloc
 async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
     """Chunks of a message come from a generator of the user's; the last one waits for room in vain."""
     pool = Pool()
-    network = MemoryNetwork(bounded=True)
+    network = MemoryNetwork(capacity=0)
 
     async def chunks() -> AsyncIterator[str]:
         async with asynccontextmanager(pool.connection)():
@@ -199,7 +200,7 @@ async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
             await ws.send_stream(chunks())
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1024)):
-        await RawPeer.dial(network)
+        await dial(network)
         await fate.ended.wait()
     assert (pool.taken, pool.lost) == (0, 0)
 
@@ -219,7 +220,7 @@ async def test_lifespan_exit_is_shielded_on_cancellation(autojump_clock) -> None
     app = App(lifespan=lifespan, timeouts=TIMES)
     async with trio.open_nursery() as nursery:
         await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listener], task_status=task_status)
+            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listen()], task_status=task_status)
         )
         nursery.cancel_scope.cancel()
     assert ended == ["pool closed"]
@@ -241,12 +242,12 @@ async def test_a_cancelled_handler_is_still_told_off_with_1001(autojump_clock) -
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[network.listener], task_status=task_status)
+            lambda task_status: app.serve(port=None, listeners=[network.listen()], task_status=task_status)
         )
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
-            (frame,) = await peer.rest()
+            (frame,) = await peer.receive_frames()
         assert frame.close_code == 1001
 
 
@@ -289,14 +290,14 @@ async def test_clean_up_under_way_is_not_cancelled_by_a_shutdown(end, policy, au
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         server = await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[network.listener], task_status=task_status)
+            lambda task_status: app.serve(port=None, listeners=[network.listen()], task_status=task_status)
         )
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("go"))
         await trio.sleep(0.5)
         end(server, nursery)
         with trio.CancelScope(shield=True):
-            await peer.rest()
+            await peer.receive_frames()
         nursery.cancel_scope.cancel()
     assert (pool.taken, pool.lost) == (0, 0)
 
@@ -315,19 +316,19 @@ async def test_what_is_around_a_handler_is_left_shielded(end, seconds, caplog, a
         server = await nursery.start(
             lambda task_status: serve_websocket(
                 handler,
-                listeners=[network.listener],
+                listeners=[network.listen()],
                 timeouts=TIMES,
                 around=lambda ws: asynccontextmanager(pool.connection)(),
                 task_status=task_status,
             )
         )
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("go"))
         await trio.sleep(0.5 if seconds == 1 else 2 * CLEANUP)
         began = trio.current_time()
         end(server, nursery)
         with trio.CancelScope(shield=True):
-            await peer.rest()
+            await peer.receive_frames()
         assert trio.current_time() - began <= server.max_shutdown_seconds
         nursery.cancel_scope.cancel()
     assert pool.lost == (seconds > CLEANUP)
@@ -346,16 +347,16 @@ async def test_an_error_is_not_lost_with_the_clean_up_behind_it(caplog, autojump
         server = await nursery.start(
             lambda task_status: serve_websocket(
                 handler,
-                listeners=[network.listener],
+                listeners=[network.listen()],
                 timeouts=TIMES,
                 around=lambda ws: asynccontextmanager(pool.connection)(),
                 task_status=task_status,
             )
         )
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(1)
         server.shutdown(grace=0)
-        await peer.rest()
+        await peer.receive_frames()
         nursery.cancel_scope.cancel()
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
     assert isinstance(caplog.records[1].exc_info[1], KeyError)
@@ -374,7 +375,7 @@ async def test_a_lifespan_being_left_is_not_cancelled(seconds, caplog, autojump_
     app = App(lifespan=lifespan, timeouts=TIMES)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listener], task_status=task_status)
+            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listen()], task_status=task_status)
         )
         server.shutdown(grace=0)
         await trio.sleep(0.5)

@@ -23,13 +23,13 @@ import trio
 import trio_ws
 from tests.support.handlers import serve
 from tests.support.mute import shake_hands
-from tests.support.networks import MemoryNetwork
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli.loading import load
 from trio_ws.cli.main import codec_name, main
 from trio_ws.cli.reload import PythonFiles, folders_of, supervise
 from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
+from trio_ws.testing import MemoryNetwork
 
 ROOT = Path(__file__).parents[2]
 MAIN = importlib.import_module("trio_ws.cli.main")  # `trio_ws.cli` has a function of that name
@@ -799,7 +799,8 @@ async def test_connect_is_ended_by_an_interrupt_before_it_is_connected(nursery, 
 @pytest.mark.slow
 async def test_a_second_interrupt_does_not_wait_for_a_mute_server(autojump_clock, nursery, pipe) -> None:
     network = MemoryNetwork()
-    client, server = await network.connect(), await network.accept()
+    listener = network.listen()
+    client, server = await network.connect(), await listener.accept()
 
     async def interrupt_twice() -> None:
         await shake_hands(server)

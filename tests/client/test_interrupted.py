@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 from support.mute import shake_hands
-from support.networks import MemoryNetwork
 
 from trio_ws import Timeouts, open_websocket
 from trio_ws.protocol.frames import CLOSE
+from trio_ws.testing import MemoryNetwork
 
 NEVER = Timeouts(close_timeout=1000, cleanup_timeout=1000, ping_interval=None, send_timeout=None)
 
@@ -17,8 +17,9 @@ NEVER = Timeouts(close_timeout=1000, cleanup_timeout=1000, ping_interval=None, s
 @pytest.mark.parametrize("where", ["block", "task"])
 async def test_a_mute_server_is_told_and_not_waited_for(autojump_clock, nursery, error, where):
     network = MemoryNetwork()
+    listener = network.listen()
     client = await network.connect()
-    server = await network.accept()
+    server = await listener.accept()
 
     async def interrupt() -> None:
         raise error
@@ -38,9 +39,10 @@ async def test_a_mute_server_is_told_and_not_waited_for(autojump_clock, nursery,
 
 
 async def test_a_server_that_does_not_even_read_is_not_waited_for(autojump_clock, nursery):
-    network = MemoryNetwork(bounded=True)
+    network = MemoryNetwork(capacity=0)
+    listener = network.listen()
     client = await network.connect()
-    nursery.start_soon(shake_hands, await network.accept())
+    nursery.start_soon(shake_hands, await listener.accept())
     began = trio.current_time()
     with pytest.raises(KeyboardInterrupt):
         async with open_websocket("ws://mute/", stream=client, timeouts=NEVER) as ws:

@@ -6,22 +6,12 @@ from typing import Any
 
 import pytest
 import trio
-from support.networks import (
-    Frame,
-    MemoryNetwork,
-    RawPeer,
-    SocketNetwork,
-    Witness,
-    binary,
-    close,
-    ping,
-    serving,
-    text,
-)
+from support.networks import SocketNetwork, Witness, binary, close, dial, ping, serving, text
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
 from trio_ws.connection.writer import CONTROL_RESERVE
 from trio_ws.protocol.frames import BINARY, CLOSE, PING, PONG, TEXT
+from trio_ws.testing import MemoryNetwork, RawFrame, RawPeer
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0)
 PATIENCE = 10
@@ -30,9 +20,7 @@ PATIENCE = 10
 
 @pytest.fixture(params=["stream", "poller", "tls"])
 def sockets(request):
-    network = SocketNetwork(poller=request.param != "stream", tls=request.param == "tls")
-    yield network
-    network.close()
+    return SocketNetwork(poller=request.param != "stream", tls=request.param == "tls")
 
 
 async def receive_all(ws: WebSocket, got: list[Any]) -> None:
@@ -60,14 +48,14 @@ async def test_inbox_fills_to_its_bound_and_the_rest_waits_outside(limits, held,
         await receive_all(ws, got)
 
     async with serving(network, handler, timeouts=TIMES, limits=limits) as server:
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         sent = [f"{number:03}".rjust(95) + " ..." for number in range(1000)]
         await peer.send(*map(text, sent))
         await trio.sleep(100)
         assert server.statistics().messages_received == held
         go.set()
         await trio.sleep(1)
-        await peer.leave()
+        await peer.close()
     assert got == sent
 
 
@@ -88,14 +76,14 @@ async def test_a_full_inbox_stops_reading_and_tcp_pushes_back(sockets):
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES) as server, trio.open_nursery() as nursery:
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             nursery.start_soon(send, peer)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert not sent.ended.is_set()
             assert server.statistics().messages_received == Limits().inbox_messages
             go.set()
-            assert [frame.opcode for frame in await peer.rest()] == [CLOSE]
-            await peer.leave()
+            assert [frame.opcode for frame in await peer.receive_frames()] == [CLOSE]
+            await peer.close()
     assert got == [number.to_bytes(2) * 500 for number in range(count)]
 
 
@@ -107,9 +95,11 @@ async def test_pings_among_messages_are_answered_and_take_no_room(autojump_clock
         await go.wait()
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=4)) as server:
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("a"), *(ping(b"%d" % number) for number in range(100)), text("b"), *[text("c")] * 9)
-        assert [await peer.frame() for _ in range(100)] == [Frame(PONG, b"%d" % number) for number in range(100)]
+        assert [await peer.receive_frame() for _ in range(100)] == [
+            RawFrame(PONG, b"%d" % number) for number in range(100)
+        ]
         await trio.sleep(1)
         assert server.statistics().messages_received == 4
         go.set()
@@ -123,12 +113,12 @@ async def test_pings_filling_the_inbox_do_not_stop_reading(autojump_clock):
         await receive_all(ws, got)
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=4)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(*(ping(b"%d" % number) for number in range(4)))
-        assert [await peer.frame() for _ in range(4)] == [Frame(PONG, b"%d" % number) for number in range(4)]
+        assert [await peer.receive_frame() for _ in range(4)] == [RawFrame(PONG, b"%d" % number) for number in range(4)]
         await peer.send(text("after"), close(1000))
         with trio.fail_after(3):
-            assert (await peer.frame()).opcode == CLOSE
+            assert (await peer.receive_frame()).opcode == CLOSE
     assert got == ["after"]
 
 
@@ -144,15 +134,15 @@ async def test_keepalive_is_frozen_while_we_do_not_read(autojump_clock):
 
     times = Timeouts(ping_interval=2.0, ping_timeout=3.0)
     async with serving(network, handler, timeouts=times):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(3)
-        assert await peer.frame() == Frame(PING, b"keepalive")
+        assert await peer.receive_frame() == RawFrame(PING, b"keepalive")
         await peer.send(*[text("x")] * 50)
         await fate.ended.wait()
         assert got == ["x"] * 50
         # Its time began anew when the inbox was empty, at 100 s: 2 s of silence, and 3 s for the pong that never came.
         assert fate.time == pytest.approx(105)
-        *pings, last = [frame.opcode for frame in await peer.rest()]
+        *pings, last = [frame.opcode for frame in await peer.receive_frames()]
         assert last == CLOSE
         assert set(pings) == {PING}
 
@@ -177,13 +167,13 @@ async def test_the_peers_departure_is_seen_behind_what_is_not_read(sockets, leav
     times = Timeouts(ping_interval=None, shutdown_grace=0.0, drain_timeout=0.0, cleanup_timeout=1000.0)
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=times) as server:
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await peer.send(*[text("x")] * 100)
             while server.statistics().messages_received < 32:
                 await trio.sleep(0.001)
             await leave(peer)
             await fate.ended.wait()
-            await peer.leave()
+            await peer.close()
     assert fate.cancelled == "peer left"
 
 
@@ -198,13 +188,13 @@ async def test_data_before_peer_left_is_received_despite_full_inbox(sockets):
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES, when_peer_leaves="finish"):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await peer.send(*(text(str(number)) for number in range(500)), close(1001))
             await fin(peer)
             await trio.testing.wait_all_tasks_blocked(0.3)
             full.set()
             await fate.ended.wait()
-            await peer.leave()
+            await peer.close()
     assert got == [str(number) for number in range(500)]
 
 
@@ -220,7 +210,7 @@ async def test_send_to_reset_peer_behind_unread_data_raises(sockets):
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES, when_peer_leaves="finish"):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await peer.send(*[text("x")] * 100)
             await trio.testing.wait_all_tasks_blocked(0.05)
             await peer.reset()
@@ -241,7 +231,7 @@ async def test_disconnect_behind_unread_data_is_no_handler_error(sockets, caplog
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES, when_peer_leaves="finish") as server:
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await peer.send(*[text("x")] * 100)
             await trio.testing.wait_all_tasks_blocked(0.05)
             await peer.reset()
@@ -263,11 +253,11 @@ async def test_failed_write_ends_the_handler_that_does_not_read(autojump_clock):
             await trio.sleep_forever()
 
     async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(*[text("x")] * 40)
         await trio.sleep(1)
         await peer.send(text("behind"))
-        await peer.leave()
+        await peer.close()
         await fate.ended.wait()
     assert fate.time == pytest.approx(50 + TIMES.drain_timeout)
     assert fate.cancelled == "peer left"
@@ -278,7 +268,7 @@ async def test_failed_write_ends_the_handler_that_does_not_read(autojump_clock):
 
 async def test_send_waits_at_high_water_mark_until_the_peer_reads(autojump_clock):
     """Send waits from the high water mark on and goes on when the peer reads."""
-    network = MemoryNetwork(bounded=True)
+    network = MemoryNetwork(capacity=0)
     sent: list[float] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -288,14 +278,14 @@ async def test_send_waits_at_high_water_mark_until_the_peer_reads(autojump_clock
             sent.append(trio.current_time())
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(10)
         assert len(sent) == 4
         frames = []
         for _ in range(20):
             await trio.sleep(1)
-            frames.append(await peer.frame())
-        assert frames == [Frame(BINARY, bytes(298))] * 20
+            frames.append(await peer.receive_frame())
+        assert frames == [RawFrame(BINARY, bytes(298))] * 20
     assert sent == sorted(sent)
     assert sent[-1] > 10
 
@@ -309,16 +299,18 @@ async def test_who_waits_for_room_does_not_lose_or_reorder_on_sockets(sockets):
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES) as server:
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert server.statistics().messages_sent < count / 2
-            frames = await peer.rest_answering_close()
-    assert frames == [Frame(BINARY, number.to_bytes(2) * 500) for number in range(count)]
+            *frames, _ = await peer.receive_close()
+            assert await peer.receive_frames() == []
+            await peer.close()
+    assert frames == [RawFrame(BINARY, number.to_bytes(2) * 500) for number in range(count)]
 
 
 async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_clock):
     """A pong does not wait for room and a flood of pings does not grow the outbox."""
-    network, held = MemoryNetwork(bounded=True), list[WebSocket]()
+    network, held = MemoryNetwork(capacity=0), list[WebSocket]()
     limits = Limits(outbox_bytes=1000)
 
     async def handler(ws: WebSocket) -> None:
@@ -327,18 +319,18 @@ async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_
         await trio.sleep(20)
 
     async with serving(network, handler, timeouts=TIMES, limits=limits):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         outbox = held[0].context.channel.transport.outbox
         for number in range(2000):
             await peer.send(ping(b"ping %d" % number))
             assert outbox.size <= 2004 + CONTROL_RESERVE + 1000
         await trio.sleep(1)
-        frames = [await peer.frame()]
+        frames = [await peer.receive_frame()]
         with trio.move_on_after(1):
-            while frames[-1] is not None:
-                frames.append(await peer.frame())
-        assert frames[0] == Frame(BINARY, bytes(2000))
-        pongs = [frame.payload for frame in frames[1:] if frame is not None]
+            while True:
+                frames.append(await peer.receive_frame())
+        assert frames[0] == RawFrame(BINARY, bytes(2000))
+        pongs = [frame.payload for frame in frames[1:]]
         assert pongs[0] == b"ping 0", "the reserve is for this one"
         assert pongs[-1] == b"ping 1999", "the latest is answered"
         assert len(pongs) < 1000, "many were answered by the latest"
@@ -346,7 +338,7 @@ async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_
 
 
 async def test_a_close_frame_does_not_wait_for_room(autojump_clock):
-    network, fate = MemoryNetwork(bounded=True), Witness()
+    network, fate = MemoryNetwork(capacity=0), Witness()
 
     async def handler(ws: WebSocket) -> None:
         await ws.send(bytes(5000))
@@ -354,11 +346,10 @@ async def test_a_close_frame_does_not_wait_for_room(autojump_clock):
             await ws.close(4000, "enough")
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(3)
-        assert await peer.frame() == Frame(BINARY, bytes(5000))
-        frame = await peer.frame()
-        assert frame is not None
+        assert await peer.receive_frame() == RawFrame(BINARY, bytes(5000))
+        frame = await peer.receive_frame()
         assert (frame.close_code, frame.payload[2:]) == (4000, b"enough")
         await peer.send(close(4000))
         await fate.ended.wait()
@@ -380,7 +371,7 @@ async def flood(peer: RawPeer) -> None:
 
 async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clock):
     """A peer that does not read is given up after send_timeout with 1013."""
-    network, fate, codes = MemoryNetwork(bounded=True), Witness(), list[int]()
+    network, fate, codes = MemoryNetwork(capacity=0), Witness(), list[int]()
 
     async def handler(ws: WebSocket) -> None:
         with fate.watch(), pytest.raises(WebSocketDisconnect, match="1013: peer does not read"):
@@ -390,7 +381,7 @@ async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clo
         codes.append(code)
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000), on_disconnect=gone):
-        await RawPeer.dial(network)
+        await dial(network)
         began = trio.current_time()
         await fate.ended.wait()
         await trio.sleep(1)
@@ -400,14 +391,14 @@ async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clo
 
 async def test_idle_handler_is_cancelled_when_pongs_are_not_read(autojump_clock):
     """A peer that floods us with pings and reads nothing is no better than one that does not read messages."""
-    network, fate = MemoryNetwork(bounded=True), Witness()
+    network, fate = MemoryNetwork(capacity=0), Witness()
 
     async def handler(ws: WebSocket) -> None:
         with fate.watch():
             await trio.sleep_forever()
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         with pytest.RaisesGroup(trio.BrokenResourceError):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(flood, peer)
@@ -416,7 +407,7 @@ async def test_idle_handler_is_cancelled_when_pongs_are_not_read(autojump_clock)
 
 
 async def test_a_slow_peer_that_makes_progress_is_kept(autojump_clock):
-    network, fate = MemoryNetwork(bounded=True), Witness()
+    network, fate = MemoryNetwork(capacity=0), Witness()
 
     async def handler(ws: WebSocket) -> None:
         await trio.sleep(1)  # the handshake has left
@@ -425,16 +416,16 @@ async def test_a_slow_peer_that_makes_progress_is_kept(autojump_clock):
                 await ws.send(bytes(1000))
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         for _ in range(20):
             await trio.sleep(TIMES.send_timeout - 1)
-            assert await peer.frame() == Frame(BINARY, bytes(1000))
+            assert await peer.receive_frame() == RawFrame(BINARY, bytes(1000))
         await fate.ended.wait()
     assert fate.cancelled is None
 
 
 async def test_without_send_timeout_a_peer_may_take_its_time(autojump_clock):
-    network, fate = MemoryNetwork(bounded=True), Witness()
+    network, fate = MemoryNetwork(capacity=0), Witness()
 
     async def handler(ws: WebSocket) -> None:
         with fate.watch():
@@ -443,9 +434,9 @@ async def test_without_send_timeout_a_peer_may_take_its_time(autojump_clock):
 
     times = Timeouts(ping_interval=None, send_timeout=None)  # type: ignore[arg-type]
     async with serving(network, handler, timeouts=times, limits=Limits(outbox_bytes=1000)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(10_000)
-        assert [await peer.frame() for _ in range(3)] == [Frame(BINARY, bytes(1000))] * 3
+        assert [await peer.receive_frame() for _ in range(3)] == [RawFrame(BINARY, bytes(1000))] * 3
         await fate.ended.wait()
 
 
@@ -464,15 +455,15 @@ async def test_one_who_stalls_does_not_hold_up_others(sockets):
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES):
-            stalling, other = await RawPeer.dial(sockets), await RawPeer.dial(sockets)
+            stalling, other = await dial(sockets), await dial(sockets)
             await stalling.send(text("stall"))
             await fate.began.wait()
             await other.send(text("begin"))
             for number in range(100):
                 await other.send(text(str(number)))
-                assert await other.frame() == Frame(TEXT, str(number).encode())
-            await stalling.leave()
-            await other.leave()
+                assert await other.receive_frame() == RawFrame(TEXT, str(number).encode())
+            await stalling.close()
+            await other.close()
 
 
 # --- limits ---
@@ -489,9 +480,9 @@ async def test_a_message_that_is_too_large_is_refused_on_its_header(size, autoju
             await ws.receive()
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(max_message_size=1024)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         length = b"\xfe" + size.to_bytes(2) if size < 1 << 16 else b"\xff" + size.to_bytes(8)
         await peer.send(binary(b"\0" * 1024), b"\x82" + length)
-        frames = await peer.rest()
+        frames = await peer.receive_frames()
         assert [frame.close_code for frame in frames] == [1009]
         await fate.ended.wait()

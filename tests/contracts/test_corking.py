@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import trio
 from support.internals import set_internal
-from support.networks import Frame, RawPeer, SocketNetwork, close, serving, text
+from support.networks import SocketNetwork, close, dial, serving, text
 from support.turns import Turns
 
 from trio_ws import Limits, Server, Timeouts, WebSocket, open_websocket
 from trio_ws.protocol.frames import BINARY, TEXT
+from trio_ws.testing import RawFrame
 from trio_ws.transport.outbox import Outbox
 from trio_ws.transport.sockets import CORK_BYTES, SocketTransport
 
@@ -22,9 +23,7 @@ PATIENCE = 10
 
 @pytest.fixture(params=["stream", "poller"])
 def sockets(request):
-    network = SocketNetwork(poller=request.param == "poller")
-    yield network
-    network.close()
+    return SocketNetwork(poller=request.param == "poller")
 
 
 class Calls:
@@ -74,7 +73,7 @@ def calls(sockets, monkeypatch):
         send_all = trio.SocketStream.send_all
 
         async def noted_send_all(stream, data):
-            if stream.socket.getsockname() == sockets.listener.getsockname():
+            if stream.socket.getsockname() == sockets.address:
                 calls.note(len(data))
             await send_all(stream, data)
 
@@ -90,17 +89,19 @@ async def echo(ws: WebSocket) -> None:
 async def test_the_replies_to_one_packet_leave_in_one_system_call(sockets, calls):
     with trio.fail_after(PATIENCE):
         async with serving(sockets, echo, timeouts=TIMES):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             calls.made.clear()
             await peer.send(*(text(f"{number:02}") for number in range(20)))
-            assert [await peer.frame() for _ in range(20)] == [Frame(TEXT, b"%02d" % number) for number in range(20)]
+            assert [await peer.receive_frame() for _ in range(20)] == [
+                RawFrame(TEXT, b"%02d" % number) for number in range(20)
+            ]
             assert calls.sizes == [20 * 4]
             await peer.send(text("one"))
-            assert await peer.frame() == Frame(TEXT, b"one")
+            assert await peer.receive_frame() == RawFrame(TEXT, b"one")
             assert calls.sizes == [80, 5]
             await peer.send(close(1000))
-            await peer.rest()
-            await peer.leave()
+            await peer.receive_frames()
+            await peer.close()
 
 
 @pytest.mark.parametrize("sockets", ["poller"], indirect=True)
@@ -114,11 +115,11 @@ async def test_replies_leave_when_16_kib_have_gathered(calls, sockets):
 
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             calls.made.clear()
             await peer.send(*[text("x")] * count)
-            assert [await peer.frame() for _ in range(count)] == [Frame(BINARY, bytes(size))] * count
-            await peer.leave()
+            assert [await peer.receive_frame() for _ in range(count)] == [RawFrame(BINARY, bytes(size))] * count
+            await peer.close()
     assert sum(calls.sizes) == count * (size + 4)
     assert CORK_BYTES <= calls.sizes[0] < CORK_BYTES + size + 4
 
@@ -236,10 +237,10 @@ async def test_corked_data_is_sent_within_a_turn_in_any_case(sockets, calls, go_
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=TIMES, strict=False) as server:
             SERVERS[:] = [server]
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await peer.send(text("a"), text("b"), text("c"))
-            assert await peer.frame() == Frame(TEXT, b"reply")
-            await peer.leave()
+            assert await peer.receive_frame() == RawFrame(TEXT, b"reply")
+            await peer.close()
     SERVERS.clear()
     _, turn = calls.made[0]
     assert turn - committed[0] <= 1
@@ -287,6 +288,5 @@ async def test_what_a_client_holds_back_leaves_within_a_turn_too(poller, go_on, 
     with trio.fail_after(PATIENCE):
         async with serving(network, server, timeouts=TIMES), trio.open_nursery() as nursery:
             nursery.start_soon(client, await network.connect())
-    network.close()
     # A stream needs a turn more until it says that everything is with the network.
     assert left[0] - committed[0] <= (1 if poller else 2)

@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.networks import MemoryNetwork, RawPeer, SocketNetwork, Witness, binary, close, fragment, serving, text
+from support.networks import SocketNetwork, Witness, binary, close, dial, fragment, serving, text
 from support.turns import Streak
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, WebSocketMessage, open_websocket
+from trio_ws.testing import MemoryNetwork, RawPeer
 
 DRAIN = 1.0
 CLEANUP = 5.0
@@ -30,7 +31,7 @@ async def say_goodbye(peer: RawPeer) -> None:
 
 
 async def drop(peer: RawPeer) -> None:
-    await peer.leave()
+    await peer.close()
 
 
 LEAVING: list[Any] = [
@@ -88,10 +89,10 @@ TELLING: list[Telling] = [by_receive, by_recv, by_iteration, by_send, by_ping, b
 
 async def talk(handler: Any, leave: Callable[[RawPeer], Awaitable[None]], ready: trio.Event, **options: Any) -> float:
     """Serve one connection in virtual time until its peer leaves; return when that was."""
-    network = MemoryNetwork(bounded=True)
+    network = MemoryNetwork(capacity=0)
     options = {"timeouts": TIMES, "limits": SMALL, **options}
     async with serving(network, handler, **options):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await ready.wait()
         await trio.sleep(3)
         left = trio.current_time()
@@ -183,7 +184,7 @@ async def test_arrived_messages_are_received_and_each_renews_the_time(autojump_c
             got.append("told")
 
     async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(*map(text, "abcde"), close(1000))
         await trio.sleep(60)
     assert got == [*"abcde", "told"]
@@ -344,7 +345,7 @@ async def test_a_send_from_outside_the_connection_raises_in_the_caller(autojump_
         await trio.sleep_forever()
 
     async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(1)
         await peer.send(close(1000))
         await trio.sleep(1)
@@ -357,7 +358,7 @@ async def test_sender_outliving_the_connection_gets_a_disconnect(autojump_clock)
     """The handler ends while a task elsewhere waits in `send`."""
     held: list[WebSocket] = []
     fate = Witness()
-    network = MemoryNetwork(bounded=True)
+    network = MemoryNetwork(capacity=0)
 
     async def handler(ws: WebSocket) -> None:
         held.append(ws)
@@ -368,7 +369,7 @@ async def test_sender_outliving_the_connection_gets_a_disconnect(autojump_clock)
             await send_for_ever(held[0])
 
     async with serving(network, handler, timeouts=TIMES, limits=SMALL), trio.open_nursery() as nursery:
-        await RawPeer.dial(network)
+        await dial(network)
         await trio.sleep(1)
         nursery.start_soon(send_on)
     assert fate.ended.is_set()
@@ -388,11 +389,11 @@ async def test_receive_in_a_timeout_loses_nothing(autojump_clock):
                 got.append(await ws.receive())
 
     async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         for number in range(20):
             await peer.send(text(str(number)))
             await trio.sleep(0.1)
-        await peer.rest()
+        await peer.receive_frames()
     assert got == [str(number) for number in range(20)]
 
 
@@ -416,10 +417,10 @@ async def test_cancelled_receive_leaves_the_arriving_message_in_place(autojump_c
         scope.cancel()
 
     async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("a"), text("b"), close(1000))
         with trio.move_on_after(1):
-            await peer.rest()
+            await peer.receive_frames()
     assert got in (["a", "b"], ["a"])  # never "b" alone: what was cancelled took nothing
 
 
@@ -436,9 +437,9 @@ async def test_no_stream_begins_inside_a_message_dropped_after_close(autojump_cl
             got.append(await anext(ws.receive_stream()))
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=1)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(text("taken"), text("dropped"), fragment(b"begun", first=True))
-        await peer.rest()
+        await peer.receive_frames()
     assert got == ["taken"]
 
 
@@ -457,7 +458,7 @@ async def test_two_readers_at_once_are_a_busy_resource_error(autojump_clock):
         await trio.sleep(5)
 
     async with serving(network, handler, timeouts=TIMES):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await trio.sleep(2)
         await peer.send(text("for the first"))
         await trio.sleep(2)
@@ -476,9 +477,9 @@ async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clo
             streaks[0].step()
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(*[binary(b"x")] * 300)
-        await peer.rest()
+        await peer.receive_frames()
     assert streaks[0].longest == 64
 
 
@@ -495,9 +496,9 @@ async def test_receive_after_the_end_yields_and_can_be_cancelled(autojump_clock)
             streaks[0].step()
 
     async with serving(network, handler, timeouts=attrs.evolve(TIMES, cleanup_timeout=0)):
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await peer.send(close(1000))
-        await peer.rest()
+        await peer.receive_frames()
     assert streaks[0].longest <= 64
 
 
@@ -512,8 +513,8 @@ async def test_sending_yields_at_least_every_64(autojump_clock):
             streaks[0].step()
 
     async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1 << 20)):
-        peer = await RawPeer.dial(network)
-        frames = await peer.rest()
+        peer = await dial(network)
+        frames = await peer.receive_frames()
     assert len(frames) == 301  # and the close frame
     assert streaks[0].longest == 64
 
@@ -523,9 +524,7 @@ async def test_sending_yields_at_least_every_64(autojump_clock):
 
 @pytest.fixture(params=["stream", "poller"])
 def sockets(request):
-    network = SocketNetwork(poller=request.param == "poller")
-    yield network
-    network.close()
+    return SocketNetwork(poller=request.param == "poller")
 
 
 async def reset(peer: RawPeer) -> None:
@@ -554,12 +553,12 @@ async def test_on_sockets_each_way_of_waiting_is_told(sockets, hear, leave, code
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=times, limits=SMALL):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await fate.began.wait()
             await trio.testing.wait_all_tasks_blocked(0.01)
             await leave(peer)
             await fate.ended.wait()
-            await peer.leave()
+            await peer.close()
     assert fate.cancelled is None
 
 
@@ -586,13 +585,13 @@ async def test_on_sockets_who_was_not_told_is_cancelled(sockets, leave, code, ca
     times = Timeouts(drain_timeout=drain, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=times, when_peer_leaves=policy):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             if reads:
                 await peer.send(text("hello"))
             await fate.began.wait()
             await leave(peer)
             await fate.ended.wait()
-            await peer.leave()
+            await peer.close()
     assert fate.cancelled is not None
     assert str(code) in fate.cancelled
 
@@ -610,7 +609,7 @@ async def test_notified_handler_on_sockets_is_cancelled_after_cleanup(sockets):
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=0.0, ping_interval=None, shutdown_grace=0.0)
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=times):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await fate.began.wait()
             await drop(peer)
             await fate.ended.wait()
@@ -636,9 +635,9 @@ async def test_on_sockets_what_arrived_before_the_end_is_received(sockets):
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
     with trio.fail_after(PATIENCE):
         async with serving(sockets, handler, timeouts=times, when_peer_leaves="finish"):
-            peer = await RawPeer.dial(sockets)
+            peer = await dial(sockets)
             await peer.send(*(text(str(number)) for number in range(200)), close(4002))
-            await peer.leave()
+            await peer.close()
             go.set()
             await done.wait()
     assert got == [str(number) for number in range(200)]

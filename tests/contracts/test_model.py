@@ -18,7 +18,6 @@ import pytest
 import trio
 from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
-from support.networks import MemoryNetwork
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket, serve_websocket
@@ -339,11 +338,20 @@ class Cut(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-class OnePair(MemoryNetwork):
+class OnePair(trio.abc.Listener[trio.abc.Stream]):
     """A listener that gives one stream."""
+
+    def __init__(self) -> None:
+        self._sender, self._receiver = trio.open_memory_channel[trio.abc.Stream](1)
 
     def give(self, stream: trio.abc.Stream) -> None:
         self._sender.send_nowait(stream)
+
+    async def accept(self) -> trio.abc.Stream:
+        return await self._receiver.receive()
+
+    async def aclose(self) -> None:
+        self._receiver.close()
 
 
 def memory(program: Program) -> tuple[Any, Any]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 import trio
-from support.networks import Frame, RawPeer, SocketNetwork, binary, ping, serving, text
+from support.networks import SocketNetwork, binary, dial, ping, serving, text
 from support.turns import Turns
 
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect
 from trio_ws.protocol.frames import TEXT
+from trio_ws.testing import RawFrame
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
 
@@ -35,23 +36,23 @@ class UnixNetwork(SocketNetwork):
     """Unix sockets, and a server on either transport."""
 
     def __init__(self, path: Path, *, poller: bool) -> None:
-        self.poller = poller
-        self.tls = False
+        super().__init__(poller=poller)
         self.path = str(path)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        self.listener.listen()
-        self.listener.setblocking(False)
+
+    def listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.path)
+        listener.listen()
+        listener.setblocking(False)
+        return listener
 
     async def connect(self) -> trio.SocketStream:
         return await trio.open_unix_socket(self.path)
 
 
 @pytest.fixture(params=["poller", "stream"])
-def network(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnixNetwork]:
-    network = UnixNetwork(tmp_path / "socket", poller=request.param == "poller")
-    yield network
-    network.close()
+def network(request: pytest.FixtureRequest, tmp_path: Path) -> UnixNetwork:
+    return UnixNetwork(tmp_path / "socket", poller=request.param == "poller")
 
 
 async def echo(ws: WebSocket) -> None:
@@ -93,7 +94,7 @@ async def drain(stream: trio.abc.ReceiveStream) -> None:
 
 
 async def flood(network: UnixNetwork, packets: list[bytes], flowing: list[int], number: int) -> None:
-    peer = await RawPeer.dial(network)
+    peer = await dial(network)
     async with peer.stream, trio.open_nursery() as nursery:
         nursery.start_soon(drain, peer.stream)
         await peer.send(text("flood"))
@@ -121,7 +122,7 @@ async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
 
     with trio.fail_after(PATIENCE):
         async with serving(network, handler, timeouts=TIMES), trio.open_nursery() as nursery:
-            canary = await RawPeer.dial(network)
+            canary = await dial(network)
             await canary.send(text("canary"))
             for number in range(flooders):
                 nursery.start_soon(flood, network, packets, flowing, number)
@@ -131,9 +132,9 @@ async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
             for trip in range(100 if flooders == 1 else 6):
                 began = turns.count
                 await canary.send(text(str(trip)))
-                assert await canary.frame() == Frame(TEXT, str(trip).encode())
+                assert await canary.receive_frame() == RawFrame(TEXT, str(trip).encode())
                 worst = max(worst, turns.count - began)
             trio.lowlevel.remove_instrument(turns)
             nursery.cancel_scope.cancel()
-            await canary.leave()
+            await canary.close()
     assert worst <= MOST_TURNS

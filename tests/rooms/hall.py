@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import trio
-from support.networks import Frame, MemoryNetwork, RawPeer, serving
+from support.networks import dial, serving
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import Timeouts, WebSocket
 from trio_ws.rooms import Backplane, Rooms
+from trio_ws.testing import MemoryNetwork, RawFrame, RawPeer
 
 CALM = Timeouts(ping_interval=None, send_timeout=None)
 
@@ -26,16 +28,14 @@ class Guest(NamedTuple):
         """Return the text of the next `count` messages."""
         return [(await self.frame()).payload.decode() for _ in range(count)]
 
-    async def frame(self) -> Frame:
+    async def frame(self) -> RawFrame:
         with trio.fail_after(5):
-            frame = await self.peer.frame()
-        assert frame is not None, "the connection has ended"
-        return frame
+            return await self.peer.receive_frame()
 
     async def silent(self) -> bool:
         """Say whether nothing more comes for a second."""
         with trio.move_on_after(1) as scope:
-            await self.peer.frame()
+            await self.peer.receive_frame()
         return scope.cancelled_caught
 
 
@@ -60,7 +60,7 @@ class Hall:
         Args:
             tight: nothing is buffered on the way to the client, which may choose not to read.
         """
-        peer = await RawPeer.dial(self._tight if tight else self._quick)
+        peer = await dial(self._tight if tight else self._quick)
         return Guest(await self._arrivals.receive(), peer)
 
     async def guests(self, count: int) -> list[Guest]:
@@ -72,8 +72,8 @@ async def open_hall(
     *, backplane: Backplane | None = None, handler: Callable[[Any], Any] | None = None, **options: Any
 ) -> AsyncIterator[Hall]:
     """Open rooms and a server. The test's own tasks join, or those of a handler that it gives."""
-    hall = Hall(Rooms(backplane), MemoryNetwork(), MemoryNetwork(bounded=True))
-    listeners = [hall._quick.listener, hall._tight.listener]
+    hall = Hall(Rooms(backplane), MemoryNetwork(sys.maxsize), MemoryNetwork(capacity=0))
+    listeners = [hall._quick.listen(), hall._tight.listen()]
     options = {"timeouts": CALM, "listeners": listeners, **options}
     async with hall.rooms.running(), serving(hall._quick, handler or hall.handle, **options):
         yield hall

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.networks import BINARY, TEXT
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import WebSocket
 from trio_ws.rooms import broadcast
+from trio_ws.testing import Opcode, RawFrame
 
 from .hall import open_hall
 
@@ -25,9 +25,9 @@ async def test_any_iterable_of_connections_gets_the_message(autojump_clock) -> N
         await broadcast(dict.fromkeys(all_four).keys(), "keys", exclude=all_four[0])
         await broadcast(all_four, "two", exclude=all_four[:2])
         for number, guest in enumerate(guests):
-            assert await guest.frame() == (TEXT, b"list", True)
-            assert await guest.frame() == (TEXT, b'{"a":"set"}', True)
-            assert await guest.frame() == (BINARY, b"generator", True)
+            assert await guest.frame() == RawFrame(Opcode.TEXT, b"list")
+            assert await guest.frame() == RawFrame(Opcode.TEXT, b'{"a":"set"}')
+            assert await guest.frame() == RawFrame(Opcode.BINARY, b"generator")
             assert await guest.heard(min(number, 2)) == ["keys", "two"][: min(number, 2)]
             assert await guest.silent()
 
@@ -49,7 +49,7 @@ async def test_the_list_may_change_while_messages_go_out(autojump_clock) -> None
 async def test_those_that_ended_or_are_not_accepted_are_skipped(autojump_clock) -> None:
     async with open_hall(when_peer_leaves="finish") as hall:
         guests = await hall.guests(3)
-        await guests[0].peer.leave()
+        await guests[0].peer.close()
         await guests[1].websocket.close()
         await broadcast([*(guest.websocket for guest in guests), WebSocket(guests[0].websocket.request)], "on")
         assert await guests[2].heard(1) == ["on"]

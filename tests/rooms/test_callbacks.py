@@ -146,7 +146,7 @@ async def test_rooms_wait_a_bounded_time_for_callbacks_at_the_end(autojump_clock
             async with seated(room, guests):
                 pass
             for guest in guests:
-                await guest.peer.leave()
+                await guest.peer.close()
         assert trio.current_time() == start + 2
         assert done == [3, 2]
         assert "the rooms ended before 1 callbacks of <Room 'r'> could run" in caplog.text
@@ -167,7 +167,7 @@ async def test_a_callback_is_registered_once_and_stays_what_it_was() -> None:
         async with room.join(ann.websocket):
             await wait_all_tasks_blocked()
         assert calls == [1]
-        await ann.peer.leave()
+        await ann.peer.close()
 
 
 @pytest.mark.parametrize("bad", [lambda: None, lambda member: None, lambda member, count, more: None])

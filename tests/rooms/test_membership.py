@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 from functools import partial
 
 import pytest
 import trio
 from support.internals import internal
-from support.networks import MemoryNetwork, RawPeer, close, serving, text
+from support.networks import close, dial, serving, text
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import LocalProtocolError, WebSocket
 from trio_ws.rooms import Rooms
+from trio_ws.testing import MemoryNetwork, RawPeer
 
 from .hall import CALM, Hall, open_hall, seated
 
@@ -90,14 +92,14 @@ async def test_a_member_whose_peer_is_gone_or_whose_server_ends_leaves(end: str,
 
     network = MemoryNetwork()
     async with rooms.running(), serving(network, sit, timeouts=CALM) as server:
-        peer = await RawPeer.dial(network)
+        peer = await dial(network)
         await wait_all_tasks_blocked()
         assert room.count == 1
         match end:
             case "close":
                 await peer.send(close(1000))
             case "cut":
-                await peer.leave()
+                await peer.close()
             case "cancel":
                 server.shutdown(grace=0)
         with trio.fail_after(20):
@@ -316,8 +318,8 @@ async def test_chat_of_200_with_rude_and_stalled_members(autojump_clock) -> None
             async for message in ws:
                 await room.publish(f"{user}: {message}")
 
-    quick, tight = MemoryNetwork(), MemoryNetwork(bounded=True)
-    listeners = [quick.listener, tight.listener]
+    quick, tight = MemoryNetwork(sys.maxsize), MemoryNetwork(capacity=0)
+    listeners = [quick.listen(), tight.listen()]
     async with rooms.running(), serving(quick, chat, timeouts=CALM, listeners=listeners):
         room = rooms.room("chat", backlog=20_000)
         room.on_join(lambda member, count: joined.append((member.info["user"], count)))
@@ -326,7 +328,7 @@ async def test_chat_of_200_with_rude_and_stalled_members(autojump_clock) -> None
         deaf: dict[str, RawPeer] = {}
         for number in range(200):
             user = f"user {number}"
-            peer = await RawPeer.dial(tight if number % 20 == 0 else quick)
+            peer = await dial(tight if number % 20 == 0 else quick)
             (deaf if number % 20 == 0 else healthy)[user] = peer
             await peer.send(text(user))
             await wait_all_tasks_blocked()
@@ -340,7 +342,7 @@ async def test_chat_of_200_with_rude_and_stalled_members(autojump_clock) -> None
                 await healthy[user].send(text(said[-1].partition(": ")[2]))
             else:
                 leaver = healthy.pop(user)
-                await (leaver.leave() if dice.random() < 0.7 else leaver.send(close(1001)))
+                await (leaver.close() if dice.random() < 0.7 else leaver.send(close(1001)))
             await wait_all_tasks_blocked()
             await trio.sleep(2)  # drain_timeout, for those who read
             assert room.count >= len(healthy)
@@ -352,11 +354,10 @@ async def test_chat_of_200_with_rude_and_stalled_members(autojump_clock) -> None
         await trio.sleep(2)
         assert {member.info["user"] for member in room.members} == set(healthy)
         for peer in healthy.values():
-            frames = [await peer.frame() for _ in said]
-            assert [frame.payload.decode() for frame in frames if frame is not None] == said
-        async with trio.open_nursery() as nursery:
-            for peer in healthy.values():
-                nursery.start_soon(peer.leave)
+            frames = [await peer.receive_frame() for _ in said]
+            assert [frame.payload.decode() for frame in frames] == said
+        for peer in healthy.values():
+            peer.close()
         await trio.sleep(2)
         assert (room.count, len(rooms), len(left)) == (0, 0, 200)
         assert sorted(user for user, _ in left) == sorted(user for user, _ in joined)

@@ -85,7 +85,7 @@ class World:
                     self.note("leave", name)
             case "cut":
                 self.gone.add(number)
-                await self.guests[number].peer.leave()
+                await self.guests[number].peer.close()
             case "publish":
                 self.said += 1
                 message = f"{self.said} in {name}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.networks import BINARY, TEXT, RawPeer, serving, text
+from support.networks import dial, serving, text
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import WebSocket, WebSocketMessage
 from trio_ws.rooms import Rooms
+from trio_ws.testing import MemoryNetwork, Opcode, RawFrame
 
-from .hall import CALM, MemoryNetwork, open_hall, seated
+from .hall import CALM, open_hall, seated
 
 
 async def test_every_member_gets_every_message_in_order(autojump_clock) -> None:
@@ -35,18 +36,18 @@ async def test_every_member_gets_every_message_in_order(autojump_clock) -> None:
 @pytest.mark.parametrize(
     ("message", "opcode", "payload"),
     [
-        ("höher", TEXT, "höher".encode()),
-        ("", TEXT, b""),
-        (b"\x00\xff", BINARY, b"\x00\xff"),
-        (bytearray(b"abc"), BINARY, b"abc"),
-        (memoryview(b"abc"), BINARY, b"abc"),
-        ({"a": [1, None, "ö"]}, TEXT, '{"a":[1,null,"ö"]}'.encode()),
-        (None, TEXT, b"null"),
-        (17, TEXT, b"17"),
-        (WebSocketMessage.text(""), TEXT, b""),
-        (WebSocketMessage.text("t"), TEXT, b"t"),
-        (WebSocketMessage.binary(b""), BINARY, b""),
-        (WebSocketMessage.binary(b"b"), BINARY, b"b"),
+        ("höher", Opcode.TEXT, "höher".encode()),
+        ("", Opcode.TEXT, b""),
+        (b"\x00\xff", Opcode.BINARY, b"\x00\xff"),
+        (bytearray(b"abc"), Opcode.BINARY, b"abc"),
+        (memoryview(b"abc"), Opcode.BINARY, b"abc"),
+        ({"a": [1, None, "ö"]}, Opcode.TEXT, '{"a":[1,null,"ö"]}'.encode()),
+        (None, Opcode.TEXT, b"null"),
+        (17, Opcode.TEXT, b"17"),
+        (WebSocketMessage.text(""), Opcode.TEXT, b""),
+        (WebSocketMessage.text("t"), Opcode.TEXT, b"t"),
+        (WebSocketMessage.binary(b""), Opcode.BINARY, b""),
+        (WebSocketMessage.binary(b"b"), Opcode.BINARY, b"b"),
     ],
 )
 async def test_str_is_text_bytes_are_binary_and_all_else_is_json(autojump_clock, message, opcode, payload) -> None:
@@ -55,7 +56,7 @@ async def test_str_is_text_bytes_are_binary_and_all_else_is_json(autojump_clock,
         ann = await hall.guest()
         async with hall.room("r").join(ann.websocket) as room:
             await room.publish(message)
-            assert await ann.frame() == (opcode, payload, True)
+            assert await ann.frame() == RawFrame(opcode, payload)
 
 
 @pytest.mark.parametrize("message", [object(), {1, 2}, float("nan"), "\ud800", WebSocketMessage.ping()])
@@ -190,7 +191,7 @@ async def test_a_member_that_has_ended_disturbs_nobody(autojump_clock) -> None:
         guests = await hall.guests(3)
         room = hall.room("r")
         async with seated(room, guests):
-            await guests[1].peer.leave()
+            await guests[1].peer.close()
             await trio.sleep(3)
             assert not guests[1].websocket.connected
             await room.publish("on")
@@ -248,11 +249,11 @@ async def test_what_many_say_at_once_is_held_together_and_arrives(autojump_clock
                 await room.publish(message)
 
     async with rooms.running(), serving(network, chat, timeouts=CALM):
-        peers = [await RawPeer.dial(network) for _ in range(20)]
+        peers = [await dial(network) for _ in range(20)]
         await wait_all_tasks_blocked()
         for number, peer in enumerate(peers):
             await peer.send(text(str(number)))
-        heard = [[(await peer.frame()).payload for _ in peers] for peer in peers]  # type: ignore[union-attr]
+        heard = [[(await peer.receive_frame()).payload for _ in peers] for peer in peers]  # type: ignore[union-attr]
         assert all(each == heard[0] for each in heard)
         assert sorted(map(int, heard[0])) == list(range(20))
         assert [await rooms.room("r").publish("x") for _ in range(2)] != []

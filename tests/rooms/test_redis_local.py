@@ -400,8 +400,7 @@ async def places(far_url: str, near_url: str, local_after: float = NEVER_ALONE) 
 async def said(guest: Guest) -> tuple[str, str]:
     """Return what a guest hears next, and the id of that."""
     with trio.fail_after(60):
-        frame = await guest.peer.frame()
-    assert frame is not None
+        frame = await guest.peer.receive_frame()
     text, identifier = frame.payload.decode().split()
     return text, identifier
 

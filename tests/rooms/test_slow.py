@@ -7,12 +7,13 @@ import itertools
 import pytest
 import trio
 from support.internals import internal
-from support.networks import CLOSE, TEXT, RawPeer, SocketNetwork, ping, serving, text
+from support.networks import SocketNetwork, dial, ping, serving, text
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket
 from trio_ws.rooms import Rooms, broadcast
 from trio_ws.rooms.member_queue import ENTRY_BYTES, SHARE_BYTES
+from trio_ws.testing import Opcode, RawConnectionEnded
 
 from .hall import Guest, open_hall, seated
 
@@ -80,10 +81,10 @@ async def test_disconnect_ends_a_member_for_which_too_much_waits(autojump_clock)
 
 async def close_code_of(guest: Guest) -> int | None:
     """Read up to a close frame, and return its code; None if the connection ends without one."""
-    while not (guest.peer._buffer and guest.peer._buffer[0] & 0x0F == CLOSE):
-        if guest.peer._take() is None and not await guest.peer._more():
-            return None
-    return (await guest.frame()).close_code
+    try:
+        return (await guest.peer.receive_close(answer=False))[-1].close_code
+    except RawConnectionEnded:
+        return None
 
 
 @pytest.mark.parametrize("way", ["room", "broadcast"])
@@ -120,16 +121,15 @@ async def test_slow_member_on_a_socket_that_reads_again_sees_1013(kind) -> None:
 
     with trio.fail_after(50):
         async with rooms.running(), serving(network, handler, timeouts=PATIENT):
-            peer = await RawPeer.dial(network)
+            peer = await dial(network)
             await arrived.wait()
             room = rooms.room("r")
             (member,) = room.members
             while member.websocket.connected:
                 await room.publish("x" * 10 * KIB)
-            frames = await peer.rest()
-            await peer.leave()
-    network.close()
-    assert [frame.opcode for frame in frames] == [TEXT] * (len(frames) - 1) + [CLOSE]
+            frames = await peer.receive_frames()
+            await peer.close()
+    assert [frame.opcode for frame in frames] == [Opcode.TEXT] * (len(frames) - 1) + [Opcode.CLOSE]
     assert frames[-1].close_code == 1013
 
 
@@ -294,11 +294,9 @@ async def test_member_whose_peer_left_behind_unread_data_is_not_slow(autojump_cl
         room = hall.room("r", backlog=KIB)
         async with seated(room, [gone]):
             await fill(room, 8)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(gone.peer.send, *[text("unread")] * 5)
-                await wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
-            await gone.peer.leave()
+            with trio.move_on_after(0.001):
+                await gone.peer.send(*[text("unread")] * 5)
+            await gone.peer.close()
             await trio.sleep(3)
             await fill(room, 50)
             assert gone.websocket.close_code in (None, 1006)

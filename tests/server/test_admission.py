@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import trio
 from support.internals import set_internal
-from support.networks import MemoryNetwork
 from support.tls import contexts, tls_over
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import Limits, Timeouts, WebSocket, open_websocket, serve_websocket
 from trio_ws.server.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
+from trio_ws.testing import MemoryNetwork
 from trio_ws.transport.tls_session import TLSSession
 
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
@@ -86,7 +86,7 @@ async def test_a_silent_crowd_beyond_the_limit_holds_few_descriptors(limits, tls
 
 async def test_a_listener_of_trios_refuses_no_more_than_that_at_once(clock) -> None:
     network = MemoryNetwork()
-    async with serving(limits=Limits(max_connections=10), listeners=[network.listener]) as server:
+    async with serving(limits=Limits(max_connections=10), listeners=[network.listen()]) as server:
         streams = [await network.connect() for _ in range(CROWD)]  # kept, or they would leave
         await settle()
         assert server.statistics().connections <= 10 + REFUSALS

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import trio
 from support.handlers import echo, serve
-from support.networks import REQUEST
 
 from trio_ws import App, ConnectionRejected, WebSocket, open_websocket
 from trio_ws.asgi import ASGIApplication
 from trio_ws.asgi.scope import read_request
 from trio_ws.connection.settings import Settings
 from trio_ws.http.parser import MalformedRequest
+from trio_ws.testing import request_bytes
 
 
 async def status_of(port: int, request: bytes) -> int:
@@ -40,7 +40,7 @@ def application() -> tuple[App, list[str]]:
 async def test_another_host_gets_421_before_guards_and_pages(nursery, path, upgrade):
     app, seen = application()
     server = await nursery.start(app.serve, "127.0.0.1", 0)
-    request = REQUEST if upgrade else b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = request_bytes() if upgrade else b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     request = request.replace(b"/", path.encode(), 1).replace(b"localhost", b"rebound.example")
     assert await status_of(server.port, request) == 421
     assert await status_of(server.port, request.replace(b"rebound.example", b"")) == 421

@@ -7,14 +7,14 @@ import struct
 
 import pytest
 import trio
-from support.networks import MemoryNetwork, SocketNetwork
-from support.tls import contexts
+from support.networks import SocketNetwork
 
 from tests.testing.responders import Routes
 from trio_ws import Server, Timeouts
 from trio_ws.connection.settings import Settings
 from trio_ws.handler.service import Response
 from trio_ws.http.url import URL
+from trio_ws.testing import MemoryNetwork
 from trio_ws.testing.http import fetch
 from trio_ws.testing.network import MemoryListener
 from trio_ws.transport.outbox import WRITE_BYTES
@@ -77,7 +77,7 @@ async def test_a_page_whose_client_has_left_is_cancelled(nursery) -> None:
 
     network = SocketNetwork(poller=True)
     server = Server(Endless(), Settings(timeouts=Timeouts(open_timeout=1000)))
-    await nursery.start(server.serve, [network.listener])
+    await nursery.start(server.serve, [network.listen()])
     stream = await ask(network)
     await asked.wait()
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -110,8 +110,8 @@ async def test_a_client_that_half_closes_at_once_gets_its_answer(nursery, kind, 
 
     tls = kind.endswith("TLS")
     network = MemoryNetwork() if kind == "memory" else SocketNetwork(poller=kind.startswith("poller"), tls=tls)
-    server = Server(Slow(), poller=network.poller, ssl_context=contexts()[0] if tls else None)
-    await nursery.start(server.serve, [network.listener])
+    server = Server(Slow(), **getattr(network, "options", {}))
+    await nursery.start(server.serve, [network.listen()])
     stream = await network.connect()
     await stream.send_all(request_)
     await (stream.transport_stream if tls else stream).send_eof()
@@ -131,7 +131,7 @@ async def test_a_page_of_a_half_closed_client_ends_at_open_timeout(autojump_cloc
 
     server, network = Server(Endless(), Settings(timeouts=Timeouts(open_timeout=3))), MemoryNetwork()
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve, [network])
+        await nursery.start(server.serve, [network.listen()])
         stream = await ask(network)
         await stream.send_eof()
         began = trio.current_time()
@@ -164,18 +164,18 @@ async def take(stream: trio.abc.Stream, pause: float) -> int:
 
 
 async def test_a_large_page_is_sent_whole_however_slowly_it_is_taken(autojump_clock) -> None:
-    server, network = Server(Large()), MemoryNetwork(bounded=True)
+    server, network = Server(Large()), MemoryNetwork(capacity=0)
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve, [network])
+        await nursery.start(server.serve, [network.listen()])
         assert await take(await ask(network), pause=4) > LARGE
         server.shutdown()
 
 
 async def test_client_that_stops_reading_page_is_cut_at_close_timeout(autojump_clock) -> None:
     """Who takes nothing more of a page is cut off after close_timeout."""
-    server, network = Server(Large(), Settings(timeouts=Timeouts(close_timeout=5))), MemoryNetwork(bounded=True)
+    server, network = Server(Large(), Settings(timeouts=Timeouts(close_timeout=5))), MemoryNetwork(capacity=0)
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve, [network])
+        await nursery.start(server.serve, [network.listen()])
         stream = await ask(network)
         await stream.receive_some(WRITE_BYTES)
         began = trio.current_time()
@@ -186,14 +186,14 @@ async def test_client_that_stops_reading_page_is_cut_at_close_timeout(autojump_c
 
 
 async def test_a_page_on_its_way_has_the_grace_of_a_shutdown(autojump_clock) -> None:
-    server, network = Server(Large()), MemoryNetwork(bounded=True)
+    server, network = Server(Large()), MemoryNetwork(capacity=0)
     sizes: list[int] = []
 
     async def get(pause: float) -> None:
         sizes.append(await take(await ask(network), pause))
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.serve, [network])
+        await nursery.start(server.serve, [network.listen()])
         nursery.start_soon(get, 0.5)
         nursery.start_soon(get, 4)
         await trio.sleep(1)
