@@ -1,9 +1,9 @@
-"""The peers under test: our server and our client with an echo handler, in memory and on loopback sockets."""
+"""Our server and our client under test: with an echo handler, in memory and on loopback sockets."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -19,20 +19,26 @@ from trio_ws import (
     Server,
     Timeouts,
     WebSocket,
-    WebSocketDisconnect,
+    WebSocketError,
     open_websocket,
     serve_websocket,
 )
+from trio_ws.conformance.case import Case
+from trio_ws.conformance.client_suite import ClientSuite
+from trio_ws.conformance.handshakes import HandshakeContext
+from trio_ws.conformance.judge import judge
+from trio_ws.conformance.peer import Pace
+from trio_ws.conformance.results import Result
 
-from .case import Case, Ending
-
-__all__ = ["Rig", "Witness", "client_in_memory", "client_on_loopback", "server_in_memory", "server_on_loopback"]
+__all__ = ["PACE", "Witness", "client_results", "echo", "server_results", "serving"]
 
 LIMITS: Final = Limits(max_message_size=16 * 1024 * 1024)
 """The largest message of the published list has 16 MiB."""
 TIMEOUTS: Final = Timeouts(shutdown_grace=0.0)
 COMPRESSION: Final = Compression(send_context=True, receive_context=True, send_window_bits=15, threshold=0)
 """All that the other side allows: contexts are kept, the window is full, and the smallest message is compressed."""
+PACE: Final = Pace(timeout=30.0, pause=0.01, octet=0.0005)
+"""In virtual time these cost nothing. The timeout exceeds ours for an opening handshake, 10 s."""
 
 Echo: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
@@ -45,98 +51,68 @@ async def echo(websocket: WebSocket) -> None:
 
 @attrs.define
 class Witness:
-    """What the application beside the peer under test has seen.
+    """What the applications beside the implementation under test have seen.
 
     Args:
         handler: the application.
     """
 
     handler: Echo = echo
-    info: CloseInfo | None = None
-    ended: trio.Event = attrs.field(factory=trio.Event)
+    ends: list[CloseInfo | None] = attrs.field(factory=list)
 
     async def __call__(self, websocket: WebSocket) -> None:
         """Be the handler, and note how the connection ended."""
         try:
             await self.handler(websocket)
         finally:
-            self.info = websocket.close_info
-            self.ended.set()
-
-    async def confirm(self, ending: Ending) -> None:
-        """Check that the application was told the same end as the wire."""
-        with trio.fail_after(10):
-            await self.ended.wait()
-        assert self.info is not None
-        assert self.info.code == (1005 if ending.code is None else ending.code)
-        assert self.info.by == ("local" if ending.begun_by == "them" else "peer")
-
-
-Rig: TypeAlias = Callable[[Case, Witness], AbstractAsyncContextManager[trio.abc.Stream]]
-"""Starts the peer under test for one case, and gives the stream to it."""
+            self.ends.append(websocket.close_info)
 
 
 @asynccontextmanager
-async def _serving(case: Case, witness: Witness, **where: Any) -> AsyncIterator[Server]:
+async def serving(handler: Echo = echo, *, strict: bool = True, **where: Any) -> AsyncIterator[Server]:
+    """Run our server."""
     async with trio.open_nursery() as nursery:
         start = partial(
-            serve_websocket,
-            witness,
-            **where,
-            limits=LIMITS,
-            timeouts=TIMEOUTS,
-            compression=COMPRESSION if case.wishes else None,
-            strict=True,
+            serve_websocket, handler, **where, limits=LIMITS, timeouts=TIMEOUTS, compression=COMPRESSION, strict=strict
         )
         server: Server = await nursery.start(start)
         yield server
         server.shutdown()
 
 
-@asynccontextmanager
-async def server_in_memory(case: Case, witness: Witness) -> AsyncIterator[trio.abc.Stream]:
-    """Our server, over a stream in memory."""
+async def server_results(
+    cases: list[Case], handler: Echo = echo, pace: Pace = PACE, *, strict: bool = True
+) -> list[Result]:
+    """Play cases against our server, in memory."""
     listener = MemoryListener()
-    async with _serving(case, witness, listeners=[listener]):
-        yield listener.connect()
+    context = HandshakeContext("conformance.test")
+    async with serving(handler, strict=strict, listeners=[listener]):
+        return [await judge(case, listener.connect(), client=True, pace=pace, context=context) for case in cases]
 
 
-@asynccontextmanager
-async def server_on_loopback(case: Case, witness: Witness) -> AsyncIterator[trio.abc.Stream]:
-    """Our server, on a loopback socket, read by the poller where there is one."""
-    async with (
-        _serving(case, witness, host="127.0.0.1", port=0) as server,
-        await trio.open_tcp_stream("127.0.0.1", server.port) as stream,
-    ):
-        yield stream
+async def client_results(
+    cases: list[Case], handler: Echo = echo, pace: Pace = PACE, *, strict: bool = True
+) -> list[Result]:
+    """Play cases on our client, in memory, by the protocol of drivers."""
+    results: list[Result] = []
+    suite = ClientSuite(cases, pace=pace, observe=lambda _, result: results.append(result), report=lambda _: None)
+    for number in range(1, len(cases) + 1):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(suite.handle, ours)
+            await drive(f"ws://conformance.test/runCase?case={number}&agent=ours", handler, theirs, strict=strict)
+    return results
 
 
-async def _dial(case: Case, witness: Witness, url: str, stream: trio.abc.Stream | None) -> None:
-    compression = COMPRESSION if case.wishes else None
+async def drive(url: str, handler: Echo = echo, stream: trio.abc.Stream | None = None, *, strict: bool = True) -> None:
+    """Run one case as a driver does; unless it is strict, any error of the client's is one that it handles."""
     try:
         async with open_websocket(
-            url, stream=stream, limits=LIMITS, timeouts=TIMEOUTS, compression=compression
+            url, stream=stream, limits=LIMITS, timeouts=TIMEOUTS, compression=COMPRESSION
         ) as websocket:
-            await witness(websocket)
-    except WebSocketDisconnect:
+            await handler(websocket)
+    except WebSocketError:
         pass
-
-
-@asynccontextmanager
-async def client_in_memory(case: Case, witness: Witness) -> AsyncIterator[trio.abc.Stream]:
-    """Our client, over a stream in memory."""
-    ours, theirs = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_dial, case, witness, "ws://fuzzing.test/", theirs)
-        yield ours
-
-
-@asynccontextmanager
-async def client_on_loopback(case: Case, witness: Witness) -> AsyncIterator[trio.abc.Stream]:
-    """Our client, on a loopback socket, read by the poller where there is one."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener, trio.open_nursery() as nursery:
-        port = listener.socket.getsockname()[1]
-        nursery.start_soon(_dial, case, witness, f"ws://127.0.0.1:{port}/", None)
-        async with await listener.accept() as stream:
-            yield stream
+    except Exception:
+        if strict:
+            raise

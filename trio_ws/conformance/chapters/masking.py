@@ -1,0 +1,81 @@
+"""Chapter 25, masking on the wrong side, keys, and payloads at every offset (RFC 6455 5.1, 5.3)."""
+
+from __future__ import annotations
+
+from trio_ws.conformance.case import HELLO, Case, Chapter, Level, binary, fails, send, text
+from trio_ws.conformance.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WireFrame
+
+__all__ = ["CHAPTER"]
+
+_WRONG = [
+    ("text", (WireFrame(TEXT, b"Hello", masked=False),)),
+    ("binary without payload", (WireFrame(BINARY, masked=False),)),
+    ("a ping", (WireFrame(PING, b"x", masked=False),)),
+    ("a pong", (WireFrame(PONG, masked=False),)),
+    ("a close frame", (WireFrame(CLOSE, b"\x03\xe8", masked=False),)),
+    ("the second fragment", (text("one ", fin=False), WireFrame(CONTINUATION, b"two", masked=False))),
+]
+_KEYS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01", b"\x80\0\0\0"]
+_COUNTING = bytes(range(256))
+
+
+def _server() -> list[Case]:
+    """Return the cases for servers: what a client must mask is not masked; then keys."""
+    wrong = [
+        Case(f"25.1.{number}", f"{what} that is not masked", [send(frames)], ending=fails(1002), side="server")
+        for number, (what, frames) in enumerate(_WRONG, start=1)
+    ]
+    keys = [
+        Case(
+            f"25.2.{number}",
+            f"the key {key.hex()}",
+            [send(WireFrame(BINARY, _COUNTING, key=key))],
+            [binary(_COUNTING)],
+            section="RFC 6455 5.3",
+            side="server",
+        )
+        for number, key in enumerate(_KEYS, start=1)
+    ]
+    return [*wrong, *keys]
+
+
+def _client() -> list[Case]:
+    """Return the cases for clients: what a server must not mask is masked; then the client's own keys."""
+    wrong = [
+        Case(
+            f"25.3.{number}",
+            f"{what} that is masked",
+            [send(*(WireFrame(each.opcode, each.payload, each.fin, masked=each.masked is False) for each in frames))],
+            ending=fails(1002),
+            side="client",
+        )
+        for number, (what, frames) in enumerate(_WRONG, start=1)
+    ]
+    fresh = Case(
+        "25.3.7",
+        "each frame of the client has a new key",
+        [send(*[HELLO] * 20)],
+        [HELLO] * 20,
+        section="RFC 6455 5.3",
+        side="client",
+        check="fresh masks",
+    )
+    return [*wrong, fresh]
+
+
+def _offsets() -> list[Case]:
+    """Return a case for each length around that of the key, each cut at every place."""
+    return [
+        Case(
+            f"25.4.{size}",
+            f"payloads of {size} bytes in writes of {size % 3 + 1}",
+            [send(*[binary(_COUNTING[start : start + size]) for start in range(3)], chop=size % 3 + 1)],
+            [binary(_COUNTING[start : start + size]) for start in range(3)],
+            section="RFC 6455 5.3",
+            level=Level.MUST,
+        )
+        for size in range(1, 18)
+    ]
+
+
+CHAPTER = Chapter.of("25", "Masking", "RFC 6455 5.1", [*_server(), *_client(), *_offsets()])
