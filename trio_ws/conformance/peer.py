@@ -190,7 +190,6 @@ class SuitePeer:
                     await trio.sleep(self.pace.octet if pause is None else pause)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.log.add("note", "the other side takes nothing any more")
-            await self.wait_for(lambda: self.ended, "the end of the connection")
 
     def _next_key(self) -> bytes | None:
         return (next(self._masks) & 0xFFFFFFFF).to_bytes(4) if self._client else None
