@@ -31,8 +31,9 @@ ORDER = (
     "rooms",
     "app",
     "asgi",
-    "cli",
     "testing",
+    "conformance",
+    "cli",
 )
 VOCABULARY = ("codes", "config", "errors", "escaping", "headers", "messages", "options", "version")
 """Modules of the top folder that every folder may import. They import only each other."""

@@ -17,7 +17,7 @@ CASES = all_cases(SMALL)
 RUN = {"server": server_results, "client": client_results}
 
 
-def test_there_are_more_than_sixty_faults_with_names_of_their_own():
+def test_more_than_sixty_faults_have_names_of_their_own():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) > 60
     assert {fault.side for fault in FAULTS} == set(RUN)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.conformance.wire import CLOSE, TEXT, Frame, Reader, encode
+from trio_ws.conformance.wire import CLOSE, TEXT, FrameReader, WireFrame, encode
 
 CONNECTIONS = 1000
 DESCRIPTORS = CONNECTIONS + 100
@@ -47,7 +47,7 @@ class Client:
         """Text messages so far, whose numbers were as they should be."""
         self.code: int | None = None
         """That of the close frame."""
-        self._reader = Reader(masked=False, compressed=False)
+        self._reader = FrameReader(masked=False, compressed=False)
 
     @classmethod
     async def connect(cls, address: tuple[str, int], path: str) -> Client:
@@ -83,7 +83,7 @@ class Client:
             async for data in self.stream:
                 self._take(data)
                 if self.code is not None:
-                    await self.stream.send_all(encode(Frame(CLOSE, self.code.to_bytes(2)), b"mask"))
+                    await self.stream.send_all(encode(WireFrame(CLOSE, self.code.to_bytes(2)), b"mask"))
                     break
             async for data in self.stream:
                 self._take(data)  # which refuses whatever comes behind a close frame

@@ -42,7 +42,7 @@ class CannotRun(Exception):  # noqa: N818 - what it says
 
 @attrs.define
 class _Plan:
-    """What both commands have in common."""
+    """The selection and the pace of a run, from the options."""
 
     options: argparse.Namespace
     side: str

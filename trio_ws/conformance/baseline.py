@@ -1,4 +1,4 @@
-"""The file of known deviations: what it lists does not make the command fail.
+"""The file of known deviations, which do not make the command fail.
 
 Each line has the id of a case, a verdict, and a comment behind `#`:
 

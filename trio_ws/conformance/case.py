@@ -1,4 +1,4 @@
-"""The vocabulary of the tables: cases, what they send, and what they allow."""
+"""The vocabulary of the tables, from steps to outcomes."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ class Case:
 
     Args:
         id: its number; in chapters 1 to 13 that of the published list.
-        title: what the suite does, in a clause.
+        title: the behaviour of the suite, in a clause.
         steps: the script after the opening handshake.
         answers: messages and pongs that must come back, in this order and no others, beside those of `Exchange`
             and `Flood`.
@@ -290,7 +290,7 @@ class Case:
         also: other outcomes that are allowed.
         request: the suite's opening request, if a server is under test.
         response: the suite's answer to it, if a client is under test.
-        opening: what becomes of the opening handshake.
+        opening: the outcome of the opening handshake.
         check: name of a check of the other side's request or response (`opening_checks`).
         offers: values of Sec-WebSocket-Extensions that the suite sends, as they are.
         acceptable: which of the offers a server may accept, by their index.
@@ -335,7 +335,7 @@ class Chapter:
 
     Args:
         number: the first number of its cases.
-        title: what it is about.
+        title: its subject.
         section: where the rules of those cases stand that name none.
         cases: in order.
         level: of those cases that name none.

@@ -126,7 +126,7 @@ class ClientSuite:
 
 @attrs.frozen
 class _Request:
-    """What a client asks the suite for."""
+    """The request of a client to the suite."""
 
     head: Head
     peer: SuitePeer

@@ -43,7 +43,7 @@ Parameters: TypeAlias = dict[str, str | None]
 
 @attrs.frozen
 class Wish:
-    """What the suite asks for.
+    """The terms that the suite asks for.
 
     Args:
         no_context: that the other side compresses each message for itself.

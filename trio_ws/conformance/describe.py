@@ -1,4 +1,4 @@
-"""Cases in words: what is sent, and what is allowed."""
+"""Descriptions of cases in words."""
 
 from __future__ import annotations
 

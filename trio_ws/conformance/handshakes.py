@@ -31,7 +31,7 @@ class Refused(Exception):  # noqa: N818 - a result
 
 @attrs.define
 class HandshakeContext:
-    """What the handshakes of all cases have in common.
+    """The address and the headers that the handshakes of all cases share.
 
     Args:
         host: for the Host header.

@@ -1,4 +1,4 @@
-"""The judge: plays a case's script against an implementation, and gives a verdict."""
+"""The judge, which plays a case against an implementation and gives a verdict."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def judge(
     """Play a case and return the result. The stream is closed.
 
     Args:
-        case: what to play.
+        case: the case to play.
         stream: to the implementation under test.
         client: whether the suite is the client, and a server is under test.
         pace: how long to wait.

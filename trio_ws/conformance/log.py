@@ -1,4 +1,4 @@
-"""The wire log of a case: what was sent and received, and when."""
+"""The wire log of a case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LogEntry:
     Args:
         seconds: since the case began.
         direction: "sent" by the suite, "received" by it, or a "note".
-        text: what it is.
+        text: its description.
         data: the beginning of the bytes, if there are any.
         size: how many bytes there are.
     """

@@ -73,7 +73,7 @@ class SuitePeer:
         ended: whether the other side has ended.
         reset: whether it ended with a reset, or another error of the network.
         finding: the rule that a received frame broke.
-        waiting: what the suite waits for.
+        waiting: the event that the suite waits for.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, client: bool, pace: Pace, log: WireLog) -> None:
@@ -284,14 +284,14 @@ class SuitePeer:
         async with self._changed:
             self._changed.notify_all()
 
-    async def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+    async def wait_for(self, condition: Callable[[], bool], event: str) -> None:
         """Wait until `condition` holds, or the other side has ended.
 
         Args:
             condition: looked at whenever something has arrived.
-            what: for the report, if the case runs out of time.
+            event: its name, for the report of a case that runs out of time.
         """
-        self.waiting = what
+        self.waiting = event
         async with self._changed:
             while not condition() and not self.ended:
                 await self._changed.wait()

@@ -16,7 +16,7 @@ __all__ = ["AgentResults", "Result", "Verdict"]
 
 
 class Verdict(StrEnum):
-    """What came of a case."""
+    """The outcome of a case."""
 
     OK = "OK"
     NON_STRICT = "NON-STRICT"
@@ -41,7 +41,7 @@ class Result:
         case: the case.
         verdict: likewise.
         section: of the rule that was broken, "" if none was.
-        text: what was wrong, or the reasons of a NON-STRICT.
+        text: the fault, or the reasons of a NON-STRICT.
         log: the wire log.
         seconds: that the case took.
         known: whether the baseline file lists the deviation.

@@ -1,4 +1,4 @@
-"""The sizes of the large cases: as published, or smaller."""
+"""The sizes of the large cases."""
 
 from __future__ import annotations
 

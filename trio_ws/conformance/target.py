@@ -1,4 +1,4 @@
-"""The server under test: its address, TLS, and a first look at whether it can be tested at all."""
+"""The server under test, and a first look at whether it can be tested at all."""
 
 from __future__ import annotations
 

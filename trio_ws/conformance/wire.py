@@ -1,6 +1,6 @@
 """The frames of the suite (RFC 6455 5.2): written as a case demands, valid or not, and read with suspicion.
 
-Nothing here comes from the library's own codec, since that is among what the suite tests.
+`testing.raw_frame` makes the bytes. Nothing comes from the library's own codec, since that is among what is tested.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 
 import attrs
+
+from trio_ws.testing.raw_frame import MASK_KEY, apply_mask_key, frame_bytes
 
 __all__ = [
     "BINARY",
@@ -21,7 +23,6 @@ __all__ = [
     "Finding",
     "FrameReader",
     "WireFrame",
-    "apply_key",
     "encode",
     "fragments",
 ]
@@ -53,7 +54,7 @@ class Finding(Exception):  # noqa: N818 - a result of the suite, not an error of
 
     Args:
         section: where the rule stands, such as "RFC 6455 5.1".
-        text: what happened, in a clause.
+        text: the event, in a clause.
     """
 
     def __init__(self, section: str, text: str) -> None:
@@ -131,23 +132,20 @@ def encode(frame: WireFrame, key: bytes | None) -> bytes:
         key: the masking key of a client's frame, None on a server; the frame's own attributes come first.
     """
     if frame.masked is not None:
-        key = (frame.key or key or b"\x37\xfa\x21\x3d") if frame.masked else None
+        key = (frame.key or key or MASK_KEY) if frame.masked else None
     elif key is not None and frame.key is not None:
         key = frame.key
-    size = len(frame.payload) if frame.length is None else frame.length
-    form = frame.length_bytes
-    if form is None:
-        form = 0 if size <= MAX_CONTROL else 2 if size < 1 << 16 else 8
-    second = (0 if key is None else 0x80) | {0: size & 0x7F, 2: 126, 8: 127}[form]
-    head = bytes([frame.fin << 7 | frame.rsv << 4 | frame.opcode, second]) + (size.to_bytes(form) if form else b"")
-    return head + frame.payload if key is None else head + key + apply_key(frame.payload, key)
-
-
-def apply_key(payload: bytes, key: bytes) -> bytes:
-    """Return the payload masked, or unmasked, which is the same (RFC 6455 5.3)."""
-    size = len(payload)
-    stretched = (key * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload) ^ int.from_bytes(stretched)).to_bytes(size)
+    return frame_bytes(
+        frame.opcode,
+        frame.payload,
+        fin=frame.fin,
+        rsv1=bool(frame.rsv & RSV1),
+        rsv2=bool(frame.rsv & 0b010),
+        rsv3=bool(frame.rsv & 0b001),
+        mask=key,
+        length=frame.length,
+        length_bytes=frame.length_bytes,
+    )
 
 
 def fragments(opcode: int, payload: bytes, size: int, *, rsv: int = 0) -> Iterator[WireFrame]:
@@ -222,7 +220,7 @@ class FrameReader:
         payload = bytes(buffer[position : position + size])
         first = buffer[0]
         del buffer[: position + size]
-        payload = apply_key(payload, key) if key else payload
+        payload = apply_mask_key(payload, key) if key else payload
         return WireFrame(first & 0xF, payload, bool(first & 0x80), first >> 4 & 0b111, key=key or None)
 
     def _length(self, form: int, size: int) -> int:

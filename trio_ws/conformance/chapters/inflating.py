@@ -1,4 +1,4 @@
-"""Chapter 27, compressed messages: the examples of the RFC, RSV1, invalid data, and bombs (RFC 7692 6 to 8)."""
+"""Chapter 27, compressed messages, with the examples of RFC 7692, RSV1, invalid data and bombs."""
 
 from __future__ import annotations
 

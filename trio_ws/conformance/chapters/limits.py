@@ -1,4 +1,4 @@
-"""Chapters 9 and 10, large messages: whole, in fragments, in small writes, and one after the other."""
+"""Chapters 9 and 10, large messages, whole, in fragments, in small writes, and one after the other."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _COUNTING = bytes(range(256))
 
 
 def _server() -> list[Case]:
-    """Return the cases for servers: what a client must mask is not masked; then keys."""
+    """Return the cases for servers, with frames that lack their mask, and with special keys."""
     wrong = [
         Case(f"25.1.{number}", f"{what} that is not masked", [send(frames)], ending=fails(1002), side="server")
         for number, (what, frames) in enumerate(_WRONG, start=1)
@@ -40,7 +40,7 @@ def _server() -> list[Case]:
 
 
 def _client() -> list[Case]:
-    """Return the cases for clients: what a server must not mask is masked; then the client's own keys."""
+    """Return the cases for clients, with masked frames of a server, and about the client's own keys."""
     wrong = [
         Case(
             f"25.3.{number}",

@@ -1,4 +1,4 @@
-"""Chapter 2, pings are answered with their payload, in order; pongs that nobody asked for are not answered."""
+"""Chapter 2, pings are answered with their payload, in order; unsolicited pongs are not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The reports of a run: on a terminal, as JSON, as JUnit XML, and as pages of HTML.
+"""The reports of a run, on a terminal, as JSON, as JUnit XML, and as pages of HTML.
 
 Here: one module for each.
-Not here: what a verdict is (`results`).
+Not here: verdicts (`results`).
 Start with `folder`, which puts them together.
 """

@@ -51,7 +51,7 @@ def _case(result: Result) -> dict[str, Any]:
 
 
 def from_json(value: Mapping[str, Any], cases: Iterable[Case]) -> AgentResults:
-    """Return what `to_json` was given; a case that is no longer among `cases` has its title and level only.
+    """Return the results in a value of `to_json`; of a case that is not among `cases` only its title and level.
 
     Raises:
         ValueError: this is no report, or one of another format.

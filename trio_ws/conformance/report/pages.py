@@ -1,4 +1,4 @@
-"""Results as pages of HTML: a matrix of all agents, and a page for each case with its wire logs."""
+"""Results as pages of HTML, a matrix of all agents and a page for each case."""
 
 from __future__ import annotations
 
