@@ -42,7 +42,7 @@ class Target:
     ssl_context: ssl.SSLContext | None = None
 
     def context(self) -> HandshakeContext:
-        """Return what all its handshakes have in common."""
+        """Return the address and the headers of all its handshakes."""
         return HandshakeContext(self.url.netloc, self.url.target, self.headers, self.subprotocols)
 
     async def connect(self, seconds: float) -> trio.abc.Stream:
