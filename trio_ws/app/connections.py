@@ -27,7 +27,7 @@ class ConnectionManager:
     def __init__(self, backplane: Backplane) -> None:
         self.active: set[WebSocket] = set()
         """The accepted connections, and some just before their acceptance or after their end."""
-        self._backplane = backplane
+        self.backplane = backplane
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -36,14 +36,14 @@ class ConnectionManager:
         Raises:
             BackplaneError: the backplane is not available.
         """
-        async with self._backplane.subscribe(BROADCAST, self._deliver, history=0):
+        async with self.backplane.subscribe(BROADCAST, self._deliver, history=0):
             yield
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections in all processes; see `App.broadcast`."""
         prepared = PreparedMessage(message)
         await deflate_for(self.active, prepared)
-        await self._backplane.publish(BROADCAST, prepared, frozenset())
+        await self.backplane.publish(BROADCAST, prepared, frozenset())
 
     def _deliver(self, entry: Entry) -> None:
         offer_to_all(self.active, entry.message, "disconnect")

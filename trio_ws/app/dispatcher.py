@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
+from trio_ws.app.route import dependency_types
 from trio_ws.handler.service import Response
 
 if TYPE_CHECKING:
+    from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
     from trio_ws.connection.settings import Settings
@@ -48,6 +50,34 @@ class Dispatcher:
         self._match = match
         self.settings: Settings = services.settings
         self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = lifespan_context
+
+    @contextmanager
+    def overriding(self, given: Mapping[Any, Any]) -> Iterator[Overrides]:
+        """Use substitutes for dependencies, guards, values and the backplane in the block, for tests.
+
+        Args:
+            given: the substitutes by what they stand for; see `Overrides`.
+
+        Raises:
+            RegistrationError: a key or a substitute cannot be one.
+            RuntimeError: another test client has substitutes in use.
+        """
+        from trio_ws.app.parameters.overrides import Overrides  # noqa: PLC0415 - tests only
+
+        services = self._services
+        if services.overrides is not None:
+            raise RuntimeError("the application has overrides in use already, by another test client")
+        services.overrides = overrides = Overrides(given, dependency_types())
+        substitute = overrides.backplane()
+        try:
+            before = None if substitute is None else services.use_backplane(*substitute)
+            try:
+                yield overrides
+            finally:
+                if before is not None:
+                    services.use_backplane(before)
+        finally:
+            services.overrides = None
 
     def served_by(self, server: Server) -> None:
         """Set the server that runs the application and the included ones."""

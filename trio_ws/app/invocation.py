@@ -96,7 +96,12 @@ class RouteInvocation:
         self._services.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
         self._resolver = Resolver(
-            self._request, websocket, self._services.app, self._services.limiters, patient=patient
+            self._request,
+            websocket,
+            self._services.app,
+            self._services.limiters,
+            patient=patient,
+            overrides=self._services.find_overrides(),
         )
         self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
@@ -138,7 +143,7 @@ class RouteInvocation:
     async def _prepare(self) -> None:
         """Convert the parameters, then run guards, controller and dependencies."""
         route = self._route
-        guards = route.planned_guards()
+        guards = route.planned_guards(self._resolver.overrides)
         signatures = [call.signature for call in self._calls()]
         made = [] if route.controller is None else [route.construction(route.controller)]
         parameters = self._resolver.convert(

@@ -28,10 +28,20 @@ from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
+    from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.path import Converter
     from trio_ws.app.services import AppServices
 
-__all__ = ["PROVIDED_TYPES", "PlannedCall", "Route", "RouteOptions", "Target", "build_path", "first_match"]
+__all__ = [
+    "PROVIDED_TYPES",
+    "PlannedCall",
+    "Route",
+    "RouteOptions",
+    "Target",
+    "build_path",
+    "dependency_types",
+    "first_match",
+]
 
 Target: TypeAlias = "Callable[..., Any] | Listener"
 """A decorated object, which is a view or the callbacks of a listener."""
@@ -144,6 +154,11 @@ class PlannedCall:
         return ""
 
 
+def dependency_types() -> dict[type[Any], str]:
+    """Return the classes whose instances guards and async dependencies may take, with their keys."""
+    return {kind: key for kind, key in PROVIDED_TYPES.items() if kind is not BlockingWebSocket}
+
+
 @attrs.frozen(eq=False)
 class Route:
     """A path of an application with its options, guards and function."""
@@ -194,19 +209,29 @@ class Route:
         function = listener.disconnect_callback
         return None if function is None else self._call(function, takes_code=True)
 
-    def planned_guards(self) -> list[PlannedGuard]:
+    def planned_guards(self, overrides: Overrides | None = None) -> list[PlannedGuard]:
         """Return how each guard is called.
+
+        Args:
+            overrides: substitutes of guards, in tests.
 
         Raises:
             RegistrationError: one of them cannot be a guard.
         """
         if not self._planned_guards:
-            types = {kind: key for kind, key in PROVIDED_TYPES.items() if kind is not BlockingWebSocket}
-            self._planned_guards.extend(
-                PlannedGuard.of(guard, path_names=self.pattern.types, types=types, where=f"route {self.path!r}")
-                for guard in self.guards
-            )
-        return self._planned_guards
+            self._planned_guards.extend(map(self._plan_guard, self.guards))
+        if overrides is None:
+            return self._planned_guards
+        substitutes = [overrides.guard(planned.guard) for planned in self._planned_guards]
+        return [
+            planned if substitute is None else self._plan_guard(*substitute)
+            for planned, substitute in zip(self._planned_guards, substitutes, strict=True)
+        ]
+
+    def _plan_guard(self, guard: Guard) -> PlannedGuard:
+        return PlannedGuard.of(
+            guard, path_names=self.pattern.types, types=dependency_types(), where=f"route {self.path!r}"
+        )
 
     def construction(self, controller: type) -> Signature:
         """Return the signature of a controller's constructor.

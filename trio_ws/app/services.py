@@ -21,6 +21,7 @@ from trio_ws.runtime.threads import Limiters
 if TYPE_CHECKING:
     import trio
 
+    from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.sessions import Sessions
     from trio_ws.connection.settings import Settings
     from trio_ws.handler.instruments import Instrument, Instruments
@@ -70,6 +71,7 @@ class AppServices:
         "lifespan",
         "max_threads",
         "not_found_status",
+        "overrides",
         "pages",
         "parent",
         "rooms",
@@ -112,6 +114,8 @@ class AppServices:
         self.rooms: Rooms = Rooms(backplane)
         self.connections: ConnectionManager = ConnectionManager(self.rooms.backplane)
         self.run_state: RunState = RunState()
+        self.overrides: Overrides | None = None
+        """Substitutes for dependencies, guards and values, in tests."""
         self.parent: AppServices | None = None
         """The services of the including application, while that runs."""
         self.checked_guests: set[AppServices] = set()
@@ -133,6 +137,17 @@ class AppServices:
         while services is not None:
             yield services
             services = services.parent
+
+    def find_overrides(self) -> Overrides | None:
+        """Return the substitutes of this application, or of one that includes it."""
+        return next((each.overrides for each in self.with_parents() if each.overrides is not None), None)
+
+    def use_backplane(self, backplane: Backplane | str | None) -> Backplane:
+        """Exchange the backplane of rooms and broadcasts, and return the one before; the rooms must not run."""
+        before = self.rooms.backplane
+        self.rooms.use_backplane(backplane)
+        self.connections.backplane = self.rooms.backplane
+        return before
 
     def open_session(self, websocket: WebSocket) -> None:
         """Load the client's session if any application around has sessions."""

@@ -52,6 +52,17 @@ class Rooms:
         self._process = secrets.token_hex(4)
         self._numbers = count(1)
 
+    def use_backplane(self, backplane: Backplane | str | None) -> None:
+        """Exchange the backplane.
+
+        Raises:
+            LocalProtocolError: the rooms are running.
+            TypeError: it is no backplane.
+        """
+        if self.callback_nursery is not None:
+            raise LocalProtocolError("the rooms are running: their backplane cannot be exchanged")
+        self.backplane = _backplane(backplane)
+
     def room(
         self,
         name: str,

@@ -5,11 +5,15 @@ Not here: anything that a server needs in production.
 Start with `client`.
 """
 
-from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
+from trio_ws.testing.blocking import BlockingClock, BlockingTestClient, BlockingTestWebSocket
+from trio_ws.testing.cancellation import CancellationPoint, LeakedDescriptor, cancel_everywhere
 from trio_ws.testing.chaos_network import ChaosNetwork
 from trio_ws.testing.chaos_steps import GENTLE_KINDS, ChaosScript, Deliver, HalfClose, Reset, Throttle
 from trio_ws.testing.chaos_stream import ChaosStream
 from trio_ws.testing.client import TestClient
+from trio_ws.testing.clock import ClientClock, NoVirtualTime, virtual_time
+from trio_ws.testing.cookies import ClientCookies
+from trio_ws.testing.extras import UnusedOverride
 from trio_ws.testing.handshakes import HandshakeRequest, HandshakeResponse
 from trio_ws.testing.http import TestResponse
 from trio_ws.testing.network import MemoryNetwork, Network, SocketNetwork
@@ -22,23 +26,30 @@ from trio_ws.testing.raw_peer import RawPeer
 from trio_ws.testing.raw_reader import InvalidFrame
 from trio_ws.testing.recorder import LeakedTask
 from trio_ws.testing.timeouts import TestTimeout
+from trio_ws.testing.wire import TornFrame
 
 __all__ = [
     "GENTLE_KINDS",
+    "BlockingClock",
     "BlockingTestClient",
     "BlockingTestWebSocket",
+    "CancellationPoint",
     "ChaosNetwork",
     "ChaosScript",
     "ChaosStream",
+    "ClientClock",
+    "ClientCookies",
     "Deliver",
     "HalfClose",
     "HandshakeRequest",
     "HandshakeResponse",
     "InvalidFrame",
     "InvalidHead",
+    "LeakedDescriptor",
     "LeakedTask",
     "MemoryNetwork",
     "Network",
+    "NoVirtualTime",
     "Opcode",
     "RawConnectionEnded",
     "RawFrame",
@@ -52,8 +63,11 @@ __all__ = [
     "TestResponse",
     "TestTimeout",
     "Throttle",
+    "TornFrame",
+    "UnusedOverride",
     "Violation",
     "accept_token",
+    "cancel_everywhere",
     "encode_frames",
     "frame_bytes",
     "messages_of",
@@ -63,4 +77,5 @@ __all__ = [
     "request_bytes",
     "response_bytes",
     "violation_of",
+    "virtual_time",
 ]

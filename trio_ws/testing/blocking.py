@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from trio_ws.app.blocking import BlockingWebSocket
 
 if TYPE_CHECKING:
+    from logging import LogRecord
+
     from trio_ws.errors import HeaderSource
+    from trio_ws.headers import Headers
     from trio_ws.server.server import Server
+    from trio_ws.testing.clock import ClientClock
+    from trio_ws.testing.cookies import ClientCookies
     from trio_ws.testing.http import TestResponse
     from trio_ws.testing.portal import BlockingPortal
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["BlockingTestClient", "BlockingTestWebSocket"]
+__all__ = ["BlockingClock", "BlockingTestClient", "BlockingTestWebSocket"]
 
 T = TypeVar("T")
 
@@ -39,6 +44,11 @@ class BlockingTestWebSocket(BlockingWebSocket):
         return self._client_websocket.subprotocol
 
     @property
+    def response_headers(self) -> Headers | None:
+        """The headers of the server's answer to the handshake."""
+        return self._client_websocket.response_headers
+
+    @property
     def close_reason(self) -> str | None:
         """The reason in the first close frame; None while the connection is open."""
         return self._client_websocket.close_reason
@@ -46,6 +56,13 @@ class BlockingTestWebSocket(BlockingWebSocket):
 
 class AsyncTestClient(Protocol):
     """The methods of a `TestClient` that its blocking form calls."""
+
+    clock: ClientClock
+    cookies: ClientCookies
+
+    @property
+    def log_records(self) -> list[LogRecord]:
+        """The collected log records."""
 
     @property
     def errors(self) -> list[BaseException]:
@@ -63,6 +80,44 @@ class AsyncTestClient(Protocol):
         """Request a page with a plain HTTP GET."""
 
 
+class BlockingClock:
+    """The clock of a blocking test client.
+
+    Example:
+        with app.test_client(virtual_time=True) as client, client.websocket_connect("/echo") as ws:
+            client.clock.sleep(3600)
+            ws.send("still there?")
+
+    Args:
+        clock: of the async client.
+        portal: the portal to its Trio loop.
+    """
+
+    def __init__(self, clock: ClientClock, portal: BlockingPortal) -> None:
+        self._clock = clock
+        self._portal = portal
+
+    @property
+    def virtual(self) -> bool:
+        """True for virtual time, which passes only while a method of the client waits."""
+        return self._portal.run_sync(lambda: self._clock.virtual)
+
+    def now(self) -> float:
+        """Return the time in seconds; only differences have a meaning."""
+        return self._portal.run_sync(self._clock.now)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for the server and the client.
+
+        Args:
+            seconds: 0 or more.
+
+        Raises:
+            ValueError: it is less than 0.
+        """
+        self._portal.run(self._clock.sleep, seconds)
+
+
 class BlockingTestClient:
     """A `TestClient` for plain tests: `with TestClient(app) as client`. Its server runs in a thread.
 
@@ -74,6 +129,18 @@ class BlockingTestClient:
     def __init__(self, client: AsyncTestClient, portal: BlockingPortal) -> None:
         self._client = client
         self._portal = portal
+        self.clock: BlockingClock = BlockingClock(client.clock, portal)
+        """The time of server and client."""
+
+    @property
+    def cookies(self) -> ClientCookies:
+        """The cookies that the server has set, and those that the test puts in."""
+        return self._client.cookies
+
+    @property
+    def log_records(self) -> list[LogRecord]:
+        """The log records of the library since the client was entered; see `TestClient.log_records`."""
+        return self._client.log_records
 
     def websocket_connect(self, path: str, **options: Any) -> AbstractContextManager[BlockingTestWebSocket]:
         """Connect a WebSocket: `with client.websocket_connect("/chat") as websocket_client`.

@@ -12,31 +12,35 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import trio
 
-from trio_ws.client.client import open_websocket
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Settings
-from trio_ws.errors import HeaderSource, WebSocketDisconnect
+from trio_ws.errors import HeaderSource
+from trio_ws.headers import header_pairs
 from trio_ws.http.url import URL
 from trio_ws.runtime.background import open_background
 from trio_ws.server.server import Server
-from trio_ws.testing.blocking import BlockingTestClient, BlockingTestWebSocket
-from trio_ws.testing.clock import time_held_for_threads
+from trio_ws.testing.blocking import BlockingTestClient
+from trio_ws.testing.clock import ClientClock, time_held_for_threads
+from trio_ws.testing.connecting import TestConnection
+from trio_ws.testing.cookies import ClientCookies
+from trio_ws.testing.extras import Extras
 from trio_ws.testing.failures import raise_failures
 from trio_ws.testing.http import TestResponse, fetch
 from trio_ws.testing.network import MemoryNetwork, Network
 from trio_ws.testing.portal import BlockingPortal
 from trio_ws.testing.raw_peer import RawPeer
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
-from trio_ws.testing.timeouts import bound_waits, bounded_wait, check_timeout
+from trio_ws.testing.timeouts import bounded_wait, check_timeout
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
-from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:
+    from logging import LogRecord
     from types import TracebackType
 
     from trio_ws.app.dispatcher import HasResponder
     from trio_ws.connection.serialization import ValueType
     from trio_ws.server.context import Responder
+    from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["TestClient", "TestConnection"]
 
@@ -65,8 +69,18 @@ class TestClient:
         base_url: the URL of the server, for the Host header. None for the first of its `hosts`, else
             `ws://testserver`.
         network: the way to the server, such as a `ChaosNetwork`; None for a `MemoryNetwork`.
+        overrides: substitutes by what they stand for: a dependency or a guard of the application, `Query(alias=...)`,
+            `Header(alias=...)`, `Cookie(alias=...)`, or `Backplane`. A callable for a dependency is called with its own
+            parameters filled; True, False or a guard stands for a guard; other values are taken as they are.
+        virtual_time: True for a clock that jumps over waiting: in plain tests the client's own, in which time passes
+            only while a method of the client waits. Async tests bring theirs, `virtual_time` or `autojump_clock`.
+        log_level: collect the library's log records from this level on in `log_records`; None for none.
 
     Raises:
+        NoVirtualTime: (entering) an async test does not run in virtual time, or the network has real sockets.
+        RegistrationError: (entering) an override cannot be one.
+        TypeError: (entering) there are overrides, and the responder is no `App`.
+        UnusedOverride: (leaving) an override was not used, so it may be a mistake.
         ValueError: the timeout or the URL is invalid.
     """
 
@@ -81,6 +95,9 @@ class TestClient:
         raise_server_errors: bool = True,
         base_url: str | None = None,
         network: Network | None = None,
+        overrides: Mapping[Any, Any] | None = None,
+        virtual_time: bool = False,
+        log_level: int | None = None,
     ) -> None:
         self._responder = cast("Responder", getattr(responder, "responder", responder))
         self._settings = settings or getattr(self._responder, "settings", None) or Settings()
@@ -91,8 +108,14 @@ class TestClient:
         self._server: Server | None = None
         self.network: Network = MemoryNetwork() if network is None else network
         """The way to the server: `await client.network.connect()` opens a stream."""
+        self.cookies: ClientCookies = ClientCookies(self._base.host)
+        """The cookies that the server has set, and those that the test puts in."""
+        self.clock: ClientClock = ClientClock()
+        """The time of server and client."""
+        self._extras = Extras(self._responder, dict(overrides or {}), log_level, virtual_time=virtual_time)
         self._serving: AbstractAsyncContextManager[None] | None = None
-        self._portal: BlockingPortal | None = None
+        self.portal: BlockingPortal | None = None
+        """The way to the loop of a client that is entered in a plain test; None otherwise."""
         self._stack = ExitStack()
 
     # --- serving -------------------------------------------------------------------------------------------------
@@ -112,26 +135,28 @@ class TestClient:
         return None if serving is None else await serving.__aexit__(kind, error, trace)
 
     def __enter__(self) -> BlockingTestClient:
-        return BlockingTestClient(self, self._enter_portal())
+        return BlockingTestClient(self, self.enter_portal())
 
-    def _enter_portal(self) -> BlockingPortal:
+    def enter_portal(self) -> BlockingPortal:
+        """Enter the client in a loop of its own, for plain tests."""
         with ExitStack() as stack:
-            portal = stack.enter_context(BlockingPortal())
+            portal = stack.enter_context(BlockingPortal(self._extras.portal_clock(self.network)))
             stack.enter_context(portal.hold(self))
             self._stack = stack.pop_all()
-        self._portal = portal
+        self.portal = portal
         return portal
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._portal = None
+        self.portal = None
         return self._stack.__exit__(kind, error, trace)
 
     @asynccontextmanager
     async def _serve(self) -> AsyncGenerator[None, None]:
         """Serve while the block runs, then raise the errors of test and server."""
-        with time_held_for_threads():
+        self._extras.check_clock()
+        with time_held_for_threads(), self._extras.entered():
             async with self._serve_now():
                 yield
 
@@ -193,6 +218,20 @@ class TestClient:
             raise RuntimeError("there is no server yet: enter the test client first")
         return self._server
 
+    @property
+    def server_websockets(self) -> list[WebSocket]:
+        """The server's sides of the connections so far, in the order in which their handlers began."""
+        return self._recorder.websockets
+
+    @property
+    def log_records(self) -> list[LogRecord]:
+        """The log records of the library since the client was entered.
+
+        Raises:
+            RuntimeError: they are not collected.
+        """
+        return self._extras.log_records
+
     # --- connecting ----------------------------------------------------------------------------------------------
 
     def websocket_connect(
@@ -243,7 +282,7 @@ class TestClient:
         seconds = self._timeout if timeout is None else check_timeout(timeout)
         return TestConnection(
             self,
-            str(self._url(path)),
+            self._url(path),
             seconds,
             {
                 "headers": headers,
@@ -286,7 +325,7 @@ class TestClient:
         """
         seconds = self._timeout if timeout is None else check_timeout(timeout)
         url = self._url(path)
-        async with self._served():
+        async with self.serving():
             stream = await self.network.connect()
             async with RawPeer(stream, timeout=seconds, check=check, where=str(url)) as peer:
                 if handshake:
@@ -306,68 +345,24 @@ class TestClient:
             ValueError: path or headers are invalid.
         """
         with bounded_wait(self._timeout, f"the answer to GET {path}"):
-            async with self._served():
-                return await fetch(await self.network.connect(), self._url(path), headers)
+            async with self.serving():
+                return await self._fetch(self._url(path), headers)
 
     def _url(self, path: str) -> URL:
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
 
-    def _served(self) -> AbstractAsyncContextManager[object]:
+    async def _fetch(self, url: URL, headers: HeaderSource) -> TestResponse:
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.sent_to(url).items())
+        pairs = list(header_pairs(headers))
+        if cookies and not any(name.lower() == "cookie" for name, _ in pairs):
+            pairs.append(("Cookie", cookies))
+        response = await fetch(await self.network.connect(), url, pairs)
+        self.cookies.take_from(url, response.headers)
+        return response
+
+    def serving(self) -> AbstractAsyncContextManager[object]:
         """Return a context that serves for its duration, unless the client is entered already."""
         return self if self._serving is None else nullcontext()
-
-
-class TestConnection:
-    """A connection of `TestClient.websocket_connect`, opened by `async with` or `with`."""
-
-    __test__ = False
-
-    def __init__(self, client: TestClient, url: str, seconds: float, options: dict[str, Any]) -> None:
-        self._client = client
-        self._url = url
-        self._seconds = seconds
-        self._options = options
-        self._open = self._connect()
-        self._stack = ExitStack()
-
-    @asynccontextmanager
-    async def _connect(self) -> AsyncGenerator[WebSocket, None]:
-        client = self._client
-        end: WebSocketDisconnect | None = None
-        async with client._served():
-            stream = await client.network.connect()
-            connecting = open_websocket(self._url, stream=stream, when_peer_leaves="finish", **self._options)
-            async with connecting as websocket:
-                bound_waits(websocket.context.open_channel(), self._seconds, self._url)
-                try:
-                    yield websocket
-                except WebSocketDisconnect as error:
-                    end = error
-        if end is not None:
-            raise end
-
-    async def __aenter__(self) -> WebSocket:
-        return await self._open.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._open.__aexit__(kind, error, trace)
-
-    def __enter__(self) -> BlockingTestWebSocket:
-        with ExitStack() as stack:
-            portal = self._client._portal
-            if portal is None:
-                portal = self._client._enter_portal()
-                stack.push(self._client)
-            websocket = stack.enter_context(portal.hold(self))
-            self._stack = stack.pop_all()
-        return BlockingTestWebSocket(websocket, portal)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
 
 
 def _first_host(settings: Settings) -> str:

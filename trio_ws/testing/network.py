@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import operator
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 
     from trio_ws.transport.listeners import SocketListener
 
-__all__ = ["MemoryListener", "MemoryNetwork", "MemoryStream", "Network", "SocketNetwork", "memory_pair"]
+__all__ = [
+    "MemoryListener",
+    "MemoryNetwork",
+    "MemoryStream",
+    "Network",
+    "Pipe",
+    "SocketNetwork",
+    "memory_pair",
+    "pipe_log",
+]
 
 BUFFER_BYTES: Final = 64 * 1024
 """Bytes that one direction holds, about the initial size of a kernel's socket buffer."""
@@ -29,10 +39,10 @@ READ_BYTES: Final = 64 * 1024
 """Bytes that `receive_some` returns at most by default."""
 
 
-class _Pipe:
+class Pipe:
     """One direction of a connection."""
 
-    __slots__ = ("broken", "changed", "data", "ended", "lockstep", "reset", "room")
+    __slots__ = ("broken", "changed", "data", "ended", "ended_whole", "lockstep", "record", "reset", "room")
 
     def __init__(self, capacity: int) -> None:
         self.room: int = capacity
@@ -45,6 +55,10 @@ class _Pipe:
         """Whether the writer has reset the connection."""
         self.broken: bool = False
         """Whether the reader has closed its side."""
+        self.ended_whole: bool = False
+        """Whether the writer has closed its side without a reset, and before the reader closed."""
+        self.record: bytearray | None = None
+        """All bytes so far, if they are recorded."""
         self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
     @property
@@ -57,6 +71,8 @@ class _Pipe:
         room = (0 if self.data else len(data)) if self.lockstep else self.room
         taken = min(room, len(data))
         self.data += data[:taken]
+        if self.record is not None:
+            self.record += data[:taken]
         self.room -= taken
         self.changed.unpark_all()
         return taken
@@ -75,7 +91,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     __slots__ = ("_closed", "_incoming", "_outgoing", "_receiving", "_sending")
 
-    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+    def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
@@ -182,7 +198,9 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self.close_nowait()
 
     def _end(self) -> None:
-        self._outgoing.ended = True
+        pipe = self._outgoing
+        pipe.ended_whole = pipe.ended_whole or not (pipe.ended or pipe.broken or pipe.reset)
+        pipe.ended = True
         self._outgoing.changed.unpark_all()
 
     def _check_can_send(self) -> None:
@@ -202,13 +220,21 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._sending = False
 
 
+pipe_log: Final[ContextVar[Callable[[Pipe, Pipe], None] | None]] = ContextVar("pipe_log", default=None)
+"""Called with both directions of each new connection, to the second end first; then they are recorded."""
+
+
 def memory_pair(capacity: int = BUFFER_BYTES) -> tuple[MemoryStream, MemoryStream]:
     """Return the two ends of a new connection.
 
     Args:
         capacity: bytes that each direction holds until they are read.
     """
-    there, back = _Pipe(capacity), _Pipe(capacity)
+    there, back = Pipe(capacity), Pipe(capacity)
+    log = pipe_log.get()
+    if log is not None:
+        there.record, back.record = bytearray(), bytearray()
+        log(there, back)
     return MemoryStream(back, there), MemoryStream(there, back)
 
 

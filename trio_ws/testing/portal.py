@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import trio
+import trio.testing
+
+from trio_ws.testing.clock import time_passing
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,6 +24,9 @@ T = TypeVar("T")
 class BlockingPortal:
     """A Trio loop that runs in a thread for a block: `with BlockingPortal() as portal`.
 
+    Args:
+        clock: a clock of `held_clock`, by which time passes only during calls; None for real time.
+
     Raises:
         RuntimeError: this thread runs a Trio loop, which the block would stop.
     """
@@ -28,9 +35,12 @@ class BlockingPortal:
     _stop: trio.Event
     _token: trio.lowlevel.TrioToken
 
-    def __init__(self) -> None:
+    def __init__(self, clock: trio.testing.MockClock | None = None) -> None:
+        self._clock = clock
+        self._calls: list[object] = []  # those in which time passes
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._main,), name="trio_ws portal", daemon=True)
+        run = partial(trio.run, self._main, clock=clock)
+        self._thread = threading.Thread(target=run, name="trio_ws portal", daemon=True)
 
     def __enter__(self) -> Self:
         if trio.lowlevel.in_trio_run():
@@ -54,7 +64,15 @@ class BlockingPortal:
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Call an async function in the loop; return its value or raise its error."""
-        return trio.from_thread.run(function, *args, trio_token=self._token)
+        return trio.from_thread.run(self._call, partial(function, *args), trio_token=self._token)
+
+    def run_sync(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function in the loop; return its value or raise its error."""
+        return trio.from_thread.run_sync(function, *args, trio_token=self._token)
+
+    async def _call(self, function: Callable[[], Awaitable[T]]) -> T:
+        with time_passing(self._clock, self._calls):
+            return await function()
 
     @contextmanager
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.server.context import Responder
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["LeakedTask", "ServerRecorder"]
+__all__ = ["LeakedTask", "ServerRecorder", "describe_task"]
 
 _OURS: Final = (f"{Path(trio.__file__).parent}{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", contextlib.__file__)
 """Paths of code that is left out of the place where a task waits."""
@@ -39,6 +39,8 @@ class ServerRecorder:
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
         self._tasks: list[trio.lowlevel.Task] = []
+        self.websockets: list[WebSocket] = []
+        """Those of the handlers so far, in the order in which they began."""
         self.errors: list[BaseException] = []
         """Unhandled errors of the responder and its handlers."""
 
@@ -62,7 +64,15 @@ class ServerRecorder:
         if isinstance(routed, Response):
             return routed
         request, service = routed
-        return request, attrs.evolve(service, on_error=self._recording(service.on_error))
+        handler = self._noting(service.handler)
+        return request, attrs.evolve(service, handler=handler, on_error=self._recording(service.on_error))
+
+    def _noting(self, handler: Callable[[WebSocket], Awaitable[object]]) -> Callable[[WebSocket], Awaitable[object]]:
+        def note(websocket: WebSocket) -> Awaitable[object]:
+            self.websockets.append(websocket)
+            return handler(websocket)
+
+        return note
 
     def _recording(
         self, on_error: Callable[[WebSocket, BaseException], Awaitable[object]] | None
@@ -80,7 +90,12 @@ class ServerRecorder:
 
     def running(self) -> list[str]:
         """Describe the running tasks of connections, and where in the user's code they wait."""
-        return [f"{task.name}{_place_of(task)}" for root in self._tasks for task in _with_children(root)]
+        return [describe_task(task) for root in self._tasks for task in _with_children(root)]
+
+
+def describe_task(task: trio.lowlevel.Task) -> str:
+    """Return the name of a task, and where in the user's code it waits."""
+    return f"{task.name}{_place_of(task)}"
 
 
 def _with_children(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

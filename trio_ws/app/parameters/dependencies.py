@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Coroutine, Generator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +23,7 @@ from trio_ws.runtime.unwinding import Unwinding
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
@@ -85,12 +86,23 @@ class Resolver:
         app: for parameters with the key "app".
         limiters: bound the threads of plain dependencies.
         patient: dependencies take as long as they need to be left, unless the task is cancelled already.
+        overrides: substitutes for dependencies and values, in tests.
 
     Attributes:
         given: values by the keys that `Signature.of` got as `types`, for all functions and their dependencies.
     """
 
-    __slots__ = ("_cache", "_converted", "_patient", "_request", "_unwinding", "_websocket", "given", "limiters")
+    __slots__ = (
+        "_cache",
+        "_converted",
+        "_patient",
+        "_request",
+        "_unwinding",
+        "_websocket",
+        "given",
+        "limiters",
+        "overrides",
+    )
 
     def __init__(
         self,
@@ -100,8 +112,10 @@ class Resolver:
         limiters: Limiters = Limiters(),  # noqa: B008 - frozen
         *,
         patient: bool = False,
+        overrides: Overrides | None = None,
     ) -> None:
         self.limiters: Limiters = limiters
+        self.overrides: Overrides | None = overrides
         self._patient = patient
         self._request = request
         self._websocket = websocket
@@ -123,7 +137,9 @@ class Resolver:
 
         Its dependencies are left at the end of the block.
         """
-        nested = Resolver(self._request, self._websocket, limiters=self.limiters, patient=self._patient)
+        nested = Resolver(
+            self._request, self._websocket, limiters=self.limiters, patient=self._patient, overrides=self.overrides
+        )
         nested.given = self.given
         nested._converted = self._converted
         nested._cache = dict(self._cache)
@@ -141,7 +157,7 @@ class Resolver:
         """
         errors: dict[ErrorDetail, None] = {}
         for signature in signatures:
-            for parameter in signature.flat():
+            for parameter in self._flat(signature):
                 if parameter.source in _TEXTS and parameter not in self._converted:
                     try:
                         self._converted[parameter] = self._convert(parameter)
@@ -156,7 +172,16 @@ class Resolver:
             if each.source in _TEXTS
         }
 
+    def _flat(self, signature: Signature) -> Iterable[Parameter]:
+        if self.overrides is None:
+            return signature.flat()
+        return self.overrides.flat(signature, self._request.path_parameters)
+
     def _convert(self, parameter: Parameter) -> Any:
+        if self.overrides is not None:
+            substitute = self.overrides.value(parameter)
+            if substitute is not MISSING:
+                return substitute
         values = self._texts(parameter)
         if not values:
             if parameter.default is MISSING:
@@ -224,6 +249,8 @@ class Resolver:
     # --- dependencies --------------------------------------------------------------------------------------------
 
     async def _depend(self, dependency: Dependency) -> Any:
+        if self.overrides is not None:
+            dependency = self.overrides.dependency(dependency, self._request.path_parameters)
         key = _cache_key(dependency.signature.function)
         if dependency.use_cache and key in self._cache:
             return self._cache[key]

@@ -65,6 +65,12 @@ class Dependency:
     in_thread: bool
     """Whether it is called, entered and left in threads."""
 
+    @classmethod
+    def of(cls, signature: Signature, *, use_cache: bool) -> Dependency:
+        """Return the dependency of a planned function; a plain one is called in a thread."""
+        function = signature.function
+        return cls(signature, use_cache, _is_context(function), runs_in_thread(function))
+
 
 @attrs.frozen(eq=False, kw_only=True)
 class Parameter:
