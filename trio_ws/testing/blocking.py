@@ -39,6 +39,20 @@ class BlockingTestWebSocket(BlockingWebSocket):
         return self._portal.run(method, *args)
 
     @property
+    def websocket(self) -> WebSocket:
+        """The async `WebSocket`, for functions that `run` calls."""
+        return self._client_websocket
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Call an async function in the loop of client and server; return its value or raise its error.
+
+        Args:
+            function: awaited in a task of the loop.
+            args: its arguments.
+        """
+        return self._portal.run(function, *args)
+
+    @property
     def subprotocol(self) -> str | None:
         """The negotiated subprotocol; None if there is none."""
         return self._client_websocket.subprotocol
@@ -59,6 +73,10 @@ class AsyncTestClient(Protocol):
 
     clock: ClientClock
     cookies: ClientCookies
+
+    @property
+    def server_websockets(self) -> list[WebSocket]:
+        """The server's sides of the connections so far."""
 
     @property
     def log_records(self) -> list[LogRecord]:
@@ -136,6 +154,11 @@ class BlockingTestClient:
     def cookies(self) -> ClientCookies:
         """The cookies that the server has set, and those that the test puts in."""
         return self._client.cookies
+
+    @property
+    def server_websockets(self) -> list[WebSocket]:
+        """The server's sides of the connections so far, for functions that `BlockingTestWebSocket.run` calls."""
+        return self._client.server_websockets
 
     @property
     def log_records(self) -> list[LogRecord]:
