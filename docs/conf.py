@@ -29,7 +29,7 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 suppress_warnings = ["myst.header"]  # included pages begin below their first heading
 
-smartquotes = False  # quotation marks are part of values
+smartquotes_action = "D"  # dashes; quotation marks are part of values
 
 # Docstrings: `name` is code, and a link where it is the name of something (see _ext/public_names.py).
 default_role = "literal"

@@ -11,13 +11,16 @@ import collections.abc
 import contextlib
 import importlib
 import inspect
+import math
 import re
 import sys
 import typing
 from enum import Enum
 from functools import cache
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 from docutils import nodes
 from docutils.statemachine import StringList
 from public_api import MODULES, members_of
@@ -225,11 +228,25 @@ def show_default(value: object, text: str) -> str:
     return text
 
 
+def show_field_default(cls: type, name: str) -> str:
+    """Return the default of a field of an attrs class, "..." if its text says nothing."""
+    default = attrs.fields_dict(cls)[name].default
+    if default == math.inf:
+        return "None"  # which the field converts to that
+    return repr(default) if isinstance(default, (int, float, str, bytes, tuple, NoneType)) else "..."
+
+
 def mend_signature(
     _app: Sphinx, _what: str, _name: str, value: object, _options: object, signature: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
     """Show defaults that are constants, and what a function returns that is decorated as a context manager."""
     if signature is not None:
+        if inspect.isclass(value) and attrs.has(value):
+            signature = (
+                re.sub(r"attr_dict\['(\w+)'\]\.default", lambda found: show_field_default(value, found[1]), signature)
+                .replace("= NOTHING", "= ...")
+                .replace("=NOTHING", "=...")
+            )
         signature = re.sub(
             r"(?<==)( ?)([A-Z][A-Z_]+)\b", lambda found: found[1] + show_default(value, found[2]), signature
         )
