@@ -78,6 +78,7 @@ class Reader:
             await self.leave()
             self.server = await self._stack.enter_async_context(running(self._serving(step.command), self.folder))
             self._port = (await self.server.address()).rpartition(":")[2]
+            await self.server.until(self._here(step.shown).splitlines()[-1] + "\n")
             assert self.server.output == self._here(step.shown)
             self._write()
         else:
@@ -105,8 +106,8 @@ class Reader:
 
     def _here(self, text: str) -> str:
         """Return what is written in the guide with the port that the server has got."""
-        text = text.replace("localhost:8000", f"127.0.0.1:{self._port}")
-        return re.sub(r"(?<=\d:)(8000|443)\b", self._port, text)
+        text = text.replace("//localhost:8000/", f"//127.0.0.1:{self._port}/")
+        return re.sub(r"(?<=\d:|t:)(8000|443)\b", self._port, text)
 
     def _write(self) -> None:
         """Write the client of the first server, which has the port in it; later ones watch the folder."""
