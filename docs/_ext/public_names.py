@@ -26,6 +26,7 @@ from docutils.statemachine import StringList
 from public_api import MODULES, members_of
 from pygments.lexers.special import TextLexer
 from sphinx import addnodes
+from sphinx.errors import PycodeError
 from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms import SphinxTransform
@@ -300,8 +301,9 @@ def fields_with_docs(cls: type) -> set[str]:
     found: set[str] = set()
     for base in cls.__mro__:
         if base.__module__.startswith("trio_ws"):
-            comments = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
-            found |= {name for owner, name in comments if owner == base.__qualname__}
+            with contextlib.suppress(PycodeError):  # a compiled class
+                comments = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
+                found |= {name for owner, name in comments if owner == base.__qualname__}
             found.update(re.findall(r"^    (\w+):", inspect.getdoc(base) or "", re.MULTILINE))
     return found
 
