@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tools"), str(HERE / "_ext")]
+
+os.environ["TRIO_WS_PURE_PYTHON"] = "1"  # compiled methods have no annotations
 
 from trio_ws import __version__  # noqa: E402
 

@@ -60,6 +60,7 @@ class Deliver:
 
     size: int | None = attrs.field(default=None, validator=_positive)
     after: float = attrs.field(default=0.0, validator=_seconds)
+    """Seconds."""
 
 
 @attrs.frozen
@@ -71,7 +72,9 @@ class Throttle:
     """
 
     size: int = attrs.field(validator=_positive)
+    """Bytes."""
     rate: float = attrs.field(validator=_positive)
+    """Bytes in each second."""
 
 
 @attrs.frozen
@@ -79,6 +82,7 @@ class HalfClose:
     """End this direction after so many seconds; bytes that were not delivered are lost."""
 
     after: float = attrs.field(default=0.0, validator=_seconds)
+    """Seconds."""
 
 
 @attrs.frozen
@@ -86,6 +90,7 @@ class Reset:
     """Reset the connection, in both directions, after so many seconds."""
 
     after: float = attrs.field(default=0.0, validator=_seconds)
+    """Seconds."""
 
 
 ChaosStep: TypeAlias = Deliver | Throttle | HalfClose | Reset
