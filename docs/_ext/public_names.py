@@ -17,6 +17,7 @@ import sys
 import typing
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +46,7 @@ INCLUDED = {"SECURITY.md": "reporting", "CHANGELOG.md": "changelog", "CONTRIBUTI
 """Files of the repository's top that are pages of the site, too."""
 ELSEWHERE = re.compile(r"(?:trio|attrs|pydantic|contextvars|logging|os|socket|ssl|signal|typing)(?:\.\w+)+")
 """Names of other projects whose references are in docs/inventories."""
+LISTED = re.compile(r"^\.\. public:: ([\w.]+)\n\n((?:   [\w*]+\n)+)", re.MULTILINE)
 NAME = re.compile(r"[\w.]+?(?=(?:\(.*\))?$)")
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,10 @@ def public_names() -> dict[str, str]:
 
 
 class Public(SphinxDirective):
-    """Document names of a module: `.. public:: trio_ws` with one name in each line of its body."""
+    """Document names of a module: `.. public:: trio_ws` with one name in each line of its body.
+
+    The line `*` stands for the module's names that are on no page.
+    """
 
     has_content = True
     required_arguments = 1
@@ -87,11 +92,23 @@ class Public(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Let autodoc make the nodes."""
-        lines = [line for name in self.content if name.strip() for line in self.lines(name.strip())]
+        names = [name.strip() for name in self.content if name.strip()]
+        if "*" in names:
+            names[names.index("*") :] = self.others(self.arguments[0])
+        lines = [line for name in names for line in self.lines(name)]
         node = nodes.container()
         source = self.get_source_info()[0]
         self.state.nested_parse(StringList(lines, source=source), 0, node)
         return list(node.children)
+
+    def others(self, path: str) -> list[str]:
+        """Return the names of a module that no page lists."""
+        pages = Path(self.env.srcdir, "reference").glob("*.md")
+        found = [block for page in pages for block in LISTED.findall(page.read_text(encoding="utf-8"))]
+        listed = {public_names().get(f"{module}.{name}") for module, names in found for name in names.split()}
+        names = importlib.import_module(path).__all__
+        homes = {name: public_names()[f"{path}.{name}"] for name in names}
+        return [name for name, home in homes.items() if home == f"{path}.{name}" and home not in listed]
 
     def lines(self, name: str) -> Iterator[str]:
         """Yield the directives for one name."""
