@@ -197,7 +197,7 @@ async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) ->
 @pytest.mark.parametrize("command", ["SET {} x", "RPUSH {} x", "SADD {} x", "ZADD {} 1 x"])
 async def test_unreadable_room_has_one_record_until_it_is_read(redis, caplog, command) -> None:
     key = "trio_ws:{=room}:messages"
-    async with unharmed(redis, caplog, poll_interval=0.02, retention=0.2) as backplane:
+    async with unharmed(redis, caplog, poll_interval=0.02, retention=1.2) as backplane:  # prolonged each 0.3 s
         ear = Ear()
         async with backplane.subscribe("room", ear, history=5):
             for times in (1, 2):
@@ -206,7 +206,7 @@ async def test_unreadable_room_has_one_record_until_it_is_read(redis, caplog, co
                 with trio.fail_after(10):
                     while len(records(caplog)) < times:
                         await trio.sleep(0.01)
-                    for _ in range(20):
+                    for _ in range(35):
                         await backplane.sync("room")
                         await trio.sleep(0.01)
                     redis.ask(f"DEL {key}")

@@ -234,7 +234,7 @@ async def test_invalid_frames_raise_with_their_section(name: str) -> None:
     assert invalid.value.rule in str(invalid.value)
 
 
-@pytest.mark.parametrize("name", set(INVALID) - {"longer than any", "after a close"})
+@pytest.mark.parametrize("name", [each for each in INVALID if each not in ("longer than any", "after a close")])
 async def test_unchecked_peers_accept_invalid_frames(name: str) -> None:
     async with pair(check=False) as (client, server):
         for frame in INVALID[name][1]:
