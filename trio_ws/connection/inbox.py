@@ -41,6 +41,7 @@ class Inbox(InboxState):
             taking an item costs nothing, and a full inbox must become empty anyway before reading goes on.
         reader: the task that waits, None if there is none. Code that waits without `wait` passes the inbox to Trio.
         streak: messages that were received or sent since the connection's tasks last let other tasks run.
+        task: of the compiled core: the last task that received or sent; it is asked first whether it runs.
         trap: of the compiled core: what a waiting task yields to Trio; None before the first wait.
     """
 
@@ -53,6 +54,7 @@ class Inbox(InboxState):
         self.max_bytes: int = max_bytes
         self.reader: Task | None = None
         self.streak: int = 0
+        self.task: object = None
         self.trap: object = None
 
     @property
@@ -94,7 +96,8 @@ class Inbox(InboxState):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def release(self) -> None:
-        """Forget what was kept for further waits: it refers to this object."""
+        """Forget what was kept for further calls: it refers to this object."""
+        self.task = None
         self.trap = None
 
     def wake(self) -> bool:

@@ -157,6 +157,7 @@ delegate(Step *step, PyObject *function, PyObject **result)
    strings that exist already they cost a tenth. */
 static struct {
     PyObject *status, *cancelled, *runner, *interrupted, *points;
+    PyObject *coro, *running; /* public ones */
 } names;
 
 static bool
@@ -167,7 +168,9 @@ make_names(void)
     names.runner = PyUnicode_InternFromString("_runner");
     names.interrupted = PyUnicode_InternFromString("ki_pending");
     names.points = PyUnicode_InternFromString("_cancel_points");
-    return names.status && names.cancelled && names.runner && names.interrupted && names.points;
+    names.coro = PyUnicode_InternFromString("coro");
+    names.running = PyUnicode_InternFromString("cr_running");
+    return names.coro && names.running && names.status && names.cancelled && names.runner && names.interrupted && names.points;
 }
 
 /* Take the value of an attribute that must be True or False: 1, 0, or -1 with an exception. */
@@ -190,6 +193,27 @@ flag_within(PyObject *object, PyObject *part_name, PyObject *name)
     int flag = part == NULL ? -1 : flag_of(part, name);
     Py_XDECREF(part);
     return flag;
+}
+
+/* Return the task that runs. The inbox remembers the last one that asked: if its coroutine is being executed, it is that. */
+static PyObject *
+current_task(Inbox *inbox)
+{
+    if (inbox->task != NULL && inbox->task != Py_None) {
+        PyObject *known = Py_NewRef(inbox->task);
+        int running = flag_within(known, names.coro, names.running);
+        if (running > 0)
+            return known;
+        Py_DECREF(known);
+        PyErr_Clear();
+    }
+    PyObject *task = PyObject_CallNoArgs(wired.current_task);
+    if (task != NULL) {
+        PyObject *before = inbox->task;
+        inbox->task = Py_NewRef(task);
+        Py_XDECREF(before);
+    }
+    return task;
 }
 
 /* Do what `checkpoint_if_cancelled` does for a task that is not cancelled, and return 1; 0 if it may be cancelled. */
@@ -218,7 +242,7 @@ static PySendResult
 check_cancelled(Step *step, PyObject **result)
 {
     if (wired.shortcut) {
-        PyObject *task = PyObject_CallNoArgs(wired.current_task);
+        PyObject *task = current_task((Inbox *)step->inbox);
         int passed = task == NULL ? -1 : pass_checkpoint(task);
         Py_XDECREF(task);
         if (passed < 0)
@@ -265,7 +289,7 @@ begin_wait(Step *step, Inbox *inbox, PyObject **result)
         step->stage = OVER;
         return PYGEN_ERROR;
     }
-    PyObject *task = PyObject_CallNoArgs(wired.current_task);
+    PyObject *task = current_task(inbox);
     if (task == NULL) {
         step->stage = OVER;
         return PYGEN_ERROR;

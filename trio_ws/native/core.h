@@ -26,6 +26,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *items;  /* list */
     PyObject *reader; /* the task that waits, or None */
+    PyObject *task;   /* the last task that received or sent, or None */
     PyObject *trap;   /* what a waiting task yields to Trio, once it was made; else None */
     Py_ssize_t size, max_items, max_bytes, streak;
 } Inbox;

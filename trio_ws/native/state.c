@@ -86,6 +86,7 @@ free_state(PyObject *self, const PyMemberDef *members)
 static PyMemberDef inbox_members[] = {
     OBJECT(Inbox, items, "items"),
     OBJECT(Inbox, reader, "reader"),
+    OBJECT(Inbox, task, "task"),
     OBJECT(Inbox, trap, "trap"),
     SIZE(Inbox, size, "size"),
     SIZE(Inbox, max_items, "max_items"),

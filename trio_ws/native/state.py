@@ -24,7 +24,7 @@ __all__ = [
 class InboxState:
     """The state of an inbox."""
 
-    __slots__ = ("items", "max_bytes", "max_items", "reader", "size", "streak", "trap")
+    __slots__ = ("items", "max_bytes", "max_items", "reader", "size", "streak", "task", "trap")
 
 
 class OutboxState:
