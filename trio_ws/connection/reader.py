@@ -16,7 +16,7 @@ from trio_ws.protocol.states import State
 from trio_ws.runtime.wakeup import RESUME
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from trio_ws.connection.channel import Iteration
     from trio_ws.connection.closing import ClosingHandshake
@@ -55,6 +55,7 @@ class MessageReader(ReaderState):
         read_time: when data last arrived, by Trio's clock.
         paused: reading stops until the inbox is empty.
         reads: a receiving method was called.
+        on_messages: called in the turn in which messages were put into the inbox, if it is not None.
         end_reported: the observer has a report of the end, and gets one of each message that is received now.
     """
 
@@ -89,6 +90,7 @@ class MessageReader(ReaderState):
         self.paused: bool = False
         self.reads: bool = False
         self.end_reported: bool = False
+        self.on_messages: Callable[[], None] | None = None
         self.transport: Transport = transport
         self.writer: MessageWriter = writer
         self.closing: ClosingHandshake = closing
@@ -131,15 +133,19 @@ class MessageReader(ReaderState):
                 if count >= inbox.max_items or budget <= 0:
                     self.paused = True
                 reader = inbox.reader
-                if reader is not None:  # `inbox.wake`, inlined
+                if reader is not None and self.on_messages is None:  # `inbox.wake`, inlined
                     inbox.reader = None
                     reschedule(reader, RESUME)
             if consumed == len(data):
+                if self.on_messages is not None:
+                    self.on_messages()
                 return
             data = data[consumed:]
         consumed = self._parse(data)
         if consumed < len(data):
             self._unparsed = memoryview(bytes(data[consumed:]))
+        if self.on_messages is not None:
+            self.on_messages()
 
     def peer_closed(self) -> None:
         """Handle the peer's end of stream behind data that is not read now."""

@@ -73,6 +73,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     PyObject *inbox, *outbox, *endpoint, *closing;
+    PyObject *on_messages; /* None, or what is called instead of waking a task */
     Py_ssize_t received;
     double read_time, message_time;
     char paused, reads, end_reported;
@@ -120,7 +121,7 @@ extern struct wiring {
     /* Of Trio. */
     PyObject *current_task, *current_time, *reschedule, *wait_task_rescheduled, *checkpoint_if_cancelled;
     /* The same in Python: functions that take the object. */
-    PyObject *receive, *send, *websocket_receive, *websocket_anext, *websocket_send;
+    PyObject *receive, *send, *websocket_receive, *websocket_anext, *websocket_send, *websocket_offer;
     Py_ssize_t yield_every;
     bool shortcut; /* a pending cancellation is seen in attributes of the task */
 } wired;

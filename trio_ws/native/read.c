@@ -124,6 +124,19 @@ pass_on(struct turn *turn, Reader *reader, Py_ssize_t position, Py_ssize_t size)
     return result != NULL;
 }
 
+/* Have a function called with the messages, in this turn. */
+static bool
+call_back(struct turn *turn, Reader *reader)
+{
+    if (!reschedule_woken(turn))
+        return false;
+    PyObject *function = Py_NewRef(reader->on_messages);
+    PyObject *result = PyObject_CallNoArgs(function);
+    Py_DECREF(function);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
 /* Parse what was read. */
 static bool
 parse(struct turn *turn, struct receiver *to, Py_ssize_t size)
@@ -139,7 +152,8 @@ parse(struct turn *turn, struct receiver *to, Py_ssize_t size)
             reader->paused = 1;
         PyObject *kind, *value, *trace; /* also if memory ran out behind them */
         PyErr_Fetch(&kind, &value, &trace);
-        if (!wake(turn, inbox)) {
+        bool calls = reader->on_messages != NULL && reader->on_messages != Py_None;
+        if (!calls && !wake(turn, inbox)) {
             Py_XDECREF(kind);
             Py_XDECREF(value);
             Py_XDECREF(trace);
@@ -149,7 +163,9 @@ parse(struct turn *turn, struct receiver *to, Py_ssize_t size)
     }
     if (position < 0)
         return false;
-    return position == size || pass_on(turn, reader, position, size);
+    if (position < size)
+        return pass_on(turn, reader, position, size);
+    return reader->on_messages == NULL || reader->on_messages == Py_None || call_back(turn, reader);
 }
 
 /* --- sockets --- */

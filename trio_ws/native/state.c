@@ -146,6 +146,7 @@ static PyMemberDef reader_members[] = {
     OBJECT(Reader, outbox, "_outbox"),
     OBJECT(Reader, endpoint, "_endpoint"),
     OBJECT(Reader, closing, "closing"),
+    OBJECT(Reader, on_messages, "on_messages"),
     SIZE(Reader, received, "received"),
     TIME(Reader, read_time, "read_time"),
     TIME(Reader, message_time, "message_time"),
@@ -229,9 +230,9 @@ face_aiter(PyObject *self)
     return Py_NewRef(self);
 }
 
-/* Call `WebSocket.send` in Python with arguments of any kind. */
+/* Call a method in Python with arguments of any kind. */
 static PyObject *
-face_send_in_python(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+call_in_python(PyObject *function, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
     PyObject *result = NULL, *positional = PyTuple_New(count + 1), *keywords = PyDict_New();
@@ -243,8 +244,8 @@ face_send_in_python(PyObject *self, PyObject *const *arguments, Py_ssize_t count
     for (Py_ssize_t at = 0; at < named; at++)
         if (PyDict_SetItem(keywords, PyTuple_GetItem(names, at), arguments[count + at]) < 0)
             goto done;
-    if (wired.websocket_send != NULL)
-        result = PyObject_Call(wired.websocket_send, positional, keywords);
+    if (function != NULL)
+        result = PyObject_Call(function, positional, keywords);
     else
         PyErr_SetString(PyExc_RuntimeError, "the core is not wired");
 done:
@@ -261,11 +262,29 @@ face_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject
     if (channel != NULL && face->encode == Py_None && count == 1 && names == NULL &&
         (PyUnicode_CheckExact(arguments[0]) || PyBytes_CheckExact(arguments[0])) && IS(channel->writer, writer))
         return new_send((Writer *)channel->writer, arguments[0]);
-    return face_send_in_python(self, arguments, count, names);
+    return call_in_python(wired.websocket_send, self, arguments, count, names);
+}
+
+/* Commit a message now if there is room, and all is plain. */
+static PyObject *
+face_offer(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    Face *face = (Face *)self;
+    Channel *channel = channel_of(face);
+    if (channel != NULL && face->encode == Py_None && count == 1 && names == NULL &&
+        (PyUnicode_CheckExact(arguments[0]) || PyBytes_CheckExact(arguments[0])) && IS(channel->writer, writer)) {
+        PyObject *writer = Py_NewRef(channel->writer);
+        Outcome outcome = commit_message((Writer *)writer, arguments[0]);
+        Py_DECREF(writer);
+        if (outcome != DECLINED)
+            return outcome == DONE ? Py_NewRef(Py_True) : NULL;
+    }
+    return call_in_python(wired.websocket_offer, self, arguments, count, names);
 }
 
 static PyMethodDef face_methods[] = {
     {"receive", face_receive, METH_NOARGS, NULL},
+    {"offer", (PyCFunction)(void (*)(void))face_offer, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"send", (PyCFunction)(void (*)(void))face_send, METH_FASTCALL | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -287,7 +306,8 @@ bool
 take_docs(void)
 {
     return face_methods[0].ml_doc != NULL || (take_doc(&face_methods[0], "receive($self, /)", wired.websocket_receive) &&
-                                              take_doc(&face_methods[1], "send($self, /, data)", wired.websocket_send));
+                                              take_doc(&face_methods[1], "offer($self, /, data)", wired.websocket_offer) &&
+                                              take_doc(&face_methods[2], "send($self, /, data)", wired.websocket_send));
 }
 
 STATE(face, Face, "FaceState", "What `WebSocket` needs for messages, and its methods for them.",

@@ -67,6 +67,7 @@ class ReaderState:
         "end_reported",
         "inbox",
         "message_time",
+        "on_messages",
         "paused",
         "read_time",
         "reads",

@@ -45,6 +45,7 @@ static const struct object_entry objects[] = {
     {"websocket_receive", &wired.websocket_receive},
     {"websocket_anext", &wired.websocket_anext},
     {"websocket_send", &wired.websocket_send},
+    {"websocket_offer", &wired.websocket_offer},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection.callback import check_when_full
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
 from trio_ws.options import check_names, check_number, keyword_options, list_of
@@ -24,10 +27,19 @@ if TYPE_CHECKING:
     import ssl
     from contextlib import AbstractAsyncContextManager
 
+    from trio_ws.connection.callback import WhenFull
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["SocketListener", "bind", "cannot_listen", "closing_listeners", "listen", "serve_websocket"]
+__all__ = [
+    "SocketListener",
+    "bind",
+    "cannot_listen",
+    "closing_listeners",
+    "listen",
+    "serve_messages",
+    "serve_websocket",
+]
 
 
 @attrs.frozen
@@ -209,6 +221,42 @@ async def serve_websocket(
         strict=strict,
     )
     await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
+
+
+async def serve_messages(
+    on_message: Callable[[WebSocket, Any], object],
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    when_full: WhenFull = "pause",
+    **options: Any,
+) -> None:
+    """Serve a plain function that is called with each message as soon as it is parsed, until cancelled.
+
+    No task of the connection takes part: `docs/callbacks.md` says what that saves, and what it costs the others.
+
+    Args:
+        on_message: called with the connection and each message. It must not wait, and answers with `WebSocket.offer`.
+            Its errors close the connection as those of a handler do.
+        host: as of `serve_websocket`.
+        port: as of `serve_websocket`.
+        when_full: as of `WebSocket.call_for_each_message`.
+        options: all others of `serve_websocket`.
+
+    Raises:
+        TypeError: `on_message` is no plain function, or as of `serve_websocket`.
+        ValueError: `when_full` is something else, or as of `serve_websocket`.
+        OSError: an address cannot be listened on.
+        trio.Cancelled: after every connection was closed with 1001.
+    """
+    if not callable(on_message) or inspect.iscoroutinefunction(on_message) or inspect.isgeneratorfunction(on_message):
+        raise TypeError(f"on_message takes a plain function, which does not wait, not {on_message!r}")
+    check_when_full(when_full)
+
+    async def handle(websocket: WebSocket) -> None:
+        await websocket.call_for_each_message(partial(on_message, websocket), when_full=when_full)
+
+    await serve_websocket(handle, host, port, **options)
 
 
 _OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"} | keyword_options(serve_websocket)

@@ -38,7 +38,7 @@ def replace_methods(websocket: type) -> None:
         return
     wired.update(_wiring(websocket))
     core.wire(wired)
-    for name in ("receive", "send", "__aiter__", "__anext__"):
+    for name in ("receive", "send", "offer", "__aiter__", "__anext__"):
         setattr(websocket, name, getattr(core.FaceState, name))
 
 
@@ -72,6 +72,7 @@ def _wiring(websocket: type) -> dict[str, Any]:
         "websocket_receive": vars(websocket)["receive"],
         "websocket_anext": vars(websocket)["__anext__"],
         "websocket_send": vars(websocket)["send"],
+        "websocket_offer": vars(websocket)["offer"],
         "yield_every": YIELD_EVERY,
         "shortcut": cancellation_is_visible(),
     }

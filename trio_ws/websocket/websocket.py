@@ -10,7 +10,9 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection import serialization
+from trio_ws.connection.callback import call_for_each_message, check_when_full
 from trio_ws.connection.incremental_json import read_json
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.messages import WebSocketMessage
 from trio_ws.runtime.unwinding import unwound
@@ -19,11 +21,13 @@ from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 from trio_ws.websocket.context import ConnectionContext
 from trio_ws.websocket.handshake import Handshake
 from trio_ws.websocket.message_stream import MessageStream
+from trio_ws.websocket.typed_message import send_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
 
+    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
     from trio_ws.http.request import Request
     from trio_ws.protocol.endpoint import CloseInfo
@@ -174,6 +178,26 @@ class WebSocket(Handshake):
         """
         return MessageStream(self.context)
 
+    async def call_for_each_message(self, function: Callable[[Any], object], *, when_full: WhenFull = "pause") -> None:
+        """Call a plain function with each message, in the turn of the loop in which it arrived, until the end.
+
+        Args:
+            function: called with what `receive` would return. It must not wait: all connections would. It answers with
+                `offer`. What it raises is raised here.
+            when_full: "pause": while the outbox is full, messages wait, and the peer is read no further; "call": it is
+                called all the same, and `offer` returns False.
+
+        Raises:
+            WebSocketDisconnect: the connection has ended, and the function was called with all that came before.
+            ValueError: `when_full` is something else.
+            trio.BusyResourceError: another task is receiving.
+            trio.Cancelled: the function is not called any more.
+        """
+        check_when_full(when_full)
+        decode = self._decode
+        called = function if decode is None else lambda message: function(decode(message))
+        await call_for_each_message(self.context.open_channel(), called, when_full)
+
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
@@ -200,21 +224,8 @@ class WebSocket(Handshake):
         if channel is None:
             channel = self.context.open_channel()
         if not isinstance(data, str) and isinstance(data, WebSocketMessage):
-            return self._send_message(data)
+            return send_message(self.context, data)
         return channel.writer.send(data if self._encode is None else self._encode(data))
-
-    async def _send_message(self, message: WebSocketMessage) -> None:
-        match message.msg_type:
-            case "text":
-                await self.send_text(message.text or "")
-            case "binary":
-                await self.send_bytes(message.data or b"")
-            case "ping":
-                await self.context.open_channel().writer.ping(message.data or b"", wait=False)
-            case "pong":
-                await self.pong(message.data or b"")
-            case "close":
-                await self.close(message.code or CloseCode.NORMAL_CLOSURE, message.reason)
 
     async def send_text(self, text: str) -> None:
         """Send a text message. It raises what `send` does."""
@@ -225,6 +236,21 @@ class WebSocket(Handshake):
         await self.context.open_channel().writer.send(serialization.only_bytes(data))
 
     send_binary = send_bytes
+
+    def offer(self, data: Any) -> bool:
+        """Send a message now if there is room for it; return False, and send nothing, if there is none.
+
+        It does not wait. A connection that has ended takes every message, and drops it.
+
+        Args:
+            data: as of `send`, but for control messages.
+
+        Raises:
+            TypeError: the route does not send such a thing.
+            ValueError: it cannot be encoded.
+        """
+        data = data if self._encode is None or isinstance(data, WebSocketMessage) else self._encode(data)
+        return self.context.open_channel().writer.offer(PreparedMessage(data))
 
     async def send_json(self, value: Any) -> None:
         """Send a value as compact JSON in a text message. It raises what `send` does."""
