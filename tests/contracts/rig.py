@@ -1,12 +1,12 @@
 """The rig: one connection with our side on one end, as server or client, and a raw peer on the other.
 
-The peer speaks through wsproto's frame codec, which knows nothing of ours: it refuses what is no frame, and the rig
-refuses a frame that is torn. A test's body is written once and runs on both sides and on every transport.
+The peer is the test kit's, whose frame codec shares nothing with the library's: it refuses what is no valid frame, and
+the rig refuses a frame that is torn. A test's body is written once and runs on both sides and on every transport.
 """
 
 from __future__ import annotations
 
-import base64
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,12 +19,21 @@ from support.internals import internal
 from support.memory import MemoryListener
 from support.tls import contexts, tls_over
 from trio.testing import memory_stream_pair
-from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
-from wsproto.utilities import generate_accept_token
 
 from trio_ws import CloseCode, Server, Service, Timeouts, WebSocket, asgi, open_websocket, serve_websocket
 from trio_ws.connection.settings import Settings
 from trio_ws.server import serve as serve_module
+from trio_ws.testing import (
+    Opcode,
+    RawConnectionEnded,
+    RawFrame,
+    RawPeer,
+    RawRequest,
+    frame_bytes,
+    request_bytes,
+    response_bytes,
+)
+from trio_ws.testing.raw_frame import MASK_KEY
 from trio_ws.transport.listeners import bind_tcp
 
 OneService = internal(serve_module, "_OneService")
@@ -36,7 +45,6 @@ Body = Callable[[WebSocket], Awaitable[object]]
 Seen = tuple[str, Any]
 """What a peer saw: "text", "binary", "ping", "pong" or "close", and its content; for "close" code and reason."""
 
-KEY = base64.b64encode(b"sixteen bytes ok").decode()
 PATIENT = Timeouts(ping_interval=None)
 """The defaults, but for keepalive pings, which would be seen by the peer."""
 NARROW = 8192
@@ -57,89 +65,84 @@ class Peer:
     def __init__(self, stream: trio.abc.Stream, *, client: bool, early: bytes = b"") -> None:
         self.stream = stream
         self.client = client
+        self.early = early
         self.seen: list[Seen] = []
         """All that was received so far."""
         self.fragments = 0
         """Data frames that were received so far."""
-        self.reset = False
+        self.parts: list[bytes] = []
+        """Those of the message that is not complete."""
+        self.raw = RawPeer(stream, side="client" if client else "server", timeout=math.inf, received=early)
+        self._kind = Opcode.TEXT
+        self._in_message = self._closed = self._over = False
+
+    @property
+    def reset(self) -> bool:
         """Whether the connection was reset, not ended."""
-        self.code = FrameProtocol(client=client, extensions=[])
-        self.code.receive_bytes(early)
-        self._received = early
-        self._frames = self.code.received_frames()
-        self._parts: list[Any] = []
-        self._closed = False
-        self._over = False
+        return self.raw.end == "reset"
 
     # --- sending ---
 
+    def control(self, opcode: int, payload: bytes = b"") -> bytes:
+        """Return a control frame of this side."""
+        return frame_bytes(opcode, payload, mask=MASK_KEY if self.client else None)
+
+    def data(self, content: str | bytes, *, fin: bool = True) -> bytes:
+        """Return a message, or the next part of one."""
+        kind = Opcode.TEXT if isinstance(content, str) else Opcode.BINARY
+        opcode, self._in_message = Opcode.CONTINUATION if self._in_message else kind, not fin
+        return frame_bytes(opcode, content, fin=fin, mask=MASK_KEY if self.client else None)
+
     async def send(self, data: bytes) -> None:
         """Send bytes as they are."""
-        await self.stream.send_all(data)
+        await self.raw.send(data)
 
     async def message(self, content: str | bytes, *, fin: bool = True) -> None:
         """Send a message, or a part of one."""
-        await self.send(bytes(self.code.send_data(content, fin=fin)))
+        await self.send(self.data(content, fin=fin))
 
     async def ping(self, payload: bytes = b"") -> None:
-        await self.send(bytes(self.code.ping(payload)))
+        await self.raw.ping(payload)
 
     async def pong(self, payload: bytes = b"") -> None:
-        await self.send(bytes(self.code.pong(payload)))
+        await self.raw.pong(payload)
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a close frame."""
         self._closed = True
-        await self.send(bytes(self.code.close(code, reason)))
+        await self.raw.close_frame(code, reason)
 
     # --- receiving ---
 
     async def next(self) -> Seen | None:
         """Return the next message or control frame; None at the end of the connection, which must tear no frame."""
         with trio.fail_after(LONG):
-            while True:
-                for frame in self._frames:
-                    seen = self._take(frame)
-                    if seen is not None:
-                        self.seen.append(seen)
-                        return seen
-                if self._over or not await self._read():
+            while not self._over:
+                try:
+                    seen = self._take(await self.raw.receive_frame())
+                except RawConnectionEnded as end:
+                    if end.unread:
+                        raise
+                    self._over = True
                     return None
-                self._frames = self.code.received_frames()
+                if seen is not None:
+                    self.seen.append(seen)
+                    return seen
+        return None
 
-    def _take(self, frame: Any) -> Seen | None:
-        if frame.opcode.iscontrol():
-            content = frame.payload
-            if frame.opcode is Opcode.CLOSE:
-                code, reason = frame.payload
-                content = (CloseReason.NO_STATUS_RCVD if code is None else int(code), reason or "")
-            return frame.opcode.name.lower(), content
-        self._parts.append(frame.payload)
-        self.fragments += frame.frame_finished
-        if not frame.message_finished:
+    def _take(self, frame: RawFrame) -> Seen | None:
+        if frame.opcode == Opcode.CLOSE:
+            return "close", (frame.close_code, frame.close_reason)
+        if frame.opcode > Opcode.CLOSE:
+            return Opcode(frame.opcode).name.lower(), frame.payload
+        if frame.opcode != Opcode.CONTINUATION:
+            self._kind = Opcode(frame.opcode)
+        self.parts.append(frame.payload)
+        self.fragments += 1
+        if not frame.fin:
             return None
-        content = type(self._parts[0])().join(self._parts)
-        self._parts = []
-        return "text" if isinstance(content, str) else "binary", content
-
-    async def _read(self) -> bool:
-        try:
-            data = await self.stream.receive_some(65536)
-        except trio.BrokenResourceError:
-            self.reset = True
-            data = b""
-        if data:
-            self._received += data
-            self.code.receive_bytes(data)
-            return True
-        self._over = True
-        self._check_whole()
-        return False
-
-    def _check_whole(self) -> None:
-        decoder = self.code._frame_decoder  # wsproto tells in no other way whether a frame is unfinished
-        assert decoder.header is None, "the connection ended inside a frame's payload"
-        assert not len(decoder.buffer), "the connection ended inside a frame's header, or bytes came after the close"
+        content, self.parts = b"".join(self.parts), []
+        return ("text", content.decode()) if self._kind == Opcode.TEXT else ("binary", content)
 
     async def rest(self) -> list[Seen]:
         """Receive to the end of the connection, with the peer's part of the closing handshake; return what came."""
@@ -155,11 +158,10 @@ class Peer:
     async def _answer_close(self, code: int) -> None:
         if not self._closed:
             try:
-                await self.close(None if code == CloseReason.NO_STATUS_RCVD else code)
+                await self.close(None if code == CloseCode.NO_STATUS_RECEIVED else code)
             except trio.BrokenResourceError:
                 return  # given up already: the end of the connection is on its way
         if not self.client:  # it is the server who ends the connection (RFC 6455 7.1.1)
-            self._check_whole()
             await self.leave()
 
     async def leave(self) -> None:
@@ -171,16 +173,7 @@ class Peer:
 
 def request(target: str = "/", *extra: str) -> bytes:
     """A request for a WebSocket, with extra header lines."""
-    lines = [
-        f"GET {target} HTTP/1.1",
-        "Host: localhost",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {KEY}",
-        "Sec-WebSocket-Version: 13",
-        *extra,
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return request_bytes(target, [(name, value) for name, _, value in (line.partition(": ") for line in extra)])
 
 
 async def read_head(stream: trio.abc.Stream) -> tuple[bytes, bytes]:
@@ -360,10 +353,7 @@ class Rig:
 
     async def _answer(self, stream: trio.abc.Stream) -> Peer:
         head, early = await read_head(stream)
-        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
-        token = generate_accept_token(key.split(b":")[1].strip()).decode()
-        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
-        await stream.send_all("\r\n".join([*lines, f"Sec-WebSocket-Accept: {token}", "", ""]).encode())
+        await stream.send_all(response_bytes(RawRequest.parse(head).headers["sec-websocket-key"]))
         return Peer(stream, client=False, early=early)
 
     async def _open(self, body: Body, url: str, options: dict[str, Any]) -> None:

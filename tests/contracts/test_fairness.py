@@ -12,15 +12,15 @@ import trio
 from support.memory import MemoryListener
 from support.turns import Work
 from trio.testing import memory_stream_pair
-from wsproto.utilities import generate_accept_token
 
-from contracts.rig import LONG, PATIENT, Rig, read_head, status_of
+from contracts.rig import LONG, PATIENT, Rig, status_of
 from trio_ws import App, Compression, Limits, broadcast, open_websocket
 from trio_ws.connection.inbox import STEP_BYTES
 from trio_ws.connection.incremental_json import PIECE
 from trio_ws.protocol import compressors, deflate
 from trio_ws.protocol.endpoint import WORK_BYTES
 from trio_ws.protocol.frames import BINARY, TEXT, encode_frame
+from trio_ws.testing import RawPeer
 
 MIB = 1 << 20
 COUNT = 16
@@ -94,12 +94,9 @@ async def test_a_client_inflates_and_parses_in_small_steps(work):
     received = []
 
     async def answer():
-        head, _ = await read_head(theirs)
-        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
-        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", OFFER]
-        token = generate_accept_token(key.split(b":")[1].strip()).decode()
-        await theirs.send_all("\r\n".join([*lines, f"Sec-WebSocket-Accept: {token}", "", ""]).encode())
-        await theirs.send_all(bomb(numbers(MIB), mask=None) * FEW)
+        peer = RawPeer(theirs, side="server")
+        await peer.accept([tuple(OFFER.split(": "))])
+        await peer.send(bomb(numbers(MIB), mask=None) * FEW)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
@@ -290,7 +287,7 @@ class Counted:
 
 async def inflated_messages(peer, count):
     """Return the messages that a peer is sent compressed, with one context for all of them."""
-    stream, data, messages = zlib.decompressobj(-15), peer._received, []
+    stream, data, messages = zlib.decompressobj(-15), peer.early, []
     while True:
         while len(data) >= 2:
             form = data[1] & 0x7F
@@ -430,9 +427,9 @@ async def test_a_chunk_of_a_stream_is_deflated_in_small_steps(monkeypatch, conte
         await rig.serve(nursery, body, compression=Compression(send_context=context))
         _, peer = await rig.dial(offer)
         with trio.fail_after(LONG):
-            while b"\x88\x02\x03\xe8" not in peer._received[-4:]:
-                peer._received += await peer.stream.receive_some(1 << 20)
-        data, stream, position = peer._received, zlib.decompressobj(-15), 0
+            while b"\x88\x02\x03\xe8" not in peer.early[-4:]:
+                peer.early += await peer.stream.receive_some(1 << 20)
+        data, stream, position = peer.early, zlib.decompressobj(-15), 0
         while data[position] & 0x0F < 8:
             form = data[position + 1]
             start = position + 2 + {126: 2, 127: 8}.get(form, 0)

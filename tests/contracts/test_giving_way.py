@@ -29,7 +29,7 @@ async def arrived(websocket, count):
 
 
 async def send_at_once(peer, contents):
-    await peer.send(b"".join(bytes(peer.code.send_data(content, fin=True)) for content in contents))
+    await peer.send(b"".join(peer.data(content) for content in contents))
 
 
 @pytest.mark.parametrize("way", ["receive", "iterate", "receive and send", "send"])

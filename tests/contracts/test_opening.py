@@ -42,7 +42,7 @@ async def served(server, body=never, **options):
 async def refused(server, *, target="/"):
     """Ask for a WebSocket that is refused; return status, lower-case head and body."""
     head, peer = await server.dial(target=target)
-    body = peer._received
+    body = peer.early
     while data := await peer.stream.receive_some():
         body += data
     await peer.leave()

@@ -18,10 +18,10 @@ import pytest
 import trio
 from support.internals import internal
 from trio.testing import MockClock, wait_all_tasks_blocked
-from wsproto.utilities import generate_accept_token
 
 from contracts.rig import Peer, read_head, request
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket, serve_websocket
+from trio_ws.testing import Opcode, RawRequest, response_bytes
 
 HELD = 100.0
 """Seconds that the loop is held up: longer than every timeout."""
@@ -105,11 +105,9 @@ class Deadline:
 
 JUDGED = {
     "ping_timeout": Deadline(
-        attrs.evolve(TIMES, ping_interval=10, ping_timeout=10), 10, lambda peer: bytes(peer.code.pong(b"keepalive"))
+        attrs.evolve(TIMES, ping_interval=10, ping_timeout=10), 10, lambda peer: peer.control(Opcode.PONG, b"keepalive")
     ),
-    "idle_timeout": Deadline(
-        attrs.evolve(TIMES, idle_timeout=10), 5, lambda peer: bytes(peer.code.send_data("here", fin=True))
-    ),
+    "idle_timeout": Deadline(attrs.evolve(TIMES, idle_timeout=10), 5, lambda peer: peer.data("here")),
 }
 
 
@@ -221,7 +219,7 @@ async def test_an_answer_to_the_close_frame_that_is_there_counts(crowd, poller, 
                 assert await peer.next() == ("close", (4000, ""))
             await settle()
             for peer in peers:
-                push(peer, bytes(peer.code.close(4000)))
+                push(peer, peer.control(Opcode.CLOSE, (4000).to_bytes(2)))
             clock.jump(HELD)
             await settle()
             for peer in peers:
@@ -323,7 +321,7 @@ async def test_a_handler_that_was_held_up_too_is_not_cut_off(poller, clock) -> N
     async with AsyncExitStack() as stack, serving(handler, poller, timeouts=TIMES) as server:
         for _ in range(ROUNDS):
             peer = await dial(server, stack)
-            push(peer, bytes(peer.code.send_data("a", fin=True)) + bytes(peer.code.close(1000)))
+            push(peer, peer.data("a") + peer.control(Opcode.CLOSE, (1000).to_bytes(2)))
             await settle()
             clock.jump(HELD)
             await settle()
@@ -358,7 +356,4 @@ async def test_an_answer_that_is_there_opens_a_client(poller, clock) -> None:
 
 
 def answer_to(head: bytes) -> bytes:
-    key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
-    token = generate_accept_token(key.split(b":")[1].strip()).decode()
-    lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
-    return "\r\n".join([*lines, f"Sec-WebSocket-Accept: {token}", "", ""]).encode()
+    return response_bytes(RawRequest.parse(head).headers["sec-websocket-key"])

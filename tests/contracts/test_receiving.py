@@ -223,7 +223,7 @@ async def test_data_before_our_close_is_received_and_later_is_dropped(rig, clock
 
     times = Timeouts(ping_interval=None, drain_timeout=0.05, cleanup_timeout=0.05)
     async with rig.connect(body, timeouts=times) as peer:
-        await peer.send(b"".join(bytes(peer.code.send_data(content, fin=True)) for content in ("one", "two", "three")))
+        await peer.send(b"".join(peer.data(content) for content in ("one", "two", "three")))
         assert await peer.next() == ("close", (4000, ""))
         await peer.message("dropped")
         await peer.rest()
@@ -303,7 +303,7 @@ async def test_every_async_method_is_a_cancellation_point(rig, use, ended):
         assert await websocket.receive() == "kept"
 
     async with rig.connect(body) as peer:
-        await peer.send(b"".join(bytes(peer.code.send_data(content, fin=True)) for content in ("ready", "kept")))
+        await peer.send(b"".join(peer.data(content) for content in ("ready", "kept")))
         assert await peer.rest() == [("close", (4000 if ended else 1000, ""))]
 
 

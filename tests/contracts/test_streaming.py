@@ -66,7 +66,7 @@ async def test_each_fragment_leaves_as_soon_as_the_next_is_there(rig):
         while not peer.fragments:
             with trio.move_on_after(0.01):
                 await peer.next()
-        assert peer._parts == ["one "]
+        assert peer.parts == [b"one "]
         asked.set()
         assert await peer.rest() == [("text", "one two three"), ("close", (1000, ""))]
 
@@ -329,7 +329,7 @@ async def test_a_message_that_was_there_already_comes_as_one_part(rig):
         assert [part async for part in websocket.receive_stream()] == ["second"]
 
     async with rig.connect(body) as peer:
-        await peer.send(bytes(peer.code.send_data("first", fin=True)) + bytes(peer.code.send_data("second", fin=True)))
+        await peer.send(peer.data("first") + peer.data("second"))
         assert await peer.rest() == [("close", (1000, ""))]
 
 

@@ -30,11 +30,13 @@ class RawConnectionEnded(Exception):  # noqa: N818 - a state, not an error of th
 
     Attributes:
         reset: whether it was reset.
+        unread: the bytes that arrived, and are no whole frame or head.
     """
 
-    def __init__(self, message: str, *, reset: bool) -> None:
+    def __init__(self, message: str, *, reset: bool, unread: bytes = b"") -> None:
         super().__init__(message)
         self.reset = reset
+        self.unread = unread
 
 
 class RawInput:
@@ -116,7 +118,7 @@ class RawInput:
         if not await self._read():
             how = "was reset" if self.end == "reset" else "ended"
             message = f"the connection to {self._where} {how} before {awaited} arrived; {self.describe()}"
-            raise RawConnectionEnded(message, reset=self.end == "reset")
+            raise RawConnectionEnded(message, reset=self.end == "reset", unread=bytes(self.unread))
 
     async def _read(self) -> bool:
         """Receive bytes; return False at the end."""

@@ -69,6 +69,7 @@ class RawPeer:
         timeout: seconds that each wait may take; `math.inf` for no bound.
         check: whether frames of the other side that break RFC 6455 raise `InvalidFrame`.
         where: the name of the other side in messages.
+        received: bytes that the test has read from the stream already, to be received first.
 
     Raises:
         ValueError: the timeout is invalid.
@@ -87,6 +88,7 @@ class RawPeer:
         timeout: float = DEFAULT_TIMEOUT,
         check: bool = True,
         where: str = "the other side",
+        received: bytes = b"",
     ) -> None:
         self.stream = stream
         """The stream, for bytes that the peer is not to see."""
@@ -97,6 +99,7 @@ class RawPeer:
         """The last response received, on a client."""
         self._rules = RawFrameRules(masked=side == "server")
         self._input = RawInput(stream, self._rules if check else None, where, check_timeout(timeout))
+        self._input.unread += received
         self._output = RawOutput(stream)
         self._background: AbstractAsyncContextManager[trio.Nursery] | None = None
 
@@ -280,8 +283,8 @@ class RawPeer:
         while True:
             try:
                 frames.append(await self.receive_frame())
-            except RawConnectionEnded:
-                if self._input.unread:
+            except RawConnectionEnded as end:
+                if end.unread:
                     raise
                 return frames
 
