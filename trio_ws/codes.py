@@ -88,8 +88,13 @@ def check_close(code: int, reason: str) -> None:
         reason: at most 123 bytes of UTF-8.
 
     Raises:
+        TypeError: the code is no whole number, or the reason no text.
         ValueError: the code may not be sent, the reason is too long or cannot be encoded.
     """
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise TypeError(f"a close code is a whole number such as 1000, not {code!r}: the reason comes second")
+    if not isinstance(reason, str):
+        raise TypeError(f"a close reason is text, not {reason!r}")
     if not is_wire_code(code):
         raise ValueError(
             f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 7.4)"

@@ -172,7 +172,8 @@ class ConnectError(WebSocketError):
     """A failed attempt of a client to connect.
 
     Attributes:
-        phase: where it failed: "url", "dns", "tcp", "proxy", "tls" or "handshake".
+        phase: where it failed: "dns", "tcp", "proxy", "tls" or "handshake"; "url" if the time was up before it began. A
+            malformed URL is a `ValueError`.
     """
 
     def __init__(self, phase: ConnectPhase, message: str) -> None:

@@ -229,6 +229,11 @@ def register_group(name: str, kind: type[Any]) -> None:
     init, known = kind.__init__, _fields(kind)
 
     def explaining(self: object, *args: object, **values: object) -> None:
+        if args:
+            raise TypeError(
+                f"{kind.__name__}() takes options by name, such as {kind.__name__}({known[0]}={args[0]!r:.80}); it has "
+                f"{', '.join(known)}"
+            )
         check_names(values, known, f"{kind.__name__}(...)")
         init(self, *args, **values)
 
@@ -279,7 +284,8 @@ def hint_unknown_options(function: _C) -> _C:
     @functools.wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
         if not options.keys() <= names:
-            check_names(options.keys() - names, known, f"{function.__name__}()")
+            name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+            check_names(options.keys() - names, known, f"{name}()")
         return function(*args, **options)
 
     return checked  # type: ignore[return-value]  # it has the same parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from trio_ws.app.services import AppServices, RunState
 from trio_ws.app.sessions import check_sessions
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
-from trio_ws.options import list_of
+from trio_ws.options import hint_unknown_options, list_of
 from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
 
@@ -73,6 +74,7 @@ class App(Router, Servable):
         ValueError: an option can never work.
     """
 
+    @hint_unknown_options
     def __init__(
         self,
         *,
@@ -148,6 +150,9 @@ class App(Router, Servable):
             ValueError: the path does not begin with a slash, or is taken.
             FileNotFoundError: there is no such file.
         """
+        if inspect.iscoroutine(page):
+            page.close()  # it will not be awaited
+            raise TypeError("page() takes a function: give it without calling it")
         self.services.pages.add(path, page if callable(page) else Path(page))
 
     def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:

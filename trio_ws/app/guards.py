@@ -148,7 +148,7 @@ class PlannedGuard:
         if answer is False:
             raise Reject(403)
         if answer is not True:
-            raise TypeError(f"guard {get_label(self.guard)} must answer True or False, not {answer!r}")
+            raise TypeError(f"guard {get_label(self.guard)} must answer True or False, not {_shown(answer)}")
 
 
 async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, resolver: Resolver) -> None:
@@ -162,6 +162,13 @@ async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, re
     resolver.given[CONTEXT_KEY] = context
     for guard in guards:
         await guard.check(context, resolver)
+
+
+def _shown(answer: object) -> str:
+    if not inspect.iscoroutine(answer):
+        return "None: does it end without return?" if answer is None else repr(answer)
+    answer.close()  # it will not be awaited
+    return f"a coroutine: await {get_label(answer)} in it"
 
 
 def _decider(guard: Guard, where: str) -> Callable[..., Any]:

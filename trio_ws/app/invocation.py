@@ -182,7 +182,7 @@ class RouteInvocation:
     # --- the function --------------------------------------------------------------------------------------------
 
     def _view(self, websocket: WebSocket) -> Coroutine[Any, Any, None]:
-        return self._run(self._route.view())
+        return self._run(self._route.view(), view=True)
 
     async def _listen(self, websocket: WebSocket) -> None:
         """Call the callbacks of the route's listener, until the connection ends."""
@@ -252,12 +252,18 @@ class RouteInvocation:
 
     # --- calling -------------------------------------------------------------------------------------------------
 
-    async def _run(self, call: PlannedCall, resolver: Resolver | None = None) -> None:
+    async def _run(self, call: PlannedCall, resolver: Resolver | None = None, *, view: bool = False) -> None:
         args, kwargs = (await self._arguments(call, resolver)).fill()
         value = self._bound(call)(*args, **kwargs)
         del args, kwargs  # it may run for long
         if inspect.isawaitable(value):
-            await value
+            value = await value
+        if view and value is not None:
+            self._warn_of_result(call, value)
+
+    def _warn_of_result(self, call: PlannedCall, value: object) -> None:
+        message = "%s: %s returned %s, which is not sent: send() it, or register it with @app.listener()"
+        self._websocket.context.log.warning(message, call.signature.label, type(value).__name__)
 
     async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
         """Return the arguments resolved before the answer, or resolve them now.

@@ -154,6 +154,10 @@ def _quoted(text: str) -> str:
     return quote(text, safe=_PCHAR)
 
 
+_FOREIGN_PARAMETER: Final = re.compile(r":(?P<name>[^\W\d]\w*)|<(?:\w+:)?(?P<flask>[^\W\d]\w*)>")
+"""Parameters as other frameworks write them: `:name`, `<name>`, `<int:name>`."""
+
+
 class PathPattern:
     """The path of a route, such as `/chat/{channel}/{number:int}`.
 
@@ -272,6 +276,9 @@ def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part
                 "and other text decoded"
             )
     if len(pieces) == 1:
+        if foreign := _FOREIGN_PARAMETER.fullmatch(segment):
+            name = foreign["name"] or foreign["flask"]
+            raise RegistrationError(f"path {path!r}: write the parameter {segment!r} as {{{name}}}")
         if segment in _DOTS:
             raise RegistrationError(f"path {path!r}: clients resolve '.' and '..': no path that arrives holds them")
         return _Part(segment)
@@ -280,5 +287,7 @@ def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part
     if not name.isidentifier():
         raise RegistrationError(f"path {path!r}: {name!r} is no name: write {{name}} or {{name:int}}")
     if (converter := converters.get(kind if colon else "str")) is None:
+        if name in converters:
+            raise RegistrationError(f"path {path!r}: the name comes first: write {{{kind}:{name}}}")
         raise RegistrationError(f"path {path!r}: there is no converter {kind!r}, only {', '.join(sorted(converters))}")
     return _Part(prefix, suffix, name, converter)

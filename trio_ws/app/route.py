@@ -14,8 +14,12 @@ from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, PlannedGuard, parse_guards
 from trio_ws.app.listener import Listener
 from trio_ws.app.output import Output, output_from
+from trio_ws.app.parameters.annotations import get_label
 from trio_ws.app.parameters.body import BodyParameter, find_body_parameter, find_code_parameter
-from trio_ws.app.parameters.signature import Signature
+from trio_ws.app.parameters.markers import MISSING
+from trio_ws.app.parameters.mistakes import misspelt_path_name
+from trio_ws.app.parameters.shadowing import shadowed_annotation
+from trio_ws.app.parameters.signature import ParameterSource, Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
@@ -266,8 +270,11 @@ class Route:
 
     def check(self) -> None:
         """Raise `RegistrationError` if one of the route's functions cannot be called."""
-        if inspect.isclass(self.target):
+        own = self.target.receive_callback if isinstance(self.target, Listener) else self.target
+        if inspect.isclass(own):
             raise RegistrationError(f"route {self.path!r}: {self.name} is a class: decorate it with @app.controller()")
+        if self.controller is not None:
+            self._check_annotations(self.controller)
         if isinstance(self.target, Listener):
             self.receive(self.target)
             self.connect(self.target)
@@ -275,8 +282,32 @@ class Route:
         else:
             self.view()
         self.planned_guards()
+        signatures = [call.signature for call in self._calls.values()]
         if self.controller is not None:
-            self.construction(self.controller)
+            signatures.append(self.construction(self.controller))
+        self._check_path_names(signatures)
+
+    def _check_annotations(self, controller: type) -> None:
+        """Refuse annotations of methods that name a method of their class."""
+        target = self.target
+        callbacks: tuple[Callable[..., Any] | None, ...] = (target,) if not isinstance(target, Listener) else ()
+        if isinstance(target, Listener):
+            callbacks = (target.receive_callback, target.connect_callback, target.disconnect_callback)
+        for function in callbacks:
+            if function is not None and (problem := shadowed_annotation(underlying(function), controller)):
+                raise RegistrationError(f"route {self.path!r}: {get_label(function)}: {problem}")
+
+    def _check_path_names(self, signatures: Iterable[Signature]) -> None:
+        """Refuse a parameter of the query whose name is nearly one of the path that nothing takes."""
+        guards = (signature for guard in self.planned_guards() for signature in guard.signatures)
+        parameters = [each for signature in (*signatures, *guards) for each in signature.flat()]
+        taken = {each.key for each in parameters if each.source is ParameterSource.PATH}
+        unused = [name for name in self.pattern.names if name not in taken]
+        for each in parameters:
+            if each.source is ParameterSource.QUERY and each.default is MISSING and not each.marked:
+                problem = misspelt_path_name(each.name, unused)
+                if problem:
+                    raise RegistrationError(f"route {self.path!r}: {self.name}: parameter {each.name!r}: {problem}")
 
 
 def build_path(routes: Iterable[Route], services: AppServices, name: str, parameters: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import parse_guards
 from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
 from trio_ws.app.options import check_names, parse_converters
+from trio_ws.app.other_names import hint_for
 from trio_ws.app.path import PathPattern
 from trio_ws.app.route import Route, RouteOptions, Target
 from trio_ws.options import check_text
@@ -128,6 +129,13 @@ class Router:
         self._converters = parse_converters(converters)
         self._routes: list[Route] = []
         self._pending: list[Callable[..., Any]] = []
+
+    if not TYPE_CHECKING:  # type checkers shall report names that are not there
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a name, with what has it here if another framework has it."""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{hint_for(name)}"
+            raise AttributeError(text, name=name, obj=self)
 
     # --- registering ---------------------------------------------------------------------------------------------
 

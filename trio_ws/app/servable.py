@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import trio
 
 from trio_ws.runtime.command_import import check_not_importing
+from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.server.serve import SocketListener, closing_listeners, listen
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
@@ -109,8 +110,10 @@ class Servable:
         Raises:
             OSError: an address cannot be listened on; the message has the fix.
             RegistrationError: as `lifespan_context` raises it.
+            RuntimeError: asyncio runs it, not Trio.
             trio.Cancelled: after every connection was closed with 1001.
         """
+        check_in_trio("app.serve()")
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         # Before the application starts: an address that is taken is no error of its lifespan.
         async with closing_listeners(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
@@ -130,9 +133,11 @@ class Servable:
 
         Raises:
             TypeError: several processes, or reloading, are wanted: these import the application by its name.
-            RuntimeError: the command `trio-ws` is importing the module.
+            RuntimeError: the command `trio-ws` is importing the module, or Trio runs already.
         """
         check_not_importing()
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError("app.run() starts Trio itself: in async code, `await app.serve()`")
         if options.keys() & {"reload", "workers"}:
             raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
         trio.run(serve_until_signalled, partial(self.serve, host, port, **options))

@@ -216,7 +216,9 @@ def _content(data: object) -> str | bytes:
         return data
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    raise TypeError(f"a message is str, bytes, bytearray or memoryview, not {type(data).__name__}")
+    raise TypeError(
+        f"a message is str, bytes, bytearray or memoryview, not {type(data).__name__}: send_json() sends values"
+    )
 
 
 def _joined(parts: list[str | bytes]) -> str | bytes:

@@ -28,6 +28,7 @@ from trio_ws.headers import Headers
 from trio_ws.http.request import Request
 from trio_ws.options import caught_codes, hint_unknown_options, of_kind, optional_bool
 from trio_ws.protocol.negotiation import DeflateSettings, check_response, make_offer
+from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.socket_options import abandon
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
@@ -133,12 +134,13 @@ async def open_websocket(
         poller: False reads a socket, TLS on it too, through Trio's streams instead.
 
     Raises:
-        ConnectError: with the phase that failed: url, dns, tcp, proxy, tls or handshake.
+        ConnectError: with the phase that failed: dns, tcp, proxy, tls or handshake.
         ConnectTimeout: it took longer than `open_timeout`.
         ConnectionRejected: the server answered with another status than 101.
         WebSocketDisconnect: the connection ended with a code that is not caught.
+        RuntimeError: asyncio runs it, not Trio.
         TypeError: an argument is of another kind, or there is no such argument.
-        ValueError: an argument makes no sense.
+        ValueError: the URL is malformed, or another argument makes no sense.
         trio.Cancelled: the server gets 1001, and its answer is not awaited; likewise KeyboardInterrupt.
     """
     options = ClientOptions(
@@ -202,6 +204,7 @@ async def connect(plan: Plan, options: ClientOptions) -> Connected:
     Raises:
         ConnectError: as `open_websocket` does. Nothing stays open, after cancellation neither.
     """
+    check_in_trio("open_websocket()")
     dialled = await follow(plan)
     if options.compression is None:
         return Connected(dialled, None)

@@ -121,7 +121,7 @@ def reconnect(
 
     Raises:
         TypeError: an argument is of another kind, or there is no such argument.
-        ValueError: an argument makes no sense.
+        ValueError: the URL is malformed (from the loop, for that of a function), or another argument makes no sense.
         Exception: from the loop: raised by the function.
         ConnectError: from the loop: no connection, and another attempt makes no sense (HTTP 401, 403, 404, ...).
         WebSocketDisconnect: from the block: the connection ended with a permanent code (1008, ...).

@@ -156,18 +156,31 @@ def as_bytes(message: str | bytes) -> bytes:
     raise UnexpectedMessage("binary", message)
 
 
+def _other_call(value: object) -> str:
+    """Return what sends a value of another type, to end an error message."""
+    match value:
+        case str():
+            return ": send_text() sends it"
+        case bytes() | bytearray() | memoryview():
+            return ": send_bytes() sends it"
+        case dict() | list() | tuple() | int() | float():
+            return ": send_json() sends it as JSON, and so does send() with send_type='json'"
+        case _:
+            return ""
+
+
 def only_text(value: Any) -> str:
     """Return `value` if it is text; raise `TypeError` for everything else."""
     if isinstance(value, str):
         return value
-    raise TypeError(f"this takes str, not {type(value).__name__}")
+    raise TypeError(f"a text message is str, not {type(value).__name__}{_other_call(value)}")
 
 
 def only_bytes(value: Any) -> bytes | bytearray | memoryview:
     """Return `value` if it is bytes-like; raise `TypeError` for everything else."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return value
-    raise TypeError(f"this takes bytes, not {type(value).__name__}")
+    raise TypeError(f"a binary message is bytes, not {type(value).__name__}{_other_call(value)}")
 
 
 decoder_of: Final[dict[ValueType, Callable[[str | bytes], Any]]] = {

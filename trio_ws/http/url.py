@@ -94,7 +94,7 @@ class URL:
             raise ValueError("a URL cannot contain spaces or control characters: percent-encode them")
         match = _URL.fullmatch(text)
         if match is None:
-            raise ValueError("a WebSocket URL looks like ws://host:port/path?query")
+            raise ValueError("a WebSocket URL begins with ws:// or wss://, and looks like ws://host:port/path?query")
         scheme, authority, path, query, fragment = match.groups()
         if scheme.lower() not in _SCHEMES:
             raise ValueError(f"the scheme of a WebSocket URL is ws or wss, not {scheme!r}")

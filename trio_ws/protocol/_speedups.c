@@ -193,7 +193,8 @@ plain_message(PyObject *Py_UNUSED(module), PyObject *data)
     if (!PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyObject *name = PyType_GetName(Py_TYPE(data));
         if (name != NULL)
-            PyErr_Format(PyExc_TypeError, "a message is str, bytes, bytearray or memoryview, not %U", name);
+            PyErr_Format(PyExc_TypeError,
+                         "a message is str, bytes, bytearray or memoryview, not %U: send_json() sends values", name);
         Py_XDECREF(name);
         return NULL;
     }

@@ -243,4 +243,6 @@ def _payload(data: str | bytes | bytearray | memoryview) -> tuple[int, bytes]:
         return TEXT, data.encode()
     if isinstance(data, bytes | bytearray | memoryview):
         return BINARY, bytes(data)
-    raise TypeError(f"a message is str, bytes, bytearray or memoryview, not {type(data).__name__}")
+    raise TypeError(
+        f"a message is str, bytes, bytearray or memoryview, not {type(data).__name__}: send_json() sends values"
+    )

@@ -24,7 +24,10 @@ def whole(least: int, most: int) -> Validator:
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{attribute.name} must be a whole number, not {type(value).__name__}: {value!r:.80}")
+            example = f", such as {attribute.name}={value}" if str(value).isdecimal() else ""
+            raise TypeError(
+                f"{attribute.name} must be a whole number{example}, not {type(value).__name__}: {value!r:.80}"
+            )
         if not least <= value <= most:
             shown = value if abs(value) < 10**30 else "a number beyond all bounds"
             raise ValueError(f"{attribute.name} must be from {least} to {most}, not {shown}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import inspect
 import os
+import re
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -19,6 +20,7 @@ from trio_ws.connection.callback import check_when_full
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
 from trio_ws.options import check_names, check_number, keyword_options, list_of
+from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.unwinding import unwound
 from trio_ws.server.server import Server
 from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
@@ -40,6 +42,9 @@ __all__ = [
     "serve_messages",
     "serve_websocket",
 ]
+
+
+_HOST_WITH_PORT: Final = re.compile(r"([^:]+|\[.*\]):([0-9]+)")
 
 
 @attrs.frozen
@@ -90,7 +95,11 @@ async def bind(
 def _checked(host: object, port: object, listeners: object) -> list[SocketListener]:
     """Validate the arguments of `bind`, and return its listeners."""
     if not isinstance(host, str | None):
-        raise TypeError(f'host takes a name or an address, such as "localhost", or None, not {host!r}')
+        raise TypeError(
+            f'host takes a name or an address, such as "localhost", or None, not {host!r}: a port is given as port='
+        )
+    if host is not None and (given := _HOST_WITH_PORT.fullmatch(host)):
+        raise ValueError(f"host takes no port: write host={given[1]!r}, port={given[2]}")
     if port is not None:
         check_number("port", port, 0, 65535, none="no TCP")
     listed = list_of("listeners", listeners, "sockets and listeners")
@@ -199,10 +208,12 @@ async def serve_websocket(
 
     Raises:
         OSError: an address cannot be listened on.
+        RuntimeError: asyncio runs it, not Trio.
         TypeError: an option is of another kind, or there is no such option.
         ValueError: there is nothing to listen on, or an option makes no sense.
         trio.Cancelled: after every connection was closed with 1001.
     """
+    check_in_trio("serve_websocket()")
     check_names(service, _OPTIONS, "serve_websocket()")
     if service.get("around") is not None:
         service["around"] = _unwound(service["around"])

@@ -18,15 +18,15 @@ class Wish(BaseModel):
 @app.controller("/car")
 class CarController(Controller):
     @app.listener("/text", encoding="text", on_invalid="close")
-    async def text(self, data: str = WsBody()) -> str:
+    async def shout(self, data: str = WsBody()) -> str:
         return data.upper()
 
     @app.listener("/json", encoding="json", on_invalid="close")
-    async def json(self, data: Wish = WsBody()) -> Wish:
+    async def grant(self, data: Wish = WsBody()) -> Wish:
         return data
 
     @app.listener("/bytes", encoding="bytes", on_invalid="close")
-    async def bytes(self, data: bytes = WsBody()) -> bytes:
+    async def reverse(self, data: bytes = WsBody()) -> bytes:
         return data[::-1]
 
     @app.listener("/number", encoding="text", on_invalid="close")

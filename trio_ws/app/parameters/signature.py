@@ -19,6 +19,7 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.fields import BARE, TELLING, Reading
+from trio_ws.app.parameters import mistakes
 from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
 from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
 from trio_ws.app.parameters.schemas import UnsupportedAnnotation, allows_none
@@ -88,6 +89,8 @@ class Parameter:
     annotation: Any = None
     """The resolved annotation without markers; None without an annotation."""
     description: str = ""
+    marked: bool = False
+    """Whether a marker names the source."""
 
 
 @attrs.frozen(eq=False)
@@ -111,8 +114,8 @@ class Signature:
 
         In this order: `provided`; a marker (`Query`, `Header`, `Cookie`, `Path`, `Depends`) as default or in
         `Annotated`; the connection and the request, and `types`, by annotation; the path, by name; the connection and
-        the request, for a first and a second parameter without annotation and default, and for one called `ws` or
-        `websocket` wherever it stands; else the query, by name.
+        the request, for a first parameter without annotation and default and a second one that is called `request`,
+        and for one called `ws` or `websocket` wherever it stands; else the query, by name.
 
         Args:
             function: any callable; of a class the parameters of its constructor are meant.
@@ -164,6 +167,8 @@ class _SignatureBuilder:
     def _declared(self) -> list[Declared]:
         """Return the parameters to fill, without those that a partial has filled."""
         if not callable(self.function):
+            if inspect.iscoroutine(self.function):
+                self.function.close()  # it will not be awaited
             self._refuse("it cannot be called: give the function itself, not what it returns")
         try:
             signature = inspect.signature(self.function)
@@ -218,7 +223,10 @@ class _SignatureBuilder:
             return chosen.of(ParameterSource.PROVIDED, self.types[annotation])
         if name in self.paths:
             return self._value(chosen, ParameterSource.PATH)
-        return self._by_place(chosen, before) if chosen.bare else self._value(chosen, ParameterSource.QUERY)
+        if chosen.bare:
+            return self._by_place(chosen, before)
+        self._check(mistakes.default_mistake(chosen.default), name)
+        return self._value(chosen, ParameterSource.QUERY)
 
     def _by_place(self, chosen: _Chosen, before: Sequence[Parameter]) -> Parameter:
         """Decide about a parameter that only has a name and a place."""
@@ -228,12 +236,9 @@ class _SignatureBuilder:
         if chosen.name in CONNECTION_NAMES:
             return chosen.of(ParameterSource.CONNECTION)
         second = len(before) == 1 and before[0].source is ParameterSource.CONNECTION
+        second = second and chosen.name in mistakes.REQUEST_NAMES
         if not chosen.by_position or not (first or second):
-            self._refuse(
-                "nothing provides it: annotate it or give it a default to take it from the query, name it like a "
-                "parameter of the path, or give it Depends(...)",
-                chosen.name,
-            )
+            self._refuse(mistakes.bare_mistake(self.paths), chosen.name)
         return chosen.of(ParameterSource.CONNECTION if first else ParameterSource.REQUEST)
 
     def _hint(self, declared: Declared, scope: Scope) -> tuple[Any, Marker | None]:
@@ -247,8 +252,11 @@ class _SignatureBuilder:
                 return BARE, None  # whatever it means, the caller provides it
             self._refuse(unresolvable_message(declared.annotation, error), declared.name, cause=error)
         if get_origin(annotation) is not Annotated:
+            if declared.name not in self.provided:
+                self._check(mistakes.annotation_mistake(annotation, ()), declared.name)
             return annotation, None
         bare, *metadata = get_args(annotation)
+        self._check(mistakes.annotation_mistake(bare, metadata), declared.name)
         markers = [item for item in metadata if isinstance(item, Marker)]
         if len(markers) > 1:
             self._refuse("it has more than one marker: leave one", declared.name)
@@ -296,6 +304,7 @@ class _SignatureBuilder:
             validator=validator,
             annotation=chosen.shown,
             description="" if marker is None else marker.description,
+            marked=marker is not None,
         )
 
     def _check_path(self, chosen: _Chosen, key: str) -> None:
@@ -330,6 +339,10 @@ class _SignatureBuilder:
     def _refuse(self, why: str, name: str = "", *, cause: Exception | None = None) -> NoReturn:
         parameter = f": parameter {name!r}" if name else ""
         raise RegistrationError(f"{self._place}{parameter}: {why}") from cause
+
+    def _check(self, problem: str, name: str) -> None:
+        if problem:
+            self._refuse(problem, name)
 
     @property
     def _place(self) -> str:
