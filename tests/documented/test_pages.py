@@ -208,5 +208,5 @@ def test_an_example_of_the_faq_raises_its_message(program: str, message: str, ca
     folded = re.sub(r"\s+", " ", message)
     program = re.sub(r"trio\.run\(main\)", "import trio; trio.run(main)", program)
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - the message is compared below
-        exec(program, {"__name__": "page"})
+        exec(compile(program, "example.py", "exec", dont_inherit=True), {"__name__": "page"})
     assert folded in re.sub(r"\s+", " ", "".join(traceback.format_exception(raised.value)))

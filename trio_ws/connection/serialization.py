@@ -157,7 +157,7 @@ def as_bytes(message: str | bytes) -> bytes:
 
 
 def _other_call(value: object) -> str:
-    """Return what sends a value of another type, to end an error message."""
+    """Return a hint with the call for a value of another type."""
     match value:
         case str():
             return ": send_text() sends it"
