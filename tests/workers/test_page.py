@@ -49,10 +49,10 @@ async def test_its_program_starts_workers(fleet: Fleet) -> None:
 
 def test_unit_starts_a_valid_command_and_waits_for_the_end() -> None:
     """Its unit starts what the command understands and waits for the end."""
-    parser = RawConfigParser()
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(block("ini"))
-    unit = parser["Service"]
+    units = RawConfigParser()
+    units.optionxform = str  # type: ignore[assignment,method-assign]
+    units.read_string(block("ini"))
+    unit = units["Service"]
     _, *arguments = shlex.split(unit["ExecStart"])
     options = parser().parse_args(arguments)
     assert (options.workers, options.fd) == (4, [3])
