@@ -419,6 +419,41 @@ async def test_a_class_behind_another_name_filters_too(annotation: Any, value: A
     assert await reply_of(function) == reply
 
 
+NamedLater = TypeAliasType("NamedLater", "Public")
+ListLater = TypeAliasType("ListLater", "list[Public]")
+NamedWithin = TypeAliasType("NamedWithin", "list[NamedWithin] | Public")
+
+
+def make_named_later(data: int) -> NamedLater:
+    return user()
+
+
+def make_list_later(data: int) -> ListLater:
+    return [user()]
+
+
+def make_list_of_named_later(data: int) -> list[NamedLater]:
+    return [user()]
+
+
+def make_named_within(data: int) -> NamedWithin:
+    return [[user()], user()]
+
+
+@pytest.mark.parametrize(
+    ("function", "reply"),
+    [
+        (make_named_later, PUBLIC),
+        (make_list_later, [PUBLIC]),
+        (make_list_of_named_later, [PUBLIC]),
+        (make_named_within, [[PUBLIC], PUBLIC]),
+    ],
+)
+async def test_an_alias_whose_type_is_a_name_filters_too(function: Any, reply: Any) -> None:
+    """Pydantic finds what a name in quotes stands for, in the alias's module."""
+    assert await reply_of(function) == reply
+
+
 def iterate(data: int) -> Iterable[Public]:
     yield user()
 

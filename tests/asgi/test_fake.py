@@ -289,6 +289,25 @@ async def test_a_send_after_the_disconnect_raises_our_own_error(autojump_clock: 
     assert [seen_as(event) for event in call.sent] == [("accept", None)]
 
 
+async def test_messages_that_wait_at_the_disconnect_are_dropped(autojump_clock: MockClock) -> None:
+    """The server gets no event after the disconnect but the one that it was taking."""
+
+    async def handler(ws: WebSocket) -> None:
+        for message in ("taken", "being taken", "waits", "waits too"):
+            await ws.send(message)
+        while ws.connected:
+            await trio.sleep(0.1)
+        call.make_room()
+        await trio.sleep(1)
+
+    async with calling(bridge_of(handler, when_peer_leaves="finish")) as call:
+        call.room = 2
+        await call.next(2)
+        await trio.sleep(1)
+        call.leave(1006)
+    assert [seen_as(event)[1] for event in call.sent] == [None, "taken", "being taken"]
+
+
 async def test_close_waits_for_the_disconnect_at_most_close_timeout(autojump_clock: MockClock) -> None:
     waited = []
 

@@ -108,6 +108,18 @@ async def test_large_messages_kept_for_lack_of_room_count_by_bytes(make, autojum
     assert max(streaks) < YIELD_EVERY + 10
 
 
+async def test_a_receive_that_waits_begins_the_share_anew(make, nursery):
+    connection, _ = make()
+    feed(connection, *[text("x")] * 10)
+    for _ in range(10):
+        await connection.reader.receive()
+    assert connection.reader.inbox.streak == 10
+    nursery.start_soon(connection.reader.receive)
+    await trio.testing.wait_all_tasks_blocked()
+    assert connection.reader.inbox.streak == 0
+    feed(connection, text("x"))
+
+
 @pytest.mark.parametrize("bound", [{"inbox_messages": 2}, {"inbox_bytes": 2}], ids=str)
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "fragments"])
 @pytest.mark.parametrize("reads", [1, 3])

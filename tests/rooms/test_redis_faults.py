@@ -670,7 +670,7 @@ async def test_subscriber_error_is_logged_and_next_entry_delivered(redis, caplog
 
 def test_a_feed_knows_only_so_many_publishers() -> None:
     def record(publisher: int) -> StreamEntry:
-        return StreamEntry("1-1", PreparedMessage(""), NOBODY, publisher=f"process {publisher}", number=1)
+        return StreamEntry("1-1", PreparedMessage(""), NOBODY, sequence=1, publisher=f"process {publisher}", number=1)
 
     feed = StreamState("room", LocalDelivery(Options(), "me", {}))
     for number in range(3000):

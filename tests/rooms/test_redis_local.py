@@ -641,6 +641,23 @@ async def test_unread_backlog_is_bounded_and_log_reports_the_gap() -> None:
     assert desk.log.since("5-1").recovered, "6 will be read"
 
 
+async def test_early_delivery_goes_on_in_a_cancelled_scope(autojump_clock) -> None:
+    """Handlers that are cancelled still publish, and members in this process still receive it."""
+    desk = Desk(local_after=1)
+    desk.subscription.begin([])
+    desk.local.early.set_connected(connected=True)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.local.early.run)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+                desk.publish(1)
+                await trio.sleep(2)
+                assert desk.ear.data == ["1"]
+            desk.local.early.end()
+
+
 async def test_numbers_that_are_known_again_are_bounded() -> None:
     desk = Desk(max_waiting=1)
     desk.subscription.begin([])

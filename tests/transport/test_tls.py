@@ -557,6 +557,13 @@ async def test_half_close_comes_after_a_record_of_tls_that_waits(ends):
     assert not ends.transport.outbox.closed
 
 
+async def test_half_close_takes_a_record_of_tls_along(ends):
+    internal(ends.transport, "_session._tls").write(b"own")
+    ends.transport.finish()
+    assert await ends.peer.receive(3) == b"own"
+    assert await ends.peer.some() == b""
+
+
 async def test_events_after_close_with_waiting_ciphertext_do_nothing(ends):
     await fill(ends)
     ends.transport.close()

@@ -68,6 +68,23 @@ def test_handshake_of_several_records_needs_one_feed():
     assert server.pending_output
 
 
+@pytest.mark.parametrize("early", [b"", b"x"], ids=["nothing behind", "data behind"])
+def test_handshake_leaves_input_only_if_data_is_behind_it(early):
+    server, client = make_pair()
+    client.do_handshake()
+    server.feed(client.take_ciphertext())
+    assert not server.do_handshake()
+    assert not server.has_input
+    client.feed(server.take_ciphertext())
+    assert client.do_handshake()
+    assert not client.has_input
+    last = client.take_ciphertext()
+    server.feed(last + client.encrypt(early) if early else last)
+    assert server.do_handshake()
+    assert server.has_input == bool(early)
+    assert decrypted(server) == early
+
+
 def test_garbage_in_handshake_raises_and_ends_session():
     server, _ = make_pair()
     server.feed(b"GET / HTTP/1.1\r\n\r\n")

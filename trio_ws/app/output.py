@@ -93,7 +93,9 @@ def output_from(function: Callable[..., Any]) -> Output | None:
 
 def _item(annotation: Any) -> Any:
     """Return the type of one reply, without `Reply`; Any for anything."""
-    annotation = _named(annotation)
+    named = _named(annotation)
+    if not isinstance(named, str | ForwardRef):  # a name in quotes is resolved by pydantic, in the alias's module
+        annotation = named
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner = _item(args[0])
@@ -126,7 +128,7 @@ def _has_fields(annotation: Any, around: tuple[Any, ...] = ()) -> bool:
         return False
     around = (*around, annotation)
     annotation = _named(annotation)
-    if isinstance(annotation, str | ForwardRef):  # of an alias: pydantic will find what it names
+    if isinstance(annotation, str | ForwardRef):  # of an alias: it may be a class with fields
         return True
     kind, args = get_origin(annotation) or annotation, get_args(annotation)
     if kind is Annotated:

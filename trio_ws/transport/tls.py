@@ -201,8 +201,11 @@ class TLSTransport(Transport):
         self._finish_if_sent()
 
     def _finish_if_sent(self) -> None:
+        if not self._finishing:
+            return
+        self._send_output()
         # TLS has no half-close that peers can be relied on to take well (RFC 8446 6.1): TCP's below it does.
-        if self._finishing and self._can_encrypt() and not (self.outbox.size or self._session.pending_output):
+        if self._can_encrypt() and not self.outbox.size:
             self._socket.finish()
 
     def uptake(self) -> Uptake:

@@ -170,8 +170,16 @@ class EarlyDelivery:
         ]
 
     def _entry(self, pending: PendingPublish, last_id: str | None, *, more: bool = False) -> StreamEntry:
-        position = StreamPosition(last_id or BEGINNING, {self._process: pending.number})
-        return StreamEntry(str(position), pending.message, pending.exclude, more, 0, self._process, pending.number)
+        position = str(StreamPosition(last_id or BEGINNING, {self._process: pending.number}))
+        return StreamEntry(
+            position,
+            pending.message,
+            pending.exclude,
+            more,
+            sequence=0,
+            publisher=self._process,
+            number=pending.number,
+        )
 
     def open_subscriptions(self, room: str) -> list[StreamSubscription]:
         """Return a room's subscriptions that are open."""

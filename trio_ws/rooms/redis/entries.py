@@ -22,11 +22,11 @@ _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 class StreamEntry(Entry):
     """A message in a stream, or on its way there."""
 
-    sequence: int = 0
+    sequence: int = attrs.field(kw_only=True)
     """Its position in the stream: one more than that of the entry before it; 0 if it was not read there."""
-    publisher: str = ""
+    publisher: str = attrs.field(kw_only=True)
     """The process that published it."""
-    number: int = 0
+    number: int = attrs.field(kw_only=True)
     """The publisher's own number for it."""
     epoch: str = ""
     """The epoch of the stream when it was appended; empty if unknown."""
@@ -82,5 +82,13 @@ def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, m
         raise ValueError("no process has that name")
     if not _NUMBER.fullmatch(fields[b"s"]):  # Redis counts no more digits exactly
         raise ValueError("not a number of ours")
-    origin = fields[b"p"].decode(), int(fields[b"s"]), epoch
-    return StreamEntry(entry_id.decode(), message, exclude, more, int(fields[b"n"]), *origin)
+    return StreamEntry(
+        entry_id.decode(),
+        message,
+        exclude,
+        more,
+        sequence=int(fields[b"n"]),
+        publisher=fields[b"p"].decode(),
+        number=int(fields[b"s"]),
+        epoch=epoch,
+    )
