@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from native.ends import end, masked
+from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.native.choice import core
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or core is None, reason="the compiled core does not run")
@@ -93,3 +95,31 @@ def test_native_messages_pass_whole_and_in_order(
 def test_native_a_reset_tears_no_earlier_frame(messages: list[str | bytes], faults: list[int], reset: int) -> None:
     whole = b"".join(map(frame, messages))
     assert whole.startswith(trio.run(echoed, messages, [], [*faults, reset]))
+
+
+async def offered(messages: list[str | bytes], faults: list[int]) -> bytes:
+    """Offer messages as a broadcast does, each as soon as there is room, and return what the peer got."""
+    whole = sum(len(frame(each)) for each in messages)
+    got = bytearray()
+    script(faults)
+    async with end() as ours:
+        for message in messages:
+            prepared = PreparedMessage(message)
+            prepared.plain = frame(message)
+            while not ours.connection.writer.offer(prepared, hold=len(messages) % 2 == 1):
+                got += await some(ours.peer)
+        while len(got) < whole:
+            got += await some(ours.peer)
+    script([])
+    return bytes(got)
+
+
+async def some(peer: socket.socket) -> bytes:
+    await trio.lowlevel.wait_readable(peer)
+    return peer.recv(1 << 20)
+
+
+@given(MESSAGES, st.lists(HARMLESS, max_size=30))
+@example([b"y" * 40_000] * 6, [5, 1, -errno.EAGAIN])
+def test_native_frames_of_many_pass_whole_and_in_order(messages: list[str | bytes], faults: list[int]) -> None:
+    assert trio.run(offered, messages, faults) == b"".join(map(frame, messages))

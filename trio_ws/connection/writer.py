@@ -12,7 +12,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.flow import FlowControl, TransportProgress
 from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.connection.pings import Pings
-from trio_ws.native.choice import WriterState
+from trio_ws.native.choice import WriterState, core
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTROL_RESERVE", "MessageWriter"]
 
 _plain_message = CODEC.plain_message
+_commit_frame: Callable[[WriterState, bytes, bool], bool] | None = None if core is None else core.commit_frame
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
 CONTROL_RESERVE: Final = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
@@ -139,6 +140,8 @@ class MessageWriter(WriterState):
 
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room; return False if there is none."""
+        if _commit_frame is not None and message.plain is not None and _commit_frame(self, message.plain, hold):
+            return True
         endpoint = self._endpoint
         if endpoint.state is not _OPEN:
             return True

@@ -145,6 +145,7 @@ typedef enum {
 } Outcome;
 
 Outcome commit_message(Writer *writer, PyObject *data);
+PyObject *commit_frame(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *poll_sockets(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
 bool add_awaitable_types(PyObject *module);

@@ -9,6 +9,8 @@ PyObject *script_faults(PyObject *module, PyObject *script);
 
 static PyMethodDef functions[] = {
     {"wire", wire, METH_O, "wire(arguments, /)\n--\n\nTake what `core.h` lists in struct wiring."},
+    {"commit_frame", (PyCFunction)(void (*)(void))commit_frame, METH_FASTCALL,
+     "commit_frame(writer, frame, hold, /)\n--\n\nCommit a plain message's frame if nothing is in the way of it."},
 #ifdef HAVE_EPOLL
     {"poll", (PyCFunction)(void (*)(void))poll_sockets, METH_FASTCALL,
      "poll(epoll, batch, transports, buffer, now, /)\n--\n\n"

@@ -106,16 +106,16 @@ send_message(Socket *socket, const struct message *message, PyObject *data)
     return keep(socket, rest_of_frame(message, data, sent));
 }
 
-/* Put the frame behind what waits, and see that it is sent in time. */
+/* Put a frame, which is stolen, behind what waits, and see that it is sent in time. */
 static bool
-queue_message(Socket *socket, Outbox *outbox, const struct message *message, bool hold)
+queue_frame(Socket *socket, Outbox *outbox, PyObject *frame, bool hold)
 {
-    PyObject *frame = copy_frame(message, 0);
+    Py_ssize_t size = frame == NULL ? 0 : PyBytes_Size(frame);
     int failed = frame == NULL || PyList_Append(outbox->chunks, frame) < 0;
     Py_XDECREF(frame);
     if (failed)
         return false;
-    outbox->size += message->header_size + message->payload_size;
+    outbox->size += size;
     if (socket->interest & WANTS_WRITABLE)
         return true;
     if (!hold || outbox->size >= CORK_BYTES)
@@ -146,7 +146,7 @@ commit_on(Writer *writer, Socket *socket, Outbox *outbox, Inbox *inbox, PyObject
     if (!frame_message(&message, data))
         return false;
     bool hold = PyList_Size(inbox->items) > 0;
-    bool done = hold || outbox->size > 0 ? queue_message(socket, outbox, &message, hold)
+    bool done = hold || outbox->size > 0 ? queue_frame(socket, outbox, copy_frame(&message, 0), hold)
                                          : send_message(socket, &message, data);
     return done && count_message(writer, outbox);
 }
@@ -166,9 +166,35 @@ may_commit(const Writer *writer, const Socket *socket)
            outbox->chunks != NULL && PyList_CheckExact(outbox->chunks);
 }
 
-/* Commit a str or bytes in one step, whole or not at all. */
-Outcome
-commit_message(Writer *writer, PyObject *data)
+/* Send what the socket takes of a frame of many connections, and keep the rest. */
+static bool
+send_frame(Socket *socket, PyObject *frame)
+{
+    Py_ssize_t size = PyBytes_Size(frame);
+    struct iovec part = {PyBytes_AsString(frame), (size_t)size};
+    ssize_t sent = send_parts(socket->fd, &part, 1);
+    if (sent < 0 && !would_block())
+        return call_method(socket, "_break_writing");
+    if (sent == size)
+        return true;
+    PyObject *view = PyMemoryView_FromObject(frame);
+    PyObject *rest = view == NULL ? NULL : PySequence_GetSlice(view, sent < 0 ? 0 : sent, size);
+    Py_XDECREF(view);
+    return keep(socket, rest);
+}
+
+static bool
+commit_frame_on(Writer *writer, Socket *socket, Outbox *outbox, Inbox *inbox, PyObject *frame, bool hold)
+{
+    hold = hold || PyList_Size(inbox->items) > 0;
+    bool done = hold || outbox->size > 0 ? queue_frame(socket, outbox, Py_NewRef(frame), hold)
+                                         : send_frame(socket, frame);
+    return done && count_message(writer, outbox);
+}
+
+/* Commit a message, or with `frame` that, in one step, whole or not at all. */
+static Outcome
+commit(Writer *writer, PyObject *data, PyObject *frame, bool hold)
 {
     Socket *socket = (Socket *)writer->transport;
     if (!IS(socket, socket) || !may_commit(writer, socket))
@@ -176,9 +202,30 @@ commit_message(Writer *writer, PyObject *data)
     Outbox *outbox = (Outbox *)Py_NewRef(socket->outbox);
     Inbox *inbox = (Inbox *)Py_NewRef(writer->inbox);
     HOLD(socket);
-    bool done = commit_on(writer, socket, outbox, inbox, data);
+    bool done = frame == NULL ? commit_on(writer, socket, outbox, inbox, data)
+                              : commit_frame_on(writer, socket, outbox, inbox, frame, hold);
     RELEASE(socket);
     RELEASE(inbox);
     RELEASE(outbox);
     return done ? DONE : FAILED;
+}
+
+Outcome
+commit_message(Writer *writer, PyObject *data)
+{
+    return commit(writer, data, NULL, false);
+}
+
+/* commit_frame(writer, frame, hold): True if the frame, bytes of a plain message, was committed; False: Python's turn. */
+PyObject *
+commit_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "commit_frame() takes 3 arguments");
+        return NULL;
+    }
+    if (!IS(arguments[0], writer) || !PyBytes_CheckExact(arguments[1]) || PyBytes_Size(arguments[1]) == 0)
+        return Py_NewRef(Py_False);
+    Outcome outcome = commit((Writer *)arguments[0], NULL, arguments[1], arguments[2] == Py_True);
+    return outcome == FAILED ? NULL : Py_NewRef(outcome == DONE ? Py_True : Py_False);
 }
