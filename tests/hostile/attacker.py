@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import base64
+import math
 import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import attrs
 import trio
-from wsproto.utilities import generate_accept_token
 
-from trio_ws.protocol.frames import encode_frame
+from trio_ws.testing import RawPeer, RawResponse, accept_token, frame_bytes, request_bytes
+from trio_ws.testing.raw_frame import MASK_KEY as MASK
+from trio_ws.testing.raw_head import HANDSHAKE_KEY as KEY
+from trio_ws.testing.raw_reader import RawFrameReader, RawFrameRules
 
-KEY = base64.b64encode(b"sixteen bytes ok").decode()
-TOKEN = generate_accept_token(KEY.encode()).decode()
-MASK = b"\x37\xfa\x21\x3d"
-GOOD = (
-    ("Host", "localhost"),
-    ("Upgrade", "websocket"),
-    ("Connection", "Upgrade"),
-    ("Sec-WebSocket-Key", KEY),
-    ("Sec-WebSocket-Version", "13"),
-)
-"""The headers of a request that is answered with 101."""
+__all__ = ["KEY", "MASK"]
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CONTINUATION = 0
 
@@ -36,17 +28,13 @@ def request(
     line: str = "GET /attack HTTP/1.1",
 ) -> bytes:
     """Return a request for a WebSocket, some of the good headers left out and others put in."""
-    absent = {name.lower() for name in without}
-    fields: list[tuple[str, str | bytes]] = [field for field in GOOD if field[0].lower() not in absent]
-    lines = [line.encode()]
-    for name, value in (*fields, *extra):
-        lines.append(name.encode() + b": " + (value if isinstance(value, bytes) else value.encode("latin-1")))
-    return b"\r\n".join([*lines, b"", b""])
+    fields = [(name, value if isinstance(value, str) else value.decode("latin-1")) for name, value in extra]
+    return request_bytes(headers=fields, without=without, line=line.encode())
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv1: bool = False) -> bytes:
     """Return a client's frame."""
-    return encode_frame(opcode, payload, fin=fin, rsv1=rsv1, mask=MASK)
+    return frame_bytes(opcode, payload, fin=fin, rsv1=rsv1)
 
 
 def close_frame(code: int = 1000, reason: bytes = b"") -> bytes:
@@ -55,19 +43,13 @@ def close_frame(code: int = 1000, reason: bytes = b"") -> bytes:
 
 def frames_of(data: bytes) -> list[tuple[int, bytes]]:
     """Take a server's bytes apart, which must be whole, unmasked and uncompressed frames: opcodes and payloads."""
+    reader = RawFrameReader(RawFrameRules(masked=False))
+    reader.feed(data)
     frames = []
-    while data:
-        first, size = data[0], data[1]
-        assert first & 0x80, "a fragment where none was sent"
-        assert not first & 0x70, "a reserved bit"
-        start = 2
-        if size == 126:
-            size, start = int.from_bytes(data[2:4]), 4
-        elif size == 127:
-            size, start = int.from_bytes(data[2:10]), 10
-        assert len(data) >= start + size, "a torn frame"
-        frames.append((first & 0x0F, data[start : start + size]))
-        data = data[start + size :]
+    while (each := reader.next_frame()) is not None:
+        assert each.fin, "a fragment where none was sent"
+        frames.append((each.opcode, each.payload))
+    assert not reader.unread, "a torn frame"
     return frames
 
 
@@ -88,15 +70,9 @@ class Answer:
     def parse(cls, data: bytes) -> Answer:
         head, end, rest = data.partition(b"\r\n\r\n")
         assert end, f"no whole answer: {data[:200]!r}"
-        line, *fields = head.decode("ascii").split("\r\n")
-        version, status, *_ = line.split(" ")
-        assert version == "HTTP/1.1"
-        headers: dict[str, str] = {}
-        for field in fields:
-            name, value = field.split(": ", 1)
-            name = name.lower()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        return cls(int(status), headers, rest)
+        response = RawResponse.parse(head + end)
+        headers = {name: ", ".join(response.headers.get_list(name)) for name in response.headers}
+        return cls(response.status, headers, rest)
 
 
 class Attacker:
@@ -104,29 +80,24 @@ class Attacker:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.raw = RawPeer(stream, timeout=math.inf)
 
     async def send(self, data: bytes) -> bool:
         """Send `data`; return False if the server has hung up on it."""
         try:
-            await self.stream.send_all(data)
+            await self.raw.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
         return True
 
     async def receive(self) -> bytes:
         """Return what comes next, `b""` at the end or after a reset."""
-        try:
-            return await self.stream.receive_some(65536)
-        except trio.BrokenResourceError:
-            return b""
+        return await self.raw.receive_some()
 
     async def rest(self) -> bytes:
         """Return all that comes up to the end of the connection, which must be soon."""
-        parts = []
         with trio.fail_after(60):
-            while part := await self.receive():
-                parts.append(part)
-        return b"".join(parts)
+            return await self.raw.receive_all()
 
     async def answer(self) -> Answer:
         """Return the server's last answer."""
@@ -143,7 +114,7 @@ class Attacker:
                 data += part
         answer = Answer.parse(data)
         assert answer.status == 101, data
-        assert answer.headers["sec-websocket-accept"] == TOKEN
+        assert answer.headers["sec-websocket-accept"] == accept_token(KEY)
         return answer.rest
 
     async def frames(self, beginning: bytes = b"") -> list[tuple[int, bytes]]:
@@ -152,9 +123,7 @@ class Attacker:
 
     async def reset(self) -> None:
         """End the connection with a TCP reset."""
-        assert isinstance(self.stream, trio.SocketStream)
-        self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await trio.aclose_forcefully(self.stream)
+        await self.raw.reset()
 
 
 @asynccontextmanager
