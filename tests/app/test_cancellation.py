@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 import trio
-from support.checkpoints import Cut, cancelled_at_each_checkpoint
 
 from trio_ws import App, ConnectError, Depends, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.testing import CancellationPoint, cancel_everywhere
 
 TIMES = Timeouts(drain_timeout=0.05, cleanup_timeout=0.5, shutdown_grace=0.05, close_timeout=0.5)
 
@@ -61,7 +61,7 @@ async def talk(url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the application", "its client"])
 async def test_it_leaves_nothing_behind_and_skips_no_callback(victim: str) -> None:
-    async def scenario(cut: Cut) -> None:
+    async def scenario(cut: CancellationPoint) -> None:
         counts: Counter[str] = Counter()
         app = application(counts)
 
@@ -80,4 +80,4 @@ async def test_it_leaves_nothing_behind_and_skips_no_callback(victim: str) -> No
         assert (counts["held"], counts["members"]) == (0, 0)
         assert counts["went"] >= counts["came"]
 
-    assert await cancelled_at_each_checkpoint(scenario) > 20
+    assert await cancel_everywhere(scenario) > 20

@@ -9,7 +9,6 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from support.checkpoints import cancelled_at_each_checkpoint
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import (
@@ -24,6 +23,7 @@ from trio_ws import (
 )
 from trio_ws.asgi import ASGIApplication
 from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.testing import cancel_everywhere
 
 from .server import bridge_of, calling, seen_as
 
@@ -942,7 +942,7 @@ async def test_cancelled_call_sends_one_close_frame_or_no_answer() -> None:
         assert closed in ([], [1001])
         assert bridge.statistics().connections == 0
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 10
+    assert await cancel_everywhere(scenario) >= 10
 
 
 async def test_dismissed_connection_is_told_1013_behind_what_waits(autojump_clock: MockClock) -> None:

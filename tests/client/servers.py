@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 import trio
-from support.checkpoints import Cut, cancelled_at_each_checkpoint
 from wsproto.utilities import generate_accept_token
 
 from trio_ws.client.connector import Dialled
+from trio_ws.testing import CancellationPoint, cancel_everywhere
 
 CRLF = b"\r\n"
 
@@ -144,14 +144,14 @@ async def _serve(handle: Handler, task_status: trio.TaskStatus[list[trio.SocketL
 async def cancelled_at_every_step(scenario: Callable[[], Awaitable[Dialled]]) -> int:
     """Dial as `scenario` does, cancelled at each of its checkpoints in turn; return how often."""
 
-    async def dialled(cut: Cut) -> None:
+    async def dialled(cut: CancellationPoint) -> None:
         done = None
         with cut():
             done = await scenario()
         if done is not None:
             await trio.aclose_forcefully(done.stream)
 
-    return await cancelled_at_each_checkpoint(dialled)
+    return await cancel_everywhere(dialled)
 
 
 class Resolver(trio.abc.HostnameResolver):

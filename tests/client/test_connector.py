@@ -9,7 +9,6 @@ import sys
 import pytest
 import trio
 import trustme
-from support.checkpoints import leaks_nothing
 from support.internals import internal
 from trio.testing import memory_stream_pair
 
@@ -20,6 +19,7 @@ from trio_ws.config import Limits
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL
+from trio_ws.testing import leaves_nothing
 from trio_ws.transport.tls_session import TLSStream
 
 from .servers import (
@@ -234,7 +234,7 @@ class TestMisuse:
 
 class TestFailures:
     async def fails(self, url: str, phase: str, **arguments) -> ConnectError:
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError) as caught:
                 await dial(url, **arguments)
         assert caught.value.phase == phase

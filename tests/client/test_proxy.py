@@ -9,13 +9,13 @@ import urllib.request
 
 import pytest
 import trio
-from support.checkpoints import leaks_nothing
 
 from trio_ws.client.backoff import should_reconnect
 from trio_ws.client.connector import dial
 from trio_ws.client.proxy import Proxy, environment_proxy
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.http.url import URL
+from trio_ws.testing import leaves_nothing
 from trio_ws.transport.tls_session import TLSStream
 
 from .servers import (
@@ -226,7 +226,7 @@ class TestHTTP:
     async def test_gets_only_the_address_and_its_own_credentials(self, serve, http_proxy):
         """Gets the address and its own credentials and nothing else."""
         server = await serve()
-        async with leaks_nothing():
+        async with leaves_nothing():
             done = await dial(
                 f"ws://me:pass@localhost:{server.port}/",
                 headers={"Authorization": "Bearer x", "X-Api-Key": "x"},
@@ -256,7 +256,7 @@ class TestHTTP:
         proxy = HTTPProxy()
         port = await listen(nursery, proxy, server_tls)
         url = f"wss://localhost:{server.port}/"
-        async with leaks_nothing():
+        async with leaves_nothing():
             proxied = f"https://localhost:{port}"
             done = await dial(url, ssl_context=client_tls, proxy=proxied, detachable=True)
             assert type(done.stream) is trio.SSLStream, "the proxy's TLS is no socket"
@@ -288,7 +288,7 @@ class TestHTTP:
     async def test_a_refusal_is_a_proxy_error(self, http_proxy, status, again):
         http_proxy.refuses = True
         http_proxy.answers = [b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nno" % status]
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError, match=f"status {status}") as caught:
                 await dial("ws://x/", proxy=f"http://localhost:{http_proxy.port}")
         assert caught.value.phase == "proxy"
@@ -309,7 +309,7 @@ class TestHTTP:
     )
     async def test_an_answer_that_is_none_is_a_proxy_error(self, http_proxy, answer):
         http_proxy.refuses, http_proxy.answers = True, [answer]
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError) as caught:
                 await dial("ws://x/", proxy=f"http://localhost:{http_proxy.port}")
         assert caught.value.phase == "proxy"
@@ -333,7 +333,7 @@ class TestHTTP:
 
     async def test_its_certificate_is_checked(self, nursery, resolver, server_tls, system_trusts):
         port = await listen(nursery, HTTPProxy(), server_tls)
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError, match="certificate") as caught:
                 await dial("ws://x/", proxy=f"https://other.test:{port}")
         assert caught.value.phase == "proxy"
@@ -440,7 +440,7 @@ class TestSOCKS:
     )
     async def test_resolves_the_name_here_or_there(self, serve, socks_proxy, scheme, host):
         server = await serve()
-        async with leaks_nothing():
+        async with leaves_nothing():
             proxy = f"{scheme}://localhost:{socks_proxy.port}"
             done = await dial(f"ws://localhost:{server.port}/", proxy=proxy)
             assert type(done.stream) is trio.SocketStream
@@ -467,7 +467,7 @@ class TestSOCKS:
     @pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])
     async def test_a_refusal_is_a_proxy_error(self, socks_proxy, scheme):
         socks_proxy.reply = 5
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError) as caught:
                 await dial("ws://x/", proxy=f"{scheme}://localhost:{socks_proxy.port}")
         assert caught.value.phase == "proxy"
@@ -481,7 +481,7 @@ class TestSOCKS:
             await stream.aclose()
 
         port = await listen(nursery, talk)
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError) as caught:
                 await dial("ws://x/", proxy=f"socks5h://localhost:{port}")
         assert caught.value.phase == "proxy"

@@ -7,7 +7,6 @@ import ssl
 
 import pytest
 import trio
-from support.checkpoints import leaks_nothing
 from trio.testing import memory_stream_pair
 
 from trio_ws.client.backoff import should_reconnect
@@ -18,6 +17,7 @@ from trio_ws.client.streams import default_context, without_certificate
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL
+from trio_ws.testing import leaves_nothing
 
 from .servers import Request, accept, answer, listen, read_request, redirect
 
@@ -99,7 +99,7 @@ class TestFollowing:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     async def test_each_kind_is_followed(self, serve, status):
         server = await serve(Site({"/a": redirect("b?c=1", status)}))
-        async with leaks_nothing():
+        async with leaves_nothing():
             done = await dial(f"ws://localhost:{server.port}/a", headers=SECRETS, cookies={"a": "1"})
             await done.stream.aclose()
         assert done.url.target == "/b?c=1"
@@ -241,7 +241,7 @@ class TestFollowing:
     async def test_from_wss_to_ws_is_refused(self, serve, server_tls, client_tls):
         plain = await serve()
         server = await serve(Site({"/": redirect(f"http://localhost:{plain.port}/")}), server_tls)
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectionRejected, match="from wss to ws") as caught:
                 await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls)
         assert (caught.value.phase, caught.value.status) == ("handshake", 302)
@@ -265,7 +265,7 @@ class TestFollowing:
 
     async def test_a_loop_ends(self, serve):
         server = await serve(Site({"/a": redirect("/b"), "/b": redirect("/a")}))
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectError, match="more than 5 redirects") as caught:
                 await dial(f"ws://localhost:{server.port}/a")
         assert len(server.requests) == 6

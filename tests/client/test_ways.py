@@ -8,7 +8,6 @@ import ssl
 import attrs
 import pytest
 import trio
-from support.checkpoints import leaks_nothing
 from support.handlers import QUICK, Ends, serve
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
@@ -26,6 +25,7 @@ from trio_ws import (
 )
 from trio_ws.connection.inbox import Inbox
 from trio_ws.protocol import frames
+from trio_ws.testing import leaves_nothing
 from trio_ws.transport.stream import StreamTransport
 from trio_ws.transport.tls import TLSTransport
 
@@ -244,7 +244,7 @@ class TestFailures:
 
         server = await serve(nursery, refuse, auto_accept=False)
         await wait_all_tasks_blocked()
-        async with leaks_nothing():
+        async with leaves_nothing():
             with pytest.raises(ConnectionRejected) as caught:
                 async with open_websocket(server.urls[0]):
                     pass
@@ -308,7 +308,7 @@ class TestFailures:
 
         server = await serve(nursery, flood)
         await wait_all_tasks_blocked()
-        async with leaks_nothing():
+        async with leaves_nothing():
             with trio.fail_after(30), trio.CancelScope() as scope:
                 options = {"limits": Limits(inbox_messages=1), "timeouts": attrs.evolve(QUICK, close_timeout=60.0)}
                 async with open_websocket(server.urls[0], poller=poller, **options) as ws:
@@ -325,7 +325,7 @@ class TestFailures:
     async def test_nothing_stays_open_after_many_connections(self, nursery, poller):
         server = await serve(nursery, greet)
         await wait_all_tasks_blocked()
-        async with leaks_nothing():
+        async with leaves_nothing():
             for _ in range(20):
                 async with open_websocket(server.urls[0], poller=poller) as ws:
                     await ws.receive()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.checkpoints import cancelled_at_each_checkpoint
 
 from contracts.rig import status_of
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
+from trio_ws.testing import cancel_everywhere
 
 SMALL = Limits(outbox_bytes=1)
 """Every send waits until the one before it is with the network."""
@@ -40,7 +40,7 @@ async def test_a_cancelled_send_is_sent_whole_or_not_at_all(rig):
         assert sent or cut.cancelled
         one_farewell(rig)
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 4
+    assert await cancel_everywhere(scenario) >= 4
 
 
 async def test_a_cancelled_receive_loses_nothing(rig):
@@ -64,7 +64,7 @@ async def test_a_cancelled_receive_loses_nothing(rig):
         assert received == contents
         one_farewell(rig)
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 6
+    assert await cancel_everywhere(scenario) >= 6
 
 
 async def test_a_cancelled_receive_of_fragments_loses_nothing(rig):
@@ -90,7 +90,7 @@ async def test_a_cancelled_receive_of_fragments_loses_nothing(rig):
         assert received[-1] == "next"
         one_farewell(rig)
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 4
+    assert await cancel_everywhere(scenario) >= 4
 
 
 async def test_cancelled_ping_is_whole_or_unsent_and_next_is_answered(rig):
@@ -111,7 +111,7 @@ async def test_cancelled_ping_is_whole_or_unsent_and_next_is_answered(rig):
         assert peer.seen.count(("ping", b"first")) in ((1, 2) if cut.cancelled else (2,))
         one_farewell(rig)
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 3
+    assert await cancel_everywhere(scenario) >= 3
 
 
 async def test_a_cancelled_close_can_be_completed(rig):
@@ -131,7 +131,7 @@ async def test_a_cancelled_close_can_be_completed(rig):
         assert seen[0] in (("close", (4001, "first")), ("close", (4002, "second")))
         one_farewell(rig)
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 3
+    assert await cancel_everywhere(scenario) >= 3
 
 
 async def test_a_cancelled_accept_has_sent_nothing_or_everything(server):
@@ -154,7 +154,7 @@ async def test_a_cancelled_accept_has_sent_nothing_or_everything(server):
             nursery.cancel_scope.cancel()
         one_farewell(server)
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 2
+    assert await cancel_everywhere(scenario) >= 2
 
 
 async def test_a_cancelled_reject_is_a_refusal_all_the_same(server):
@@ -174,7 +174,7 @@ async def test_a_cancelled_reject_is_a_refusal_all_the_same(server):
             nursery.cancel_scope.cancel()
         assert server.codes == []
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 2
+    assert await cancel_everywhere(scenario) >= 2
 
 
 async def test_a_cancelled_block_of_a_client_says_1001_in_whole_frames(client):
@@ -195,7 +195,7 @@ async def test_a_cancelled_block_of_a_client_says_1001_in_whole_frames(client):
             await peer.rest()
         assert [content for kind, content in peer.seen if kind == "close"] == [(1000 if ended else 1001, "")]
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 3
+    assert await cancel_everywhere(scenario) >= 3
 
 
 async def test_serve_cancelled_at_each_checkpoint_tells_everyone(server):
@@ -238,7 +238,7 @@ async def test_serve_cancelled_at_each_checkpoint_tells_everyone(server):
         assert len(server.codes) == (status_of(head) == 101)
         server.codes.clear()
 
-    assert await cancelled_at_each_checkpoint(scenario) > 15
+    assert await cancel_everywhere(scenario) > 15
 
 
 async def _talk(peer):

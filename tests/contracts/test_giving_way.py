@@ -8,7 +8,6 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from support.checkpoints import cancelled_at_each_checkpoint
 from support.internals import internal
 from support.networks import binary, ping, text
 from support.transports import FakeTransport
@@ -18,6 +17,7 @@ from trio_ws import Limits, Timeouts
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.runtime.timers import Timers
+from trio_ws.testing import cancel_everywhere
 
 ROOMY = Limits(inbox_messages=1000, outbox_bytes=1 << 20)
 
@@ -97,7 +97,7 @@ async def test_busy_echo_can_be_cancelled_anywhere_without_loss(rig):
         assert len(sent) >= len(contents) or cut.cancelled
         rig.codes.clear()
 
-    assert await cancelled_at_each_checkpoint(scenario) >= 4
+    assert await cancel_everywhere(scenario) >= 4
 
 
 async def test_self_cancelled_task_stops_at_next_send_or_receive(rig):

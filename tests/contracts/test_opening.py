@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from support.checkpoints import leaks_nothing
 
 from contracts.rig import PATIENT, request, status_of
 from trio_ws import LocalProtocolError, Reject, Timeouts, WebSocketDisconnect, WebSocketException
 from trio_ws.asgi.handshake import ASGIHandshake
+from trio_ws.testing import leaves_nothing
 
 
 def around(prepare):
@@ -32,7 +32,7 @@ async def never(websocket):
 @asynccontextmanager
 async def served(server, body=never, **options):
     """A server, and afterwards nothing left of its connections."""
-    async with leaks_nothing(), trio.open_nursery() as nursery:
+    async with leaves_nothing(), trio.open_nursery() as nursery:
         await server.serve(nursery, body, **options)
         yield
         await server.all_gone()

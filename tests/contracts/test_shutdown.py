@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from support.checkpoints import leaks_nothing
 from trio.testing import wait_all_tasks_blocked
 
 from contracts.rig import LONG, Peer, request, status_of
 from trio_ws import Timeouts, WebSocketDisconnect
 from trio_ws.protocol.frames import encode_frame
+from trio_ws.testing import leaves_nothing
 
 GRACE = 0.3
 TIMES = Timeouts(ping_interval=None, shutdown_grace=GRACE, close_timeout=0.2, cleanup_timeout=0.2)
@@ -88,7 +88,7 @@ async def test_cancelling_serve_closes_connections_in_every_state(server, clock)
     peers: dict[str, Peer] = {}
     unanswered = []
 
-    async with leaks_nothing(), trio.open_nursery() as clients:
+    async with leaves_nothing(), trio.open_nursery() as clients:
         async with trio.open_nursery() as nursery:
             await server.serve(nursery, handlers, timeouts=TIMES, around=guard)
             for path in paths:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import trio
-from support.checkpoints import Cut, cancelled_at_each_checkpoint
 from support.tls import contexts
 from trio.testing import MockClock, check_half_closeable_stream
 
 from trio_ws import App, ConnectError, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.testing import (
     GENTLE_KINDS,
+    CancellationPoint,
     ChaosNetwork,
     ChaosScript,
     ChaosStream,
@@ -27,6 +27,7 @@ from trio_ws.testing import (
     Reset,
     SocketNetwork,
     Throttle,
+    cancel_everywhere,
 )
 from trio_ws.testing.chaos_steps import CHAOS_KINDS, drawn_steps
 from trio_ws.testing.network import BUFFER_BYTES, MemoryStream, memory_pair
@@ -177,7 +178,7 @@ async def test_a_reset_wakes_who_waits_in_the_other_direction(autojump_clock: Mo
 async def test_cancelling_loses_no_received_byte(autojump_clock: MockClock) -> None:
     sent = bytes(range(40))
 
-    async def receive(cut: Cut) -> None:
+    async def receive(cut: CancellationPoint) -> None:
         stream, other = bad(down=[Deliver(3, after=0.5), Deliver(after=1), Throttle(20, rate=40)])
         async with trio.open_nursery() as nursery:
 
@@ -196,7 +197,7 @@ async def test_cancelling_loses_no_received_byte(autojump_clock: MockClock) -> N
                 got += piece
             assert got == sent
 
-    assert await cancelled_at_each_checkpoint(receive) > 5
+    assert await cancel_everywhere(receive) > 5
 
 
 # --- by seed ------------------------------------------------------------------------------------------------------

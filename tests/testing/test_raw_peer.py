@@ -8,17 +8,18 @@ from functools import partial
 
 import pytest
 import trio
-from support.checkpoints import Cut, cancelled_at_each_checkpoint
 from support.tls import contexts
 
 from trio_ws import App, ConnectionRejected, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.testing import (
+    CancellationPoint,
     InvalidFrame,
     InvalidHead,
     Opcode,
     RawConnectionEnded,
     RawPeer,
     TestTimeout,
+    cancel_everywhere,
     frame_bytes,
     raw_connect,
     raw_server,
@@ -331,7 +332,7 @@ def test_frames_that_have_no_bytes_are_refused(arguments: dict[str, int]) -> Non
 
 
 async def test_cancelling_a_receive_loses_nothing() -> None:
-    async def receive(cut: Cut) -> None:
+    async def receive(cut: CancellationPoint) -> None:
         async with pair() as (client, server), trio.open_nursery() as nursery:
 
             async def send() -> None:
@@ -346,7 +347,7 @@ async def test_cancelling_a_receive_loses_nothing() -> None:
             frame = frame or await client.receive_frame()
             assert frame.text == "hello"
 
-    assert await cancelled_at_each_checkpoint(receive) > 3
+    assert await cancel_everywhere(receive) > 3
 
 
 # --- as a server ---------------------------------------------------------------------------------------------------

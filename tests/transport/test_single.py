@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.checkpoints import descriptors
+from support.machine import descriptors
 from support.receivers import Recorder
 from support.turns import Turns
 

@@ -6,7 +6,7 @@ Start with `client`.
 """
 
 from trio_ws.testing.blocking import BlockingClock, BlockingTestClient, BlockingTestWebSocket
-from trio_ws.testing.cancellation import CancellationPoint, LeakedDescriptor, cancel_everywhere
+from trio_ws.testing.cancellation import CancellationPoint, LeakedDescriptor, cancel_everywhere, leaves_nothing
 from trio_ws.testing.chaos_network import ChaosNetwork
 from trio_ws.testing.chaos_steps import GENTLE_KINDS, ChaosScript, Deliver, HalfClose, Reset, Throttle
 from trio_ws.testing.chaos_stream import ChaosStream
@@ -70,6 +70,7 @@ __all__ = [
     "cancel_everywhere",
     "encode_frames",
     "frame_bytes",
+    "leaves_nothing",
     "messages_of",
     "parse_frames",
     "raw_connect",

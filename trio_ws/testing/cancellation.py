@@ -19,7 +19,7 @@ from trio_ws.testing.recorder import LeakedTask, describe_task
 from trio_ws.testing.timeouts import bounded_wait, check_timeout
 from trio_ws.testing.wire import Recording, check_recording, recorded
 
-__all__ = ["CancellationPoint", "LeakedDescriptor", "Moment", "cancel_everywhere"]
+__all__ = ["CancellationPoint", "LeakedDescriptor", "Moment", "cancel_everywhere", "leaves_nothing"]
 
 Moment: TypeAlias = Literal["waits", "wakes"]
 """Where a task is cancelled: as it starts to wait, or when its waiting is over."""
@@ -211,7 +211,7 @@ async def _run(
     frames: bool,
     seconds: float,
 ) -> None:
-    async with _leaving_nothing(seconds):
+    async with leaves_nothing(seconds):
         with recorded() as recordings, bounded_wait(seconds, f"the end of the scenario in {point!r}"):
             if whole:
                 with point():
@@ -253,11 +253,26 @@ def _tasks() -> set[trio.lowlevel.Task]:
 
 
 @asynccontextmanager
-async def _leaving_nothing(seconds: float) -> AsyncGenerator[None, None]:
-    """Check that the block leaves no task and no descriptor, once the other side has ended."""
+async def leaves_nothing(timeout: float = DEFAULT_TIMEOUT) -> AsyncGenerator[None, None]:  # noqa: ASYNC109 - as above
+    """Check that a block leaves no task and no file descriptor behind.
+
+    Nothing is checked if the block raises. Cancellation ends the wait at once.
+
+    Example:
+        async with leaves_nothing():
+            async with open_websocket(url) as ws:
+                await ws.send("hello")
+
+    Args:
+        timeout: seconds that tasks and descriptors of the other side have to end.
+
+    Raises:
+        LeakedTask: tasks are left; the message says where they wait.
+        LeakedDescriptor: file descriptors are left open.
+    """
     open_before, tasks_before = len(_descriptors()), _tasks()
     yield
-    with trio.move_on_after(seconds):
+    with trio.move_on_after(timeout):
         while len(_descriptors()) > open_before or _tasks() - tasks_before:  # noqa: ASYNC110 - there is no event
             await trio.sleep(POLL_SECONDS)
     left = _tasks() - tasks_before
