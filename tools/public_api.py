@@ -25,6 +25,7 @@ MODULES = (
     "trio_ws.asgi",
     "trio_ws.testing",
     "trio_ws.testing.plugin",
+    "trio_ws.testing.machine",
     "trio_ws.testing.strategies",
 )
 RECORD = Path(__file__).parents[1] / "tests" / "public_api.txt"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from trio_ws.cli.main import main
 
@@ -19,6 +22,17 @@ def files_of(text: str) -> dict[str, str]:
     return {body.split("\n", 1)[0].removeprefix("# "): body for _, body in FENCE.findall(text)}
 
 
+@contextmanager
+def settings_of_the_guide() -> Iterator[None]:
+    """Try few examples of each property: the strategies have tests of their own."""
+    settings.register_profile("guide", settings.get_profile("trio_ws"), max_examples=5, stateful_step_count=10)
+    settings.load_profile("guide")
+    try:
+        yield
+    finally:
+        settings.load_profile("trio_ws")
+
+
 @pytest.fixture
 def guide(pytester: pytest.Pytester, monkeypatch) -> dict[str, str]:
     """The files of the guide, which are written where the test runs."""
@@ -26,7 +40,8 @@ def guide(pytester: pytest.Pytester, monkeypatch) -> dict[str, str]:
     for name, content in files.items():
         Path(pytester.path, name).write_text(content, encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(pytester.path), *sys.path])
-    yield files
+    with settings_of_the_guide():
+        yield files
     for name in files:
         sys.modules.pop(name.removesuffix(".py"), None)
 
