@@ -34,7 +34,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         table.targets(judge(results)),
         "### Figures",
         table.absolutes(results),
-        *_section("### What failed or is in doubt", problems(record)),
+        *_section("### Failures and doubts", problems(record)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -1,4 +1,4 @@
-"""The prose of docstrings, counted: plain technical English in the register of the field (CONTRIBUTING.md)."""
+"""The prose of docstrings and pages, counted: plain technical English in the field's register (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from support.structure import (
     modules_of,
     private_accesses,
     private_names,
+    sentences_of,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,22 @@ def test_docstrings_keep_to_the_register_of_the_field(pattern: re.Pattern[str]) 
     found = [f"{module.path}: {text.splitlines()[0]}" for module, text in texts if pattern.search(text)]
     count = sum(len(pattern.findall(text)) for _, text in texts)
     assert 1000 * count / words <= PER_1000_WORDS, "\n".join(found)
+
+
+@pytest.mark.parametrize("pattern", [RELATIVE_SUBJECT, REGISTER], ids=["relative subject", "register"])
+def test_pages_keep_to_the_register_of_the_field(pattern: re.Pattern[str]) -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = [(page, text) for page in pages for text in sentences_of(page.read_text(encoding="utf-8"))]
+    words = sum(len(WORD.findall(text)) for _, text in texts)
+    found = [f"{page.relative_to(ROOT)}: {text}" for page, text in texts if pattern.search(text)]
+    count = sum(len(pattern.findall(text)) for _, text in texts)
+    assert words > 30_000
+    assert 1000 * count / words <= PER_1000_WORDS, "\n".join(found)
+
+
+def test_sentences_of_a_page_are_its_text_without_code() -> None:
+    page = "# Title\n\nA `word` and\na [link](what.md).\n- **Who** asks\n\n```python\nnobody\n```\n\n| a | whatever |\n"
+    assert sentences_of(page) == ["Title", "A x and a link.", "Who asks", "x", "a", "whatever"]
 
 
 def test_no_module_docstring_begins_with_a_noun_and_a_colon() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -36,10 +37,22 @@ __all__ = [
     "name_of",
     "private_accesses",
     "private_names",
+    "sentences_of",
 ]
+
+_CODE = re.compile(r"```.*?```|~~~.*?~~~|`[^`\n]*`|<[^>\n]*>", re.DOTALL)
+_TARGET = re.compile(r"\]\([^)\n]*\)")
+_MARKUP = re.compile(r"(?m)^[\s>]*(?:[-*+]|\d+\.|#+)?\s+|[*_\[\]]")
 
 
 @cache
 def modules_of(folder: Path) -> list[Module]:
     """Read all modules below a package's folder, once in each process."""
     return house.modules_of(folder)
+
+
+def sentences_of(page: str) -> list[str]:
+    """Return the paragraphs, list items, headings and table cells of a page in Markdown, with x for code."""
+    prose = _TARGET.sub("", _CODE.sub("x", page))
+    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+\.|#+)\s)|\||(?<=\|)\n", prose)
+    return [text for block in blocks if (text := " ".join(_MARKUP.sub("", block).split()))]
