@@ -5,7 +5,7 @@ Foreign exceptions (h11, ssl, OSError) are translated into these in one place ea
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.escaping import printable
@@ -31,6 +31,9 @@ __all__ = [
     "WebSocketError",
     "WebSocketException",
 ]
+
+_SHORT_BODY: Final = 200
+"""Bytes of a refusal's body that are shown in an error's message."""
 
 ConnectPhase: TypeAlias = Literal["url", "dns", "tcp", "proxy", "tls", "handshake"]
 """Where an attempt to connect failed."""
@@ -117,6 +120,8 @@ class WebSocketDisconnect(WebSocketError):  # noqa: N818 - the name is the field
         super().__init__(code, reason)
         self.code: int = int(code)
         self.reason = reason
+        self.while_sending: bool = False
+        """Whether a call that sends has raised it."""
         self.origin: object = None
         """Identifies the connection that has ended, to the library; None if the exception was made by hand."""
 
@@ -201,10 +206,18 @@ class ConnectionRejected(ConnectError):  # noqa: N818 - a kind of ConnectError
     """
 
     def __init__(self, status: int, headers: HeaderSource = (), body: bytes = b"", *, why: str = "") -> None:
+        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
+        why = why or _explanation(self.headers, body)
         super().__init__("handshake", f"the server answered with HTTP status {status}{why and f': {why}'}")
         self.status = status
-        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
+
+
+def _explanation(headers: Headers, body: bytes) -> str:
+    """Return a body that is one short line of text, escaped, else ""."""
+    text = body.decode("utf-8", "replace").strip() if len(body) <= _SHORT_BODY else ""
+    plain = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/plain"
+    return printable(text) if plain and "\n" not in text else ""
 
 
 # --- the backplane -----------------------------------------------------------------------------------------------

@@ -367,4 +367,5 @@ async def test_result_of_a_view_is_a_warning(caplog) -> None:
         async for _ in ws:
             pass
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
-    assert "view returned dict, which is not sent: send() it, or register it with @app.listener()" in record.message
+    assert record.msg == "%s: %s returned %s, which is not sent: send() it, or register it with @app.listener()"
+    assert "view returned dict, which is not sent" in record.message

@@ -176,6 +176,16 @@ class TestEveryRecord:
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             await stream.send_all(b"GET /x?token=secret HTTP/1.1\r\n\r\n")
             await gone(server)
+        await self.told(
+            records, "INFO", "%s: TLS failed: %s: the client speaks ws:// where wss:// is meant", "tls_error"
+        )
+
+    @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
+    async def test_a_client_whose_tls_is_none(self, nursery, records, poller):
+        server = await serve(nursery, poller=poller, ssl_context=contexts()[0])
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(bytes(100))
+            await gone(server)
         await self.told(records, "DEBUG", "%s: TLS failed: %s", "tls_error")
 
     async def test_a_handshake_that_breaks_a_rule(self, nursery, records):
@@ -460,7 +470,8 @@ class TestDocumentation:
 
     def test_it_lists_the_fields_of_each(self):
         """As `TestEveryRecord` finds them."""
-        source = Path(__file__).read_text(encoding="utf-8")
+        files = (Path(__file__), Path(__file__).with_name("test_refusals.py"), ROOT / "tests/app/test_mistakes.py")
+        source = "".join(path.read_text(encoding="utf-8") for path in files)
         for (_, message), more in self.listed().items():
             assert message in source or "closed after" in message or "is open" in message
             assert all(f'"{name}"' in source for name in more)

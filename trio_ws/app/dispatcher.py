@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from trio_ws.server.server import Server
 
 __all__ = ["Dispatcher", "HasResponder"]
+
+PLAIN_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
 
 
 class HasResponder(Protocol):
@@ -133,7 +135,7 @@ class Dispatcher:
         """Return the service for a handshake, or the response that refuses it."""
         matched = self._match(request.raw_path)
         if matched is None:
-            return Response(status=self._services.not_found_status)
+            return Response(status=self._services.not_found_status, headers=PLAIN_TEXT, body=b"no route\n")
         route, parameters = matched
         routed = request.with_path_parameters(parameters)
         return routed, RouteInvocation(route.services or self._services, route, routed).service()

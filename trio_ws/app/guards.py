@@ -146,7 +146,8 @@ class PlannedGuard:
         args, kwargs = await resolver.arguments(self.call, **provided)
         answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiters.calls)
         if answer is False:
-            raise Reject(403)
+            context.websocket.context.log.info("%s refused with 403: guard %s", get_label(self.guard), status=403)
+            raise Reject(403, (("Content-Type", "text/plain; charset=utf-8"),), b"refused by a guard\n")
         if answer is not True:
             raise TypeError(f"guard {get_label(self.guard)} must answer True or False, not {_shown(answer)}")
 

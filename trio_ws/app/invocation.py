@@ -262,8 +262,12 @@ class RouteInvocation:
             self._warn_of_result(call, value)
 
     def _warn_of_result(self, call: PlannedCall, value: object) -> None:
-        message = "%s: %s returned %s, which is not sent: send() it, or register it with @app.listener()"
-        self._websocket.context.log.warning(message, call.signature.label, type(value).__name__)
+        connection_log = self._websocket.context.log
+        connection_log.warning(
+            "%s: %s returned %s, which is not sent: send() it, or register it with @app.listener()",
+            call.signature.label,
+            type(value).__name__,
+        )
 
     async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
         """Return the arguments resolved before the answer, or resolve them now.

@@ -129,7 +129,9 @@ class ASGIWriter:
         await self._inbox.step()
         while True:
             if not self._closing.open:
-                raise self._closing.raised_end()
+                end = self._closing.raised_end()
+                end.while_sending = True
+                raise end
             if self._sender.full:
                 await self._flow.wait()
             elif self._streaming and not within_message:

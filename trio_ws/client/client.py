@@ -22,7 +22,7 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.factory import TransportFactory
 from trio_ws.connection.serialization import resolve_types
 from trio_ws.connection.settings import compression_of
-from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError
+from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebSocketDisconnect
 from trio_ws.handler.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.headers import Headers
 from trio_ws.http.request import Request
@@ -249,6 +249,8 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
                 failure = connection.closing.raised_end()
             if isinstance(failure, Exception | None):  # else the close frame is sent, and its answer is not awaited
                 if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
+                    if failure is not None:
+                        _log_early_end(websocket, failure)
                     failure = None
                 await connection.closing.wait_gone()
         except trio.Cancelled:
@@ -263,6 +265,15 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
             engine.stop()
     if failure is not None:
         raise failure
+
+
+def _log_early_end(websocket: WebSocket, end: Exception) -> None:
+    """Log a block that ended at a receive or send, or was cancelled, because the connection had ended."""
+    connection_log, info = websocket.context.log, websocket.close_info
+    if isinstance(end, WebSocketDisconnect) and end.while_sending and info is not None and info.by == "local":
+        connection_log.warning("%s: send() after this side's own close(), with %d: nothing was sent", int(end.code))
+    else:
+        connection_log.info("%s: the block ended early: the connection was closed (%s)", str(info))
 
 
 def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -26,6 +26,7 @@ from trio_ws.transport.socket_options import abandon
 __all__ = ["Dialled", "dial", "follow"]
 
 _READ_SIZE = 16 * 1024
+_MAYBE_TLS: Final = " (if its port has TLS, the URL is wss://)"
 
 
 @attrs.frozen
@@ -129,7 +130,7 @@ async def _attempt(target: Target, options: ConnectOptions, progress: ConnectPro
         progress.phase = "handshake"
         progress.handshake = handshake
         request = handshake.request()
-        answer = await _answer(stream, request, handshake)
+        answer = await _answer(stream, request, handshake, hint="" if target.url.secure else _MAYBE_TLS)
     if isinstance(answer, Rejected):
         await abandon(stream)
         return answer
@@ -151,24 +152,26 @@ async def _connect(url: URL, options: ConnectOptions, progress: ConnectProgress)
     return await open_tcp(url.hostname, url.port, progress)
 
 
-async def _answer(stream: trio.abc.Stream, request: bytes, handshake: ClientHandshake) -> Accepted | Rejected:
+async def _answer(
+    stream: trio.abc.Stream, request: bytes, handshake: ClientHandshake, *, hint: str
+) -> Accepted | Rejected:
     try:
         await stream.send_all(request)
         answer = None
         while answer is None:
             data = await stream.receive_some(_READ_SIZE)
-            with _breaches_translated(ended=not data):
+            with _breaches_translated(hint=hint, ended=not data):
                 answer = handshake.feed(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         if handshake.refusal is not None:
             return handshake.refusal
         reason = error.__cause__ or error
-        raise ConnectError("handshake", f"the connection was lost: {reason}") from reason
+        raise ConnectError("handshake", f"the connection was lost: {reason}{hint}") from reason
     return answer
 
 
 @contextmanager
-def _breaches_translated(*, ended: bool = False) -> Iterator[None]:
+def _breaches_translated(*, hint: str, ended: bool) -> Iterator[None]:
     """Turn the server's breaches of the protocol into `ConnectError`s.
 
     The end of the connection is not a breach.
@@ -176,4 +179,4 @@ def _breaches_translated(*, ended: bool = False) -> Iterator[None]:
     try:
         yield
     except RemoteProtocolError as error:
-        raise ConnectError("handshake", str(error)) from (None if ended else error)
+        raise ConnectError("handshake", f"{error}{hint if ended else ''}") from (None if ended else error)

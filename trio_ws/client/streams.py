@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -246,5 +246,11 @@ async def start_tls(
     except (trio.BrokenResourceError, OSError, ValueError) as error:
         # trio wraps the reason; SSLError is an OSError; a name that no certificate can have is a ValueError.
         reason = error.__cause__ or error
-        raise ConnectError("tls", f"with {hostname!r}: {reason}") from reason
+        plain = getattr(reason, "reason", None) in _NO_TLS
+        hint = " (the server's port has no TLS, as it seems: try ws:// in place of wss://)" if plain else ""
+        raise ConnectError("tls", f"with {hostname!r}: {reason}{hint}") from reason
     return secure
+
+
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
+"""OpenSSL's reasons for an answer in plain text; they differ between its versions."""

@@ -257,11 +257,11 @@ class MessageWriter(WriterState):
         outbox = self._transport.outbox
         waited = False
         while True:
-            if closing.network_ended or not closing.open:
-                raise closing.raised_end()
+            if closing.network_ended or not closing.open or (outbox.closed and closing.notified):
+                end = closing.raised_end()
+                end.while_sending = True
+                raise end
             if outbox.closed:
-                if closing.notified:
-                    raise closing.raised_end()
                 await closing.wait_changed()
             elif outbox.full:
                 waited = True

@@ -17,6 +17,7 @@ from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
 from trio_ws.handler.close_record import record_close
 from trio_ws.handler.disconnect import DisconnectRule
 from trio_ws.handler.opener import NO_OPENER
+from trio_ws.handler.refusals import refuse_with
 from trio_ws.runtime.log import escaped
 from trio_ws.websocket.close_code import CloseDecision, leaves
 
@@ -300,6 +301,10 @@ class HandlerRunner:
             case WebSocketDisconnect() if context.is_own_disconnect(error):
                 pass  # accept() found that the client had left
             case _:
+                decision = context.decide_close(error)
+                if decision.handled:
+                    await refuse_with(decision, error, handshake, self._log)
+                    return None
                 await self._report(error)
                 await handshake.reject(500, (), b"")
                 return error
@@ -353,6 +358,9 @@ class HandlerRunner:
 
     def _log_disconnect(self, end: WebSocketDisconnect) -> None:
         """Log a disconnect that ended the handler, unless it is normal or a shutdown's."""
+        if self._rule is None and end.while_sending:
+            self._log.warning("%s: send() after this side's own close(), with %d: nothing was sent", int(end.code))
+            return
         if self._rule is not None and self._rule.server_ends:
             return
         if not self._websocket.context.is_normal_close(end.code):

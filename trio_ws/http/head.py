@@ -68,7 +68,7 @@ class HeadParser:
         """
         self._buffer += data
         if self._headers < 0 and not self._plausible(bytes(self._buffer[:40])):
-            raise MalformedHead(400, "this is not HTTP/1.1")
+            raise MalformedHead(400, _not_http(bytes(self._buffer[:2])))
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
             if self._ends_head(end):
                 self.leftover = bytes(self._buffer[end + 1 :])
@@ -147,3 +147,14 @@ def not_plain(headers: Headers) -> str | None:
         if name.startswith("sec-websocket-") and not _PLAIN.fullmatch(value):
             return name
     return None
+
+
+def _not_http(beginning: bytes) -> str:
+    """Return the message for bytes that are no HTTP, with the fix if they are records of TLS (RFC 8446 5.1)."""
+    match beginning:
+        case b"\x16\x03":
+            return "this is TLS on a port without TLS: the client's URL is wss:// where ws:// is meant"
+        case b"\x15\x03":
+            return "this is TLS: the server's port has TLS, write wss:// in place of ws://"
+        case _:
+            return "this is not HTTP/1.1"

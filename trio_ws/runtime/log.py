@@ -96,6 +96,13 @@ class ConnectionLog:
         """Record the error that is being handled, with its traceback."""
         self._log(logging.ERROR, message, args, True, fields)
 
+    def tls_failed(self, reason: str) -> None:
+        """Log a failure of TLS, with OpenSSL's reason, at INFO if the client has taken the wrong scheme."""
+        if reason == "HTTP_REQUEST":
+            self.info("%s: TLS failed: %s: the client speaks ws:// where wss:// is meant", reason, tls_error=reason)
+        else:
+            self.debug("%s: TLS failed: %s", reason, tls_error=reason)
+
     def _log(
         self,
         level: int,

@@ -270,6 +270,7 @@ class ServerHandshake(PendingHandshake):
         check_origin(head.headers, settings.origins, secure=self._secure)
         routed = self._context.responder.route(self._request(head, upgrade.subprotocols))
         if isinstance(routed, Response):
+            self._log.info("%s refused with %d: no route", routed.status, status=routed.status)
             self._answer(routed)
             return False
         request, service = routed

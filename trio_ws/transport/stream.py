@@ -132,8 +132,7 @@ class StreamTransport(Transport):
                 await self._stream.do_handshake()
             except _CONNECTION_LOST as error:
                 if self.log is not None and isinstance(error.__cause__, ssl.SSLError):
-                    reason = error.__cause__.reason
-                    self.log.debug("%s: TLS failed: %s", reason, tls_error=reason)
+                    self.log.tls_failed(error.__cause__.reason)
                 self._write_broken = True
                 self.outbox.close()
                 self.receiver.network_ended()

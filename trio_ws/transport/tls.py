@@ -307,7 +307,7 @@ class TLSTransport(Transport):
         The alert is sent only if the socket takes it at once.
         """
         if self.log is not None:
-            self.log.debug("%s: TLS failed: %s", error.reason, tls_error=error.reason)
+            self.log.tls_failed(error.reason)
         self._send_output()
         self._break_writing()
 
