@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.networks import Witness, close, dial, serving, text
 
-from trio_ws import App, Depends, Limits, Timeouts, WebSocket, serve_websocket
+from trio_ws import App, Depends, Limits, Server, Timeouts, WebSocket, serve_websocket
 from trio_ws.testing import MemoryNetwork, RawPeer
 
 CLEANUP = 5.0
@@ -302,27 +302,34 @@ async def test_clean_up_under_way_is_not_cancelled_by_a_shutdown(end, policy, au
     assert (pool.taken, pool.lost) == (0, 0)
 
 
+async def serve_around(
+    nursery: trio.Nursery, pool: Pool, handler: Callable[[WebSocket], Awaitable[None]]
+) -> tuple[Server, RawPeer]:
+    """Serve a handler with a connection of the pool around it; return the server and a peer."""
+    network = MemoryNetwork()
+    server = await nursery.start(
+        lambda task_status: serve_websocket(
+            handler,
+            listeners=[network.listen()],
+            timeouts=TIMES,
+            around=lambda ws: asynccontextmanager(pool.connection)(),
+            task_status=task_status,
+        )
+    )
+    return server, await dial(network)
+
+
 @pytest.mark.parametrize("seconds", [1.0, 1000.0])
 @pytest.mark.parametrize("end", SECOND.values(), ids=SECOND.keys())
 async def test_what_is_around_a_handler_is_left_shielded(end, seconds, caplog, autojump_clock) -> None:
     """It takes as long as it needs until the server ends, then cleanup_timeout."""
     pool = Pool(seconds)
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         await ws.receive()
 
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: serve_websocket(
-                handler,
-                listeners=[network.listen()],
-                timeouts=TIMES,
-                around=lambda ws: asynccontextmanager(pool.connection)(),
-                task_status=task_status,
-            )
-        )
-        peer = await dial(network)
+        server, peer = await serve_around(nursery, pool, handler)
         await peer.send(text("go"))
         await trio.sleep(0.5 if seconds == 1 else 2 * CLEANUP)
         began = trio.current_time()
@@ -338,22 +345,12 @@ async def test_what_is_around_a_handler_is_left_shielded(end, seconds, caplog, a
 async def test_an_error_is_not_lost_with_the_clean_up_behind_it(caplog, autojump_clock) -> None:
     """The handler fails, and what is around it hangs until it is cut off."""
     pool = Pool(seconds=1000)
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         raise KeyError("mine")
 
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: serve_websocket(
-                handler,
-                listeners=[network.listen()],
-                timeouts=TIMES,
-                around=lambda ws: asynccontextmanager(pool.connection)(),
-                task_status=task_status,
-            )
-        )
-        peer = await dial(network)
+        server, peer = await serve_around(nursery, pool, handler)
         await trio.sleep(1)
         server.shutdown(grace=0)
         await peer.receive_frames()

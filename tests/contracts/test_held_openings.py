@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -11,32 +10,16 @@ from typing import Any
 import pytest
 import trio
 from support.tls import contexts
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
+from contracts.held import HELD, ROUNDS, answer_to, clock, poller, push, settle
 from contracts.rig import request
-from contracts.test_punctuality import answer_to
 from trio_ws import App, ConnectTimeout, Timeouts, WebSocket, open_websocket
 from trio_ws.transport.tls_session import TLSSession
 
-HELD = 100.0
+__all__ = ["clock", "poller"]  # fixtures
+
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
-ROUNDS = 8
-"""The order of tasks within a turn is random."""
-
-
-@pytest.fixture
-def clock() -> MockClock:
-    return MockClock()
-
-
-@pytest.fixture(params=[True, False], ids=["poller", "stream"])
-def poller(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-async def settle() -> None:
-    for _ in range(5):
-        await wait_all_tasks_blocked(0)
 
 
 class Client:
@@ -46,18 +29,11 @@ class Client:
         self.stream = stream
         self.secured = TLSSession(contexts()[1], "localhost") if tls else None
 
-    def push(self, data: bytes) -> None:
-        raw = socket.socket(fileno=self.stream.socket.fileno())
-        try:
-            assert raw.send(data) == len(data)
-        finally:
-            raw.detach()
-
     def shake(self) -> bool:
         """Take a step of the handshake; return whether it is done."""
         assert self.secured is not None
         done = self.secured.do_handshake()
-        self.push(self.secured.take_ciphertext())
+        push(self.stream, self.secured.take_ciphertext())
         return done
 
     async def take(self) -> None:
@@ -67,9 +43,9 @@ class Client:
 
     def ask(self, data: bytes) -> None:
         if self.secured is None:
-            self.push(data)
+            push(self.stream, data)
         else:
-            self.push(self.secured.encrypt(data))
+            push(self.stream, self.secured.encrypt(data))
 
     async def status(self) -> bytes:
         with trio.fail_after(1):

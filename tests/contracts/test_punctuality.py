@@ -17,33 +17,15 @@ import attrs
 import pytest
 import trio
 from support.internals import internal
-from trio.testing import MockClock, wait_all_tasks_blocked
 
+from contracts.held import HELD, ROUNDS, answer_to, clock, poller, push, settle
 from contracts.rig import Peer, read_head, request
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket, serve_websocket
-from trio_ws.testing import Opcode, RawRequest, response_bytes
+from trio_ws.testing import Opcode
 
-HELD = 100.0
-"""Seconds that the loop is held up: longer than every timeout."""
+__all__ = ["clock", "poller"]  # fixtures
+
 TIMES = Timeouts(ping_interval=None, close_timeout=5, drain_timeout=1, cleanup_timeout=5)
-ROUNDS = 8
-
-
-@pytest.fixture
-def clock() -> MockClock:
-    """A clock that moves only when a test makes it jump."""
-    return MockClock()
-
-
-@pytest.fixture(params=[True, False], ids=["poller", "stream"])
-def poller(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-async def settle() -> None:
-    """Let everything happen that can without time passing; the kernel's loopback is at once."""
-    for _ in range(3):
-        await wait_all_tasks_blocked(0)
 
 
 @asynccontextmanager
@@ -73,16 +55,6 @@ async def dial(server: Any, stack: AsyncExitStack) -> Peer:
     head, early = await read_head(stream)
     assert head.startswith(b"HTTP/1.1 101 ")
     return Peer(stream, client=True, early=early)
-
-
-def push(peer: Peer, data: bytes) -> None:
-    """Send without a turn of the loop: the bytes are in the kernel when this returns."""
-    stream: Any = peer.stream
-    raw = socket.socket(fileno=stream.socket.fileno())
-    try:
-        assert raw.send(data) == len(data)
-    finally:
-        raw.detach()
 
 
 async def waits(ends: list[int], ws: WebSocket) -> None:
@@ -127,7 +99,7 @@ async def test_a_peer_that_was_heard_in_time_is_not_given_up(deadline, crowd, po
             clock.jump(deadline.first)
             await settle()
             for peer in peers:
-                push(peer, deadline.arrives(peer))
+                push(peer.stream, deadline.arrives(peer))
             clock.jump(HELD)
             await settle()
             assert ends == []
@@ -156,7 +128,7 @@ async def test_a_server_that_was_heard_in_time_is_not_given_up(deadline, poller,
             await settle()
             clock.jump(deadline.first)
             await settle()
-            push(peer, deadline.arrives(peer))
+            push(peer.stream, deadline.arrives(peer))
             clock.jump(HELD)
             await settle()
             try:
@@ -219,7 +191,7 @@ async def test_an_answer_to_the_close_frame_that_is_there_counts(crowd, poller, 
                 assert await peer.next() == ("close", (4000, ""))
             await settle()
             for peer in peers:
-                push(peer, peer.control(Opcode.CLOSE, (4000).to_bytes(2)))
+                push(peer.stream, peer.control(Opcode.CLOSE, (4000).to_bytes(2)))
             clock.jump(HELD)
             await settle()
             for peer in peers:
@@ -242,7 +214,7 @@ async def test_a_request_that_is_there_is_answered(crowd, poller, clock) -> None
             ]
             await settle()
             for stream in streams:
-                push(Peer(stream, client=True), request())
+                push(stream, request())
             clock.jump(HELD)
             await settle()
             for stream in streams:
@@ -255,7 +227,7 @@ async def test_a_page_that_is_asked_for_in_time_is_shown(poller, clock) -> None:
         for _ in range(ROUNDS):
             stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
             await settle()
-            push(Peer(stream, client=True), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            push(stream, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             clock.jump(HELD)
             await settle()
             head, _ = await read_head(stream)
@@ -321,7 +293,7 @@ async def test_a_handler_that_was_held_up_too_is_not_cut_off(poller, clock) -> N
     async with AsyncExitStack() as stack, serving(handler, poller, timeouts=TIMES) as server:
         for _ in range(ROUNDS):
             peer = await dial(server, stack)
-            push(peer, peer.data("a") + peer.control(Opcode.CLOSE, (1000).to_bytes(2)))
+            push(peer.stream, peer.data("a") + peer.control(Opcode.CLOSE, (1000).to_bytes(2)))
             await settle()
             clock.jump(HELD)
             await settle()
@@ -345,7 +317,7 @@ async def test_an_answer_that_is_there_opens_a_client(poller, clock) -> None:
             stream = await listener.accept()
             head, _ = await read_head(stream)
             await settle()
-            push(Peer(stream, client=False), answer_to(head))
+            push(stream, answer_to(head))
             clock.jump(HELD)
             await settle()
             let_time_pass()
@@ -353,7 +325,3 @@ async def test_an_answer_that_is_there_opens_a_client(poller, clock) -> None:
             await settle()
             clock.autojump_threshold = math.inf
             assert opened == [url]
-
-
-def answer_to(head: bytes) -> bytes:
-    return response_bytes(RawRequest.parse(head).headers["sec-websocket-key"])

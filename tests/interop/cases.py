@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from trio_ws import Compression, open_websocket
 
 SIZES = (0, 1, 125, 126, 127, 65_535, 65_536, 1024 * 1024)
 """Bytes: each side of every border of RFC 6455 5.2's three lengths, and the default bound of a message."""
@@ -16,6 +21,15 @@ CLOSINGS = (
     (3000, "registered"),
     (4999, "\N{EURO SIGN}" * 41),  # 123 bytes: all that fits
 )
+SETTINGS = [
+    pytest.param(True, id="defaults"),
+    pytest.param(False, id="none"),
+    pytest.param(Compression(send_context=True), id="contexts"),
+    pytest.param(Compression(receive_context=False), id="no contexts"),
+    pytest.param(Compression(send_window_bits=9, receive_window_bits=9), id="small windows"),
+    pytest.param(Compression(threshold=0), id="even the smallest message"),
+]
+"""Our compression."""
 
 
 def text_of(size: int) -> str:
@@ -38,3 +52,17 @@ def similar_texts() -> Iterator[str]:
     yield "x"
     yield text_of(200_000)
     yield "message 7: " + "the same words again and again, " * 40
+
+
+async def check_echo(url: str, *, compression: Compression | bool, **options: Any) -> None:
+    """Check that a server sends back messages of all sizes, compressed if it is asked to."""
+    async with open_websocket(url, compression=compression, **options) as ws:
+        answer = ws.response_headers.get("sec-websocket-extensions", "")
+        assert answer.startswith("permessage-deflate" if compression else "")
+        for text in similar_texts():
+            await ws.send(text)
+            assert await ws.receive() == text
+        for size in SIZES:
+            await ws.send(binary_of(size))
+            assert await ws.receive() == binary_of(size)
+    assert ws.close_code == 1000

@@ -13,20 +13,11 @@ import pytest
 import trio
 from support.handlers import Ends, echo, serve
 
-from trio_ws import Compression, open_websocket
-
-from .cases import SIZES, binary_of, similar_texts, text_of
+from .cases import SETTINGS, SIZES, check_echo, similar_texts, text_of
 
 PEER = Path(__file__).with_name("node_peer.js")
 PATIENCE = 120
 """Seconds for npm and for a conversation: a registry that does not answer shall not hold up the tests."""
-SETTINGS = [
-    pytest.param(True, id="defaults"),
-    pytest.param(False, id="none"),
-    pytest.param(Compression(send_context=True), id="contexts"),
-    pytest.param(Compression(receive_context=False), id="no contexts"),
-    pytest.param(Compression(send_window_bits=9, receive_window_bits=9), id="small windows"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +47,7 @@ def theirs(node: dict[str, str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("compression", SETTINGS)
 async def test_messages_to_their_server_come_back(theirs, poller, compression):
-    async with open_websocket(theirs, poller=poller, compression=compression) as ws:
-        answer = ws.response_headers.get("sec-websocket-extensions", "")
-        assert answer.startswith("permessage-deflate" if compression else "")
-        for text in similar_texts():
-            await ws.send(text)
-            assert await ws.receive() == text
-        for size in SIZES:
-            await ws.send(binary_of(size))
-            assert await ws.receive() == binary_of(size)
-    assert ws.close_code == 1000
+    await check_echo(theirs, poller=poller, compression=compression)
 
 
 @pytest.mark.parametrize("compression", SETTINGS)

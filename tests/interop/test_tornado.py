@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from queue import SimpleQueue
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,15 +17,11 @@ from support.handlers import Ends, echo, serve
 
 from trio_ws import Compression, open_websocket
 
-from .cases import SIZES, binary_of, similar_texts, text_of
+from .cases import SETTINGS, SIZES, binary_of, check_echo, similar_texts, text_of
+from .servers import AsyncioServer
 
-SETTINGS = [
-    pytest.param(True, id="defaults"),
-    pytest.param(False, id="none"),
-    pytest.param(Compression(send_context=True), id="contexts"),
-    pytest.param(Compression(send_window_bits=9, receive_window_bits=9), id="small windows"),
-    pytest.param(Compression(threshold=0), id="even the smallest message"),
-]
+OURS = [each for each in SETTINGS if each.id != "no contexts"]
+"""A Tornado that was asked to keep no context has a test of its own."""
 
 
 class Echo(tornado.websocket.WebSocketHandler):
@@ -37,33 +32,18 @@ class Echo(tornado.websocket.WebSocketHandler):
         self.write_message(message, binary=isinstance(message, bytes))
 
 
-class TheirServer:
-    """Tornado's server in a thread of its own."""
+class TheirServer(AsyncioServer):
+    """Tornado's server."""
 
-    def __init__(self) -> None:
-        self._started: SimpleQueue[None] = SimpleQueue()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
-
-    async def _main(self) -> None:
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
         application = tornado.web.Application([("/", Echo)], websocket_max_message_size=2 * SIZES[-1])
         server = tornado.httpserver.HTTPServer(application)
         sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
-        self.url = f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/"
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._started.put(None)
-        await self._stop.wait()
+        yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}/"
         server.stop()
         await server.close_all_connections()
-
-    def __enter__(self) -> TheirServer:
-        self._thread.start()
-        self._started.get()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +52,9 @@ def theirs() -> Iterator[TheirServer]:
         yield server
 
 
-@pytest.mark.parametrize("compression", SETTINGS)
+@pytest.mark.parametrize("compression", OURS)
 async def test_messages_to_their_server_come_back(theirs, poller, compression):
-    async with open_websocket(theirs.url, poller=poller, compression=compression) as ws:
-        answer = ws.response_headers.get("sec-websocket-extensions", "")
-        assert answer.startswith("permessage-deflate" if compression else "")
-        for text in similar_texts():
-            await ws.send(text)
-            assert await ws.receive() == text
-        for size in SIZES:
-            await ws.send(binary_of(size))
-            assert await ws.receive() == binary_of(size)
-    assert ws.close_code == 1000
+    await check_echo(theirs.url, poller=poller, compression=compression)
 
 
 async def test_a_server_that_keeps_its_context_unasked_is_put_up_with(theirs, poller):
@@ -95,7 +66,7 @@ async def test_a_server_that_keeps_its_context_unasked_is_put_up_with(theirs, po
             assert await ws.receive() == text
 
 
-@pytest.mark.parametrize("compression", SETTINGS)
+@pytest.mark.parametrize("compression", OURS)
 async def test_messages_of_their_client_come_back(nursery, poller, compression):
     ends = Ends()
     server = await serve(nursery, echo, on_disconnect=ends, compression=compression, poller=poller)

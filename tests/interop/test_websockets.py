@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -21,6 +20,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from trio_ws import Compression, WebSocket, WebSocketDisconnect, open_websocket
 
 from .cases import CLOSINGS, SIZES, binary_of, similar_texts, text_of
+from .servers import AsyncioServer
 
 WITHOUT_CONTEXT = Compression(receive_context=False)
 WITH_CONTEXT = Compression(send_context=True, receive_context=True)
@@ -84,18 +84,17 @@ def _choose(_: object, offered: Sequence[str]) -> str | None:
     return "two" if "two" in offered else None
 
 
-class TheirServer:
-    """websockets' asyncio server in a thread of its own."""
+class TheirServer(AsyncioServer):
+    """websockets' asyncio server."""
 
     def __init__(self, deflate: dict[str, Any] | None) -> None:
+        super().__init__()
         self._extensions = None if deflate is None else [ServerPerMessageDeflateFactory(**deflate)]
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
         self.ends: queue.Queue[tuple[int | None, str | None]] = queue.Queue()
         """Code and reason of each connection that ended."""
 
-    async def _main(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
         async with websockets.asyncio.server.serve(
             self._handle,
             "127.0.0.1",
@@ -105,9 +104,7 @@ class TheirServer:
             max_size=2 * SIZES[-1],
             select_subprotocol=_choose,
         ) as server:
-            self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            self._started.set()
-            await self._stop.wait()
+            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def _handle(self, connection: websockets.asyncio.server.ServerConnection) -> None:
         try:
@@ -115,15 +112,6 @@ class TheirServer:
         finally:
             await connection.wait_closed() if connection.close_code else await connection.close()
             self.ends.put((connection.close_code, connection.close_reason))
-
-    def __enter__(self) -> TheirServer:
-        self._thread.start()
-        self._started.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -321,25 +321,35 @@ async def test_orphaned_publishes_are_retried_and_bounded(redis) -> None:
         assert internal(far, "_local").queue.rooms == {}
 
 
+async def lose_answer(line: Line, far: RedisBackplane, there: Ear, *, expired: bool) -> None:
+    """Publish "first", lose the answer, cancel the publisher, after its timeout or before, and cut the line."""
+    line.deaf = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(say, far, "first")
+        await there.hears(1)
+        if expired:
+            (call,) = internal(far, "_running_commands._under_way")
+            call.expires_at = 0
+        nursery.cancel_scope.cancel()
+    line.cut_off()
+
+
+async def say_second_and_mend(line: Line, far: RedisBackplane, here: Ear) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(say, far, "second")
+        await here.hears(2)
+        line.deaf = False
+        line.mend()
+
+
 async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
     """Its publisher gives up while the answer is lost, as in a process that was frozen meanwhile."""
     async with processes(redis, poll_interval=NEVER_ALONE) as (line, far, near):
         here, there = Ear(), Ear()
         await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
         async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
-            line.deaf = True
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(say, far, "first")
-                await there.hears(1)
-                (call,) = internal(far, "_running_commands._under_way")
-                call.expires_at = 0
-                nursery.cancel_scope.cancel()
-            line.cut_off()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(say, far, "second")
-                await here.hears(2)
-                line.deaf = False
-                line.mend()
+            await lose_answer(line, far, there, expired=True)
+            await say_second_and_mend(line, far, here)
             await say(near, "end")
             await until(lambda: here.data[-1] == there.data[-1] == "end")
         assert here.data == there.data == ["first", "second", "end"]
@@ -350,17 +360,8 @@ async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> No
         here, there = Ear(), Ear()
         await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
         async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
-            line.deaf = True
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(say, far, "first")
-                await there.hears(1)
-                nursery.cancel_scope.cancel()
-            line.cut_off()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(say, far, "second")
-                await here.hears(2)
-                line.deaf = False
-                line.mend()
+            await lose_answer(line, far, there, expired=False)
+            await say_second_and_mend(line, far, here)
             await there.hears(2)
         assert here.data == there.data == ["first", "second"]
         assert internal(far, "_running_commands._abandoned") == {}

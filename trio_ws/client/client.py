@@ -37,6 +37,7 @@ from trio_ws.websocket.websocket import WebSocket
 if TYPE_CHECKING:
     import ssl
 
+    from trio_ws.connection.connection import Connection
     from trio_ws.connection.serialization import ValueType
 
 __all__ = ["ClientOptions", "connect", "hold_connection", "open_websocket", "plan_connection"]
@@ -248,23 +249,26 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
             if scope.cancelled_caught and failure is None:
                 failure = connection.closing.raised_end()
             if isinstance(failure, Exception | None):  # else the close frame is sent, and its answer is not awaited
-                if await websocket.__aexit__(None if failure is None else type(failure), failure, None):
-                    if failure is not None:
-                        _log_early_end(websocket, failure)
-                    failure = None
+                failure = await _closed(websocket, failure)
                 await connection.closing.wait_gone()
         except trio.Cancelled:
             if failure is None:  # else the cancellation is met again at the next checkpoint
                 raise
         finally:
-            with trio.CancelScope(shield=True):
-                connection.closing.begin_close(CloseCode.GOING_AWAY, "")
-                with trio.move_on_after(INTERRUPTED_FLUSH if _is_interrupt(failure) else math.inf):
-                    await connection.closing.flush()
+            await _flush(connection, INTERRUPTED_FLUSH if _is_interrupt(failure) else math.inf)
             await transport.aclose()
             engine.stop()
     if failure is not None:
         raise failure
+
+
+async def _closed(websocket: WebSocket, failure: Exception | None) -> Exception | None:
+    """Close as the block's outcome demands; return the error to raise."""
+    silent = await websocket.__aexit__(None if failure is None else type(failure), failure, None)
+    if failure is None or not silent:
+        return failure
+    _log_early_end(websocket, failure)
+    return None
 
 
 def _log_early_end(websocket: WebSocket, end: Exception) -> None:
@@ -274,6 +278,14 @@ def _log_early_end(websocket: WebSocket, end: Exception) -> None:
         connection_log.warning("%s: send() after this side's own close(), with %d: nothing was sent", int(end.code))
     else:
         connection_log.info("%s: the block ended early: the connection was closed (%s)", str(info))
+
+
+async def _flush(connection: Connection, seconds: float) -> None:
+    """Send 1001 unless a close frame was sent, and everything before it, even if cancelled."""
+    with trio.CancelScope(shield=True):
+        connection.closing.begin_close(CloseCode.GOING_AWAY, "")
+        with trio.move_on_after(seconds):
+            await connection.closing.flush()
 
 
 def _unwrapped(error: BaseException, websocket: WebSocket) -> BaseException:

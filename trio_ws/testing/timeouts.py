@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel, ChannelReader, ChannelWriter, Iteration
 
 __all__ = ["TestTimeout", "bound_waits", "bounded_wait", "check_timeout"]
+
+Part = TypeVar("Part")
 
 
 class TestTimeout(trio.TooSlowError):
@@ -49,24 +51,30 @@ def bound_waits(channel: Channel, seconds: float, where: str) -> None:
     channel.writer = cast("ChannelWriter", TimeoutWriter(channel.writer, seconds, where))
 
 
-class TimeoutReader:
-    """A reader whose waiting is bounded; all other attributes are those of the wrapped one.
+class _TimeoutPart(Generic[Part]):
+    """A part of a channel whose waiting is bounded; all other attributes are those of the wrapped one.
 
     Args:
-        wrapped: receives the messages.
+        wrapped: reads or writes the messages.
         seconds: the bound of each wait.
         where: the address of the server, for the error's message.
     """
 
     __slots__ = ("_seconds", "_where", "_wrapped")
 
-    def __init__(self, wrapped: ChannelReader, seconds: float, where: str) -> None:
+    def __init__(self, wrapped: Part, seconds: float, where: str) -> None:
         self._wrapped = wrapped
         self._seconds = seconds
         self._where = where
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
+
+
+class TimeoutReader(_TimeoutPart["ChannelReader"]):
+    """A reader whose waiting is bounded."""
+
+    __slots__ = ()
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message."""
@@ -79,24 +87,10 @@ class TimeoutReader:
             return await self._wrapped.receive_chunk(first=first)
 
 
-class TimeoutWriter:
-    """A writer whose waiting is bounded; all other attributes are those of the wrapped one.
+class TimeoutWriter(_TimeoutPart["ChannelWriter"]):
+    """A writer whose waiting is bounded."""
 
-    Args:
-        wrapped: sends the messages.
-        seconds: the bound of each wait.
-        where: the address of the server, for the error's message.
-    """
-
-    __slots__ = ("_seconds", "_where", "_wrapped")
-
-    def __init__(self, wrapped: ChannelWriter, seconds: float, where: str) -> None:
-        self._wrapped = wrapped
-        self._seconds = seconds
-        self._where = where
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
+    __slots__ = ()
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """Wait for room, then send a message."""
