@@ -101,7 +101,7 @@ def together(*plants: Plant) -> Plant:
 def first_byte(change: Callable[[int], int], when: Callable[[int], bool] = lambda _: True) -> Plant:
     """Have the first byte checked after a change of it, where `when` holds."""
     return replaced(
-        decoder,
+        validation,
         "check_first_byte",
         lambda real: lambda first, **state: real(change(first) if when(first) else first, **state),
     )
@@ -109,7 +109,7 @@ def first_byte(change: Callable[[int], int], when: Callable[[int], bool] = lambd
 
 def orders_ignored() -> Plant:
     return replaced(
-        decoder,
+        validation,
         "check_first_byte",
         lambda real: (
             lambda first, *, in_message, compression: real(first, in_message=first & 0xF == 0, compression=compression)
@@ -137,7 +137,7 @@ def length_byte(**change: int) -> Plant:
 
         return check
 
-    return replaced(decoder, "check_length_byte", make)
+    return replaced(validation, "check_length_byte", make)
 
 
 def any_length(head: bytes) -> int:
@@ -439,9 +439,9 @@ FAULTS: Final[list[Fault]] = [
         "unmasked frames are taken",
         "RFC 6455 5.1",
         "25.1.1",
-        value(decoder, "check_length_byte", lambda *_, **__: None),
+        value(validation, "check_length_byte", lambda *_, **__: None),
     ),
-    _F("masked frames are taken", "RFC 6455 5.1", "25.3.1", no_check(decoder, "check_length_byte"), CLIENT),
+    _F("masked frames are taken", "RFC 6455 5.1", "25.3.1", no_check(validation, "check_length_byte"), CLIENT),
     _F("long control frames are taken", _5_5, "23.2.3", length_byte(opcode=1)),
     _F(
         "half a close code is taken",
@@ -449,7 +449,7 @@ FAULTS: Final[list[Fault]] = [
         "7.3.2",
         together(
             length_byte(opcode=1),
-            replaced(decoder, "read_close", lambda real: lambda data: real(b"\x03\xe8" if len(data) == 1 else data)),
+            replaced(validation, "read_close", lambda real: lambda data: real(b"\x03\xe8" if len(data) == 1 else data)),
         ),
     ),
     _F("long forms of lengths are taken", _5_2, "24.1", value(decoder, "read_length", any_length)),
@@ -459,16 +459,7 @@ FAULTS: Final[list[Fault]] = [
         "24.3",
         together(value(decoder, "read_length", lambda head: any_length(head) & 0xFFFF)),
     ),
-    _F(
-        "a frame may have any length",
-        "RFC 6455 10.4",
-        "24.2",
-        replaced(
-            decoder.Decoder,
-            "__init__",
-            lambda real: lambda self, **options: real(self, **{**options, "max_message_size": 1 << 63}),
-        ),
-    ),
+    _F("a frame may have any length", "RFC 6455 10.4", "24.2", no_check(decoder, "check_message_size")),
     _F(
         "lengths of 16 bits are signed",
         _5_2,
@@ -507,7 +498,7 @@ FAULTS: Final[list[Fault]] = [
         "reasons are not looked at",
         "RFC 6455 8.1",
         "7.5",
-        replaced(decoder, "read_close", lambda real: lambda data: real(data[:2])),
+        replaced(validation, "read_close", lambda real: lambda data: real(data[:2])),
     ),
     _F("text need not be UTF-8", "RFC 6455 8.1", "6.6", lenient_text),
     _F("surrogates are text", "RFC 6455 8.1", "6.20", surrogates),
