@@ -1,4 +1,4 @@
-"""The arguments of `conform`. The suite is imported when it runs, not before."""
+"""The arguments of `conform` and `fuzz`. The suite is imported when one of them runs, not before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["add_conform"]
+__all__ = ["add_conform", "add_fuzz"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -38,6 +38,22 @@ def add_conform(commands: _Commands) -> None:
     client.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
     client.add_argument("--subprotocol", action="append", default=[], metavar="NAME", help="a subprotocol to accept")
     _add_selection(client)
+
+
+def add_fuzz(commands: _Commands) -> None:
+    """Add `fuzz`."""
+    fuzz = commands.add_parser("fuzz", help="test a server that echoes with generated conversations")
+    fuzz.set_defaults(command=_fuzz)
+    _add_target(fuzz)
+    fuzz.add_argument("--seed", type=int, metavar="N", help="repeat the run with this seed")
+    fuzz.add_argument("--budget", type=_seconds, default=60.0, metavar="SECONDS", help="(%(default)g)")
+    fuzz.add_argument(
+        "--timeout", type=_seconds, default=3.0, metavar="SECONDS", help="of a conversation (%(default)g)"
+    )
+    fuzz.add_argument("--script", type=Path, metavar="FILE", help="write the failing conversation as a script here")
+    fuzz.add_argument(
+        "--yes-i-own-it", action="store_true", help="allow a server that is not on the loopback interface"
+    )
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -96,3 +112,9 @@ def _conform_client(options: argparse.Namespace) -> int:
     from trio_ws.cli.conform_run import conform_client  # noqa: PLC0415 - likewise
 
     return conform_client(options)
+
+
+def _fuzz(options: argparse.Namespace) -> int:
+    from trio_ws.cli.fuzz_run import fuzz  # noqa: PLC0415 - likewise
+
+    return fuzz(options)

@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from trio_ws.cli import logging_setup
-from trio_ws.cli.conform import add_conform
+from trio_ws.cli.conform import add_conform, add_fuzz
 from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import LogConfigError
 from trio_ws.cli.process import WorkerTimeouts
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_routes(commands)
     _add_connect(commands)
     add_conform(commands)
+    add_fuzz(commands)
     return parser
 
 

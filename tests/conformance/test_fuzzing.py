@@ -1,0 +1,82 @@
+"""Generated conversations: our server passes them, and a server that does not gets a script that shows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+
+from trio_ws.conformance.fuzz_script import script_of, writes_of
+from trio_ws.conformance.fuzzing import case_of, generated_cases
+from trio_ws.conformance.results import Verdict
+from trio_ws.conformance.target import Target
+from trio_ws.http.url import URL
+from trio_ws.testing.raw_frame import Opcode, RawFrame
+from trio_ws.testing.strategies import Conversation
+
+from .rigs import Witness, server_results
+
+
+def frame(opcode, payload=b"", **options):
+    return RawFrame(opcode, payload, **{"masked": True, **options})
+
+
+@settings(max_examples=30)
+@given(case=generated_cases())
+def test_our_server_passes_what_is_generated(case):
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    (result,) = trio.run(server_results, [case], clock=clock)
+    assert result.verdict.passed, (result.text, [str(step) for step in case.steps])
+
+
+@pytest.mark.parametrize(
+    ("frames", "answers", "ending"),
+    [
+        ([frame(Opcode.TEXT, b"a"), frame(Opcode.PING, b"p")], 2, "close 1000 in answer"),
+        ([frame(Opcode.TEXT, b"a", fin=False), frame(Opcode.CLOSE, b"\x0f\xa0")], 0, "close 4000 in answer"),
+        ([frame(Opcode.CLOSE)], 0, "an empty close frame in answer"),
+        ([frame(Opcode.TEXT, b"\xff")], 0, "fails with close 1007"),
+        ([frame(Opcode.BINARY, masked=False)], 0, "fails with close 1002"),
+    ],
+)
+def test_the_model_says_what_comes_back(frames, answers, ending):
+    case = case_of(Conversation(tuple(frames)))
+    assert len(case.answers) == answers
+    assert ending in str(case.ending)
+
+
+async def test_a_server_that_loses_messages_is_found(autojump_clock):
+    async def lossy(websocket):
+        async for message in websocket:
+            if message:
+                await websocket.send(message)
+
+    case = case_of(Conversation((frame(Opcode.TEXT, b"a"), frame(Opcode.TEXT))))
+    (result,) = await server_results([case], Witness(lossy))
+    assert result.verdict is Verdict.FAILED
+
+
+def test_the_writes_are_the_bytes_of_the_frames():
+    case = case_of(Conversation((frame(Opcode.TEXT, b"a", mask=bytes(4)), frame(Opcode.PING, mask=bytes(4)))), 3)
+    assert b"".join(writes_of(case)) == bytes.fromhex("8181 00000000 61 8980 00000000")
+    assert {len(each) for each in writes_of(case)} == {3, 1}
+
+
+@pytest.mark.slow
+async def test_the_script_repeats_the_conversation(tmp_path):
+    """It needs nothing but Python, and prints what came back."""
+    from .rigs import serving
+
+    async with serving(host="127.0.0.1", port=0) as server:
+        target = Target(URL.parse(f"ws://127.0.0.1:{server.port}/"))
+        case = case_of(Conversation((frame(Opcode.TEXT, b"a"), frame(Opcode.TEXT, b"\xff"))))
+        path = tmp_path / "script.py"
+        path.write_text(script_of(case, target, 'failed with "quotes" and \\'))
+        done = await trio.run_process([sys.executable, str(path)], capture_stdout=True, stderr=subprocess.STDOUT)
+    output = done.stdout.decode()
+    assert "HTTP/1.1 101" in output
+    assert " 03 ef " in output.partition("received: ")[2]  # 1007
