@@ -27,7 +27,7 @@ import attrs
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 NODE = ROOT / "build" / "conformance" / "node"
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 """In which a server has to listen."""
 CLIENT_SECONDS = 1500.0
 """In which a driver has to play all cases."""
@@ -87,7 +87,7 @@ def command_of(peer: Peer, *arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     try:
         yield process
     finally:

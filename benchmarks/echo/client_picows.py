@@ -32,7 +32,8 @@ class Echo(WSListener):
 
 
 async def run(path: str) -> bytes:
-    transport, listener = await ws_connect(Echo, SERVER + path, max_frame_size=16 << 20)
+    listener = Echo()
+    transport, _ = await ws_connect(lambda: listener, SERVER + path, max_frame_size=16 << 20)
     await asyncio.wait_for(transport.wait_disconnected(), 20)
     return listener.first.result() if listener.first.done() else b""
 

@@ -117,7 +117,7 @@ class SuitePeer:
 
     async def send_head(self, data: bytes, chop: int = 0) -> None:
         """Send the head of a request or response, in writes of `chop` octets."""
-        self.log.add("sent", data[:2000].decode("latin-1"), b"")
+        self.log.add("sent", _shown_head(data[:2000]))
         await self._send_pieces([data[start : start + chop] for start in range(0, len(data), chop)] if chop else [data])
 
     async def read_head(self) -> Head | None:
@@ -138,7 +138,7 @@ class SuitePeer:
             if len(received) > MAX_HEAD:
                 raise Finding("RFC 9112 2", f"no head ends within {MAX_HEAD} bytes: {received[:40]!r}...")
         head, _, self._leftover = received.partition(HEAD_END)
-        self.log.add("received", head.decode("latin-1"))
+        self.log.add("received", _shown_head(head))
         return Head.parse(head)
 
     async def expect_silence(self, section: str) -> None:
@@ -182,6 +182,7 @@ class SuitePeer:
         await self._send_pieces([piece])
 
     async def _send_pieces(self, pieces: list[bytes], pause: float | None = None) -> None:
+        self.waiting = "the other side to take what is sent"
         patient = 1 < len(pieces) <= PATIENT_PIECES
         try:
             for piece in pieces:
@@ -295,3 +296,7 @@ class SuitePeer:
         async with self._changed:
             while not condition() and not self.ended:
                 await self._changed.wait()
+
+
+def _shown_head(data: bytes) -> str:
+    return data.decode("latin-1").replace("\r\n", "\n").rstrip("\n")

@@ -8,7 +8,7 @@ from trio_ws.conformance.wire import WireFrame
 __all__ = ["AT_ONCE", "CHAPTERS"]
 
 AT_ONCE = (
-    "the breach comes in one write with the message before it, and the connection is failed as soon as it is read; "
+    "the breach comes right behind the message before it, and the connection is failed as soon as it is read; "
     "behind our close frame no message may be sent any more (RFC 6455 7.1.7, 5.5.1)"
 )
 """Why a message that came right before a breach need not be answered."""
@@ -28,7 +28,7 @@ def _behind(number: str, what: str, frame: WireFrame, chop: Chop = TOGETHER) -> 
         [send(text(_HELLO), frame, ping(), chop=chop)],
         [text(_HELLO)],
         fails(1002),
-        nonstrict=AT_ONCE if chop == TOGETHER else "",
+        nonstrict=AT_ONCE,
     )
 
 

@@ -20,6 +20,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 76
 table { border-collapse: collapse; }
 th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: left; vertical-align: top; }
 thead th { position: sticky; top: 0; background: Canvas; }
+td.dim { white-space: nowrap; }
 tr.chapter th { padding-top: 1.2rem; font-size: 1.1em; }
 td.v { text-align: center; white-space: nowrap; } td.v a { color: inherit; text-decoration: none; display: block; }
 .OK { background: #2e9e4433; } .NON-STRICT { background: #c9a22744; } .FAILED, .ERROR { background: #d6333355; }
