@@ -1,6 +1,6 @@
 async def app(scope, receive, send):
     if scope["type"] != "websocket":
-        return
+        raise NotImplementedError(scope["type"])
     await receive()
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":

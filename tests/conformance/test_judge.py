@@ -62,7 +62,7 @@ async def test_an_echo_and_a_clean_end_are_ok(autojump_clock):
 @pytest.mark.parametrize(
     ("number", "frames", "remark"),
     [
-        pytest.param("3.2", [close(1002)], "in one write", id="a message that came with a violation is not echoed"),
+        pytest.param("3.2", [close(1002)], "right behind", id="a message that came with a violation is not echoed"),
         pytest.param("5.3", [ECHO, close()], "typically", id="an empty close frame in answer"),
         pytest.param("3.1", [], "without a close frame", id="a drop in place of a failure"),
         pytest.param("2.10", [pong("payload 9"), close(1000)], "not every ping", id="only the last ping is answered"),
