@@ -86,6 +86,7 @@ step_clear(PyObject *self)
     Py_CLEAR(step->inbox);
     Py_CLEAR(step->argument);
     Py_CLEAR(step->delegate);
+    step->stage = OVER; /* what the collector has taken apart is not resumed */
     return 0;
 }
 

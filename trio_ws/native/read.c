@@ -94,19 +94,20 @@ wake(struct turn *turn, Inbox *inbox)
     return true;
 }
 
-/* Reschedule the tasks now: Python code is about to run, and may cancel one of them. */
+/* Reschedule the tasks now: Python code is about to run, and may cancel one of them. A failure is no reason to leave the
+   others asleep: it is reported. */
 static bool
 reschedule_woken(struct turn *turn)
 {
-    bool done = true;
     for (Py_ssize_t at = 0; at < PyList_Size(turn->woken); at++) {
         PyObject *task = Py_NewRef(PyList_GetItem(turn->woken, at));
         PyObject *result = PyObject_CallFunctionObjArgs(wired.reschedule, task, wired.resume, NULL);
+        if (result == NULL)
+            PyErr_WriteUnraisable(task);
         Py_DECREF(task);
-        done = result != NULL && done;
         Py_XDECREF(result);
     }
-    return PyList_SetSlice(turn->woken, 0, PyList_Size(turn->woken), NULL) == 0 && done;
+    return PyList_SetSlice(turn->woken, 0, PyList_Size(turn->woken), NULL) == 0;
 }
 
 /* Give the data from `position` on to the Python code. */
