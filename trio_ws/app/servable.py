@@ -12,6 +12,7 @@ import trio
 
 from trio_ws.runtime.command_import import check_not_importing
 from trio_ws.runtime.in_trio import check_in_trio
+from trio_ws.runtime.watchdog import check_watchdog, watching
 from trio_ws.server.serve import SocketListener, closing_listeners, listen
 from trio_ws.server.server import Server
 from trio_ws.server.signals import serve_until_signalled
@@ -38,6 +39,7 @@ class ServeOptions(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     poller: bool | None
     strict: bool
+    watchdog: float | None
 
 
 class Servable:
@@ -91,6 +93,7 @@ class Servable:
         ssl_context: ssl.SSLContext | None = None,
         poller: bool | None = None,
         strict: bool = False,
+        watchdog: float | None = None,
         task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve the application until cancelled, or until the server's `shutdown` is called.
@@ -105,6 +108,8 @@ class Servable:
             ssl_context: serve TLS on all of them that are plain sockets.
             poller: False turns the shared poller off.
             strict: let a handler's error end the server, for tests.
+            watchdog: seconds that one step of a task may block all others; more is a WARNING that names the task and
+                the line. It costs time at each step: it is for development. None: no watchdog.
             task_status: for `nursery.start`.
 
         Raises:
@@ -114,11 +119,13 @@ class Servable:
             trio.Cancelled: after every connection was closed with 1001.
         """
         check_in_trio("app.serve()")
+        check_watchdog(watchdog)
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
         # Before the application starts: an address that is taken is no error of its lifespan.
         async with closing_listeners(await listen(host, port, uds, listeners)) as bound, self.lifespan_context():
             self.responder.served_by(server)
-            await server.serve(bound, task_status=task_status)
+            with watching(watchdog):
+                await server.serve(bound, task_status=task_status)
 
     def run(self, host: str = "localhost", port: int = 8000, **options: Unpack[ServeOptions]) -> None:
         """Serve the application in its own Trio run until a signal.

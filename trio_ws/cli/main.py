@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["codec_name", "main"]
 
 DEFAULT_PORT: Final = 8000
+RELOAD_WATCHDOG: Final = 1.0
+"""Seconds that a step may take with `--reload`: a person notices it."""
 QUIET_SECONDS: Final = 0.5
 """Seconds without messages after which `connect` closes at the end of an input that is not a terminal."""
 
@@ -98,6 +100,12 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument("--log-level", choices=logging_setup.LEVELS, help=f"({logging_setup.DEFAULT_LEVEL})")
     run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
+    run.add_argument(
+        "--watchdog",
+        type=_positive,
+        metavar="SECONDS",
+        help=f"warn of calls that block the event loop for longer, with their line ({RELOAD_WATCHDOG:g} with --reload)",
+    )
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--workers", type=_count, metavar="N", help="number of worker processes; SIGHUP replaces them")
     run.add_argument(
@@ -149,6 +157,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"give a number, 1 or more, not {text!r}")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"give a number of seconds, more than 0, not {text!r}")
+    return seconds
 
 
 def _worker_timeout(text: str) -> float:
@@ -293,11 +311,19 @@ async def _serve(
 ) -> None:
     listeners = await _listeners(options)
     try:
-        await app.serve(None, None, listeners=listeners, ssl_context=context, task_status=task_status)
+        await app.serve(
+            None, None, listeners=listeners, ssl_context=context, watchdog=_watchdog(options), task_status=task_status
+        )
     except BackplaneError as error:
         for listener in listeners:  # the server has not started, so it does not close them
             await close_listener(listener)
         raise UsageError(str(error)) from None
+
+
+def _watchdog(options: argparse.Namespace) -> float | None:
+    """Return the seconds of the watchdog, None without one."""
+    given: float | None = options.watchdog
+    return RELOAD_WATCHDOG if given is None and options.restartable else given
 
 
 async def _listeners(options: argparse.Namespace) -> list[SocketListener]:

@@ -22,6 +22,7 @@ from trio_ws.handler.service import Handler, Response, Service
 from trio_ws.options import check_names, check_number, keyword_options, list_of
 from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.unwinding import unwound
+from trio_ws.runtime.watchdog import check_watchdog, watching
 from trio_ws.server.server import Server
 from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
 
@@ -178,6 +179,7 @@ async def serve_websocket(
     trusted_proxies: Iterable[str] = (),
     poller: bool | None = None,
     strict: bool = False,
+    watchdog: float | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     **service: Any,
 ) -> None:
@@ -202,6 +204,8 @@ async def serve_websocket(
             `X-Forwarded-For` and `X-Forwarded-Proto` give the client's address and whether it uses TLS.
         poller: False turns the shared poller off.
         strict: let a handler's error end the server, for tests.
+        watchdog: seconds that one step of a task may block all others; more is a WARNING that names the task and the
+            line. It costs time at each step: it is for development. None: no watchdog.
         task_status: for `nursery.start`.
         service: the options of `Service`: `on_connect`, `on_disconnect`, `subprotocols`, `auto_accept`,
             `instruments`, ...
@@ -214,6 +218,7 @@ async def serve_websocket(
         trio.Cancelled: after every connection was closed with 1001.
     """
     check_in_trio("serve_websocket()")
+    check_watchdog(watchdog)
     check_names(service, _OPTIONS, "serve_websocket()")
     if service.get("around") is not None:
         service["around"] = _unwound(service["around"])
@@ -231,7 +236,8 @@ async def serve_websocket(
         poller=poller,
         strict=strict,
     )
-    await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
+    with watching(watchdog):
+        await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
 
 
 async def serve_messages(
