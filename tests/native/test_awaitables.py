@@ -15,7 +15,7 @@ from support.internals import internal
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from native.ends import End, end
-from trio_ws import WebSocket
+from trio_ws import Limits, WebSocket
 from trio_ws.native import shortcut
 from trio_ws.native.choice import core
 from trio_ws.websocket import compiled
@@ -100,6 +100,13 @@ async def test_messages_pass_in_order_in_both_directions() -> None:
         echoed = ours.got(1 << 20)
         assert echoed.startswith(b"\x81\x010\x81\x011")
         assert echoed.endswith(b"\x81\x7e\x17\x70" + ("\N{EURO SIGN}" * 2000).encode())
+
+
+async def test_limits_may_be_any_numbers() -> None:
+    huge = 1 << 70
+    async with end(Limits(max_message_size=huge, inbox_messages=huge, inbox_bytes=huge, outbox_bytes=huge)) as ours:
+        ours.sends("x")
+        assert await ours.ws.receive() == "x"
 
 
 async def test_every_call_is_a_checkpoint() -> None:

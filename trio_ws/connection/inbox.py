@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
@@ -50,8 +51,8 @@ class Inbox(InboxState):
     def __init__(self, max_items: int, max_bytes: int) -> None:
         self.items: list[Received] = []  # a deque would take 600 bytes in each idle connection
         self.size: int = 0
-        self.max_items: int = max_items
-        self.max_bytes: int = max_bytes
+        self.max_items: int = min(max_items, sys.maxsize)  # the core's numbers have 63 bits
+        self.max_bytes: int = min(max_bytes, sys.maxsize)
         self.reader: Task | None = None
         self.streak: int = 0
         self.task: object = None

@@ -99,7 +99,7 @@ class Decoder(DecoderState):
         self.failed: bool = False
         self.closed: bool = False
         self._masked = 0 if client else MASKED
-        self._max_message_size = max_message_size
+        self._max_message_size = min(max_message_size, sys.maxsize)  # the core's numbers have 63 bits
         self._max_fragments = max_fragments
         self._inflater = inflater
         self._patience = patience

@@ -6,6 +6,7 @@ never writes; a transport empties it.
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import TypeAlias
 
@@ -31,7 +32,7 @@ class Outbox(OutboxState):
     __slots__ = ("_waiters", "written")
 
     def __init__(self, high_water: int) -> None:
-        self.high_water: int = high_water
+        self.high_water: int = min(high_water, sys.maxsize)  # the core's numbers have 63 bits
         self.size: int = 0
         """Bytes that wait."""
         self.written: int = 0
