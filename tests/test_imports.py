@@ -33,6 +33,7 @@ ORDER = (
     "asgi",
     "testing",
     "conformance",
+    "compat",
     "cli",
 )
 VOCABULARY = ("codes", "config", "errors", "escaping", "headers", "messages", "options", "version")

@@ -23,6 +23,7 @@ MODULES = (
     "trio_ws.rooms",
     "trio_ws.rooms.redis",
     "trio_ws.asgi",
+    "trio_ws.compat.trio_websocket",
     "trio_ws.testing",
     "trio_ws.testing.plugin",
     "trio_ws.testing.machine",

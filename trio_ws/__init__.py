@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms import Backplane, Member, MemoryBackplane, Room, broadcast
     from trio_ws.rooms.redis import RedisBackplane
     from trio_ws.runtime.threads import in_loop
-    from trio_ws.server.serve import serve_messages, serve_websocket
+    from trio_ws.server.serve import serve_messages, serve_stream, serve_websocket
     from trio_ws.server.server import Server, Statistics
     from trio_ws.testing import TestClient, TestTimeout
     from trio_ws.websocket.websocket import WebSocket
@@ -114,7 +114,7 @@ _NAMES = {
     "trio_ws.rooms": "Backplane Member MemoryBackplane Room broadcast",
     "trio_ws.rooms.redis": "RedisBackplane",
     "trio_ws.runtime.threads": "in_loop",
-    "trio_ws.server.serve": "serve_messages serve_websocket",
+    "trio_ws.server.serve": "serve_messages serve_stream serve_websocket",
     "trio_ws.server.server": "Server Statistics",
     "trio_ws.testing": "TestClient TestTimeout",
     "trio_ws.websocket.websocket": "WebSocket",
@@ -220,5 +220,6 @@ __all__ = [
     "open_websocket",
     "reconnect",
     "serve_messages",
+    "serve_stream",
     "serve_websocket",
 ]

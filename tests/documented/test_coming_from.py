@@ -1,4 +1,4 @@
-"""docs/coming-from.md names a test for everything that it promises, and the test exists."""
+"""docs/coming-from*.md name a test for everything that they promise, and the test exists."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "coming-from.md"
+FURTHER_PAGES = [ROOT / "docs" / "coming-from-trio-websocket.md"]
 DOCUMENTS = ["Cafeto", "Bocadillo", "Ellar", "Cello"]
 CELLS = re.compile(r"(?<!\\)\|")
 
 
-def sections() -> dict[str, list[list[str]]]:
+def sections(page: Path = PAGE) -> dict[str, list[list[str]]]:
     """Return the cells of each table row, below the headings they stand under."""
     found: dict[str, list[list[str]]] = {}
     rows: list[list[str]] = []
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+    for line in page.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             rows = found.setdefault(line[3:], [])
         elif line.startswith("|"):
@@ -45,11 +46,18 @@ def exists(node_id: str) -> bool:
     return path.is_file() and name in names_in(path)
 
 
-ROWS = [(document, *row) for document, rows in sections().items() for row in rows]
+ROWS = [
+    (document, *row) for page in (PAGE, *FURTHER_PAGES) for document, rows in sections(page).items() for row in rows
+]
 
 
 def test_there_is_a_section_for_each_document() -> None:
     assert list(sections()) == DOCUMENTS
+
+
+@pytest.mark.parametrize("page", FURTHER_PAGES, ids=lambda page: page.stem)
+def test_a_page_about_one_library_lists_what_differs(page: Path) -> None:
+    assert sections(page)["What differs"]
 
 
 @pytest.mark.parametrize("title", DOCUMENTS)

@@ -111,8 +111,10 @@ class ASGIClosing:
         self.retire(code, reason)
 
     async def wait_ended(self) -> None:
-        """Execute a checkpoint: `close_info` is set as soon as `begin_close` returns."""
+        """Wait until `close_info` is known, which is as soon as `begin_close` returns."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        while self.open:
+            await self.wait_changed()
 
     async def wait_gone(self) -> None:
         """Wait until the peer has ended its side, at most `close_timeout` after our close frame."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.errors import HeaderSource
     from trio_ws.protocol.closing import CloseInfo
+    from trio_ws.transport.socket_options import AnySocket
 
 __all__ = [
     "HANDSHAKE_OVER",
@@ -195,7 +196,7 @@ class ChannelClosing(Protocol):
         """Fail an open connection; its data and a close frame have `close_timeout` to be sent."""
 
     async def wait_ended(self) -> None:
-        """Wait, after `begin_close`, until `close_info` is known, which is bounded."""
+        """Wait until `close_info` is known, which is bounded after `begin_close`."""
 
     async def wait_gone(self) -> None:
         """Wait until the network connection has ended, which is bounded once the connection is not open."""
@@ -232,6 +233,17 @@ class Channel(ChannelState):
         """How the connection ended; None while messages may be sent."""
         return self.closing.close_info
 
+    @property
+    def closed_cleanly(self) -> bool:
+        """Whether both sides have sent a close frame, as far as that is known."""
+        info = self.close_info
+        return info is not None and info.by in ("local", "peer")
+
+    @property
+    def sock(self) -> AnySocket | None:
+        """The socket below the connection, None without one and once it is closed."""
+        return None
+
 
 def end_for(iteration: Iteration | None, end: WebSocketDisconnect) -> WebSocketDisconnect | StopAsyncIteration:
     """Return the exception for the caller of `ChannelReader.receive` at the end."""
@@ -258,6 +270,11 @@ class PendingHandshake(ABC):
 
     status: int = 0
     """HTTP status of the answer; 0 before it, and if the server does not report it."""
+
+    @property
+    def sock(self) -> AnySocket | None:
+        """The socket below the connection, None without one and once it is closed."""
+        return None
 
     @abstractmethod
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Channel:

@@ -364,7 +364,7 @@ class ClosingHandshake:
     # --- waiting for a change of state ---------------------------------------------------------------------------
 
     async def wait_ended(self) -> None:
-        """Wait, after `begin_close`, until `close_info` is known: at most `close_timeout`."""
+        """Wait until `close_info` is known: at most `close_timeout` after `begin_close`."""
         while self.open:
             await self.wait_changed()
 

@@ -14,6 +14,7 @@ from trio_ws.connection.keepalive import Keepalive
 from trio_ws.connection.reader import MessageReader
 from trio_ws.connection.writer import MessageWriter
 from trio_ws.protocol.endpoint import Endpoint
+from trio_ws.protocol.states import State
 
 if TYPE_CHECKING:
     from trio_ws.config import Limits, Timeouts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timers
     from trio_ws.transport.base import Transport
+    from trio_ws.transport.socket_options import AnySocket
 
 __all__ = ["Connection"]
 
@@ -38,7 +40,7 @@ class Connection(Channel):
         inbox: takes the messages, with the bounds of `limits`; None: a new one.
     """
 
-    __slots__ = ("inbox", "transport")
+    __slots__ = ("endpoint", "inbox", "transport")
 
     READER: ClassVar[type[MessageReader]] = MessageReader
 
@@ -63,6 +65,7 @@ class Connection(Channel):
         closing = ClosingHandshake(transport, endpoint, inbox, client=client, timeouts=timeouts, timers=timers)
         writer = MessageWriter(transport, endpoint, inbox, closing, timeouts=timeouts, timers=timers)
         reader = self.READER(transport, endpoint, inbox, writer, closing, timers=timers)
+        self.endpoint: Endpoint = endpoint
         self.inbox: Inbox = inbox
         self.transport: Transport = transport
         self.reader = reader
@@ -75,6 +78,16 @@ class Connection(Channel):
     def log(self) -> ConnectionLog | None:
         """The log that names the connection in its records."""
         return self.transport.log
+
+    @property
+    def closed_cleanly(self) -> bool:
+        """Whether both sides have sent a close frame."""
+        return self.endpoint.state is State.CLOSED
+
+    @property
+    def sock(self) -> AnySocket | None:
+        """The socket below the connection, None without one and once it is closed."""
+        return self.transport.sock
 
     @property
     def received(self) -> int:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.server.context import ServerContext
     from trio_ws.transport.base import Transport
+    from trio_ws.transport.socket_options import AnySocket
 
 __all__ = ["ServerHandshake"]
 
@@ -116,6 +117,11 @@ class ServerHandshake(PendingHandshake):
     def log(self) -> ConnectionLog:
         """The connection's log."""
         return self._log
+
+    @property
+    def sock(self) -> AnySocket | None:
+        """The socket below the connection, None without one and once it is closed."""
+        return self._transport.sock
 
     @property
     def receiver(self) -> RequestReceiver:

@@ -1,4 +1,4 @@
-"""`serve_websocket`, one handler on every path without the application layer, and its listeners."""
+"""`serve_websocket` and `serve_stream`, one handler on every path without the application layer, and listeners."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ __all__ = [
     "cannot_listen",
     "closing_listeners",
     "listen",
+    "one_service",
     "serve_messages",
+    "serve_stream",
     "serve_websocket",
 ]
 
@@ -220,22 +222,15 @@ async def serve_websocket(
     check_in_trio("serve_websocket()")
     check_watchdog(watchdog)
     check_names(service, _OPTIONS, "serve_websocket()")
-    if service.get("around") is not None:
-        service["around"] = _unwound(service["around"])
-    server = Server(
-        _OneService(Service(handler=handler, **service)),
-        Settings(
-            limits=Limits() if limits is None else limits,
-            timeouts=Timeouts() if timeouts is None else timeouts,
-            compression=compression,
-            origins=origins,
-            hosts=hosts,
-            trusted_proxies=trusted_proxies,
-        ),
-        ssl_context=ssl_context,
-        poller=poller,
-        strict=strict,
+    settings = Settings(
+        limits=Limits() if limits is None else limits,
+        timeouts=Timeouts() if timeouts is None else timeouts,
+        compression=compression,
+        origins=origins,
+        hosts=hosts,
+        trusted_proxies=trusted_proxies,
     )
+    server = Server(one_service(handler, service), settings, ssl_context=ssl_context, poller=poller, strict=strict)
     with watching(watchdog):
         await server.serve(await listen(host, port, uds, listeners), task_status=task_status)
 
@@ -276,4 +271,61 @@ async def serve_messages(
     await serve_websocket(handle, host, port, **options)
 
 
-_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"} | keyword_options(serve_websocket)
+async def serve_stream(
+    handler: Handler,
+    stream: trio.abc.Stream,
+    *,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    compression: Compression | bool | None = None,
+    origins: Origins = None,
+    hosts: Iterable[str] | None = None,
+    poller: bool | None = None,
+    strict: bool = False,
+    **service: Any,
+) -> None:
+    """Serve one connection on a stream that the caller has accepted, until it has ended.
+
+    Args:
+        handler: called with the `WebSocket`, in the connection's nursery; the connection is closed when it returns.
+        stream: any connected stream, such as one of `trio.serve_tcp`; a `trio.SSLStream` for TLS. It is closed at the
+            end. The socket of a `trio.SocketStream` is taken out of it, unless `poller` is False: then the stream stays
+            whole, and its owner may close it, which ends the connection.
+        limits: bounds on the resources of the peer.
+        timeouts: bounds on waiting for the peer and the handler.
+        compression: True for permessage-deflate with the defaults, or a `Compression`.
+        origins: origins that browsers may connect from besides the same one; "*" for all.
+        hosts: the names that the server is reached by; None for every host.
+        poller: False reads the stream as it is.
+        strict: raise a handler's error, for tests.
+        service: the options of `Service`, as in `serve_websocket`.
+
+    Raises:
+        TypeError: an option is of another kind, or there is no such option.
+        ValueError: an option makes no sense.
+        trio.Cancelled: after the connection was closed with 1001.
+    """
+    check_in_trio("serve_stream()")
+    check_names(service, _STREAM_OPTIONS, "serve_stream()")
+    if not isinstance(stream, trio.abc.Stream):
+        raise TypeError(f"stream takes a stream of Trio's, such as trio.SocketStream(...), not {stream!r}")
+    settings = Settings(
+        limits=Limits() if limits is None else limits,
+        timeouts=Timeouts() if timeouts is None else timeouts,
+        compression=compression,
+        origins=origins,
+        hosts=hosts,
+    )
+    await Server(one_service(handler, service), settings, poller=poller, strict=strict).serve_stream(stream)
+
+
+def one_service(handler: Handler, options: dict[str, Any]) -> _OneService:
+    """Return a responder for one handler with the options of `Service`."""
+    if options.get("around") is not None:
+        options["around"] = _unwound(options["around"])
+    return _OneService(Service(handler=handler, **options))
+
+
+_SERVICE_OPTIONS = frozenset(field.name for field in attrs.fields(Service)) - {"handler"}
+_OPTIONS = _SERVICE_OPTIONS | keyword_options(serve_websocket)
+_STREAM_OPTIONS = _SERVICE_OPTIONS | keyword_options(serve_stream)

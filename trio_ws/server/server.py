@@ -22,6 +22,7 @@ from trio_ws.server.shutdown import GracefulShutdown
 from trio_ws.server.statistics import Counters, Statistics
 from trio_ws.transport.listeners import (
     SocketListener,
+    StreamListener,
     accept_sockets,
     accept_streams,
     close_listener,
@@ -89,6 +90,8 @@ class Server:
         self._connections: dict[ServerConnection, None] = {}  # takes half of what a set would
         self._numbers = count(1)
         self._served = False
+        self._single = False  # the end of its connection ends the server
+        self._all_closed = trio.lowlevel.ParkingLot()
         self._shutdown = GracefulShutdown(self._connections, self._settings)
         self._ports: list[int] = []
         self._counters = Counters()
@@ -103,12 +106,14 @@ class Server:
         self,
         listeners: Sequence[SocketListener],
         *,
+        handler_nursery: trio.Nursery | None = None,
         task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `shutdown` is called or the caller is cancelled, then drain every connection.
 
         Args:
             listeners: sockets and listeners to accept from; they are closed at the end.
+            handler_nursery: runs the tasks of the connections; None: one of the server's own.
             task_status: `await nursery.start(server.serve, listeners)` returns the server once it accepts.
 
         Raises:
@@ -124,7 +129,7 @@ class Server:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._shut_down_when_cancelled)
                 with trio.CancelScope(shield=True):
-                    interrupted = await self._serve(listeners, task_status)
+                    interrupted = await self._serve(listeners, handler_nursery, task_status)
                 outer.cancel_scope.cancel(reason="the server has ended")
         except BaseExceptionGroup as group:
             if group.split(KeyboardInterrupt)[1] is not None:
@@ -139,16 +144,35 @@ class Server:
         finally:
             self.shutdown()
 
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection on a given stream, until it has ended; this is `serve` for a listener that has one.
+
+        Args:
+            stream: connected; it is closed at the end. With the poller its socket is taken out of it; without
+                (`poller=False`) it may be closed from outside, which ends the connection.
+
+        Raises:
+            trio.Cancelled: after the connection was closed with 1001.
+            RuntimeError: the server has served before.
+        """
+        self._single = True
+        await self.serve([StreamListener(stream)])
+
     async def _serve(
-        self, listeners: Sequence[SocketListener], task_status: trio.TaskStatus[Server]
+        self,
+        listeners: Sequence[SocketListener],
+        handler_nursery: trio.Nursery | None,
+        task_status: trio.TaskStatus[Server],
     ) -> KeyboardInterrupt | None:
         async with trio.open_nursery() as shared:
             factory = TransportFactory(poller=self._poller)
             factory.start(shared)
             try:
                 async with trio.open_nursery() as nursery:
-                    interrupted = await self._accept(listeners, factory, nursery, task_status)
+                    interrupted = await self._accept(listeners, factory, handler_nursery or nursery, task_status)
                     await self._shutdown.run(factory.timers)
+                    while self._connections:  # they may run in another nursery
+                        await self._all_closed.park()
             finally:
                 factory.stop()
         return interrupted
@@ -263,6 +287,10 @@ class Server:
         else:
             self._admission.refused(connection)
         self._counters.add(connection.connection, connection.status, error)
+        if not self._connections:
+            self._all_closed.unpark_all()
+        if self._single:
+            self.shutdown()
 
     # --- shutdown ------------------------------------------------------------------------------------------------
 

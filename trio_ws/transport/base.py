@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport.outbox import Buffer, Outbox
-from trio_ws.transport.socket_options import Uptake, get_uptake
+from trio_ws.transport.socket_options import AnySocket, Uptake, get_uptake
 
 if TYPE_CHECKING:
     import trio
@@ -113,6 +113,11 @@ class Transport(ABC):
         A step is an answer to the peer, or its end.
         """
         return -math.inf
+
+    @property
+    def sock(self) -> AnySocket | None:
+        """The socket below, None without one and once it is closed."""
+        return None
 
     @abstractmethod
     def start(self, nursery: trio.Nursery) -> None:

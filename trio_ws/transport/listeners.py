@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trio_ws.http.request import Address
+    from trio_ws.transport.socket_options import AnySocket
 
 __all__ = [
     "SocketListener",
+    "StreamListener",
     "accept_sockets",
     "accept_streams",
     "bind_tcp",
@@ -27,6 +29,8 @@ __all__ = [
     "close_listener",
     "close_stream",
     "describe",
+    "get_own_address",
+    "get_peer",
     "get_stream_descriptor",
     "inherit",
     "owned_path",
@@ -206,6 +210,31 @@ async def accept_streams(listener: trio.abc.Listener[trio.abc.Stream], take: Cal
             take(stream)
 
 
+class StreamListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener that accepts one given stream, and nothing after it.
+
+    Args:
+        stream: the stream to accept.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream: trio.abc.Stream | None = stream
+
+    async def accept(self) -> trio.abc.Stream:
+        """Return the stream; wait for ever when called again."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            await trio.sleep_forever()
+            raise AssertionError("unreachable")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return stream
+
+    async def aclose(self) -> None:
+        """Close the stream if it was not accepted."""
+        if self._stream is not None:
+            await close_stream(self._stream)
+
+
 async def close_stream(stream: trio.abc.Stream) -> None:
     """Close a stream that is not in use."""
     with contextlib.suppress(OSError, trio.BrokenResourceError):
@@ -295,10 +324,19 @@ def get_port(listener: SocketListener) -> int | None:
     return name[1] if isinstance(name, tuple) else None
 
 
-def get_peer(sock: socket.socket | trio.socket.SocketType) -> Address:
+def get_peer(sock: AnySocket) -> Address:
     """Return the peer's address of a socket, None if it is disconnected."""
     try:
         name = sock.getpeername()
+    except OSError:
+        return None
+    return _address(name)
+
+
+def get_own_address(sock: AnySocket) -> Address:
+    """Return the local address of a socket, None if it is closed."""
+    try:
+        name = sock.getsockname()
     except OSError:
         return None
     return _address(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
@@ -13,7 +13,7 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["NOTSENT_BYTES", "Uptake", "abandon", "get_uptake", "shut_down", "socket_below", "tune"]
+__all__ = ["NOTSENT_BYTES", "AnySocket", "Uptake", "abandon", "get_uptake", "shut_down", "socket_below", "tune"]
 
 NOTSENT_BYTES: Final = 64 * 1024
 """Bytes that the kernel buffers beyond what it may send now; without a bound they are megabytes. With less, messages of
@@ -32,7 +32,7 @@ _NOTSENT_AT: Final = 144
 _WINDOW_AT: Final = 228
 """`tcpi_snd_wnd`, since Linux 5.4."""
 
-_AnySocket = socket.socket | trio.socket.SocketType
+AnySocket: TypeAlias = socket.socket | trio.socket.SocketType
 
 
 class Uptake(NamedTuple):
@@ -60,7 +60,7 @@ def _set(sock: socket.socket, option: int, value: int) -> None:
         pass  # a Unix socket has no such option, and macOS refuses it on a socket that was reset already
 
 
-def get_uptake(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
+def get_uptake(sock: AnySocket | None, waiting: int, left: int) -> Uptake:
     """Return the progress of a socket's peer.
 
     Args:
@@ -76,7 +76,7 @@ def get_uptake(sock: _AnySocket | None, waiting: int, left: int) -> Uptake:
         return _unix_uptake(sock, waiting, left)
 
 
-def _tcp_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
+def _tcp_uptake(sock: AnySocket, waiting: int, left: int) -> Uptake:
     """Return the progress of a TCP peer.
 
     The window's right edge moves when data arrives, and when the peer reads it.
@@ -96,7 +96,7 @@ def _member(info: bytes, kind: str, offset: int) -> int:
     return number
 
 
-def _unix_uptake(sock: _AnySocket, waiting: int, left: int) -> Uptake:
+def _unix_uptake(sock: AnySocket, waiting: int, left: int) -> Uptake:
     """Return the progress of a Unix socket's peer.
 
     The kernel's queue holds the unread data, some administration included.
@@ -118,7 +118,7 @@ def socket_below(stream: object) -> trio.socket.SocketType | None:
     return stream.socket if isinstance(stream, trio.SocketStream) else None
 
 
-def shut_down(sock: _AnySocket) -> None:
+def shut_down(sock: AnySocket) -> None:
     """Shut down a connection, also if forked processes hold its socket."""
     try:
         sock.shutdown(socket.SHUT_RDWR)

@@ -129,6 +129,11 @@ class SocketTransport(SocketState, Transport):
             self._poller.add(self._owner or self, fd, self._interest)
             self._fd = fd
 
+    @property
+    def sock(self) -> socket.socket | None:
+        """The socket, None once it is closed."""
+        return self._sock
+
     def attach(self, owner: PollerClient) -> None:
         """Let the poller call `owner` in place of this transport.
 

@@ -98,6 +98,11 @@ class StreamTransport(Transport):
         """
         return self._step_time
 
+    @property
+    def sock(self) -> trio.socket.SocketType | None:
+        """The socket below, None without one."""
+        return socket_below(self._stream)
+
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader and the writer."""
         self._started = True

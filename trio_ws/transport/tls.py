@@ -102,6 +102,11 @@ class TLSTransport(Transport):
         """
         return self._step_time
 
+    @property
+    def sock(self) -> socket.socket | None:
+        """The socket, None once it is closed."""
+        return self._socket.sock
+
     def start(self, nursery: trio.Nursery) -> None:
         """Begin to read, first the input of a client's session."""
         self._socket.start(nursery)

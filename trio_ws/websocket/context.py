@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trio_ws.headers import Headers
     from trio_ws.http.request import Request
     from trio_ws.protocol.endpoint import CloseInfo
+    from trio_ws.transport.socket_options import AnySocket
 
 __all__ = ["ConnectionContext"]
 
@@ -145,14 +146,16 @@ class ConnectionContext(ContextState):
         if self.on_accept is not None:
             self.on_accept()
 
-    async def reject(self, status: int = 403, headers: HeaderSource = (), body: bytes = b"") -> None:
-        """Answer the handshake with an HTTP status; see `WebSocket.reject`."""
+    async def reject(
+        self, status: int = 403, headers: HeaderSource = (), body: bytes = b"", *, leave: bool = True
+    ) -> None:
+        """Answer the handshake with an HTTP status; see `WebSocket.reject`. Without `leave` the handler goes on."""
         if not 300 <= status <= 599:
             raise ValueError(f"a handshake is rejected with an HTTP status from 300 to 599, not {status}")
         handshake = self._pending_handshake("reject()")
         await handshake.reject(status, self._with_answer_headers(headers), body)
         self._rejected = True
-        if self.cancel_scope is not None:
+        if leave and self.cancel_scope is not None:
             self.cancel_scope.cancel(reason=f"handshake rejected with {status}")
         await trio.lowlevel.checkpoint()
 
@@ -185,6 +188,12 @@ class ConnectionContext(ContextState):
             raise disconnect_of(self.handshake, CloseCode.ABNORMAL_CLOSURE, "handshake rejected")
         raise LocalProtocolError("the connection is not accepted yet: call accept(), or use 'async with ws'")
 
+    @property
+    def sock(self) -> AnySocket | None:
+        """The socket below the connection, None without one and once it is closed."""
+        below = self.channel or self.handshake
+        return None if below is None else below.sock
+
     # --- closing -------------------------------------------------------------------------------------------------
 
     @property
@@ -204,6 +213,14 @@ class ConnectionContext(ContextState):
         else:
             code = CloseCode.NORMAL_CLOSURE
         await channel.closing.close(int(code), reason)
+
+    async def wait_closed(self) -> None:
+        """Wait for the end of the connection; see `WebSocket.wait_closed`."""
+        closing = self.open_channel().closing
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await closing.wait_ended()
+        if closing.observer is not None:
+            closing.observer.on_end_raised()
 
     def decide_close(self, error: Exception | None) -> CloseDecision:
         """Return the close frame for a handler's error, None for a return."""

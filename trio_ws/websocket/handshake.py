@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.native.choice import FaceState
+from trio_ws.transport.listeners import get_own_address, get_peer
 from trio_ws.websocket.context import ConnectionContext
 
 if TYPE_CHECKING:
@@ -71,6 +72,24 @@ class Handshake(FaceState):
     def client(self) -> Address:
         """The address of the peer: host and port, the path of a Unix socket, or None."""
         return self.request.client
+
+    @property
+    def local_address(self) -> Address:
+        """The address of this side's socket: host and port, or the path of a Unix socket.
+
+        None without a socket, as in memory or under an ASGI server, and once the socket is closed.
+        """
+        sock = self.context.sock
+        return None if sock is None else get_own_address(sock)
+
+    @property
+    def remote_address(self) -> Address:
+        """The address of the other side's socket, on either side: a proxy's, if there is one in between.
+
+        None without a socket, as in memory or under an ASGI server, and once the socket is closed.
+        """
+        sock = self.context.sock
+        return None if sock is None else get_peer(sock)
 
     @property
     def number(self) -> int:

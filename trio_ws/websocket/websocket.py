@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 import trio
 
@@ -89,6 +89,15 @@ class WebSocket(Handshake):
     def close_reason(self) -> str | None:
         """The reason in the first close frame; None while the connection is open."""
         return None if self.close_info is None else self.close_info.reason
+
+    @property
+    def closed_cleanly(self) -> bool:
+        """Whether both sides have sent a close frame (RFC 6455 7.1.4).
+
+        False while the connection is open, if it was lost, and after `close` if the peer's answer did not come.
+        """
+        channel = self.context.channel
+        return channel is not None and channel.closed_cleanly
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -358,6 +367,18 @@ class WebSocket(Handshake):
                 without you.
         """
         await self.context.close(code, reason or "")
+
+    async def wait_closed(self) -> CloseInfo:
+        """Wait until the connection has ended, without receiving, and return how.
+
+        Messages that are not received hold the end back once they fill the inbox: the close frame is behind them.
+
+        Raises:
+            LocalProtocolError: the handshake is not answered yet.
+            trio.Cancelled: nothing changes.
+        """
+        await self.context.wait_closed()
+        return cast("CloseInfo", self.close_info)
 
     async def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open; it never complains about the state.
