@@ -129,10 +129,8 @@ pass_on(struct turn *turn, Reader *reader, Py_ssize_t position, Py_ssize_t size)
 static bool
 call_back(struct turn *turn, Reader *reader)
 {
-    if (!reschedule_woken(turn))
-        return false;
     PyObject *function = Py_NewRef(reader->on_messages);
-    PyObject *result = PyObject_CallNoArgs(function);
+    PyObject *result = reschedule_woken(turn) ? PyObject_CallNoArgs(function) : NULL;
     Py_DECREF(function);
     Py_XDECREF(result);
     return result != NULL;
@@ -274,6 +272,8 @@ serve(struct turn *turn, const struct ready *ready)
         outcome = read_socket(turn, (Socket *)ready->transport);
     if (outcome == DONE)
         return true;
+    if (outcome == FAILED && !PyErr_ExceptionMatches(PyExc_Exception))
+        return false; /* SystemExit, say, of a signal's handler: it ends more than one connection */
     return leave(turn, ready->transport, outcome == FAILED ? take_exception() : PyLong_FromUnsignedLong(ready->events));
 }
 
