@@ -22,7 +22,9 @@ typedef struct {
     PyObject *inbox;    /* of the part; NULL if it is none that C understands */
     PyObject *argument; /* the iteration or None; the message */
     PyObject *delegate; /* the coroutine that is being awaited, if any */
+    const void *sleeper; /* the task that sleeps, while it is WAITING: only compared */
     Stage stage;
+    bool running;
 } Step;
 
 static PyTypeObject *receive_type, *send_type;
@@ -49,7 +51,9 @@ new_step(PyTypeObject *type, PyObject *part, PyObject *inbox, PyObject *argument
     step->inbox = IS(inbox, inbox) ? Py_NewRef(inbox) : NULL;
     step->argument = Py_NewRef(argument);
     step->delegate = NULL;
+    step->sleeper = NULL;
     step->stage = FRESH;
+    step->running = false;
     PyObject_GC_Track((PyObject *)step);
     return (PyObject *)step;
 }
@@ -78,18 +82,6 @@ step_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-step_clear(PyObject *self)
-{
-    Step *step = (Step *)self;
-    Py_CLEAR(step->part);
-    Py_CLEAR(step->inbox);
-    Py_CLEAR(step->argument);
-    Py_CLEAR(step->delegate);
-    step->stage = OVER; /* what the collector has taken apart is not resumed */
-    return 0;
-}
-
 /* Warn as Python does of a coroutine. No exception leaves a deallocation. */
 static void
 warn_never_awaited(PyTypeObject *type)
@@ -102,14 +94,27 @@ warn_never_awaited(PyTypeObject *type)
     PyErr_Restore(kind, value, trace);
 }
 
+static int
+step_clear(PyObject *self)
+{
+    Step *step = (Step *)self;
+    bool fresh = step->stage == FRESH;
+    step->stage = OVER; /* what is garbage may be called still */
+    if (fresh)
+        warn_never_awaited(Py_TYPE(self));
+    Py_CLEAR(step->part);
+    Py_CLEAR(step->inbox);
+    Py_CLEAR(step->argument);
+    Py_CLEAR(step->delegate);
+    return 0;
+}
+
 static void
 step_dealloc(PyObject *self)
 {
     Step *step = (Step *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (step->stage == FRESH && step->part != NULL)
-        warn_never_awaited(type);
     step_clear(self);
     if (spares < SPARE)
         spare[spares++] = step;
@@ -298,6 +303,7 @@ begin_wait(Step *step, Inbox *inbox, PyObject **result)
     PyObject *before = inbox->reader;
     inbox->reader = task;
     inbox->streak = 0;
+    step->sleeper = task;
     step->stage = WAITING;
     *result = Py_NewRef(inbox->trap);
     Py_XDECREF(before);
@@ -500,14 +506,36 @@ send_resume(Step *step, PyObject *value, PyObject **result)
 
 /* --- the protocol of awaitables --- */
 
-/* Go on with the step. It is held meanwhile: what runs may drop the last other reference to it. */
+/* Begin to run a step, which is held meanwhile: what runs may drop the last other reference to it. Return false with an
+   exception if it runs already: what it calls may call it. */
+static bool
+begin_run(Step *step)
+{
+    if (step->running) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return false;
+    }
+    HOLD(step);
+    step->running = true;
+    return true;
+}
+
+static void
+end_run(Step *step)
+{
+    step->running = false;
+    RELEASE(step);
+}
+
 static PySendResult
 step_resume(PyObject *self, PyObject *value, PyObject **result)
 {
+    Step *step = (Step *)self;
     *result = NULL;
-    Py_INCREF(self);
-    PySendResult done = (Py_TYPE(self) == send_type ? send_resume : receive_resume)((Step *)self, value, result);
-    Py_DECREF(self);
+    if (!begin_run(step))
+        return PYGEN_ERROR;
+    PySendResult done = (Py_TYPE(self) == send_type ? send_resume : receive_resume)(step, value, result);
+    end_run(step);
     return done;
 }
 
@@ -540,18 +568,25 @@ step_next(PyObject *self)
     return step_send(self, Py_None);
 }
 
+/* Return the iterator that `await` drives: itself. A second task that awaits it must not disturb the first. */
 static PyObject *
-step_self(PyObject *self)
+step_await(PyObject *self)
 {
-    return Py_NewRef(self);
+    Stage stage = ((Step *)self)->stage;
+    if (stage == FRESH || stage == OVER)
+        return Py_NewRef(self);
+    PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+    return NULL;
 }
 
-/* Leave the inbox if the task sleeps there. */
+/* Leave the inbox if the task sleeps there: it may have been woken, and another be asleep. */
 static void
 stop_waiting(Step *step)
 {
     Inbox *inbox = (Inbox *)step->inbox;
     PyObject *reader = inbox->reader;
+    if (reader != step->sleeper)
+        return;
     inbox->reader = Py_NewRef(Py_None);
     Py_XDECREF(reader);
 }
@@ -560,14 +595,14 @@ static PyObject *
 step_close(PyObject *self, PyObject *Py_UNUSED(nothing))
 {
     Step *step = (Step *)self;
-    Stage stage = step->stage;
-    PyObject *coroutine = step->delegate;
-    step->stage = OVER;
-    step->delegate = NULL;
-    if (stage == WAITING)
+    if (!begin_run(step))
+        return NULL;
+    if (step->stage == WAITING)
         stop_waiting(step);
-    bool closed = coroutine == NULL || call_method(coroutine, "close");
-    Py_XDECREF(coroutine);
+    bool closed = step->delegate == NULL || call_method(step->delegate, "close");
+    step->stage = OVER;
+    Py_CLEAR(step->delegate);
+    end_run(step);
     if (!closed)
         return NULL;
     Py_RETURN_NONE;
@@ -607,21 +642,21 @@ static PyObject *
 step_throw(PyObject *self, PyObject *arguments)
 {
     Step *step = (Step *)self;
-    if (step->delegate != NULL) {
-        Py_INCREF(self);
-        PyObject *result = throw_into_delegate(step, arguments);
-        Py_DECREF(self);
-        return result;
-    }
-    if (step->stage == OVER) {
-        reuse();
+    PyObject *result = NULL;
+    if (!begin_run(step))
         return NULL;
+    if (step->delegate != NULL) {
+        result = throw_into_delegate(step, arguments);
+    } else if (step->stage == OVER) {
+        reuse();
+    } else {
+        if (step->stage == WAITING)
+            stop_waiting(step);
+        step->stage = OVER;
+        raise_thrown(arguments);
     }
-    if (step->stage == WAITING)
-        stop_waiting(step);
-    step->stage = OVER;
-    raise_thrown(arguments);
-    return NULL;
+    end_run(step);
+    return result;
 }
 
 /* What Trio asks of a coroutine whose task it shows: no frame of Python, and what is awaited. */
@@ -656,11 +691,11 @@ static PyType_Slot step_slots[] = {
     {Py_tp_traverse, step_traverse},
     {Py_tp_clear, step_clear},
     {Py_tp_dealloc, step_dealloc},
-    {Py_tp_iter, step_self},
+    {Py_tp_iter, step_await},
     {Py_tp_iternext, step_next},
     {Py_tp_methods, step_methods},
     {Py_tp_getset, step_attributes},
-    {Py_am_await, step_self},
+    {Py_am_await, step_await},
     {Py_am_send, step_resume},
     {0, NULL},
 };
