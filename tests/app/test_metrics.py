@@ -12,7 +12,8 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from trio_ws import App, ConnectionRejected, WebSocket
-from trio_ws.app.metrics import FIGURES, WORKER_VARIABLE, Metrics
+from trio_ws.app.metrics import FIGURES, Metrics
+from trio_ws.runtime.command import WORKER_VARIABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "seeing.md"
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 from support.tls import authority, client_tls, server_tls
 
-from trio_ws.client.streams import default_context
+from trio_ws.client.tls import default_context
 
 from .servers import Resolver, Server, listen
 

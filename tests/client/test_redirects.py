@@ -13,7 +13,7 @@ from trio_ws.client.backoff import should_reconnect
 from trio_ws.client.connector import dial
 from trio_ws.client.plan import USER_AGENT
 from trio_ws.client.redirects import redirect_target
-from trio_ws.client.streams import default_context, without_certificate
+from trio_ws.client.tls import default_context, without_certificate
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL

@@ -15,7 +15,8 @@ from tests.testing.responders import Routes, echo
 from trio_ws import Server, WebSocketDisconnect, open_websocket
 from trio_ws.cli import worker as worker_module
 from trio_ws.cli.reload import RESTART_SIGNAL
-from trio_ws.cli.worker import NUMBER_VARIABLE, serve_as_worker
+from trio_ws.cli.worker import serve_as_worker
+from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.testing.network import MemoryListener
 from trio_ws.transport.listeners import bind_unix, close_listener, inherit, owned_path
 
@@ -58,7 +59,7 @@ class Link:
 def link(monkeypatch):
     monkeypatch.setattr("trio_ws.cli.worker._prepare", lambda link: None)  # the process is pytest's here
     monkeypatch.setattr("trio_ws.cli.worker.HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setenv(NUMBER_VARIABLE, "7")
+    monkeypatch.setenv(WORKER_VARIABLE, "7")
     made = Link()
     yield made
     made.ours.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trio_ws.handler.service import Response
+from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
-__all__ = ["FIGURES", "WORKER_VARIABLE", "Figure", "Metrics"]
+__all__ = ["FIGURES", "Figure", "Metrics"]
 
-WORKER_VARIABLE: Final = "TRIO_WS_WORKER"
-"""The variable of the environment whose value becomes the label `worker`, where processes share one port."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The text format that every Prometheus accepts."""
 

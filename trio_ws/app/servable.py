@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import trio
 
-from trio_ws.runtime.command_import import check_not_importing
+from trio_ws.runtime.command import check_not_importing
 from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.watchdog import check_watchdog, watching
 from trio_ws.server.serve import SocketListener, closing_listeners, listen

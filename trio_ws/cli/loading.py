@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from trio_ws.runtime.command_import import RunDuringImportError, importing
+from trio_ws.runtime.command import RunDuringImportError, importing
 
 if TYPE_CHECKING:
     from trio_ws.app.application import App

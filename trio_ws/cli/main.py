@@ -25,11 +25,12 @@ from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.cli.terminal import INTERRUPTED, run_terminal
-from trio_ws.cli.worker import HEARTBEAT_SECONDS, NUMBER_VARIABLE, Assignment, serve_as_worker
+from trio_ws.cli.worker import HEARTBEAT_SECONDS, Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.protocol.codec import RUNNING
 from trio_ws.protocol.compressors import LIBRARY
+from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.server.serve import bind, cannot_listen
 from trio_ws.server.signals import END_SIGNALS, serve_until_signalled
 from trio_ws.transport.listeners import close_listener, describe, inherit
@@ -211,7 +212,7 @@ def _run(options: argparse.Namespace) -> int:
     log_config = logging_setup.read(options.log_config)
     app = load(options.app)
     # Each worker numbers its own connections, so a record names the worker too.
-    prefix = "" if options.worker is None else f"worker {os.environ.get(NUMBER_VARIABLE, '?')} "
+    prefix = "" if options.worker is None else f"worker {os.environ.get(WORKER_VARIABLE, '?')} "
     logging_setup.configure(options.log_level, prefix=prefix, config=log_config)
     _adjust(app, options)
     serve = partial(_serve, app, options, context)

@@ -12,7 +12,8 @@ import attrs
 import trio
 
 from trio_ws.cli.reload import DETACHED
-from trio_ws.cli.worker import HEARTBEAT_SECONDS, NUMBER_VARIABLE, READY, Assignment
+from trio_ws.cli.worker import HEARTBEAT_SECONDS, READY, Assignment
+from trio_ws.runtime.command import WORKER_VARIABLE
 
 __all__ = ["WorkerProcess", "WorkerTimeouts"]
 
@@ -122,7 +123,7 @@ class WorkerProcess:
         return await trio.lowlevel.open_process(
             [*self._command[:INSERT_AT], "--worker", str(assignment), *self._command[INSERT_AT:]],
             pass_fds=(link.fileno(), *descriptors),
-            env={**os.environ, NUMBER_VARIABLE: str(self.number)},
+            env={**os.environ, WORKER_VARIABLE: str(self.number)},
             **DETACHED,
         )
 

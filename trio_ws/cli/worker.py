@@ -19,6 +19,7 @@ import trio
 
 from trio_ws.cli.reload import RESTART_SIGNAL
 from trio_ws.codes import CloseCode
+from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.server.signals import END_SIGNALS, print_line, serve_until_signalled
 from trio_ws.transport.listeners import SocketListener, inherit
 
@@ -29,14 +30,11 @@ __all__ = [
     "HEARTBEAT",
     "HEARTBEAT_SECONDS",
     "NO_GRACE_SIGNAL",
-    "NUMBER_VARIABLE",
     "READY",
     "Assignment",
     "serve_as_worker",
 ]
 
-NUMBER_VARIABLE: Final = "TRIO_WS_WORKER"
-"""The environment variable with the worker's number, from 1; a replacement has the same number."""
 NO_GRACE_SIGNAL: Final = signal.SIGINT
 """The signal that cancels the handlers of a worker during its shutdown."""
 HEARTBEAT_SECONDS: Final = 1.0
@@ -124,7 +122,7 @@ class _Worker:
 
     def __init__(self, link: trio.socket.SocketType) -> None:
         self._link = link
-        self._name = f"worker {os.environ.get(NUMBER_VARIABLE, '?')} (pid {os.getpid()})"
+        self._name = f"worker {os.environ.get(WORKER_VARIABLE, '?')} (pid {os.getpid()})"
 
     def print(self, line: str) -> None:
         """Write a line with the worker's name to standard error."""

@@ -17,7 +17,8 @@ from trio_ws.client.deadline import within
 from trio_ws.client.plan import ConnectOptions, Plan, Target, handshake_for, make_plan
 from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.client.redirects import REDIRECTS, redirect_target
-from trio_ws.client.streams import ConnectProgress, closed_on_error, default_context, open_tcp, open_unix, start_tls
+from trio_ws.client.streams import ConnectProgress, closed_on_error, open_tcp, open_unix
+from trio_ws.client.tls import default_context, start_tls
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.http.url import URL
 from trio_ws.protocol.client_handshake import Accepted, ClientHandshake, Rejected

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from trio_ws.client.proxy import Proxy
-from trio_ws.client.streams import without_certificate
+from trio_ws.client.tls import without_certificate
 from trio_ws.config import Limits
 from trio_ws.errors import HeaderSource
 from trio_ws.headers import Headers, header_pairs, is_token

@@ -20,7 +20,8 @@ import attrs
 import h11
 import trio
 
-from trio_ws.client.streams import ConnectProgress, closed_on_error, default_context, open_tcp, start_tls
+from trio_ws.client.streams import ConnectProgress, closed_on_error, open_tcp
+from trio_ws.client.tls import default_context, start_tls
 from trio_ws.config import Limits
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.headers import Headers

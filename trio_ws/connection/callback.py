@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import trio
 
-from trio_ws.connection.inbox import YIELD_EVERY
+from trio_ws.connection.inbox import YIELD_EVERY, busy_receiving
 from trio_ws.connection.reader import MessageReader
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ async def call_for_each_message(
             function(await reader.receive())
     callback = MessageCallback(reader, reader.transport.outbox, writer.when_writable, function, when_full)
     if reader.on_messages is not None or reader.inbox.reader is not None:
-        raise trio.BusyResourceError("another task is receiving from this connection")
+        raise busy_receiving()
     reader.on_messages = callback
     try:
         await callback.run()

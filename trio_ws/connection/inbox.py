@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
-__all__ = ["STEP_BYTES", "YIELD_EVERY", "Chunk", "Inbox", "Received", "join_parts"]
+__all__ = ["STEP_BYTES", "YIELD_EVERY", "Chunk", "Inbox", "Received", "busy_receiving", "join_parts"]
 
 YIELD_EVERY: Final = 64
 """Messages that one task may receive or send in a row without a checkpoint that lets other tasks run."""
@@ -27,6 +27,11 @@ STEP_BYTES: Final = 64 * 1024
 Chunk: TypeAlias = TextMessage | BytesMessage
 """A part of a message that is received as a stream."""
 Received: TypeAlias = str | bytes | Chunk
+
+
+def busy_receiving() -> trio.BusyResourceError:
+    """Return the error of a task that receives while another one does."""
+    return trio.BusyResourceError("another task is receiving from this connection")
 
 
 class Inbox(InboxState):
@@ -83,7 +88,7 @@ class Inbox(InboxState):
             trio.BusyResourceError: another task waits already.
         """
         if self.reader is not None:
-            raise trio.BusyResourceError("another task is receiving from this connection")
+            raise busy_receiving()
         self.reader = current_task()
         # Returned and not awaited: a coroutine of its own would add a frame to each message.
         return wait_task_rescheduled(self)  # noqa: ASYNC105

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 
 from trio_ws.connection.connection import Connection
-from trio_ws.connection.inbox import Inbox
+from trio_ws.connection.inbox import Inbox, busy_receiving
 from trio_ws.connection.reader import MessageReader
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class InlineInbox(Inbox):
             trio.BusyResourceError: another task waits already.
         """
         if self._at_socket:
-            raise trio.BusyResourceError("another task is receiving from this connection")
+            raise busy_receiving()
         if self.reader is None and self._solo.free:
             return self._read()
         return self._sleep(super().wait())

@@ -1,4 +1,4 @@
-"""The import of an application's module by the command `trio-ws`, during which `App.run` is an error."""
+"""The marks of the command `trio-ws` on what it runs: a worker's number, the import of a module."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["RunDuringImportError", "check_not_importing", "importing"]
+__all__ = ["WORKER_VARIABLE", "RunDuringImportError", "check_not_importing", "importing"]
+
+WORKER_VARIABLE: Final = "TRIO_WS_WORKER"
+"""The environment variable with the worker's number, from 1; a replacement has the same number."""
 
 _MODULE: Final[ContextVar[str | None]] = ContextVar("trio_ws.command_import", default=None)
 
