@@ -1,4 +1,4 @@
-"""TLS of a client: its contexts, and the handshake over a stream."""
+"""Contexts and handshakes of TLS for clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The marks of the command `trio-ws` on what it runs: a worker's number, the import of a module."""
+"""Marks that the command `trio-ws` leaves for applications: its import of a module, a worker's number."""
 
 from __future__ import annotations
 
