@@ -10,6 +10,8 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from trio_ws import App, Limits, WebSocket
+from trio_ws.testing import GENTLE_KINDS
+from trio_ws.testing.chaos_steps import CHAOS_KINDS
 from trio_ws.testing.machine import WebSocketMachine
 
 app = App()
@@ -67,6 +69,22 @@ class ChatMachine(WebSocketMachine):
         self.run(function)
 
 
+class TalkingMachine(WebSocketMachine):
+    """Both ends send, receive, ping and close at random, on a network that breaks."""
+
+    server_talks = True
+    chaos = CHAOS_KINDS
+
+    async def app(ws: WebSocket) -> None:  # noqa: N805 - a handler, not a method
+        while True:
+            await trio.sleep(5)
+            await ws.receive()
+
+
+class GentleMachine(EchoMachine):
+    chaos = GENTLE_KINDS
+
+
 class HandlerMachine(WebSocketMachine):
     async def app(ws: WebSocket) -> None:  # noqa: N805 - a handler, not a method
         async for message in ws:
@@ -75,10 +93,13 @@ class HandlerMachine(WebSocketMachine):
 
 
 TestEcho = EchoMachine.TestCase
+TestTalking = TalkingMachine.TestCase
+TestGentle = GentleMachine.TestCase
 TestIdle = IdleMachine.TestCase
 TestChat = ChatMachine.TestCase
 TestHandler = HandlerMachine.TestCase
-TestEcho.settings = TestIdle.settings = TestChat.settings = TestHandler.settings = FEW
+for case in TestEcho, TestTalking, TestGentle, TestIdle, TestChat, TestHandler:
+    case.settings = FEW
 
 
 def test_a_fault_of_the_application_is_found_with_its_calls() -> None:

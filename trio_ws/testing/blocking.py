@@ -49,6 +49,10 @@ class BlockingTestWebSocket(BlockingWebSocket):
         Args:
             function: awaited in a task of the loop.
             args: its arguments.
+
+        Example:
+            with app.test_client() as client, client.websocket_connect("/chat") as ws:
+                seconds = ws.run(ws.websocket.ping)
         """
         return self._portal.run(function, *args)
 
@@ -173,6 +177,19 @@ class BlockingTestClient:
             options: those of `TestClient.websocket_connect`.
         """
         return self._client.websocket_connect(path, **options)
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Call an async function in the loop of client and server; return its value or raise its error.
+
+        Args:
+            function: awaited in a task of the loop.
+            args: its arguments.
+
+        Example:
+            with app.test_client() as client:
+                client.run(trio.sleep, 0.1)
+        """
+        return self._portal.run(function, *args)
 
     def get(self, path: str, *, headers: HeaderSource = ()) -> TestResponse:
         """Request a page with a plain HTTP GET. It raises the errors of `TestClient.get`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -14,8 +14,9 @@ import trio.testing
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trio_ws.errors import WebSocketDisconnect
+from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.handler.service import Service
+from trio_ws.testing.chaos_network import ChaosNetwork
 from trio_ws.testing.client import TestClient
 from trio_ws.testing.oracle import Sender, messages_of, parse_frames
 from trio_ws.testing.raw_head import HEAD_END
@@ -30,6 +31,8 @@ __all__ = ["WebSocketMachine"]
 
 T = TypeVar("T")
 
+CHAOS_TIMEOUT = 120.0
+"""Seconds that a wait may take on a bad network, which stalls."""
 _TURNS = st.integers(0, 6)
 _MESSAGES = messages(max_size=300)
 
@@ -66,6 +69,10 @@ class WebSocketMachine(RuleBasedStateMachine):
     """Further arguments of `websocket_connect`, such as `limits` or `compression`."""
     server_acts: ClassVar[bool] = True
     """False to leave the server's end to the handler: no pings, and no closes from there."""
+    server_talks: ClassVar[bool] = False
+    """True to let the server's end send and receive at random too, beside a handler that leaves room for that."""
+    chaos: ClassVar[Collection[str]] = ()
+    """The kinds of steps of a `ChaosNetwork` to connect over, such as `GENTLE_KINDS`; its seed is drawn."""
 
     client: BlockingTestClient
     """Serves the application, in virtual time."""
@@ -78,6 +85,10 @@ class WebSocketMachine(RuleBasedStateMachine):
         """The messages that the client has received on this connection."""
         self.completed: list[str | bytes] = []
         """The messages of the client's sends that have returned."""
+        self.server_received: list[str | bytes] = []
+        """The messages that `server_receives` has taken from the handler."""
+        self.server_completed: list[str | bytes] = []
+        """The messages of `server_sends` that were sent."""
         self.connected: bool = False
         """False once the client knows that the connection has ended."""
         self._attempted: list[str | bytes] = []
@@ -92,7 +103,7 @@ class WebSocketMachine(RuleBasedStateMachine):
 
         `run(self.async_ws.send, "hello")` is what a rule does with the async `WebSocket`.
         """
-        return self.ws.run(function, *args)
+        return self.client.run(function, *args)
 
     @property
     def async_ws(self) -> WebSocket:
@@ -121,23 +132,31 @@ class WebSocketMachine(RuleBasedStateMachine):
 
     # --- begin and end -------------------------------------------------------------------------------------------
 
-    @initialize()
-    def connect(self) -> None:
-        """Serve the application and connect to it."""
+    @initialize(seed=st.integers(0, 1 << 16))
+    def connect(self, seed: int) -> None:
+        """Serve the application and connect to it; the seed is that of the network, if it is to be a bad one."""
         responder = self.app
         if responder is None or not hasattr(responder, "responder"):
             responder = _OneHandler(_echo if responder is None else type(self).__dict__.get("app", responder))
-        options = {"virtual_time": True, **self.client_options}
+        bad = {"network": ChaosNetwork(seed=seed, kinds=self.chaos), "timeout": CHAOS_TIMEOUT} if self.chaos else {}
+        options = {"virtual_time": True, **bad, **self.client_options}
         self.client = self._stack.enter_context(TestClient(responder, **options))
         self._open()
 
     def _open(self) -> None:
         self._connection.close()
         self._connection = ExitStack()
-        with recorded() as self._recordings:
-            self.ws = self._connection.enter_context(self.client.websocket_connect(self.path, **self.connect_options))
         self.received, self.completed, self._attempted = [], [], []
-        self.connected = True
+        self.server_received, self.server_completed = [], []
+        try:
+            with recorded() as recordings:
+                connection = self.client.websocket_connect(self.path, **self.connect_options)
+                self.ws = self._connection.enter_context(connection)
+        except ConnectError:
+            if not self.chaos:
+                raise
+            recordings = []  # the network broke it: the next `reconnect` tries again
+        self._recordings, self.connected = recordings, bool(recordings)
         self.run(_settled, trio.lowlevel.checkpoint)
 
     def teardown(self) -> None:
@@ -224,6 +243,28 @@ class WebSocketMachine(RuleBasedStateMachine):
         """Close from the server's end, and stop waiting for the answer after some turns."""
         self._server_acts(lambda ws: _cancelled(turns, partial(ws.ensure_closed, code)))
 
+    @precondition(lambda self: self.server_talks and self._server_can_act())
+    @rule(message=_MESSAGES)
+    def server_sends(self, message: str | bytes) -> None:
+        """Send a message from the server's end, within a second."""
+
+        async def send(ws: WebSocket) -> None:
+            if await _within(1.0, partial(ws.send, message)):
+                self.server_completed.append(message)
+
+        self._server_acts(send)
+
+    @precondition(lambda self: self.server_talks and self._server_can_act())
+    @rule(turns=_TURNS)
+    def server_receives(self, turns: int) -> None:
+        """Begin to receive on the server's end, unless the handler does, and cancel that after some turns."""
+
+        async def receive(ws: WebSocket) -> None:
+            with contextlib.suppress(trio.BusyResourceError):
+                self.server_received.append(await ws.receive())
+
+        self._server_acts(lambda ws: _cancelled(turns, partial(receive, ws)))
+
     def _server_can_act(self) -> bool:
         return self.server_acts and self.connected and self.server_ws is not None
 
@@ -255,6 +296,13 @@ class WebSocketMachine(RuleBasedStateMachine):
         if self._recordings:
             replies = self.replies
             assert self.received == replies[: len(self.received)], "received what was not sent, or not in order"
+            _check_within(self.server_received, self.sent, "the server received what was not sent, or not in order")
+
+    @invariant()
+    def completed_sends_of_the_server_are_on_their_way(self) -> None:
+        """Messages of completed `server_sends` were sent in order, between those of the handler."""
+        if self._recordings and self.async_ws.connected:
+            _check_within(self.server_completed, self.replies, "the server's send returned, and was not sent")
 
     @invariant()
     def an_end_is_an_end(self) -> None:
