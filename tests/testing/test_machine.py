@@ -149,5 +149,5 @@ def test_a_torn_frame_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return taken
 
     monkeypatch.setattr(Pipe, "put", tearing)
-    with pytest.raises(Exception, match=r"RFC 6455|inside a frame|not in order|no send"):
+    with pytest.raises(Exception, match=r"RFC 6455|inside a frame|not in order|no send|not sent"):
         run_state_machine_as_test(WebSocketMachine, settings=FINDING)
