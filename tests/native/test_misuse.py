@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import sys
 from typing import Any
 
@@ -13,8 +14,9 @@ from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from native.ends import end
-from trio_ws import Limits
+from trio_ws import Limits, WebSocketDisconnect
 from trio_ws.connection.inbox import YIELD_EVERY, Inbox
+from trio_ws.transport.outbox import Outbox
 
 pytestmark = [
     pytest.mark.usefixtures("kind"),
@@ -112,3 +114,23 @@ async def test_a_bound_may_be_any_number(name: str) -> None:
     async with end(limits=Limits(**{name: sys.maxsize * 1000})) as ours:
         ours.sends("x")
         assert await ours.ws.receive() == "x"
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+async def test_no_frame_follows_one_whose_rest_is_lost(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*_: object) -> None:
+        raise error
+
+    async with end() as ours:
+        with monkeypatch.context() as patched:
+            patched.setattr(Outbox, "put", put)
+            with pytest.raises(error):
+                await ours.ws.send("x" * 4_000_000)
+        ours.peer.shutdown(socket.SHUT_WR)
+        with pytest.raises(WebSocketDisconnect):
+            await ours.ws.send("y")
+        got = ours.got(4_000_000)
+        assert got.startswith(b"\x81\x7f")
+        assert got.endswith(b"x")

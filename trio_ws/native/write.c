@@ -65,12 +65,25 @@ rest_of_frame(const struct message *message, PyObject *data, Py_ssize_t sent)
     return rest;
 }
 
-/* Call the transport with data that it keeps; false with an exception. */
+/* Send no more, as `_keep` does when it fails: the frame's beginning may be on its way, and no rest will follow. */
+static void
+give_up_frame(Socket *socket)
+{
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
+    if (!call_method(socket, "_break_writing"))
+        PyErr_WriteUnraisable((PyObject *)socket);
+    PyErr_Restore(kind, value, trace);
+}
+
+/* Call the transport with data that it keeps; it is stolen. Return false with an exception, also if it is NULL. */
 static bool
 keep(Socket *socket, PyObject *data)
 {
     PyObject *result = data == NULL ? NULL : PyObject_CallMethod((PyObject *)socket, "_keep", "Oi", data, 0);
     Py_XDECREF(data);
+    if (result == NULL)
+        give_up_frame(socket);
     Py_XDECREF(result);
     return result != NULL;
 }

@@ -175,8 +175,12 @@ class SocketTransport(SocketState, Transport):
 
     def _keep(self, data: Buffer, sent: int) -> None:
         """Put the unsent rest of `data` into the outbox."""
-        self.outbox.put(memoryview(data)[sent:])
-        self._watch_for(self._interest | WRITABLE)
+        try:
+            self.outbox.put(memoryview(data)[sent:])
+            self._watch_for(self._interest | WRITABLE)
+        except BaseException:  # memory is short, or Ctrl-C: no other frame may follow a part of this one
+            self._break_writing()
+            raise
 
     def flush(self) -> None:
         """Send held-back data as far as the socket takes it."""
