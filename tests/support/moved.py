@@ -1,6 +1,7 @@
 """A pytest plugin that gives tests of trio-websocket this library under that name.
 
-Each async test has a bound: one that waits for a private part of the other library would wait for ever.
+Each async test has a bound: one that waits for a private part of the other library would wait for ever. Bounds of their
+own, of one second, are measured by the steady clock.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from support.steady import use_steady_clock
 from trio_ws.compat import trio_websocket
 from trio_ws.compat.trio_websocket import client
 
@@ -34,8 +36,10 @@ def bounded(function: Any) -> Any:
     return wrapper
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bound each async test."""
+    """Bound each async test, and give it its clock."""
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = bounded(item.obj)
+    use_steady_clock(items)
