@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from native.ends import end
-from trio_ws import Limits, WebSocketDisconnect
+from trio_ws import Limits, WebSocket, WebSocketDisconnect, open_websocket, serve_websocket
 from trio_ws.connection.inbox import YIELD_EVERY, Inbox
 from trio_ws.transport.outbox import Outbox
 
@@ -134,3 +135,15 @@ async def test_no_frame_follows_one_whose_rest_is_lost(
         got = ours.got(4_000_000)
         assert got.startswith(b"\x81\x7f")
         assert got.endswith(b"x")
+
+
+async def test_a_servers_outbox_may_be_any_size() -> None:
+    async def greet(ws: WebSocket) -> None:
+        await ws.send("x")
+
+    async with trio.open_nursery() as nursery:
+        limits = Limits(outbox_bytes=sys.maxsize * 1000)
+        server = await nursery.start(partial(serve_websocket, greet, "127.0.0.1", 0, limits=limits))
+        async with open_websocket(f"ws://127.0.0.1:{server.port}/") as ws:
+            assert await ws.receive() == "x"
+        nursery.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -344,7 +345,7 @@ class ServerHandshake(PendingHandshake):
         self.answered = True
         self.status = 101
         self._transport.write(answer)
-        self._transport.outbox.high_water = asked.limits.outbox_bytes
+        self._transport.outbox.high_water = min(asked.limits.outbox_bytes, sys.maxsize)
         connection = Connection(
             self._transport,
             client=False,
