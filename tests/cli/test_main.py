@@ -22,14 +22,13 @@ import trio
 
 import trio_ws
 from tests.support.handlers import serve
-from tests.support.mute import shake_hands
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli.loading import load
 from trio_ws.cli.main import codec_name, main
 from trio_ws.cli.reload import PythonFiles, folders_of, supervise
 from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
-from trio_ws.testing import MemoryNetwork
+from trio_ws.testing import MemoryNetwork, RawPeer
 
 ROOT = Path(__file__).parents[2]
 MAIN = importlib.import_module("trio_ws.cli.main")  # `trio_ws.cli` has a function of that name
@@ -803,7 +802,7 @@ async def test_a_second_interrupt_does_not_wait_for_a_mute_server(autojump_clock
     client, server = await network.connect(), await listener.accept()
 
     async def interrupt_twice() -> None:
-        await shake_hands(server)
+        await RawPeer(server, side="server").accept()
         await trio.testing.wait_all_tasks_blocked(0.01)
         signal.raise_signal(signal.SIGINT)
         await server.receive_some()  # the close frame

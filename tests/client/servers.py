@@ -5,66 +5,45 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 
-import attrs
 import trio
-from wsproto.utilities import generate_accept_token
 
 from trio_ws.client.connector import Dialled
-from trio_ws.testing import CancellationPoint, cancel_everywhere
+from trio_ws.testing import CancellationPoint, RawRequest, cancel_everywhere, response_bytes
 
 CRLF = b"\r\n"
 
 
-@attrs.frozen
-class Request:
-    """A request as it arrived: its first line, and its headers with names in lower case."""
-
-    line: str
-    headers: list[tuple[str, str]]
-
-    def get(self, name: str) -> str | None:
-        values = [value for key, value in self.headers if key == name]
-        assert len(values) <= 1, f"{name} occurs {len(values)} times"
-        return values[0] if values else None
-
-
-async def read_request(stream: trio.abc.Stream) -> Request:
+async def read_request(stream: trio.abc.Stream) -> RawRequest:
     head = b""
     while not head.endswith(CRLF * 2):
         piece = await stream.receive_some(1)
         if not piece:
             raise trio.BrokenResourceError
         head += piece
-    line, *fields = head.decode("latin-1").split("\r\n")[:-2]
-    pairs = [field.split(":", 1) for field in fields]
-    return Request(line, [(name.lower(), value.strip()) for name, value in pairs])
+    request = RawRequest.parse(head)
+    names = [name for name, _ in request.headers.pairs if not name.startswith("x-")]
+    assert len(names) == len(set(names)), f"a header occurs twice: {names}"
+    return request
 
 
-def accept(request: Request, *extra: str) -> bytes:
+def _pairs(lines: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+
+
+def accept(request: RawRequest, *extra: str) -> bytes:
     """The 101 to a request, with extra header lines."""
-    key = request.get("sec-websocket-key")
-    assert key is not None
-    token = generate_accept_token(key.encode()).decode()
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {token}",
-        *extra,
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return response_bytes(request.headers["sec-websocket-key"], _pairs(extra))
 
 
 def answer(status: int, *extra: str, body: bytes = b"") -> bytes:
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *extra]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+    return response_bytes(None, _pairs(extra), status=status, body=body)
 
 
 def redirect(location: str, status: int = 302) -> bytes:
     return answer(status, f"Location: {location}")
 
 
-Respond = Callable[[Request], bytes]
+Respond = Callable[[RawRequest], bytes]
 Handler = Callable[[trio.abc.Stream], Awaitable[None]]
 
 
@@ -73,7 +52,7 @@ class Server:
 
     def __init__(self, respond: Respond = accept) -> None:
         self.respond = respond
-        self.requests: list[Request] = []
+        self.requests: list[RawRequest] = []
         self.port = 0
 
     async def __call__(self, stream: trio.abc.Stream) -> None:

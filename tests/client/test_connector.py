@@ -19,11 +19,10 @@ from trio_ws.config import Limits
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL
-from trio_ws.testing import leaves_nothing
+from trio_ws.testing import RawRequest, leaves_nothing
 from trio_ws.transport.tls_session import TLSStream
 
 from .servers import (
-    Request,
     accept,
     answer,
     cancelled_at_every_step,
@@ -33,7 +32,7 @@ from .servers import (
 )
 
 
-async def shake_hands(stream: trio.abc.Stream, *extra: str, behind: bytes = b"") -> Request:
+async def shake_hands(stream: trio.abc.Stream, *extra: str, behind: bytes = b"") -> RawRequest:
     request = await read_request(stream)
     await stream.send_all(accept(request, *extra) + behind)
     return request
@@ -64,7 +63,7 @@ class TestAccepted:
         server = await serve()
         done = await dial(f"ws://localhost:{server.port}/", **options)
         await done.stream.aclose()
-        assert server.requests[0].get("user-agent") == sent
+        assert server.requests[0].headers.get("user-agent") == sent
         assert f"trio-ws/{trio_ws.__version__}" == USER_AGENT
 
     async def test_two_user_agents_are_refused(self):
@@ -87,12 +86,12 @@ class TestAccepted:
         )
         await done.stream.aclose()
         (request,) = server.requests
-        assert [value for name, value in request.headers if name == "x-one"] == ["1", "2"]
-        assert request.get("cookie") == 'a=1; b="2"'
-        assert request.get("origin") == "https://example.org"
-        assert request.get("sec-websocket-protocol") == "one, two"
-        assert request.get("sec-websocket-extensions") == "permessage-deflate; client_max_window_bits"
-        assert request.get("authorization") == "Basic dXNlcjpwYSBzcw=="
+        assert [value for name, value in request.headers.pairs if name == "x-one"] == ["1", "2"]
+        assert request.headers.get("cookie") == 'a=1; b="2"'
+        assert request.headers.get("origin") == "https://example.org"
+        assert request.headers.get("sec-websocket-protocol") == "one, two"
+        assert request.headers.get("sec-websocket-extensions") == "permessage-deflate; client_max_window_bits"
+        assert request.headers.get("authorization") == "Basic dXNlcjpwYSBzcw=="
         assert done.accepted.subprotocol == "two"
         assert done.accepted.extensions == "permessage-deflate"
 
@@ -103,7 +102,7 @@ class TestAccepted:
         server = await serve()
         done = await dial(f"ws://localhost:{server.port}/", headers=headers)
         await done.stream.aclose()
-        assert server.requests[0].get("x-one") == "1"
+        assert server.requests[0].headers.get("x-one") == "1"
 
     async def test_bytes_behind_the_answer_are_kept(self, serve):
         server = await serve(lambda request: accept(request) + b"\x81\x02hi")
@@ -116,7 +115,7 @@ class TestAccepted:
         done = await dial(f"wss://localhost:{server.port}/", ssl_context=client_tls, detachable=detachable)
         assert type(done.stream) is (TLSStream if detachable else trio.SSLStream)
         await done.stream.aclose()
-        assert server.requests[0].get("host") == f"localhost:{server.port}"
+        assert server.requests[0].headers.get("host") == f"localhost:{server.port}"
 
     async def test_tls_to_an_address(self, serve, server_tls, client_tls, detachable):
         server = await serve(context=server_tls)
@@ -299,7 +298,7 @@ class TestFailures:
         done = await dial(url, ssl_context=client_tls, detachable=detachable)
         await done.stream.aclose()
         assert names == ["localhost"]
-        assert server.requests[0].get("host") == f"localhost.:{server.port}"
+        assert server.requests[0].headers.get("host") == f"localhost.:{server.port}"
 
     async def test_a_name_outside_ascii_is_the_one_that_browsers_go_to(self, serve, resolver):
         """IDNA 2003 made another host of it, `fass.example`."""
@@ -307,7 +306,7 @@ class TestFailures:
         resolver.names["xn--fa-hia.example"] = ["127.0.0.1"]
         done = await dial(f"ws://faß.example:{server.port}/")
         await done.stream.aclose()
-        assert server.requests[0].get("host") == f"xn--fa-hia.example:{server.port}"
+        assert server.requests[0].headers.get("host") == f"xn--fa-hia.example:{server.port}"
 
     async def test_server_hostname_outside_ascii_is_encoded_alike(self, serve, authority, client_tls, detachable):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

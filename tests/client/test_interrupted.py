@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
-from support.mute import shake_hands
 
 from trio_ws import Timeouts, open_websocket
 from trio_ws.protocol.frames import CLOSE
-from trio_ws.testing import MemoryNetwork
+from trio_ws.testing import MemoryNetwork, RawPeer
 
 NEVER = Timeouts(close_timeout=1000, cleanup_timeout=1000, ping_interval=None, send_timeout=None)
 
@@ -24,7 +23,7 @@ async def test_a_mute_server_is_told_and_not_waited_for(autojump_clock, nursery,
     async def interrupt() -> None:
         raise error
 
-    nursery.start_soon(shake_hands, server)
+    nursery.start_soon(RawPeer(server, side="server").accept)
     began = trio.current_time()
     with pytest.raises(error):
         async with open_websocket("ws://mute/", stream=client, timeouts=NEVER) as ws:
@@ -42,7 +41,7 @@ async def test_a_server_that_does_not_even_read_is_not_waited_for(autojump_clock
     network = MemoryNetwork(capacity=0)
     listener = network.listen()
     client = await network.connect()
-    nursery.start_soon(shake_hands, await listener.accept())
+    nursery.start_soon(RawPeer(await listener.accept(), side="server").accept)
     began = trio.current_time()
     with pytest.raises(KeyboardInterrupt):
         async with open_websocket("ws://mute/", stream=client, timeouts=NEVER) as ws:

@@ -15,11 +15,10 @@ from trio_ws.client.connector import dial
 from trio_ws.client.proxy import Proxy, environment_proxy
 from trio_ws.errors import ConnectError, ConnectionRejected
 from trio_ws.http.url import URL
-from trio_ws.testing import leaves_nothing
+from trio_ws.testing import RawRequest, leaves_nothing
 from trio_ws.transport.tls_session import TLSStream
 
 from .servers import (
-    Request,
     cancelled_at_every_step,
     listen,
     read_request,
@@ -190,7 +189,7 @@ class HTTPProxy:
     """Answers CONNECT with `answers`, each in a packet of its own, then is a tunnel unless it `refuses`."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self.requests: list[RawRequest] = []
         self.refuses = False
         self.answers = [b"HTTP/1.1 200 Connection established\r\n\r\n"]
         self.port = 0
@@ -239,8 +238,8 @@ class TestHTTP:
         target = f"localhost:{server.port}"
         assert request.line == f"CONNECT {target} HTTP/1.1"
         credentials = base64.b64encode("usér:p@ss".encode()).decode()
-        assert request.headers == [("host", target), ("proxy-authorization", f"Basic {credentials}")]
-        assert server.requests[0].get("proxy-authorization") is None
+        assert request.headers.pairs == (("host", target), ("proxy-authorization", f"Basic {credentials}"))
+        assert server.requests[0].headers.get("proxy-authorization") is None
 
     async def test_tls_goes_through(self, serve, server_tls, client_tls, http_proxy, detachable):
         server = await serve(context=server_tls)
@@ -249,7 +248,7 @@ class TestHTTP:
         done = await dial(url, ssl_context=client_tls, proxy=proxy, detachable=detachable)
         assert type(done.stream) is (TLSStream if detachable else trio.SSLStream)
         await done.stream.aclose()
-        assert [name for name, _ in http_proxy.requests[0].headers] == ["host"]
+        assert [name for name, _ in http_proxy.requests[0].headers.pairs] == ["host"]
 
     async def test_tls_goes_through_tls(self, serve, nursery, server_tls, client_tls, system_trusts):
         server = await serve(context=server_tls)
@@ -454,7 +453,7 @@ class TestSOCKS:
         done = await dial(f"ws://localhost:{server.port}/", proxy=proxy)
         await done.stream.aclose()
         assert socks_proxy.credentials == [("user", password)]
-        assert server.requests[0].get("proxy-authorization") is None
+        assert server.requests[0].headers.get("proxy-authorization") is None
 
     async def test_tls_goes_through(self, serve, server_tls, client_tls, socks_proxy, detachable):
         server = await serve(context=server_tls)

@@ -13,7 +13,6 @@ import pytest
 import trio
 from support.handlers import QUICK, Ends, echo, serve
 from support.internals import internal
-from support.memory import MemoryListener
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import (
@@ -30,6 +29,7 @@ from trio_ws import (
 from trio_ws.client import client as client_module
 from trio_ws.client.backoff import Backoff
 from trio_ws.client.plan import Plan
+from trio_ws.testing.network import MemoryListener
 
 Step = Callable[[WebSocket], Awaitable[object]] | Exception
 BACKOFF = BackoffSettings(initial=1.0, maximum=8.0, factor=2.0, stable_after=100.0)

@@ -17,9 +17,9 @@ from trio_ws.client.tls import default_context, without_certificate
 from trio_ws.errors import ConnectError, ConnectionRejected, RemoteProtocolError
 from trio_ws.headers import Headers
 from trio_ws.http.url import URL
-from trio_ws.testing import leaves_nothing
+from trio_ws.testing import RawRequest, leaves_nothing
 
-from .servers import Request, accept, answer, listen, read_request, redirect
+from .servers import accept, answer, listen, read_request, redirect
 
 
 def lead(url: str, location: str, status: int = 302) -> str:
@@ -43,7 +43,7 @@ class Site:
     def __init__(self, redirects: dict[str, bytes]) -> None:
         self.redirects = redirects
 
-    def __call__(self, request: Request) -> bytes:
+    def __call__(self, request: RawRequest) -> bytes:
         return self.redirects.get(request.line.split()[1]) or accept(request)
 
 
@@ -105,7 +105,7 @@ class TestFollowing:
         assert done.url.target == "/b?c=1"
         assert done.request.startswith(b"GET /b?c=1 ")
         first, second = server.requests
-        assert first.get("sec-websocket-key") != second.get("sec-websocket-key")
+        assert first.headers.get("sec-websocket-key") != second.headers.get("sec-websocket-key")
 
     async def test_the_same_origin_gets_the_same_headers(self, serve):
         server = await serve(Site({"/a": redirect("/b")}))
@@ -113,8 +113,8 @@ class TestFollowing:
         done = await dial(url, headers={"X-Api-Key": "x"}, cookies={"a": "1"})
         await done.stream.aclose()
         for request in server.requests:
-            assert request.get("authorization") == "Basic dXNlcjpwYXNz"
-            assert (request.get("x-api-key"), request.get("cookie")) == ("x", "a=1")
+            assert request.headers.get("authorization") == "Basic dXNlcjpwYXNz"
+            assert (request.headers.get("x-api-key"), request.headers.get("cookie")) == ("x", "a=1")
 
     @pytest.mark.parametrize("host", ["other.test", "127.0.0.1"])
     async def test_another_origin_gets_what_the_library_makes_only(self, serve, host):
@@ -142,8 +142,8 @@ class TestFollowing:
             "upgrade",
             "user-agent",
         }
-        assert request.get("host") == f"{host}:{server.port}"
-        assert request.get("user-agent") == USER_AGENT
+        assert request.headers.get("host") == f"{host}:{server.port}"
+        assert request.headers.get("user-agent") == USER_AGENT
 
     async def test_a_trusted_origin_gets_all_but_host(self, serve):
         server = await serve()
@@ -160,9 +160,9 @@ class TestFollowing:
         await done.stream.aclose()
         _, trusted, untrusted = server.requests
         names = ("authorization", "x-api-key", "cookie", "origin", "sec-websocket-protocol")
-        assert [trusted.get(name) for name in names] == ["Bearer x", "x", "a=1", "http://x", "one"]
-        assert trusted.get("host") == f"other.test:{server.port}"
-        assert [untrusted.get(name) for name in names] == [None] * 5
+        assert [trusted.headers.get(name) for name in names] == ["Bearer x", "x", "a=1", "http://x", "one"]
+        assert trusted.headers.get("host") == f"other.test:{server.port}"
+        assert [untrusted.headers.get(name) for name in names] == [None] * 5
 
     @pytest.mark.parametrize(
         ("value", "error", "hint"),
@@ -210,8 +210,8 @@ class TestFollowing:
         server = await serve(Site({"/": redirect(f"http://localhost:{target.port}/")}))
         done = await dial(f"ws://user:pass@localhost:{server.port}/")
         await done.stream.aclose()
-        assert server.requests[0].get("authorization") is not None
-        assert target.requests[0].get("authorization") is None
+        assert server.requests[0].headers.get("authorization") is not None
+        assert target.requests[0].headers.get("authorization") is None
 
     async def test_credentials_do_not_come_back_after_a_detour(self, serve):
         server = await serve()
@@ -219,8 +219,8 @@ class TestFollowing:
         server.respond = Site({"/a": redirect(f"{away}/b"), "/b": redirect(f"{home}/c")})
         done = await dial(f"{home}/a", headers=SECRETS)
         await done.stream.aclose()
-        assert [request.get("authorization") for request in server.requests] == ["Bearer x", None, None]
-        assert [request.get("user-agent") for request in server.requests] == ["me", USER_AGENT, USER_AGENT]
+        assert [request.headers.get("authorization") for request in server.requests] == ["Bearer x", None, None]
+        assert [request.headers.get("user-agent") for request in server.requests] == ["me", USER_AGENT, USER_AGENT]
 
     async def test_server_hostname_is_for_the_first_origin_only(self, serve, server_tls, client_tls):
         """The second origin, other.test, has no certificate of its name, which must be noticed."""
@@ -236,7 +236,7 @@ class TestFollowing:
         done = await dial(f"ws://localhost:{server.port}/", headers=SECRETS)
         await done.stream.aclose()
         assert done.url.secure
-        assert secure.requests[0].get("authorization") is None
+        assert secure.requests[0].headers.get("authorization") is None
 
     async def test_from_wss_to_ws_is_refused(self, serve, server_tls, client_tls):
         plain = await serve()

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 import trio.testing
-from support.memory import MemoryListener
 
 from trio_ws import (
     CloseInfo,
@@ -29,6 +28,7 @@ from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.judge import judge
 from trio_ws.conformance.peer import Pace
 from trio_ws.conformance.results import Result
+from trio_ws.testing.network import MemoryListener
 
 __all__ = ["PACE", "Witness", "client_results", "echo", "server_results", "serving"]
 

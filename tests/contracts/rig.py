@@ -16,7 +16,6 @@ import attrs
 import trio
 from support.asgi import config_of, open_network
 from support.internals import internal
-from support.memory import MemoryListener
 from support.tls import contexts, tls_over
 from trio.testing import memory_stream_pair
 
@@ -33,6 +32,7 @@ from trio_ws.testing import (
     request_bytes,
     response_bytes,
 )
+from trio_ws.testing.network import MemoryListener
 from trio_ws.testing.raw_frame import MASK_KEY
 from trio_ws.transport.listeners import bind_tcp
 

@@ -9,7 +9,6 @@ from functools import partial
 
 import pytest
 import trio
-from support.memory import MemoryListener
 from support.turns import Work
 from trio.testing import memory_stream_pair
 
@@ -21,6 +20,7 @@ from trio_ws.protocol import compressors, deflate
 from trio_ws.protocol.endpoint import WORK_BYTES
 from trio_ws.protocol.frames import BINARY, TEXT, encode_frame
 from trio_ws.testing import RawPeer
+from trio_ws.testing.network import MemoryListener
 
 MIB = 1 << 20
 COUNT = 16

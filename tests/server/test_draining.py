@@ -8,7 +8,6 @@ import attrs
 import pytest
 import trio
 from support.handlers import echo, serve
-from support.memory import MemoryListener
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from trio_ws import (
@@ -22,6 +21,7 @@ from trio_ws import (
     WebSocketDisconnect,
     open_websocket,
 )
+from trio_ws.testing.network import MemoryListener
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=4, close_timeout=2, cleanup_timeout=2, drain_timeout=0.5)
 
@@ -286,7 +286,7 @@ class LockstepListener(MemoryListener):
 
     def connect(self):
         client, server = lockstep_stream_pair()
-        self._sender.send_nowait(server)
+        self._connecting.send_nowait(server)
         return SlowStream(client)
 
 

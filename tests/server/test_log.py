@@ -15,7 +15,6 @@ import pytest
 import trio
 from support.handlers import echo, serve
 from support.internals import internal
-from support.memory import MemoryListener
 from support.tls import contexts
 
 from tests.testing.responders import Routes
@@ -37,6 +36,7 @@ from trio_ws.connection.keepalive import Keepalive
 from trio_ws.connection.reader import MessageReader
 from trio_ws.runtime.log import MOST_SHOWN, ConnectionLog, escaped, format_address
 from trio_ws.testing import TestClient
+from trio_ws.testing.network import MemoryListener
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "seeing.md").read_text(encoding="utf-8")

@@ -20,7 +20,6 @@ import pytest
 import trio
 from support.handlers import QUICK, Ends, echo, serve
 from support.internals import internal
-from support.memory import MemoryListener
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import (
@@ -39,6 +38,7 @@ from trio_ws.connection.writer import MessageWriter
 from trio_ws.handler.service import Service
 from trio_ws.server import serve as serve_module
 from trio_ws.server.connection import ServerConnection
+from trio_ws.testing.network import MemoryListener
 from trio_ws.transport.listeners import bind_tcp
 from trio_ws.transport.poller import Poller
 

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from trio_ws.cli.main import main
 
+pytest_plugins = ["pytester"]
 GUIDE = Path(__file__).parents[2] / "docs" / "testing.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

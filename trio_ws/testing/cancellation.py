@@ -30,7 +30,13 @@ POLL_SECONDS: Final = 0.001
 
 
 class LeakedDescriptor(Exception):  # noqa: N818 - a state, not an error of ours
-    """File descriptors are open that were not before the scenario."""
+    """File descriptors are open that were not before the scenario.
+
+    Example:
+        with pytest.raises(LeakedDescriptor):
+            async with leaves_nothing():
+                sock = trio.socket.socket()
+    """
 
 
 class _CancelAtStep(trio.abc.Instrument):

@@ -21,7 +21,13 @@ T = TypeVar("T")
 
 
 class NoVirtualTime(RuntimeError):  # noqa: N818 - a state of the test
-    """A test client was asked for virtual time where the time is not its own; the message has the fix."""
+    """A test client was asked for virtual time where the time is not its own; the message has the fix.
+
+    Example:
+        with pytest.raises(NoVirtualTime):
+            async with app.test_client(virtual_time=True, network=SocketNetwork()):
+                pass
+    """
 
 
 def virtual_time(function: Callable[P, Awaitable[T]]) -> Callable[P, T]:

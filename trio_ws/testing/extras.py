@@ -22,7 +22,13 @@ __all__ = ["Extras", "UnusedOverride"]
 
 
 class UnusedOverride(Exception):  # noqa: N818 - a state of the test
-    """An override of a test client was not used; the message has its key."""
+    """An override of a test client was not used; the message has its key.
+
+    Example:
+        with pytest.raises(UnusedOverride, match="database"):
+            async with app.test_client(overrides={database: {}}):
+                pass  # no connection has asked for it
+    """
 
 
 class Extras:

@@ -28,6 +28,10 @@ class Violation:
         code: the close code that a receiver answers with.
         rule: what the rule demands.
         section: where the rule stands, such as "RFC 6455 5.4".
+
+    Example:
+        violation = violation_of([RawFrame(Opcode.PING, fin=False, masked=True)])
+        assert (violation.code, violation.section) == (1002, "RFC 6455 5.5")
     """
 
     index: int

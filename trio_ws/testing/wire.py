@@ -15,7 +15,12 @@ __all__ = ["Recording", "TornFrame", "check_recording", "recorded"]
 
 
 class TornFrame(Exception):  # noqa: N818 - a state, not an error of ours
-    """A side ended its connection inside a frame."""
+    """A side ended its connection inside a frame.
+
+    Example:
+        with pytest.raises(TornFrame, match="the client ended the connection inside a frame"):
+            await cancel_everywhere(scenario)
+    """
 
 
 @attrs.frozen
