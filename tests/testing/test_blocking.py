@@ -261,3 +261,8 @@ def test_background_task_error_of_application_is_raised_in_test() -> None:
         assert crashed.wait(5)
     assert caught.group_contains(ValueError, match="background")
     assert portals() == []
+
+
+def test_a_raw_peer_is_refused_with_the_form_that_works() -> None:
+    with TestClient(Routes()) as client, pytest.raises(TypeError, match=r"async with client\.raw\('/x'\)"):
+        client.raw("/x")

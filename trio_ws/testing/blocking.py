@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from trio_ws.app.blocking import BlockingWebSocket
 
@@ -177,6 +177,14 @@ class BlockingTestClient:
             options: those of `TestClient.websocket_connect`.
         """
         return self._client.websocket_connect(path, **options)
+
+    def raw(self, path: str, **options: object) -> NoReturn:
+        """Refuse: a raw peer sends and receives at the same time, which takes the tasks of an async test.
+
+        Raises:
+            TypeError: always; the message has the form that works.
+        """
+        raise TypeError(f"raw peers are for async tests: `async with client.raw({path!r}) as peer` below @virtual_time")
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Call an async function in the loop of client and server; return its value or raise its error.
