@@ -401,7 +401,7 @@ async def test_a_refused_callback_leaves_room_for_another(hook: str) -> None:
     async def mended() -> None:
         called.append(hook)
 
-    assert await answers(app, "/a", "x") == ["x"]
+    assert await answers(app, "/a", '"x"') == ["x"]
     assert called == [hook]
 
 

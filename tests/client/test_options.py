@@ -93,8 +93,8 @@ def test_reconnect_refuses_the_same_when_it_is_called(options, error, hint):
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [
-        ({"url": 5}, TypeError, "url must be a str"),
-        ({"url": "localhost:1"}, ValueError, "a WebSocket URL looks like"),
+        ({"url": 5}, TypeError, "takes a URL or a function that returns one, not 5"),
+        ({"url": "localhost:1"}, ValueError, "a WebSocket URL begins with"),
         ({"backoff": 5.0}, TypeError, "backoff takes BackoffSettings(...)"),
         ({"stream": trio.testing.memory_stream_pair()[0]}, ValueError, "stream= is one connection"),
     ],
