@@ -164,12 +164,14 @@ class ASGIClosing:
         elif self.observer is not None:
             self.observer.on_closed(str(self.close_info), waited_for=waited_for)
 
-    def raised_end(self) -> WebSocketDisconnect:
+    def raised_end(self, *, while_sending: bool = False) -> WebSocketDisconnect:
         """Return the exception to raise in a caller, and report that it is raised."""
         if self.observer is not None:
             self.observer.on_end_raised()
         info = self.close_info or CONNECTION_LOST
-        return disconnect_of(self, info.code, info.reason)
+        end = disconnect_of(self, info.code, info.reason)
+        end.while_sending = while_sending
+        return end
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

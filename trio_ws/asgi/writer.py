@@ -129,9 +129,7 @@ class ASGIWriter:
         await self._inbox.step()
         while True:
             if not self._closing.open:
-                end = self._closing.raised_end()
-                end.while_sending = True
-                raise end
+                raise self._closing.raised_end(while_sending=True)  # a variable would be a cycle of exception and frame
             if self._sender.full:
                 await self._flow.wait()
             elif self._streaming and not within_message:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 from wsproto.events import CloseConnection
 
-from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.connection.close_deadline import CloseDeadline
-from trio_ws.protocol.closing import CloseAction
+from trio_ws.protocol.closing import CONNECTION_LOST, CloseAction
 from trio_ws.protocol.states import CloseEvent, State
 from trio_ws.transport.progress import DeliveryProgress, Linger
 
@@ -353,13 +352,14 @@ class ClosingHandshake:
         if self.observer is not None:
             self.observer.on_read_after_end()
 
-    def raised_end(self) -> WebSocketDisconnect:
+    def raised_end(self, *, while_sending: bool = False) -> WebSocketDisconnect:
         """Return the exception for the end of the connection, which the caller raises."""
         if self.observer is not None:
             self.observer.on_end_raised()
-        if (info := self.close_info) is None:
-            return disconnect_of(self, CloseCode.ABNORMAL_CLOSURE)
-        return disconnect_of(self, info.code, info.reason)
+        info = self.close_info or CONNECTION_LOST
+        end = disconnect_of(self, info.code, info.reason)
+        end.while_sending = while_sending
+        return end
 
     # --- waiting for a change of state ---------------------------------------------------------------------------
 

@@ -258,9 +258,7 @@ class MessageWriter(WriterState):
         waited = False
         while True:
             if closing.network_ended or not closing.open or (outbox.closed and closing.notified):
-                end = closing.raised_end()
-                end.while_sending = True
-                raise end
+                raise closing.raised_end(while_sending=True)  # a variable would be a cycle of exception and frame
             if outbox.closed:
                 await closing.wait_changed()
             elif outbox.full:
