@@ -46,7 +46,7 @@ class WireLog:
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
-        self.omitted = 0
+        self.omitted: int = 0
         self._began = trio.current_time()
 
     def add(self, direction: Direction, text: object, data: bytes = b"") -> None:

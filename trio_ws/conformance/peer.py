@@ -81,11 +81,11 @@ class SuitePeer:
         self.pongs: list[WireFrame] = []
         self.keys: list[bytes] = []
         self.closing: WireFrame | None = None
-        self.closing_first = False
-        self.ended = False
-        self.reset = False
+        self.closing_first: bool = False
+        self.ended: bool = False
+        self.reset: bool = False
         self.finding: Finding | None = None
-        self.waiting = "the opening handshake"
+        self.waiting: str = "the opening handshake"
         self.pace = pace
         self.log = log
         self._stream = stream

@@ -54,9 +54,9 @@ class RawInput:
         self._reader = RawFrameReader(rules)
         self._where = where
         self.timeout = timeout
-        self.unread = self._reader.unread
+        self.unread: bytearray = self._reader.unread
         """Bytes that have arrived, and belong to nothing that was returned."""
-        self.line = ""
+        self.line: str = ""
         """The first line of the last head."""
         self.frames: list[RawFrame] = []
         """All frames so far."""

@@ -141,7 +141,7 @@ class RawFrameReader:
 
     def __init__(self, rules: RawFrameRules | None = None) -> None:
         self.rules = rules
-        self.unread = bytearray()
+        self.unread: bytearray = bytearray()
         """Bytes that belong to no complete frame yet."""
 
     def feed(self, data: bytes | bytearray) -> None:
