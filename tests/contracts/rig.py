@@ -236,7 +236,7 @@ class Rig:
 
         options = {"timeouts": PATIENT, **options, "on_disconnect": on_disconnect}
         if self.network == "memory":
-            self._listener = MemoryListener()
+            self._listener = MemoryListener(1 << 40)
             await serve_websocket(self._noted(body), listeners=[self._listener], **options)
         elif self.network in ("http1", "http2"):
             await self._serve_under_hypercorn(self._noted(body), options)

@@ -393,7 +393,7 @@ async def test_a_message_for_many_is_deflated_in_small_steps(monkeypatch, contex
             await trio.sleep_forever()
 
     rig = Rig("server", "memory")
-    rig._listener = MemoryListener()
+    rig._listener = MemoryListener(1 << 40)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(app.serve, None, None, listeners=[rig._listener]))
         peers = [(await rig.dial(f"{offer}; server_max_window_bits={9 + count % 7}"))[1] for count in range(14)]
