@@ -11,12 +11,15 @@ from trio_ws.app.blocking import BlockingWebSocket
 if TYPE_CHECKING:
     from logging import LogRecord
 
+    from typing_extensions import Unpack
+
     from trio_ws.errors import HeaderSource
     from trio_ws.headers import Headers
     from trio_ws.server.server import Server
     from trio_ws.testing.clock import ClientClock
     from trio_ws.testing.cookies import ClientCookies
     from trio_ws.testing.http import TestResponse
+    from trio_ws.testing.options import TestConnectOptions
     from trio_ws.testing.portal import BlockingPortal
     from trio_ws.websocket.websocket import WebSocket
 
@@ -169,7 +172,9 @@ class BlockingTestClient:
         """The log records of the library since the client was entered; see `TestClient.log_records`."""
         return self._client.log_records
 
-    def websocket_connect(self, path: str, **options: Any) -> AbstractContextManager[BlockingTestWebSocket]:
+    def websocket_connect(
+        self, path: str, **options: Unpack[TestConnectOptions]
+    ) -> AbstractContextManager[BlockingTestWebSocket]:
         """Connect a WebSocket: `with client.websocket_connect("/chat") as websocket_client`.
 
         Args:

@@ -17,9 +17,11 @@ from trio_ws.testing.client import TestClient
 
 if TYPE_CHECKING:
     import trio
+    from typing_extensions import Unpack
 
     from trio_ws.server.server import Server
     from trio_ws.testing.blocking import BlockingTestClient
+    from trio_ws.testing.options import TestClientOptions
 
 __all__ = ["test_client", "websocket_server"]
 
@@ -35,7 +37,7 @@ def test_client() -> Generator[ClientFactory, None, None]:
     """
     with ExitStack() as stack:
 
-        def make(responder: Any, **options: Any) -> BlockingTestClient:
+        def make(responder: Any, **options: Unpack[TestClientOptions]) -> BlockingTestClient:
             return stack.enter_context(TestClient(responder, **options))
 
         yield make

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from trio_ws.runtime.log import ConnectionLog
+    from trio_ws.transport.base import Receiver
     from trio_ws.transport.outbox import Buffer
 
 __all__ = ["StreamTransport"]
@@ -252,7 +253,7 @@ class StreamTransport(Transport):
             self._closed = True
             self._scope.cancel(reason="connection closed")
             self.outbox.close()
-            self.receiver = NULL_RECEIVER
+            self.receiver: Receiver = NULL_RECEIVER
 
     async def aclose(self) -> None:
         """Stop the tasks and wait until the stream is closed."""

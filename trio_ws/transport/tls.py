@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import socket
 
     from trio_ws.runtime.log import ConnectionLog
+    from trio_ws.transport.base import Receiver
     from trio_ws.transport.outbox import Buffer
     from trio_ws.transport.sockets import SocketPoller
     from trio_ws.transport.tls_session import TLSSession
@@ -365,7 +366,7 @@ class TLSTransport(Transport):
             self._socket.write(self._session.close_notify())
         self._socket.close()
         self.outbox.close()
-        self.receiver = NULL_RECEIVER
+        self.receiver: Receiver = NULL_RECEIVER
 
     async def aclose(self) -> None:
         """Close the socket; there is nothing to wait for."""

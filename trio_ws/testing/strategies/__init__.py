@@ -5,8 +5,8 @@ Examples shrink to the shortest message, frame or conversation that still fails.
 
 try:
     import hypothesis as _hypothesis  # noqa: F401
-except ImportError as error:
-    raise ImportError("strategies need Hypothesis: pip install 'trio-ws[testing]'") from error
+except ImportError:
+    raise ImportError("strategies need Hypothesis: pip install 'trio-ws[testing]'") from None
 
 from trio_ws.testing.strategies.compression import compressions, deflate_parameters
 from trio_ws.testing.strategies.conversations import Conversation, conversations, fragmented
