@@ -40,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage kinds again quick another properties watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs soak churn lowest clean
+.PHONY: help python venv demo test coverage kinds again quick another properties watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs site soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -190,9 +190,11 @@ types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
 SNIPPETS := $(addprefix tests/documented/test_,front_pages.py guide.py pages.py reference.py scaling.py snippets.py site.py) \
 	tests/testing/test_guide.py tests/server/test_tasks.py tests/workers/test_page.py
 
-docs: $(DOCS_INSTALLED) ## build the documentation into site/, and run its snippets; a broken link or a name without a docstring fails
-	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all -j auto -d build/doctrees docs site
+docs: site ## build the documentation into site/, and run its snippets; a broken link or a name without a docstring fails
 	$(RUN) -m pytest -q $(PARALLEL) $(SNIPPETS) $(ARGS)
+
+site: $(DOCS_INSTALLED) ## build the documentation only
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all -j auto -d build/doctrees docs site
 
 soak: $(INSTALLED) ## the tests that take minutes
 	$(RUN) -m pytest -m soak -s $(ARGS)

@@ -1,8 +1,7 @@
 """Which tests coverage does not trace: tracing doubles a test's processor time (CPython 3.11, branch coverage).
 
-Not traced is what repeats the lines of other tests: the published cases, whose frames the tests of protocol and of
-contracts send, too; and contracts in memory and over HTTP/2, which are the stream transport and the ASGI bridge once
-more. The gate can only become harder to pass by this.
+Not traced is what repeats the lines of other tests: contracts in memory and over HTTP/2, which are the stream transport
+and the ASGI bridge once more. The gate can only become harder to pass by this.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ __all__ = ["is_repetition", "pytest_runtest_protocol"]
 
 def is_repetition(nodeid: str) -> bool:
     """Return whether other tests run the same lines of the package."""
-    if nodeid.startswith("tests/conformance/"):
-        return True
     words = nodeid.partition("[")[2].rstrip("]").split("-")
     return nodeid.startswith("tests/contracts/") and ("memory" in words or "http2" in words)
 
