@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import runpy
 import shutil
 import subprocess
@@ -108,29 +107,6 @@ def test_expected_failures_are_one_line_at_the_end(tmp_path: Path) -> None:
     assert "2 failures were expected under hypercorn: docs/asgi.md says why\n" in done.stdout
     assert f"not tested: no nginx: {services.NGINX.tests}\n" in done.stdout
     assert "XFAIL" not in done.stdout
-
-
-@pytest.mark.slow
-def test_worker_processes_have_one_report_of_conformance() -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            "-n",
-            "2",
-            "tests/conformance",
-            "-k",
-            "memory and 1.1",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert re.search(r"^\| 1 Framing \| [1-9]\d* OK \| [1-9]\d* OK \|$", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_watched_file_that_changes_is_noticed(tmp_path: Path) -> None:

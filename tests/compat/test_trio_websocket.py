@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import trio
-from support.memory import MemoryListener
 from support.tls import contexts
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
@@ -36,6 +35,7 @@ from trio_ws.compat.trio_websocket import (
     wrap_client_stream,
     wrap_server_stream,
 )
+from trio_ws.testing.network import MemoryListener
 
 HOST = "127.0.0.1"
 LONG = 1000.0

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import QUICK, echo
-from support.memory import MemoryListener
 from trio.testing import memory_stream_pair
 
 from trio_ws import Server, WebSocket, WebSocketDisconnect, open_websocket, serve_stream
 from trio_ws.connection.settings import Settings
 from trio_ws.server.serve import one_service
+from trio_ws.testing.network import MemoryListener
 
 
 async def test_one_stream_is_served_until_its_connection_ends(nursery, autojump_clock):

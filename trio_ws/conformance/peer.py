@@ -182,7 +182,7 @@ class SuitePeer:
         await self._send_pieces([piece])
 
     async def _send_pieces(self, pieces: list[bytes], pause: float | None = None) -> None:
-        self.waiting = "the other side to take what is sent"
+        waiting, self.waiting = self.waiting, "room for what is sent"
         patient = 1 < len(pieces) <= PATIENT_PIECES
         try:
             for piece in pieces:
@@ -191,6 +191,7 @@ class SuitePeer:
                     await trio.sleep(self.pace.octet if pause is None else pause)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.log.add("note", "the other side takes nothing any more")
+        self.waiting = waiting
 
     def _next_key(self) -> bytes | None:
         return (next(self._masks) & 0xFFFFFFFF).to_bytes(4) if self._client else None
