@@ -10,6 +10,8 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 
+from trio_ws.cli.fuzz_run import CANNOT_RUN, FOUND
+from trio_ws.cli.main import main
 from trio_ws.conformance.fuzz_script import script_of, writes_of
 from trio_ws.conformance.fuzzing import case_of, generated_cases
 from trio_ws.conformance.results import Verdict
@@ -18,7 +20,7 @@ from trio_ws.http.url import URL
 from trio_ws.testing.raw_frame import Opcode, RawFrame
 from trio_ws.testing.strategies import Conversation
 
-from .rigs import Witness, server_results
+from .rigs import Witness, server_results, serving
 
 
 def frame(opcode, payload=b"", **options):
@@ -80,3 +82,47 @@ async def test_the_script_repeats_the_conversation(tmp_path):
     output = done.stdout.decode()
     assert "HTTP/1.1 101" in output
     assert " 03 ef " in output.partition("received: ")[2]  # 1007
+
+
+async def exaggerate(websocket):
+    async for message in websocket:
+        await websocket.send(message)
+        if isinstance(message, bytes):
+            await websocket.send("!")
+
+
+async def fuzz(capsys, handler, *options):
+    """Run the command in a thread against a server, and return its status and what it printed."""
+    async with serving(handler, host="127.0.0.1", port=0) as server:
+        arguments = ["fuzz", f"ws://127.0.0.1:{server.port}/", "--timeout", "5", *options]
+        status = await trio.to_thread.run_sync(main, arguments)
+    return status, capsys.readouterr().out
+
+
+async def honest(websocket):
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def test_a_run_without_a_failure_counts_its_conversations(capsys):
+    status, out = await fuzz(capsys, honest, "--budget", "0.5")
+    assert status == 0
+    assert out.endswith("conversations, no failure.\n")
+
+
+@pytest.mark.parametrize("to_file", [True, False])
+async def test_a_run_shrinks_the_failure_it_finds_to_one_message(capsys, tmp_path, to_file):
+    script = tmp_path / "repeat.py"
+    options = ["--script", str(script)] if to_file else []
+    status, out = await fuzz(capsys, exaggerate, "--seed", "1", "--budget", "60", *options)
+    assert status == FOUND
+    assert "the smallest that fails (--seed " in out
+    assert "wrong     " in out
+    source = script.read_text() if to_file else out
+    assert "import socket" in source
+
+
+async def test_a_script_that_cannot_be_written_is_named(capsys, tmp_path):
+    status, out = await fuzz(capsys, exaggerate, "--seed", "1", "--budget", "60", "--script", str(tmp_path))
+    assert status == CANNOT_RUN
+    assert "the smallest that fails" in out

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from tests.testing.responders import Routes, echo
 from trio_ws import App, WebSocket, open_websocket
+from trio_ws.testing import TestClient
+from trio_ws.testing.options import ClientKeywords, ConnectKeywords
 
 pytest_plugins = ["trio_ws.testing.plugin", "pytester"]
 
@@ -39,6 +43,8 @@ async def test_websocket_server_serves_an_app(websocket_server) -> None:
 
 
 FAILING = """
+import inspect
+
 import pytest
 from tests.testing.responders import Routes
 from trio_ws import open_websocket
@@ -67,3 +73,12 @@ def test_an_error_in_a_handler_fails_the_test(pytester: pytest.Pytester, monkeyp
     result = pytester.runpytest_inprocess("-p", "no:anyio", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, errors=1, failed=1)
     result.stdout.fnmatch_lines(["*KeyError: 'ours'*"])
+
+
+def test_the_typed_options_are_those_of_the_functions() -> None:
+    for options, function in (
+        (ClientKeywords, TestClient.__init__),
+        (ConnectKeywords, TestClient.websocket_connect),
+    ):
+        keywords = inspect.signature(function).parameters.values()
+        assert set(options.__annotations__) == {each.name for each in keywords if each.kind is each.KEYWORD_ONLY}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio_ws.asgi import ASGIApplication
     from trio_ws.connection.settings import Settings
     from trio_ws.testing import TestClient
-    from trio_ws.testing.options import TestClientOptions
+    from trio_ws.testing.options import ClientKeywords
 
 __all__ = ["Servable", "ServeOptions"]
 
@@ -150,7 +150,7 @@ class Servable:
             raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
         trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
 
-    def test_client(self, **options: Unpack[TestClientOptions]) -> TestClient:
+    def test_client(self, **options: Unpack[ClientKeywords]) -> TestClient:
         """Return a client for tests, without a network; see `trio_ws.testing.TestClient`."""
         from trio_ws.testing import TestClient  # noqa: PLC0415 - tests only
 

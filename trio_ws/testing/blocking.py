@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.testing.clock import ClientClock
     from trio_ws.testing.cookies import ClientCookies
     from trio_ws.testing.http import TestResponse
-    from trio_ws.testing.options import TestConnectOptions
+    from trio_ws.testing.options import ConnectKeywords
     from trio_ws.testing.portal import BlockingPortal
     from trio_ws.websocket.websocket import WebSocket
 
@@ -173,7 +173,7 @@ class BlockingTestClient:
         return self._client.log_records
 
     def websocket_connect(
-        self, path: str, **options: Unpack[TestConnectOptions]
+        self, path: str, **options: Unpack[ConnectKeywords]
     ) -> AbstractContextManager[BlockingTestWebSocket]:
         """Connect a WebSocket: `with client.websocket_connect("/chat") as websocket_client`.
 

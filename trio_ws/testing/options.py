@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from trio_ws.testing.network import Network
     from trio_ws.websocket.close_code import CaughtCodes
 
-__all__ = ["TestClientOptions", "TestConnectOptions"]
+__all__ = ["ClientKeywords", "ConnectKeywords"]
 
 
-class TestClientOptions(TypedDict, total=False):
+class ClientKeywords(TypedDict, total=False):
     """The options of `TestClient`."""
 
     settings: Settings | None
@@ -29,7 +29,7 @@ class TestClientOptions(TypedDict, total=False):
     log_level: int | None
 
 
-class TestConnectOptions(TypedDict, total=False):
+class ConnectKeywords(TypedDict, total=False):
     """The options of `TestClient.websocket_connect`."""
 
     headers: HeaderSource

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from trio_ws.server.server import Server
     from trio_ws.testing.blocking import BlockingTestClient
-    from trio_ws.testing.options import TestClientOptions
+    from trio_ws.testing.options import ClientKeywords
 
 __all__ = ["test_client", "websocket_server"]
 
@@ -37,7 +37,7 @@ def test_client() -> Generator[ClientFactory, None, None]:
     """
     with ExitStack() as stack:
 
-        def make(responder: Any, **options: Unpack[TestClientOptions]) -> BlockingTestClient:
+        def make(responder: Any, **options: Unpack[ClientKeywords]) -> BlockingTestClient:
             return stack.enter_context(TestClient(responder, **options))
 
         yield make
