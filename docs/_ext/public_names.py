@@ -303,6 +303,9 @@ class NameTargets(SphinxTransform):
             name = node["reftarget"]
             if hasattr(builtins, name):
                 node.attributes.pop("refspecific", None)  # or `type` would be a field of that name
+            elif "compat" not in (node.get("py:module") or "") and f"trio_ws.{name}" in public_names():
+                node.attributes.pop("refspecific", None)  # or the names of `trio_ws.compat` would be found, too
+                node["reftarget"] = public_names()[f"trio_ws.{name}"]
             elif name in collections.abc.__all__:  # annotations that are not evaluated have the names of their module
                 node["reftarget"] = f"collections.abc.{name}"
             elif name in typing.__all__:

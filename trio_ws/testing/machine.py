@@ -63,6 +63,7 @@ class WebSocketMachine(RuleBasedStateMachine):
     app: ClassVar[Any] = None
     """The `App`, or a handler that takes the `WebSocket`; None for a handler that only echoes."""
     path: ClassVar[str] = "/"
+    """Path and query of the connections."""
     client_options: ClassVar[dict[str, Any]] = {}
     """Further arguments of `TestClient`, such as `overrides` or `network`."""
     connect_options: ClassVar[dict[str, Any]] = {}
