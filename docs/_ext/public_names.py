@@ -296,6 +296,11 @@ class NameTargets(SphinxTransform):
 
     default_priority = 500
 
+    def is_ours(self, node: addnodes.pending_xref) -> bool:
+        """Return whether a link is to a public name of `trio_ws`, outside the compatibility layer."""
+        outside = "compat" not in (node.get("py:module") or "")
+        return node.get("refdomain") == "py" and outside and f"trio_ws.{node['reftarget']}" in public_names()
+
     def apply(self, **_: Any) -> None:
         """Change each such link of the document."""
         for node in self.document.findall(addnodes.pending_xref):
@@ -303,7 +308,7 @@ class NameTargets(SphinxTransform):
             name = node["reftarget"]
             if hasattr(builtins, name):
                 node.attributes.pop("refspecific", None)  # or `type` would be a field of that name
-            elif "compat" not in (node.get("py:module") or "") and f"trio_ws.{name}" in public_names():
+            elif self.is_ours(node):
                 node.attributes.pop("refspecific", None)  # or the names of `trio_ws.compat` would be found, too
                 node["reftarget"] = public_names()[f"trio_ws.{name}"]
             elif name in collections.abc.__all__:  # annotations that are not evaluated have the names of their module
