@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.handlers import echo
 
 from trio_ws.cli.main import main
+from trio_ws.server.serve import serve_stream
 
 from .rigs import drive, serving
 
@@ -197,3 +200,55 @@ def test_the_suite_is_imported_by_its_commands_only():
     program = "import sys, trio_ws.cli.main; print([name for name in sys.modules if 'conformance' in name])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+async def test_tls_to_a_plain_port_is_named():
+    async with serving(host="127.0.0.1", port=0) as server:
+        status, _, err = await run("conform", "server", f"wss://127.0.0.1:{server.port}/", "--insecure")
+    assert status == 2
+    assert "TLS with 127.0.0.1:" in err
+
+
+@pytest.mark.slow
+async def test_a_server_that_goes_away_ends_the_run():
+    """Its first connections are served, and then there is nothing that listens."""
+    served = 0
+
+    async def last_words(stream):
+        nonlocal served
+        served += 1
+        if served == 3:
+            for listener in listeners:
+                await listener.aclose()
+        await serve_one(stream)
+
+    async def serve_one(stream):
+        await serve_stream(echo, stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(swallow_closed, partial(trio.serve_listeners, last_words, listeners))
+        status, _, err = await run("conform", "server", f"ws://127.0.0.1:{port}/", "--only", "1", "--jobs", "1")
+        nursery.cancel_scope.cancel()
+    assert status == 2
+    assert "the server is gone" in err
+
+
+async def swallow_closed(serve):
+    """Serve until the listeners are closed."""
+    with contextlib.suppress(trio.ClosedResourceError, ExceptionGroup):
+        await serve()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--header", "no colon"], "a header looks like 'Name: value'"),
+        (["--cafile", "/nowhere"], "cannot load the certificates /nowhere"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(capsys, options, complaint):
+    assert main(["conform", "server", "wss://127.0.0.1:1/", *options]) == 2
+    assert complaint in capsys.readouterr().err
