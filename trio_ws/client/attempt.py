@@ -1,4 +1,4 @@
-"""`Attempt`, what one attempt of `reconnect` connects to, and the options of all attempts."""
+"""The target of one attempt of `reconnect`, and the options of all."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class BinaryAssembler:
         return self._take()
 
     def take_chunk(self) -> tuple[BytesMessage | None, int]:
-        """Hand out, and forget, what is gathered, if anything; with its size in bytes."""
+        """Remove the gathered data; return it, None for none, and its size in bytes."""
         data, size = self._take()
         return BytesMessage(data, frame_finished=False, message_finished=False) if data else None, size
 

@@ -82,7 +82,7 @@ class ClientCookies(MutableMapping[str, str]):
 
 
 class _Response:
-    """What `http.cookiejar` reads of a response."""
+    """A response, as `http.cookiejar` reads it."""
 
     def __init__(self, message: Message) -> None:
         self._message = message

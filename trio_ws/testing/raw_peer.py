@@ -1,4 +1,4 @@
-"""A raw peer, whose bytes are those of the test, as a client or as a server."""
+"""A peer that sends exactly the bytes of the test, as client or server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 7, the closing handshake, what comes behind a close frame, and what may stand in one."""
+"""Cases of the closing handshake and of close frames (chapter 7)."""
 
 from __future__ import annotations
 
