@@ -23,8 +23,8 @@ def test_more_than_sixty_faults_have_names_of_their_own():
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_a_fault_is_found(fault, monkeypatch, autojump_clock):
-    logging.getLogger("trio_ws").setLevel(logging.CRITICAL + 1)
+async def test_a_fault_is_found(fault, monkeypatch, caplog, autojump_clock):
+    caplog.set_level(logging.CRITICAL + 1, logger="trio_ws")  # until the end of the test
     use_pure_codec(monkeypatch)
     fault.plant(monkeypatch)
     cases = select(CASES, fault.side, only=[fault.only])[:40]
