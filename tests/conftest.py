@@ -13,11 +13,16 @@ from hypothesis import HealthCheck, settings
 from support import measured, services
 from support.differences import mark_differences
 from support.machine import cores
-from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol
+from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol, pytest_runtest_teardown
 from support.redis import coredis_is_collected
 from support.steady import use_steady_clock
 
-__all__ = ["coredis_is_collected", "pytest_runtest_makereport", "pytest_runtest_protocol"]
+__all__ = [
+    "coredis_is_collected",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
+    "pytest_runtest_teardown",
+]
 
 # A deadline or a complaint about slow generation would measure the machine, not the library. Few examples in each run,
 # each time others: `make properties` searches harder, once for a change (.ci/run).

@@ -25,17 +25,40 @@ def test_that_is_innocent():
     gc.collect()
 """
 
+SILENCING = """
+import logging
 
-@pytest.mark.slow
-def test_what_a_failed_test_left_does_not_fail_the_next(tmp_path: Path) -> None:
-    (tmp_path / "test_two.py").write_text(LEAVING)
+def test_that_silences_the_log():
+    logging.getLogger("trio_ws").setLevel(logging.CRITICAL + 1)
+
+def test_that_is_innocent(caplog):
+    logging.getLogger("trio_ws").warning("seen")
+    assert "seen" in caplog.text
+"""
+
+
+def run(folder: Path, content: str) -> str:
+    """Run tests with the hooks, and return what pytest prints."""
+    (folder / "test_two.py").write_text(content)
     command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "support.neighbours"]
-    done = subprocess.run(
-        [*command, "--rootdir", str(tmp_path), str(tmp_path)],
-        cwd=tmp_path,
+    return subprocess.run(
+        [*command, "--rootdir", str(folder), str(folder)],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
         check=False,
-    )
-    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    ).stdout
+
+
+@pytest.mark.slow
+def test_what_a_failed_test_left_does_not_fail_the_next(tmp_path: Path) -> None:
+    printed = run(tmp_path, LEAVING)
+    assert "1 failed, 1 passed" in printed, printed
+
+
+@pytest.mark.slow
+def test_a_test_that_silences_the_log_fails_itself(tmp_path: Path) -> None:
+    printed = run(tmp_path, SILENCING)
+    assert "2 passed, 1 error" in printed, printed
+    assert "the test has left the log changed (level 51" in printed

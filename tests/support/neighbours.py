@@ -7,6 +7,7 @@ later test, which then fails by a ResourceWarning (`-W error`) though it is inno
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import warnings
 from collections.abc import Generator
@@ -15,6 +16,21 @@ from typing import Any
 import pytest
 
 _FAILED = pytest.StashKey[bool]()
+_LOGGER = logging.getLogger("trio_ws")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, Any, Any]:
+    """Fail a test that leaves the library's log silent or louder: later ones look for records."""
+    result = yield
+    left = _LOGGER.level, logging.root.manager.disable
+    if left != (logging.NOTSET, logging.NOTSET):
+        _LOGGER.setLevel(logging.NOTSET)
+        logging.disable(logging.NOTSET)
+        pytest.fail(
+            f"the test has left the log changed (level {left[0]}, disabled up to {left[1]}): use caplog.set_level"
+        )
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
