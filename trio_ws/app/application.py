@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
     from trio_ws.app.pages import Page
     from trio_ws.app.path import Converter
+    from trio_ws.app.replies import Reply
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
     from trio_ws.handler.instruments import Instrument
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["App"]
 
 E = TypeVar("E", bound=Callable[..., Any])
+X = TypeVar("X", bound=Exception)
 
 
 class App(Router, Servable):
@@ -193,11 +195,47 @@ class App(Router, Servable):
         its function unchanged.
 
         Raises:
+            RegistrationError: the type has a reply, by `reply_on`.
             TypeError: that is no type of error.
             ValueError: the code may not be sent.
         """
         self.services.failures.close_on(error, code)
         return lambda function: function
+
+    @overload
+    def reply_on(self, error: type[Exception]) -> Callable[[E], E]: ...
+    @overload
+    def reply_on(
+        self, error: type[X], make_reply: Reply | type[Reply] | Callable[[X], Any] | Callable[[X, Any], Any]
+    ) -> Callable[[E], E]: ...
+    def reply_on(self, error: type[Exception], make_reply: Any = None) -> Callable[[E], E]:
+        """Reply to a listener's message after an error of a type in its function; the connection stays.
+
+        The most derived type counts, of those of `close_on`, too. Before the handshake's answer, in a guard or a
+        dependency, the reply's status and body refuse the handshake; after it, in `on_connect`, the reply is sent, and
+        a status from 400 on closes with 1008 or, from 500 on, 1011. The error is not logged.
+
+        Args:
+            error: the type. The end of the connection, `Reject` and errors that close with a code of their own are
+                meant only if their type is given.
+            make_reply: called with the error, or with the error and the message: its value, or the text or bytes if
+                that is not JSON; None if there was none. Its result is what a listener returns. A plain function runs
+                in a thread. Or a `Reply`, or a class such as `NotFound`. Left out, the result decorates the function;
+                otherwise it returns its function unchanged.
+
+        Raises:
+            RegistrationError: the type has a reply or, by `close_on`, a code already.
+            TypeError: that is no type of error, or `make_reply` cannot be called so.
+        """
+        if make_reply is not None:
+            self.services.failures.reply_on(error, make_reply)
+            return lambda function: function
+
+        def register(function: E) -> E:
+            self.services.failures.reply_on(error, function)
+            return function
+
+        return register
 
     def on_error(self, function: E) -> E:
         """Call `function(ws, error)` after an unexpected error was logged.

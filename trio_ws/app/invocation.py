@@ -12,13 +12,14 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
-import attrs
-
 from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
+from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guards import GuardContext, check_guards
-from trio_ws.app.listener import BoundListener, Listener, ListenerOptions, run_listener
+from trio_ws.app.listener import Listener, run_listener
+from trio_ws.app.listener_options import ListenerOptions
 from trio_ws.app.parameters.dependencies import Resolver
+from trio_ws.app.refusals import refusal_from, refuse_connection
 from trio_ws.app.route import BLOCKING_KEY, PlannedCall
 from trio_ws.app.sessions import Session
 from trio_ws.connection.serialization import resolve_types, to_json
@@ -109,6 +110,11 @@ class RouteInvocation:
                 await self._prepare()
             except ParameterError as detail:
                 raise _bad_request(detail) from None
+            except Exception as error:
+                refusal = await refusal_from(error, websocket, self._services)
+                if refusal is None:
+                    raise
+                raise refusal from None
         except BaseException as error:
             await self._resolver.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -192,7 +198,7 @@ class RouteInvocation:
             if disconnect is not None:
                 websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect),)
             if connect is not None:
-                await self._run(connect)
+                await self._connect(connect, target.options)
             if not websocket.accepted:
                 await websocket.accept()
             await run_listener(websocket, await self._callbacks(self._route.receive(target), target.options))
@@ -217,8 +223,15 @@ class RouteInvocation:
             if disconnect is not None:
                 websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect, resolver),)
             if connect is not None:
-                await self._run(connect, resolver)
+                await self._connect(connect, treatment, resolver)
             await run_listener(websocket, await self._callbacks(receive, treatment, resolver))
+
+    async def _connect(self, connect: PlannedCall, options: ListenerOptions, resolver: Resolver | None = None) -> None:
+        """Call back when the client has connected."""
+        try:
+            await self._run(connect, resolver)
+        except Exception as error:
+            await refuse_connection(error, self._websocket, self._services, options.encoding)
 
     async def _callbacks(
         self, receive: PlannedCall, options: ListenerOptions, resolver: Resolver | None = None
@@ -226,16 +239,15 @@ class RouteInvocation:
         """Return the callbacks for messages, with all other arguments resolved."""
         arguments = await self._arguments(receive, resolver)
         function = self._bound(receive)
-        body, on_invalid = receive.body, options.on_invalid
-        if callable(on_invalid) and runs_in_thread(on_invalid):
-            options = attrs.evolve(options, on_invalid=in_thread(on_invalid, self._websocket, self._services.limiters))
+        body, services = receive.body, self._services
 
         def call(message: Any) -> Any:
             args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
             return function(*args, **kwargs)
 
         validator = None if body is None else body.validator
-        return BoundListener(call, validator, options, receive.signature.label, receive.output)
+        label, output = receive.signature.label, receive.output
+        return BoundListener(call, validator, options, label, services.failures, services.limiters, output)
 
     async def _disconnect_callback(
         self, disconnect: PlannedCall, resolver: Resolver | None = None

@@ -5,58 +5,26 @@ The three documented forms, `@app.listener`, `accept_callback` and methods of a 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import closing
-from functools import partial
+from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, assert_never, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 import trio
 
-from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
-from trio_ws.app.replies import NotAReply, Reply, encode_reply
-from trio_ws.connection.incremental_json import PIECE, read_json
-from trio_ws.connection.serialization import as_bytes, as_text
-from trio_ws.errors import InvalidMessage, WebSocketDisconnect
-from trio_ws.options import integer
-from trio_ws.runtime.unwinding import use_and_close
+from trio_ws.app.errors import RegistrationError
+from trio_ws.app.exchange import BoundListener, Exchange
+from trio_ws.errors import WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from trio_ws.app.output import Output
-    from trio_ws.app.parameters.validation import Validator
+    from trio_ws.app.listener_options import ListenerOptions
     from trio_ws.connection.channel import Channel
-    from trio_ws.connection.serialization import Payload, ValueType
+    from trio_ws.connection.serialization import Payload
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["BoundListener", "Listener", "ListenerOptions", "OnInvalid", "run_listener"]
+__all__ = ["Listener", "run_listener"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-OnInvalid: TypeAlias = "Literal['reply', 'close'] | Callable[[ParameterError], Any]"
-"""The answer to an invalid message. It is the documented envelope with status 400; that, then a close with 1007; or the
-result of a function of the error.
-"""
-
-
-@attrs.frozen(kw_only=True)
-class ListenerOptions:
-    """How a listener treats messages.
-
-    Raises:
-        ValueError: an option makes no sense.
-    """
-
-    encoding: ValueType = "json"
-    on_invalid: OnInvalid = "reply"
-    concurrency: int = attrs.field(default=1, validator=integer(1))
-
-    def __attrs_post_init__(self) -> None:
-        if self.encoding not in ("json", "text", "bytes"):
-            raise ValueError(f'encoding is "json", "text" or "bytes", not {self.encoding!r}')
-        if not callable(self.on_invalid) and self.on_invalid not in ("reply", "close"):
-            raise ValueError(f'on_invalid is "reply", "close" or a function, not {self.on_invalid!r}')
 
 
 class Listener:
@@ -133,24 +101,6 @@ class Listener:
         return self.receive_callback(*args, **kwargs)
 
 
-@attrs.frozen
-class BoundListener:
-    """A listener's callbacks for one connection, with bound parameters."""
-
-    receive: Callable[[Any], Any]
-    """Called with a body that was validated; its result is the reply, awaited if it can be."""
-    body: Validator | None
-    """Validates a body; None takes it as it is."""
-    options: ListenerOptions
-    name: str
-    """Of the function that is called, for the log."""
-    output: Output | None = None
-    """Narrows replies; None sends all that there is."""
-
-
-Send: TypeAlias = "Callable[[Payload], Awaitable[None]]"
-
-
 async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
     """Call back with each message until the connection ends.
 
@@ -165,7 +115,7 @@ async def run_listener(websocket: WebSocket, callbacks: BoundListener) -> None:
     try:
         if callbacks.options.concurrency == 1:
             while True:
-                await _answer(websocket, await channel.reader.receive(), callbacks, channel.writer.send)
+                await Exchange(websocket, await channel.reader.receive(), callbacks, channel.writer.send).run()
         else:
             await _run_concurrently(websocket, channel, callbacks)
     except WebSocketDisconnect as end:
@@ -212,94 +162,10 @@ async def _answer_in_order(
         await channel.writer.send(reply)
 
     try:
-        await _answer(websocket, message, callbacks, send)
+        await Exchange(websocket, message, callbacks, send).run()
     except Exception as error:
         if not websocket.context.is_own_disconnect(error):
             raise
     await slot.before.wait()
     slot.done.set()
     slots.release()  # not before its turn: else what has no reply would pile up behind what takes long
-
-
-async def _answer(websocket: WebSocket, message: str | bytes, callbacks: BoundListener, send: Send) -> None:
-    """Call back with one message, and send what it is answered with."""
-    channel = websocket.context.open_channel()
-    channel.callbacks += 1
-    if channel.closing.observer is not None:
-        channel.closing.observer.on_read_after_end()  # it has a callback's time, also if the peer left before it began
-    try:
-        try:
-            body = await _decode(channel, message, callbacks)
-        except ParameterError as error:
-            await _answer_invalid(websocket, message, error, callbacks, send)
-        else:
-            await _send_result(websocket, callbacks.receive(body), callbacks, send)
-    finally:
-        channel.callbacks -= 1
-
-
-async def _decode(channel: Channel, message: str | bytes, callbacks: BoundListener) -> Any:
-    match callbacks.options.encoding:
-        case "text":
-            text = as_text(message)
-            return text if callbacks.body is None else callbacks.body.from_text(text)
-        case "bytes":
-            body = as_bytes(message)
-            return body if callbacks.body is None else callbacks.body.from_body(body)
-        case "json":
-            try:
-                return await _read_body(channel, message, callbacks.body)
-            except InvalidMessage as error:
-                raise ParameterError([ErrorDetail((), "json_invalid", str(error))]) from None
-        case other:
-            assert_never(other)
-
-
-async def _read_body(channel: Channel, message: str | bytes, body: Validator | None) -> Any:
-    """Return the validated body; large JSON is decoded in pieces."""
-    if body is None:
-        return await read_json(message, channel)
-    if len(message) > PIECE:
-        return body.from_json(message, value=await read_json(message, channel))
-    channel.reader.count_work(len(message))
-    return body.from_json(message)
-
-
-async def _answer_invalid(
-    websocket: WebSocket, message: str | bytes, error: ParameterError, callbacks: BoundListener, send: Send
-) -> None:
-    on_invalid = callbacks.options.on_invalid
-    if callable(on_invalid):
-        await _send_result(websocket, on_invalid(error), attrs.evolve(callbacks, output=None), send)
-        return
-    await send(encode_reply(Reply(400, {"errorList": error.error_list}), "json"))
-    if on_invalid == "close":
-        raise InvalidMessage("body does not validate", message)
-
-
-async def _send_result(websocket: WebSocket, result: Any, callbacks: BoundListener, send: Send) -> None:
-    """Send a callback's result: one reply, several yielded ones, or none."""
-    if inspect.isawaitable(result):
-        result = await result
-    if isinstance(result, AsyncGenerator):
-        await use_and_close(websocket.context, result, partial(_send_all, result, callbacks, send))
-    elif isinstance(result, Generator):
-        with closing(result):
-            for reply in result:
-                await _send_reply(reply, callbacks, send)
-    else:
-        await _send_reply(result, callbacks, send)
-
-
-async def _send_all(replies: AsyncGenerator[Any, Any], callbacks: BoundListener, send: Send) -> None:
-    async for reply in replies:
-        await _send_reply(reply, callbacks, send)
-
-
-async def _send_reply(reply: Any, callbacks: BoundListener, send: Send) -> None:
-    if reply is None:
-        return
-    try:
-        await send(encode_reply(reply, callbacks.options.encoding, callbacks.output))
-    except (NotAReply, UnicodeEncodeError) as error:
-        raise NotAReply(f"{callbacks.name}: {error}") from None

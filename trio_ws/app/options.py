@@ -26,13 +26,14 @@ _ELSEWHERE: Final = {
     "encoding": "it is an option of @app.listener(); a view has receive_type=, send_type= and value_type=",
     "on_invalid": "it is an option of @app.listener()",
     "concurrency": "it is an option of @app.listener()",
+    "reference": "it is an option of @app.listener()",
     "dependencies": "take them as parameters, with Depends()",
     "methods": "a WebSocket begins with GET; app.page() answers other GETs",
     "origins": "it is an option of the App",
     "sessions": "it is an option of the App",
 }
 """Hints for options of other frameworks or of other objects."""
-_OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency")
+_OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency", "reference")
 
 
 class RouteKeywords(TypedDict, total=False):

@@ -106,11 +106,15 @@ def _item(annotation: Any) -> Any:
         item = _item(args[0])
         return Union[list[item], item]  # type: ignore[valid-type]  # noqa: UP007 - the item varies
     if is_union(origin):
-        members = tuple(_item(member) for member in args if member is not Reply)
+        members = tuple(_item(member) for member in args if not _is_reply(member))
         if len(members) == len(args) and all(map(operator.is_, members, args)):
             return annotation
         return Union[members] if members else Any  # noqa: UP007 - the members vary
     return annotation
+
+
+def _is_reply(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, Reply)
 
 
 def _named(annotation: Any) -> Any:
@@ -140,7 +144,7 @@ def _has_fields(annotation: Any, around: tuple[Any, ...] = ()) -> bool:
 
 
 def _is_record(kind: Any) -> bool:
-    if not inspect.isclass(kind) or kind in (BaseModel, Reply):
+    if not inspect.isclass(kind) or kind is BaseModel or issubclass(kind, Reply):
         return False
     return issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) or is_typeddict(kind) or attrs.has(kind)
 

@@ -5,7 +5,8 @@ A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents:
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Protocol
 
 import attrs
 import pydantic_core
@@ -38,67 +39,116 @@ class NotAReply(TypeError):  # noqa: N818 - what it is
     """A callback's result that cannot be sent; the connection closes with 1011."""
 
 
-@attrs.frozen
-class Reply:
-    """A reply with a status code, in the manner of HTTP.
+class Reply(Exception):  # noqa: N818 - what it is
+    """A reply with a status code, in the manner of HTTP: to return, to yield or to raise.
+
+    Raised in a listener, it is the reply to the message, and the connection stays. Before the handshake's answer, in a
+    guard or a dependency, it refuses the handshake with its status. Replies with the same status and body are equal.
 
     Args:
         status_code: any number that the client understands.
         body: JSON values, models of pydantic, dataclasses or attrs classes.
     """
 
-    status_code: int
-    body: Any = None
+    __match_args__ = ("status_code", "body")
+
+    def __init__(self, status_code: int, body: Any = None) -> None:
+        super().__init__(status_code, body)
+        self.status_code: int = status_code
+        self.body: Any = body
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reply):
+            return NotImplemented
+        return self.status_code == other.status_code and bool(self.body == other.body)
+
+    def __hash__(self) -> int:
+        return hash(self.status_code)  # a body need not have one
+
+    def __repr__(self) -> str:
+        return f"Reply(status_code={self.status_code!r}, body={self.body!r})"
+
+    def __str__(self) -> str:
+        return f"reply with {self.status_code}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments()
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.status_code, self.body
 
 
-def Ok(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 200."""
-    return Reply(200, body)
+class _StatusReply(Reply):
+    """A reply with the status of its class."""
+
+    __match_args__ = ("body",)
+    _STATUS: ClassVar[int]
+
+    def __init__(self, body: Any = None) -> None:
+        super().__init__(self._STATUS, body)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (self.body,)
 
 
-def Created(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 201."""
-    return Reply(201, body)
+class Ok(_StatusReply):
+    """A reply with 200, to return or to raise."""
+
+    _STATUS = 200
 
 
-def Accepted(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 202."""
-    return Reply(202, body)
+class Created(_StatusReply):
+    """A reply with 201, to return or to raise."""
+
+    _STATUS = 201
 
 
-def BadRequest(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 400."""
-    return Reply(400, body)
+class Accepted(_StatusReply):
+    """A reply with 202, to return or to raise."""
+
+    _STATUS = 202
 
 
-def Unauthorized(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 401."""
-    return Reply(401, body)
+class BadRequest(_StatusReply):
+    """A reply with 400, to return or to raise."""
+
+    _STATUS = 400
 
 
-def Forbidden(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 403."""
-    return Reply(403, body)
+class Unauthorized(_StatusReply):
+    """A reply with 401, to return or to raise."""
+
+    _STATUS = 401
 
 
-def NotFound(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 404."""
-    return Reply(404, body)
+class Forbidden(_StatusReply):
+    """A reply with 403, to return or to raise."""
+
+    _STATUS = 403
 
 
-def Conflict(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 409."""
-    return Reply(409, body)
+class NotFound(_StatusReply):
+    """A reply with 404, to return or to raise."""
+
+    _STATUS = 404
 
 
-def UnprocessableEntity(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 422."""
-    return Reply(422, body)
+class Conflict(_StatusReply):
+    """A reply with 409, to return or to raise."""
+
+    _STATUS = 409
 
 
-def InternalServerError(body: Any = None) -> Reply:  # noqa: N802 - the documented name
-    """Reply with 500."""
-    return Reply(500, body)
+class UnprocessableEntity(_StatusReply):
+    """A reply with 422, to return or to raise."""
+
+    _STATUS = 422
+
+
+class InternalServerError(_StatusReply):
+    """A reply with 500, to return or to raise."""
+
+    _STATUS = 500
 
 
 ModelWSResponse: Final = Ok
@@ -116,7 +166,9 @@ class ReplyType(Protocol):
     def json(self, value: Any) -> bytes: ...
 
 
-def encode_reply(value: Any, encoding: ValueType, shape: ReplyType | None = None) -> Payload:
+def encode_reply(
+    value: Any, encoding: ValueType, shape: ReplyType | None = None, reference: Mapping[str, Any] | None = None
+) -> Payload:
     """Return the message for a reply.
 
     Args:
@@ -124,6 +176,7 @@ def encode_reply(value: Any, encoding: ValueType, shape: ReplyType | None = None
         encoding: of the listener. Text and bytes go out as they are on a listener of their kind; all else, and
             every `Reply`, as JSON.
         shape: narrows a value, or the body of a `Reply` with a status below 400; None for no filter.
+        reference: of the request, a member of the reply; a value that is no object goes beside it as "body".
 
     Raises:
         NotAReply: the value has no form in JSON, or does not fit the annotation.
@@ -132,18 +185,18 @@ def encode_reply(value: Any, encoding: ValueType, shape: ReplyType | None = None
         return value
     if encoding == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
         return value
-    body, wrapped = (value.body, 1) if isinstance(value, Reply) else (value, 0)
+    body, wrapped = (value.body, 1) if isinstance(value, Reply) else (value, 0 if reference is None else 1)
     if body is None or (isinstance(value, Reply) and value.status_code >= 400):
         shape = None
     try:
         made = serialized(body, _plain if shape is None else shape.plain)
         try:
-            return to_json(_enveloped(value, made), wrapped=wrapped)
+            return to_json(_enveloped(value, made, reference), wrapped=wrapped)
         except ValueError:
             # A float that JSON has not: models say in their configuration what becomes of it.
             encode = _json if shape is None else shape.json
             again = serialized(body, lambda kept: from_json(encode(kept)))
-            return to_json(_enveloped(value, again), wrapped=wrapped)
+            return to_json(_enveloped(value, again, reference), wrapped=wrapped)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -161,8 +214,12 @@ _MAY_BE: Final = (
 )
 
 
-def _enveloped(value: Any, body: Any) -> Any:
-    return {"statusCode": value.status_code, "body": body} if isinstance(value, Reply) else body
+def _enveloped(value: Any, body: Any, reference: Mapping[str, Any] | None) -> Any:
+    if isinstance(value, Reply):
+        return {"statusCode": value.status_code, "body": body, **(reference or {})}
+    if reference is None:
+        return body
+    return {**(body if isinstance(body, dict) else {"body": body}), **reference}
 
 
 def _plain(value: Any) -> Any:
@@ -174,7 +231,9 @@ def _json(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Return an attrs class instance as a dictionary, by its argument names."""
+    """Return an attrs class instance as a dictionary, by its argument names; a reply as its envelope."""
+    if isinstance(value, Reply):
+        return {"statusCode": value.status_code, "body": value.body}
     if attrs.has(type(value)):
         return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
     raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")

@@ -19,7 +19,8 @@ from trio_ws.app.controller import (
 )
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import parse_guards
-from trio_ws.app.listener import Listener, ListenerOptions, OnInvalid
+from trio_ws.app.listener import Listener
+from trio_ws.app.listener_options import ListenerOptions, OnInvalid
 from trio_ws.app.options import check_names, parse_converters
 from trio_ws.app.other_names import hint_for
 from trio_ws.app.path import PathPattern
@@ -58,11 +59,12 @@ def listener(
     encoding: ValueType = "json",
     on_invalid: OnInvalid = "reply",
     concurrency: int = 1,
+    reference: str | None = None,
     **options: Unpack[RouteKeywords],
 ) -> Callable[[Callable[..., Any]], Listener]:
     """Mark a controller's method as a listener; see `Router.listener`."""
     chosen = _chosen(path, options, "listener")
-    treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
+    treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, reference=reference)
 
     def decorate(function: Callable[..., Any]) -> Listener:
         made = Listener(function, treatment)
@@ -179,18 +181,23 @@ class Router:
         encoding: ValueType = "json",
         on_invalid: OnInvalid = "reply",
         concurrency: int = 1,
+        reference: str | None = None,
         **options: Unpack[RouteKeywords],
     ) -> Callable[[Callable[..., Any]], Listener]:
         """Register a listener, a function called with each validated message.
 
-        Its result is the reply. The decorated name becomes a `Listener` with decorators for the other callbacks.
+        Its result is the reply, and so is a `Reply` that it raises. The decorated name becomes a `Listener` with
+        decorators for the other callbacks.
 
         Args:
             path: as of `websocket`.
             encoding: "json", "text" or "bytes": the type of messages. Others close with 1003.
             on_invalid: the answer to an invalid message: "reply" sends the error list and goes
-                on, "close" sends it and closes with 1007, a function makes the reply from the `ParameterError`.
+                on, "close" sends it and closes with 1007, a function makes the reply from the `ParameterError`, or from
+                that and the message: its value, or the text or bytes if that is not JSON.
             concurrency: messages that are worked on at once; replies leave in the order of the messages.
+            reference: the name of a member of requests, a number or a text of at most 256 characters, that every reply
+                and error to the request repeats; a reply that is no object goes beside it as "body".
             options: as of `websocket`. With `auto_accept=False`, `on_connect` runs before the handshake is answered,
                 and the connection is accepted after it unless it was answered.
 
@@ -199,7 +206,9 @@ class Router:
             ValueError: an option makes no sense.
         """
         chosen = _chosen(path, options, "listener")
-        treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency)
+        treatment = ListenerOptions(
+            encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, reference=reference
+        )
 
         def register(function: Callable[..., Any]) -> Listener:
             made = Listener(function, treatment)

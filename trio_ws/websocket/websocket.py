@@ -319,8 +319,9 @@ class WebSocket(Handshake):
         on_connect: Callable[..., Any] | None = None,
         on_disconnect: Callable[..., Any] | None = None,
         encoding: ValueType = "json",
-        on_invalid: Literal["reply", "close"] | Callable[[Any], Any] = "reply",
+        on_invalid: Literal["reply", "close"] | Callable[..., Any] = "reply",
         concurrency: int = 1,
+        reference: str | None = None,
     ) -> None:
         """Accept the connection unless it is accepted, and call back until it ends. It follows Cafeto.
 
@@ -331,6 +332,7 @@ class WebSocket(Handshake):
             encoding: how messages are decoded, "json", "text" or "bytes".
             on_invalid: what happens to an invalid message, as `App.listener` has it.
             concurrency: how many messages are processed at once; replies keep their order.
+            reference: the member of requests that replies repeat, as `App.listener` has it.
 
         Raises:
             LocalProtocolError: there is no application behind this connection.
@@ -346,6 +348,7 @@ class WebSocket(Handshake):
             encoding=encoding,
             on_invalid=on_invalid,
             concurrency=concurrency,
+            reference=reference,
         )
 
     # --- ending --------------------------------------------------------------------------------------------------
