@@ -59,7 +59,7 @@ async def test_str_is_text_bytes_are_binary_and_all_else_is_json(autojump_clock,
             assert await ann.frame() == RawFrame(opcode, payload)
 
 
-@pytest.mark.parametrize("message", [object(), {1, 2}, float("nan"), "\ud800", WebSocketMessage.ping()])
+@pytest.mark.parametrize("message", [object(), {object()}, float("nan"), "\ud800", WebSocketMessage.ping()])
 async def test_what_cannot_be_encoded_is_an_error_and_nobody_gets_it(autojump_clock, message) -> None:
     async with open_hall() as hall:
         ann = await hall.guest()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trio_ws.app.replies import Reply
     from trio_ws.app.route import Route
     from trio_ws.app.sessions import Sessions
+    from trio_ws.connection.encoders import JSONOption
     from trio_ws.handler.instruments import Instrument
     from trio_ws.rooms import Backplane, Room
     from trio_ws.rooms.member_queue import Policy
@@ -64,13 +65,16 @@ class App(Router, Servable):
         sessions: keep a session for each client in a signed cookie.
         backplane: carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`
             with its options. None for rooms within this process.
+        json: encodes all JSON that is sent, instead of the library: "orjson" or "msgspec" (extras of these names), or
+            a function that returns text or UTF-8, such as `orjson.dumps`. What it refuses with a `TypeError` is
+            encoded by the library.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
         max_threads: plain `def` views and callbacks that run at once, each in a thread; as many guards, dependencies,
             pages and other short calls beside them, and as many for clean-up.
 
     Raises:
-        ImportError: the backplane needs a package that is not installed.
+        ImportError: the backplane, or the encoder of JSON, needs a package that is not installed.
         RegistrationError: a controller cannot work.
         TypeError: an option is of another type.
         ValueError: an option can never work.
@@ -92,6 +96,7 @@ class App(Router, Servable):
         instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
         backplane: Backplane | str | None = None,
+        json: JSONOption = None,
         converters: Mapping[str, Converter] | None = None,
         not_found_status: int = NOT_FOUND_STATUS,
         max_threads: int = MAX_THREADS,
@@ -106,6 +111,7 @@ class App(Router, Servable):
                 origins=origins,
                 hosts=hosts,
                 trusted_proxies=trusted_proxies,
+                json=json,
             ),
             instruments=instruments,
             sessions=check_sessions(sessions),
@@ -146,7 +152,7 @@ class App(Router, Servable):
         Args:
             path: begins with a slash; compared exactly.
             page: a file, with its type from its name, or a function, `async` or not, that takes the `Request` and
-                returns text (HTML), bytes, a dict or list (JSON), or a `Response`.
+                returns text (HTML), bytes, a dict, list or model (JSON), or a `Response`.
 
         Raises:
             ValueError: the path does not begin with a slash, or is taken.

@@ -11,6 +11,7 @@ from trio_ws.rooms.broadcast import deflate_for, offer_to_all
 from trio_ws.rooms.topics import BROADCAST
 
 if TYPE_CHECKING:
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.rooms.backplane import Backplane, Entry
     from trio_ws.websocket.websocket import WebSocket
 
@@ -22,12 +23,14 @@ class ConnectionManager:
 
     Args:
         backplane: carries messages to the other processes.
+        encode_json: encodes messages that are neither text nor bytes.
     """
 
-    def __init__(self, backplane: Backplane) -> None:
+    def __init__(self, backplane: Backplane, encode_json: ToJSON) -> None:
         self.active: set[WebSocket] = set()
         """The accepted connections, and some just before their acceptance or after their end."""
         self.backplane = backplane
+        self.encode_json = encode_json
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -41,7 +44,7 @@ class ConnectionManager:
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections in all processes; see `App.broadcast`."""
-        prepared = PreparedMessage(message)
+        prepared = PreparedMessage(message, self.encode_json)
         await deflate_for(self.active, prepared)
         await self.backplane.publish(BROADCAST, prepared, frozenset())
 

@@ -120,7 +120,7 @@ class Dispatcher:
         """
         if request.raw_path == "/healthz" and not self._services.pages.has("/healthz"):
             return self._health()
-        answer = await self._services.pages.answer(request, self._services.limiters.calls)
+        answer = await self._services.pages.answer(request, self._services.limiters.calls, self._services.settings.json)
         if answer is NOT_FOUND and self._match(request.raw_path) is not None:
             return UPGRADE_REQUIRED
         return answer

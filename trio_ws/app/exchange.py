@@ -13,7 +13,7 @@ import attrs
 from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
 from trio_ws.connection.incremental_json import PIECE, read_json
-from trio_ws.connection.serialization import as_bytes, as_text
+from trio_ws.connection.serialization import as_bytes, as_text, to_json
 from trio_ws.errors import InvalidMessage
 from trio_ws.runtime.unwinding import use_and_close
 from trio_ws.websocket.close_code import leaves
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trio_ws.app.parameters.validation import Validator
     from trio_ws.app.reply_makers import ReplyMaker
     from trio_ws.connection.channel import Channel
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.connection.serialization import Payload
     from trio_ws.runtime.threads import Limiters
     from trio_ws.websocket.websocket import WebSocket
@@ -56,6 +57,8 @@ class BoundListener:
     """Bound the threads of plain functions."""
     output: Output | None = None
     """Narrows replies; None sends all that there is."""
+    encode_json: ToJSON = to_json
+    """Encodes replies."""
 
 
 @attrs.define(eq=False)
@@ -191,9 +194,9 @@ class Exchange:
     async def _send_reply(self, reply: Any, output: Output | None) -> None:
         if reply is None:
             return
-        callbacks = self.callbacks
+        callbacks, options = self.callbacks, self.callbacks.options
         try:
-            await self.send(encode_reply(reply, callbacks.options.encoding, output, self.reference))
+            await self.send(encode_reply(reply, options.encoding, output, self.reference, callbacks.encode_json))
         except (NotAReply, UnicodeEncodeError) as error:
             raise NotAReply(f"{callbacks.name}: {error}") from None
 

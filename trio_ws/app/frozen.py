@@ -65,5 +65,7 @@ def frozen(value: T) -> T:
             return FrozenList(map(frozen, value))  # type: ignore[return-value]
         case tuple():
             return tuple(map(frozen, value))  # type: ignore[return-value]
-        case _:
+        case str() | int() | float() | None:
             return value
+        case _:  # a model may change: its cookie does not
+            return copy.deepcopy(value)

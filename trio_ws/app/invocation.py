@@ -247,7 +247,9 @@ class RouteInvocation:
 
         validator = None if body is None else body.validator
         label, output = receive.signature.label, receive.output
-        return BoundListener(call, validator, options, label, services.failures, services.limiters, output)
+        return BoundListener(
+            call, validator, options, label, services.failures, services.limiters, output, services.settings.json
+        )
 
     async def _disconnect_callback(
         self, disconnect: PlannedCall, resolver: Resolver | None = None

@@ -17,7 +17,8 @@ from typing_extensions import is_typeddict
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.annotations import Scope, get_label
 from trio_ws.app.parameters.schemas import BodySchemas, empty_typed_dict, field_hint, is_union, unaliased
-from trio_ws.app.replies import Reply, plain
+from trio_ws.app.replies import Reply
+from trio_ws.connection.jsonable import fields_of
 
 __all__ = ["Output", "output_from"]
 
@@ -50,11 +51,11 @@ class Output:
         Raises:
             ValueError: the value is not of the annotated type, and cannot be made into it.
         """
-        return self.adapter.dump_python(self._narrowed(value), mode="json", by_alias=True, fallback=plain)
+        return self.adapter.dump_python(self._narrowed(value), mode="json", by_alias=True, fallback=fields_of)
 
     def json(self, value: Any) -> bytes:
         """Return a filtered reply as JSON; its model's configuration decides about NaN."""
-        return self.adapter.dump_json(self._narrowed(value), by_alias=True, fallback=plain)
+        return self.adapter.dump_json(self._narrowed(value), by_alias=True, fallback=fields_of)
 
     def _narrowed(self, value: Any) -> Any:
         try:

@@ -23,13 +23,14 @@ from trio_ws.runtime.threads import call
 if TYPE_CHECKING:
     import trio
 
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.http.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
 
-Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | Response"
+Content: TypeAlias = "str | bytes | dict[str, Any] | list[Any] | object | Response"
 Page: TypeAlias = "Callable[[Request], Content | Awaitable[Content]]"
-"""A function that makes a page. Text is HTML, a dict or list is JSON; a plain `def` runs in a thread."""
+"""A function that makes a page. Text is HTML; a dict, list or model is JSON; a plain `def` runs in a thread."""
 
 NOT_FOUND: Final = Response(status=404, headers={"Content-Type": "text/plain; charset=utf-8"}, body=b"not found\n")
 UPGRADE_REQUIRED: Final = Response(
@@ -157,7 +158,9 @@ class Pages:
         below = any(path.startswith(folder.prefix) for folder in self._all_folders())
         return below or self.has(path) or self.has(other)
 
-    async def answer(self, request: Request, limiter: trio.CapacityLimiter | None = None) -> Response:
+    async def answer(
+        self, request: Request, limiter: trio.CapacityLimiter | None = None, encode: ToJSON = to_json
+    ) -> Response:
         """Return the page for a request, 404 if there is none.
 
         A path that differs from a page's in a trailing slash only gets 307.
@@ -165,11 +168,12 @@ class Pages:
         Args:
             request: a plain GET.
             limiter: bounds the threads of plain functions; None for Trio's own.
+            encode: the application's encoder of JSON.
         """
         path = request.raw_path
         page = self._find(path)
         if page is not None:
-            return await _made(page, request, limiter)
+            return await _made(page, request, limiter, encode)
         for folder in self._all_folders():
             found = await folder.page(path, request.headers, request.method)
             if found is not None:
@@ -189,14 +193,14 @@ class Pages:
         return False
 
 
-async def _made(page: Path | Page, request: Request, limiter: trio.CapacityLimiter | None) -> Response:
+async def _made(page: Path | Page, request: Request, limiter: trio.CapacityLimiter | None, encode: ToJSON) -> Response:
     if isinstance(page, Path):
         allowed = partial(_is_below, page.parent)
         return await file_answer(page, request.headers, allowed=allowed, method=request.method) or NOT_FOUND
-    return _response(await call(page, request, limiter=limiter))
+    return _response(await call(page, request, limiter=limiter), encode)
 
 
-def _response(content: Any) -> Response:
+def _response(content: Any, encode: ToJSON) -> Response:
     match content:
         case Response():
             return content
@@ -206,11 +210,23 @@ def _response(content: Any) -> Response:
             )
         case bytes():
             return Response(headers=(("Content-Type", "application/octet-stream"), *SAFE_HEADERS), body=content)
-        case dict() | list():
-            body = to_json(content, spaced=True).encode()
-            return Response(headers=(("Content-Type", "application/json"), *SAFE_HEADERS), body=body)
-        case other:
-            raise TypeError(f"a page is str, bytes, dict, list or Response, not {type(other).__name__}")
+        case None | int() | float():
+            raise _no_page(content)
+    try:
+        body = encode(content, spaced=True)
+    except TypeError as error:
+        if isinstance(content, dict | list):
+            raise
+        raise _no_page(content) from error
+    if not body.startswith(("{", "[")):
+        raise _no_page(content)
+    return Response(headers=(("Content-Type", "application/json"), *SAFE_HEADERS), body=body.encode())
+
+
+def _no_page(content: Any) -> TypeError:
+    return TypeError(
+        f"a page is str, bytes, a dict, list or model for JSON, or a Response, not {type(content).__name__}"
+    )
 
 
 def _is_below(folder: Path, real: Path) -> bool:

@@ -5,15 +5,15 @@ A bare value is the body alone; `Ok` and its family wrap it as Cafeto documents:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
-import attrs
-import pydantic_core
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError
 
-from trio_ws.app.keys import serialized
+from trio_ws.connection.encoders import ToJSON
+from trio_ws.connection.jsonable import jsonable, serialized
 from trio_ws.connection.serialization import Payload, ValueType, from_json, to_json
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Unauthorized",
     "UnprocessableEntity",
     "encode_reply",
-    "plain",
 ]
 
 
@@ -73,6 +72,10 @@ class Reply(Exception):  # noqa: N818 - what it is
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._arguments()
+
+    def __json__(self) -> dict[str, Any]:
+        """Return the envelope, for a reply inside another one."""
+        return {"statusCode": self.status_code, "body": self.body}
 
     def _arguments(self) -> tuple[Any, ...]:
         return self.status_code, self.body
@@ -167,7 +170,11 @@ class ReplyType(Protocol):
 
 
 def encode_reply(
-    value: Any, encoding: ValueType, shape: ReplyType | None = None, reference: Mapping[str, Any] | None = None
+    value: Any,
+    encoding: ValueType,
+    shape: ReplyType | None = None,
+    reference: Mapping[str, Any] | None = None,
+    encode: ToJSON = to_json,
 ) -> Payload:
     """Return the message for a reply.
 
@@ -177,6 +184,7 @@ def encode_reply(
             every `Reply`, as JSON.
         shape: narrows a value, or the body of a `Reply` with a status below 400; None for no filter.
         reference: of the request, a member of the reply; a value that is no object goes beside it as "body".
+        encode: the application's encoder of JSON.
 
     Raises:
         NotAReply: the value has no form in JSON, or does not fit the annotation.
@@ -189,14 +197,11 @@ def encode_reply(
     if body is None or (isinstance(value, Reply) and value.status_code >= 400):
         shape = None
     try:
-        made = serialized(body, _plain if shape is None else shape.plain)
-        try:
-            return to_json(_enveloped(value, made, reference), wrapped=wrapped)
-        except ValueError:
-            # A float that JSON has not: models say in their configuration what becomes of it.
-            encode = _json if shape is None else shape.json
-            again = serialized(body, lambda kept: from_json(encode(kept)))
-            return to_json(_enveloped(value, again, reference), wrapped=wrapped)
+        envelop = partial(_enveloped, value, reference)
+        if shape is None:
+            bare = reference is not None or isinstance(body, bytes | bytearray)
+            return encode(envelop(jsonable(body) if bare else body), wrapped=wrapped)
+        return _encode_narrowed(body, shape, lambda narrowed: encode(envelop(narrowed), wrapped=wrapped))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -214,26 +219,17 @@ _MAY_BE: Final = (
 )
 
 
-def _enveloped(value: Any, body: Any, reference: Mapping[str, Any] | None) -> Any:
+def _encode_narrowed(body: Any, shape: ReplyType, encode: Callable[[Any], str]) -> str:
+    try:
+        return encode(serialized(body, shape.plain))
+    except ValueError:
+        # A float that JSON has not: models say in their configuration what becomes of it.
+        return encode(serialized(body, lambda kept: from_json(shape.json(kept))))
+
+
+def _enveloped(value: Any, reference: Mapping[str, Any] | None, body: Any) -> Any:
     if isinstance(value, Reply):
         return {"statusCode": value.status_code, "body": body, **(reference or {})}
     if reference is None:
         return body
     return {**(body if isinstance(body, dict) else {"body": body}), **reference}
-
-
-def _plain(value: Any) -> Any:
-    return to_jsonable_python(value, fallback=plain, by_alias=True)
-
-
-def _json(value: Any) -> bytes:
-    return pydantic_core.to_json(value, fallback=plain, by_alias=True)
-
-
-def plain(value: Any) -> Any:
-    """Return an attrs class instance as a dictionary, by its argument names; a reply as its envelope."""
-    if isinstance(value, Reply):
-        return {"statusCode": value.status_code, "body": value.body}
-    if attrs.has(type(value)):
-        return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
-    raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")

@@ -111,8 +111,8 @@ class AppServices:
         self.state: SimpleNamespace = SimpleNamespace()
         self.pages: Pages = Pages()
         self.failures: Failures = Failures()
-        self.rooms: Rooms = Rooms(backplane)
-        self.connections: ConnectionManager = ConnectionManager(self.rooms.backplane)
+        self.rooms: Rooms = Rooms(backplane, encode_json=settings.json)
+        self.connections: ConnectionManager = ConnectionManager(self.rooms.backplane, settings.json)
         self.run_state: RunState = RunState()
         self.overrides: Overrides | None = None
         """Substitutes for dependencies, guards and values, in tests."""
@@ -155,7 +155,7 @@ class AppServices:
         if sessions is not None:
             session = sessions.load(websocket.request)
             websocket.context.session = session
-            websocket.context.answer_headers = lambda: sessions.header(session)
+            websocket.context.answer_headers = lambda: sessions.header(session, self.settings.json)
 
     async def report(self, websocket: WebSocket, error: BaseException) -> None:
         """Call the `on_error` callback, if any.

@@ -21,6 +21,7 @@ from trio_ws.options import check_text, flag, integer, list_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.http.request import Request
 
 __all__ = ["Session", "Sessions", "check_sessions"]
@@ -107,7 +108,10 @@ class Session(MutableMapping[str, Any]):
 
 def _differ(one: Any, other: Any) -> bool:
     """Return True if two values differ as JSON, where True is not 1."""
-    return one != other or json.dumps(one, default=repr) != json.dumps(other, default=repr)
+    try:
+        return one != other or json.dumps(one, default=repr) != json.dumps(other, default=repr)
+    except TypeError:  # a key that is no text
+        return repr(one) != repr(other)
 
 
 def _keys(value: Any) -> tuple[Key, ...]:
@@ -216,14 +220,18 @@ class Sessions:
         aged = self.sliding and time.time() - signed >= self.max_age / 10
         return aged or not self._signer(newest_only=True).loads_unsafe(cookie)[0]
 
-    def header(self, session: Session) -> list[tuple[str, str]]:
+    def header(self, session: Session, encode: ToJSON = to_json) -> list[tuple[str, str]]:
         """Return the headers with a changed session's cookie, and freeze the session.
+
+        Args:
+            session: of the client.
+            encode: the application's encoder of JSON.
 
         Raises:
             TypeError: the session holds something that is not JSON.
             ValueError: it has become too large for a cookie.
         """
-        value = self._signer().dumps(dict(session)) if session.changed or session.stale else None
+        value = self._signer(encode).dumps(dict(session)) if session.changed or session.stale else None
         session.freeze()
         if value is None:
             return []
@@ -242,24 +250,25 @@ class Sessions:
             parts.append("Secure")
         return [("Set-Cookie", "; ".join(parts))]
 
-    def _signer(self, *, newest_only: bool = False) -> Any:
+    def _signer(self, encode: ToJSON = to_json, *, newest_only: bool = False) -> Any:
         try:
             from itsdangerous import URLSafeTimedSerializer  # noqa: PLC0415 - an extra
         except ImportError:
             raise ImportError("sessions need itsdangerous: pip install trio-ws[sessions]") from None
         keys: Any = self.secret_key[:1] if newest_only else self.secret_key[::-1]  # the last of a list signs
-        return URLSafeTimedSerializer(keys, salt="trio_ws.session", serializer=_Serializer)
+        return URLSafeTimedSerializer(keys, salt="trio_ws.session", serializer=_Serializer(encode))
 
 
 class _Serializer:
     """JSON for itsdangerous, by the rules of messages."""
 
-    @staticmethod
-    def dumps(value: Any) -> str:
-        return to_json(value, wrapped=1)
+    def __init__(self, encode: ToJSON) -> None:
+        self._encode = encode
 
-    @staticmethod
-    def loads(payload: str | bytes) -> Any:
+    def dumps(self, value: Any) -> str:
+        return self._encode(value, wrapped=1)
+
+    def loads(self, payload: str | bytes) -> Any:
         return from_json(payload, wrapped=1)
 
 

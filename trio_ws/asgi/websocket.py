@@ -177,6 +177,7 @@ class ASGIHandlerRunner:
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
             log=log,
+            encode_json=self._settings.json,
         )
         websocket.context.handshake = self._new_handshake(request.subprotocols, service)
         self._runner = runner = HandlerRunner(self._factory.timers)

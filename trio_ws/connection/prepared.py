@@ -17,6 +17,7 @@ from trio_ws.protocol.encoder import PLAIN, deflated_message, deflated_steps, pl
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.protocol.encoder import Encoder, Kind
 
 __all__ = ["PreparedMessage"]
@@ -44,6 +45,8 @@ class PreparedMessage:
         message: `str` becomes a text message, bytes-like a binary one, a `WebSocketMessage` what it says; everything
             else becomes compact JSON in a text message.
 
+        encode: the application's encoder of JSON.
+
     Raises:
         TypeError: it cannot be JSON, or is a control message.
         ValueError: likewise, or text with lone surrogates.
@@ -58,8 +61,8 @@ class PreparedMessage:
     size: int
     """Bytes of the message before compression."""
 
-    def __init__(self, message: Any) -> None:
-        self.data = data = _content(message)
+    def __init__(self, message: Any, encode: ToJSON = to_json) -> None:
+        self.data = data = _content(message, encode)
         self.size = len(data) if isinstance(data, bytes) else len(data.encode())
         self.plain = None
         self._frames: dict[Kind, bytes] = {}
@@ -106,7 +109,7 @@ async def _let_others_run(steps: Generator[None, None, bytes]) -> bytes:
         return frame
 
 
-def _content(message: Any) -> str | bytes:
+def _content(message: Any, encode: ToJSON) -> str | bytes:
     match message:
         case str() | bytes():
             return message
@@ -119,4 +122,4 @@ def _content(message: Any) -> str | bytes:
         case WebSocketMessage():
             raise TypeError(f"a {message.msg_type} message is for one connection: it cannot be sent to many")
         case _:
-            return to_json(message)
+            return encode(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
@@ -13,8 +14,10 @@ __all__ = [
     "MAX_DEPTH",
     "Payload",
     "ValueType",
+    "check_depth",
     "decoder_of",
-    "encoder_of",
+    "encodable",
+    "encoder_for",
     "from_json",
     "may_exceed",
     "resolve_types",
@@ -29,6 +32,8 @@ MAX_DEPTH: Final = 128
 """Arrays and objects inside each other that one JSON message may have, in both directions (RFC 8259 9)."""
 
 _CONTAINERS: Final = (dict, list, tuple)
+_SCALARS: Final = (str, int, float, type(None))
+_BYTES: Final = (bytes, bytearray, memoryview)
 _SHOWN_DIGITS: Final = 20
 
 
@@ -38,7 +43,7 @@ def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
     A lone surrogate, which JSON allows as an escape, goes out as the escape that it came in as.
 
     Args:
-        value: dicts, lists, strings, finite numbers, booleans and None.
+        value: values of JSON, and objects that `jsonable` takes, at any depth and as keys. Bytes alone are no JSON.
         wrapped: levels around the caller's value that the library has added; they do not count.
         spaced: for people to read; messages are compact.
 
@@ -46,14 +51,87 @@ def to_json(value: Any, *, wrapped: int = 0, spaced: bool = False) -> str:
         TypeError: it holds something else.
         ValueError: it contains itself, NaN or infinity, which JSON does not have, or is nested deeper than `MAX_DEPTH`.
     """
+    text = _encoded(value, spaced=spaced)
+    check_depth(text, value, wrapped)
+    return text if text.isascii() else encodable(text)
+
+
+def check_depth(text: str, value: Any, wrapped: int = 0) -> None:
+    """Refuse JSON that is nested too deeply.
+
+    Args:
+        text: the JSON.
+        value: the value that was encoded.
+        wrapped: as of `to_json`.
+
+    Raises:
+        ValueError: it is nested deeper than `MAX_DEPTH`.
+    """
     bound = MAX_DEPTH + wrapped
-    try:
-        text = (_SPACED_ENCODER if spaced else _ENCODER).encode(value)
-    except RecursionError:
-        raise ValueError(too_deep(bound)) from None
-    if exceeds_depth(text, value, bound):
+    if may_exceed(text, bound) and _exceeds(DECODER.decode(text) if _holds_objects(value) else value, bound):
         raise ValueError(too_deep(bound))
-    return text if text.isascii() else _encodable(text)
+
+
+def _encoded(value: Any, *, spaced: bool) -> str:
+    if isinstance(value, _BYTES):
+        raise TypeError(f"{type(value).__name__} alone is no JSON: send_bytes() sends it")
+    try:
+        return (_SPACED_ENCODER if spaced else _ENCODER).encode(value)
+    except RecursionError:
+        raise ValueError(too_deep(MAX_DEPTH)) from None
+    except TypeError:
+        keyed = _with_text_keys(value)
+        if keyed is value:
+            raise
+        return _encoded(keyed, spaced=spaced)
+    except ValueError as error:
+        try:
+            return _encoded_as_configured(value, spaced=spaced)
+        except ValueError:
+            if "Circular reference" not in str(error):
+                raise error from None
+            raise ValueError("the value contains itself") from None
+
+
+def _encoded_as_configured(value: Any, *, spaced: bool) -> str:
+    """Encode NaN and infinities in a model as its configuration sets."""
+    from trio_ws.connection.jsonable import jsonable_as_configured  # noqa: PLC0415 - clients do without pydantic
+
+    separators = None if spaced else _COMPACT
+    encoder = json.JSONEncoder(**_STRICT, separators=separators, default=jsonable_as_configured)
+    return encoder.encode(_with_text_keys(value))
+
+
+def _default(value: Any) -> Any:
+    """Return an object that the encoder does not take as values that it takes."""
+    from trio_ws.connection.jsonable import jsonable  # noqa: PLC0415 - clients do without pydantic
+
+    return jsonable(value)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return a value with keys that the encoder takes; the value itself if it has no others."""
+    try:
+        return _keyed(value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply, or contains itself") from None
+
+
+def _keyed(value: Any) -> Any:
+    if isinstance(value, dict):
+        pairs = [(key if isinstance(key, _SCALARS) else _key(key), _keyed(each)) for key, each in value.items()]
+        same = all(key is other and each is value[other] for (key, each), other in zip(pairs, value, strict=True))
+        return value if same else dict(pairs)
+    if isinstance(value, list | tuple):
+        items = [_keyed(each) for each in value]
+        return value if all(map(operator.is_, items, value)) else items
+    return value
+
+
+def _key(key: Any) -> Any:
+    from trio_ws.connection.jsonable import as_key  # noqa: PLC0415 - clients do without pydantic
+
+    return as_key(key)
 
 
 def from_json(message: str | bytes, *, wrapped: int = 0) -> Any:
@@ -85,6 +163,17 @@ def too_deep(bound: int) -> str:
     return f"JSON is nested deeper than {bound} levels"
 
 
+def _holds_objects(value: Any) -> bool:
+    """Return whether a value has something in it that is not JSON's own."""
+    level = [value]
+    while level:
+        if not all(isinstance(each, _CONTAINERS + _SCALARS) for each in level):
+            return True
+        containers = [each for each in level if isinstance(each, _CONTAINERS)]
+        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
+    return False
+
+
 def exceeds_depth(text: str, value: Any, bound: int) -> bool:
     """Return whether JSON is nested deeper than `bound` levels, from its text and its value."""
     return may_exceed(text, bound) and _exceeds(value, bound)
@@ -114,7 +203,7 @@ def _exceeds(value: Any, bound: int) -> bool:
     return True
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Return JSON with its lone surrogates escaped: outside of strings there are none."""
     try:
         text.encode()
@@ -137,8 +226,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _COMPACT: Final = (",", ":")
 _STRICT: Final[dict[str, Any]] = {"ensure_ascii": False, "allow_nan": False}
-_ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT)
-_SPACED_ENCODER: Final = json.JSONEncoder(**_STRICT)
+_ENCODER: Final = json.JSONEncoder(**_STRICT, separators=_COMPACT, default=_default)
+_SPACED_ENCODER: Final = json.JSONEncoder(**_STRICT, default=_default)
 DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 
@@ -188,11 +277,12 @@ decoder_of: Final[dict[ValueType, Callable[[str | bytes], Any]]] = {
     "text": as_text,
     "bytes": as_bytes,
 }
-encoder_of: Final[dict[ValueType, Callable[[Any], Payload]]] = {
-    "json": to_json,
-    "text": only_text,
-    "bytes": only_bytes,
-}
+_encoder_of: Final[dict[ValueType, Callable[[Any], Payload]]] = {"text": only_text, "bytes": only_bytes}
+
+
+def encoder_for(send_type: ValueType, encode_json: Callable[[Any], str] = to_json) -> Callable[[Any], Payload]:
+    """Return the function that makes a message of a value of a type."""
+    return _encoder_of.get(send_type, encode_json)
 
 
 def resolve_types(

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection.encoders import ToJSON, encoder_from
 from trio_ws.http.forwarded import TrustedProxies, parse_trusted_proxies
 from trio_ws.http.hosts import Hosts, parse_hosts
 from trio_ws.http.origin import listed_origin
@@ -56,3 +57,5 @@ class Settings:
     """The hosts that requests may be for; None for every host."""
     trusted_proxies: TrustedProxies = attrs.field(default=(), converter=parse_trusted_proxies)
     """Who is believed what it says of the client in `X-Forwarded-For` and `X-Forwarded-Proto`."""
+    json: ToJSON = attrs.field(default=None, converter=encoder_from)
+    """Encodes all JSON that is sent."""

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from trio_ws.connection.serialization import to_json
 from trio_ws.errors import LocalProtocolError
 from trio_ws.rooms.backplane import Backplane
 from trio_ws.rooms.checks import check_seconds
@@ -20,6 +21,7 @@ from trio_ws.rooms.room import Room, move_room
 from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.rooms.member_queue import Policy
     from trio_ws.rooms.options import Stamp
 
@@ -34,14 +36,22 @@ class Rooms:
     Args:
         backplane: carries the messages; None for one within this process, a URL for one on Redis.
         callback_timeout: seconds that one `on_join` or `on_leave` may take, and all that are due at the end.
+        encode_json: encodes messages and infos of members.
 
     Raises:
         TypeError: an option has another type.
         ValueError: an option makes no sense.
     """
 
-    def __init__(self, backplane: Backplane | str | None = None, *, callback_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        backplane: Backplane | str | None = None,
+        *,
+        callback_timeout: float = 5.0,
+        encode_json: ToJSON = to_json,
+    ) -> None:
         self.backplane: Backplane = _backplane(backplane)
+        self.encode_json: ToJSON = encode_json
         check_seconds("callback_timeout", callback_timeout)
         self.callback_timeout = callback_timeout
         self.callback_nursery: trio.Nursery | None = None

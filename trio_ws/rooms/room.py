@@ -16,6 +16,7 @@ from trio_ws.rooms.backplane import Presence
 from trio_ws.rooms.callbacks import RoomCallbacks, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
 from trio_ws.rooms.delivery import Delivery
+from trio_ws.rooms.info import presence_info
 from trio_ws.rooms.member_queue import MemberQueue
 from trio_ws.rooms.session import CurrentSession, RoomSession
 from trio_ws.rooms.stamps import Stamper
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.rooms.backplane import Backplane, Entry
     from trio_ws.rooms.options import RoomOptions
     from trio_ws.websocket.websocket import WebSocket
@@ -46,6 +48,7 @@ class RoomRegistry(Protocol):
     """The part of a registry that its rooms need."""
 
     backplane: Backplane
+    encode_json: ToJSON
     callback_timeout: float
     callback_nursery: trio.Nursery | None
 
@@ -118,7 +121,7 @@ class Room:
         self._on_join: list[Callback] = []
         self._on_leave: list[Callback] = []
         self._on_gap: list[GapCallback] = []
-        self._stamper = Stamper(repr(self), options.stamp)
+        self._stamper = Stamper(repr(self), options.stamp, registry.encode_json)
         self._delivery = Delivery(self._stamper)
         self._callbacks = RoomCallbacks(repr(self), registry.callback_timeout)
 
@@ -164,7 +167,8 @@ class Room:
             websocket: an accepted connection.
             since: the id of the last message that the peer has seen; None for a peer that begins. `publish` returns
                 ids, and the room's `stamp` puts them into messages. With any other text, `recovered` is False.
-            info: anything about the member, for `members`, `presence` and the callbacks.
+            info: anything about the member, for `members`, `presence` and the callbacks. `presence` returns values as
+                JSON has them, of a model for instance a dictionary.
 
         Raises:
             BackplaneUnavailable: on entering: the room is not open in this process, the backplane is away, and a room
@@ -241,7 +245,8 @@ class Room:
         channel = websocket.context.open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._registry.next_member_id())
         replay = None if since is None else session.log.since(since)
-        self._registry.backplane.enter(self._topic, Presence(member.id, member.info))  # which may refuse
+        presence = Presence(member.id, presence_info(member.info, self._registry.encode_json))
+        self._registry.backplane.enter(self._topic, presence)  # which may refuse
         queue = MemberQueue(member.id, channel, self.options.policy, self.options.backlog)
         self._members[websocket] = member
         if replay is None:
@@ -289,7 +294,7 @@ class Room:
             trio.Cancelled: no member receives it; with Redis, unless it was on its way, or members of this process have
                 received it while Redis was away.
         """
-        prepared = PreparedMessage(message)
+        prepared = PreparedMessage(message, self._registry.encode_json)
         excluded = [self._members.get(websocket) for websocket in to_websockets(exclude)]
         member_ids = frozenset(member.id for member in excluded if member is not None)
         self._publishers += 1
@@ -375,4 +380,5 @@ class Membership:
 def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:
     """Let a room without members belong to another registry; return the previous one."""
     previous, room._registry = room._registry, registry
+    room._stamper.encode_json = registry.encode_json
     return previous

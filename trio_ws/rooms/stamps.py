@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from trio_ws.connection.prepared import PreparedMessage
 
 if TYPE_CHECKING:
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.rooms.backplane import Entry
     from trio_ws.rooms.options import Stamp
 
@@ -23,13 +24,15 @@ class Stamper:
     Args:
         where: the room, for the log.
         stamp: the application's function; None to send messages as they are.
+        encode_json: encodes what it returns.
     """
 
-    __slots__ = ("_messages", "_stamp", "_where")
+    __slots__ = ("_messages", "_stamp", "_where", "encode_json")
 
-    def __init__(self, where: str, stamp: Stamp | None) -> None:
+    def __init__(self, where: str, stamp: Stamp | None, encode_json: ToJSON) -> None:
         self._where = where
         self._stamp = stamp
+        self.encode_json = encode_json
         self._messages: WeakKeyDictionary[Entry, PreparedMessage] = WeakKeyDictionary()
 
     def message_for(self, entry: Entry) -> PreparedMessage | None:
@@ -40,7 +43,7 @@ class Stamper:
         message = self._messages.get(entry)
         if message is None:
             try:
-                message = self._messages[entry] = PreparedMessage(stamp(entry.id, entry.message.data))
+                message = self._messages[entry] = PreparedMessage(stamp(entry.id, entry.message.data), self.encode_json)
             except Exception:
                 logger.exception("error in the stamp of %s, message %s is dropped", self._where, entry.id)
         return message

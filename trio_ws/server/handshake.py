@@ -288,6 +288,7 @@ class ServerHandshake(PendingHandshake):
             caught_close_codes=service.caught_close_codes,
             subprotocols=service.subprotocols,
             log=self._log,
+            encode_json=settings.json,
         )
         websocket.context.handshake = self
         limits, timeouts = service.limits or settings.limits, service.timeouts or settings.timeouts

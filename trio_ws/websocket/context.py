@@ -10,6 +10,7 @@ import trio
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.config import Timeouts
 from trio_ws.connection.channel import HANDSHAKE_OVER, disconnect_of
+from trio_ws.connection.serialization import to_json
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.headers import header_pairs
 from trio_ws.native.choice import ContextState
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 
     from trio_ws.connection.channel import Channel, PendingHandshake
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.errors import HeaderSource
     from trio_ws.headers import Headers
     from trio_ws.http.request import Request
@@ -50,6 +52,7 @@ class ConnectionContext(ContextState):
         caught_close_codes: close codes that count as a normal end.
         subprotocols: those of the route, the favourite first.
         log: takes the connection's records; None for one without a number.
+        encode_json: encodes what is sent as JSON.
     """
 
     __slots__ = (
@@ -64,6 +67,7 @@ class ConnectionContext(ContextState):
         "close_reported",
         "connect_reported",
         "disconnect_callbacks",
+        "encode_json",
         "handler_finished",
         "handshake",
         "listen",
@@ -85,11 +89,13 @@ class ConnectionContext(ContextState):
         caught_close_codes: CaughtCodes = NORMAL_CLOSE_CODES,
         subprotocols: Sequence[str] = (),
         log: ConnectionLog | None = None,
+        encode_json: ToJSON = to_json,
     ) -> None:
         self.request: Request = request
         self.caught_close_codes: CaughtCodes = caught_close_codes
         self.subprotocols: tuple[str, ...] = tuple(subprotocols)
         self.log: ConnectionLog = log or ConnectionLog(0, request.client)
+        self.encode_json: ToJSON = encode_json
         self.handshake: PendingHandshake | None = None
         """Takes the answer to the handshake, once; None on a client."""
         self.channel: Channel | None = None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from trio_ws.connection.callback import WhenFull
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.connection.serialization import ValueType
     from trio_ws.http.request import Request
     from trio_ws.protocol.endpoint import CloseInfo
@@ -60,12 +61,19 @@ class WebSocket(Handshake):
         caught_close_codes: CaughtCodes = NORMAL_CLOSE_CODES,
         subprotocols: Sequence[str] = (),
         log: ConnectionLog | None = None,
+        encode_json: ToJSON = serialization.to_json,
     ) -> None:
         super().__init__(
-            ConnectionContext(request, caught_close_codes=caught_close_codes, subprotocols=subprotocols, log=log)
+            ConnectionContext(
+                request,
+                caught_close_codes=caught_close_codes,
+                subprotocols=subprotocols,
+                log=log,
+                encode_json=encode_json,
+            )
         )
         self._decode = None if receive_type is None else serialization.decoder_of[receive_type]
-        self._encode = None if send_type is None else serialization.encoder_of[send_type]
+        self._encode = None if send_type is None else serialization.encoder_for(send_type, encode_json)
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -259,11 +267,16 @@ class WebSocket(Handshake):
             ValueError: it cannot be encoded.
         """
         data = data if self._encode is None or isinstance(data, WebSocketMessage) else self._encode(data)
-        return self.context.open_channel().writer.offer(PreparedMessage(data))
+        return self.context.open_channel().writer.offer(PreparedMessage(data, self.context.encode_json))
 
     async def send_json(self, value: Any) -> None:
-        """Send a value as compact JSON in a text message. It raises what `send` does."""
-        await self.context.open_channel().writer.send(serialization.to_json(value))
+        """Send a value as compact JSON in a text message. It raises what `send` does.
+
+        Args:
+            value: values of JSON; models of pydantic, dataclasses, instances of attrs classes, mappings, sets, dates and
+                times, UUIDs, Decimals, enum members; and containers of these.
+        """
+        await self.context.open_channel().writer.send(self.context.encode_json(value))
 
     async def send_event(self, event: Mapping[str, Any]) -> None:
         """Perform an ASGI event: `websocket.accept`, `.send` or `.close` (before the answer: reject with 403).

@@ -1,20 +1,91 @@
-"""Keys with lone surrogates, which pydantic's serializer does not pass on."""
+"""Objects of the application as values for JSON, by the serializers of pydantic."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
+import json
 import re
 import secrets
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
 
 import attrs
+import pydantic_core
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-__all__ = ["serialized"]
+__all__ = ["as_key", "fields_of", "jsonable", "jsonable_as_configured", "serialized"]
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def jsonable(value: Any) -> Any:
+    """Return an object as values for JSON, NaN and infinities included.
+
+    Args:
+        value: a model of pydantic, a dataclass, an instance of an attrs class, a mapping, a set, a date or time, a
+            UUID, a Decimal, an enum member, a path, an IP address, bytes of UTF-8, or a container of these.
+
+    Raises:
+        TypeError: it is, or holds, something else.
+        ValueError: it contains itself, or a serializer of a model refuses it.
+    """
+    return serialized(value, _plain)
+
+
+def jsonable_as_configured(value: Any) -> Any:
+    """Return an object as values for JSON, without NaN: the configuration of its model replaces it.
+
+    Raises:
+        ValueError: one is in no model, or its model keeps it; or it contains itself.
+    """
+    return serialized(value, _configured)
+
+
+def as_key(key: Any) -> Any:
+    """Return an object as the key of an object of JSON.
+
+    Raises:
+        TypeError: it has no form as a text.
+    """
+    try:
+        return next(iter(to_jsonable_python({key: None})))
+    except PydanticSerializationError:
+        raise TypeError(f"{type(key).__name__} cannot be the key of an object in JSON") from None
+
+
+def _plain(value: Any) -> Any:
+    return to_jsonable_python(value, fallback=fields_of, by_alias=True)
+
+
+def _configured(value: Any) -> Any:
+    return json.loads(pydantic_core.to_json(value, fallback=fields_of, by_alias=True), parse_constant=_refuse)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not in JSON")
+
+
+def fields_of(value: Any) -> dict[Any, Any]:
+    """Return an instance of an attrs class by its argument names, a mapping, or a `msgspec.Struct` as a dictionary.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if attrs.has(type(value)):
+        return {field.alias: getattr(value, field.name) for field in attrs.fields(type(value))}
+    as_fields = getattr(type(value), "__json__", None)
+    if as_fields is not None:
+        inner: dict[Any, Any] = as_fields(value)
+        return inner
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(type(value), "__struct_fields__"):
+        fields: dict[Any, Any] = importlib.import_module("msgspec").to_builtins(value, enc_hook=jsonable)
+        return fields
+    raise TypeError(f"{type(value).__name__} cannot be expressed in JSON")
 
 
 def serialized(value: Any, serialize: Callable[[Any], Any]) -> Any:
