@@ -273,8 +273,8 @@ class WebSocket(Handshake):
         """Send a value as compact JSON in a text message. It raises what `send` does.
 
         Args:
-            value: values of JSON; models of pydantic, dataclasses, instances of attrs classes, mappings, sets, dates and
-                times, UUIDs, Decimals, enum members; and containers of these.
+            value: values of JSON; models of pydantic, dataclasses, instances of attrs classes, mappings, sets, dates
+                and times, UUIDs, Decimals, enum members; and containers of these.
         """
         await self.context.open_channel().writer.send(self.context.encode_json(value))
 
