@@ -11,6 +11,7 @@ import math
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,17 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from trio_ws import App, BlockingWebSocket, Ok, RegistrationError, Sessions, WebSocket, WebSocketDisconnect
+from trio_ws import (
+    App,
+    BlockingWebSocket,
+    ConnectionRejected,
+    NotFound,
+    Ok,
+    RegistrationError,
+    Sessions,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from trio_ws.connection.encoders import encoder_from
 from trio_ws.connection.serialization import MAX_DEPTH, to_json
 
@@ -355,3 +366,37 @@ async def test_page_of_a_model_is_json() -> None:
         answer = await client.get("/model")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == SENT[0]
+
+
+@pytest.mark.parametrize("option", [None, partial(json.dumps, allow_nan=False)])
+async def test_reference_is_beside_the_fields_of_a_model(option: Any) -> None:
+    class Reading(BaseModel):
+        degrees: float = math.nan
+
+    app = App(json=option)
+
+    @app.listener("/read", reference="ref")
+    async def read(data: Any) -> Any:
+        return {"model": Reading(), "at": NOW} if data["deep"] else Reading()
+
+    async with app.test_client() as client, client.websocket_connect("/read") as ws:
+        await ws.send_json({"ref": 1, "deep": False})
+        assert await ws.receive_json() == {"degrees": None, "ref": 1}
+        await ws.send_json({"ref": 2, "deep": True})
+        assert await ws.receive_json() == {"model": {"degrees": None}, "at": "2026-11-30T12:05:00Z", "ref": 2}
+
+
+async def test_refusal_is_encoded_by_the_option() -> None:
+    app = App(json=lambda _: '{"encoded":"here"}')
+
+    def refuse() -> None:
+        raise NotFound({"id": ID})
+
+    @app.websocket("/", guards=[refuse])
+    async def view(ws: WebSocket) -> None: ...
+
+    async with app.test_client() as client:
+        with pytest.raises(ConnectionRejected) as refused:
+            async with client.websocket_connect("/"):
+                pass
+    assert (refused.value.status, refused.value.body) == (404, b'{"encoded":"here"}')

@@ -39,7 +39,7 @@ async def refusal_from(error: Exception, websocket: WebSocket, services: AppServ
         return None
     if body is None:
         return Reject(status)
-    encoded = encode_reply(body, "json")
+    encoded = encode_reply(body, "json", encode=services.settings.json)
     return Reject(status, _JSON, encoded.encode() if isinstance(encoded, str) else bytes(encoded))
 
 
@@ -58,7 +58,7 @@ async def refuse_connection(error: Exception, websocket: WebSocket, services: Ap
     reply = None if websocket.context.is_own_disconnect(error) else await _reply_to(error, websocket, services)
     if reply is None:
         raise error
-    await websocket.context.open_channel().writer.send(encode_reply(reply, encoding))
+    await websocket.context.open_channel().writer.send(encode_reply(reply, encoding, encode=services.settings.json))
     status = reply.status_code if isinstance(reply, Reply) else 500
     if status >= _REFUSING.start:
         by_client = status < 500

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from trio_ws.connection.encoders import ToJSON
-from trio_ws.connection.jsonable import jsonable, serialized
+from trio_ws.connection.jsonable import jsonable, jsonable_as_configured, serialized
 from trio_ws.connection.serialization import Payload, ValueType, from_json, to_json
 
 __all__ = [
@@ -198,10 +198,9 @@ def encode_reply(
         shape = None
     try:
         envelop = partial(_enveloped, value, reference)
-        if shape is None:
-            bare = reference is not None or isinstance(body, bytes | bytearray)
-            return encode(envelop(jsonable(body) if bare else body), wrapped=wrapped)
-        return _encode_narrowed(body, shape, lambda narrowed: encode(envelop(narrowed), wrapped=wrapped))
+        if shape is None and reference is None and not isinstance(body, bytes | bytearray):
+            return encode(envelop(body), wrapped=wrapped)
+        return _encode_plain(body, shape, lambda made: encode(envelop(made), wrapped=wrapped))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -219,11 +218,13 @@ _MAY_BE: Final = (
 )
 
 
-def _encode_narrowed(body: Any, shape: ReplyType, encode: Callable[[Any], str]) -> str:
+def _encode_plain(body: Any, shape: ReplyType | None, encode: Callable[[Any], str]) -> str:
     try:
-        return encode(serialized(body, shape.plain))
+        return encode(jsonable(body) if shape is None else serialized(body, shape.plain))
     except ValueError:
         # A float that JSON has not: models say in their configuration what becomes of it.
+        if shape is None:
+            return encode(jsonable_as_configured(body))
         return encode(serialized(body, lambda kept: from_json(shape.json(kept))))
 
 
