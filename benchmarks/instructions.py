@@ -2,9 +2,9 @@
 
     python benchmarks/instructions.py
 
-Server and client are in one process, over loopback, and only instructions of the process count, not the kernel's. Each
-figure is the difference between a long and a short run, by message. The floor is a server with the same system calls
-and scheduler, and only the two functions of the compiled codec.
+Only instructions of the process count, not the kernel's. Each figure is the difference between a long and a short run,
+by message. "with client" has server and client in one process, over loopback; "alone" has the client in another. The
+floor is a server with the same system calls and scheduler, and only the two functions of the compiled codec.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import partial
 
 import trio
 
-from trio_ws import WebSocket, serve_websocket
+from trio_ws import App, WebSocket, serve_messages, serve_websocket
 from trio_ws.runtime.wakeup import RESUME
 
 KEY = b"\1\2\3\4"
@@ -29,6 +29,17 @@ REQUEST = (
 )
 SCENARIOS = ((100, 1, 32, 5, 25), (50, 16, 100, 2, 8))
 """Connections, messages in flight, bytes of a message, rounds of the short and of the long run."""
+
+
+def connect(port: int, greeting: bytes) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.send(greeting)
+    return sock
+
+
+def frames(size: int, inflight: int) -> bytes:
+    frame = bytes([0x81, 0x80 | size]) + KEY + bytes(byte ^ KEY[at & 3] for at, byte in enumerate(b"a" * size))
+    return frame * inflight
 
 
 async def read(sock: socket.socket, size: int) -> None:
@@ -41,22 +52,55 @@ async def read(sock: socket.socket, size: int) -> None:
 
 async def talk(port: int, *load: int, greeting: bytes) -> None:
     """Run the client: in each round all connections send, then all answers are read."""
+    if os.environ.get(ALONE):
+        await talk_elsewhere(port, *load, greeting=greeting)
     connections, inflight, size, rounds = load
-    frame = bytes([0x81, 0x80 | size]) + KEY + bytes(byte ^ KEY[at & 3] for at, byte in enumerate(b"a" * size))
+    data = frames(size, inflight)
     socks = []
     for _ in range(connections):
-        sock = socket.create_connection(("127.0.0.1", port))
+        sock = connect(port, greeting)
         sock.setblocking(False)
-        sock.send(greeting)
         if greeting:
             await read(sock, 129)  # the length of the plain 101
         socks.append(sock)
     for _ in range(rounds):
         for sock in socks:
-            sock.send(frame * inflight)
+            sock.send(data)
         for sock in socks:
             await read(sock, (2 + size) * inflight)
     os._exit(0)  # what comes at the end is not to be counted
+
+
+ALONE = "TRIO_WS_SERVER_ALONE"
+"""The environment variable that asks for the client in a process of its own."""
+
+
+async def talk_elsewhere(port: int, *load: int, greeting: bytes) -> None:
+    over, write = os.pipe()
+    words = [sys.executable, __file__, "client", str(port), *map(str, load), greeting.decode()]
+    subprocess.Popen(words, stdout=write)  # noqa: ASYNC220 - nothing else is to run yet
+    await trio.lowlevel.wait_readable(over)
+    os._exit(0)
+
+
+def client(port: int, *load: int, greeting: bytes) -> None:
+    """Do as `talk`, with calls that block."""
+    connections, inflight, size, rounds = load
+    data = frames(size, inflight)
+    socks = [connect(port, greeting) for _ in range(connections)]
+    for sock in socks:
+        receive(sock, 129 if greeting else 0)
+    for _ in range(rounds):
+        for sock in socks:
+            sock.send(data)
+        for sock in socks:
+            receive(sock, (2 + size) * inflight)
+    print("over", flush=True)
+
+
+def receive(sock: socket.socket, size: int) -> None:
+    while size:
+        size -= len(sock.recv(65536))
 
 
 # --- ours ------------------------------------------------------------------
@@ -70,6 +114,32 @@ async def echo(ws: WebSocket) -> None:
 async def ours(*load: int) -> None:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve_websocket, echo, "127.0.0.1", 0)
+        await talk(server.port, *load, greeting=REQUEST)
+
+
+async def callback(*load: int) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve_messages, WebSocket.offer, "127.0.0.1", 0)
+        await talk(server.port, *load, greeting=REQUEST)
+
+
+async def app(*load: int) -> None:
+    made = App()
+    made.websocket("/")(echo)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(made.serve, "127.0.0.1", 0)
+        await talk(server.port, *load, greeting=REQUEST)
+
+
+async def inline(*load: int) -> None:
+    made = App()
+
+    @made.listener("/", encoding="text", inline=True)
+    def answer(data):  # type: ignore[no-untyped-def]
+        return data
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(made.serve, "127.0.0.1", 0)
         await talk(server.port, *load, greeting=REQUEST)
 
 
@@ -132,11 +202,15 @@ async def floor(*load: int) -> None:
 # --- counting --------------------------------------------------------------
 
 
-def counted(name: str, *load: int) -> int:
+SERVERS = {"ours": ours, "app": app, "callback": callback, "inline": inline, "floor": floor}
+"""A handler, one behind a route of an App, a callback without a task, an inline listener of an App, and the floor."""
+
+
+def counted(name: str, *load: int, alone: bool) -> int:
     """Return the instructions of one run."""
     tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command = [*tool, sys.executable, __file__, name, *map(str, load)]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, "PYTHONHASHSEED": "0", ALONE: "1" if alone else ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if found is None:
@@ -144,18 +218,27 @@ def counted(name: str, *load: int) -> int:
     return int(found.group(1))
 
 
+def per_message(name: str, scenario: tuple[int, ...], *, alone: bool) -> int:
+    connections, inflight, size, short, long = scenario
+    first, second = (counted(name, connections, inflight, size, rounds, alone=alone) for rounds in (short, long))
+    return (second - first) // ((long - short) * connections * inflight)
+
+
 def main() -> None:
-    if len(sys.argv) > 1:
-        name, *load = sys.argv[1:]
-        trio.run({"ours": ours, "floor": floor}[name], *map(int, load))
-    print("instructions a message, the client's share included\n")
-    print(f"{'connections':>11} {'in flight':>9} {'bytes':>6} {'ours':>8} {'floor':>8}")
-    for connections, inflight, size, short, long in SCENARIOS:
-        row = []
-        for name in ("ours", "floor"):
-            first, second = (counted(name, connections, inflight, size, rounds) for rounds in (short, long))
-            row.append((second - first) // ((long - short) * connections * inflight))
-        print(f"{connections:>11} {inflight:>9} {size:>6} {row[0]:>8,} {row[1]:>8,}")
+    name, *words = sys.argv[1:] or ["", ""]
+    if name == "client":
+        client(*map(int, words[:-1]), greeting=words[-1].encode())
+        return
+    if name in SERVERS and words:
+        trio.run(SERVERS[name], *map(int, words))
+    chosen = [name] if name in SERVERS else SERVERS
+    print("instructions a message\n")
+    print(f"{'connections':>11} {'in flight':>9} {'bytes':>6} {'':12}", *(f"{name:>9}" for name in chosen))
+    for scenario in SCENARIOS:
+        for alone in (False, True):
+            row = (per_message(name, scenario, alone=alone) for name in chosen)
+            title = "alone" if alone else "with client"
+            print(f"{scenario[0]:>11} {scenario[1]:>9} {scenario[2]:>6} {title:12}", *(f"{each:>9,}" for each in row))
 
 
 if __name__ == "__main__":

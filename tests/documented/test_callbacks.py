@@ -11,7 +11,7 @@ import trio
 from trio_ws import App, open_websocket, serve_messages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text(encoding="utf-8")
-SERVER, RELAY = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SERVER, RELAY, QUOTE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 async def test_the_function_of_the_page_answers_each_message() -> None:
@@ -33,3 +33,11 @@ async def test_the_route_of_the_page_has_its_parameter() -> None:
         async with client.websocket_connect("/relay/news") as ws:
             await ws.send("hello")
     assert seen == [("news", "hello")]
+
+
+async def test_the_inline_listener_of_the_page_replies() -> None:
+    names: dict[str, Any] = {"app": App(), "Order": int, "Quote": float, "price": lambda market, order: order * 1.5}
+    exec(QUOTE, names)
+    async with names["app"].test_client() as client, client.websocket_connect("/prices/here") as ws:
+        await ws.send_json(3)
+        assert await ws.receive_json() == 4.5

@@ -13,7 +13,7 @@ import attrs
 from trio_ws.app.errors import ErrorDetail, ParameterError
 from trio_ws.app.replies import NotAReply, Reply, encode_reply
 from trio_ws.connection.incremental_json import PIECE, read_json
-from trio_ws.connection.serialization import as_bytes, as_text, to_json
+from trio_ws.connection.serialization import as_bytes, as_text, from_json, to_json
 from trio_ws.errors import InvalidMessage
 from trio_ws.runtime.unwinding import use_and_close
 from trio_ws.websocket.close_code import leaves
@@ -97,14 +97,37 @@ class Exchange:
             else:
                 await self._send_result(self.callbacks.receive(body), self.callbacks.output)
         except Exception as error:
-            if not await self._answer_error(error):
-                raise
+            await self.fail(error)
         finally:
             channel.callbacks -= 1
+
+    async def fail(self, error: Exception) -> None:
+        """Send the reply to an error of the callback, and raise the error if it has none."""
+        if not await self._answer_error(error):
+            raise error
 
     # --- the message ---------------------------------------------------------------------------------------------
 
     async def _decode(self, channel: Channel) -> Any:
+        """Return the validated body; large JSON is decoded in pieces."""
+        message = self.message
+        if self.callbacks.options.encoding != "json":
+            return self.decode_now()
+        if len(message) <= PIECE:
+            channel.reader.count_work(len(message))
+            return self.decode_now()
+        try:
+            return self._validated(await read_json(message, channel))
+        except InvalidMessage as error:
+            raise _invalid_json(error) from None
+
+    def decode_now(self) -> Any:
+        """Return the validated body, decoded in one step.
+
+        Raises:
+            ParameterError: it is not JSON, or does not validate.
+            UnexpectedMessage: the message is of the wrong kind.
+        """
         message, body = self.message, self.callbacks.body
         match self.callbacks.options.encoding:
             case "text":
@@ -115,22 +138,20 @@ class Exchange:
                 return data if body is None else body.from_body(data)
             case "json":
                 try:
-                    return await self._read_body(channel, body)
+                    if body is not None and self.callbacks.options.reference is None:
+                        return body.from_json(message)
+                    return self._validated(from_json(message))
                 except InvalidMessage as error:
-                    raise ParameterError([ErrorDetail((), "json_invalid", str(error))]) from None
+                    raise _invalid_json(error) from None
             case other:
                 assert_never(other)
 
-    async def _read_body(self, channel: Channel, body: Validator | None) -> Any:
-        """Return the validated body; large JSON is decoded in pieces."""
-        message, reference = self.message, self.callbacks.options.reference
-        if body is not None and reference is None and len(message) <= PIECE:
-            channel.reader.count_work(len(message))
-            return body.from_json(message)
-        value = await read_json(message, channel)
+    def _validated(self, value: Any) -> Any:
+        """Return the body for the value of a message."""
+        reference, body = self.callbacks.options.reference, self.callbacks.body
         if reference is not None:
             self.reference = _reference_in(value, reference)
-        return value if body is None else body.from_json(message, value=value)
+        return value if body is None else body.from_json(self.message, value=value)
 
     async def _read_again(self) -> Any:
         """Return the message for a function that makes a reply: its value, or as it came if it is not JSON."""
@@ -199,6 +220,10 @@ class Exchange:
             await self.send(encode_reply(reply, options.encoding, output, self.reference, callbacks.encode_json))
         except (NotAReply, UnicodeEncodeError) as error:
             raise NotAReply(f"{callbacks.name}: {error}") from None
+
+
+def _invalid_json(error: InvalidMessage) -> ParameterError:
+    return ParameterError([ErrorDetail((), "json_invalid", str(error))])
 
 
 def common_maker(failures: Failures, causes: Sequence[BaseException]) -> ReplyMaker | None:

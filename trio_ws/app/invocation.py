@@ -16,6 +16,7 @@ from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guards import GuardContext, check_guards
+from trio_ws.app.inline import run_inline
 from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
 from trio_ws.app.parameters.dependencies import Resolver
@@ -201,7 +202,8 @@ class RouteInvocation:
                 await self._connect(connect, target.options)
             if not websocket.accepted:
                 await websocket.accept()
-            await run_listener(websocket, await self._callbacks(self._route.receive(target), target.options))
+            run = run_inline if target.options.inline else run_listener
+            await run(websocket, await self._callbacks(self._route.receive(target), target.options))
 
     async def _accept_callback(
         self,

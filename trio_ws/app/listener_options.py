@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from trio_ws.app.reply_makers import ReplyMaker
-from trio_ws.options import check_text, integer
+from trio_ws.connection.callback import check_when_full
+from trio_ws.options import check_text, flag, integer
 
 if TYPE_CHECKING:
     from trio_ws.app.errors import ParameterError
+    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
 
 __all__ = ["ListenerOptions", "OnInvalid"]
@@ -32,6 +34,7 @@ class ListenerOptions:
     """How a listener treats messages.
 
     Raises:
+        TypeError: an option is of another kind.
         ValueError: an option makes no sense.
     """
 
@@ -39,6 +42,8 @@ class ListenerOptions:
     on_invalid: OnInvalid = "reply"
     concurrency: int = attrs.field(default=1, validator=integer(1))
     reference: str | None = None
+    inline: bool = attrs.field(default=False, validator=flag)
+    when_full: WhenFull = "pause"
     explain: ReplyMaker | None = attrs.field(init=False, default=None)
     """Makes the reply to an invalid message, if `on_invalid` is a function."""
 
@@ -51,6 +56,11 @@ class ListenerOptions:
             object.__setattr__(self, "explain", ReplyMaker.of("on_invalid", self.on_invalid))
         if self.reference is not None:
             self._check_reference(self.reference)
+        check_when_full(self.when_full)
+        if self.inline and self.concurrency != 1:
+            raise ValueError("inline=True calls the function with one message after the other: leave concurrency= out")
+        if self.when_full != "pause" and not self.inline:
+            raise ValueError('when_full="call" is for inline=True: other listeners wait for room')
 
     def _check_reference(self, name: str) -> None:
         check_text("reference", name)

@@ -27,13 +27,15 @@ _ELSEWHERE: Final = {
     "on_invalid": "it is an option of @app.listener()",
     "concurrency": "it is an option of @app.listener()",
     "reference": "it is an option of @app.listener()",
+    "inline": "it is an option of @app.listener(); a view has ws.call_for_each_message()",
+    "when_full": "it is an option of @app.listener(inline=True); a view has ws.call_for_each_message()",
     "dependencies": "take them as parameters, with Depends()",
     "methods": "a WebSocket begins with GET; app.page() answers other GETs",
     "origins": "it is an option of the App",
     "sessions": "it is an option of the App",
 }
 """Hints for options of other frameworks or of other objects."""
-_OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency", "reference")
+_OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency", "reference", "inline", "when_full")
 
 
 class RouteKeywords(TypedDict, total=False):

@@ -100,7 +100,7 @@ class PlannedCall:
         function: for a controller's method the function of the class, not bound.
         plan: of its parameters.
         method: whether it is a controller's, and gets the instance first.
-        blocking: whether it is a plain function, which runs in a thread.
+        blocking: whether it is a plain function that runs in a thread.
         body: the parameter that takes a message.
         code: the parameter that takes the close code.
         output: narrows the replies to messages.
@@ -124,6 +124,7 @@ class PlannedCall:
         where: str,
         takes_body: bool = False,
         takes_code: bool = False,
+        inline: bool = False,
     ) -> PlannedCall:
         """Return the planned call of `function`, registered for `where`.
 
@@ -137,11 +138,22 @@ class PlannedCall:
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         signature = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
         output = output_from(shown) if takes_body else None
-        call = cls(function, signature, method, is_plain(function), body, code, output)
-        why = call._find_obstacle(takes_body=takes_body, takes_code=takes_code)
+        call = cls(function, signature, method, is_plain(function) and not inline, body, code, output)
+        why = call._find_wait() if inline else call._find_obstacle(takes_body=takes_body, takes_code=takes_code)
         if why:
             raise RegistrationError(f"{where}: {signature.label}: {why}")
         return call
+
+    def _find_wait(self) -> str:
+        """Return an error for a function that cannot be called inline, with the fix, or ""."""
+        if not is_plain(self.function) or inspect.isgeneratorfunction(underlying(self.function)):
+            return (
+                "inline=True calls it where messages are parsed: make it a plain function that does not wait and does "
+                "not yield, or leave inline out"
+            )
+        if any(each.key == BLOCKING_KEY for each in self.signature.flat()):
+            return "inline=True has no thread to wait in: take a WebSocket, and answer with its offer()"
+        return ""
 
     def _find_obstacle(self, *, takes_body: bool, takes_code: bool) -> str:
         """Return an error for an unfit function, with the fix, or ""."""
@@ -201,7 +213,7 @@ class Route:
 
     def receive(self, listener: Listener) -> PlannedCall:
         """Return the call of a listener for a message."""
-        return self._call(listener.receive_callback, takes_body=True)
+        return self._call(listener.receive_callback, takes_body=True, inline=listener.options.inline)
 
     def connect(self, listener: Listener) -> PlannedCall | None:
         """Return the call of a listener when a client has come."""
@@ -254,6 +266,7 @@ class Route:
         takes_body: bool = False,
         takes_code: bool = False,
         method: bool = True,
+        inline: bool = False,
     ) -> PlannedCall:
         key = (id(function), takes_body, takes_code)  # it need not have a hash, and the call keeps it
         call = self._calls.get(key)
@@ -265,6 +278,7 @@ class Route:
                 method=method and self.controller is not None,
                 takes_body=takes_body,
                 takes_code=takes_code,
+                inline=inline,
             )
         return call
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
     from trio_ws.app.services import AppServices
+    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
 
 __all__ = ["Router", "listener", "websocket"]
@@ -60,11 +61,20 @@ def listener(
     on_invalid: OnInvalid = "reply",
     concurrency: int = 1,
     reference: str | None = None,
+    inline: bool = False,
+    when_full: WhenFull = "pause",
     **options: Unpack[RouteKeywords],
 ) -> Callable[[Callable[..., Any]], Listener]:
     """Mark a controller's method as a listener; see `Router.listener`."""
     chosen = _chosen(path, options, "listener")
-    treatment = ListenerOptions(encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, reference=reference)
+    treatment = ListenerOptions(
+        encoding=encoding,
+        on_invalid=on_invalid,
+        concurrency=concurrency,
+        reference=reference,
+        inline=inline,
+        when_full=when_full,
+    )
 
     def decorate(function: Callable[..., Any]) -> Listener:
         made = Listener(function, treatment)
@@ -182,6 +192,8 @@ class Router:
         on_invalid: OnInvalid = "reply",
         concurrency: int = 1,
         reference: str | None = None,
+        inline: bool = False,
+        when_full: WhenFull = "pause",
         **options: Unpack[RouteKeywords],
     ) -> Callable[[Callable[..., Any]], Listener]:
         """Register a listener, a function called with each validated message.
@@ -198,16 +210,26 @@ class Router:
             concurrency: messages that are worked on at once; replies leave in the order of the messages.
             reference: the name of a member of requests, a number or a text of at most 256 characters, that every reply
                 and error to the request repeats; a reply that is no object goes beside it as "body".
+            inline: call a plain function that does not wait in the turn of the loop in which its message was parsed,
+                without a task or a thread; all connections wait meanwhile. `docs/callbacks.md` says when to use it.
+            when_full: of an inline listener, while the outbox is full: "pause" does not call it, and reads the peer no
+                further; "call" calls it, and a reply without room is dropped.
             options: as of `websocket`. With `auto_accept=False`, `on_connect` runs before the handshake is answered,
                 and the connection is accepted after it unless it was answered.
 
         Raises:
-            RegistrationError: the path or a parameter cannot work, or the path is taken.
+            RegistrationError: the path or a parameter cannot work, the path is taken, or an inline function would
+                wait: it is `async`, yields, or takes a `BlockingWebSocket`.
             ValueError: an option makes no sense.
         """
         chosen = _chosen(path, options, "listener")
         treatment = ListenerOptions(
-            encoding=encoding, on_invalid=on_invalid, concurrency=concurrency, reference=reference
+            encoding=encoding,
+            on_invalid=on_invalid,
+            concurrency=concurrency,
+            reference=reference,
+            inline=inline,
+            when_full=when_full,
         )
 
         def register(function: Callable[..., Any]) -> Listener:

@@ -10,7 +10,7 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection import serialization
-from trio_ws.connection.callback import call_for_each_message, check_when_full
+from trio_ws.connection.callback import call_for_each_message, check_when_full, inline_call
 from trio_ws.connection.incremental_json import read_json
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
@@ -211,9 +211,8 @@ class WebSocket(Handshake):
             trio.Cancelled: the function is not called any more.
         """
         check_when_full(when_full)
-        decode = self._decode
-        called = function if decode is None else lambda message: function(decode(message))
-        await call_for_each_message(self.context.open_channel(), called, when_full)
+        channel = self.context.open_channel()
+        await call_for_each_message(channel, inline_call(function, channel, self._decode, when_full))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
