@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trio_ws.websocket.other_names import Hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +61,8 @@ def signature_of(value: Any) -> str:
         each if each.default is each.empty else each.replace(default=Shown(each.default))
         for each in signature.parameters.values()
     ]
-    return str(signature.replace(parameters=parameters)).replace("'", "")
+    text = str(signature.replace(parameters=parameters)).replace("'", "")
+    return re.sub(r"ForwardRef\((\w+)[^)]*\)", r"\1", text)  # of a NamedTuple, where annotations are text
 
 
 def kind_of(function: object) -> str:
@@ -73,6 +77,8 @@ def members_of(cls: type) -> Iterator[str]:
         if name.startswith("_"):
             continue
         value = inspect.getattr_static(cls, name)
+        if isinstance(value, Hint):
+            continue
         if isinstance(value, (staticmethod, classmethod)):
             yield f"{name}{signature_of(value.__func__)}"
         elif inspect.isfunction(value):

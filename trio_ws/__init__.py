@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from trio_ws.handler.instruments import Instrument
     from trio_ws.handler.service import Response, Service
     from trio_ws.headers import Headers
-    from trio_ws.http.request import Request
+    from trio_ws.http.request import Request, SocketAddress
     from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
     from trio_ws.protocol.endpoint import CloseInfo
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from trio_ws.server.serve import serve_messages, serve_stream, serve_websocket
     from trio_ws.server.server import Server, Statistics
     from trio_ws.testing import TestClient, TestTimeout
+    from trio_ws.websocket.ending import WebSocketState
     from trio_ws.websocket.websocket import WebSocket
 
 _NAMES = {
@@ -107,7 +108,7 @@ _NAMES = {
     "trio_ws.handler.instruments": "Instrument",
     "trio_ws.handler.service": "Response Service",
     "trio_ws.headers": "Headers",
-    "trio_ws.http.request": "Request",
+    "trio_ws.http.request": "Request SocketAddress",
     "trio_ws.http.url": "QueryParameters URL",
     "trio_ws.messages": "WebSocketMessage",
     "trio_ws.protocol.endpoint": "CloseInfo",
@@ -117,6 +118,7 @@ _NAMES = {
     "trio_ws.server.serve": "serve_messages serve_stream serve_websocket",
     "trio_ws.server.server": "Server Statistics",
     "trio_ws.testing": "TestClient TestTimeout",
+    "trio_ws.websocket.ending": "WebSocketState",
     "trio_ws.websocket.websocket": "WebSocket",
 }
 """The public names of each module."""
@@ -201,6 +203,7 @@ __all__ = [
     "Service",
     "Session",
     "Sessions",
+    "SocketAddress",
     "Statistics",
     "TestClient",
     "TestTimeout",
@@ -213,6 +216,7 @@ __all__ = [
     "WebSocketError",
     "WebSocketException",
     "WebSocketMessage",
+    "WebSocketState",
     "WsBody",
     "__version__",
     "broadcast",

@@ -146,6 +146,8 @@ class Headers(Mapping[str, str]):
             return []
         return [value for key, value in zip(flat[::2], flat[1::2], strict=True) if key == lowered]
 
+    getlist = get_list
+
     def once(self) -> dict[str, str] | None:
         """Return all headers as a dictionary, None if a name is repeated."""
         flat = self._flat

@@ -16,6 +16,7 @@ from trio_ws import (
     Limits,
     Reject,
     Server,
+    SocketAddress,
     Timeouts,
     UnexpectedMessage,
     WebSocket,
@@ -31,7 +32,9 @@ async def echo(ws: WebSocket) -> None:
     """Iterate, and answer in kind."""
     assert_type(ws.headers, Headers)
     assert_type(ws.query_parameters.get("name"), str | None)
-    assert_type(ws.client, tuple[str, int] | str | None)
+    assert_type(ws.client, SocketAddress | str | None)
+    if isinstance(ws.client, SocketAddress):
+        assert_type(ws.client.port, int)
     async for message in ws:
         await ws.send(message)
 

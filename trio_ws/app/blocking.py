@@ -20,13 +20,14 @@ from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
-    from types import TracebackType
+    from types import SimpleNamespace, TracebackType
 
     from trio_ws.headers import Headers
-    from trio_ws.http.request import Address, Request
+    from trio_ws.http.request import NamedAddress, Request
     from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
     from trio_ws.rooms import Member, Room
+    from trio_ws.websocket.typed_message import JSONMode
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["BlockingRoom", "BlockingWebSocket", "in_thread"]
@@ -93,13 +94,16 @@ class BlockingWebSocket:
         """The parameters from the route's path."""
         return self._websocket.path_parameters
 
+    query_params = query_parameters
+    path_params = path_parameters
+
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies of the request."""
         return self._websocket.cookies
 
     @property
-    def client(self) -> Address:
+    def client(self) -> NamedAddress:
         """The address of the peer."""
         return self._websocket.client
 
@@ -107,6 +111,20 @@ class BlockingWebSocket:
     def session(self) -> MutableMapping[str, Any]:
         """The client's session."""
         return self._websocket.session
+
+    @property
+    def state(self) -> SimpleNamespace:
+        """Yours: attributes of this connection."""
+        return self._websocket.state
+
+    @property
+    def app(self) -> Any:
+        """The `App` of the route, until the handler has ended."""
+        return self._websocket.app
+
+    def url_for(self, name: str, /, **parameters: Any) -> URL:
+        """Return the full URL of a route."""
+        return self._websocket.url_for(name, **parameters)
 
     @property
     def accepted(self) -> bool:
@@ -156,9 +174,9 @@ class BlockingWebSocket:
         """Return the next message, which must be binary."""
         return self._run(self._websocket.receive_bytes)
 
-    def receive_json(self) -> Any:
+    def receive_json(self, mode: JSONMode | None = None) -> Any:
         """Return the value of the next message, which must be JSON."""
-        return self._run(self._websocket.receive_json)
+        return self._run(self._websocket.receive_json, mode)
 
     def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close, then None."""
@@ -188,9 +206,9 @@ class BlockingWebSocket:
 
     send_binary = send_bytes
 
-    def send_json(self, value: Any) -> None:
+    def send_json(self, value: Any, mode: JSONMode = "text") -> None:
         """Send a value as JSON."""
-        self._run(self._websocket.send_json, value)
+        self._run(self._websocket.send_json, value, mode)
 
     def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between."""

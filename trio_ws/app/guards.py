@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
-from types import MappingProxyType, MethodType
+from types import MappingProxyType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import attrs
@@ -78,6 +78,11 @@ class GuardContext:
     """The parameters of the route's function, by name, converted."""
     app: Any = None
     """The application of the route."""
+
+    @property
+    def state(self) -> SimpleNamespace:
+        """`WebSocket.state`: what a guard sets there, the handler finds there."""
+        return self.websocket.state
 
     def switch_to_websocket(self) -> WebSocketHost:
         """Return the host of the connection, named as in Ellar's documents."""

@@ -94,7 +94,7 @@ class RouteInvocation:
     async def __aenter__(self) -> None:
         """Prepare what the functions need, in the order of the design."""
         websocket = self._websocket
-        websocket.context.listen = self._accept_callback
+        websocket.context.invocation = self
         self._services.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
         self._resolver = Resolver(
@@ -205,7 +205,12 @@ class RouteInvocation:
             run = run_inline if target.options.inline else run_listener
             await run(websocket, await self._callbacks(self._route.receive(target), target.options))
 
-    async def _accept_callback(
+    @property
+    def app(self) -> Any:
+        """The application of the route."""
+        return self._services.app
+
+    async def listen(
         self,
         on_receive: Callable[..., Any],
         on_connect: Callable[..., Any] | None,

@@ -241,7 +241,7 @@ class HandlerRunner:
     def _release(self) -> None:
         """Break the reference cycles through the context, so that memory is freed without the garbage collector."""
         context = self._websocket.context
-        context.on_accept = context.answer_headers = context.close_code_of = context.listen = None
+        context.on_accept = context.answer_headers = context.close_code_of = context.invocation = None
         context.disconnect_callbacks = ()
         context.handshake = HANDSHAKE_OVER
         if context.channel is not None:

@@ -5,19 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from trio_ws.headers import Headers, parse_cookies
 from trio_ws.http.url import URL, QueryParameters
 
-__all__ = ["Address", "Request", "current_root_path"]
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
+__all__ = ["Address", "NamedAddress", "Request", "SocketAddress", "current_root_path", "named"]
 
 Address: TypeAlias = "tuple[str, int] | str | None"
 """Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
+
+
+class SocketAddress(NamedTuple):
+    """The address of a TCP peer, as a tuple of host and port with names."""
+
+    host: str
+    """The IP address as text, of IPv6 without brackets."""
+    port: int
+    """The port; 0 if a proxy has not reported it."""
+
+
+NamedAddress: TypeAlias = "SocketAddress | str | None"
+"""Host and port of a TCP peer, by index or by name; the path of a Unix one; None where there is no network."""
+
+
+def named(address: Address) -> NamedAddress:
+    """Return an address whose parts have names."""
+    return SocketAddress(*address) if isinstance(address, tuple) else address
+
 
 current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", default="")
 """The `root_path` of the request that the current task, or thread, works on."""
@@ -43,10 +59,10 @@ class Request:
     """
 
     __slots__ = (
+        "_address",
         "_cookies",
         "_query",
         "_url",
-        "client",
         "headers",
         "method",
         "path_parameters",
@@ -72,7 +88,7 @@ class Request:
         self.target: str = target
         self.headers: Headers = headers
         """Immutable and case-insensitive."""
-        self.client: Address = client
+        self._address = client
         self.secure: bool = secure
         self.subprotocols: tuple[str, ...] = subprotocols
         self.path_parameters: Mapping[str, Any] = MappingProxyType(dict(path_parameters)) if path_parameters else _NONE
@@ -94,6 +110,11 @@ class Request:
         return self._url
 
     @property
+    def client(self) -> NamedAddress:
+        """The address of the peer: host and port, the path of a Unix socket, or None."""
+        return named(self._address)
+
+    @property
     def raw_path(self) -> str:
         """The path below `root_path`, percent-encoded, as routes match it."""
         return self.target.partition("?")[0]
@@ -110,6 +131,16 @@ class Request:
             query = self.target.partition("?")[2]
             self._query = QueryParameters(query) if query else _NO_QUERY
         return self._query
+
+    @property
+    def query_params(self) -> QueryParameters:
+        """The query, by the name that Starlette's documents use."""
+        return self.query_parameters
+
+    @property
+    def path_params(self) -> Mapping[str, Any]:
+        """The path parameters, by the name that Starlette's documents use."""
+        return self.path_parameters
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -135,7 +166,7 @@ class Request:
             method=self.method,
             target=self.target,
             headers=self.headers,
-            client=self.client,
+            client=self._address,
             secure=self.secure,
             subprotocols=self.subprotocols,
             path_parameters=parameters,

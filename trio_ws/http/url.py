@@ -62,7 +62,7 @@ class URL:
 
     `URL.parse` and `URL.of_request` make one.
 
-    `str(url)` leaves username and password out, so that they do not get into logs.
+    `str(url)` leaves username and password out, so that they do not get into logs. A URL without them equals its text.
     """
 
     scheme: str
@@ -176,6 +176,16 @@ class URL:
         """The origin (RFC 6454): `http` or `https`, host, port."""
         return ("https" if self.secure else "http", self.host, self.port)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, URL):
+            return attrs.astuple(self) == attrs.astuple(other)
+        if isinstance(other, str):
+            return self.username is None and self.password is None and str(self) == other
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.netloc}{self.target}"
 
@@ -288,6 +298,8 @@ class QueryParameters(Mapping[str, str]):
     def get_list(self, name: str) -> list[str]:
         """Return every value of `name`, in order."""
         return list(self._values.get(name, ()))
+
+    getlist = get_list
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, QueryParameters):

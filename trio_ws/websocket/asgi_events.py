@@ -18,16 +18,16 @@ __all__ = ["as_async", "receive", "send"]
 
 async def receive(context: ConnectionContext) -> dict[str, Any]:
     """Return the next event of a connection; see `WebSocket.receive_event`."""
-    if context.channel is None and not context.connect_reported:
+    if context.channel is None and context.reported is None:
         await trio.lowlevel.checkpoint()
-        context.connect_reported = True
+        context.reported = "connect"
         return {"type": "websocket.connect"}
     try:
         message = await context.open_channel().reader.receive()
     except WebSocketDisconnect as end:
-        if context.close_reported:
+        if context.reported == "close":
             raise
-        context.close_reported = True
+        context.reported = "close"
         return {"type": "websocket.disconnect", "code": end.code, "reason": end.reason}
     kind = "text" if isinstance(message, str) else "bytes"
     return {"type": "websocket.receive", kind: message}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import trio
 
@@ -26,6 +26,7 @@ from trio_ws.websocket.close_code import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+    from types import SimpleNamespace
 
     from trio_ws.connection.channel import Channel, PendingHandshake
     from trio_ws.connection.encoders import ToJSON
@@ -35,10 +36,27 @@ if TYPE_CHECKING:
     from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.transport.socket_options import AnySocket
 
-__all__ = ["ConnectionContext"]
+__all__ = ["ConnectionContext", "Invocation"]
 
 CLEANUP_TIMEOUT = Timeouts().cleanup_timeout
 """Seconds; the default until the connection's runner sets its own."""
+
+
+class Invocation(Protocol):
+    """The run of an application's route for one connection."""
+
+    @property
+    def app(self) -> Any:
+        """The application of the route."""
+
+    async def listen(
+        self,
+        on_receive: Callable[..., Any],
+        on_connect: Callable[..., Any] | None,
+        on_disconnect: Callable[..., Any] | None,
+        **options: Any,
+    ) -> None:
+        """Implement `WebSocket.accept_callback`."""
 
 
 class ConnectionContext(ContextState):
@@ -64,20 +82,20 @@ class ConnectionContext(ContextState):
         "caught_close_codes",
         "cleanup_timeout",
         "close_code_of",
-        "close_reported",
-        "connect_reported",
         "disconnect_callbacks",
         "encode_json",
         "handler_finished",
         "handshake",
-        "listen",
+        "invocation",
         "log",
         "nursery",
         "nursery_used",
         "on_accept",
+        "reported",
         "request",
         "response_headers",
         "session",
+        "state",
         "subprotocol",
         "subprotocols",
     )
@@ -120,14 +138,14 @@ class ConnectionContext(ContextState):
         """Maps a handler's error to a close code, None for the default one."""
         self.disconnect_callbacks: tuple[Callable[..., Awaitable[object]], ...] = ()
         """Called in this order with the `WebSocket` and its close code after an accepted connection has ended."""
-        self.listen: Callable[..., Awaitable[None]] | None = None
-        """Implements `WebSocket.accept_callback`; None without an application."""
+        self.invocation: Invocation | None = None
+        """The application's side of the connection; None without an application."""
         self.session: MutableMapping[str, Any] | None = None
         """The client's session; None without sessions."""
-        self.connect_reported: bool = False
-        """Whether `receive_event` has returned `websocket.connect`."""
-        self.close_reported: bool = False
-        """Whether `receive_event` or `recv` has returned the end of the connection."""
+        self.state: SimpleNamespace | None = None
+        """The namespace behind `WebSocket.state`; None until it is first used."""
+        self.reported: Literal["connect", "close"] | None = None
+        """Latest event that `receive_event` or `recv` has returned as such: the request, then the end."""
         self.handler_finished: bool = False
         """Whether the handler has returned, so that the runner closes the connection."""
         self._cleanup_until = math.inf

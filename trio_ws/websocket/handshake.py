@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from trio_ws.errors import HeaderSource, LocalProtocolError
-from trio_ws.native.choice import FaceState
-from trio_ws.transport.listeners import get_own_address, get_peer
-from trio_ws.websocket.context import ConnectionContext
+from trio_ws.errors import HeaderSource
+from trio_ws.headers import header_pairs
+from trio_ws.websocket.request_view import RequestView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Sequence
 
     from trio_ws.headers import Headers
-    from trio_ws.http.request import Address, Request
-    from trio_ws.http.url import URL, QueryParameters
 
-__all__ = ["Handshake"]
+__all__ = ["DenialResponse", "Handshake"]
 
 
-class Handshake(FaceState):
+class DenialResponse(Protocol):
+    """An HTTP response that is made as a whole, as Starlette's `Response` is."""
+
+    status_code: int
+    """300 to 599."""
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The headers of the answer."""
+
+    @property
+    def body(self) -> bytes | memoryview:
+        """The body of the answer."""
+
+
+class Handshake(RequestView):
     """A request for a WebSocket, and its answer. Handlers get it as a `WebSocket`."""
 
     __slots__ = ()
 
-    def __init__(self, context: ConnectionContext) -> None:
-        self.context: ConnectionContext = context
-        """The library's state of this connection. It is not for applications, and may change in any release."""
-
     @property
-    def request(self) -> Request:
-        """The client's request."""
-        return self.context.request
+    def accepted(self) -> bool:
+        """Whether the handshake was accepted; it stays so after the connection has ended."""
+        return self.context.channel is not None
 
     @property
     def subprotocol(self) -> str | None:
@@ -42,75 +50,6 @@ class Handshake(FaceState):
     def response_headers(self) -> Headers | None:
         """On a client the headers of the server's 101; on a server None."""
         return self.context.response_headers
-
-    @property
-    def url(self) -> URL:
-        """The full URL of the request."""
-        return self.request.url
-
-    @property
-    def headers(self) -> Headers:
-        """The headers of the request, immutable and case-insensitive."""
-        return self.request.headers
-
-    @property
-    def query_parameters(self) -> QueryParameters:
-        """The query of the request, immutable and dictionary-like."""
-        return self.request.query_parameters
-
-    @property
-    def path_parameters(self) -> Mapping[str, Any]:
-        """The values that the route took from the path."""
-        return self.request.path_parameters
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies of the request."""
-        return self.request.cookies
-
-    @property
-    def client(self) -> Address:
-        """The address of the peer: host and port, the path of a Unix socket, or None."""
-        return self.request.client
-
-    @property
-    def local_address(self) -> Address:
-        """The address of this side's socket: host and port, or the path of a Unix socket.
-
-        None without a socket, as in memory or under an ASGI server, and once the socket is closed.
-        """
-        sock = self.context.sock
-        return None if sock is None else get_own_address(sock)
-
-    @property
-    def remote_address(self) -> Address:
-        """The address of the other side's socket, on either side: a proxy's, if there is one in between.
-
-        None without a socket, as in memory or under an ASGI server, and once the socket is closed.
-        """
-        sock = self.context.sock
-        return None if sock is None else get_peer(sock)
-
-    @property
-    def number(self) -> int:
-        """The number of the connection within its server, as it stands in log records and task names; else 0."""
-        return self.context.log.number
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the handshake was accepted; it stays so after the connection has ended."""
-        return self.context.channel is not None
-
-    @property
-    def session(self) -> MutableMapping[str, Any]:
-        """The client's session, which can be changed before the handshake is answered, and only be read after.
-
-        Raises:
-            LocalProtocolError: the application has no sessions.
-        """
-        if self.context.session is None:
-            raise LocalProtocolError("there are no sessions here: give the application sessions=Sessions(secret_key)")
-        return self.context.session
 
     async def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
         """Answer the handshake with 101 (RFC 6455 4.2.2). Routes do so themselves, but for `auto_accept=False`.
@@ -141,3 +80,21 @@ class Handshake(FaceState):
             trio.Cancelled: the handler's own scope is cancelled as soon as the answer is on its way.
         """
         await self.context.reject(status, headers, body)
+
+    async def send_denial_response(self, response: DenialResponse) -> None:
+        """Answer the handshake with a response of Starlette's; the handler goes on, as there.
+
+        Args:
+            response: one that is made as a whole; a stream or a file has no `body`.
+
+        Raises:
+            LocalProtocolError: the handshake was answered before.
+            TypeError: it has no body.
+            ValueError: the status is out of range, or a header cannot be sent.
+            trio.Cancelled: the answer may be on its way.
+        """
+        body = getattr(response, "body", None)
+        if not isinstance(body, bytes | memoryview):
+            raise TypeError(f"send_denial_response() takes a response with a whole body, not {type(response).__name__}")
+        headers = [pair for pair in header_pairs(response.raw_headers) if pair[0].lower() != "content-length"]
+        await self.context.reject(response.status_code, headers, bytes(body), leave=False)

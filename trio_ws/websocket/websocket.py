@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import trio
 
@@ -19,9 +19,11 @@ from trio_ws.runtime.unwinding import unwound
 from trio_ws.websocket import asgi_events, compiled
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 from trio_ws.websocket.context import ConnectionContext
-from trio_ws.websocket.handshake import Handshake
+from trio_ws.websocket.ending import Closable
+from trio_ws.websocket.iteration import MessageIterator
 from trio_ws.websocket.message_stream import MessageStream
-from trio_ws.websocket.typed_message import send_message
+from trio_ws.websocket.other_names import WithoutHints, install_hints
+from trio_ws.websocket.typed_message import in_mode, of_mode, send_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from trio_ws.connection.encoders import ToJSON
     from trio_ws.connection.serialization import ValueType
     from trio_ws.http.request import Request
-    from trio_ws.protocol.endpoint import CloseInfo
     from trio_ws.runtime.log import ConnectionLog
+    from trio_ws.websocket.typed_message import JSONMode
 
 __all__ = ["DisconnectCallback", "WebSocket"]
 
@@ -40,7 +42,7 @@ DisconnectCallback: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code after it has ended."""
 
 
-class WebSocket(Handshake):
+class WebSocket(Closable, metaclass=WithoutHints):
     """One WebSocket connection, on either side.
 
     Every method may be called from several tasks, but for the receiving ones: a message goes to one of them, and to
@@ -74,38 +76,6 @@ class WebSocket(Handshake):
         )
         self._decode = None if receive_type is None else serialization.decoder_of[receive_type]
         self._encode = None if send_type is None else serialization.encoder_for(send_type, encode_json)
-
-    # --- state ---------------------------------------------------------------------------------------------------
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages may be sent."""
-        channel = self.context.channel
-        return channel is not None and channel.close_info is None
-
-    @property
-    def close_info(self) -> CloseInfo | None:
-        """How the connection ended, with code, reason and the closing side; None while it is open."""
-        return self.context.close_info
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of the first close frame, ours or the peer's; 1005 if it held none, 1006 if there was none."""
-        return None if self.close_info is None else self.close_info.code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason in the first close frame; None while the connection is open."""
-        return None if self.close_info is None else self.close_info.reason
-
-    @property
-    def closed_cleanly(self) -> bool:
-        """Whether both sides have sent a close frame (RFC 6455 7.1.4).
-
-        False while the connection is open, if it was lost, and after `close` if the peer's answer did not come.
-        """
-        channel = self.context.channel
-        return channel is not None and channel.closed_cleanly
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -153,10 +123,15 @@ class WebSocket(Handshake):
         """Return the next message, which must be binary. It raises what `receive` does."""
         return serialization.as_bytes(await self.context.open_channel().reader.receive())
 
-    async def receive_json(self) -> Any:
-        """Return the value of the next message, which must be JSON, text or binary. It raises what `receive` does."""
+    async def receive_json(self, mode: JSONMode | None = None) -> Any:
+        """Return the value of the next message, which must be JSON. It raises what `receive` does.
+
+        Args:
+            mode: "text" or "binary", for messages of that kind only, as Starlette has it; None for both.
+        """
         channel = self.context.open_channel()
-        return await read_json(await channel.reader.receive(), channel)
+        message = await channel.reader.receive()
+        return await read_json(message if mode is None else of_mode(message, mode), channel)
 
     async def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close as one close message, then None. It follows Cello.
@@ -169,9 +144,9 @@ class WebSocket(Handshake):
             message = await self.context.open_channel().reader.receive()
         except WebSocketDisconnect:
             info = self.close_info
-            if info is None or info.by != "peer" or self.context.close_reported:
+            if info is None or info.by != "peer" or self.context.reported == "close":
                 return None
-            self.context.close_reported = True
+            self.context.reported = "close"
             return WebSocketMessage("close", code=info.code, reason=info.reason)
         return WebSocketMessage.text(message) if isinstance(message, str) else WebSocketMessage.binary(message)
 
@@ -225,6 +200,18 @@ class WebSocket(Handshake):
         received = channel.reader.receive(context)
         return received if self._decode is None else self._decoded(received, self._decode)
 
+    def iter_text(self) -> MessageIterator[str]:
+        """Iterate over the messages, which must be text, as `async for` over the connection does."""
+        return MessageIterator(self.context, serialization.as_text)
+
+    def iter_bytes(self) -> MessageIterator[bytes]:
+        """Iterate over the messages, which must be binary, as `async for` over the connection does."""
+        return MessageIterator(self.context, serialization.as_bytes)
+
+    def iter_json(self) -> MessageIterator[Any]:
+        """Iterate over the values of the messages, which must be JSON, as `async for` over the connection does."""
+        return MessageIterator(self.context, None)
+
     # --- sending -------------------------------------------------------------------------------------------------
 
     def send(self, data: Any) -> Coroutine[Any, Any, None]:
@@ -268,14 +255,16 @@ class WebSocket(Handshake):
         data = data if self._encode is None or isinstance(data, WebSocketMessage) else self._encode(data)
         return self.context.open_channel().writer.offer(PreparedMessage(data, self.context.encode_json))
 
-    async def send_json(self, value: Any) -> None:
-        """Send a value as compact JSON in a text message. It raises what `send` does.
+    async def send_json(self, value: Any, mode: JSONMode = "text") -> None:
+        """Send a value as compact JSON. It raises what `send` does.
 
         Args:
             value: values of JSON; models of pydantic, dataclasses, instances of attrs classes, mappings, sets, dates
                 and times, UUIDs, Decimals, enum members; and containers of these.
+            mode: "text", or "binary" for UTF-8 in a binary message.
         """
-        await self.context.open_channel().writer.send(self.context.encode_json(value))
+        text = self.context.encode_json(value)
+        await self.context.open_channel().writer.send(text if mode == "text" else in_mode(text, mode))
 
     async def send_event(self, event: Mapping[str, Any]) -> None:
         """Perform an ASGI event: `websocket.accept`, `.send` or `.close` (before the answer: reject with 403).
@@ -351,9 +340,9 @@ class WebSocket(Handshake):
             RegistrationError: a callback's parameters cannot be provided.
             WebSocketDisconnect: the connection ended with a code that is not caught.
         """
-        if self.context.listen is None:
+        if self.context.invocation is None:
             raise LocalProtocolError("accept_callback() needs an App behind the connection")
-        await self.context.listen(
+        await self.context.invocation.listen(
             on_receive,
             on_connect,
             on_disconnect,
@@ -363,52 +352,7 @@ class WebSocket(Handshake):
             reference=reference,
         )
 
-    # --- ending --------------------------------------------------------------------------------------------------
-
-    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
-        """Close the connection, and wait for the peer's answer at most `close_timeout` (RFC 6455 7.1.2).
-
-        The wait begins anew while the peer still takes what was sent before; `delivery_timeout` bounds it in all. After
-        the peer's end it does nothing, whatever the code.
-
-        Args:
-            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
-            reason: at most 123 bytes of UTF-8; None is "".
-
-        Raises:
-            LocalProtocolError: it was called before (it is a `RuntimeError`); `ensure_closed` never complains.
-            ValueError: code or reason cannot be sent.
-            trio.Cancelled: nothing was sent if the connection is still open; else the closing handshake goes on
-                without you.
-        """
-        await self.context.close(code, reason or "")
-
-    async def wait_closed(self) -> CloseInfo:
-        """Wait until the connection has ended, without receiving, and return how.
-
-        Messages that are not received hold the end back once they fill the inbox: the close frame is behind them.
-
-        Raises:
-            LocalProtocolError: the handshake is not answered yet.
-            trio.Cancelled: nothing changes.
-        """
-        await self.context.wait_closed()
-        return cast("CloseInfo", self.close_info)
-
-    async def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
-        """Close the connection if it is open; it never complains about the state.
-
-        Raises:
-            ValueError: the connection is open, and code or reason cannot be sent.
-        """
-        if self.connected:
-            await self.close(code, reason)
-        else:
-            await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        """Close the connection with 1000 if it is open, as `trio.abc.AsyncResource` has it."""
-        await self.ensure_closed()
+    # --- as a block ----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if not self.accepted:
@@ -434,3 +378,4 @@ class WebSocket(Handshake):
 
 
 compiled.replace_methods(WebSocket)
+install_hints(WebSocket)
