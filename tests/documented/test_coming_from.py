@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "coming-from.md"
-FURTHER_PAGES = [ROOT / "docs" / "coming-from-trio-websocket.md"]
+FURTHER_PAGES = sorted((ROOT / "docs").glob("coming-from-*.md"))
 DOCUMENTS = ["Cafeto", "Bocadillo", "Ellar", "Cello"]
 CELLS = re.compile(r"(?<!\\)\|")
 
@@ -57,7 +57,7 @@ def test_there_is_a_section_for_each_document() -> None:
 
 @pytest.mark.parametrize("page", FURTHER_PAGES, ids=lambda page: page.stem)
 def test_a_page_about_one_library_lists_what_differs(page: Path) -> None:
-    assert sections(page)["What differs"]
+    assert len(sections(page)["Differences"]) > 1
 
 
 @pytest.mark.parametrize("title", DOCUMENTS)
