@@ -460,21 +460,3 @@ def test_a_route_of_a_controller_is_a_method_of_its_instances(kind: Callable[...
 
     with pytest.raises(RegistrationError, match="a controller's routes are plain methods"):
         App(controllers=[type("Handler", (), {"view": mark(kind(view)) if inside else kind(mark(view))})])
-
-
-def test_on_disconnect_may_not_depend_on_exited_dependency() -> None:
-    """What depends on something that is left is no on_disconnect."""
-    app = App()
-
-    async def connected():
-        yield
-
-    def nested(value: None = Depends(connected)) -> None: ...
-
-    @app.listener("/a")
-    async def receive(data: int) -> None: ...
-
-    with pytest.raises(RegistrationError, match="is left before on_disconnect is called"):
-
-        @receive.on_disconnect
-        async def goodbye(ws: WebSocket, code: int, value: None = Depends(nested)) -> None: ...

@@ -27,6 +27,7 @@ from trio_ws import (
     Ok,
     Reject,
     Reply,
+    Request,
     WebSocket,
     WebSocketDisconnect,
     WebSocketException,
@@ -381,6 +382,8 @@ def test_reply_on_refuses_what_cannot_work() -> None:
     for maker in (5, lambda: None, lambda one, two, three: None):
         with pytest.raises(TypeError, match="called with the error"):
             app.reply_on(LookupError, maker)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="Reply itself"):
+        app.reply_on(LookupError, Reply)
 
 
 # --- where there is no message -----------------------------------------------------------------------------------
@@ -470,6 +473,19 @@ async def test_on_connect_refuses_the_handshake_before_the_answer() -> None:
             async with client.websocket_connect("/a"):
                 pass
     assert (refused.value.status, refused.value.body) == (404, b"")
+
+
+@pytest.mark.parametrize(("reply", "body"), [(NotFound({"id": 4}), b'{"id":4}'), (Reply(410), b"")])
+async def test_a_page_answers_with_a_raised_reply(reply: Reply, body: bytes) -> None:
+    app = App()
+
+    def page(request: Request) -> str:
+        raise reply
+
+    app.page("/p", page)
+    async with app.test_client() as client:
+        answer = await client.get("/p")
+    assert (answer.status, answer.body) == (reply.status_code, body)
 
 
 @pytest.mark.parametrize(("reply", "code"), [(Forbidden(), 1008), (InternalServerError(), 1011), (Ok(), 1011)])

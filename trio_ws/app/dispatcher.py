@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
+from trio_ws.app.refusals import response_from
+from trio_ws.app.replies import Reply
 from trio_ws.app.route import dependency_types
 from trio_ws.handler.service import Response
 
@@ -115,12 +117,18 @@ class Dispatcher:
     async def page(self, request: Request) -> Response:
         """Answer a request that is not a WebSocket handshake.
 
+        A `Reply` that the page's function raises is the answer.
+
         Raises:
             Exception: raised by the page's function.
         """
         if request.raw_path == "/healthz" and not self._services.pages.has("/healthz"):
             return self._health()
-        answer = await self._services.pages.answer(request, self._services.limiters.calls, self._services.settings.json)
+        services = self._services
+        try:
+            answer = await services.pages.answer(request, services.limiters.calls, services.settings.json)
+        except Reply as reply:
+            return response_from(reply, services)
         if answer is NOT_FOUND and self._match(request.raw_path) is not None:
             return UPGRADE_REQUIRED
         return answer

@@ -12,7 +12,8 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.annotations import get_label
-from trio_ws.app.parameters.signature import Signature
+from trio_ws.app.parameters.markers import MISSING, DependsMarker
+from trio_ws.app.parameters.signature import Dependency, Signature
 from trio_ws.errors import Reject
 from trio_ws.runtime.threads import call, underlying
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Guard", "GuardContext", "PlannedGuard", "check_guards", "parse_guards"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
-"""A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False."""
+"""A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False. Or
+`Depends(function)`: it refuses by raising, and its value is that of the same dependency of the route's functions."""
 
 
 def parse_guards(value: Iterable[Guard]) -> tuple[Guard, ...]:
@@ -34,13 +36,13 @@ def parse_guards(value: Iterable[Guard]) -> tuple[Guard, ...]:
         RegistrationError: one of them cannot be a guard.
         TypeError: a single guard was given where a list of them is expected.
     """
-    if callable(value) or hasattr(value, "can_activate"):
+    if callable(value) or hasattr(value, "can_activate") or isinstance(value, DependsMarker):
         raise TypeError(f"guards takes a list: write guards=[{get_label(value)}]")
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"guards takes a list of guards, not {value!r}")
     guards = tuple(value)
     for guard in guards:
-        if not (callable(guard) or hasattr(guard, "can_activate")):
+        if not (callable(guard) or hasattr(guard, "can_activate") or isinstance(guard, DependsMarker)):
             _refuse_value(guard, "")
     return guards
 
@@ -94,12 +96,14 @@ class PlannedGuard:
     """A guard, and what it is called with; made at registration."""
 
     guard: Guard
-    maker: Signature | None
+    maker: Dependency | None
     """How an instance is made for each connection, if the guard is a class."""
     call: Signature
     """Of the function, or of `can_activate`."""
     context_name: str | None
     """The parameter that takes the context."""
+    value: Dependency | None = None
+    """The dependency, if the guard is one: it hands its value over to the route's functions."""
 
     @classmethod
     def of(
@@ -119,19 +123,42 @@ class PlannedGuard:
         Raises:
             RegistrationError: it cannot be a guard, or a parameter of it cannot be filled.
         """
+        types = {**types, GuardContext: CONTEXT_KEY}
+        if isinstance(guard, DependsMarker):
+            return cls._depending(guard, path_names, types, where)
         function = _decider(guard, where)
         _check_answers(function, where)
         name = _context_name(function, always=function is not guard)
-        types = {**types, GuardContext: CONTEXT_KEY}
         provided = frozenset() if name is None else frozenset({name})
         call = Signature.of(function, path_names=path_names, provided=provided, types=types, where=where)
-        maker = Signature.of(guard, path_names=path_names, types=types, where=where) if inspect.isclass(guard) else None
+        maker = None
+        if inspect.isclass(guard):
+            signature = Signature.of(guard, path_names=path_names, types=types, where=where)
+            maker = Dependency.of(signature, use_cache=True)
         return cls(guard, maker, call, name)
+
+    @classmethod
+    def _depending(
+        cls,
+        marker: DependsMarker,
+        path_names: Collection[str] | Mapping[str, type[Any] | None],
+        types: Mapping[type[Any], str],
+        where: str,
+    ) -> PlannedGuard:
+        if marker.dependency is None:
+            _refuse(marker, "name the function: Depends(current_user)", where)
+        signature = Signature.of(marker.dependency, path_names=path_names, types=types, where=where)
+        value = Dependency.of(signature, use_cache=marker.use_cache, in_loop=marker.in_loop)
+        return cls(marker, None, signature, None, value)
 
     @property
     def signatures(self) -> tuple[Signature, ...]:
         """All that is called, for `Resolver.convert`."""
-        return (self.call,) if self.maker is None else (self.maker, self.call)
+        return (self.call,) if self.maker is None else (self.maker.signature, self.call)
+
+    @property
+    def _label(self) -> str:
+        return get_label(self.guard) if self.value is None else self.call.label
 
     async def check(self, context: GuardContext, resolver: Resolver) -> None:
         """Call the guard, and refuse the handshake if it returns False.
@@ -139,22 +166,35 @@ class PlannedGuard:
         Raises:
             Reject: with 403, if it answers False; any other error of the guard.
             ParameterError: a text that it takes does not convert.
-            TypeError: it answers neither True nor False.
+            TypeError: it answers neither True nor False; or it is a dependency, and its value is None.
         """
         resolver.given[CONTEXT_KEY] = context
+        answer = await self._answer(context, resolver)
+        if self.value is not None and answer is None:
+            raise TypeError(
+                f"guard {self._label} must return the value that it hands over, or raise, not None"
+            )
+        if answer is False:
+            context.websocket.context.log.info("%s refused with 403: guard %s", self._label, status=403)
+            raise Reject(403, (("Content-Type", "text/plain; charset=utf-8"),), b"refused by a guard\n")
+        if answer is not True and self.value is None:
+            raise TypeError(f"guard {self._label} must answer True or False, not {_shown(answer)}")
+
+    async def _answer(self, context: GuardContext, resolver: Resolver) -> Any:
+        """Call it, unless that was done for something that depends on it."""
+        if self.value is not None:
+            return await resolver.depend(self.value)
         function = self.call.function
         if self.maker is not None:
-            args, kwargs = await resolver.arguments(self.maker)
-            made = await call(partial(self.maker.function, *args, **kwargs), limiter=resolver.limiters.calls)
-            function = made.can_activate
+            function = (await resolver.depend(self.maker)).can_activate
+        elif self.context_name is None and (known := resolver.known(function)) is not MISSING:
+            return known
         provided = {} if self.context_name is None else {self.context_name: context}
         args, kwargs = await resolver.arguments(self.call, **provided)
         answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiters.calls)
-        if answer is False:
-            context.websocket.context.log.info("%s refused with 403: guard %s", get_label(self.guard), status=403)
-            raise Reject(403, (("Content-Type", "text/plain; charset=utf-8"),), b"refused by a guard\n")
-        if answer is not True:
-            raise TypeError(f"guard {get_label(self.guard)} must answer True or False, not {_shown(answer)}")
+        if self.maker is None and self.context_name is None:
+            resolver.remember(function, answer)
+        return answer
 
 
 async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, resolver: Resolver) -> None:

@@ -19,7 +19,8 @@ from trio_ws.app.guards import GuardContext, check_guards
 from trio_ws.app.inline import run_inline
 from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
-from trio_ws.app.parameters.dependencies import Resolver
+from trio_ws.app.parameters.dependencies import Arguments, Resolver
+from trio_ws.app.parameters.signature import is_context
 from trio_ws.app.refusals import refusal_from, refuse_connection
 from trio_ws.app.route import BLOCKING_KEY, PlannedCall
 from trio_ws.app.sessions import Session
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
-    from trio_ws.app.parameters.dependencies import Arguments
     from trio_ws.app.parameters.signature import Signature
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
@@ -61,8 +61,8 @@ class RouteInvocation:
         self._route = route
         self._request = request
         self._controller: Any = None
-        self._resolved: dict[Signature, Arguments] = {}
-        """Resolved arguments of the route's own functions."""
+        self._resolved: dict[Signature, Arguments | Resolver] = {}
+        """Resolved arguments of the route's own functions; a resolver for `on_disconnect` that enters contexts."""
 
     def service(self) -> Service:
         """Return the service for the connection."""
@@ -162,16 +162,25 @@ class RouteInvocation:
         await check_guards(guards, context, self._resolver)
         if route.controller is not None:
             self._controller = await self._make_controller(route.controller, context)
+        last = self._last_call()
         for signature in signatures:
-            self._resolved[signature] = await self._resolver.resolve(signature)
+            if last is not None and signature is last.signature:
+                self._resolved[signature] = await _resolve_last(self._resolver, signature)
+            else:
+                self._resolved[signature] = await self._resolver.resolve(signature)
 
     def _calls(self) -> list[PlannedCall]:
         """Return the calls that the route may make."""
         route, target = self._route, self._route.target
         if not isinstance(target, Listener):
             return [route.view()]
-        calls = (route.connect(target), route.receive(target), route.disconnect(target))
+        calls = (route.connect(target), route.receive(target), self._last_call())
         return [call for call in calls if call is not None]
+
+    def _last_call(self) -> PlannedCall | None:
+        """Return the call of `on_disconnect`."""
+        target = self._route.target
+        return self._route.disconnect(target) if isinstance(target, Listener) else None
 
     async def _make_controller(self, controller: type[Any], context: GuardContext) -> Any:
         """Make the controller of this connection."""
@@ -184,6 +193,9 @@ class RouteInvocation:
             await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiters.calls)
         else:
             made.__init__(*args, **kwargs)
+        if is_context(controller):
+            plain = not hasattr(made, "__aenter__")
+            await self._resolver.enter(made, in_thread=plain and runs_in_thread(made.__enter__))
         return made
 
     # --- the function --------------------------------------------------------------------------------------------
@@ -262,10 +274,18 @@ class RouteInvocation:
         self, disconnect: PlannedCall, resolver: Resolver | None = None
     ) -> DisconnectCallback:
         """Return the callbacks for the end of the connection."""
-        arguments = await self._arguments(disconnect, resolver)
+        signature = disconnect.signature
+        resolved = self._resolved.pop(signature, None) or await _resolve_last(resolver or self._resolver, signature)
         function = self._bound(disconnect, last=True)
 
-        async def on_disconnect(_: WebSocket, code: int) -> None:
+        async def on_disconnect(websocket: WebSocket, code: int) -> None:
+            if isinstance(resolved, Resolver):
+                async with resolved:
+                    await call(await resolved.resolve(signature), code)
+            else:
+                await call(resolved, code)
+
+        async def call(arguments: Arguments, code: int) -> None:
             args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
             await _result(function(*args, **kwargs))
 
@@ -295,7 +315,10 @@ class RouteInvocation:
 
         They are resolved now for `accept_callback`.
         """
-        return self._resolved.pop(call.signature, None) or await (resolver or self._resolver).resolve(call.signature)
+        resolved = self._resolved.pop(call.signature, None)
+        if isinstance(resolved, Arguments):
+            return resolved
+        return await (resolver or self._resolver).resolve(call.signature)
 
     def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
         """Return a function bound to controller and, if it blocks, thread.
@@ -308,6 +331,11 @@ class RouteInvocation:
         if not call.blocking:
             return function
         return in_thread(function, self._websocket, self._services.limiters, last=last)
+
+
+async def _resolve_last(resolver: Resolver, signature: Signature) -> Arguments | Resolver:
+    """Return the arguments of `on_disconnect`; or what resolves them then, if they would be left before."""
+    return await resolver.afterwards(signature) if resolver.is_left(signature) else await resolver.resolve(signature)
 
 
 async def _result(value: Any) -> Any:

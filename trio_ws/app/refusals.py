@@ -1,4 +1,4 @@
-"""Errors with a reply, where there is no message to reply to: before the handshake's answer, and in `on_connect`."""
+"""Errors with a reply where there is no message: before the handshake's answer, in `on_connect`, and in pages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from trio_ws.app.exchange import common_maker, forget_frames
 from trio_ws.app.replies import Reply, encode_reply
 from trio_ws.codes import CloseCode
 from trio_ws.errors import Reject, WebSocketException
+from trio_ws.handler.service import Response
 from trio_ws.websocket.close_code import leaves
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from trio_ws.connection.serialization import ValueType
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["refusal_from", "refuse_connection"]
+__all__ = ["refusal_from", "refuse_connection", "response_from"]
 
 _JSON: Final = {"Content-Type": "application/json"}
 _REFUSING: Final = range(400, 600)
@@ -37,10 +38,26 @@ async def refusal_from(error: Exception, websocket: WebSocket, services: AppServ
     status, body = (reply.status_code, reply.body) if isinstance(reply, Reply) else (500, reply)
     if status not in _REFUSING:
         return None
+    return Reject(status) if body is None else Reject(status, _JSON, _encoded(body, services))
+
+
+def response_from(reply: Reply, services: AppServices) -> Response:
+    """Return the answer to a request for a page, whose function has raised a reply.
+
+    Raises:
+        NotAReply: the body has no form in JSON.
+        ValueError: the status is none of HTTP.
+    """
+    body = reply.body
+    forget_frames([reply])
     if body is None:
-        return Reject(status)
+        return Response(status=reply.status_code)
+    return Response(status=reply.status_code, headers=_JSON, body=_encoded(body, services))
+
+
+def _encoded(body: Any, services: AppServices) -> bytes:
     encoded = encode_reply(body, "json", encode=services.settings.json)
-    return Reject(status, _JSON, encoded.encode() if isinstance(encoded, str) else bytes(encoded))
+    return encoded.encode() if isinstance(encoded, str) else bytes(encoded)
 
 
 async def refuse_connection(error: Exception, websocket: WebSocket, services: AppServices, encoding: ValueType) -> None:

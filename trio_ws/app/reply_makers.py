@@ -40,11 +40,14 @@ class ReplyMaker:
                 or is called `message`.
 
         Raises:
-            TypeError: it cannot be called with an error, or with an error and a message.
+            TypeError: it cannot be called with an error, or with an error and a message; or it is a reply without a
+                status.
         """
         if isinstance(function, Reply):
             return cls(in_loop(lambda _: function), takes_message=False)
-        if inspect.isclass(function) and issubclass(function, Reply) and function is not Reply:
+        if function is Reply:
+            raise TypeError(f"{option} takes Reply(status_code, body), not Reply itself, which has no status")
+        if inspect.isclass(function) and issubclass(function, Reply):
             made: Callable[[], Reply] = function
             return cls(in_loop(lambda _: made()), takes_message=False)
         takes_message = callable(function) and _takes_message(function)

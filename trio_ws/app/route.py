@@ -139,7 +139,7 @@ class PlannedCall:
         signature = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
         output = output_from(shown) if takes_body else None
         call = cls(function, signature, method, is_plain(function) and not inline, body, code, output)
-        why = call._find_wait() if inline else call._find_obstacle(takes_body=takes_body, takes_code=takes_code)
+        why = call._find_wait() if inline else call._find_obstacle(takes_body=takes_body)
         if why:
             raise RegistrationError(f"{where}: {signature.label}: {why}")
         return call
@@ -155,7 +155,7 @@ class PlannedCall:
             return "inline=True has no thread to wait in: take a WebSocket, and answer with its offer()"
         return ""
 
-    def _find_obstacle(self, *, takes_body: bool, takes_code: bool) -> str:
+    def _find_obstacle(self, *, takes_body: bool) -> str:
         """Return an error for an unfit function, with the fix, or ""."""
         written = underlying(self.function)
         if not takes_body and (inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written)):
@@ -163,10 +163,6 @@ class PlannedCall:
         own = self.signature.parameters if self.blocking else ()
         if any(each.key == BLOCKING_KEY and each not in own for each in self.signature.flat()):
             return "async functions and dependencies take a WebSocket; BlockingWebSocket is for plain functions"
-        if takes_code and any(
-            each.dependency is not None and each.dependency.entered for each in self.signature.flat()
-        ):
-            return "what it depends on is left before on_disconnect is called: enter it in the function itself"
         return ""
 
 

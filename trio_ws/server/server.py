@@ -329,7 +329,8 @@ class Server:
 
         It is `drain_delay`, `drain_spread` if there is a `drain_rate`, `shutdown_grace`, `cleanup_timeout`, and the
         longer of `cleanup_timeout` and `close_timeout` with one second. A route with longer timeouts of its own, a
-        handler that shields itself from cancellation, and an `on_error` that hangs may take longer.
+        handler that shields itself from cancellation, dependencies of an `on_disconnect` that hangs, and an `on_error`
+        that hangs may take longer.
         """
         return self._shutdown.bound
 

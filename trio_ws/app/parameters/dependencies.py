@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import inspect
 from collections.abc import AsyncGenerator, Coroutine, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
-from pydantic import BaseModel, ValidationError
+import trio
 
 from trio_ws.app.errors import ErrorDetail, ParameterError
+from trio_ws.app.parameters.field_errors import TEXTS, invalid_fields, place_of
 from trio_ws.app.parameters.markers import MISSING
 from trio_ws.app.parameters.signature import ParameterSource
-from trio_ws.app.parameters.validation import details_from
 from trio_ws.runtime.threads import Limiters, ThreadedContext, run_in_thread
 from trio_ws.runtime.unwinding import Unwinding
 
@@ -26,12 +24,13 @@ if TYPE_CHECKING:
     from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
     from trio_ws.http.request import Request
+    from trio_ws.runtime.unwinding import CleanupOwner
+    from trio_ws.websocket.context import ConnectionContext
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Arguments", "Resolver"]
 
 _MISSING = ErrorDetail((), "missing", "Field required")
-_TEXTS = frozenset({ParameterSource.PATH, ParameterSource.QUERY, ParameterSource.HEADER, ParameterSource.COOKIE})
 
 
 @attrs.frozen
@@ -95,6 +94,7 @@ class Resolver:
     __slots__ = (
         "_cache",
         "_converted",
+        "_owner",
         "_patient",
         "_request",
         "_unwinding",
@@ -120,6 +120,7 @@ class Resolver:
         self._request = request
         self._websocket = websocket
         self.given: dict[str, Any] = {"app": app}
+        self._owner: CleanupOwner = websocket.context
         self._unwinding: Unwinding | None = None  # two kilobytes, so only where there is something to leave
         self._converted: dict[Parameter, Any] = {}
         self._cache: dict[Hashable, Any] = {}
@@ -145,6 +146,43 @@ class Resolver:
         nested._cache = dict(self._cache)
         return nested
 
+    # --- what is needed after the dependencies are left ----------------------------------------------------------
+
+    def is_left(self, signature: Signature) -> bool:
+        """Return whether a function takes a value that is left with the resolver, or that was made from one."""
+        return any(map(self._is_left, _dependencies_of(signature)))
+
+    def _is_left(self, dependency: Dependency) -> bool:
+        dependency = self._substituted(dependency)
+        return dependency.entered or self.is_left(dependency.signature)
+
+    async def afterwards(self, signature: Signature) -> Resolver:
+        """Return a resolver for a call after this one is left.
+
+        It has the values of this one that are not left, which are resolved now.
+
+        Args:
+            signature: of the function.
+
+        Raises:
+            Exception: as `resolve` raises it.
+        """
+        later = Resolver(self._request, self._websocket, limiters=self.limiters, overrides=self.overrides)
+        later.given, later._converted = self.given, self._converted
+        later._cache = await self._lasting_values(signature)
+        later._owner = _LastOwner(self._websocket.context)
+        return later
+
+    async def _lasting_values(self, signature: Signature) -> dict[Hashable, Any]:
+        values: dict[Hashable, Any] = {}
+        for given in _dependencies_of(signature):
+            dependency = self._substituted(given)
+            if self._is_left(given):
+                values.update(await self._lasting_values(dependency.signature))
+            elif dependency.use_cache:
+                values[_cache_key(dependency.signature.function)] = await self.depend(given)
+        return values
+
     # --- texts ---------------------------------------------------------------------------------------------------
 
     def convert(self, *signatures: Signature) -> dict[str, Any]:
@@ -158,18 +196,18 @@ class Resolver:
         errors: dict[ErrorDetail, None] = {}
         for signature in signatures:
             for parameter in self._flat(signature):
-                if parameter.source in _TEXTS and parameter not in self._converted:
+                if parameter.source in TEXTS and parameter not in self._converted:
                     try:
                         self._converted[parameter] = self._convert(parameter)
                     except ParameterError as error:
-                        errors.update((detail.with_prefix(*_place(parameter)), None) for detail in error.errors)
+                        errors.update((detail.with_prefix(*place_of(parameter)), None) for detail in error.errors)
         if errors:
             raise ParameterError(errors)
         return {
             each.name: self._converted[each]
             for signature in signatures
             for each in signature.parameters
-            if each.source in _TEXTS
+            if each.source in TEXTS
         }
 
     def _flat(self, signature: Signature) -> Iterable[Parameter]:
@@ -233,7 +271,7 @@ class Resolver:
                 case ParameterSource.PROVIDED if parameter.default is not MISSING:
                     values[parameter.name] = parameter.default
             if parameter.dependency is not None:
-                values[parameter.name] = await self._depend(parameter.dependency)
+                values[parameter.name] = await self.depend(parameter.dependency)
         return Arguments(signature, values)
 
     async def arguments(self, signature: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -248,9 +286,14 @@ class Resolver:
 
     # --- dependencies --------------------------------------------------------------------------------------------
 
-    async def _depend(self, dependency: Dependency) -> Any:
-        if self.overrides is not None:
-            dependency = self.overrides.dependency(dependency, self._request.path_parameters)
+    async def depend(self, dependency: Dependency) -> Any:
+        """Return the value of a dependency, called and entered unless it was before.
+
+        Raises:
+            ParameterError: a text that it takes does not convert.
+            Exception: raised by the dependency.
+        """
+        dependency = self._substituted(dependency)
         key = _cache_key(dependency.signature.function)
         if dependency.use_cache and key in self._cache:
             return self._cache[key]
@@ -266,12 +309,31 @@ class Resolver:
         if isinstance(value, Coroutine):
             value = await value
         if dependency.entered:
-            value = await self._enter(value, in_thread=dependency.in_thread)
+            value = await self.enter(value, in_thread=dependency.in_thread)
         if dependency.use_cache:
             self._cache[key] = value
         return value
 
-    async def _enter(self, value: Any, *, in_thread: bool) -> Any:
+    def _substituted(self, dependency: Dependency) -> Dependency:
+        if self.overrides is None:
+            return dependency
+        return self.overrides.dependency(dependency, self._request.path_parameters)
+
+    def known(self, function: Any) -> Any:
+        """Return the value of a function that was called for this connection; MISSING if it was not."""
+        return self._cache.get(_cache_key(function), MISSING)
+
+    def remember(self, function: Any, value: Any) -> None:
+        """Keep the value of a function, called without this resolver, for what depends on it."""
+        self._cache[_cache_key(function)] = value
+
+    async def enter(self, value: Any, *, in_thread: bool) -> Any:
+        """Enter a context, which is left with the resolver, and return its value.
+
+        Args:
+            value: a context manager or a generator, asynchronous or not.
+            in_thread: a plain one is entered and left in threads.
+        """
         if isinstance(value, AsyncGenerator):
             value = asynccontextmanager(lambda: value)()
         elif isinstance(value, Generator):
@@ -279,37 +341,26 @@ class Resolver:
         if in_thread and not hasattr(value, "__aenter__"):
             value = ThreadedContext(value, self.limiters)
         if self._unwinding is None:
-            self._unwinding = Unwinding(self._websocket.context, patient=self._patient)
+            self._unwinding = Unwinding(self._owner, patient=self._patient)
         return await self._unwinding.enter(value)
 
 
-def invalid_fields(signature: Signature, error: Exception) -> list[ErrorDetail] | None:
-    """Return the errors of a class's validators, None for any other error."""
-    kind = signature.function
-    if isinstance(error, ValidationError):
-        own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
-        return [_at_source(signature, detail) for detail in details_from(error)] if own else None
-    if not inspect.isclass(kind):
-        return None
-    validates = attrs.has(kind) or (isinstance(error, ValueError) and dataclasses.is_dataclass(kind))
-    detail = ErrorDetail((), "value_error", str(error.args[0] if error.args else error))
-    return [_at_source(signature, detail)] if validates else None
+@attrs.define
+class _LastOwner:
+    """The owner of contexts that are entered after the connection has ended."""
+
+    context: ConnectionContext
+    nursery: trio.Nursery | None = None
+
+    def cleanup_deadline(self) -> float:
+        return trio.current_time() + self.context.cleanup_timeout
+
+    def log_cleanup_timeout(self) -> None:
+        self.context.log_cleanup_timeout()
 
 
-def _at_source(signature: Signature, detail: ErrorDetail) -> ErrorDetail:
-    """Return an error of a field with the location of its parameter."""
-    texts = [parameter for parameter in signature.parameters if parameter.source in _TEXTS]
-    if not detail.loc:  # of all fields together
-        return detail.with_prefix(*(texts[0].source.value,) if texts else ())
-    name, *rest = detail.loc
-    for parameter in texts:
-        if name in (parameter.name, parameter.key):
-            return attrs.evolve(detail, loc=(*_place(parameter), *rest))
-    return detail
-
-
-def _place(parameter: Parameter) -> tuple[str, str]:
-    return parameter.source.value, parameter.key
+def _dependencies_of(signature: Signature) -> list[Dependency]:
+    return [parameter.dependency for parameter in signature.parameters if parameter.dependency is not None]
 
 
 def _own(default: Any) -> Any:

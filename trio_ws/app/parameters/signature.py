@@ -28,7 +28,7 @@ from trio_ws.http.request import Request
 from trio_ws.runtime.threads import runs_in_thread, underlying
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Dependency", "Parameter", "ParameterSource", "Signature"]
+__all__ = ["Dependency", "Parameter", "ParameterSource", "Signature", "is_context"]
 
 _BY_POSITION: Final = (Declared.POSITIONAL_ONLY, Declared.POSITIONAL_OR_KEYWORD)
 
@@ -67,10 +67,10 @@ class Dependency:
     """Whether it is called, entered and left in threads."""
 
     @classmethod
-    def of(cls, signature: Signature, *, use_cache: bool) -> Dependency:
-        """Return the dependency of a planned function; a plain one is called in a thread."""
+    def of(cls, signature: Signature, *, use_cache: bool, in_loop: bool = False) -> Dependency:
+        """Return the dependency of a planned function; a plain one is called in a thread unless `in_loop` is set."""
         function = signature.function
-        return cls(signature, use_cache, _is_context(function), runs_in_thread(function))
+        return cls(signature, use_cache, is_context(function), not in_loop and runs_in_thread(function))
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -330,8 +330,7 @@ class _SignatureBuilder:
             self._refuse(f"it depends on itself: {circle}", chosen.name)
         prefix = f"{self._place}: parameter {chosen.name!r} depends on "
         signature = _SignatureBuilder(function, self.paths, frozenset(), self.types, prefix, chain).signature()
-        in_thread = not marker.in_loop and runs_in_thread(function)
-        dependency = Dependency(signature, marker.use_cache, _is_context(function), in_thread)
+        dependency = Dependency.of(signature, use_cache=marker.use_cache, in_loop=marker.in_loop)
         return attrs.evolve(chosen.of(ParameterSource.DEPENDENCY), dependency=dependency)
 
     # --- refusing ------------------------------------------------------------------------------------------------
@@ -378,7 +377,7 @@ class _Chosen:
         )
 
 
-def _is_context(function: Callable[..., Any]) -> bool:
+def is_context(function: Callable[..., Any]) -> bool:
     """Return True for generators and context manager classes, which are entered.
 
     Results of other functions are not entered, since their owner leaves them.
