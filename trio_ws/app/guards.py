@@ -171,9 +171,7 @@ class PlannedGuard:
         resolver.given[CONTEXT_KEY] = context
         answer = await self._answer(context, resolver)
         if self.value is not None and answer is None:
-            raise TypeError(
-                f"guard {self._label} must return the value that it hands over, or raise, not None"
-            )
+            raise TypeError(f"guard {self._label} must return the value that it hands over, or raise, not None")
         if answer is False:
             context.websocket.context.log.info("%s refused with 403: guard %s", self._label, status=403)
             raise Reject(403, (("Content-Type", "text/plain; charset=utf-8"),), b"refused by a guard\n")
