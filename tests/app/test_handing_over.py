@@ -158,7 +158,7 @@ async def test_a_class_of_guards_hands_over_its_instance() -> None:
     assert Member.made == 1
 
 
-async def test_a_context_among_the_guards_lasts_as_long_as_the_connection() -> None:
+async def test_a_context_among_the_guards_lasts_as_the_connection() -> None:
     notes = Notes()
     database = notes.database()
     app = App()
