@@ -213,6 +213,13 @@ def test_guards_that_cannot_be_dependencies_are_refused() -> None:
 
     with pytest.raises(RegistrationError, match=r"Depends\(current_user\)"):
         app.websocket("/a", guards=[Depends()])(lambda ws: None)
+
+    class Member:
+        def can_activate(self, context: GuardContext) -> bool:
+            return False
+
+    with pytest.raises(RegistrationError, match=r"has can_activate\(context\): leave Depends\(\) out"):
+        app.websocket("/d", guards=[Depends(Member)])(lambda ws: None)
     with pytest.raises(TypeError, match="takes a list"):
         app.websocket("/b", guards=Depends(User))
     with pytest.raises(RegistrationError, match="nothing provides it"):

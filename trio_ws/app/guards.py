@@ -147,6 +147,8 @@ class PlannedGuard:
     ) -> PlannedGuard:
         if marker.dependency is None:
             _refuse(marker, "name the function: Depends(current_user)", where)
+        if hasattr(marker.dependency, "can_activate"):
+            _refuse(marker.dependency, "it has can_activate(context): leave Depends() out", where)
         signature = Signature.of(marker.dependency, path_names=path_names, types=types, where=where)
         value = Dependency.of(signature, use_cache=marker.use_cache, in_loop=marker.in_loop)
         return cls(marker, None, signature, None, value)
