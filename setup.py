@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 REQUIRED = os.environ.get("TRIO_WS_REQUIRE_SPEEDUPS", "0") not in ("", "0")
 ABI = "cp311"  # whose stable ABI is used: Py_LIMITED_API in the source, and requires-python
-HEADERS = ["trio_ws/native/frames.h", "trio_ws/native/core.h", "trio_ws/native/system.h"]
+HEADERS = [f"trio_ws/native/{name}.h" for name in ("core", "frames", "interface", "system")]
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")  # a free-threaded build has no stable ABI
 
 

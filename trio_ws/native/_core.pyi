@@ -14,6 +14,8 @@ from trio_ws.native.state import ReaderState as ReaderState
 from trio_ws.native.state import SocketState as SocketState
 from trio_ws.native.state import WriterState as WriterState
 
+INTERFACE: int
+
 class Receive: ...
 class Send: ...
 

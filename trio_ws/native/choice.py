@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 __all__ = [
+    "INTERFACE",
     "PURE_PYTHON",
     "ChannelState",
     "ContextState",
@@ -19,12 +21,37 @@ __all__ = [
     "SocketState",
     "WriterState",
     "core",
+    "is_current",
     "wants_codec",
 ]
 
 PURE_PYTHON: Final = "TRIO_WS_PURE_PYTHON"
 """The environment variable that asks for Python: "core" for all but the frame codec, any other value but "" and "0" for
 everything."""
+
+INTERFACE: Final = 1
+"""What the Python files and the compiled modules expect of each other, as a number; `interface.h` has the same."""
+
+
+def is_current(compiled: Any) -> bool:
+    """Return True if a compiled module was built for these Python files; else warn that it is not used.
+
+    A checkout keeps its compiled modules when newer source is pulled, and an installation can be mixed.
+
+    Args:
+        compiled: the module `_core` or `_speedups`.
+    """
+    built_for = getattr(compiled, "INTERFACE", 0)
+    if built_for == INTERFACE:
+        return True
+    warnings.warn(
+        f"{compiled.__name__} was built from other source: it has interface {built_for}, these Python files need "
+        f"{INTERFACE}. Python code runs in its place, more slowly. Build it again: `make venv` in a checkout, else "
+        "`pip install --force-reinstall trio-ws`",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
 
 
 def _wanted() -> str:
@@ -44,7 +71,7 @@ def _load() -> Any:
         from trio_ws.native import _core  # noqa: PLC0415 - may not be there
     except ImportError:
         return None
-    return _core
+    return _core if is_current(_core) else None
 
 
 core: Final[Any] = _load()

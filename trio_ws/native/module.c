@@ -1,6 +1,7 @@
 /* The module `trio_ws.native._core`. */
 
 #include "core.h"
+#include "interface.h"
 #include "system.h"
 
 #ifdef TRIO_WS_FAULTS
@@ -31,7 +32,8 @@ execute(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "the compiled core is loaded already");
         return -1;
     }
-    if (!add_state_types(module) || !add_awaitable_types(module))
+    if (!add_state_types(module) || !add_awaitable_types(module) ||
+        PyModule_AddIntConstant(module, "INTERFACE", TRIO_WS_INTERFACE) < 0)
         return -1;
     loaded = true;
     return 0;

@@ -14,6 +14,7 @@
 #include <Python.h>
 
 #include "../native/frames.h"
+#include "../native/interface.h"
 
 enum { SCRATCH = 4096 }; /* Text up to this size is unmasked on the stack. */
 
@@ -265,7 +266,13 @@ enum {
 #define PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
 #define GIL_NOT_USED ((void *)1)
 
-static PyModuleDef_Slot slots[3]; /* ends with a slot of zeros */
+static int
+execute(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "INTERFACE", TRIO_WS_INTERFACE);
+}
+
+static PyModuleDef_Slot slots[4] = {{Py_mod_exec, execute}}; /* ends with a slot of zeros */
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
@@ -280,9 +287,9 @@ static void
 choose_slots(void)
 {
     if (Py_Version >= PYTHON_3_12)
-        slots[0] = (PyModuleDef_Slot){MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL_SUPPORTED};
+        slots[1] = (PyModuleDef_Slot){MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL_SUPPORTED};
     if (Py_Version >= PYTHON_3_13)
-        slots[1] = (PyModuleDef_Slot){GIL, GIL_NOT_USED};
+        slots[2] = (PyModuleDef_Slot){GIL, GIL_NOT_USED};
 }
 
 PyMODINIT_FUNC

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from trio_ws.native.choice import PURE_PYTHON, core, wants_codec
+from trio_ws.native.choice import PURE_PYTHON, core, is_current, wants_codec
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder, plain_message
 
@@ -24,14 +24,21 @@ class Codec(NamedTuple):
 
 def choose() -> Codec:
     """Return the fastest codec that is there and wanted."""
-    if wants_codec():
-        try:
-            from trio_ws.protocol.speedups import CompiledDecoder, CompiledEncoder, compiled_plain_message  # noqa: PLC0415 - may not be there
-        except ImportError:
-            pass
-        else:
-            return Codec("compiled codec", CompiledDecoder, CompiledEncoder, compiled_plain_message)
-    return Codec("pure Python codec", Decoder, Encoder, plain_message)
+    compiled = _compiled() if wants_codec() else None
+    return compiled or Codec("pure Python codec", Decoder, Encoder, plain_message)
+
+
+def _compiled() -> Codec | None:
+    """Return the compiled codec, None if it was not built, or from other source."""
+    try:
+        from trio_ws.protocol import _speedups  # noqa: PLC0415 - may not be there
+
+        if not is_current(_speedups):
+            return None
+        from trio_ws.protocol.speedups import CompiledDecoder, CompiledEncoder, compiled_plain_message  # noqa: PLC0415
+    except ImportError:
+        return None
+    return Codec("compiled codec", CompiledDecoder, CompiledEncoder, compiled_plain_message)
 
 
 CODEC: Final = choose()
