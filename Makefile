@@ -40,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage kinds again quick another properties watch sanitize fuzz house codec fairness instructions deflate scaling bench lint types docs site soak churn lowest clean
+.PHONY: help python venv demo test coverage kinds again quick another properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -155,6 +155,9 @@ fairness: $(INSTALLED) ## measure the longest step of a task while one peer send
 
 instructions: $(INSTALLED) ## count the instructions that a message costs, beside the least it could; valgrind
 	$(RUN) benchmarks/instructions.py
+
+imports: $(INSTALLED) ## measure what imports cost beside Trio's own, in processor time
+	$(RUN) benchmarks/importing.py $(ARGS)
 
 scaling: $(INSTALLED) ## measure rooms: one worker in memory, two workers with a Redis of their own
 	$(RUN) benchmarks/scaling.py $(ARGS)

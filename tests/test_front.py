@@ -51,10 +51,32 @@ def test_typo_is_answered_with_the_name_that_was_meant(typo, meant) -> None:
     )
 
 
-def test_client_imports_neither_pydantic_nor_the_test_kit() -> None:
-    heavy = "pydantic", "hypothesis", "trio_ws.testing", "trio_ws.app", "prometheus_client", "coredis"
-    code = f"import sys; from trio_ws import WebSocket, open_websocket; print([n for n in {heavy} if n in sys.modules])"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-    assert printed == "[]\n"
+# --- what is imported ------------------------------------------------------------------------------------------------
+
+LISTED = """
+import sys
+import trio
+before = set(sys.modules)
+{code}
+print(*sorted(set(sys.modules) - before))
+"""
+STANDARD = {"_decimal", "_json", "_posixsubprocess", "_random", "_uuid", "_zoneinfo", "copy", "dataclasses", "decimal"}
+STANDARD |= {"hmac", "json", "random", "resource", "secrets", "termios", "uuid", "platform"}
+"""What of the standard library may be imported after Trio: it costs a millisecond or less."""
+
+
+@pytest.mark.parametrize(
+    ("code", "most"),
+    [
+        ("import trio_ws", 2),
+        ("from trio_ws import WebSocket, open_websocket, reconnect", 130),
+        ("from trio_ws import serve_websocket", 145),
+        ("from trio_ws import App, Ok, Query, Controller; App()", 200),
+    ],
+)
+def test_import_brings_what_is_used_alone(code: str, most: int) -> None:
+    """No pydantic, h11, wsproto, zlib-ng, prometheus or email before they are used; time is not measured here."""
+    run = [sys.executable, "-c", LISTED.format(code=code)]
+    modules = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    assert {name for name in modules if name.partition(".")[0] not in {"trio_ws", *STANDARD}} == set()
+    assert len([name for name in modules if name.startswith("trio_ws")]) <= most

@@ -41,12 +41,11 @@ if TYPE_CHECKING:
         Reply,
         Route,
         Router,
-        Session,
-        Sessions,
         Unauthorized,
         UnprocessableEntity,
         WsBody,
     )
+    from trio_ws.app.sessions import Session, Sessions
     from trio_ws.client.attempt import Attempt
     from trio_ws.client.backoff import BackoffSettings
     from trio_ws.client.client import open_websocket
@@ -92,8 +91,9 @@ _NAMES = {
         "Accepted App BadRequest BlockingRoom BlockingWebSocket Body Conflict Controller Converter Cookie "
         "Created Depends ErrorDetail Forbidden Form GuardContext Header InternalServerError Listener "
         "ModelWSResponse NotAReply NotFound Ok ParameterError Path Query RegistrationError Reply Route Router "
-        "Session Sessions Unauthorized UnprocessableEntity WsBody"
+        "Unauthorized UnprocessableEntity WsBody"
     ),
+    "trio_ws.app.sessions": "Session Sessions",
     "trio_ws.client.attempt": "Attempt",
     "trio_ws.client.backoff": "BackoffSettings",
     "trio_ws.client.client": "open_websocket",

@@ -9,7 +9,6 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -262,6 +261,8 @@ def unknown_hint(name: str, known: Collection[str]) -> str:
             return f": write {holder}={kind.__name__}({name}=...)"
         if name in _fields(kind):
             return f": it is one of {kind.__name__}(...)"
+    from difflib import get_close_matches  # noqa: PLC0415 - for errors only
+
     near = get_close_matches(name, known, n=1)
     return f": did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
 

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeAlias
 import attrs
 import pytest
 import wsproto.handshake
-from wsproto.events import CloseConnection, Ping
 
 from trio_ws.client import client as client_module
 from trio_ws.connection import writer
@@ -33,6 +32,7 @@ from trio_ws.protocol import (
     whole,
 )
 from trio_ws.protocol.codec import Codec
+from trio_ws.protocol.items import CloseConnection, Ping
 from trio_ws.server import handshake
 
 __all__ = ["FAULTS", "Fault", "use_pure_codec"]

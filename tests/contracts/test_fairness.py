@@ -254,7 +254,7 @@ class Deflated(trio.abc.Instrument):
         self.most = self._now = 0
         for module in (compressors, deflate):
             patch.setattr(module, "make_compressor", self._counting(module.make_compressor))
-        patch.setattr(deflate, "_shared", compressors.Shared(compressors.LIBRARY))
+        patch.setattr(deflate, "_shared", compressors.Shared(compressors.get_library))
         patch.setattr(deflate, "copy", self._wrapped)
         trio.lowlevel.add_instrument(self)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.protocol.compressors import STANDARD, TAIL, Library
 from trio_ws.protocol.decoder import Decoder
@@ -18,6 +17,7 @@ from trio_ws.protocol.deflate import Deflater, Inflater
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import encode_frame
+from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 try:
     from trio_ws.protocol import speedups

@@ -23,12 +23,12 @@ from codec_helpers import (
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
+from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 # --- the oracle ---
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from codec_helpers import PLENTY, deflater, inflater, masked, speedups
 from support.internals import internal
-from wsproto.events import Ping
 
 from trio_ws.protocol import assembler
 from trio_ws.protocol.frames import BINARY, CONTINUATION, MAX_CONTROL_SIZE, PING, TEXT
+from trio_ws.protocol.items import Ping
 from trio_ws.protocol.whole import WINDOW
 
 KIB = 1024

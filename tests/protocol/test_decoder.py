@@ -26,12 +26,12 @@ from codec_helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 from support.internals import internal
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.protocol import assembler
 from trio_ws.protocol.deflate import deflated_bound
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, MASKED, PING, PONG, TEXT, encode_header
+from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 
 @pytest.fixture

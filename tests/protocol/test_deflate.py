@@ -79,7 +79,7 @@ SIZES = st.lists(st.integers(0, 20_000), max_size=4)
 def library(request: pytest.FixtureRequest) -> Iterator[None]:
     """What deflates whole messages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deflate, "_shared", Shared(request.param))
+        patch.setattr(deflate, "_shared", Shared(lambda: request.param))
         yield
 
 

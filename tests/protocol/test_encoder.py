@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from codec_helpers import Codec, deflater, feed, inflater, plain
-from wsproto.events import CloseConnection, Ping, Pong
 
 from trio_ws.errors import LocalProtocolError
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT
+from trio_ws.protocol.items import CloseConnection, Ping, Pong
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from codec_helpers import PLENTY, deflater, inflater, masked
 from hypothesis import given
 from hypothesis import strategies as st
 from support.internals import internal
-from wsproto.events import CloseConnection, Ping, Pong
 
 from trio_ws.protocol.deflate import InflateError, Inflater, InflateTooBig
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from trio_ws.protocol.items import CloseConnection, Ping, Pong
 
 KIB = 1024
 WORK = 64 * KIB

@@ -17,7 +17,7 @@ INTERNALS: Final = {
     "_stream": "zlib's object of an inflater or deflater; a transport's stream",
     "_shared": "the compressors that all connections share",
     "_idle": "compressors that are not in use",
-    "_library": "the zlib of the shared compressors",
+    "_get_library": "the zlib of the shared compressors",
     "_unparsed": "data that a reader keeps back",
     "_endpoint": "the protocol's state of a reader",
     "_timers": "the timers of a reader",

@@ -4,6 +4,8 @@ Here: `App` and everything that decorators register. Not here: sockets and frame
 Start with `application`, then `router`, `route` and `invocation`: one connection on a route.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from trio_ws.app.application import App
 from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
 from trio_ws.app.controller import Controller
@@ -29,8 +31,10 @@ from trio_ws.app.replies import (
 )
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router, listener, websocket
-from trio_ws.app.sessions import Session, Sessions
 from trio_ws.runtime.threads import in_loop
+
+if TYPE_CHECKING:
+    from trio_ws.app.sessions import Session, Sessions
 
 __all__ = [
     "Accepted",
@@ -72,3 +76,11 @@ __all__ = [
     "listener",
     "websocket",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Session", "Sessions"):  # few applications have sessions
+        from trio_ws.app import sessions  # noqa: PLC0415
+
+        return getattr(sessions, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,6 @@ from trio_ws.app.route import PROVIDED_TYPES, build_path, first_match
 from trio_ws.app.router import Router
 from trio_ws.app.servable import Servable
 from trio_ws.app.services import AppServices, RunState
-from trio_ws.app.sessions import check_sessions
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.options import hint_unknown_options, list_of
@@ -114,7 +113,7 @@ class App(Router, Servable):
                 json=json,
             ),
             instruments=instruments,
-            sessions=check_sessions(sessions),
+            sessions=None if sessions is None else _check_sessions(sessions),
             backplane=backplane,
             lifespan=parse_lifespan(lifespan),
             not_found_status=not_found_status,
@@ -362,3 +361,9 @@ class App(Router, Servable):
 
 
 PROVIDED_TYPES[App] = "app"
+
+
+def _check_sessions(value: object) -> Sessions | None:
+    from trio_ws.app.sessions import check_sessions  # noqa: PLC0415 - few applications have sessions
+
+    return check_sessions(value)

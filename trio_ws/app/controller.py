@@ -49,7 +49,7 @@ class Controller:
     context: GuardContext
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ControllerOptions:
     """Options that decorators give a class, wherever it is registered."""
 
@@ -103,7 +103,7 @@ def get_options(controller: type) -> ControllerOptions:
     return ControllerOptions(prefix, tuple(guards.values()))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RouteDefinition:
     """A method marked as a route, of a future controller."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from inspect import Parameter
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 import attrs
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
+from trio_ws.app.parameters.annotations import UnsupportedAnnotation
+from trio_ws.app.parameters.kinds import is_field
 from trio_ws.app.parameters.markers import MISSING, Marker, ValueMarker
-from trio_ws.app.parameters.schemas import UnsupportedAnnotation
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 __all__ = ["BARE", "TELLING", "Reading"]
 
@@ -20,7 +22,7 @@ TELLING: Final = (bool, int, float, str)
 """Types of defaults that stand in for an annotation."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Reading:
     """The annotation and default of a parameter."""
 
@@ -42,18 +44,18 @@ class Reading:
         annotation, marker, default = self.annotation, self.marker, self.default
         written = _fields_in(annotation)
         field = marker.field if isinstance(marker, ValueMarker) else None
-        if isinstance(default, FieldInfo):
+        if is_field(default):
             field, default = default, MISSING
         for each in (*written, *([] if field is None else [field])):
             if each.default_factory is not None:
                 raise UnsupportedAnnotation(
                     "a default_factory has no place here: a default that can be changed is copied"
                 )
-            if default is MISSING and each.default is not PydanticUndefined and each.default is not ...:
+            if default is MISSING and _has_default(each) and each.default is not ...:
                 default = each.default
             if each.alias is not None:
                 marker = _with_alias(marker, each.alias, source)
-        if any(each.alias is not None or each.default is not PydanticUndefined for each in written):
+        if any(each.alias is not None or _has_default(each) for each in written):
             annotation = _with_constraints_only(annotation)
         if field is not None and field.metadata:
             kind = type(default) if annotation is BARE and type(default) in TELLING else annotation
@@ -61,10 +63,16 @@ class Reading:
         return Reading(annotation, marker, default)
 
 
+def _has_default(field: FieldInfo) -> bool:
+    from pydantic_core import PydanticUndefined  # noqa: PLC0415 - a field exists, so it is imported
+
+    return field.default is not PydanticUndefined
+
+
 def _fields_in(annotation: Any) -> list[FieldInfo]:
     if get_origin(annotation) is not Annotated:
         return []
-    return [item for item in get_args(annotation)[1:] if isinstance(item, FieldInfo)]
+    return [item for item in get_args(annotation)[1:] if is_field(item)]
 
 
 def _with_alias(marker: Marker | None, alias: str, source: Literal["path", "query"] | None) -> Marker | None:
@@ -79,5 +87,5 @@ def _with_constraints_only(annotation: Any) -> Any:
     Pydantic would warn about them.
     """
     bare, *metadata = get_args(annotation)
-    flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    flat = [part for item in metadata for part in (item.metadata if is_field(item) else [item])]
     return Annotated[(bare, *flat)] if flat else bare

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
-from datetime import UTC
-from email.utils import formatdate, parsedate_to_datetime
 from errno import EINVAL
 from functools import partial, reduce
 from io import FileIO
@@ -67,7 +64,7 @@ class FileChanged(Exception):  # noqa: N818 - what it is
     """A file that changed while it was sent, with an incomplete body."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Found:
     """A file, as it was when it was looked at."""
 
@@ -87,11 +84,15 @@ class _Found:
     @property
     def last_modified(self) -> str:
         # Never later than the answer (RFC 9110 8.8.2.1).
+        from email.utils import formatdate  # noqa: PLC0415 - its import takes long
+
         return formatdate(min(self.modified // 1_000_000_000, int(time.time())), usegmt=True)
 
 
 def type_of(name: str) -> str:
     """Return the Content-Type of a file by its name."""
+    import mimetypes  # noqa: PLC0415 - its import takes long
+
     kind, encoding = mimetypes.guess_type(name)
     if encoding is not None:
         return _PACKED.get(encoding, _UNKNOWN)
@@ -292,6 +293,9 @@ def _seconds(date: str) -> float | None:
 
     The form of `asctime` has no zone, and means UTC (RFC 9110 5.6.7).
     """
+    from datetime import UTC  # noqa: PLC0415 - its import takes long
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         read = parsedate_to_datetime(date)
         return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()

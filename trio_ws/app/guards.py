@@ -51,7 +51,7 @@ CONTEXT_KEY: Final = "context"
 """By which parameters that are annotated `GuardContext` get it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class WebSocketHost:
     """The result of `GuardContext.switch_to_websocket`."""
 
@@ -91,7 +91,7 @@ class GuardContext:
         return WebSocketHost(websocket=self.websocket)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PlannedGuard:
     """A guard, and what it is called with; made at registration."""
 

@@ -24,7 +24,7 @@ NOT_FOUND_STATUS: Final = 403
 MAX_THREADS: Final = 500
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Guest:
     """An included application."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, TypeAlias
-
-from typing_extensions import TypedDict
+from typing import Any, Final, TypeAlias, TypedDict
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import Guard

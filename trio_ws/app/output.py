@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from trio_ws.app.errors import RegistrationError
-from trio_ws.app.parameters.annotations import Scope, get_label
-from trio_ws.app.parameters.schemas import BodySchemas, empty_typed_dict, field_hint, is_union, unaliased
+from trio_ws.app.parameters.annotations import Scope, get_label, is_union, unaliased
+from trio_ws.app.parameters.schemas import BodySchemas, empty_typed_dict, field_hint
 from trio_ws.app.replies import Reply
 from trio_ws.connection.jsonable import fields_of
 

@@ -43,7 +43,7 @@ INDEX: Final = "index.html"
 _NONE: Final = Headers()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StaticFolder:
     """The files below one folder, under one prefix."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
@@ -87,6 +86,8 @@ def _finite(text: str) -> float:
 
 def _decimal(value: float) -> str:
     """Write a float without an exponent, every digit of it."""
+    from decimal import Decimal  # noqa: PLC0415 - its import takes long
+
     return format(Decimal(repr(float(value))), "f")
 
 
@@ -104,7 +105,7 @@ DEFAULT_CONVERTERS: Final[Mapping[str, Converter]] = MappingProxyType(
 """`{name}` and `{name:str}`: one segment, not empty. `{name:path}`: any number of them, also none."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Part:
     """A segment of a pattern: literal text around at most one parameter."""
 

@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
-
+from trio_ws.app.parameters.kinds import is_validation_error
 from trio_ws.connection.encoders import ToJSON
-from trio_ws.connection.jsonable import jsonable, jsonable_as_configured, serialized
 from trio_ws.connection.serialization import Payload, ValueType, from_json, to_json
 
 __all__ = [
@@ -201,14 +198,14 @@ def encode_reply(
         if shape is None and reference is None and not isinstance(body, bytes | bytearray):
             return encode(envelop(body), wrapped=wrapped)
         return _encode_plain(body, shape, lambda made: encode(envelop(made), wrapped=wrapped))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise NotAReply(
-            f"a callback returned {type(body).__name__}, which is not the {shape and shape.name} of its return "
-            f"annotation ({f'{where}: ' if where else ''}{first['msg']})"
-        ) from None
-    except (PydanticSerializationError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:  # pydantic's are of these kinds
+        if is_validation_error(error):
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise NotAReply(
+                f"a callback returned {type(body).__name__}, which is not the {shape and shape.name} of its return "
+                f"annotation ({f'{where}: ' if where else ''}{first['msg']})"
+            ) from None
         raise NotAReply(f"a callback returned {type(body).__name__}, which is no reply: {error}. {_MAY_BE}") from None
 
 
@@ -219,6 +216,8 @@ _MAY_BE: Final = (
 
 
 def _encode_plain(body: Any, shape: ReplyType | None, encode: Callable[[Any], str]) -> str:
+    from trio_ws.connection.jsonable import jsonable, jsonable_as_configured, serialized  # noqa: PLC0415 - it imports pydantic
+
     try:
         return encode(jsonable(body) if shape is None else serialized(body, shape.plain))
     except ValueError:

@@ -13,7 +13,6 @@ from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, PlannedGuard, parse_guards
 from trio_ws.app.listener import Listener
-from trio_ws.app.output import Output, output_from
 from trio_ws.app.parameters.annotations import get_label
 from trio_ws.app.parameters.body import BodyParameter, find_body_parameter, find_code_parameter
 from trio_ws.app.parameters.markers import MISSING
@@ -32,6 +31,7 @@ from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
     from trio_ws.app.guards import Guard
+    from trio_ws.app.output import Output
     from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.path import Converter
     from trio_ws.app.services import AppServices
@@ -137,7 +137,7 @@ class PlannedCall:
         code = find_code_parameter(shown, path_names) if takes_code else None
         provided = {name for name in (None if body is None else body.name, code) if name is not None}
         signature = Signature.of(shown, path_names=path_names, provided=provided, types=PROVIDED_TYPES, where=where)
-        output = output_from(shown) if takes_body else None
+        output = _output_of(shown) if takes_body else None
         call = cls(function, signature, method, is_plain(function) and not inline, body, code, output)
         why = call._find_wait() if inline else call._find_obstacle(takes_body=takes_body)
         if why:
@@ -164,6 +164,19 @@ class PlannedCall:
         if any(each.key == BLOCKING_KEY and each not in own for each in self.signature.flat()):
             return "async functions and dependencies take a WebSocket; BlockingWebSocket is for plain functions"
         return ""
+
+
+def _output_of(function: Callable[..., Any]) -> Output | None:
+    """Do as `output_from`, without importing pydantic where no annotation asks for a filter."""
+    try:
+        annotation = inspect.signature(function).return_annotation
+    except Exception:  # an annotation is code; it is logged below
+        annotation = Any
+    if annotation is None or annotation is inspect.Signature.empty or annotation == "None":
+        return None
+    from trio_ws.app.output import output_from  # noqa: PLC0415 - it imports pydantic
+
+    return output_from(function)
 
 
 def dependency_types() -> dict[type[Any], str]:

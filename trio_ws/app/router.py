@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-from pydantic import BaseModel
 
 from trio_ws.app.controller import (
     ControllerOptions,
@@ -23,6 +22,7 @@ from trio_ws.app.listener import Listener
 from trio_ws.app.listener_options import ListenerOptions, OnInvalid
 from trio_ws.app.options import check_names, parse_converters
 from trio_ws.app.other_names import hint_for
+from trio_ws.app.parameters.kinds import is_model_class
 from trio_ws.app.path import PathPattern
 from trio_ws.app.route import Route, RouteOptions, Target
 from trio_ws.options import check_text
@@ -105,7 +105,7 @@ def _check_prefix(prefix: str) -> None:
 def _check_controller(controller: object) -> None:
     if not isinstance(controller, type):
         raise RegistrationError(f"a controller is a class, not {controller!r}: it is made anew for each connection")
-    if issubclass(controller, BaseModel):
+    if is_model_class(controller):
         raise RegistrationError(
             f"controller {controller.__qualname__} is a pydantic model: derive it from Controller, and give it the "
             "model by Depends() or as the body of a listener"

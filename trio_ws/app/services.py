@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["AppServices", "RunState"]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class RunState:
     """The parts of a running application, shared with included ones."""
 

@@ -29,7 +29,7 @@ from trio_ws.cli.worker import HEARTBEAT_SECONDS, Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.protocol.codec import RUNNING
-from trio_ws.protocol.compressors import LIBRARY
+from trio_ws.protocol.compressors import get_library
 from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.server.serve import bind, cannot_listen
 from trio_ws.server.signals import END_SIGNALS, serve_until_signalled
@@ -187,7 +187,7 @@ def _worker_timeout(text: str) -> float:
 
 def codec_name() -> str:
     """Return the names of the frame codec, or the core, and the zlib library in use."""
-    return f"{RUNNING}, {LIBRARY.name}"
+    return f"{RUNNING}, {get_library().name}"
 
 
 def _version() -> str:

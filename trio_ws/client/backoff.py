@@ -10,8 +10,6 @@ import random
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
 
 import attrs
@@ -126,6 +124,9 @@ def _retry_after(headers: Headers, now: Callable[[], float]) -> float:
 
 
 def _seconds_until(date: str, now: float) -> float:
+    from datetime import UTC  # noqa: PLC0415 - its import takes long
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         moment = parsedate_to_datetime(date)
         if moment.tzinfo is None:  # RFC 9110 5.6.7: a date without a zone (the asctime form) is in GMT

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -21,8 +21,10 @@ from trio_ws.client.streams import ConnectProgress, closed_on_error, open_tcp, o
 from trio_ws.client.tls import default_context, start_tls
 from trio_ws.errors import ConnectError, ConnectionRejected, ConnectTimeout, RemoteProtocolError
 from trio_ws.http.url import URL
-from trio_ws.protocol.client_handshake import Accepted, ClientHandshake, Rejected
 from trio_ws.transport.socket_options import abandon
+
+if TYPE_CHECKING:
+    from trio_ws.protocol.client_handshake import Accepted, ClientHandshake, Rejected
 
 __all__ = ["Dialled", "dial", "follow"]
 
@@ -119,6 +121,8 @@ def _rejection(answer: Rejected, *, why: str = "") -> ConnectionRejected:
 
 
 async def _attempt(target: Target, options: ConnectOptions, progress: ConnectProgress) -> Dialled | Rejected:
+    from trio_ws.protocol.client_handshake import Rejected  # noqa: PLC0415 - wsproto's import takes long
+
     handshake = handshake_for(target, options)
     progress.handshake = None  # that of the redirect is over
     stream = await _connect(target.url, options, progress)

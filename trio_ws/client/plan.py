@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 import trio
@@ -22,8 +22,10 @@ from trio_ws.headers import Headers, header_pairs, is_token
 from trio_ws.http.origin import Origin, page_origin
 from trio_ws.http.url import URL, ascii_hostname
 from trio_ws.options import check_number, list_of, parse_subprotocols
-from trio_ws.protocol.client_handshake import ClientHandshake
 from trio_ws.version import __version__
+
+if TYPE_CHECKING:
+    from trio_ws.protocol.client_handshake import ClientHandshake
 
 __all__ = ["USER_AGENT", "ConnectOptions", "Plan", "Target", "handshake_for", "make_plan"]
 
@@ -92,6 +94,8 @@ class Plan:
 
 def handshake_for(target: Target, options: ConnectOptions) -> ClientHandshake:
     """Return the opening handshake of one attempt."""
+    from trio_ws.protocol.client_handshake import ClientHandshake  # noqa: PLC0415 - wsproto's import takes long
+
     return ClientHandshake(
         target.url,
         headers=_with_user_agent(target.headers, options.user_agent),

@@ -11,13 +11,11 @@ from __future__ import annotations
 import base64
 import math
 import re
-import urllib.request
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 from urllib.parse import unquote, urlsplit
 
 import attrs
-import h11
 import trio
 
 from trio_ws.client.streams import ConnectProgress, closed_on_error, open_tcp
@@ -29,6 +27,7 @@ from trio_ws.http.head import excerpt
 from trio_ws.http.url import URL, ascii_hostname
 
 if TYPE_CHECKING:
+    import h11
     from python_socks.async_.trio.v2 import Proxy as SocksClient
 
 __all__ = ["Proxy", "connect_through", "environment_proxy"]
@@ -112,9 +111,11 @@ def environment_proxy(url: URL) -> Proxy | None:
     Raises:
         ValueError: the proxy's address makes no sense; the message names the variable.
     """
-    known = urllib.request.getproxies()
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - its import takes long
+
+    known = getproxies()
     host = url.hostname.removesuffix(".")
-    if urllib.request.proxy_bypass(f"{host}:{url.port}") or _is_exempt(host, url.port, known.get("no", "")):
+    if proxy_bypass(f"{host}:{url.port}") or _is_exempt(host, url.port, known.get("no", "")):
         return None
     for kind in (url.scheme, "socks", "https", *(() if url.secure else ("http",)), "all"):
         if kind in known:
@@ -221,6 +222,8 @@ async def connect_through(proxy: Proxy, url: URL, progress: ConnectProgress, lim
 
 async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limits: Limits) -> None:
     """Send CONNECT and read the head of the answer (RFC 9110 9.3.6)."""
+    import h11  # noqa: PLC0415 - its import takes long
+
     target = f"{url.host}:{url.port}"
     headers = [("Host", target)]
     if proxy.username or proxy.password:
@@ -247,6 +250,8 @@ async def _request_tunnel(stream: trio.abc.Stream, proxy: Proxy, url: URL, limit
 
 
 async def _read_response(stream: trio.abc.Stream, http: h11.Connection) -> h11.Response:
+    import h11  # noqa: PLC0415
+
     while not isinstance(event := http.next_event(), h11.Response):
         if event is h11.NEED_DATA:
             http.receive_data(bytes(await stream.receive_some(_READ_SIZE)))

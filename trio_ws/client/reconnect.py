@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import attrs
 import trio
-from typing_extensions import Unpack
 
 from trio_ws.client.attempt import Attempt, ReconnectOptions, TargetFunction, call_target
 from trio_ws.client.backoff import Backoff, BackoffSettings, should_reconnect
@@ -18,6 +17,9 @@ from trio_ws.client.plan import Plan
 from trio_ws.errors import ConnectError, WebSocketDisconnect
 from trio_ws.options import check_names
 from trio_ws.websocket.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Reconnect", "reconnect"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
-from wsproto.events import CloseConnection
 
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.connection.close_deadline import CloseDeadline
 from trio_ws.protocol.closing import CONNECTION_LOST, CloseAction
+from trio_ws.protocol.items import CloseConnection
 from trio_ws.protocol.states import CloseEvent, State
 from trio_ws.transport.progress import DeliveryProgress, Linger
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
-from wsproto.events import BytesMessage, TextMessage
 
 from trio_ws.native.choice import InboxState
+from trio_ws.protocol.items import BytesMessage, TextMessage
 from trio_ws.runtime.wakeup import RESUME
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from trio_ws.connection.channel import end_for
 from trio_ws.connection.inbox import YIELD_EVERY, join_parts
 from trio_ws.native.choice import ReaderState
 from trio_ws.protocol.endpoint import PATIENCE
+from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from trio_ws.protocol.states import State
 from trio_ws.runtime.wakeup import RESUME
 

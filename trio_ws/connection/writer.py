@@ -20,13 +20,12 @@ from trio_ws.protocol.states import State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from wsproto.events import Ping
-
     from trio_ws.config import Timeouts
     from trio_ws.connection.closing import ClosingHandshake
     from trio_ws.connection.inbox import Inbox
     from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.protocol.endpoint import Endpoint
+    from trio_ws.protocol.items import Ping
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.runtime.timers import Timers
     from trio_ws.transport.base import Transport

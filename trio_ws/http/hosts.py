@@ -25,7 +25,7 @@ Hosts: TypeAlias = "tuple[_Host, ...] | None"
 _FORM = 'hosts takes names as they stand in a Host header, such as "example.org", "*.example.org" or "[::1]:8000"'
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Host:
     """One host of `hosts=`."""
 

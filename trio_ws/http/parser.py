@@ -9,7 +9,6 @@ import re
 from typing import cast
 
 import attrs
-import h11
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
@@ -126,6 +125,8 @@ def _plausible(beginning: bytes) -> bool:
 
 
 def _read(head: bytes) -> RequestHead:
+    import h11  # noqa: PLC0415 - its import takes long
+
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(head)
     try:

@@ -5,12 +5,13 @@ The 101 that opens a WebSocket is in `protocol.server_handshake`.
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
-import h11
+from typing import TYPE_CHECKING
 
 from trio_ws.errors import HeaderSource
 from trio_ws.headers import header_pairs, validate_headers
+
+if TYPE_CHECKING:
+    import h11
 
 __all__ = ["extra_headers", "response"]
 
@@ -61,6 +62,8 @@ def response(
         ValueError: the status is out of range, a header cannot be sent, or the status allows no body (204,
             304).
     """
+    import h11  # noqa: PLC0415 - its import takes long
+
     if not 200 <= status <= 599:
         raise ValueError(f"a response has a status from 200 to 599, not {status}")
     if (body or length) and status in _BODILESS:
@@ -84,6 +87,8 @@ def response(
 
 
 def _reason(status: int) -> str:
+    from http import HTTPStatus  # noqa: PLC0415 - its import takes long
+
     try:
         return HTTPStatus(status).phrase
     except ValueError:

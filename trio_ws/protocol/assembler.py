@@ -10,7 +10,7 @@ from codecs import utf_8_decode
 from io import StringIO
 from typing import TypeAlias
 
-from wsproto.events import BytesMessage, TextMessage
+from trio_ws.protocol.items import BytesMessage, TextMessage
 
 __all__ = ["Assembler", "BinaryAssembler", "TextAssembler"]
 

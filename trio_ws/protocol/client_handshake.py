@@ -23,7 +23,8 @@ from trio_ws.headers import Headers, is_token
 from trio_ws.http.head import HeadParser, MalformedHead, elements, excerpt, not_plain
 from trio_ws.http.response import extra_headers
 from trio_ws.http.url import URL, split_host
-from trio_ws.protocol.server_handshake import OWNED_HEADERS, NegotiatedExtension
+from trio_ws.protocol.server_handshake import OWNED_HEADERS
+from trio_ws.protocol.switching import NegotiatedExtension
 
 __all__ = ["MAX_BODY", "Accepted", "ClientHandshake", "Rejected"]
 

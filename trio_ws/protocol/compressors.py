@@ -11,9 +11,20 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["LIBRARY", "STANDARD_ZLIB", "TAIL", "Compressor", "Kind", "Library", "Shared", "choose", "make_compressor"]
+__all__ = [
+    "STANDARD_ZLIB",
+    "TAIL",
+    "Compressor",
+    "Kind",
+    "Library",
+    "Shared",
+    "choose",
+    "get_library",
+    "make_compressor",
+]
 
 STANDARD_ZLIB: Final = "TRIO_WS_STANDARD_ZLIB"
 """The environment variable that asks for Python's own zlib, with any value but `""` and `"0"`."""
@@ -66,8 +77,10 @@ def choose() -> Library:
     return STANDARD
 
 
-LIBRARY: Final = choose()
-"""The zlib of this process for whole messages."""
+@cache
+def get_library() -> Library:
+    """Return the zlib of this process for whole messages, which is imported when the first one is deflated."""
+    return choose()
 
 
 def make_compressor(level: int, window_bits: int, library: Library = STANDARD, before: bytes = b"") -> Compressor:
@@ -94,20 +107,20 @@ class Shared:
     """A compressor of independent messages for any number of connections, from any thread.
 
     Args:
-        library: the maker of the compressors.
+        get_library: returns the maker of the compressors.
     """
 
-    __slots__ = ("_idle", "_library")
+    __slots__ = ("_get_library", "_idle")
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, get_library: Callable[[], Library]) -> None:
+        self._get_library = get_library
         self._idle: dict[Kind, Compressor] = {}
 
     def deflate(self, kind: Kind, data: bytes | bytearray | memoryview) -> bytes:
         """Return the payload of a whole message (RFC 7692 7.2.1), the same as a new compressor's."""
         # While it works it belongs to this call alone: another thread finds none, and makes one. What is interrupted or
         # fails in the middle, with half a message inside, does not come back.
-        compressor = self._idle.pop(kind, None) or make_compressor(*kind, self._library)
+        compressor = self._idle.pop(kind, None) or make_compressor(*kind, self._get_library())
         deflated = compressor.compress(data) + compressor.flush(zlib.Z_FULL_FLUSH)
         if len(self._idle) < _MOST_IDLE:
             self._idle[kind] = compressor

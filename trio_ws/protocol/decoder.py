@@ -9,8 +9,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
-
 from trio_ws.native.choice import DecoderState
 from trio_ws.protocol.assembler import Assembler, BinaryAssembler, TextAssembler
 from trio_ws.protocol.deflate import COMPRESSED_PART, InflateError, Inflater, InflateTooBig
@@ -29,6 +27,7 @@ from trio_ws.protocol.frames import (
     TEXT,
     Data,
 )
+from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from trio_ws.protocol.limits import check_message_size
 from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
 from trio_ws.protocol.validation import ProtocolViolation, check_start, read_control, read_length

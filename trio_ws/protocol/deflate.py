@@ -15,7 +15,7 @@ import zlib
 from copy import copy
 from typing import Final
 
-from trio_ws.protocol.compressors import LIBRARY, TAIL, Compressor, Kind, Shared, make_compressor
+from trio_ws.protocol.compressors import TAIL, Compressor, Kind, Shared, get_library, make_compressor
 
 __all__ = [
     "COMPRESSED_PART",
@@ -56,7 +56,7 @@ own time, and what was before helps a message of that size little."""
 _SMALLEST_WINDOW = 9
 """In bits. zlib's raw deflate uses 9 where it is told 8: a peer that agreed to 8 may in truth need 9 of us."""
 
-_shared: Final = Shared(LIBRARY)
+_shared: Final = Shared(get_library)
 """Deflates whole messages without context, of all connections."""
 
 
@@ -302,7 +302,7 @@ class Deflater:
     def begin(self, data: bytes) -> Deflating:
         """Begin to deflate a whole message in steps. Nothing of the context moves before `end`."""
         if self.kind is not None:
-            stream = make_compressor(*self.kind, LIBRARY)
+            stream = make_compressor(*self.kind, get_library())
         else:
             stream = self._make_stream() if self._stream is None else copy(self._stream)
         return Deflating(data, stream, self._moves)
@@ -336,7 +336,7 @@ class Deflating:
     @classmethod
     def alone(cls, kind: Kind, data: bytes) -> Deflating:
         """Begin to do in steps what `deflate_alone` does."""
-        return cls(data, make_compressor(*kind, LIBRARY), 0)
+        return cls(data, make_compressor(*kind, get_library()), 0)
 
     @property
     def payload(self) -> bytes:

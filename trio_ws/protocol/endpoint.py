@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wsproto.events import CloseConnection, Ping
-
 from trio_ws.errors import LocalProtocolError
 from trio_ws.protocol.closing import CloseInfo, Closer, ClosingMachine
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.events import ViolationEvent
+from trio_ws.protocol.items import CloseConnection, Ping
 from trio_ws.protocol.states import CloseEvent, State
 
 if TYPE_CHECKING:

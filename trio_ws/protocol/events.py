@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+import attrs
 
 from trio_ws.codes import CloseCode
 from trio_ws.protocol.deflate import InflateTooBig
+from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from trio_ws.protocol.validation import ProtocolViolation
 
 __all__ = ["Event", "ViolationEvent", "too_big", "violation_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@attrs.frozen
 class ViolationEvent:
     """The last item of a decoder whose peer broke the protocol.
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Final
 
 __all__ = ["KEY_SIZE", "WORDS", "MaskSource", "apply_mask", "rotate"]
@@ -23,7 +24,11 @@ WORDS: Final = tuple(int.from_bytes(b"\1\0\0\0" * count, "little") for count in 
 """`WORDS[n] * key`, both little-endian, is the key `n` times in a row: what a payload of `n` words is XORed
 with."""
 
-_XOR_WITH = tuple(bytes(value ^ key for value in range(256)) for key in range(256))
+
+@cache
+def _xor_table(key: int) -> bytes:
+    """Return the table for `bytes.translate` that XORs with one byte."""
+    return bytes(value ^ key for value in range(256))
 
 
 def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, /) -> bytes:
@@ -40,7 +45,7 @@ def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, /) -> bytes:
         return (int.from_bytes(payload, "little") ^ mask).to_bytes(words * 4, "little")[:size]
     masked = bytearray(payload)
     for offset in range(KEY_SIZE):
-        masked[offset::4] = masked[offset::4].translate(_XOR_WITH[key[offset]])
+        masked[offset::4] = masked[offset::4].translate(_xor_table(key[offset]))
     return bytes(masked)
 
 

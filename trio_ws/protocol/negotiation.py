@@ -6,8 +6,9 @@ The negotiated settings make the `Inflater` and `Deflater` of `deflate`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import attrs
 
 from trio_ws.config import Compression
 from trio_ws.errors import RemoteProtocolError
@@ -81,7 +82,7 @@ def _parse_parameters(value: str, position: int) -> tuple[_Parameters, int]:
     return parameters, position
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@attrs.frozen(kw_only=True)
 class DeflateSettings:
     """The negotiated settings of permessage-deflate, seen from our side."""
 
@@ -116,7 +117,7 @@ class _InvalidParameters(ValueError):  # noqa: N818 - what they are
     """Parameters that RFC 7692 7 does not allow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@attrs.frozen(kw_only=True)
 class _DeflateParameters:
     """The parameters of one permessage-deflate offer or answer (RFC 7692 7.1); None is an absent one."""
 

@@ -12,11 +12,6 @@ from binascii import b2a_base64
 from hashlib import sha1
 
 import attrs
-import wsproto.events
-from wsproto.connection import ConnectionType
-from wsproto.extensions import Extension
-from wsproto.handshake import H11Handshake
-from wsproto.utilities import ACCEPT_GUID
 
 from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.headers import Headers, is_token
@@ -24,7 +19,7 @@ from trio_ws.http.head import elements, excerpt, not_plain
 from trio_ws.http.parser import MalformedRequest, RequestHead, is_path
 from trio_ws.http.response import extra_headers
 
-__all__ = ["OWNED_HEADERS", "NegotiatedExtension", "Upgrade", "accept", "parse_common_request", "read_upgrade"]
+__all__ = ["OWNED_HEADERS", "Upgrade", "accept", "parse_common_request", "read_upgrade"]
 
 OWNED_HEADERS = frozenset(
     {
@@ -42,6 +37,7 @@ OWNED_HEADERS = frozenset(
 """The headers that the handshake sets itself, on both sides."""
 
 _VERSION = "13"
+ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _PLAIN_ANSWER = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
 )
@@ -191,45 +187,8 @@ def accept(
         return _PLAIN_ANSWER % b2a_base64(
             sha1(upgrade.key + ACCEPT_GUID, usedforsecurity=False).digest(), newline=False
         )
-    agreed = [] if extensions is None else [NegotiatedExtension(extensions)]
-    handshake = H11Handshake(ConnectionType.SERVER)
-    handshake.initiate_upgrade_connection(_plain_request(upgrade, agreed), "/")
-    return handshake.send(
-        wsproto.events.AcceptConnection(subprotocol=subprotocol, extensions=list(agreed), extra_headers=extra)
+    from trio_ws.protocol.switching import switching_protocols  # noqa: PLC0415 - wsproto's import takes long
+
+    return switching_protocols(
+        upgrade.key, upgrade.subprotocols, subprotocol=subprotocol, extensions=extensions, headers=extra
     )
-
-
-def _plain_request(upgrade: Upgrade, agreed: list[NegotiatedExtension]) -> list[tuple[bytes, bytes]]:
-    """Return the request with only the headers that wsproto needs: others cannot make it fail."""
-    request = [
-        (b"Host", b"x"),
-        (b"Connection", b"Upgrade"),
-        (b"Upgrade", b"websocket"),
-        (b"Sec-WebSocket-Version", _VERSION.encode()),
-        (b"Sec-WebSocket-Key", upgrade.key),
-    ]
-    if upgrade.subprotocols:
-        request.append((b"Sec-WebSocket-Protocol", ", ".join(upgrade.subprotocols).encode()))
-    request += [(b"Sec-WebSocket-Extensions", extension.name.encode()) for extension in agreed]
-    return request
-
-
-class NegotiatedExtension(Extension):
-    """An entry of Sec-WebSocket-Extensions for wsproto to write; our codec implements the extension.
-
-    Args:
-        value: the name of an extension and its parameters, as in the header.
-    """
-
-    def __init__(self, value: str) -> None:
-        name, _, parameters = value.partition(";")
-        self.name: str = name.strip()
-        self._parameters = parameters.strip() or True
-
-    def offer(self) -> bool | str:
-        """Return the parameters for a client's request."""
-        return self._parameters
-
-    def accept(self, offer: str) -> bool | str | None:
-        """Return the parameters for a server's answer."""
-        return self._parameters

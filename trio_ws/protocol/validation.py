@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from wsproto.events import CloseConnection, Ping, Pong
-
 from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.protocol.frames import (
     CLOSE,
@@ -28,6 +26,7 @@ from trio_ws.protocol.frames import (
     RSV2,
     RSV3,
 )
+from trio_ws.protocol.items import CloseConnection, Ping, Pong
 
 __all__ = ["ProtocolViolation", "check_start", "read_close", "read_control", "read_length"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryBackplane"]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class _Subscription:
     log: Log
     deliver: Subscriber

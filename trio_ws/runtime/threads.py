@@ -34,7 +34,7 @@ around_calls: Final[ContextVar[Around | None]] = ContextVar("around_calls", defa
 """Makes the calls of short functions in threads; the test client holds virtual time meanwhile."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Limiters:
     """Bounds of an application's threads; None for Trio's own limiter."""
 
@@ -191,7 +191,7 @@ async def run_in_thread(
     return result
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ThreadedContext:
     """A plain context manager in asynchronous form: entered and left in threads, in one context.
 

@@ -110,7 +110,7 @@ async def unwound(
         await unwinding.leave(None, None, None)
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class LifespanOwner:
     """The owner of an application's lifespan contexts."""
 

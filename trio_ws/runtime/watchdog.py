@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,13 +31,6 @@ _LONGEST: Final = 3600.0
 """Seconds between two checks at most: what a thread can wait is bounded."""
 _SHOWN: Final = 5
 """Calls that a record shows: the blocking one and those that led to it."""
-_LIBRARIES: Final = tuple(
-    {
-        str(Path(__file__).parents[1]) + os.sep,
-        *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        "<frozen",
-    }
-)
 _SUGGESTION: Final = "await trio.to_thread.run_sync(...), or a plain def function, lets others run"
 
 
@@ -145,7 +138,16 @@ def _await_places(task: trio.lowlevel.Task) -> list[str]:
 
 
 def _is_own(frame: FrameType) -> bool:
-    return not frame.f_code.co_filename.startswith(_LIBRARIES)
+    return not frame.f_code.co_filename.startswith(_libraries())
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Return how the file names of code that is not the application's begin."""
+    import sysconfig  # noqa: PLC0415 - takes long, and a watchdog is for development
+
+    standard = (sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return (str(Path(__file__).parents[1]) + os.sep, *standard, "<frozen")
 
 
 def _place(frame: FrameType, line: int) -> str:

@@ -48,7 +48,7 @@ _RETRY_AFTER = (("Retry-After", "1"),)
 """Seconds. Another server, or this one's successor, may have the address already."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _UpgradeRequest:
     """A request for a WebSocket, and the settings of the connection that a 101 makes."""
 

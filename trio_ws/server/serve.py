@@ -50,7 +50,7 @@ __all__ = [
 _HOST_WITH_PORT: Final = re.compile(r"([^:]+|\[.*\]):([0-9]+)")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _OneService:
     """A responder that serves one handler on every path."""
 

@@ -124,6 +124,9 @@ class Server:
         """
         if self._served:
             raise RuntimeError("a server serves once: make another one")
+        # Now, and not in the middle of the first handshake that needs it.
+        import trio_ws.protocol.switching  # noqa: F401, PLC0415 - its import takes long
+
         self._served = True
         try:
             async with trio.open_nursery() as outer:

@@ -11,14 +11,22 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator
-from types import FunctionType, SimpleNamespace
-from typing import Any, Self
+from types import FunctionType, NoneType, SimpleNamespace, UnionType
+from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 from trio_ws.http.request import Request
 from trio_ws.runtime.threads import underlying
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Scope", "get_label", "unresolvable_message"]
+__all__ = [
+    "Scope",
+    "UnsupportedAnnotation",
+    "allows_none",
+    "get_label",
+    "is_union",
+    "unaliased",
+    "unresolvable_message",
+]
 
 _RESOLVED = "__trio_ws_resolved__"
 # What handlers are annotated with, also if it was imported under `if TYPE_CHECKING` only.
@@ -175,3 +183,36 @@ def _class_names(module: dict[str, Any], qualname: str) -> dict[str, Any]:
         if inspect.isclass(found):
             names.update((name, value) for name, value in vars(found).items() if not hasattr(builtins, name))
     return names
+
+
+class UnsupportedAnnotation(Exception):  # noqa: N818 - a verdict on an annotation
+    """An annotation without a form for text; the message has the fix."""
+
+
+def is_union(origin: object) -> bool:
+    """Return whether an origin is that of a union, in either spelling."""
+    return origin is Union or origin is UnionType
+
+
+def unaliased(annotation: Any) -> Any:
+    """Return the type behind a NewType or a `type` statement."""
+    while True:
+        origin = get_origin(annotation)
+        if hasattr(annotation, "__supertype__"):
+            annotation = annotation.__supertype__
+        elif origin is not None and hasattr(origin, "__value__"):
+            annotation = origin.__value__[get_args(annotation)]
+        elif origin is None and hasattr(annotation, "__value__") and not inspect.isclass(annotation):
+            annotation = annotation.__value__
+        else:
+            return annotation
+
+
+def allows_none(annotation: Any) -> bool:
+    """Return True if an annotation allows None."""
+    annotation = unaliased(annotation)
+    if get_origin(annotation) is Annotated:
+        return allows_none(get_args(annotation)[0])
+    if is_union(get_origin(annotation)):
+        return any(map(allows_none, get_args(annotation)))
+    return annotation is None or annotation is NoneType

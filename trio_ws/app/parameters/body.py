@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection
 from inspect import Parameter
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import attrs
-from pydantic.fields import FieldInfo
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
+from trio_ws.app.parameters.kinds import is_field
 from trio_ws.app.parameters.markers import BodyMarker, DependsMarker, RefusedMarker, ValueMarker
 from trio_ws.app.parameters.signature import CONNECTION_NAMES
-from trio_ws.app.parameters.validation import Validator, adapter_for
 from trio_ws.http.request import Request
 from trio_ws.websocket.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from trio_ws.app.parameters.validation import Validator
 
 __all__ = ["BodyParameter", "find_body_parameter", "find_code_parameter"]
 
@@ -27,7 +29,7 @@ _MARKERS = (ValueMarker, DependsMarker, RefusedMarker)
 _FILLABLE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class BodyParameter:
     """The parameter that takes the message."""
 
@@ -36,7 +38,7 @@ class BodyParameter:
     """None takes the decoded message as it is: the parameter has no annotation."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Unresolved:
     """Stands for an annotation whose meaning is not known."""
 
@@ -82,6 +84,8 @@ def find_body_parameter(
     where = f"{get_label(function)}: parameter {name!r}"
     if isinstance(annotation, _Unresolved):
         raise RegistrationError(f"{where}: {unresolvable_message(annotation.annotation, annotation.error)}")
+    from trio_ws.app.parameters.validation import adapter_for  # noqa: PLC0415 - it imports pydantic
+
     return BodyParameter(name, adapter_for(annotation, where=where))
 
 
@@ -117,7 +121,7 @@ def _with_constraints(annotation: Any, default: Any) -> Any:
 
     The default itself does not count, since every message has a body.
     """
-    if not isinstance(default, FieldInfo) or not default.metadata or isinstance(annotation, _Unresolved):
+    if not is_field(default) or not default.metadata or isinstance(annotation, _Unresolved):
         return annotation
     return Annotated[(Any if annotation is Parameter.empty else annotation, *default.metadata)]
 

@@ -33,7 +33,7 @@ __all__ = ["Arguments", "Resolver"]
 _MISSING = ErrorDetail((), "missing", "Field required")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Arguments:
     """The arguments of a function, without those of its caller."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from pydantic import BaseModel, ValidationError
 
 from trio_ws.app.errors import ErrorDetail
+from trio_ws.app.parameters.kinds import is_model_class, is_validation_error
 from trio_ws.app.parameters.signature import ParameterSource
-from trio_ws.app.parameters.validation import details_from
 
 if TYPE_CHECKING:
     from trio_ws.app.parameters.signature import Parameter, Signature
@@ -24,9 +22,13 @@ TEXTS: Final = frozenset({ParameterSource.PATH, ParameterSource.QUERY, Parameter
 
 def invalid_fields(signature: Signature, error: Exception) -> list[ErrorDetail] | None:
     """Return the errors of a class's validators, None for any other error."""
+    import dataclasses  # noqa: PLC0415 - seldom needed
+
     kind = signature.function
-    if isinstance(error, ValidationError):
-        own = inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+    if is_validation_error(error):
+        from trio_ws.app.parameters.validation import details_from  # noqa: PLC0415 - it imports pydantic
+
+        own = is_model_class(kind) or (inspect.isclass(kind) and dataclasses.is_dataclass(kind))
         return [_at_source(signature, detail) for detail in details_from(error)] if own else None
     if not inspect.isclass(kind):
         return None

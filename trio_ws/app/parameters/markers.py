@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
-from pydantic import Field
-from pydantic.fields import FieldInfo
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.options import check_flag, check_text, unknown_hint
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 __all__ = [
     "MISSING",
@@ -110,7 +111,11 @@ def _constrained(constraints: dict[str, Any], marker: str) -> FieldInfo | None:
                 f"{marker}() has no option {name!r}{unknown_hint(name, options)}. All others of pydantic's Field go "
                 f"into the annotation: Annotated[int, {marker}(), Field({name}=...)]"
             )
-    field: FieldInfo | None = Field(**constraints) if constraints else None
+    if not constraints:
+        return None
+    from pydantic import Field  # noqa: PLC0415 - its import takes long
+
+    field: FieldInfo = Field(**constraints)
     return field
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Any, Final
 
 from trio_ws.app.parameters.annotations import get_label
@@ -90,6 +89,8 @@ def bare_mistake(path_names: Collection[str]) -> str:
 
 def misspelt_path_name(name: str, unused: Collection[str]) -> str:
     """Explain a name that the query would have to hold, and that is nearly one of the path's unused names."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for errors only
+
     near = get_close_matches(name, unused, n=1, cutoff=_SIMILAR)
     if not near:
         return ""

@@ -11,7 +11,7 @@ import enum
 import inspect
 from collections import abc
 from collections.abc import Callable, Iterable, Mapping
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Annotated, Any, Final, Literal, NotRequired, Required, TypeVar, Union, get_args, get_origin
 
 import attrs
@@ -19,21 +19,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Json, Pl
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
-from trio_ws.app.parameters.annotations import Scope
+from trio_ws.app.parameters.annotations import Scope, UnsupportedAnnotation, is_union, unaliased
 from trio_ws.connection.serialization import from_json
 from trio_ws.errors import InvalidMessage
 
 __all__ = [
     "BodySchemas",
-    "UnsupportedAnnotation",
-    "allows_none",
     "empty_typed_dict",
     "field_hint",
     "for_body",
     "for_text",
-    "is_union",
     "takes_many",
-    "unaliased",
 ]
 
 _CONCRETE: Final = (list, set, frozenset, tuple, collections.deque)
@@ -42,29 +38,6 @@ _ABSTRACT: Final = (abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet)
 _LAZY: Final = (abc.Iterable, abc.Iterator, abc.Collection, abc.Reversible, abc.Container)
 _MAPPINGS: Final = (dict, abc.Mapping, abc.MutableMapping)
 _TYPED_DICT_OPTIONS: Final = ("__pydantic_config__", "__closed__", "__extra_items__", "__doc__", "__module__")
-
-
-class UnsupportedAnnotation(Exception):  # noqa: N818 - a verdict on an annotation
-    """An annotation without a form for text; the message has the fix."""
-
-
-def is_union(origin: object) -> bool:
-    """Return whether an origin is that of a union, in either spelling."""
-    return origin is Union or origin is UnionType
-
-
-def unaliased(annotation: Any) -> Any:
-    """Return the type behind a NewType or a `type` statement."""
-    while True:
-        origin = get_origin(annotation)
-        if hasattr(annotation, "__supertype__"):
-            annotation = annotation.__supertype__
-        elif origin is not None and hasattr(origin, "__value__"):
-            annotation = origin.__value__[get_args(annotation)]
-        elif origin is None and hasattr(annotation, "__value__") and not inspect.isclass(annotation):
-            annotation = annotation.__value__
-        else:
-            return annotation
 
 
 def _is_json(metadata: Iterable[object]) -> bool:
@@ -87,16 +60,6 @@ def _check_json(text: Any) -> Any:
         except InvalidMessage as error:
             raise PydanticCustomError("json_invalid", "{why}", {"why": str(error)}) from None
     return text
-
-
-def allows_none(annotation: Any) -> bool:
-    """Return True if an annotation allows None."""
-    annotation = unaliased(annotation)
-    if get_origin(annotation) is Annotated:
-        return allows_none(get_args(annotation)[0])
-    if is_union(get_origin(annotation)):
-        return any(map(allows_none, get_args(annotation)))
-    return annotation is None or annotation is NoneType
 
 
 def takes_many(annotation: Any) -> bool:

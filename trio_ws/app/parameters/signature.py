@@ -12,7 +12,7 @@ from enum import Enum
 from functools import partial
 from inspect import Parameter as Declared
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
 from uuid import UUID
 
 import attrs
@@ -20,13 +20,20 @@ import attrs
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.fields import BARE, TELLING, Reading
 from trio_ws.app.parameters import mistakes
-from trio_ws.app.parameters.annotations import Scope, get_label, unresolvable_message
+from trio_ws.app.parameters.annotations import (
+    Scope,
+    UnsupportedAnnotation,
+    allows_none,
+    get_label,
+    unresolvable_message,
+)
 from trio_ws.app.parameters.markers import MISSING, BodyMarker, DependsMarker, Marker, RefusedMarker, ValueMarker
-from trio_ws.app.parameters.schemas import UnsupportedAnnotation, allows_none
-from trio_ws.app.parameters.validation import Validator, adapter_for
 from trio_ws.http.request import Request
 from trio_ws.runtime.threads import runs_in_thread, underlying
 from trio_ws.websocket.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from trio_ws.app.parameters.validation import Validator
 
 __all__ = ["Dependency", "Parameter", "ParameterSource", "Signature", "is_context"]
 
@@ -54,7 +61,7 @@ CONNECTION_NAMES: Final = frozenset({"ws", "websocket"})
 _BY_TYPE: Final = {WebSocket: ParameterSource.CONNECTION, Request: ParameterSource.REQUEST}
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Dependency:
     """The dependency of a parameter."""
 
@@ -73,7 +80,7 @@ class Dependency:
         return cls(signature, use_cache, is_context(function), not in_loop and runs_in_thread(function))
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, repr=False)
 class Parameter:
     """One parameter of a function, compared by identity."""
 
@@ -93,7 +100,7 @@ class Parameter:
     """Whether a marker names the source."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Signature:
     """A function, and where its parameters come from."""
 
@@ -143,7 +150,7 @@ class Signature:
                 yield from parameter.dependency.signature.flat()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _SignatureBuilder:
     """Plans one function."""
 
@@ -293,6 +300,8 @@ class _SignatureBuilder:
             default = None
         validator = None
         if annotation is not BARE:
+            from trio_ws.app.parameters.validation import adapter_for  # noqa: PLC0415 - it imports pydantic
+
             where = f"{self._place}: parameter {chosen.name!r}"
             validator = adapter_for(annotation, source="text", where=where)
         return Parameter(
@@ -348,7 +357,7 @@ class _SignatureBuilder:
         return self.prefix + get_label(self.function)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Chosen:
     """A parameter, before it is known where it comes from."""
 

@@ -15,8 +15,9 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import CoreConfig, SchemaValidator
 
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
+from trio_ws.app.parameters.annotations import UnsupportedAnnotation
 from trio_ws.app.parameters.markers import MISSING
-from trio_ws.app.parameters.schemas import UnsupportedAnnotation, for_body, for_text, takes_many
+from trio_ws.app.parameters.schemas import for_body, for_text, takes_many
 from trio_ws.connection.serialization import from_json, may_exceed
 
 __all__ = ["Validator", "adapter_for", "details_from"]
