@@ -53,12 +53,6 @@ SHORT_WAYS = {"trio_ws.app.servable": {"trio_ws.testing", "trio_ws.asgi"}}
 NAMES = [name_of(path, PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-@pytest.fixture
-def module(request: pytest.FixtureRequest) -> Module:
-    """The module of a name."""
-    return next(each for each in modules_of(PACKAGE) if each.name == request.param)
-
-
 def folder_of(name: str) -> str:
     """Return the folder of a module, or its own name if it lies in the top folder."""
     return name.split(".")[1] if "." in name else ""
@@ -99,16 +93,22 @@ def foreign_imports(tree: ast.Module) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", NAMES, indirect=True)
-def test_a_module_imports_only_what_comes_before(module: Module) -> None:
-    assert complaints(module) == []
-
-
-@pytest.mark.parametrize("module", NAMES, indirect=True)
-def test_a_folder_keeps_clear_of_what_it_must_not_use(module: Module) -> None:
-    forbidden = FORBIDDEN.get(folder_of(module.name), ())
+def uses_of_forbidden(module: Module) -> list[str]:
+    """Return a text for each foreign import that the module's folder keeps clear of."""
     imported = foreign_imports(module.tree)
-    assert [name for name in forbidden if any(each == name or each.startswith(f"{name}.") for each in imported)] == []
+    return [
+        f"{module.name} imports {name}"
+        for name in FORBIDDEN.get(folder_of(module.name), ())
+        if any(each == name or each.startswith(f"{name}.") for each in imported)
+    ]
+
+
+def test_modules_import_only_what_comes_before() -> None:
+    assert [text for module in modules_of(PACKAGE) for text in complaints(module)] == []
+
+
+def test_folders_keep_clear_of_what_they_must_not_use() -> None:
+    assert [text for module in modules_of(PACKAGE) for text in uses_of_forbidden(module)] == []
 
 
 def test_the_top_folder_holds_the_vocabulary_only() -> None:

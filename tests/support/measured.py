@@ -13,17 +13,21 @@ import pkgutil
 import sys
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 import trio_ws
 
-__all__ = ["is_traced", "pytest_collection", "pytest_runtest_protocol"]
+__all__ = ["are_programs_traced", "is_traced", "pytest_collection", "pytest_runtest_protocol"]
 
-ACROSS = frozenset({"benchmarks", "deploy", "documented", "examples", "fuzz", "hostile", "interop"})
-"""Folders of tests that reach no line of the package which unit tests do not reach."""
+ACROSS = frozenset({"benchmarks", "deploy", "documented", "examples", "hostile", "interop"})
+"""Folders whose tests reach no line of the package that unit tests do not reach."""
+OF_THE_REPOSITORY = ("build", "imports", "make", "measured", "neighbours", "public_api", "steady", "style")
+"""What tests beside the folders are about, if it is not the package's code."""
+WITH_PROGRAMS = frozenset({"cli", "workers"})
+"""Folders whose tests start programs that reach such lines."""
 STARTUP = "COVERAGE_PROCESS_CONFIG"
 """The variable by which coverage traces the programs that a test starts."""
 
@@ -33,26 +37,40 @@ def is_traced(nodeid: str) -> bool:
     folder = nodeid.split("/")[1]
     words = nodeid.partition("[")[2].rstrip("]").split("-")
     repetition = folder == "contracts" and ("memory" in words or "http2" in words)
-    return folder not in ACROSS and not repetition
+    own = folder.removeprefix("test_").partition(".")[0] in OF_THE_REPOSITORY
+    return not (folder in ACROSS or own or repetition)
+
+
+def are_programs_traced(nodeid: str) -> bool:
+    """Return whether programs that a test starts may run such lines."""
+    return nodeid.split("/")[1] in WITH_PROGRAMS
 
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Let coverage pause in this thread, in threads that start meanwhile, and in programs; a debugger does not."""
-    tracer = sys.gettrace()
-    if tracer is None or not type(tracer).__module__.startswith("coverage"):
+    """Let coverage pause in this thread and in threads that start meanwhile; a debugger does not."""
+    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    if not type(tracer).__module__.startswith("coverage"):
         yield
         return
-    of_threads, startup = threading.gettrace(), os.environ.pop(STARTUP, None)
     sys.settrace(None)
     threading.settrace(None)  # type: ignore[arg-type]
     try:
         yield
     finally:
-        if startup is not None:
-            os.environ[STARTUP] = startup
         threading.settrace(of_threads)  # type: ignore[arg-type]
         sys.settrace(tracer)
+
+
+@contextmanager
+def programs_untraced() -> Iterator[None]:
+    """Let coverage have no part in programs that start meanwhile."""
+    startup = os.environ.pop(STARTUP, None)
+    try:
+        yield
+    finally:
+        if startup is not None:
+            os.environ[STARTUP] = startup
 
 
 def import_all() -> None:
@@ -73,8 +91,10 @@ def pytest_collection() -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Trace a test only if it may reach new lines."""
-    if is_traced(item.nodeid):
-        return (yield)
-    with untraced():
+    """Trace a test, and the programs that it starts, only if they may reach new lines."""
+    with ExitStack() as stack:
+        if not is_traced(item.nodeid):
+            stack.enter_context(untraced())
+        if not are_programs_traced(item.nodeid):
+            stack.enter_context(programs_untraced())
         return (yield)
