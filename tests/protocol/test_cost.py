@@ -23,6 +23,8 @@ from trio_ws.protocol.items import Ping
 from trio_ws.protocol.whole import WINDOW
 
 KIB = 1024
+SMALL = 240
+"""Bytes of a message that comes byte by byte, or in a fragment for each byte."""
 HEADER = 14
 """The most that a look at an incomplete frame costs: the longest header."""
 SMILE = "\N{PILE OF POO}".encode()
@@ -178,35 +180,35 @@ MANY = masked(PING, bytes(MAX_CONTROL_SIZE))
 
 # How a message of so many bytes comes: the frames, the size of the reads, and what is made of them.
 WAYS: dict[str, tuple[int, Callable[[int], tuple[bytes, int, Any]]]] = {
-    "binary, a byte at a time": (KIB, lambda n: (masked(BINARY, noise(n)), 1, noise(n))),
-    "text, a byte at a time": (KIB, lambda n: (masked(TEXT, repeated(n)), 1, "x" * n)),
-    "binary, 64 KiB at a time": (256 * KIB, lambda n: (masked(BINARY, noise(n)), 64 * KIB, noise(n))),
-    "text, 64 KiB at a time": (256 * KIB, lambda n: (masked(TEXT, repeated(n)), 64 * KIB, "x" * n)),
+    "binary, a byte at a time": (SMALL, lambda n: (masked(BINARY, noise(n)), 1, noise(n))),
+    "text, a byte at a time": (SMALL, lambda n: (masked(TEXT, repeated(n)), 1, "x" * n)),
+    "binary, 16 KiB at a time": (64 * KIB, lambda n: (masked(BINARY, noise(n)), 16 * KIB, noise(n))),
+    "text, 16 KiB at a time": (64 * KIB, lambda n: (masked(TEXT, repeated(n)), 16 * KIB, "x" * n)),
     "text, cut within its characters": (
-        KIB,
+        SMALL,
         lambda n: (masked(TEXT, SMILE * (n // 4)), 3, SMILE.decode() * (n // 4)),
     ),
-    "a fragment for each byte, all at once": (KIB, lambda n: (fragments(BINARY, noise(n), 1), PLENTY, noise(n))),
+    "a fragment for each byte, all at once": (SMALL, lambda n: (fragments(BINARY, noise(n), 1), PLENTY, noise(n))),
     "a fragment for each byte of text, all at once": (
-        KIB,
+        SMALL,
         lambda n: (fragments(TEXT, SMILE * (n // 4), 1), PLENTY, SMILE.decode() * (n // 4)),
     ),
-    "a fragment for each byte, a byte at a time": (500, lambda n: (fragments(BINARY, noise(n), 1), 1, noise(n))),
+    "a fragment for each byte, a byte at a time": (SMALL, lambda n: (fragments(BINARY, noise(n), 1), 1, noise(n))),
     "a fragment for each byte of text, a byte at a time": (
-        500,
+        SMALL,
         lambda n: (fragments(TEXT, SMILE * (n // 4), 1), 1, SMILE.decode() * (n // 4)),
     ),
-    "a ping between any two bytes": (KIB, lambda n: (fragments(BINARY, noise(n), 1, between=MANY), 999, noise(n))),
-    "compressed, a byte at a time": (KIB, lambda n: (masked(BINARY, deflated(words(n)), rsv1=True), 1, words(n))),
+    "a ping between any two bytes": (SMALL, lambda n: (fragments(BINARY, noise(n), 1, between=MANY), 999, noise(n))),
+    "compressed, a byte at a time": (SMALL, lambda n: (masked(BINARY, deflated(words(n)), rsv1=True), 1, words(n))),
     "compressed, a fragment for each byte": (
-        KIB,
+        SMALL,
         lambda n: (fragments(BINARY, deflated(words(n)), 1, compressed=True), PLENTY, words(n)),
     ),
-    "compressed, 64 KiB at a time": (
-        256 * KIB,
-        lambda n: (masked(BINARY, deflated(words(n)), rsv1=True), 64 * KIB, words(n)),
+    "compressed, 16 KiB at a time": (
+        64 * KIB,
+        lambda n: (masked(BINARY, deflated(words(n)), rsv1=True), 16 * KIB, words(n)),
     ),
-    "many small messages, a byte at a time": (KIB, lambda n: (masked(TEXT, b"Hello") * (n // 5), 1, "Hello")),
+    "many small messages, a byte at a time": (SMALL, lambda n: (masked(TEXT, b"Hello") * (n // 5), 1, "Hello")),
     "many small messages, all at once": (16 * KIB, lambda n: (masked(TEXT, b"Hello") * (n // 5), PLENTY, "Hello")),
 }
 

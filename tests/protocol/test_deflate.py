@@ -309,13 +309,13 @@ class TestBrokenMessages:
 
 @pytest.mark.usefixtures("library")
 class TestRoundTrips:
-    @pytest.mark.parametrize("window_bits", range(8, 16))
+    @pytest.mark.parametrize("window_bits", [8, 9, 12, 15])
     @pytest.mark.parametrize("context_takeover", [True, False])
     @given(messages=st.lists(st.tuples(MESSAGES, SIZES, SIZES), max_size=4), level=st.integers(0, 9))
     def test_what_we_deflate_we_inflate(
         self, window_bits: int, context_takeover: bool, messages: list[Any], level: int
     ) -> None:
-        """For every window, with and without context, cut into parts anywhere on both sides."""
+        """For windows of each kind, with and without context, cut into parts anywhere on both sides."""
         sender = deflater(window_bits=window_bits, context_takeover=context_takeover, level=level)
         receiver = Inflater(window_bits=window_bits, context_takeover=context_takeover)
         for message, sent, received in messages:
@@ -403,9 +403,9 @@ class TestLimit:
     @pytest.mark.slow
     @pytest.mark.parametrize("size", [MIB, 64 * KIB, 1000], ids=["whole", "by 64 KiB", "by 1000"])
     def test_a_bomb_does_not_move_memory(self, size: int) -> None:
-        """256 MiB of zeros in 256 KiB against a limit of 1 MiB, in parts. zlib's memory is counted too."""
-        payload = bomb(256)
-        assert 250 * KIB < len(payload) < MIB
+        """64 MiB of zeros in 64 KiB against a limit of 1 MiB, in parts. zlib's memory is counted too."""
+        payload = bomb(64)
+        assert 60 * KIB < len(payload) < MIB
         parts = [payload[start : start + size] for start in range(0, len(payload), size)]
         inflater = Inflater(context_takeover=True)
         tracemalloc.start()
