@@ -61,6 +61,7 @@ def test_address_of_a_client_is_a_tuple_with_names() -> None:
     assert (client.host, client.port) == client == ("192.0.2.1", 1234)
     assert unanswered(client="/run/app.sock").client == "/run/app.sock"
     assert unanswered().client is None
+    assert unanswered(client=client).client is client  # no second object, as a log keeps it too
 
 
 def test_a_url_equals_its_text_and_nothing_less() -> None:

@@ -15,7 +15,7 @@ from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded
 from trio_ws.http.hosts import check_host
 from trio_ws.http.parser import MalformedRequest, RequestHead, check_http, in_origin_form
-from trio_ws.http.request import Request
+from trio_ws.http.request import Request, SocketAddress
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, parse_extensions
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _below_root(path: str, scope: Scope) -> tuple[str, str]:
 
 def _client(scope: Scope) -> Address:
     client = scope.get("client")
-    return None if client is None else (str(client[0]), int(client[1]))
+    return None if client is None else SocketAddress(str(client[0]), int(client[1]))
 
 
 def check_origin(request: Request, settings: Settings) -> None:

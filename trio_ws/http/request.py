@@ -31,8 +31,8 @@ NamedAddress: TypeAlias = "SocketAddress | str | None"
 
 
 def named(address: Address) -> NamedAddress:
-    """Return an address whose parts have names."""
-    return SocketAddress(*address) if isinstance(address, tuple) else address
+    """Return an address whose parts have names; one that has them is returned as it is."""
+    return SocketAddress(*address) if type(address) is tuple else address  # type: ignore[return-value]
 
 
 current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", default="")
