@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+
 import pytest
 import trio
 import trio.testing
 
-from trio_ws.conformance.case import binary, close, continuation, ping, pong, text
 from trio_ws.conformance.catalogue import all_cases
 from trio_ws.conformance.deflate import MessageDeflate
+from trio_ws.conformance.finding import Finding
+from trio_ws.conformance.frames import binary, close, continuation, ping, pong, text
 from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.judge import judge
 from trio_ws.conformance.log import WireLog
 from trio_ws.conformance.opening import PLAIN_RESPONSE
 from trio_ws.conformance.opening_checks import key_of
 from trio_ws.conformance.peer import SuitePeer
-from trio_ws.conformance.wire import CLOSE, Finding, FrameReader, WireFrame, encode
+from trio_ws.testing import Opcode, RawConnectionEnded, RawFrame, RawPeer
 
 from .rigs import PACE
 
@@ -25,10 +29,10 @@ HELLO = text("Hello, world!")
 
 
 async def wait_for_close(stream):
-    reader = FrameReader(masked=True, compressed=False)
-    while data := bytes(await stream.receive_some()):
-        if any(frame.opcode == CLOSE for frame in reader.feed(data)):
-            break
+    client = RawPeer(stream, side="server", timeout=math.inf)
+    with contextlib.suppress(RawConnectionEnded):
+        while (await client.receive_frame()).opcode != Opcode.CLOSE:
+            pass
 
 
 async def verdict_on(number, *frames, head=PLAIN_RESPONSE, ends=True):
@@ -42,7 +46,7 @@ async def verdict_on(number, *frames, head=PLAIN_RESPONSE, ends=True):
         server.agree(None)
         waits = BY_ID[number].ending.begun_by != "them" and close(1009) not in frames
         for frame in frames:
-            if frame.opcode == CLOSE and waits:
+            if frame.opcode == Opcode.CLOSE and waits:
                 await wait_for_close(theirs)
             await server.send((frame,))
         if ends:
@@ -97,20 +101,20 @@ async def test_what_is_as_good_is_ok(number, frames, autojump_clock):
         pytest.param("5.3", [], "answered", "6455 5.4", id="not at all"),
         pytest.param("5.3", [ECHO, close(1001)], "closed with", "6455 5.4", id="another code"),
         pytest.param("5.3", [ECHO], "without a close frame", "6455 5.5.1", id="no close frame"),
-        pytest.param("5.3", [ECHO, close(1000), pong()], "follow the close frame", "6455 5.5.1", id="behind the end"),
-        pytest.param("5.3", [continuation("x")], "not in order", "6455 5.4", id="out of order"),
-        pytest.param("5.3", [text("x", fin=False), text("y")], "not in order", "6455 5.4", id="message in message"),
-        pytest.param("5.3", [text("x", rsv=4)], "reserved bits", "6455 5.2", id="reserved bits"),
-        pytest.param("5.3", [text(b"\xff")], "not UTF-8", "6455 8.1", id="no UTF-8"),
-        pytest.param("5.3", [WireFrame(1, b"x", length=9)], "within a frame", "6455 5.2", id="half a frame"),
+        pytest.param("5.3", [ECHO, close(1000), pong()], "follows a close frame", "6455 5.5.1", id="behind the end"),
+        pytest.param("5.3", [continuation("x")], "continues a message", "6455 5.4", id="out of order"),
+        pytest.param("5.3", [text("x", fin=False), text("y")], "ends before", "6455 5.4", id="message in message"),
+        pytest.param("5.3", [text("x", rsv=4)], "RSV1 only", "6455 5.2", id="reserved bits"),
+        pytest.param("5.3", [text(b"\xff")], "is UTF-8", "6455 8.1", id="no UTF-8"),
+        pytest.param("5.3", [RawFrame(Opcode.TEXT, b"x", length=9)], "within a frame", "6455 5.2", id="half a frame"),
         pytest.param("2.2", [pong("other"), close(1000)], "timed out", "6455 5.5.2", id="another pong"),
         pytest.param("2.10", [pong("payload 3"), close(1000)], "timed out", "6455 5.5.2", id="not the last pong"),
         pytest.param("3.2", [text("other"), close(1002)], "answered", "6455 5.2", id="no part of what is expected"),
         pytest.param("3.1", [close(1003)], "failed with", "6455 7.4.1", id="the wrong close code"),
         pytest.param("3.1", [text("Hello, world!")], "did not fail", "6455 5.2", id="no failure"),
         pytest.param("6.4.1", [close(1007)], "too early", "6455 8.1", id="fails what is not wrong yet"),
-        pytest.param("7.9.1", [close(999)], "code 999", "6455 7.4", id="a code that may not be sent"),
-        pytest.param("7.3.1", [close(None, b"x")], "one byte", "6455 5.5.1", id="half a close code"),
+        pytest.param("7.9.1", [close(999)], "code 999 may not", "6455 7.4", id="a code that may not be sent"),
+        pytest.param("7.3.1", [close(None, b"x")], "not one byte", "6455 5.5.1", id="half a close code"),
     ],
 )
 async def test_a_mistake_is_found_with_its_section(number, frames, complaint, section, autojump_clock):
@@ -134,42 +138,6 @@ async def test_a_server_that_stays_runs_out_of_time(autojump_clock):
 
 async def test_a_compression_that_is_not_accepted_is_unimplemented(autojump_clock):
     assert (await verdict_on("12.1.1")).verdict == "UNIMPLEMENTED"
-
-
-KEY = b"\x01\x02\x03\x04"
-
-
-@pytest.mark.parametrize(
-    ("masked", "data", "section"),
-    [
-        (False, encode(HELLO, KEY), "RFC 6455 5.1"),
-        (True, encode(HELLO, None), "RFC 6455 5.1"),
-        (False, encode(WireFrame(3), None), "RFC 6455 5.2"),
-        (False, encode(ping(fin=False), None), "RFC 6455 5.5"),
-        (False, encode(ping(b"x" * 126), None), "RFC 6455 5.5"),
-        (False, encode(WireFrame(1, b"x", length_bytes=2), None), "RFC 6455 5.2"),
-        (False, encode(WireFrame(1, b"x" * 65_535, length_bytes=8), None), "RFC 6455 5.2"),
-        (False, encode(WireFrame(1, b"x", length=1 << 63), None), "RFC 6455 5.2"),
-        (False, encode(close(1005), None), "RFC 6455 7.4"),
-        (False, encode(close(1000, b"\xff"), None), "RFC 6455 5.5.1"),
-    ],
-)
-def test_a_frame_that_may_not_be_sent_is_found(masked, data, section):
-    reader = FrameReader(masked=masked, compressed=False)
-    with pytest.raises(Finding) as caught:
-        list(reader.feed(data))
-    assert caught.value.section == section
-
-
-@pytest.mark.parametrize("key", [None, KEY])
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
-def test_what_is_written_can_be_read_octet_by_octet(key, size):
-    frame = text(b"x" * size)
-    reader = FrameReader(masked=key is not None, compressed=False)
-    data = encode(frame, key)
-    found = [each for index in range(len(data)) for each in reader.feed(data[index : index + 1])]
-    assert found == [frame]
-    assert not reader.within_frame
 
 
 @pytest.mark.parametrize("bits", [8, 9, 15])

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_ws.conformance.wire import CLOSE, TEXT, FrameReader, WireFrame, encode
+from trio_ws.testing import Opcode, frame_bytes
+from trio_ws.testing.raw_reader import RawFrameReader, RawFrameRules
 
 CONNECTIONS = 1000
 DESCRIPTORS = CONNECTIONS + 100
@@ -47,7 +48,7 @@ class Client:
         """Text messages so far, whose numbers were as they should be."""
         self.code: int | None = None
         """That of the close frame."""
-        self._reader = FrameReader(masked=False, compressed=False)
+        self._reader = RawFrameReader(RawFrameRules(masked=False))
 
     @classmethod
     async def connect(cls, address: tuple[str, int], path: str) -> Client:
@@ -69,11 +70,12 @@ class Client:
         return client
 
     def _take(self, data: bytes) -> None:
-        for frame in self._reader.feed(data):
-            if frame.opcode == CLOSE:
+        self._reader.feed(data)
+        while (frame := self._reader.next_frame()) is not None:
+            if frame.opcode == Opcode.CLOSE:
                 self.code = int.from_bytes(frame.payload[:2])
             else:
-                assert frame.opcode == TEXT
+                assert frame.opcode == Opcode.TEXT
                 assert int(frame.payload) == self.received
                 self.received += 1
 
@@ -83,7 +85,7 @@ class Client:
             async for data in self.stream:
                 self._take(data)
                 if self.code is not None:
-                    await self.stream.send_all(encode(WireFrame(CLOSE, self.code.to_bytes(2)), b"mask"))
+                    await self.stream.send_all(frame_bytes(Opcode.CLOSE, self.code.to_bytes(2)))
                     break
             async for data in self.stream:
                 self._take(data)  # which refuses whatever comes behind a close frame

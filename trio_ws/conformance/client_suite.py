@@ -13,7 +13,9 @@ from typing import Final
 import attrs
 import trio
 
-from trio_ws.conformance.case import Case, close, text
+from trio_ws.conformance.case import Case
+from trio_ws.conformance.finding import Finding
+from trio_ws.conformance.frames import close, text
 from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.judge import judge
 from trio_ws.conformance.log import WireLog
@@ -21,7 +23,6 @@ from trio_ws.conformance.opening import PLAIN_RESPONSE, Head
 from trio_ws.conformance.opening_checks import key_of
 from trio_ws.conformance.peer import Pace, SuitePeer
 from trio_ws.conformance.results import Result
-from trio_ws.conformance.wire import Finding
 from trio_ws.http.url import QueryParameters
 
 __all__ = ["ClientSuite"]

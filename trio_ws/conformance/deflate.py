@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from trio_ws.conformance.wire import Finding
+from trio_ws.conformance.finding import Finding
 
 __all__ = [
     "NAME",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trio_ws.conformance.case import Case, Exchange, Flood
+from trio_ws.conformance.case import Case
 from trio_ws.conformance.deflate import offer
-from trio_ws.conformance.wire import WireFrame
+from trio_ws.conformance.steps import Exchange, Flood
+from trio_ws.testing.raw_frame import RawFrame
 
 __all__ = ["allowed", "sent"]
 
@@ -44,7 +45,7 @@ def allowed(case: Case) -> Iterator[str]:
         yield f"{answers}; then {outcome.ending}{f' (NON-STRICT): {outcome.why}' if outcome.why else ''}"
 
 
-def _answers(answers: tuple[WireFrame, ...], case: Case) -> str:
+def _answers(answers: tuple[RawFrame, ...], case: Case) -> str:
     words = ["every message"] if any(isinstance(step, (Exchange, Flood)) for step in case.steps) else []
     words += list(map(str, answers[:4]))
     words += [f"... {len(answers)} in all"] if len(answers) > 4 else []

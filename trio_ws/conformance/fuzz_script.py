@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from trio_ws.conformance.case import BY_FRAME, TOGETHER, Case, Send
+from trio_ws.conformance.case import Case
 from trio_ws.conformance.opening import PLAIN_REQUEST
+from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Send
 from trio_ws.conformance.target import Target
-from trio_ws.conformance.wire import encode
 from trio_ws.escaping import printable
 
 __all__ = ["script_of", "writes_of"]
@@ -61,7 +61,7 @@ def writes_of(case: Case) -> list[bytes]:
     writes: list[bytes] = []
     for step in case.steps:
         if isinstance(step, Send):
-            pieces = [encode(frame, None) for frame in step.frames]
+            pieces = [frame.encode() for frame in step.frames]
             if step.chop != BY_FRAME:
                 whole = b"".join(pieces)
                 size = len(whole) if step.chop == TOGETHER else step.chop

@@ -15,26 +15,14 @@ from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from trio_ws.conformance.case import (
-    BY_FRAME,
-    CLEAN,
-    TOGETHER,
-    Case,
-    Chop,
-    Outcome,
-    Send,
-    answered,
-    binary,
-    fails,
-    pong,
-    text,
-)
+from trio_ws.conformance.case import Case
+from trio_ws.conformance.frames import binary, pong, text
 from trio_ws.conformance.judge import judge
+from trio_ws.conformance.outcomes import CLEAN, Outcome, answered, fails
 from trio_ws.conformance.peer import Pace
 from trio_ws.conformance.results import Result, Verdict
+from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Chop, Send
 from trio_ws.conformance.target import CannotTest, Target
-from trio_ws.conformance.wire import WireFrame
-from trio_ws.testing.raw_frame import RawFrame
 from trio_ws.testing.strategies import Conversation, conversations
 
 __all__ = ["Fuzzer", "case_of", "generated_cases"]
@@ -70,30 +58,17 @@ def case_of(conversation: Conversation, chop: Chop = TOGETHER) -> Case:
         ending, section = fails(violation.code), violation.section
         also = (Outcome(fails(1002, 1007), None, f"another code than {violation.code}"),)
     elif code is not None:
-        ending = answered(None if code == 1005 else code)
+        ending = answered(code)
     ends = violation is not None or code is not None
     return Case(
         "fuzz",
         "a generated conversation",
-        [Send(tuple(map(_wire_frame, conversation.frames)), chop)] if conversation.frames else [],
+        [Send(tuple(conversation.frames), chop, exact=True)] if conversation.frames else [],
         answers,
         ending,
         IN_ONE_WRITE if ends else "",
         section=section,
         also=also,
-    )
-
-
-def _wire_frame(frame: RawFrame) -> WireFrame:
-    rsv = frame.rsv1 << 2 | frame.rsv2 << 1 | frame.rsv3
-    return WireFrame(
-        int(frame.opcode),
-        frame.payload,
-        frame.fin,
-        rsv,
-        masked=frame.masked,
-        key=frame.mask if frame.masked else None,
-        length_bytes=frame.length_bytes,
     )
 
 

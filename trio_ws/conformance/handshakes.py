@@ -9,10 +9,10 @@ import trio
 
 from trio_ws.conformance import deflate
 from trio_ws.conformance.case import Case
+from trio_ws.conformance.finding import Finding
 from trio_ws.conformance.opening import PLAIN_REQUEST, PLAIN_RESPONSE, Head
 from trio_ws.conformance.opening_checks import REQUEST_CHECKS, RESPONSE_CHECKS, agreed_deflate, check_response, key_of
 from trio_ws.conformance.peer import SuitePeer
-from trio_ws.conformance.wire import Finding
 
 __all__ = ["HandshakeContext", "Refused", "Unimplemented", "open_as_client", "open_as_server"]
 

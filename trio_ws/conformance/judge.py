@@ -8,31 +8,29 @@ from typing import Final
 import attrs
 import trio
 
-from trio_ws.conformance.case import (
-    HELLO,
+from trio_ws.conformance.case import Case
+from trio_ws.conformance.finding import Finding
+from trio_ws.conformance.frames import HELLO, close, fragments, ping
+from trio_ws.conformance.handshakes import HandshakeContext, Refused, Unimplemented, open_as_client, open_as_server
+from trio_ws.conformance.log import WireLog
+from trio_ws.conformance.opening import Head
+from trio_ws.conformance.outcomes import Ending, Outcome
+from trio_ws.conformance.peer import Pace, SuitePeer
+from trio_ws.conformance.results import Result, Verdict
+from trio_ws.conformance.steps import (
     AwaitPong,
-    Case,
-    Ending,
     EndOfStream,
     Exchange,
     FailFast,
     Flood,
     LateRest,
-    Outcome,
     Part,
     Quiet,
     RawBytes,
     Send,
     Step,
-    close,
-    ping,
 )
-from trio_ws.conformance.handshakes import HandshakeContext, Refused, Unimplemented, open_as_client, open_as_server
-from trio_ws.conformance.log import WireLog
-from trio_ws.conformance.opening import Head
-from trio_ws.conformance.peer import Pace, SuitePeer
-from trio_ws.conformance.results import Result, Verdict
-from trio_ws.conformance.wire import Finding, WireFrame, fragments
+from trio_ws.testing.raw_frame import CLOSE_WITHOUT_CODE, Opcode, RawFrame
 
 __all__ = ["judge"]
 
@@ -99,7 +97,7 @@ class _Trial:
         self._context = context
         self._request = request
         self._server_under_test = request is None
-        self._exchanged: list[WireFrame] = []
+        self._exchanged: list[RawFrame] = []
         self._outcomes = (Outcome(case.ending, case.answers), *case.also)
 
     @property
@@ -147,7 +145,7 @@ class _Trial:
             await peer.send((ping("accepted?"), HELLO))
         await peer.wait_for(lambda: bool(peer.messages or peer.pongs or peer.closing), "the end of the connection")
         if peer.closing is not None and not peer.ended:
-            await peer.send((close(peer.closing.close_code),))
+            await peer.send((_echo(peer.closing),))
         if not (peer.messages or peer.pongs):
             await self._finish()
 
@@ -185,7 +183,7 @@ class _Trial:
         peer = self._peer
         match step:
             case Send():
-                await peer.send(step.frames, step.chop)
+                await peer.send(step.frames, step.chop, exact=step.exact)
             case RawBytes():
                 await peer.send_raw(step.data, step.what)
             case Part():
@@ -229,7 +227,7 @@ class _Trial:
         for opcode, payload in step.messages:
             sent, rsv = (payload, 0) if step.plain else peer.compress(payload)
             await peer.send(tuple(fragments(opcode, sent, step.fragment, rsv=rsv)))
-            self._exchanged.append(WireFrame(opcode, payload))
+            self._exchanged.append(RawFrame(opcode, payload))
             count = len(self._exchanged)
             await peer.wait_for(
                 lambda: len(peer.messages) >= count or peer.closing is not None,  # noqa: B023 - awaited here
@@ -240,7 +238,7 @@ class _Trial:
 
     async def _flood(self, step: Flood) -> None:
         peer = self._peer
-        message = WireFrame(step.opcode, step.payload)
+        message = RawFrame(step.opcode, step.payload)
         self._exchanged += [message] * step.count
         peer.stop_reading()
         async with trio.open_nursery() as sender:
@@ -266,7 +264,7 @@ class _Trial:
             if peer.closing is None and must_fail and self._excessive():
                 raise Finding(self._case.section, f"the connection did not fail: {self._answers_shown()} came back")
         if peer.closing is not None and peer.closing_first and not peer.ended:
-            await peer.send((close(peer.closing.close_code),))
+            await peer.send((_echo(peer.closing),))
         await self._finish()
 
     async def _finish(self) -> None:
@@ -283,7 +281,7 @@ class _Trial:
 
     def _complete(self) -> bool:
         expected = self._expected(self._case.answers)
-        pings = [each for each in expected if each.opcode == 0xA]
+        pings = [each for each in expected if each.opcode == Opcode.PONG]
         pongs = self._peer.pongs
         return len(self._peer.messages) >= len(expected) - len(pings) and (not pings or pings[-1] in pongs)
 
@@ -298,7 +296,7 @@ class _Trial:
 
     # --- the verdict ---------------------------------------------------------------------------------------------
 
-    def _expected(self, answers: tuple[WireFrame, ...]) -> list[WireFrame]:
+    def _expected(self, answers: tuple[RawFrame, ...]) -> list[RawFrame]:
         return [*self._exchanged, *answers]
 
     def _compare(self) -> None:
@@ -321,8 +319,8 @@ class _Trial:
     def _compare_answers(self, outcome: Outcome) -> Iterator[str]:
         partial = outcome.answers is None
         expected = self._expected(self._case.answers if outcome.answers is None else outcome.answers)
-        messages = [each for each in expected if each.opcode != 0xA]
-        pongs = [each for each in expected if each.opcode == 0xA]
+        messages = [each for each in expected if each.opcode != Opcode.PONG]
+        pongs = [each for each in expected if each.opcode == Opcode.PONG]
         peer = self._peer
         if peer.messages != messages:
             short = peer.messages == messages[: len(peer.messages)]
@@ -333,7 +331,7 @@ class _Trial:
         if peer.pongs != pongs and not partial:
             yield self._judge_pongs(pongs)
 
-    def _judge_pongs(self, expected: list[WireFrame]) -> str:
+    def _judge_pongs(self, expected: list[RawFrame]) -> str:
         """Return why the pongs are allowed: the latest is enough (RFC 6455 5.5.3)."""
         pongs = self._peer.pongs
         rest = iter(expected)
@@ -361,7 +359,7 @@ class _Trial:
         elif ending.begun_by == "us" and peer.closing_first:
             raise Finding(self._case.section, f"closed unasked: {peer.closing}")
         elif ending.begun_by in ("us", "script") and code not in ending.codes:
-            if peer.closing_first or code not in (None, 1000):
+            if peer.closing_first or code not in (CLOSE_WITHOUT_CODE, 1000):
                 raise Finding(self._case.section, f"closed with {peer.closing}, not {ending}")
             yield REPLY_CODE
 
@@ -378,6 +376,11 @@ class _Trial:
         return _shown([*peer.messages, *peer.pongs, *([peer.closing] if peer.closing else [])])
 
 
-def _shown(frames: list[WireFrame]) -> str:
+def _echo(closing: RawFrame) -> RawFrame:
+    """Return the close frame that answers one: with its code, if it has one (RFC 6455 5.5.1)."""
+    return RawFrame(Opcode.CLOSE, closing.payload[:2])
+
+
+def _shown(frames: list[RawFrame]) -> str:
     shown = [str(each) for each in frames[:3]] + [f"... {len(frames)} in all"] * (len(frames) > 3)
     return f"[{'; '.join(shown)}]"

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from trio_ws.conformance.wire import Finding
+from trio_ws.conformance.finding import Finding
 
 __all__ = [
     "HEAD_END",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from trio_ws.conformance import deflate
+from trio_ws.conformance.finding import Finding
 from trio_ws.conformance.opening import Head, accept_token
-from trio_ws.conformance.wire import Finding
 
 __all__ = ["REQUEST_CHECKS", "RESPONSE_CHECKS", "agreed_deflate", "check_response", "key_of"]
 

@@ -13,22 +13,13 @@ import attrs
 import trio
 
 from trio_ws.conformance import deflate
-from trio_ws.conformance.case import BY_FRAME, TOGETHER, Chop
+from trio_ws.conformance.finding import Finding
+from trio_ws.conformance.frames import RSV1, pong
 from trio_ws.conformance.log import WireLog
 from trio_ws.conformance.opening import HEAD_END, Head
-from trio_ws.conformance.wire import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    RSV1,
-    TEXT,
-    Finding,
-    FrameReader,
-    WireFrame,
-    encode,
-)
+from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Chop
+from trio_ws.testing.raw_frame import Opcode, RawFrame
+from trio_ws.testing.raw_reader import InvalidFrame, RawFrameReader, RawFrameRules
 
 __all__ = ["Pace", "SuitePeer"]
 
@@ -77,10 +68,10 @@ class SuitePeer:
     """
 
     def __init__(self, stream: trio.abc.Stream, *, client: bool, pace: Pace, log: WireLog) -> None:
-        self.messages: list[WireFrame] = []
-        self.pongs: list[WireFrame] = []
+        self.messages: list[RawFrame] = []
+        self.pongs: list[RawFrame] = []
         self.keys: list[bytes] = []
-        self.closing: WireFrame | None = None
+        self.closing: RawFrame | None = None
         self.closing_first: bool = False
         self.ended: bool = False
         self.reset: bool = False
@@ -92,11 +83,12 @@ class SuitePeer:
         self._client = client
         self._masks = itertools.count(0x9E3779B9, 0x3C6EF373)
         self._deflate: deflate.MessageDeflate | None = None
-        self._message: list[WireFrame] = []
+        self._message: list[RawFrame] = []
         self._changed = trio.Condition()
-        self._reader = FrameReader(masked=not client, compressed=False)
+        self._rules = RawFrameRules(masked=not client)
+        self._reader = RawFrameReader(self._rules)
         self._leftover = b""
-        self._part_key: bytes | None = None
+        self._part_key = b""
         self._pings: set[bytes] = set()
         self._close_sent = False
         self._stream_ended = False
@@ -111,7 +103,7 @@ class SuitePeer:
     def agree(self, parameters: deflate.Parameters | None) -> None:
         """Begin with frames, compressed by these parameters if there are any."""
         self._deflate = None if parameters is None else deflate.MessageDeflate(parameters, client=self._client)
-        self._reader = FrameReader(masked=not self._client, compressed=parameters is not None)
+        self._rules.compressed = parameters is not None
 
     # --- heads ---------------------------------------------------------------------------------------------------
 
@@ -152,13 +144,19 @@ class SuitePeer:
 
     # --- out -----------------------------------------------------------------------------------------------------
 
-    async def send(self, frames: tuple[WireFrame, ...], chop: Chop = TOGETHER) -> None:
-        """Send frames, cut as `chop` says. When the other side has ended the connection, the rest is dropped."""
+    async def send(self, frames: tuple[RawFrame, ...], chop: Chop = TOGETHER, *, exact: bool = False) -> None:
+        """Send frames. When the other side has ended the connection, the rest is dropped.
+
+        Args:
+            frames: in order.
+            chop: how their bytes are cut into writes.
+            exact: whether they are masked, or not, as they say, else as the suite's side must.
+        """
         pieces = []
         for frame in frames:
-            pieces.append(encode(frame, self._next_key()))
-            self._pings |= {frame.payload} if frame.opcode == PING else set()
-            self._close_sent = self._close_sent or frame.opcode == CLOSE
+            pieces.append((frame if exact else self._masked(frame)).encode())
+            self._pings |= {frame.payload} if frame.opcode == Opcode.PING else set()
+            self._close_sent = self._close_sent or frame.opcode == Opcode.CLOSE
             self.log.add("sent", frame, pieces[-1])
         if chop != BY_FRAME:
             whole = b"".join(pieces)
@@ -171,11 +169,11 @@ class SuitePeer:
         self.log.add("sent", what, data)
         await self._send_pieces([data])
 
-    async def send_part(self, frame: WireFrame, start: int, stop: int) -> None:
+    async def send_part(self, frame: RawFrame, start: int, stop: int) -> None:
         """Send the bytes of a frame's payload from `start` to `stop`, and its header with the first of them."""
-        if self._client and start == 0:
+        if start == 0:
             self._part_key = self._next_key()
-        encoded = encode(frame, self._part_key)
+        encoded = attrs.evolve(frame, masked=self._client, mask=self._part_key).encode()
         header = len(encoded) - len(frame.payload)
         piece = encoded[start + header if start else 0 : stop + header]
         self.log.add("sent", f"a part of {frame}", piece)
@@ -193,8 +191,11 @@ class SuitePeer:
             self.log.add("note", "the other side takes nothing any more")
         self.waiting = waiting
 
-    def _next_key(self) -> bytes | None:
-        return (next(self._masks) & 0xFFFFFFFF).to_bytes(4) if self._client else None
+    def _masked(self, frame: RawFrame) -> RawFrame:
+        return attrs.evolve(frame, masked=True, mask=self._next_key()) if self._client else frame
+
+    def _next_key(self) -> bytes:
+        return (next(self._masks) & 0xFFFFFFFF).to_bytes(4)
 
     def compress(self, payload: bytes) -> tuple[bytes, int]:
         """Return a message's payload as it is to be sent, and the reserved bits of its first frame."""
@@ -231,18 +232,24 @@ class SuitePeer:
         try:
             data = self._leftover or await self._receive()
             while data:
-                for frame in self._reader.feed(data):
+                self._reader.feed(data)
+                while (frame := self._reader.next_frame()) is not None:
                     await self._take(frame)
                 await self._notify()
                 data = await self._receive()
-            if self._reader.within_frame and not (self.reset or self._close_sent or self._stream_ended):
+            if self._reader.unread and not (self.reset or self._close_sent or self._stream_ended):
                 raise Finding("RFC 6455 5.2", "the connection ended within a frame")
+        except InvalidFrame as invalid:
+            self._found(Finding.of(invalid))
         except Finding as finding:
-            self.finding = finding
-            self.log.add("note", str(finding))
+            self._found(finding)
         self.log.add("note", "the other side has reset the connection" if self.reset else "the other side has ended")
         self.ended = True
         await self._notify()
+
+    def _found(self, finding: Finding) -> None:
+        self.finding = finding
+        self.log.add("note", str(finding))
 
     async def _receive(self) -> bytes:
         await self._readable.wait()
@@ -252,35 +259,35 @@ class SuitePeer:
             self.reset = True
             return b""
 
-    async def _take(self, frame: WireFrame) -> None:
+    async def _take(self, frame: RawFrame) -> None:
         self.log.add("received", frame, frame.payload)
-        if frame.key is not None:
-            self.keys.append(frame.key)
-        if frame.opcode == CLOSE:
+        self.keys += [frame.mask] if frame.masked else []
+        if frame.opcode == Opcode.CLOSE:
             self.closing, self.closing_first = frame, not self._close_sent
-        elif frame.opcode == PONG:
-            self.pongs += [frame] if frame.payload in self._pings else []  # others are heartbeats (RFC 6455 5.5.3)
-        elif frame.opcode == PING:
+        elif frame.opcode == Opcode.PONG:
+            if frame.payload in self._pings:  # others are heartbeats (RFC 6455 5.5.3)
+                self.pongs.append(pong(frame.payload))
+        elif frame.opcode == Opcode.PING:
             if not self._close_sent:
-                await self.send((WireFrame(PONG, frame.payload),))
+                await self.send((pong(frame.payload),))
         else:
             self._message.append(frame)
             if frame.fin:
                 self.messages.append(self._join())
 
-    def _join(self) -> WireFrame:
+    def _join(self) -> RawFrame:
         first = self._message[0]
         payload = b"".join(frame.payload for frame in self._message)
         self._message.clear()
-        if first.rsv and self._deflate is not None:
+        if first.rsv1 and self._deflate is not None:
             payload = self._deflate.decompress(payload)
-        if first.opcode == TEXT:
+        if first.opcode == Opcode.TEXT:
             try:
                 payload.decode()
             except UnicodeDecodeError:
                 raise Finding("RFC 6455 8.1", f"a text message is not UTF-8: {payload[:40]!r}") from None
-        assert first.opcode in (CONTINUATION, TEXT, BINARY)
-        return WireFrame(first.opcode, payload)
+        assert first.opcode in (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)
+        return RawFrame(first.opcode, payload)
 
     async def _notify(self) -> None:
         async with self._changed:

@@ -7,13 +7,13 @@ import ssl
 import attrs
 import trio
 
-from trio_ws.conformance.case import HELLO, close
+from trio_ws.conformance.finding import Finding
+from trio_ws.conformance.frames import HELLO, close
 from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.log import WireLog
 from trio_ws.conformance.opening import PLAIN_REQUEST, Head
 from trio_ws.conformance.opening_checks import check_response
 from trio_ws.conformance.peer import Pace, SuitePeer
-from trio_ws.conformance.wire import Finding
 from trio_ws.http.url import URL
 
 __all__ = ["CannotTest", "Target", "first_look"]

@@ -77,6 +77,8 @@ class RawFrame:
     """The masking key that `encode` uses, if the frame is masked; it does not count in comparisons."""
     length_bytes: int | None = attrs.field(default=None, kw_only=True)
     """Bytes of the extended length: 0, 2 or 8; None for the shortest form, the only valid one."""
+    length: int | None = attrs.field(default=None, kw_only=True)
+    """The length that the header declares; None for that of the payload, the only valid one."""
 
     def encode(self) -> bytes:
         """Return the bytes of the frame.
@@ -92,6 +94,7 @@ class RawFrame:
             rsv2=self.rsv2,
             rsv3=self.rsv3,
             mask=self.mask if self.masked else None,
+            length=self.length,
             length_bytes=self.length_bytes,
         )
 
@@ -136,10 +139,12 @@ class RawFrame:
         if self.opcode == Opcode.CLOSE and len(self.payload) > 1:
             content = f"{self.close_code} {self.close_reason!r}"
         else:
-            rest = len(self.payload) - SHOWN_BYTES
-            content = f"{self.payload[:SHOWN_BYTES]!r}{f' and {rest} bytes' if rest > 0 else ''}"
-        bits = [bit for bit in ("rsv1", "rsv2", "rsv3") if getattr(self, bit)]
-        return " ".join([name, content, *([] if self.fin else ["unfinished"]), *bits])
+            content = short_bytes(self.payload)
+        words = [name, content, *([] if self.fin else ["unfinished"])]
+        words += [bit for bit in ("rsv1", "rsv2", "rsv3") if getattr(self, bit)]
+        words += [] if self.length is None else [f"length {self.length} declared"]
+        words += [] if self.length_bytes is None else [f"length in {self.length_bytes} bytes"]
+        return " ".join(words)
 
 
 def short_bytes(data: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from trio_ws.testing.raw_frame import CLOSE_WITHOUT_CODE, Opcode, RawFrame, apply_mask_key, shortest_form
+from trio_ws.testing.raw_frame import MASK_KEY, SHOWN_BYTES, Opcode, RawFrame, apply_mask_key, shortest_form
 
 __all__ = ["InvalidFrame", "RawFrameReader", "RawFrameRules"]
 
@@ -28,13 +28,13 @@ class InvalidFrame(Exception):  # noqa: N818 - a finding about the other side, n
     Args:
         rule: what the rule demands.
         section: where it stands, such as "RFC 6455 5.1".
-        frame: the frame, as far as it could be read.
+        frame: the frame; of one whose header alone breaks the rule, the payload so far, and its declared length.
         code: the close code that answers it.
 
     Attributes:
         rule: likewise.
         section: likewise.
-        frame: likewise; None if its header is invalid.
+        frame: likewise; None for bytes behind a close frame.
         code: likewise.
     """
 
@@ -67,15 +67,23 @@ class RawFrameRules:
         Raises:
             InvalidFrame: it breaks a rule.
         """
-        for broken, rule, section in self._rules(frame):
-            if broken:
-                raise InvalidFrame(rule, f"RFC 6455 {section}", frame)
+        self.check_header(frame)
         if frame.opcode == Opcode.CLOSE:
             self._closed = True
             self._check_close(frame)
         elif frame.opcode < Opcode.CLOSE:
             self._check_text(frame)
             self._in_message = not frame.fin
+
+    def check_header(self, frame: RawFrame) -> None:
+        """Check all of the next frame but its payload, of which the length counts alone.
+
+        Raises:
+            InvalidFrame: it breaks a rule.
+        """
+        for broken, rule, section in self._rules(frame):
+            if broken:
+                raise InvalidFrame(rule, f"RFC 6455 {section}", frame)
 
     def check_unread(self, data: bytes | bytearray) -> None:
         """Check bytes that are no complete frame yet.
@@ -87,6 +95,7 @@ class RawFrameRules:
             raise InvalidFrame(f"nothing follows a close frame, not {bytes(data[:20])!r}", "RFC 6455 5.5.1")
 
     def _rules(self, frame: RawFrame) -> tuple[tuple[bool, str, str], ...]:
+        size = len(frame.payload) if frame.length is None else frame.length
         control = frame.opcode >= Opcode.CLOSE
         starts = frame.opcode in (Opcode.TEXT, Opcode.BINARY)
         return (
@@ -94,26 +103,20 @@ class RawFrameRules:
             (frame.masked is not self.masked, "a client masks its frames, a server does not", "5.1"),
             (frame.opcode not in _OPCODES, "reserved opcodes are not sent", "5.2"),
             (frame.rsv2 or frame.rsv3, "reserved bits without an extension are 0", "5.2"),
-            (
-                frame.rsv1 and not (self.compressed and starts),
-                "RSV1 only marks a compressed message",
-                "5.2",
-            ),
+            (frame.rsv1 and not (self.compressed and starts), "RSV1 only marks a compressed message", "5.2"),
             (control and not frame.fin, "a control frame is not fragmented", "5.5"),
-            (control and len(frame.payload) > MAX_CONTROL_PAYLOAD, "a control frame has at most 125 bytes", "5.5"),
+            (control and size > MAX_CONTROL_PAYLOAD, "a control frame has at most 125 bytes", "5.5"),
             (starts and self._in_message, "a message ends before the next one begins", "5.4"),
             (not control and not starts and not self._in_message, "a continuation continues a message", "5.4"),
-            (
-                frame.length_bytes not in (None, shortest_form(len(frame.payload))),
-                "a payload length has the shortest form",
-                "5.2",
-            ),
+            (bool(size >> 63), "the most significant bit of a length is 0", "5.2"),
+            (frame.length_bytes not in (None, shortest_form(size)), "a payload length has the shortest form", "5.2"),
         )
 
     def _check_close(self, frame: RawFrame) -> None:
-        code = frame.close_code
-        if frame.payload and (code == CLOSE_WITHOUT_CODE or code not in SENDABLE_CODES):
-            raise InvalidFrame("a close frame has no payload, or a code that may be sent", "RFC 6455 7.4", frame)
+        if len(frame.payload) == 1:
+            raise InvalidFrame("a close code has two bytes, not one byte", "RFC 6455 5.5.1", frame)
+        if frame.payload and frame.close_code not in SENDABLE_CODES:
+            raise InvalidFrame(f"close code {frame.close_code} may not be sent", "RFC 6455 7.4", frame)
         try:
             frame.payload[2:].decode()
         except UnicodeDecodeError:
@@ -152,48 +155,52 @@ class RawFrameReader:
         """Remove the next complete frame and return it, None if there is none yet.
 
         Raises:
-            InvalidFrame: it breaks a rule. It has been removed, so that reading can go on.
+            InvalidFrame: it breaks a rule. If it is complete, it has been removed, so that reading can go on; a header
+                that breaks one raises before its payload has arrived, and stays until then.
         """
-        frame = self._take()
-        if frame is not None and self.rules is not None:
-            self.rules.check(frame)
-        return frame
-
-    def _take(self) -> RawFrame | None:
         unread = self.unread
         if self.rules is not None:
             self.rules.check_unread(unread)
         if len(unread) < 2:
             return None
-        first, second = unread[0], unread[1]
-        start = 2 + {126: 2, 127: 8}.get(second & 0x7F, 0)
-        masked = bool(second & 0x80)
-        if len(unread) < start + 4 * masked:
+        form = {126: 2, 127: 8}.get(unread[1] & 0x7F, 0)
+        start = 2 + form + (4 if unread[1] & 0x80 else 0)
+        has_length = len(unread) >= 2 + form
+        size = int.from_bytes(unread[2 : 2 + form]) if form and has_length else unread[1] & 0x7F
+        if not has_length or len(unread) < start + size:
+            if self.rules is not None:
+                self.rules.check_header(self._frame(start, start + SHOWN_BYTES, form if has_length else None, size))
             return None
-        form = start - 2
-        size = self._checked_length(start) if form else second & 0x7F
-        key = bytes(unread[start : start + 4]) if masked else b""
-        start += len(key)
-        if len(unread) < start + size:
-            return None
-        payload = bytes(unread[start : start + size])
+        frame = self._frame(start, start + size, form, size)
         del unread[: start + size]
+        if self.rules is not None:
+            self.rules.check(frame)
+        return frame
+
+    def _frame(self, start: int, end: int, form: int | None, size: int) -> RawFrame:
+        """Return the frame with its payload, or the beginning of that.
+
+        Args:
+            start: of the payload.
+            end: likewise.
+            form: bytes of the extended length, None if they have not arrived.
+            size: the length that the header declares.
+        """
+        first, second = self.unread[:2]
+        payload, key = bytes(self.unread[start:end]), MASK_KEY
+        if second & 0x80 and len(self.unread) >= start:
+            key = bytes(self.unread[start - 4 : start])
+            payload = apply_mask_key(payload, key)
         opcode = first & 0xF
         return RawFrame(
             _OPCODES.get(opcode, opcode),
-            apply_mask_key(payload, key) if masked else payload,
+            payload,
             bool(first & 0x80),
             rsv1=bool(first & 0x40),
             rsv2=bool(first & 0x20),
             rsv3=bool(first & 0x10),
-            masked=masked,
-            length_bytes=None if form == shortest_form(size) else form,
+            masked=bool(second & 0x80),
+            mask=key,
+            length_bytes=None if form in (None, shortest_form(size)) else form,
+            length=None if len(payload) == size else size,
         )
-
-    def _checked_length(self, end: int) -> int:
-        size = int.from_bytes(self.unread[2:end])
-        if self.rules is not None and size < (126 if end == 4 else 1 << 16):
-            raise InvalidFrame(f"a length of {size} has the shortest form", "RFC 6455 5.2")
-        if self.rules is not None and size >> 63:
-            raise InvalidFrame("the most significant bit of a length is 0", "RFC 6455 5.2")
-        return size

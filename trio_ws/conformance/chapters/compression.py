@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-from trio_ws.conformance.case import Case, Chapter, Exchange
+from trio_ws.conformance.case import Case, Chapter
 from trio_ws.conformance.deflate import Wish
 from trio_ws.conformance.scale import Scale
-from trio_ws.conformance.wire import BINARY, TEXT
+from trio_ws.conformance.steps import Exchange
+from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["chapters"]
 
@@ -95,11 +96,11 @@ class _Kind:
 
 
 _KINDS = [
-    _Kind("JSON", TEXT, _json),
-    _Kind("a picture", BINARY, _picture),
-    _Kind("German text", BINARY, _german),
-    _Kind("a PDF", BINARY, _pdf),
-    _Kind("HTML", TEXT, _html),
+    _Kind("JSON", Opcode.TEXT, _json),
+    _Kind("a picture", Opcode.BINARY, _picture),
+    _Kind("German text", Opcode.BINARY, _german),
+    _Kind("a PDF", Opcode.BINARY, _pdf),
+    _Kind("HTML", Opcode.TEXT, _html),
 ]
 
 

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import (
-    BY_FRAME,
-    CLEAN,
-    AwaitPong,
-    Case,
-    Chapter,
-    Level,
-    Outcome,
-    Step,
-    binary,
-    continuation,
-    fails,
-    ping,
-    pong,
-    send,
-    stars,
-    text,
-)
-from trio_ws.conformance.wire import WireFrame
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import binary, continuation, ping, pong, stars, text
+from trio_ws.conformance.outcomes import CLEAN, Outcome, fails
+from trio_ws.conformance.steps import BY_FRAME, AwaitPong, Step, send
+from trio_ws.testing.raw_frame import Opcode, RawFrame
 
 __all__ = ["CHAPTER"]
 
@@ -42,7 +28,7 @@ def _interleaved(payload: bytes, *, wait: bool) -> list[Step]:
     return steps
 
 
-def _pongs(payload: bytes) -> list[WireFrame]:
+def _pongs(payload: bytes) -> list[RawFrame]:
     return [pong(b"%d" % number + payload) for number in range(len(_PARTS) - 1)]
 
 
@@ -108,7 +94,7 @@ _FORM = [
     Case(
         "23.2.4",
         "the header of a ping of 64 KiB, and nothing more",
-        [send(WireFrame(0x9, b"", length=65_536))],
+        [send(RawFrame(Opcode.PING, b"", length=65_536))],
         ending=fails(1002),
         also=(Outcome(fails(1009)),),
         level=Level.HARDENING,
@@ -116,14 +102,14 @@ _FORM = [
     Case(
         "23.2.5",
         "a ping with its length in two bytes",
-        [send(WireFrame(0x9, b"x", length_bytes=2))],
+        [send(RawFrame(Opcode.PING, b"x", length_bytes=2))],
         ending=fails(1002),
         section="RFC 6455 5.2",
     ),
     Case(
         "23.2.6",
         "a close frame with its length in eight bytes",
-        [send(WireFrame(0x8, b"\x03\xe8", length_bytes=8))],
+        [send(RawFrame(Opcode.CLOSE, b"\x03\xe8", length_bytes=8))],
         ending=fails(1002),
         section="RFC 6455 5.2",
     ),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import attrs
 
-from trio_ws.conformance.case import Case, Chapter, Exchange, Level
+from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.opening import request
-from trio_ws.conformance.wire import TEXT
+from trio_ws.conformance.steps import Exchange
+from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["CHAPTER"]
 
 _GRAMMAR = "RFC 6455 9.1"
-_REPEATED = [(TEXT, b"The same words, again and again, again and again.")] * 4
+_REPEATED = [(Opcode.TEXT, b"The same words, again and again, again and again.")] * 4
 """Messages that show whether contexts are kept as agreed."""
 
 # What is wrong with the header, the section, and its value: the handshake fails.

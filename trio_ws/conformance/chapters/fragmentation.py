@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import (
-    BY_FRAME,
-    TOGETHER,
-    Case,
-    Chapter,
-    Chop,
-    continuation,
-    fails,
-    ping,
-    pong,
-    send,
-    text,
-)
+from trio_ws.conformance.case import Case, Chapter
 from trio_ws.conformance.chapters.reserved import AT_ONCE
-from trio_ws.conformance.wire import WireFrame
+from trio_ws.conformance.frames import continuation, ping, pong, text
+from trio_ws.conformance.outcomes import fails
+from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Chop, send
+from trio_ws.testing.raw_frame import RawFrame
 
 __all__ = ["CHAPTER"]
 
@@ -26,7 +17,7 @@ _JOINED = text("fragment1fragment2")
 _HELLO = text("Hello, world!")
 
 
-def _in_three_chops(first: int, what: str, frames: list[WireFrame], **outcome: object) -> list[Case]:
+def _in_three_chops(first: int, what: str, frames: list[RawFrame], **outcome: object) -> list[Case]:
     """Make the three cases of one script: in one write, frame by frame, octet by octet."""
     return [
         Case(f"5.{number}", f"{what}, {how}", [send(frames, chop=chop)], **outcome)  # type: ignore[arg-type]
@@ -34,11 +25,11 @@ def _in_three_chops(first: int, what: str, frames: list[WireFrame], **outcome: o
     ]
 
 
-def _orphan(fin: bool) -> list[WireFrame]:
+def _orphan(fin: bool) -> list[RawFrame]:
     return [continuation("continues nothing", fin=fin), _HELLO]
 
 
-def _orphans_and_messages(fin: bool) -> list[WireFrame]:
+def _orphans_and_messages(fin: bool) -> list[RawFrame]:
     return [continuation("continues nothing", fin=fin), *_TWO] * 2
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import TOGETHER, Case, Chapter, Chop, binary, send, stars, text
+from trio_ws.conformance.case import Case, Chapter
+from trio_ws.conformance.frames import binary, stars, text
+from trio_ws.conformance.steps import TOGETHER, Chop, send
 
 __all__ = ["CHAPTER"]
 

@@ -7,24 +7,12 @@ from typing import Final
 
 import attrs
 
-from trio_ws.conformance.case import (
-    CLEAN,
-    HELLO,
-    Case,
-    Chapter,
-    Exchange,
-    Level,
-    Step,
-    binary,
-    continuation,
-    fails,
-    ping,
-    pong,
-    send,
-    text,
-)
+from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.deflate import Wish, deflated_zeros
-from trio_ws.conformance.wire import RSV1, TEXT, WireFrame, fragments
+from trio_ws.conformance.frames import HELLO, RSV1, binary, close, continuation, fragments, ping, pong, text
+from trio_ws.conformance.outcomes import CLEAN, fails
+from trio_ws.conformance.steps import Exchange, Step, send
+from trio_ws.testing.raw_frame import Opcode, RawFrame
 
 __all__ = ["chapter"]
 
@@ -45,7 +33,7 @@ def _deflated(payload: bytes) -> bytes:
     return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
 
 
-def _example(number: int, what: str, section: str, steps: list[Step], answers: list[WireFrame]) -> Case:
+def _example(number: int, what: str, section: str, steps: list[Step], answers: list[RawFrame]) -> Case:
     return Case(f"27.1.{number}", what, steps, answers, CLEAN, section=f"RFC 7692 {section}")
 
 
@@ -109,9 +97,9 @@ _EXAMPLES = [
         "compressed and other messages in turn",
         "6",
         [
-            Exchange([(TEXT, b"compressed, compressed")]),
-            Exchange([(TEXT, b"not compressed")], plain=True),
-            Exchange([(TEXT, b"compressed, compressed")]),
+            Exchange([(Opcode.TEXT, b"compressed, compressed")]),
+            Exchange([(Opcode.TEXT, b"not compressed")], plain=True),
+            Exchange([(Opcode.TEXT, b"compressed, compressed")]),
         ],
         [],
     ),
@@ -119,7 +107,7 @@ _EXAMPLES = [
         13,
         "a character that is cut by fragments",
         "6.2",
-        [send(fragments(TEXT, _deflated("\u20ac".encode() * 50), 1, rsv=RSV1))],
+        [send(fragments(Opcode.TEXT, _deflated("\u20ac".encode() * 50), 1, rsv=RSV1))],
         [text("\u20ac" * 50)],
     ),
 ]
@@ -143,14 +131,14 @@ _WRONG_BITS = [
     Case(
         "27.2.4",
         "RSV1 on a pong",
-        [send(WireFrame(0xA, b"x", rsv=RSV1))],
+        [send(pong("x", rsv=RSV1))],
         ending=fails(1002),
         section="RFC 7692 6.1",
     ),
     Case(
         "27.2.5",
         "RSV1 on a close frame",
-        [send(WireFrame(0x8, b"\x03\xe8", rsv=RSV1))],
+        [send(close(1000, rsv=RSV1))],
         ending=fails(1002),
         section="RFC 7692 6.1",
     ),
@@ -211,7 +199,7 @@ def _bombs() -> list[Case]:
         Case(
             "27.4.2",
             f"the same, beginning to end in fragments of {cut // 1024} KiB",
-            [send(fragments(0x2, bomb, cut, rsv=RSV1))],
+            [send(fragments(Opcode.BINARY, bomb, cut, rsv=RSV1))],
             ending=fails(1009),
         ),
         Case(

@@ -5,8 +5,11 @@ The RFC says that a sender MUST use the shortest form, and not what a receiver d
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import Case, Chapter, Level, Outcome, fails, send, stars
-from trio_ws.conformance.wire import BINARY, TEXT, WireFrame
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import stars
+from trio_ws.conformance.outcomes import Outcome, fails
+from trio_ws.conformance.steps import send
+from trio_ws.testing.raw_frame import Opcode, RawFrame
 
 __all__ = ["CHAPTER"]
 
@@ -19,7 +22,7 @@ _CASES = [
         Case(
             f"24.1.{number}",
             f"{size} bytes with their length in {form} bytes",
-            [send(WireFrame(TEXT, stars(size), length_bytes=form))],
+            [send(RawFrame(Opcode.TEXT, stars(size), length_bytes=form))],
             ending=fails(1002),
             level=Level.SHOULD,
         )
@@ -29,7 +32,7 @@ _CASES = [
         Case(
             f"24.2.{number}",
             f"the header of a frame of {name}, and a few bytes",
-            [send(WireFrame(BINARY, b"few", length=size))],
+            [send(RawFrame(Opcode.BINARY, b"few", length=size))],
             ending=fails(1009),
             also=(Outcome(fails(1002)),),
             level=Level.HARDENING,
@@ -40,14 +43,14 @@ _CASES = [
     Case(
         "24.3.1",
         "a length with the most significant bit set",
-        [send(WireFrame(BINARY, b"few", length=1 << 63))],
+        [send(RawFrame(Opcode.BINARY, b"few", length=1 << 63))],
         ending=fails(1002),
         also=(Outcome(fails(1009)),),
     ),
     Case(
         "24.3.2",
         "a length of which all bits are set",
-        [send(WireFrame(TEXT, b"few", length=(1 << 64) - 1))],
+        [send(RawFrame(Opcode.TEXT, b"few", length=(1 << 64) - 1))],
         ending=fails(1002),
         also=(Outcome(fails(1009)),),
     ),

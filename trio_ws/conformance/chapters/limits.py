@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import attrs
 
-from trio_ws.conformance.case import CLEAN, Case, Chapter, Exchange, Level, Outcome, binary, fails, send, stars, text
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import binary, fragments, stars, text
+from trio_ws.conformance.outcomes import CLEAN, Outcome, fails
 from trio_ws.conformance.scale import Scale
-from trio_ws.conformance.wire import BINARY, TEXT, fragments
+from trio_ws.conformance.steps import Exchange, send
+from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["chapters"]
 
 _KIB = 1024
 _MIB = 1024 * _KIB
-_KINDS = [("text", TEXT, text, b"*"), ("binary", BINARY, binary, b"\xfe")]
+_KINDS = [("text", Opcode.TEXT, text, b"*"), ("binary", Opcode.BINARY, binary, b"\xfe")]
 
 _SIZES = [64 * _KIB, 256 * _KIB, _MIB, 4 * _MIB, 8 * _MIB, 16 * _MIB]
 _FRAGMENTED = 4 * _MIB
@@ -88,7 +91,7 @@ def chapters(scale: Scale) -> list[Chapter]:
     ten = Case(
         "10.1.1",
         "text of 65536 bytes in fragments of 1300",
-        [send(fragments(TEXT, stars(65_536), 1_300))],
+        [send(fragments(Opcode.TEXT, stars(65_536), 1_300))],
         [text(stars(65_536))],
         CLEAN,
     )

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import HELLO, Case, Chapter, Level, binary, fails, send, text
-from trio_ws.conformance.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WireFrame
+import attrs
+
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import HELLO, binary, close, continuation, ping, pong, text
+from trio_ws.conformance.outcomes import fails
+from trio_ws.conformance.steps import Send, send
+from trio_ws.testing.raw_frame import Opcode, RawFrame
 
 __all__ = ["CHAPTER"]
 
-_WRONG = [
-    ("text", (WireFrame(TEXT, b"Hello", masked=False),)),
-    ("binary without payload", (WireFrame(BINARY, masked=False),)),
-    ("a ping", (WireFrame(PING, b"x", masked=False),)),
-    ("a pong", (WireFrame(PONG, masked=False),)),
-    ("a close frame", (WireFrame(CLOSE, b"\x03\xe8", masked=False),)),
-    ("the second fragment", (text("one ", fin=False), WireFrame(CONTINUATION, b"two", masked=False))),
+_WRONG: list[tuple[str, tuple[RawFrame, ...]]] = [
+    ("text", (text("Hello"),)),
+    ("binary without payload", (binary(b""),)),
+    ("a ping", (ping("x"),)),
+    ("a pong", (pong(),)),
+    ("a close frame", (close(1000),)),
+    ("the second fragment", (text("one ", fin=False), continuation("two"))),
 ]
+"""Of which the last frame is masked wrongly."""
 _KEYS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01", b"\x80\0\0\0"]
 _COUNTING = bytes(range(256))
+
+
+def _wrong(frames: tuple[RawFrame, ...], *, server: bool) -> Send:
+    """Return the step that sends frames to a server or a client, the last of them masked as the other side's."""
+    *right, last = (attrs.evolve(frame, masked=server) for frame in frames)
+    return send(*right, attrs.evolve(last, masked=not server), exact=True)
 
 
 def _server() -> list[Case]:
     """Return the cases for servers, with frames that lack their mask, and with special keys."""
     wrong = [
-        Case(f"25.1.{number}", f"{what} that is not masked", [send(frames)], ending=fails(1002), side="server")
+        Case(
+            f"25.1.{number}",
+            f"{what} that is not masked",
+            [_wrong(frames, server=True)],
+            ending=fails(1002),
+            side="server",
+        )
         for number, (what, frames) in enumerate(_WRONG, start=1)
     ]
     keys = [
         Case(
             f"25.2.{number}",
             f"the key {key.hex()}",
-            [send(WireFrame(BINARY, _COUNTING, key=key))],
+            [send(RawFrame(Opcode.BINARY, _COUNTING, masked=True, mask=key), exact=True)],
             [binary(_COUNTING)],
             section="RFC 6455 5.3",
             side="server",
@@ -45,7 +63,7 @@ def _client() -> list[Case]:
         Case(
             f"25.3.{number}",
             f"{what} that is masked",
-            [send(*(WireFrame(each.opcode, each.payload, each.fin, masked=each.masked is False) for each in frames))],
+            [_wrong(frames, server=False)],
             ending=fails(1002),
             side="client",
         )

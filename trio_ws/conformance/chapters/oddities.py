@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from trio_ws.conformance.case import HELLO, Case, Chapter, Level, Opening, Outcome, fails, send
+from trio_ws.conformance.case import Case, Chapter, Level, Opening
+from trio_ws.conformance.frames import HELLO
 from trio_ws.conformance.opening import OpeningRequest, OpeningResponse, request, response
+from trio_ws.conformance.outcomes import Outcome, fails
+from trio_ws.conformance.steps import send
 
 __all__ = ["CHAPTER"]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import Case, Chapter, fails, ping, pong, send, stars
+from trio_ws.conformance.case import Case, Chapter
+from trio_ws.conformance.frames import ping, pong, stars
+from trio_ws.conformance.outcomes import fails
+from trio_ws.conformance.steps import send
 
 __all__ = ["CHAPTER"]
 

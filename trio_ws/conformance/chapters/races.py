@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import (
-    CLEAN,
-    ENDS,
-    HELLO,
-    Case,
-    Chapter,
-    EndOfStream,
-    Level,
-    Outcome,
-    Part,
-    RawBytes,
-    answered,
-    binary,
-    close,
-    continuation,
-    fails,
-    ping,
-    pong,
-    send,
-    stars,
-    text,
-)
-from trio_ws.conformance.wire import WireFrame
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import HELLO, binary, close, continuation, ping, pong, stars, text
+from trio_ws.conformance.outcomes import CLEAN, ENDS, Outcome, answered, fails
+from trio_ws.conformance.steps import EndOfStream, Part, RawBytes, send
+from trio_ws.testing.raw_frame import RawFrame
 
 __all__ = ["CHAPTER"]
 
@@ -163,14 +145,14 @@ _UNASKED = [
     Case(
         "22.5.1",
         "a violation, and no answer to the close frame",
-        [send(WireFrame(0x3))],
+        [send(RawFrame(0x3))],
         ending=fails(1002),
         section="RFC 6455 7.1.7",
     ),
     Case(
         "22.5.2",
         "a violation, and messages behind it",
-        [send(WireFrame(0xB)), send(HELLO, HELLO, ping())],
+        [send(RawFrame(0xB)), send(HELLO, HELLO, ping())],
         ending=fails(1002),
         section="RFC 6455 7.1.7",
     ),

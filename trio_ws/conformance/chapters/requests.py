@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from trio_ws.conformance.case import HELLO, Case, Chapter, Level, send
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import HELLO
 from trio_ws.conformance.opening import OpeningRequest, request
+from trio_ws.conformance.steps import send
 
 __all__ = ["CHAPTER"]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import BY_FRAME, TOGETHER, Case, Chapter, Chop, binary, close, fails, ping, send, text
-from trio_ws.conformance.wire import WireFrame
+from trio_ws.conformance.case import Case, Chapter
+from trio_ws.conformance.frames import binary, close, ping, text
+from trio_ws.conformance.outcomes import fails
+from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Chop, send
+from trio_ws.testing.raw_frame import RawFrame
 
 __all__ = ["AT_ONCE", "CHAPTERS"]
 
@@ -16,11 +19,11 @@ AT_ONCE = (
 _HELLO = "Hello, world!"
 
 
-def _alone(number: str, what: str, frame: WireFrame) -> Case:
+def _alone(number: str, what: str, frame: RawFrame) -> Case:
     return Case(number, what, [send(frame)], ending=fails(1002))
 
 
-def _behind(number: str, what: str, frame: WireFrame, chop: Chop = TOGETHER) -> Case:
+def _behind(number: str, what: str, frame: RawFrame, chop: Chop = TOGETHER) -> Case:
     """A legal message, then the frame, then a ping, which must not be answered."""
     return Case(
         number,
@@ -40,16 +43,16 @@ _CASES = [
     _alone("3.5", "binary with reserved bits 5", binary(b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff", rsv=5)),
     _alone("3.6", "ping with reserved bits 6", ping(_HELLO, rsv=6)),
     _alone("3.7", "close with reserved bits 7", close(rsv=7)),
-    _alone("4.1.1", "data opcode 3", WireFrame(3)),
-    _alone("4.1.2", "data opcode 4 with payload", WireFrame(4, b"reserved opcode")),
-    _behind("4.1.3", "data opcode 5", WireFrame(5)),
-    _behind("4.1.4", "data opcode 6 with payload", WireFrame(6, _HELLO.encode())),
-    _behind("4.1.5", "data opcode 7 with payload", WireFrame(7, _HELLO.encode()), 1),
-    _alone("4.2.1", "control opcode 11", WireFrame(11)),
-    _alone("4.2.2", "control opcode 12 with payload", WireFrame(12, b"reserved opcode")),
-    _behind("4.2.3", "control opcode 13", WireFrame(13)),
-    _behind("4.2.4", "control opcode 14 with payload", WireFrame(14, _HELLO.encode())),
-    _behind("4.2.5", "control opcode 15 with payload", WireFrame(15, _HELLO.encode()), 1),
+    _alone("4.1.1", "data opcode 3", RawFrame(3)),
+    _alone("4.1.2", "data opcode 4 with payload", RawFrame(4, b"reserved opcode")),
+    _behind("4.1.3", "data opcode 5", RawFrame(5)),
+    _behind("4.1.4", "data opcode 6 with payload", RawFrame(6, _HELLO.encode())),
+    _behind("4.1.5", "data opcode 7 with payload", RawFrame(7, _HELLO.encode()), 1),
+    _alone("4.2.1", "control opcode 11", RawFrame(11)),
+    _alone("4.2.2", "control opcode 12 with payload", RawFrame(12, b"reserved opcode")),
+    _behind("4.2.3", "control opcode 13", RawFrame(13)),
+    _behind("4.2.4", "control opcode 14 with payload", RawFrame(14, _HELLO.encode())),
+    _behind("4.2.5", "control opcode 15 with payload", RawFrame(15, _HELLO.encode()), 1),
 ]
 
 CHAPTERS = [

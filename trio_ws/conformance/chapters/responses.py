@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from trio_ws.conformance.case import HELLO, Case, Chapter, Level, send
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import HELLO
 from trio_ws.conformance.opening import OpeningResponse, accept_token, response
-from trio_ws.conformance.wire import encode
+from trio_ws.conformance.steps import send
 
 __all__ = ["CHAPTER"]
 
@@ -140,7 +141,7 @@ def _cases() -> list[Case]:
         "a message in the same write as the response",
         answers=[HELLO],
         section="RFC 6455 4.2.2",
-        response=response(after=encode(HELLO, None)),
+        response=response(after=HELLO.encode()),
     )
     refused = [
         Case(f"21.3.{number}", what, section=section, level=level, response=given, opening="refused")

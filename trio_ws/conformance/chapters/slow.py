@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import (
-    ENDS,
-    HELLO,
-    Case,
-    Chapter,
-    EndOfStream,
-    Flood,
-    Level,
-    Outcome,
-    answered,
-    binary,
-    close,
-    continuation,
-    send,
-    stars,
-    text,
-)
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import HELLO, binary, close, continuation, stars, text
 from trio_ws.conformance.opening import OpeningRequest, request
-from trio_ws.conformance.wire import BINARY, TEXT
+from trio_ws.conformance.outcomes import ENDS, Outcome, answered
+from trio_ws.conformance.steps import EndOfStream, Flood, send
+from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["CHAPTER"]
 
@@ -30,13 +17,13 @@ _CASES = [
     Case(
         "28.1.1",
         "200 messages of 16 KiB, of which no echo is read until they are sent",
-        [Flood(BINARY, stars(16 * _KIB, b"\x01"), 200)],
+        [Flood(Opcode.BINARY, stars(16 * _KIB, b"\x01"), 200)],
         section="RFC 6455 5.4",
     ),
     Case(
         "28.1.2",
         "2,000 small messages, of which no echo is read until they are sent",
-        [Flood(TEXT, stars(20, b"m"), 2000)],
+        [Flood(Opcode.TEXT, stars(20, b"m"), 2000)],
         section="RFC 6455 5.4",
     ),
     Case(

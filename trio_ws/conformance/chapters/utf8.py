@@ -6,21 +6,11 @@ over (https://www.cl.cam.ac.uk/~mgk25/ucs/examples/UTF-8-test.txt), by its own s
 
 from __future__ import annotations
 
-from trio_ws.conformance.case import (
-    CLEAN,
-    Case,
-    Chapter,
-    FailFast,
-    LateRest,
-    Level,
-    Part,
-    Quiet,
-    continuation,
-    fails,
-    send,
-    text,
-)
-from trio_ws.conformance.wire import TEXT, fragments
+from trio_ws.conformance.case import Case, Chapter, Level
+from trio_ws.conformance.frames import continuation, fragments, text
+from trio_ws.conformance.outcomes import CLEAN, fails
+from trio_ws.conformance.steps import FailFast, LateRest, Part, Quiet, send
+from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["CHAPTER"]
 
@@ -96,17 +86,17 @@ _FRAGMENTED = [
     Case(
         "6.2.3",
         "text in fragments of one octet",
-        [send(fragments(TEXT, _MIXED.encode(), 1))],
+        [send(fragments(Opcode.TEXT, _MIXED.encode(), 1))],
         [text(_MIXED)],
     ),
     Case(
         "6.2.4",
         "a Greek word in fragments of one octet",
-        [send(fragments(TEXT, _GREEK.encode(), 1))],
+        [send(fragments(Opcode.TEXT, _GREEK.encode(), 1))],
         [text(_GREEK)],
     ),
     Case("6.3.1", "a surrogate among valid text", [send(text(_INVALID))], ending=fails(1007)),
-    Case("6.3.2", "the same, by octet", [send(fragments(TEXT, _INVALID, 1))], ending=fails(1007)),
+    Case("6.3.2", "the same, by octet", [send(fragments(Opcode.TEXT, _INVALID, 1))], ending=fails(1007)),
     _fail_fast("6.4.1", "the second of three fragments is wrong", _GREEK.encode(), _BEYOND),
     _fail_fast("6.4.2", "the second ends with the first wrong byte", _TOO_HIGH[:_CUT], _TOO_HIGH[_CUT : _CUT + 1]),
     _fail_fast_in_frame("6.4.3", "the second of three parts of a frame is wrong", _CUT - 1, _CUT + 3),
