@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from trio_ws.protocol.encoder import Encoder
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import encode_frame
 from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from trio_ws.testing.strategies import binaries, close_codes, texts
 
 try:
     from trio_ws.protocol import speedups
@@ -150,25 +151,8 @@ def read_in_window(payload: bytes, window_bits: int) -> bytes:
 
 # --- strategies ---
 
-# Text that repeats itself, near and far, and noise that does not.
-MESSAGES = st.one_of(
-    st.binary(max_size=200),
-    st.builds(lambda word, times: word * times, st.binary(min_size=1, max_size=40), st.integers(0, 3000)),
-    st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 3), st.integers(0, 40_000)),
-)
-
-EDGES = st.sampled_from([124, 125, 126, 127, 65_535, 65_536])
-"""Sizes at which the header changes its form."""
-TEXTS = st.one_of(st.text(max_size=40), EDGES.map("x".__mul__), st.just("grüße \N{SNOWMAN} \N{PILE OF POO}" * 9))
-BINARIES = st.one_of(st.binary(max_size=40), EDGES.map(b"y".__mul__))
-WIRE_CODES = st.sampled_from([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4999])
-CONTROLS = st.one_of(
-    st.builds(Ping, st.binary(max_size=125)),
-    st.builds(Pong, st.binary(max_size=125)),
-)
-CLOSES = st.one_of(st.builds(CloseConnection, WIRE_CODES, st.text(max_size=30)), st.just(CloseConnection(1005, "")))
-SIZES = st.lists(st.integers(1, 200), max_size=40)
-"""Where to cut a stream: the sizes of its first pieces."""
+CONTROLS = st.sampled_from([Ping, Pong]).flatmap(lambda kind: st.builds(kind, st.binary(max_size=125)))
+CLOSES = st.one_of(st.builds(CloseConnection, close_codes(), st.text(max_size=30)), st.just(CloseConnection(1005, "")))
 
 
 @st.composite
@@ -177,7 +161,7 @@ def conversations(draw: st.DrawFn) -> list[Any]:
     steps: list[Any] = []
     for _ in range(draw(st.integers(0, 5))):
         steps += draw(st.lists(CONTROLS, max_size=2))
-        parts = draw(st.one_of(st.lists(TEXTS, min_size=1, max_size=4), st.lists(BINARIES, min_size=1, max_size=4)))
+        parts = draw(st.sampled_from([texts(), binaries()]).flatmap(partial(st.lists, min_size=1, max_size=4)))
         for index, part in enumerate(parts):
             steps.append((part, index == 0, index == len(parts) - 1))
             if index < len(parts) - 1:

@@ -21,6 +21,7 @@ from trio_ws.http.response import response
 from trio_ws.http.url import URL
 from trio_ws.protocol.client_handshake import MAX_BODY, Accepted, ClientHandshake, Rejected
 from trio_ws.protocol.server_handshake import accept, read_upgrade
+from trio_ws.testing.strategies import damaged
 
 WHERE = URL.parse("ws://example.org/chat")
 
@@ -362,20 +363,11 @@ def fixed_handshake():
         return ClientHandshake(WHERE, subprotocols=["a"])
 
 
-@st.composite
-def altered_answers(draw):
-    """A good answer with some of its bytes replaced, removed or added."""
-    data = bytearray(answer_to(fixed_handshake(), subprotocol="a") + b"frames")
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(data)))
-        data[at : at + draw(st.integers(0, 3))] = draw(PIECES | st.binary(max_size=3))
-    return bytes(data)
-
-
+ALTERED = damaged(answer_to(fixed_handshake(), subprotocol="a") + b"frames", max_changes=4, pieces=PIECES)
 MESSY = st.lists(PIECES | st.binary(max_size=4), max_size=14).map(b"".join)
 
 
-@given(altered_answers() | MESSY, st.lists(st.integers(0, 300), max_size=5))
+@given(ALTERED | MESSY, st.lists(st.integers(0, 300), max_size=5))
 def test_arbitrary_bytes_cut_anywhere_give_answer_or_error(data, cuts):
     """Any bytes give one answer or RemoteProtocolError wherever they are cut."""
     whole = outcome(fixed_handshake(), data)

@@ -10,7 +10,6 @@ from codec_helpers import (
     KEY,
     MAX_FRAGMENTS,
     PLENTY,
-    SIZES,
     Codec,
     conversations,
     deflater,
@@ -29,6 +28,7 @@ from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
 from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from trio_ws.testing.strategies import damaged, read_sizes
 
 # --- the oracle ---
 
@@ -123,14 +123,14 @@ AGREED = {
 class TestConversations:
     """What one side sends is what the other reads, however the bytes are cut."""
 
-    @given(steps=conversations(), client=ROLES, sizes=SIZES)
+    @given(steps=conversations(), client=ROLES, sizes=read_sizes())
     @example(steps=[("x" * 65_536, True, True)], client=True, sizes=[1] * 20)
     def test_our_encoder_to_our_decoder(self, codec: Codec, steps: list[Any], client: bool, sizes: list[int]) -> None:
         stream = encode(codec.encoder(client=client), steps)
         decoder = codec.server() if client else codec.client()
         assert feed(decoder, stream, sizes) == meaning(steps)
 
-    @given(steps=conversations(), client=ROLES, sizes=SIZES, context_takeover=st.booleans())
+    @given(steps=conversations(), client=ROLES, sizes=read_sizes(), context_takeover=st.booleans())
     def test_our_encoder_to_our_decoder_compressed(
         self, codec: Codec, steps: list[Any], client: bool, sizes: list[int], context_takeover: bool
     ) -> None:
@@ -141,7 +141,7 @@ class TestConversations:
         assert feed(decoder, stream, sizes) == meaning(steps)
 
     @pytest.mark.parametrize("agreed", AGREED)
-    @given(steps=conversations(), client=ROLES, sizes=SIZES)
+    @given(steps=conversations(), client=ROLES, sizes=read_sizes())
     def test_our_encoder_to_wsproto(
         self, codec: Codec, agreed: str | None, steps: list[Any], client: bool, sizes: list[int]
     ) -> None:
@@ -153,7 +153,7 @@ class TestConversations:
         assert oracle_items(oracle(client=not client, deflate=agreed), stream, sizes) == meaning(steps)
 
     @pytest.mark.parametrize("agreed", AGREED)
-    @given(steps=conversations(), client=ROLES, sizes=SIZES)
+    @given(steps=conversations(), client=ROLES, sizes=read_sizes())
     def test_wsproto_to_our_decoder(
         self, codec: Codec, agreed: str | None, steps: list[Any], client: bool, sizes: list[int]
     ) -> None:
@@ -200,11 +200,7 @@ def damaged_streams(draw: st.DrawFn) -> tuple[bool, bool, bytes]:
     client, compressed = draw(ROLES), draw(st.booleans())
     steps = draw(conversations())
     protocol = oracle(client=client, deflate="permessage-deflate" if compressed else None)
-    stream = bytearray(oracle_encode(protocol, steps)[:2000])
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, len(stream)))
-        stream[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
-    return client, compressed, bytes(stream)
+    return client, compressed, draw(damaged(oracle_encode(protocol, steps)[:2000]))
 
 
 def read(codec: Codec, client: bool, stream: bytes, sizes: list[int], *, compressed: bool = False) -> list[Any]:
@@ -219,7 +215,7 @@ def read(codec: Codec, client: bool, stream: bytes, sizes: list[int], *, compres
 
 
 class TestBrokenFrames:
-    @given(drawn=frame_streams(), sizes=SIZES)
+    @given(drawn=frame_streams(), sizes=read_sizes())
     def test_wsproto_refuses_what_we_refuse_with_the_same_code(
         self, codec: Codec, drawn: tuple[bool, bytes], sizes: list[int]
     ) -> None:
@@ -229,13 +225,13 @@ class TestBrokenFrames:
         theirs = oracle_items(oracle(client=not client), stream, sizes)
         assert ours == theirs
 
-    @given(stream=st.binary(max_size=200), client=ROLES, sizes=SIZES, compressed=st.booleans())
+    @given(stream=st.binary(max_size=200), client=ROLES, sizes=read_sizes(), compressed=st.booleans())
     def test_arbitrary_bytes_never_raise(
         self, codec: Codec, stream: bytes, client: bool, sizes: list[int], compressed: bool
     ) -> None:
         read(codec, client, stream, sizes, compressed=compressed)
 
-    @given(drawn=damaged_streams(), sizes=SIZES)
+    @given(drawn=damaged_streams(), sizes=read_sizes())
     def test_damaged_streams_never_raise(self, codec: Codec, drawn: tuple[bool, bool, bytes], sizes: list[int]) -> None:
         client, compressed, stream = drawn
         read(codec, client, stream, sizes, compressed=compressed)
@@ -244,14 +240,14 @@ class TestBrokenFrames:
 class TestCuts:
     """What comes of a stream does not depend on how it is cut."""
 
-    @given(drawn=frame_streams(), sizes=SIZES, tail=st.binary(max_size=20))
+    @given(drawn=frame_streams(), sizes=read_sizes(), tail=st.binary(max_size=20))
     def test_frames(self, codec: Codec, drawn: tuple[bool, bytes], sizes: list[int], tail: bytes) -> None:
         client, stream = drawn
         whole = read(codec, client, stream + tail, [])
         assert read(codec, client, stream + tail, sizes) == whole
         assert read(codec, client, stream + tail, [1] * len(stream + tail)) == whole
 
-    @given(drawn=damaged_streams(), sizes=SIZES)
+    @given(drawn=damaged_streams(), sizes=read_sizes())
     def test_damaged_streams(self, codec: Codec, drawn: tuple[bool, bool, bytes], sizes: list[int]) -> None:
         """But if a compressed message is wrong in two ways, the one that is seen first depends on how much is
         inflated at once: then only that it is refused is the same."""
@@ -271,7 +267,7 @@ class TestPauses:
         client=ROLES,
         max_items=st.integers(1, 5),
         max_bytes=st.one_of(st.integers(0, 100), st.just(PLENTY)),
-        sizes=SIZES,
+        sizes=read_sizes(),
     )
     def test_pausing_anywhere_gives_the_same_items(
         self,
@@ -323,7 +319,7 @@ class TestStreams:
     @given(
         steps=conversations(),
         client=ROLES,
-        sizes=SIZES,
+        sizes=read_sizes(),
         compressed=st.booleans(),
         asks=st.sets(st.integers(0, 40), max_size=6),
     )
@@ -368,7 +364,7 @@ class TestStreams:
         ]
 
 
-@given(control=CONTROLS, sizes=SIZES)
+@given(control=CONTROLS, sizes=read_sizes())
 def test_a_pong_answers_a_ping_with_its_payload(codec: Codec, control: Ping | Pong, sizes: list[int]) -> None:
     stream = codec.encoder(client=True).pong(control.payload)
     assert feed(codec.server(), stream, sizes) == [Pong(control.payload)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from codec_helpers import LIBRARIES, MESSAGES
+from codec_helpers import LIBRARIES
 from hypothesis import given
 from hypothesis import strategies as st
 from support.internals import internal
@@ -20,6 +20,7 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
 from trio_ws.protocol import deflate
 from trio_ws.protocol.compressors import Shared
 from trio_ws.protocol.deflate import Deflater, InflateError, Inflater, InflateTooBig
+from trio_ws.testing.strategies import binaries
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -297,7 +298,7 @@ class TestBrokenMessages:
         except (InflateError, InflateTooBig):
             pass
 
-    @given(MESSAGES, st.data())
+    @given(binaries(), st.data())
     def test_flipped_bits_raise_our_errors(self, message: bytes, data: st.DataObject) -> None:
         payload = bytearray(deflater().deflate(message, final=True))
         payload[data.draw(st.integers(0, len(payload) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -311,7 +312,7 @@ class TestBrokenMessages:
 class TestRoundTrips:
     @pytest.mark.parametrize("window_bits", [8, 9, 12, 15])
     @pytest.mark.parametrize("context_takeover", [True, False])
-    @given(messages=st.lists(st.tuples(MESSAGES, SIZES, SIZES), max_size=4), level=st.integers(0, 9))
+    @given(messages=st.lists(st.tuples(binaries(), SIZES, SIZES), max_size=4), level=st.integers(0, 9))
     def test_what_we_deflate_we_inflate(
         self, window_bits: int, context_takeover: bool, messages: list[Any], level: int
     ) -> None:
@@ -459,7 +460,7 @@ class TestOracle:
         return extension, FrameProtocol(client=client, extensions=[extension])
 
     @given(
-        messages=st.lists(st.tuples(MESSAGES, SIZES), max_size=4),
+        messages=st.lists(st.tuples(binaries(), SIZES), max_size=4),
         client=st.booleans(),
         window_bits=st.integers(9, 15),
         context_takeover=st.booleans(),
@@ -484,7 +485,7 @@ class TestOracle:
             assert read == message
 
     @given(
-        messages=st.lists(st.tuples(MESSAGES, SIZES), max_size=4),
+        messages=st.lists(st.tuples(binaries(), SIZES), max_size=4),
         client=st.booleans(),
         window_bits=st.integers(9, 15),
         context_takeover=st.booleans(),

@@ -13,13 +13,9 @@ from unittest import mock
 
 import pytest
 from codec_helpers import (
-    BINARIES,
     COMPILED,
-    EDGES,
     PLENTY,
     PURE,
-    SIZES,
-    TEXTS,
     Codec,
     conversations,
     deflater,
@@ -34,10 +30,11 @@ from hypothesis import strategies as st
 
 from trio_ws.protocol.encoder import plain_message
 from trio_ws.protocol.frames import BINARY, CONTINUATION, PING, TEXT, encode_frame
+from trio_ws.testing.strategies import binaries, damaged, read_sizes, sizes, texts
 
 pytestmark = pytest.mark.skipif(COMPILED is None, reason="the compiled codec was not built")
 
-LIMITS = st.one_of(st.integers(1, 70_000), EDGES, st.just(1 << 70))
+LIMITS = st.one_of(st.integers(1, 70_000), sizes().filter(bool), st.just(1 << 70))
 ITEM_BOUNDS = st.one_of(st.integers(1, 4), st.just(1 << 70))
 BYTE_BOUNDS = st.one_of(st.integers(0, 300), st.just(1 << 70))
 KINDS = st.sampled_from([bytes, bytearray, memoryview])
@@ -60,7 +57,7 @@ class Plan:
 @st.composite
 def plain_frames(draw: st.DrawFn) -> bytes:
     """Draw a frame as it is mostly sent, or one that is unusual in one thing."""
-    payload = draw(st.one_of(TEXTS.map(str.encode), BINARIES, st.just("ä€😀".encode()[:-1])))
+    payload = draw(st.one_of(texts().map(str.encode), binaries(), st.just("ä€😀".encode()[:-1])))
     return encode_frame(
         draw(st.sampled_from([TEXT, TEXT, BINARY, BINARY, CONTINUATION, PING, 3])),
         payload,
@@ -75,17 +72,15 @@ def plans(draw: st.DrawFn) -> Plan:
     client, compressed = draw(st.booleans()), draw(st.booleans())
     squeeze = deflater(threshold=20) if compressed else None
     sent = encode(PURE.encoder(client=not client, deflater=squeeze), draw(conversations())[:8])
-    stream = bytearray(draw(st.sampled_from([sent, b""])) + b"".join(draw(st.lists(plain_frames(), max_size=5))))
-    for _ in range(draw(st.integers(0, 2))):
-        at = draw(st.integers(0, len(stream)))
-        stream[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=12))
+    stream = draw(st.sampled_from([sent, b""])) + b"".join(draw(st.lists(plain_frames(), max_size=5)))
+    stream = draw(damaged(stream, max_changes=2, pieces=st.binary(max_size=12)))
     kind = draw(KINDS)
     return Plan(
         client=client,
         compressed=compressed,
         max_size=draw(LIMITS),
         max_fragments=draw(st.integers(1, 4)),
-        parts=tuple(kind(piece) for piece in pieces(bytes(stream), draw(SIZES))),
+        parts=tuple(kind(piece) for piece in pieces(stream, draw(read_sizes()))),
         max_items=draw(ITEM_BOUNDS),
         max_bytes=draw(BYTE_BOUNDS),
         asks=draw(st.frozensets(st.integers(0, 40), max_size=3)),
@@ -121,7 +116,7 @@ def test_decoders_agree_on_any_bytes_cuts_and_pauses(plan: Plan) -> None:
     assert decoded(COMPILED, plan) == expected  # type: ignore[arg-type]
 
 
-@given(data=st.binary(max_size=300), sizes=SIZES, client=st.booleans(), max_items=ITEM_BOUNDS)
+@given(data=st.binary(max_size=300), sizes=read_sizes(), client=st.booleans(), max_items=ITEM_BOUNDS)
 def test_decoders_do_the_same_with_arbitrary_bytes(data: bytes, sizes: list[int], client: bool, max_items: int) -> None:
     plan = Plan(client, False, 1000, 3, tuple(pieces(data, sizes)), max_items, PLENTY, frozenset())
     assert decoded(COMPILED, plan) == decoded(PURE, plan)  # type: ignore[arg-type]
@@ -164,7 +159,7 @@ STRANGE = st.one_of(
     st.builds(lambda: memoryview(b"abcdefgh").cast("I")),
     st.builds(lambda: memoryview(b"abcdef")[::2]),
 )
-DATA = st.one_of(TEXTS, BINARIES, BINARIES.map(bytearray), BINARIES.map(memoryview), STRANGE)
+DATA = st.one_of(texts(), binaries(), binaries().map(bytearray), binaries().map(memoryview), STRANGE)
 CALLS = st.one_of(
     st.tuples(st.just("message"), DATA),
     st.tuples(st.just("message"), DATA),

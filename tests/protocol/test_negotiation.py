@@ -19,6 +19,7 @@ from trio_ws.protocol.negotiation import (
     make_offer,
     parse_extensions,
 )
+from trio_ws.testing.strategies import compressions
 
 # Everything kept, the largest windows: what is agreed then is what the peer said.
 GENEROUS = Compression(send_context=True, receive_context=True, send_window_bits=15, receive_window_bits=15)
@@ -36,38 +37,11 @@ HEADERS = st.lists(
             "client_no_context_takeover",
             "server_max_window_bits",
             "client_max_window_bits",
-            *[
-                "=8",
-                "=9",
-                '="10"',
-                "=12",
-                "=15",
-                "=16",
-                "=08",
-                "=",
-                ";",
-                "; ",
-                ", ",
-                ",",
-                " ",
-                '"',
-                "\\",
-                "x",
-                "é",
-            ],
+            *("=8", "=9", '="10"', "=12", "=15", "=16", "=08", "=", ";", "; ", ", ", ",", " ", '"', "\\", "x", "é"),
         ]
     ),
     max_size=12,
 ).map("".join)
-COMPRESSIONS = st.builds(
-    Compression,
-    level=st.integers(0, 9),
-    threshold=st.integers(0, 1000),
-    send_context=st.booleans(),
-    receive_context=st.booleans(),
-    send_window_bits=st.integers(9, 15),
-    receive_window_bits=st.integers(9, 15),
-)
 
 
 def windows_and_contexts(settings: DeflateSettings) -> tuple[int, bool, int, bool]:
@@ -303,7 +277,7 @@ class TestAcceptingAnOffer:
         assert accepted is not None
         assert (accepted[1].level, accepted[1].threshold) == (3, 99)
 
-    @given(HEADERS | HEADERS.map("permessage-deflate; {}".format) | st.text(), COMPRESSIONS)
+    @given(HEADERS | HEADERS.map("permessage-deflate; {}".format) | st.text(), compressions())
     def test_arbitrary_headers_raise_only_extension_syntax_error(self, header: str, compression: Compression) -> None:
         """Arbitrary headers raise nothing else and answers can be read."""
         try:
@@ -431,7 +405,7 @@ class TestOffering:
         assert settings is not None
         assert windows_and_contexts(settings) == agreed
 
-    @given(HEADERS | HEADERS.map("permessage-deflate; {}".format) | st.text(), COMPRESSIONS)
+    @given(HEADERS | HEADERS.map("permessage-deflate; {}".format) | st.text(), compressions())
     def test_arbitrary_answers_raise_nothing_else(self, header: str, compression: Compression) -> None:
         try:
             settings = check_response(header, compression)
@@ -444,7 +418,7 @@ class TestOffering:
 
 
 class TestBothSides:
-    @given(COMPRESSIONS, COMPRESSIONS, st.lists(st.binary(max_size=300), max_size=3))
+    @given(compressions(), compressions(), st.lists(st.binary(max_size=300), max_size=3))
     def test_our_client_and_our_server_agree_and_read_each_other(
         self, ours: Compression, theirs: Compression, messages: list[bytes]
     ) -> None:
@@ -461,7 +435,7 @@ class TestBothSides:
             for message in messages:
                 assert inflater.inflate(deflater.deflate(message, final=True), final=True, limit=300) == message
 
-    @given(COMPRESSIONS)
+    @given(compressions())
     def test_wsproto_as_the_server(self, compression: Compression) -> None:
         oracle = PerMessageDeflate()
         parameters = oracle.accept(make_offer(compression))
@@ -474,7 +448,7 @@ class TestBothSides:
         assert settings.receive_context == (not oracle.server_no_context_takeover)
 
     @given(
-        compression=COMPRESSIONS,
+        compression=compressions(),
         no_contexts=st.tuples(st.booleans(), st.booleans()),
         windows=st.tuples(st.integers(9, 15), st.integers(9, 15)),
     )

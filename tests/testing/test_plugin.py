@@ -75,6 +75,51 @@ def test_an_error_in_a_handler_fails_the_test(pytester: pytest.Pytester, monkeyp
     result.stdout.fnmatch_lines(["*KeyError: 'ours'*"])
 
 
+PROPERTIES = """
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.testing.responders import Routes
+from trio_ws.testing import TestClient
+from trio_ws.testing.strategies import texts
+
+pytest_plugins = ["trio_ws.testing.plugin"]
+
+@settings(max_examples=5)
+@given(texts(max_size=200))
+async def test_echo(autojump_clock, text):
+    began = autojump_clock.current_time()
+    async with TestClient(Routes()) as client, client.websocket_connect("/echo") as ws:
+        await trio.sleep(3600)
+        await ws.send(text)
+        assert await ws.receive() == text
+    assert (began, autojump_clock.current_time()) == (0, 3600)
+
+class TestInAClass:
+    @pytest.mark.parametrize("seconds", [60, 120])
+    @settings(max_examples=2)
+    @given(st.booleans())
+    async def test_each_example_begins_at_zero(self, autojump_clock, seconds, any):
+        await trio.sleep(seconds)
+        assert autojump_clock.current_time() == trio.current_time() == seconds
+
+async def test_without_given(autojump_clock):
+    await trio.sleep(60)
+    assert autojump_clock.current_time() == 60
+"""
+
+
+def test_given_takes_autojump_clock_without_suppression(pytester: pytest.Pytester, monkeypatch) -> None:
+    """A user's file that suppresses no health check: each example has a clock of its own."""
+    monkeypatch.syspath_prepend(str(pytester._request.config.rootpath))
+    pytester.makeini("[pytest]\ntrio_mode = true")
+    pytester.makepyfile(PROPERTIES)
+    result = pytester.runpytest_inprocess("-v", "-p", "no:anyio", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*::test_echo PASSED*"])
+
+
 def test_the_typed_options_are_those_of_the_functions() -> None:
     for options, function in (
         (ClientKeywords, TestClient.__init__),

@@ -1,4 +1,4 @@
-"""Fixtures for pytest.
+"""Fixtures for pytest, and pytest-trio's `autojump_clock` for tests with `@given`.
 
 Enable them with `pytest_plugins = ["trio_ws.testing.plugin"]` in conftest.py. The async ones need pytest-trio.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
+import trio.testing
 
 from trio_ws.server.serve import serve_websocket
 from trio_ws.testing.client import TestClient
 
 if TYPE_CHECKING:
-    import trio
     from typing_extensions import Unpack
 
     from trio_ws.server.server import Server
@@ -27,6 +27,11 @@ __all__ = ["test_client", "websocket_server"]
 
 ClientFactory: TypeAlias = "Callable[..., BlockingTestClient]"
 ServerFactory: TypeAlias = "Callable[..., Awaitable[Server]]"
+
+CLOCK: Final = "autojump_clock"
+"""The fixture of pytest-trio."""
+UNNAMED: Final = getattr(pytest, "HIDDEN_PARAM", CLOCK)
+"""An id that is no part of the test's name, from pytest 8.4 on."""
 
 
 @pytest.fixture
@@ -58,3 +63,31 @@ def websocket_server(nursery: trio.Nursery) -> ServerFactory:
         return server
 
     return start
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take the fixture `autojump_clock` out of tests with `@given`: it would be one clock for all examples."""
+    if hasattr(metafunc.function, "hypothesis") and CLOCK in metafunc.fixturenames:
+        # Hypothesis refuses fixtures of function scope.
+        metafunc.parametrize(CLOCK, [None], ids=[UNNAMED], scope="class")
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Give each example of such a test its own clock, outside of what pytest-trio runs it in."""
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if handle is not None and CLOCK in getattr(item, "fixturenames", ()):
+        handle.inner_test = _with_own_clock(handle.inner_test)
+    return (yield)
+
+
+def _with_own_clock(run: Callable[..., object]) -> Callable[..., object]:
+    if getattr(run, "has_own_clock", False):
+        return run
+
+    @wraps(run)
+    def run_example(*arguments: Any, **keywords: Any) -> object:
+        return run(*arguments, **{**keywords, CLOCK: trio.testing.MockClock(autojump_threshold=0)})
+
+    run_example.has_own_clock = True  # type: ignore[attr-defined]
+    return run_example
