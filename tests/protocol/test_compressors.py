@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from codec_helpers import LIBRARIES, read_in_window, zlib_ng
+from codec_helpers import BYTES, LIBRARIES, read_in_window, zlib_ng
 from hypothesis import given
 from hypothesis import strategies as st
 from support.internals import internal
@@ -28,7 +28,6 @@ from trio_ws.protocol.compressors import (
     make_compressor,
 )
 from trio_ws.protocol.deflate import Deflater, Inflater, deflated_bound
-from trio_ws.testing.strategies import binaries
 
 KINDS = st.tuples(st.integers(0, 9), st.integers(8, 15))
 
@@ -46,7 +45,7 @@ def afresh(library: Library, kind: tuple[int, int], message: bytes) -> bytes:
 
 class TestShared:
     @pytest.mark.slow
-    @given(messages=st.lists(st.tuples(KINDS, binaries()), min_size=1, max_size=8), kinds=st.sets(KINDS, min_size=1))
+    @given(messages=st.lists(st.tuples(KINDS, BYTES), min_size=1, max_size=8), kinds=st.sets(KINDS, min_size=1))
     def test_message_deflates_to_same_bytes_as_new_compressor(
         self, library: Library, messages: list[Any], kinds: set[tuple[int, int]]
     ) -> None:
@@ -216,8 +215,8 @@ class TestAtOnce:
 class TestParts:
     @pytest.mark.slow
     @given(
-        streams=st.lists(st.lists(binaries(), min_size=2, max_size=4), min_size=2, max_size=3),
-        between=binaries(),
+        streams=st.lists(st.lists(BYTES, min_size=2, max_size=4), min_size=2, max_size=3),
+        between=BYTES,
         order=st.randoms(use_true_random=False),
     )
     def test_interleaved_messages_in_parts_do_not_mix(

@@ -303,6 +303,7 @@ def test_deflate_parameters_are_accepted_or_declined(good: str, bad: str, compre
         (messages(), lambda message: isinstance(message, bytes), b""),
         (messages(), lambda message: isinstance(message, bytes) and len(message) > 2, bytes(3)),
         (texts(), lambda text: any(ord(character) > 0xFFFF for character in text), 1),
+        (texts(), lambda text: any(character > "\ud7ff" for character in text), "\ue000"),
         (texts(), lambda text: len(text.encode()) > 125, "x" * 126),
         (texts(), lambda text: len(text.encode()) >= 200, "x" * 200),
         (sizes(), lambda size: size >= 1234, 1234),

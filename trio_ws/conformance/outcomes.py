@@ -1,4 +1,4 @@
-"""The outcomes of a case: what is allowed."""
+"""The allowed outcomes of a case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a script: what the suite does."""
+"""The steps of a script."""
 
 from __future__ import annotations
 
