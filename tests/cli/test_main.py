@@ -215,7 +215,7 @@ def test_an_interrupt_that_nobody_handles_is_status_130(monkeypatch) -> None:
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MAIN, "load", interrupted)
+    monkeypatch.setattr("trio_ws.cli.describe.load", interrupted)
     assert main(["routes", "shop:app"]) == 130
 
 

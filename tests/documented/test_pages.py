@@ -47,7 +47,7 @@ def files_of(page: str) -> dict[str, str]:
 # --- pages with tests ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["authentication", "limits", "json"])
+@pytest.mark.parametrize("page", ["authentication", "limits", "json", "asyncapi"])
 def test_the_tests_of_a_page_pass(page: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_of(page)
     for name, content in files.items():
@@ -174,7 +174,7 @@ def test_the_page_has_each_limit_and_timeout_with_its_default(settings: type) ->
         assert found[field.name] in shown(field.default), field.name
 
 
-@pytest.mark.parametrize("command", ["run", "connect"])
+@pytest.mark.parametrize("command", ["run", "connect", "asyncapi"])
 def test_the_page_has_each_option_of_a_command_with_its_default(command: str) -> None:
     section = text_of("command-line").partition(f"## trio-ws {command}\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(--[\w-]+)[^`]*` \| (.*?) \|", section, re.MULTILINE))
@@ -189,7 +189,7 @@ def test_the_page_has_each_option_of_a_command_with_its_default(command: str) ->
     assert rows.keys() == options.keys()
     for name, action in options.items():
         if isinstance(action.default, (str, float)) and not isinstance(action.default, bool):
-            assert rows[name] == f"{action.default:g}" if isinstance(action.default, float) else action.default
+            assert rows[name] == (f"{action.default:g}" if isinstance(action.default, float) else action.default)
 
 
 # --- FAQ -----------------------------------------------------------------------------------------------------------

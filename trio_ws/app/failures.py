@@ -73,6 +73,10 @@ class Failures:
             return CloseCode.POLICY_VIOLATION  # raised where there is no message to reply to
         return None
 
+    def close_codes(self) -> Mapping[type[BaseException], int]:
+        """Return the close codes by type of error, those of the including applications too."""
+        return {kind: code for each in reversed([*self._chain()]) for kind, code in each._codes.items()}
+
     def reply_maker_for(self, error: BaseException) -> ReplyMaker | None:
         """Return the function that makes the reply to an error; None if it is no reply.
 

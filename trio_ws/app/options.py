@@ -16,7 +16,15 @@ from trio_ws.handler.disconnect import WhenPeerLeaves
 from trio_ws.options import unknown_hint
 from trio_ws.websocket.close_code import CaughtCodes
 
-__all__ = ["Lifespan", "RouteKeywords", "check_callback", "check_names", "parse_converters", "parse_lifespan"]
+__all__ = [
+    "Lifespan",
+    "RouteKeywords",
+    "SpecOptions",
+    "check_callback",
+    "check_names",
+    "parse_converters",
+    "parse_lifespan",
+]
 
 _ELSEWHERE: Final = {
     "use_extra_handler": "register the function with @app.listener() instead, and its callbacks with on_connect and "
@@ -51,6 +59,18 @@ class RouteKeywords(TypedDict, total=False):
     timeouts: Timeouts | None
     compression: Compression | bool | None
     name: str | None
+    receives: Any
+    sends: Any
+    close_codes: Mapping[int, str]
+
+
+class SpecOptions(TypedDict, total=False):
+    """The options of `App.asyncapi`."""
+
+    title: str
+    version: str
+    description: str
+    servers: Mapping[str, str]
 
 
 Lifespan: TypeAlias = "Callable[[Any], AbstractAsyncContextManager[object] | AsyncIterator[object]]"

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import logging
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, ForwardRef, Literal, NotRequired, TypeVar, Union, get_args, get_origin
 
 import attrs
@@ -20,7 +20,7 @@ from trio_ws.app.parameters.schemas import BodySchemas, empty_typed_dict, field_
 from trio_ws.app.replies import Reply
 from trio_ws.connection.jsonable import fields_of
 
-__all__ = ["Output", "output_from"]
+__all__ = ["Output", "output_from", "reply_type", "status_replies"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -74,14 +74,10 @@ def output_from(function: Callable[..., Any]) -> Output | None:
         RegistrationError: the annotated type has a class with fields in it, and cannot be sent.
     """
     try:
-        annotation = inspect.signature(function).return_annotation
-        if annotation is inspect.Signature.empty:
-            return None
-        annotation = Scope(function).resolve("return", annotation)
+        annotation = reply_type(function)
     except Exception as error:
         logger.warning("replies of %s are not narrowed: return annotation unresolved: %s", get_label(function), error)
         return None
-    annotation = _item(annotation)
     if not _has_fields(annotation):
         return None
     try:
@@ -90,6 +86,37 @@ def output_from(function: Callable[..., Any]) -> Output | None:
         return Output(adapter, getattr(annotation, "__name__", str(annotation)))
     except Exception as error:
         raise RegistrationError(f"{get_label(function)}: replies cannot be {annotation}: {error}") from error
+
+
+def reply_type(function: Callable[..., Any]) -> Any:
+    """Return the annotated type of one reply, without `Reply`; Any for anything.
+
+    Raises:
+        Exception: raised by the annotation, which is code.
+    """
+    return _item(_returned(function))
+
+
+def status_replies(function: Callable[..., Any]) -> tuple[type[Reply], ...]:
+    """Return the classes of replies with a status in a return annotation.
+
+    Raises:
+        Exception: raised by the annotation, which is code.
+    """
+    return tuple(_replies_in(_returned(function)))
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    annotation = inspect.signature(function).return_annotation
+    return Any if annotation is inspect.Signature.empty else Scope(function).resolve("return", annotation)
+
+
+def _replies_in(annotation: Any) -> Iterator[type[Reply]]:
+    if _is_reply(annotation):
+        yield annotation
+    elif is_union(get_origin(annotation)) or get_origin(annotation) in (*_AROUND, collections.abc.Iterable, Annotated):
+        for each in get_args(annotation):
+            yield from _replies_in(each)
 
 
 def _item(annotation: Any) -> Any:

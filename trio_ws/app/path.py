@@ -196,6 +196,11 @@ class PathPattern:
             raise RegistrationError(f"path {path!r}: a name occurs twice: give each parameter a name of its own")
 
     @property
+    def address(self) -> str:
+        """The path with the names of its parameters alone, `/chat/{number}`."""
+        return _PARAMETER.sub(lambda found: f"{{{found[1].partition(':')[0]}}}", self.path)
+
+    @property
     def shape(self) -> tuple[object, ...]:
         """The pattern without names; equal shapes match the same paths."""
         span = None if self._span is None else self._span.shape

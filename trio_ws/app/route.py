@@ -25,7 +25,7 @@ from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.http.request import current_root_path
-from trio_ws.options import caught_codes, check_text, flag, of_kind, parse_subprotocols
+from trio_ws.options import caught_codes, check_number, check_text, flag, of_kind, parse_subprotocols
 from trio_ws.runtime.threads import is_plain, underlying
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 
@@ -54,6 +54,21 @@ BLOCKING_KEY = "blocking_websocket"
 """The key of parameters annotated with `BlockingWebSocket`."""
 
 
+def _is_type(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, str | bytes | int | list | tuple | set | dict):
+        hint = ": write A | B for several" if isinstance(value, list | tuple | set) else ""
+        raise TypeError(f"{attribute.name} takes a type of messages, not {value!r}{hint}")
+
+
+def _codes(value: Any) -> Mapping[int, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"close_codes takes a mapping from codes to their meaning, not {value!r}")
+    for code, meaning in value.items():
+        check_number("a code of close_codes", code, 1000, 4999)
+        check_text("the meaning of a close code", meaning)
+    return dict(value)
+
+
 @attrs.frozen(kw_only=True)
 class RouteOptions:
     """The options of one route, as `Router.websocket` describes them.
@@ -75,6 +90,12 @@ class RouteOptions:
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
     name: str | None = attrs.field(default=None)
+    receives: Any = attrs.field(default=None, validator=_is_type)
+    """The type of the messages that a view receives, for documents; None if it is not given."""
+    sends: Any = attrs.field(default=None, validator=_is_type)
+    """The type of the messages that are sent beside replies, for documents; None if it is not given."""
+    close_codes: Mapping[int, str] = attrs.field(factory=dict, converter=_codes)
+    """The close codes of the route's own with their meaning, for documents."""
 
     @name.validator
     def _check_name(self, _: object, value: object) -> None:

@@ -164,7 +164,8 @@ class Router:
                 `ws.receive` and `ws.send`; `auto_accept=False`: the view accepts or rejects itself;
                 `caught_close_codes=`: which ends of the connection are no errors; `guards=`; `when_peer_leaves=`
                 "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
-                differ from the application's; `name=` for `url_for`.
+                differ from the application's; `name=` for `url_for`; `receives=` and `sends=`, types of messages, and
+                `close_codes=`, codes with their meaning, for `App.asyncapi`.
 
         Raises:
             RegistrationError: the path or a parameter cannot work, or the path is taken.

@@ -19,6 +19,7 @@ import trio
 
 from trio_ws.cli import logging_setup
 from trio_ws.cli.conform import add_conform, add_fuzz
+from trio_ws.cli.describe import add_asyncapi, add_routes, add_types
 from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import LogConfigError
 from trio_ws.cli.process import WorkerTimeouts
@@ -79,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
-    _add_routes(commands)
+    add_routes(commands)
+    add_asyncapi(commands)
+    add_types(commands)
     _add_connect(commands)
     add_conform(commands)
     add_fuzz(commands)
@@ -131,12 +134,6 @@ def _add_run(commands: _Commands) -> None:
         help="at shutdown: time of failing health checks before the close frames",
     )
     run.add_argument("--drain-rate", type=float, metavar="N", help="at shutdown: close frames per second")
-
-
-def _add_routes(commands: _Commands) -> None:
-    routes = commands.add_parser("routes", help="list an application's routes")
-    routes.set_defaults(command=_routes)
-    routes.add_argument("app", metavar="MODULE:APP", help="the application")
 
 
 def _add_connect(commands: _Commands) -> None:
@@ -196,7 +193,7 @@ def _version() -> str:
     return f"trio-ws {version} ({python}, trio {trio.__version__}, {codec_name()})"
 
 
-# --- run and routes ---------------------------------------------------------------------------------------------------
+# --- run --------------------------------------------------------------------------------------------------------------
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -356,14 +353,6 @@ def _inherited(options: argparse.Namespace) -> tuple[SocketListener, ...]:
         except (OSError, OverflowError, ValueError) as error:
             raise UsageError(f"cannot listen on descriptor {descriptor}: {error}") from None
     return tuple(listeners)
-
-
-def _routes(options: argparse.Namespace) -> int:
-    rows = [(route.path, route.name) for route in load(options.app).routes()]
-    width = max((len(path) for path, _ in rows), default=0)
-    for path, name in rows:
-        print(f"{path:{width}}  {name}")
-    return 0
 
 
 # --- connect ----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,10 @@ class BodyParameter:
     name: str
     validator: Validator | None
     """None takes the decoded message as it is: the parameter has no annotation."""
+    annotation: Any = Any
+    """The type that is validated into."""
+    description: str = ""
+    """Of the marker, for people."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -86,7 +90,8 @@ def find_body_parameter(
         raise RegistrationError(f"{where}: {unresolvable_message(annotation.annotation, annotation.error)}")
     from trio_ws.app.parameters.validation import adapter_for  # noqa: PLC0415 - it imports pydantic
 
-    return BodyParameter(name, adapter_for(annotation, where=where))
+    described = (item.description for item in _metadata(annotation) if isinstance(item, BodyMarker))
+    return BodyParameter(name, adapter_for(annotation, where=where), annotation, next(described, ""))
 
 
 def find_code_parameter(function: Callable[..., Any], path_names: Collection[str]) -> str | None:

@@ -248,6 +248,7 @@ def _is_foreign_attrs(kind: Any) -> bool:
 def empty_typed_dict(kind: type[Any]) -> Any:
     """Return a TypedDict without fields, with a class's name and options."""
     shape: Any = TypedDict(kind.__name__, {})  # type: ignore[misc]
+    shape.__doc__ = kind.__doc__
     for name in _TYPED_DICT_OPTIONS:
         if name in vars(kind):
             setattr(shape, name, vars(kind)[name])

@@ -1,0 +1,94 @@
+"""The subcommands `routes`, `asyncapi` and `types`, which describe an application."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from trio_ws.cli.loading import UsageError, load
+
+if TYPE_CHECKING:
+    import argparse
+
+    _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+__all__ = ["add_asyncapi", "add_routes", "add_types"]
+
+
+def add_routes(commands: _Commands) -> None:
+    """Add `trio-ws routes`."""
+    routes = commands.add_parser("routes", help="list an application's routes")
+    routes.set_defaults(command=_routes)
+    routes.add_argument("app", metavar="MODULE:APP", help="the application")
+
+
+def add_asyncapi(commands: _Commands) -> None:
+    """Add `trio-ws asyncapi`."""
+    asyncapi = commands.add_parser("asyncapi", help="describe an application by AsyncAPI 3, as JSON")
+    asyncapi.set_defaults(command=_asyncapi)
+    asyncapi.add_argument("app", metavar="MODULE:APP", help="the application")
+    asyncapi.add_argument("--title", help="of the document (MODULE:APP)")
+    asyncapi.add_argument("--version", default="0.1.0", help="of the application (%(default)s)")
+    asyncapi.add_argument("--description", metavar="TEXT", help="of the application, in Markdown")
+    asyncapi.add_argument(
+        "--server", action="append", default=[], metavar="NAME=URL", help="a server's ws or wss URL; may be repeated"
+    )
+
+
+def add_types(commands: _Commands) -> None:
+    """Add `trio-ws types`."""
+    types = commands.add_parser("types", help="write types of TypeScript for an application's messages")
+    types.set_defaults(command=_types)
+    types.add_argument("app", metavar="MODULE:APP", help="the application")
+
+
+def _routes(options: argparse.Namespace) -> int:
+    rows = [(route.path, route.name) for route in load(options.app).routes()]
+    width = max((len(path) for path, _ in rows), default=0)
+    for path, name in rows:
+        print(f"{path:{width}}  {name}")  # noqa: T201 - its output
+    return 0
+
+
+def _asyncapi(options: argparse.Namespace) -> int:
+    document = _document(
+        options.app,
+        title=options.title or options.app,
+        version=options.version,
+        description=options.description or "",
+        servers=dict(map(_server, options.server)),
+    )
+    _write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n")
+    return 0
+
+
+def _types(options: argparse.Namespace) -> int:
+    from trio_ws.app.asyncapi.typescript import typescript  # noqa: PLC0415 - needs pydantic
+
+    _write(typescript(_document(options.app, title=options.app)))
+    return 0
+
+
+def _document(target: str, **options: Any) -> dict[str, Any]:
+    try:
+        return load(target).asyncapi(**options)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _server(text: str) -> tuple[str, str]:
+    name, equals, url = text.partition("=")
+    if not (name and equals):
+        raise UsageError(f"a server looks like production=wss://example.org, not {text!r}")
+    return name, url
+
+
+def _write(text: str) -> None:
+    """Write UTF-8 to the standard output, whatever its encoding is: files of this kind have no other."""
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+        sys.stdout.buffer.flush()
+    else:
+        sys.stdout.write(text)
