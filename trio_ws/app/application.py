@@ -6,14 +6,14 @@ import inspect
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from trio_ws.app.describable import Describable
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
-from trio_ws.app.options import Lifespan, SpecOptions, check_callback, parse_lifespan
+from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
 from trio_ws.app.route import PROVIDED_TYPES, build_path, first_match
 from trio_ws.app.router import Router
 from trio_ws.app.servable import Servable
@@ -26,7 +26,6 @@ from trio_ws.runtime.threads import Limiters
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-    from typing_extensions import Unpack
 
     from trio_ws.app.connections import ConnectionManager
     from trio_ws.app.guards import Guard
@@ -47,7 +46,7 @@ E = TypeVar("E", bound=Callable[..., Any])
 X = TypeVar("X", bound=Exception)
 
 
-class App(Router, Servable):
+class App(Router, Servable, Describable):
     """An application: routes and their shared options and services.
 
     Args:
@@ -194,60 +193,6 @@ class App(Router, Servable):
         self.services.pages.add(path, metrics.page)
         metrics.register()
         return metrics.registry
-
-    def asyncapi(
-        self,
-        *,
-        title: str = "Application",
-        version: str = "0.1.0",
-        description: str = "",
-        servers: Mapping[str, str] = MappingProxyType({}),
-    ) -> dict[str, Any]:
-        """Return a description of the application by AsyncAPI 3.0.
-
-        A channel for each route, with the messages of listeners by their annotations, those of views by `receives=` and
-        `sends=`, parameters, texts of docstrings, guards, and close codes (`x-close-codes`).
-
-        Args:
-            title: of the document.
-            version: of the application.
-            description: of the application, in Markdown.
-            servers: URLs by name: `{"production": "wss://example.org"}`.
-
-        Raises:
-            RegistrationError: a route cannot work.
-            TypeError: an option is of another type.
-            ValueError: the URL of a server cannot be read.
-        """
-        from trio_ws.app.asyncapi.document import build_document  # noqa: PLC0415 - few need it
-
-        self.check_pending()
-        options: dict[str, Any] = {"title": title, "version": version, "description": description, "servers": servers}
-        return build_document(Router.checked_routes(self), self.services, **options)
-
-    def asyncapi_page(
-        self, path: str = "/docs", *, json_path: str | None = None, **options: Unpack[SpecOptions]
-    ) -> None:
-        """Answer GETs for `path` with a page about the application, and for `json_path` with its AsyncAPI document.
-
-        Both are public, as all pages.
-
-        Args:
-            path: begins with a slash.
-            json_path: the path of the document; None for `path` with ".json" behind it.
-            options: `title=`, `version=`, `description=` and `servers=`, as of `asyncapi`.
-
-        Raises:
-            TypeError: there is no such option.
-            ValueError: a path does not begin with a slash, or is taken; likewise what `asyncapi` raises.
-        """
-        from trio_ws.app.asyncapi.page import DocumentPages  # noqa: PLC0415 - few need it
-
-        App().asyncapi(**options)  # so that a mistake in an option is reported here
-        pages = DocumentPages(partial(self.asyncapi, **options), self.route_count)
-        document = json_path or f"{path.rstrip('/') or '/asyncapi'}.json"
-        self.services.pages.add(path, partial(pages.page, document))
-        self.services.pages.add(document, pages.document)
 
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` after an error of a type in a handler.
@@ -398,6 +343,15 @@ class App(Router, Servable):
                     yield
             finally:
                 services.run_state = RunState()
+
+    def described_routes(self) -> list[Route]:
+        """Return all routes, as `Router.checked_routes`; included applications are checked when they run.
+
+        Raises:
+            RegistrationError: a route cannot work, or a method was decorated whose class is no controller.
+        """
+        self.check_pending()
+        return super().checked_routes()
 
     def checked_routes(self) -> list[Route]:
         """Return all routes, as `Router.checked_routes`, after checks of the included applications.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from trio_ws.app.asyncapi.channel import Channel, channel_key
@@ -26,10 +27,10 @@ def build_document(
     routes: Iterable[Route],
     services: AppServices,
     *,
-    title: str,
-    version: str,
-    description: str,
-    servers: Mapping[str, str],
+    title: str = "Application",
+    version: str = "0.1.0",
+    description: str = "",
+    servers: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the document; see `App.asyncapi`.
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from trio_ws.app.listener import Listener
 from trio_ws.app.output import reply_type, status_replies
-from trio_ws.app.parameters.schemas import is_union, unaliased
+from trio_ws.app.parameters.annotations import is_union, unaliased
 from trio_ws.app.replies import Reply
 from trio_ws.connection.serialization import resolve_types
 from trio_ws.runtime.threads import underlying
