@@ -61,12 +61,23 @@ TOKENS = st.lists(
 ).map("".join)
 
 
-@pytest.fixture(params=[1, 3, 20], autouse=True)
+@pytest.fixture(params=[1, 3, 20])
 def _small_pieces(request, monkeypatch):
     """Whatever the size of the pieces, also where none holds an element."""
     monkeypatch.setattr(incremental_json, "PIECE", request.param)
 
 
+@pytest.fixture
+def _usual_pieces(monkeypatch):
+    """Pieces of which a counted text has many."""
+    monkeypatch.setattr(incremental_json, "PIECE", 4096)
+
+
+small_pieces = pytest.mark.usefixtures("_small_pieces")
+usual_pieces = pytest.mark.usefixtures("_usual_pieces")
+
+
+@small_pieces
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
 def test_what_json_writes_is_read(value: Any, indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
@@ -74,6 +85,7 @@ def test_what_json_writes_is_read(value: Any, indent: int | None, ascii_only: bo
     assert repr(read(text)[0]) == repr(json.loads(text)), "the order of keys too"
 
 
+@small_pieces
 @given(TOKENS)
 @example("[1,]")
 @example("[,1]")
@@ -153,6 +165,7 @@ DEEP = st.tuples(
 ENCODINGS = st.sampled_from(["", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 
 
+@small_pieces
 @given(CUTS | DEEP | VALUES.map(lambda value: json.dumps(value, indent=1)), ENCODINGS)
 @example("[[0," + "9" * 5000 + "e-4999]]", "")
 @example('["' + r"\ud83d\ude00" * 9 + '"]', "")
@@ -166,6 +179,7 @@ def test_read_json_agrees_with_from_json(text: str, encoding: str) -> None:
     )
 
 
+@small_pieces
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000, "[0," * 100_000])
 def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
     with pytest.raises((ValueError, RecursionError)):
@@ -186,11 +200,11 @@ SHAPES = {
 }
 
 
+@usual_pieces
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_work_grows_with_the_length_and_pauses_are_regular(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """Counted: characters given to the parser, and rounds of the loop."""
-    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     parsed = 0
     raw_decode = json.JSONDecoder.raw_decode
 
@@ -279,19 +293,19 @@ ENDLESS = {
 }
 
 
+@usual_pieces
 @pytest.mark.parametrize("shape", ENDLESS)
 def test_a_step_looks_at_some_pieces_whatever_is_long(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     """A token may be as long as the message, and so may what is not JSON."""
-    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     looks = Looks(monkeypatch)
     looks.read(ENDLESS[shape](400_000))
     assert 0 < looks.most <= 6 * 4096
 
 
+@usual_pieces
 @pytest.mark.parametrize("before", ["", "[" + "0," * 5000 + "0],"])
 def test_groups_that_are_deep_are_parsed_as_a_whole(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
     """Also after something that was tried in vain: going in level by level takes fifty times as long."""
-    monkeypatch.setattr(incremental_json, "PIECE", 4096)
     rounds = 0
     advance = internal(incremental_json._Reader, "_advance")
 

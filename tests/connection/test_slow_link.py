@@ -21,9 +21,9 @@ from trio.testing import MockClock
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.transport.poller import Poller
 
-MESSAGES = 12
+MESSAGES = 6
 SIZE = 100_000
-"""Bytes of a message: all of them are less than a kernel takes if it may, and take 18 seconds."""
+"""Bytes of a message: all of them are less than a kernel takes if it may, and take 9 seconds."""
 TIMES = Timeouts(
     ping_interval=None,
     close_timeout=2.0,
@@ -178,7 +178,7 @@ async def test_send_timeout_spares_slow_reader(ways: Ways, nursery: trio.Nursery
     received: list[Any] = []
     server = await serve(nursery, handler, timeouts=TIMES, **ways.server)
     with trio.fail_after(LONG):
-        async with slow_link(server.port, "down", size=64 * 1024) as link:
+        async with slow_link(server.port, "down", size=128 * 1024, step=1.0) as link:
             async with open_websocket(
                 url_of(link, ways.tls), limits=Limits(max_message_size=large), **ways.client
             ) as ws:
