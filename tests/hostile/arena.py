@@ -22,7 +22,7 @@ from trio_ws import Server, WebSocket, WebSocketDisconnect, open_websocket, serv
 
 Handler = Callable[[WebSocket], Awaitable[object]]
 
-PACE = 0.002
+PACE = 0.005
 """Seconds between two of the canary's round trips: it shall measure the server, not fill it."""
 MORE_TRIPS = 3
 """What the canary must still manage when the attack is over."""

@@ -1,6 +1,6 @@
 """Connections that come and go, a third of them aborted: afterwards everything is back where it was.
 
-240 cycles on each transport by default; TRIO_WS_CHURN says how many, and `make churn` runs 10,000.
+180 cycles on each transport by default; TRIO_WS_CHURN says how many, and `make churn` runs 10,000.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trio_ws.connection.connection import Connection
 from trio_ws.runtime.timers import Timers
 from trio_ws.server.connection import ServerConnection
 
-CYCLES = int(os.environ.get("TRIO_WS_CHURN", "240"))
+CYCLES = int(os.environ.get("TRIO_WS_CHURN", "180"))
 BATCH = 60
 """Cycles that are under way at once; a multiple of the number of endings."""
 TIMERS_EACH = 4
@@ -112,7 +112,7 @@ async def test_after_many_connections_everything_is_back_where_it_was(arenas: Ar
     async with arenas.open() as arena:
         arenas.caplog.set_level(logging.WARNING)
         [timers] = [each for each in gc.get_objects() if type(each) is Timers and internal(each, "_heap")][:1]
-        await churn(arena, BATCH * 2, arenas.poller)  # what is made once, and the allocator's own bookkeeping
+        await churn(arena, BATCH, arenas.poller)  # what is made once, and the allocator's own bookkeeping
         await _settled()
         begin = arena.server.statistics()
         tasks, connections, conversations = _tasks(), _alive(Connection), _alive(ServerConnection)

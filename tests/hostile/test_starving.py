@@ -27,7 +27,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets
 
 TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0, close_timeout=0.1)
 MOST_TURNS = 12
-"""Of one round trip; 3 on the poller and 4 on streams is usual, on a quiet server too."""
+"""Of one round trip; 3 on the poller and 4 on streams is usual, on a quiet server too. Less than the flooders
+are: a server that took one of them in each turn would show."""
 PATIENCE = 60.0
 """Seconds after which a test has hung."""
 
@@ -106,7 +107,7 @@ async def flood(network: UnixNetwork, packets: list[bytes], flowing: list[int], 
                 await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("flooders", [1, 50])
+@pytest.mark.parametrize("flooders", [1, 20])
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
     network: UnixNetwork, kind: str, flooders: int
@@ -129,7 +130,7 @@ async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
             while not all(flowing):
                 await trio.lowlevel.checkpoint()
             trio.lowlevel.add_instrument(turns)
-            for trip in range(100 if flooders == 1 else 6):
+            for trip in range(30 if flooders == 1 else 6):
                 began = turns.count
                 await canary.send(text(str(trip)))
                 assert await canary.receive_frame() == RawFrame(TEXT, str(trip).encode())

@@ -23,7 +23,7 @@ from trio_ws.transport.tls import HANDSHAKES, TLSTransport
 Certificates = tuple[ssl.SSLContext, ssl.SSLContext]
 FEW_MOMENTS = 15.0
 """Seconds that the canary may wait for one echo, on a machine that is busy itself; turns are counted elsewhere."""
-BATCH = 50
+BATCH = 25
 """Handshakes that are under way at once."""
 
 
@@ -41,16 +41,16 @@ async def dial(arena: Arena, client: ssl.SSLContext) -> TLSPeer:
 
 
 async def test_records_of_one_byte_starve_nobody(arenas: Arenas, certificates: Certificates) -> None:
-    """30,000 records are half a megabyte for the kernel, and a long time for who decrypts them in one go."""
+    """8,000 records are 200 KB for the kernel, and a long time for who decrypts them in one go."""
     async with arenas.open(tls=certificates) as arena:
         peer = await dial(arena, certificates[1])
         flood = frame(TEXT, b"x" * 100) + frame(PING, b"y" * 100)
         trips = arena.canary.trips
-        records = b"".join(peer.sealed(flood[at : at + 1]) for _ in range(140) for at in range(len(flood)))
+        records = b"".join(peer.sealed(flood[at : at + 1]) for _ in range(40) for at in range(len(flood)))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.stream.send_all, records)
-            received = await peer.receive(140 * 2 * (2 + 100))
-        assert received.count(b"x" * 100) == received.count(b"y" * 100) == 140
+            received = await peer.receive(40 * 2 * (2 + 100))
+        assert received.count(b"x" * 100) == received.count(b"y" * 100) == 40
         assert arena.canary.trips > trips
         assert arena.canary.slowest < FEW_MOMENTS
         await peer.send(close_frame())
@@ -104,7 +104,7 @@ async def test_many_handshakes_at_once_are_spread_over_turns(
 
 
 async def test_handshakes_by_the_hundred_leave_nothing_behind(arenas: Arenas, certificates: Certificates) -> None:
-    """400 clients: most shake hands, some speak no TLS, some leave in the middle."""
+    """200 clients: most shake hands, some speak no TLS, some leave in the middle."""
     client = certificates[1]
 
     async def come_and_go(arena: Arena, number: int) -> None:
@@ -119,12 +119,12 @@ async def test_handshakes_by_the_hundred_leave_nothing_behind(arenas: Arenas, ce
                 await peer.shake_hands()
 
     async with arenas.open(tls=certificates) as arena:
-        for start in range(0, 400, BATCH):
+        for start in range(0, 200, BATCH):
             async with trio.open_nursery() as nursery:
                 for number in range(start, start + BATCH):
                     nursery.start_soon(come_and_go, arena, number)
         await arena.all_gone()
         gc.collect()
         kept = [each for each in gc.get_objects() if type(each) in (TLSTransport, trio.SSLStream)]
-        # The canary's ends, and what the poller has looked at last. A leak would be of 100 at least.
+        # The canary's ends, and what the poller has looked at last. A leak would be of 50 at least.
         assert len(kept) <= 2 + BATCH
