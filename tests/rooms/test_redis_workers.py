@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
+from support.forked import Forked, fork
 from support.redis import RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 
+from .worker import work
+
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
-PROGRAM = Path(__file__).with_name("worker.py")
 PATIENCE = 60.0
 """Seconds that anything here may take on a busy machine; it takes a few at most."""
 
 
+@attrs.frozen
 class Worker:
     """A process of `worker.py`, as a visitor of one room sees it."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, room: str = "r") -> None:
-        self.process = process
-        self.url = f"ws://127.0.0.1:{port}"
-        self.room = room
-        self._port = port
-
-    def for_room(self, room: str) -> Worker:
-        return Worker(self.process, self._port, room)
+    process: Forked
+    url: str
+    room: str = "r"
 
     @asynccontextmanager
     async def in_room(self, user: str, **query: str) -> AsyncIterator[tuple[WebSocket, dict[str, Any]]]:
@@ -50,52 +45,50 @@ class Worker:
             yield ws, {**message, "history": history}
 
 
-def begin(url: str, options: dict[str, Any], name: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROGRAM), url, json.dumps(options), name]
-    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+@contextmanager
+def started(url: str, *names: str, **options: Any) -> Iterator[list[Forked]]:
+    """Have processes for a block, which begin meanwhile, and are killed at its end."""
+    processes = [fork(work, url, options, name) for name in names]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def ready(process: Forked) -> Worker:
+    return Worker(process, f"ws://127.0.0.1:{process.pipe.recv()}")
 
 
 @asynccontextmanager
 async def workers(url: str, *names: str, **options: Any) -> AsyncIterator[list[Worker]]:
     """Run workers for a block, and end them."""
-    processes = [begin(url, options, name) for name in names]
-    try:
-        ports = [await trio.to_thread.run_sync(process.stdout.readline) for process in processes]
-        yield [Worker(process, int(port)) for process, port in zip(processes, ports, strict=True)]
+    with started(url, *names, **options) as processes:
+        yield [await trio.to_thread.run_sync(ready, process) for process in processes]
         for process in processes:
-            process.stdin.close()
-        for process in processes:
-            await trio.to_thread.run_sync(process.wait, PATIENCE)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            process.stdin.close()
-            process.stdout.close()
+            await trio.to_thread.run_sync(process.end)
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
+@attrs.frozen
+class Lasting:
+    """Two workers for several tests, and their Redis."""
+
+    redis: RedisServer
+    both: list[Worker]
 
 
 @pytest.fixture(scope="module")
-def lasting() -> Iterator[list[Worker]]:
-    """Two workers for several tests."""
-    with redis_server() as redis:
-        processes = [begin(redis.url, {}, name) for name in ("one", "two")]
-        try:
-            yield [Worker(process, int(process.stdout.readline())) for process in processes]
-        finally:
-            for process in processes:
-                process.communicate(timeout=PATIENCE)
+def lasting() -> Iterator[Lasting]:
+    with redis_server() as redis, started(redis.url, "one", "two") as processes:
+        yield Lasting(redis, [ready(process) for process in processes])
+        for process in processes:
+            process.end()
 
 
 @pytest.fixture
-def pair(lasting: list[Worker], request: pytest.FixtureRequest) -> list[Worker]:
-    return [worker.for_room(request.node.name) for worker in lasting]
+def pair(lasting: Lasting, request: pytest.FixtureRequest) -> list[Worker]:
+    """Both, in a room of the test's own."""
+    return [attrs.evolve(worker, room=request.node.name) for worker in lasting.both]
 
 
 async def present(worker: Worker, users: list[str]) -> float:
@@ -184,23 +177,27 @@ async def test_history_outlives_the_last_member_across_processes(pair) -> None:
         assert [each["data"] for each in greeting["history"]] == [2, 3, 4]
 
 
-async def test_the_members_of_a_killed_process_are_gone_after_a_while(redis) -> None:
-    async with workers(redis.url, "one", "two", presence_timeout=1) as (one, two):
+async def test_the_members_of_a_killed_process_are_gone_after_a_while(lasting) -> None:
+    one, _ = lasting.both
+    with started(lasting.redis.url, "three", presence_timeout=1) as (process,):
+        three = ready(process)
         async with one.in_room("Ann"):
             with pytest.raises(WebSocketDisconnect):
-                async with two.in_room("Bob") as (bob, _):
+                async with three.in_room("Bob") as (bob, _):
                     await present(one, ["Ann", "Bob"])
-                    two.process.kill()
+                    process.kill()
                     await bob.receive()
             assert await present(one, ["Ann"]) < 30
 
 
 @pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.soak)])
-async def test_a_process_that_loses_its_link_serves_on_and_catches_up(redis, seconds) -> None:
+async def test_a_process_that_loses_its_link_serves_on_and_catches_up(pair, lasting, seconds) -> None:
     """The link is away for a second here; what decides is how much is published meanwhile, not for how long."""
+    one, _ = pair
     options = {"command_timeout": 1, "publish_timeout": PATIENCE}
-    async with line_to(redis) as line:
-        async with workers(redis.url, "one") as (one,), workers(line.url, "two", **options) as (two,):
+    async with line_to(lasting.redis) as line:
+        async with workers(line.url, "two", **options) as (elsewhere,):
+            two = attrs.evolve(elsewhere, room=one.room)
             async with one.in_room("Ann") as (ann, _), two.in_room("Bob") as (bob, _):
                 await ann.send_json("before")
                 assert await data(bob, 1) == ["before"]
@@ -221,6 +218,10 @@ async def test_a_process_that_loses_its_link_serves_on_and_catches_up(redis, sec
 
 
 # --- kill -9 ------------------------------------------------------------------------------------------------------
+
+
+KILLED = 600
+"""Messages over three kills: so many that each kill is among those of all publishers."""
 
 
 async def publish_and_kill(count: int, kills: int, local_after: float | None) -> dict[str, Any]:
@@ -292,12 +293,12 @@ def check_order(result: dict[str, Any]) -> None:
 
 async def test_acknowledged_messages_survive_three_redis_kills_once() -> None:
     """Nothing acknowledged is lost or doubled when Redis is killed three times."""
-    await figures(3000, kills=3)
+    await figures(KILLED, kills=3)
 
 
 async def test_total_order_is_kept_over_three_redis_kills() -> None:
     """The one order for all is kept when Redis is killed three times."""
-    check_order(await figures(3000, kills=3, local_after=None))
+    check_order(await figures(KILLED, kills=3, local_after=None))
 
 
 @pytest.mark.soak

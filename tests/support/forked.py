@@ -1,0 +1,70 @@
+"""Processes that are forked from one which has imported the library: a new interpreter would import it for seconds."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+import pytest
+
+__all__ = ["Forked", "fork"]
+
+PATIENCE = 60.0
+"""Seconds that the end of a process may take on a busy machine."""
+PRELOADED = ["trio_ws", "trio_ws.app", "trio_ws.rooms.redis", "coredis"]
+
+
+class Forked:
+    """A process that runs a function, and a pipe to it.
+
+    Args:
+        process: what runs it.
+        pipe: this end; the function has the other one as its first argument.
+    """
+
+    def __init__(self, process: ForkServerProcess, pipe: Connection) -> None:
+        self.process = process
+        self.pipe = pipe
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def end(self) -> None:
+        """Close this end of the pipe, and wait for the process, which ends by that."""
+        self.pipe.close()
+        self.process.join(PATIENCE)
+        assert self.process.exitcode == 0
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it still runs."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+def fork(main: Callable[..., None], *arguments: object) -> Forked:
+    """Run a function of a module in a process of its own; its first argument is a pipe to the caller."""
+    near, far = _context().Pipe()
+    with far:
+        process = _context().Process(target=main, args=(far, *arguments), daemon=True)
+        process.start()
+    return Forked(process, near)
+
+
+@functools.cache
+def _context() -> ForkServerContext:
+    """Start what all are forked from. Coverage does not run there: what is forked could not write it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            environment.delenv(name, raising=False)
+        forkserver.ensure_running()
+    return context
