@@ -51,9 +51,8 @@ def application(counts: Counter[str]) -> App:
 async def talk(url: str) -> None:
     try:
         async with open_websocket(url, caught_close_codes=all) as ws:
-            for number in range(2):
-                await ws.send(str(number))
-                assert [await ws.receive(), await ws.receive()] == [str(number)] * 2
+            await ws.send("1")
+            assert [await ws.receive(), await ws.receive()] == ["1", "1"]
     except (WebSocketDisconnect, ConnectError):
         pass
 

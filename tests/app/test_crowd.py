@@ -1,4 +1,4 @@
-"""A chat of 200 clients over loopback: some leave rudely, some never read; the others notice only who is there."""
+"""A chat of 80 clients over loopback: some leave rudely, some never read; the others notice only who is there."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import trio
 
 from trio_ws import App, Limits, Timeouts, WebSocket, open_websocket
 
-CROWD = 200
-RUDE = 50
+CROWD = 80
+RUDE = 20
 """Those that reset their connection."""
-DEAF = 10
+DEAF = 6
 """Those that never read."""
 FILLER = "x" * 4_000
-SPEAKERS = 100
-BACKLOG = 512 * 1024
+SPEAKERS = 40
+BACKLOG = 208 * 1024
 """Holds what the speakers say in one round, and not what they say in two."""
 LONG = 300
 """Seconds after which the test has hung; it takes one or two."""

@@ -155,25 +155,31 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 async def test_an_error_closes_with_its_code_in_every_shape(
-    shape: Callable[[App, Act], None], row: Any, caplog: pytest.LogCaptureFixture
+    shape: Callable[[App, Act], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, make, code, reason, unforeseen = row
     app = App()
     app.close_on(Mapped, 4010)
     heard: list[BaseException] = []
     app.on_error(lambda ws, error: heard.append(error))
-    shape(app, do_raise(make()))
+    errors = iter([make() for _, make, *_ in ROWS])
+
+    def act() -> None:
+        raise next(errors)
+
+    shape(app, act)
     with caplog.at_level(logging.ERROR):
         async with app.test_client(raise_server_errors=False) as client:
-            with pytest.raises(WebSocketDisconnect) as caught:
-                async with client.websocket_connect("/x", caught_close_codes=()) as ws:
-                    await ws.send("go")
-                    await ws.receive()
-    assert (caught.value.code, caught.value.reason) == (code, reason)
-    assert len(heard) == len(caplog.records) == unforeseen
+            for row, _, code, reason, unforeseen in ROWS:
+                heard.clear()
+                caplog.clear()
+                with pytest.raises(WebSocketDisconnect) as caught:
+                    async with client.websocket_connect("/x", caught_close_codes=()) as ws:
+                        await ws.send("go")
+                        await ws.receive()
+                assert (caught.value.code, caught.value.reason) == (code, reason), row
+                assert len(heard) == len(caplog.records) == unforeseen, row
 
 
 @pytest.mark.parametrize("shape", RETURN_ENDS, ids=lambda shape: shape.__name__)
