@@ -21,7 +21,7 @@ from trio_ws.testing import MemoryNetwork
 from trio_ws.transport.tls_session import TLSSession
 
 TIMES = Timeouts(open_timeout=10, close_timeout=5, ping_interval=None)
-CROWD = 300
+CROWD = 100
 
 
 @pytest.fixture(params=[True, False], ids=["poller", "stream"])
