@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from trio_ws.cli.logging_setup import LogConfigError, configure, read
-
-ROOT = Path(__file__).parents[2]
+from trio_ws.cli.main import main
 
 
 @contextmanager
@@ -182,8 +180,7 @@ def test_yaml_is_read_where_its_library_is_installed(tmp_path: Path, monkeypatch
 
 
 APP = """
-import json, logging, os, sys
-from contextlib import asynccontextmanager
+import json, logging
 from trio_ws import App
 
 class AsJson(logging.Formatter):
@@ -195,43 +192,48 @@ def configure():
     handler.setFormatter(AsJson())
     logging.basicConfig(level="INFO", handlers=[handler])
 
-@asynccontextmanager
-async def lifespan(app):
-    logging.getLogger("shop").info("begins")
-    os._exit(3)
-    yield
-
-app = App(lifespan=lifespan)
+app = App()
 """
 
 
-def run(folder: Path, source: str, *options: str) -> tuple[int, str]:
+async def serve_nothing(*_: object, **__: object) -> None:
+    logging.getLogger("shop").info("begins")
+
+
+def run(folder: Path, source: str, *options: str) -> str:
+    """Have an application run, which only logs that it begins; return what is written to standard error."""
     (folder / "shop.py").write_text(source)
-    command = [sys.executable, "-m", "trio_ws", "run", "shop:app", "--host", "127.0.0.1", "--port", "0", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    return done.returncode, done.stderr
+    with pytest.MonkeyPatch.context() as patch, unconfigured() as written:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setattr(importlib.import_module("trio_ws.cli.main"), "serve_until_signalled", serve_nothing)
+        try:
+            assert main(["run", "shop:app", *options]) == 0
+        finally:
+            del sys.modules["shop"]
+        return written.getvalue()
 
 
 def test_run_leaves_the_logging_of_an_application_alone(tmp_path: Path) -> None:
-    assert run(tmp_path, f"{APP}\nconfigure()\n") == (3, '{"message": "begins"}\n')
+    assert run(tmp_path, f"{APP}\nconfigure()\n") == '{"message": "begins"}\n'
 
 
 def test_run_configures_logging_if_the_application_does_not(tmp_path: Path) -> None:
     """Run configures the logging of an application that does not."""
-    status, written = run(tmp_path, APP)
-    assert (status, written.split(" ", 2)[2]) == (3, "INFO shop: begins\n")
+    assert run(tmp_path, APP).split(" ", 2)[2] == "INFO shop: begins\n"
 
 
 def test_run_takes_a_file_whose_classes_are_the_applications(tmp_path: Path) -> None:
     config = {**DICTIONARY, "formatters": {"short": {"()": "shop.AsJson"}}}
     (tmp_path / "log.json").write_text(json.dumps(config))
-    assert run(tmp_path, APP, "--log-config", "log.json") == (3, '{"message": "begins"}\n')
+    assert run(tmp_path, APP, "--log-config", "log.json") == '{"message": "begins"}\n'
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
-def test_run_says_that_a_file_is_missing(tmp_path: Path, workers: tuple[str, ...]) -> None:
-    status, written = run(tmp_path, APP, "--log-config", "log.json", *workers)
-    assert status == 1
+def test_run_says_that_a_file_is_missing(capsys: pytest.CaptureFixture[str], workers: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "shop:app", "--log-config", "log.json", *workers])
+    assert ended.value.code == 1
+    written = capsys.readouterr().err
     assert written.startswith("trio-ws: cannot read the logging configuration log.json: ")
     assert written.count("\n") == 1
