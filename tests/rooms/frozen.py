@@ -1,15 +1,14 @@
-"""A process with two voices and a listener of one room: `python frozen.py URL NAME OPTIONS`.
+"""A process with two voices and a listener of one room.
 
-It prints "ready" when it listens, and speaks from one line on its standard input to the next one. Then it waits until
-it has heard an end from each of the processes that this line names, and prints as JSON what it heard and what came of
-what it said.
+It sends "ready" over its pipe when it listens, and speaks from one message on it to the next one. Then it waits until
+it has heard an end from each of the processes that this message names, and sends what it heard and what came of what
+it said.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from contextlib import AsyncExitStack
+from multiprocessing.connection import Connection
 
 import trio
 
@@ -24,7 +23,8 @@ ROOM = "main"
 class Speaker:
     """See the module."""
 
-    def __init__(self, url: str, name: str, options: dict[str, float]) -> None:
+    def __init__(self, pipe: Connection, url: str, name: str, options: dict[str, float]) -> None:
+        self._pipe = pipe
         self._backplane = RedisBackplane(url, wait=True, **options)
         self._name = name
         self._over = False
@@ -55,7 +55,7 @@ class Speaker:
         while not self._over:
             number += 1
             await self._say(voice, number)
-            await trio.sleep(0.005)
+            await trio.sleep(0.02)
 
     async def run(self) -> None:
         """Speak, and listen."""
@@ -63,21 +63,26 @@ class Speaker:
             await stack.enter_async_context(self._backplane.running())
             listening = self._backplane.subscribe(ROOM, self._deliver, history=0, gap=self._miss)
             await stack.enter_async_context(listening)
-            print("ready", flush=True)
-            await trio.to_thread.run_sync(sys.stdin.readline)
+            self._pipe.send("ready")
+            await self._told()
             async with trio.open_nursery() as nursery:
                 for number in range(2):
                     nursery.start_soon(self._speak, f"{self._name}/{number}")
-                others = (await trio.to_thread.run_sync(sys.stdin.readline)).split()
+                others = await self._told()
                 self._over = True
             number = 1
             while not await self._say(f"end/{self._name}", number):
                 number += 1
             while not {f"end/{other}" for other in others} <= {name for name, _ in self.heard}:
                 await trio.sleep(0.01)
-            print(json.dumps({"heard": self.heard, "voices": self.voices}), flush=True)
-            await trio.to_thread.run_sync(sys.stdin.readline)
+            self._pipe.send({"heard": self.heard, "voices": self.voices})
+            await trio.lowlevel.wait_readable(self._pipe)  # until it ends
+
+    async def _told(self) -> list[str]:
+        await trio.lowlevel.wait_readable(self._pipe)
+        return self._pipe.recv()
 
 
-if __name__ == "__main__":
-    trio.run(Speaker(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])).run)
+def speak(pipe: Connection, url: str, name: str, options: dict[str, float]) -> None:
+    """Be the process."""
+    trio.run(Speaker(pipe, url, name, options).run)

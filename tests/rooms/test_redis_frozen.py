@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from support.forked import Forked, fork
 from support.redis import RedisServer, needs_redis, redis_server
 
 from .chaos import Listener, Voice
+from .frozen import speak
 
 pytestmark = needs_redis
 
-PROGRAM = Path(__file__).with_name("frozen.py")
 PATIENCE = 60.0
 NAMES = ("one", "two", "three")
 OPTIONS = {
@@ -34,34 +31,27 @@ OPTIONS = {
 
 
 @contextmanager
-def processes(redis: RedisServer) -> Iterator[list[subprocess.Popen[str]]]:
+def processes(redis: RedisServer) -> Iterator[list[Forked]]:
     """Run a process of each name, which listens."""
-    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])}
-    found: list[subprocess.Popen[str]] = []
+    found = [fork(speak, redis.url, name, OPTIONS) for name in NAMES]
     try:
-        for name in NAMES:
-            command = [sys.executable, str(PROGRAM), redis.url, name, json.dumps(OPTIONS)]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            found.append(subprocess.Popen(command, text=True, env=environment, **pipes))
         for process in found:
-            assert process.stdout.readline() == "ready\n"
-        tell(found, "begin")
+            assert process.pipe.recv() == "ready"
+        tell(found, [])
         yield found
     finally:
         for process in found:
             process.kill()
-            process.communicate()
 
 
-def tell(found: list[subprocess.Popen[str]], line: str) -> None:
+def tell(found: list[Forked], names: Sequence[str]) -> None:
     for process in found:
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
+        process.pipe.send(names)
 
 
-async def disturb(process: subprocess.Popen[str], redis: RedisServer, chance: random.Random) -> None:
+async def disturb(process: Forked, redis: RedisServer, chance: random.Random) -> None:
     """Freeze a process for longer than its publishers wait, and maybe Redis, which may be killed meanwhile."""
-    process.send_signal(signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGSTOP)
     await trio.sleep(chance.choice([0.4, 1.3]))
     match chance.choice(["nothing", "frozen", "killed"]):
         case "frozen":
@@ -71,20 +61,21 @@ async def disturb(process: subprocess.Popen[str], redis: RedisServer, chance: ra
             await trio.to_thread.run_sync(redis.start)
         case _:
             pass
-    process.send_signal(signal.SIGCONT)
+    os.kill(process.pid, signal.SIGCONT)
     await trio.sleep(chance.uniform(0, 0.6))
     redis.go_on()
     await trio.sleep(chance.uniform(0, 0.3))
 
 
-async def results(found: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
+async def results(found: list[Forked]) -> list[dict[str, Any]]:
     """End the processes, and return what they heard and what came of what they said."""
-    tell(found, " ".join(NAMES))
-    lines = []
+    tell(found, NAMES)
+    ends = []
     with trio.fail_after(PATIENCE):
         for process in found:
-            lines.append(await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True))
-    return [json.loads(line) for line in lines]
+            await trio.lowlevel.wait_readable(process.pipe)
+            ends.append(process.pipe.recv())
+    return ends
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 120))])

@@ -28,6 +28,7 @@ from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 
 from .conformance import NOBODY, Ear
 from .hall import Guest, Hall, open_hall
+from .system_clock import SystemClock
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
@@ -46,6 +47,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture
+def system_clock() -> SystemClock:
+    """A room that is opened without Redis is placed in its stream by its time."""
+    return SystemClock()
 
 
 @asynccontextmanager
@@ -122,19 +129,19 @@ async def test_the_order_of_one_publisher_is_kept_through_a_cut(redis) -> None:
         here, there = Ear(), Ear()
         async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(say, far, *range(200))
-                for known in (20, 60, 120):
+                nursery.start_soon(say, far, *range(80))
+                for known in (10, 25, 50):
                     await here.hears(known)
                     line.cut_off()
                     await until_broken(far)
                     await trio.sleep(0.01)
                     line.mend()
-            await here.hears(200)
-            await there.hears(200)
+            await here.hears(80)
+            await there.hears(80)
             await say(near, "end")
-            await here.hears(201)
-            await there.hears(201)
-        assert here.data == there.data == [*texts(range(200)), "end"]
+            await here.hears(81)
+            await there.hears(81)
+        assert here.data == there.data == [*texts(range(80)), "end"]
 
 
 async def test_a_redis_that_is_too_slow_is_waited_for_only_so_long(redis) -> None:
@@ -468,7 +475,7 @@ async def test_what_is_no_id_has_just_not_recovered(redis) -> None:
                 assert (len(replay.entries), replay.recovered, replay.ahead) == (2, False, None)
 
 
-async def test_room_opened_without_redis_misses_no_later_message(redis, caplog) -> None:
+async def test_room_opened_without_redis_misses_no_later_message(redis, caplog, system_clock) -> None:
     """A room that is opened without Redis misses nothing that was said since."""
     async with processes(redis, local_after=0.05) as (line, far, near):
         here, too, there, lost = Ear(), Ear(), Ear(), []
@@ -930,9 +937,9 @@ async def test_delivery_is_exactly_once_when_links_break_in_flight(redis, seed, 
                 await break_and_mend(chance.choice((one, two)), chance, for_at_most=0.02)
 
         async with backplanes[0].running(), backplanes[1].running():
-            await chorus.sing(40, disturb)
+            await chorus.sing(20, disturb)
             assert [internal(backplane, "_local").queue.rooms for backplane in backplanes] == [{}, {}]
-    chorus.check(40)
+    chorus.check(20)
 
 
 class Wanderer:
@@ -963,14 +970,14 @@ class Wanderer:
 @pytest.mark.parametrize(("seed", "local_after"), [(1, 0), (2, NEVER_ALONE)])
 async def test_moving_clients_get_each_message_once_over_broken_links(redis, seed, local_after) -> None:
     """Clients that wander hear everything once while links break."""
-    chance, wanderers, over = random.Random(seed), [Wanderer() for _ in range(4)], trio.Event()
+    chance, wanderers, over = random.Random(seed), [Wanderer() for _ in range(3)], trio.Event()
 
     async def disturb() -> None:
         while not over.is_set():
             await break_and_mend(chance.choice(lines), chance, for_at_most=0.2)
 
     async def publish(voice: int) -> None:
-        for number in range(30):
+        for number in range(15):
             await around[voice % 2].room.publish(f"{voice}/{number}")
             await trio.sleep(chance.uniform(0, 0.02))
 
@@ -991,7 +998,7 @@ async def test_moving_clients_get_each_message_once_over_broken_links(redis, see
                 await around[0].room.publish("end")
     for wanderer in wanderers:
         assert Counter(wanderer.texts[1:-1]) == Counter(
-            f"{voice}/{number}" for voice in range(4) for number in range(30)
+            f"{voice}/{number}" for voice in range(4) for number in range(15)
         )
 
 
@@ -1004,14 +1011,14 @@ async def test_delivery_is_exactly_once_over_repeated_redis_kills(local_after) -
         chorus = Chorus(*backplanes)
 
         async def disturb() -> None:
-            for kill in range(1, 6):
-                await until(lambda kill=kill: len(chorus.acknowledged) >= 50 * kill)
+            for kill in range(1, 4):
+                await until(lambda kill=kill: len(chorus.acknowledged) >= 30 * kill)
                 redis.kill()
                 await trio.sleep(0.02)
                 await trio.to_thread.run_sync(redis.start)
 
         async with backplanes[0].running(), backplanes[1].running():
-            await chorus.sing(50, disturb)
-    chorus.check(50)
+            await chorus.sing(25, disturb)
+    chorus.check(25)
     if local_after is None:
         assert chorus.ears[0].ids == chorus.ears[1].ids, "one order for all"

@@ -30,15 +30,15 @@ async def fill(room, count: int, size: int = 10 * KIB) -> list[str]:
 
 
 @pytest.mark.slow
-async def test_one_of_a_thousand_never_reads_and_nobody_notices(autojump_clock) -> None:
+async def test_one_of_200_never_reads_and_nobody_notices(autojump_clock) -> None:
     """Publishing takes no time, the others get everything in order, and what waits for the one is bounded."""
     backlog, size = 64 * KIB, 4 * KIB
     async with open_hall() as hall:
         room = hall.room("r", policy="drop_oldest", backlog=backlog)
         deaf = await hall.guest(tight=True)
-        guests = await hall.guests(1000)
+        guests = await hall.guests(200)
         async with seated(room, [*guests, deaf]):
-            assert room.count == 1001
+            assert room.count == 201
             seat = internal(room, "_delivery")[deaf.websocket]
             outbox = deaf.websocket.context.channel.transport.outbox  # type: ignore[union-attr]
             start, most = trio.current_time(), 0
@@ -49,11 +49,11 @@ async def test_one_of_a_thousand_never_reads_and_nobody_notices(autojump_clock) 
                 most = max(most, waiting + outbox.size)
             assert trio.current_time() == start, "it has waited"
             assert 64 * KIB + backlog < most <= 64 * KIB + backlog + 2 * (size + ENTRY_BYTES)
-            for guest in (guests[0], guests[500], guests[999]):
+            for guest in (guests[0], guests[100], guests[199]):
                 assert [int(said[:4]) for said in await guest.heard(45)] == list(range(45))
             for guest in guests:
                 assert not internal(room, "_delivery")[guest.websocket].backlog
-            assert room.count == 1001
+            assert room.count == 201
 
 
 async def test_disconnect_ends_a_member_for_which_too_much_waits(autojump_clock) -> None:
