@@ -243,7 +243,8 @@ async def test_run_serves_until_a_signal_and_then_says_goodbye(shop, number, lev
             with pytest.raises(WebSocketDisconnect, match="1001"), trio.fail_after(PATIENCE):
                 await ws.receive()
         written = (await running.rest()).splitlines()
-        assert [line for line in written if "INFO trio_ws: " not in line] == ["shutting down: 1 connection"]
+        (goodbye,) = [line for line in written if "INFO trio_ws: " not in line]
+        assert goodbye in ("shutting down: 1 connection", "shutting down: 2 connections")  # the refused one may linger
         assert (len(written) > 1) is said
         assert running.process.returncode == 0
 
