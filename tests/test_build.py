@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -17,7 +19,10 @@ from support.services import COMPILER
 import trio_ws
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTENSIONS = ("trio_ws/protocol/_speedups", "trio_ws/native/_core")
+FOLDERS = ("tests", "docs", "examples", "tools", "benchmarks", ".ci")
+DOCUMENTS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile")
 NO_COMPILER = {"CC": "false"}
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
@@ -29,9 +34,11 @@ def build(tmp_path: Path, kind: str, **environment: str) -> subprocess.Completed
     """Build a "wheel" or an "sdist" of this source in a copy of it, as pip does; the result is in `tmp_path`."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    documents, folders = ((), ()) if kind == "wheel" else (DOCUMENTS, FOLDERS)
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", *documents):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "trio_ws", source / "trio_ws", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("trio_ws", *folders):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     program = f"from setuptools import build_meta; build_meta.build_{kind}({str(tmp_path)!r})"
     return subprocess.run(
         [sys.executable, "-c", program],
@@ -77,16 +84,42 @@ def test_a_release_wheel_is_not_built_without_it(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.whl"))
 
 
-def test_the_source_is_complete(tmp_path: Path) -> None:
+def test_the_source_is_complete_with_tests_and_pages(tmp_path: Path) -> None:
     done = build(tmp_path, "sdist")
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     source = {str(path.relative_to(ROOT)) for end in ("c", "h", "pyi") for path in (ROOT / "trio_ws").rglob(f"*.{end}")}
-    assert source | {"setup.py", "pyproject.toml"} <= names
+    assert source | {"setup.py", "pyproject.toml", "MANIFEST.in", *DOCUMENTS} <= names
+    for folder in FOLDERS:
+        files = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        assert {str(path.relative_to(ROOT)) for path in files if path.suffix != ".pyc"} <= names
+    assert not any(name.endswith((".so", ".pyc")) for name in names)
 
 
 def test_the_package_has_the_version_of_its_metadata() -> None:
     """The version is written in one place, and read from there when the package is built."""
     assert importlib.metadata.version("trio-ws") == trio_ws.__version__
+
+
+def test_metadata_lead_to_the_project_and_say_what_it_runs_on() -> None:
+    """What a package index shows: where things are, and the Pythons that the checks run on."""
+    assert PROJECT["description"]
+    assert PROJECT["license"] == "MIT"
+    assert all(author.keys() == {"name", "email"} for author in PROJECT["authors"])
+    assert {"Documentation", "Repository", "Issues", "Changelog"} <= PROJECT["urls"].keys()
+    assert all(address.startswith("https://") for address in PROJECT["urls"].values())
+    prefix = "Programming Language :: Python :: 3."
+    versions = {each.removeprefix(prefix) for each in PROJECT["classifiers"] if each.startswith(prefix)}
+    checks = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert versions == set(re.findall(r'python(?:-version)?: "3\.(\d+)"', checks))
+    assert PROJECT["requires-python"] == f">=3.{min(versions, key=int)}"
+
+
+def test_each_dependency_has_a_lower_bound_and_no_upper_one() -> None:
+    """An upper bound would keep others from installing what they need beside it."""
+    for requirement in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"]):
+        bounds = requirement.partition(";")[0]
+        assert bounds.startswith("trio-ws[") or ">=" in bounds
+        assert not set("<~!") & set(bounds)

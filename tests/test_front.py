@@ -60,9 +60,8 @@ before = set(sys.modules)
 {code}
 print(*sorted(set(sys.modules) - before))
 """
-STANDARD = {"_decimal", "_json", "_posixsubprocess", "_random", "_uuid", "_zoneinfo", "copy", "dataclasses", "decimal"}
-STANDARD |= {"hmac", "json", "random", "resource", "secrets", "termios", "uuid", "platform"}
-"""What of the standard library may be imported after Trio: it costs a millisecond or less."""
+SLOW = {"asyncio", "difflib", "email", "http", "mimetypes", "sysconfig", "urllib.request"}
+"""Modules of the standard library that take a millisecond or more."""
 
 
 @pytest.mark.parametrize(
@@ -78,5 +77,6 @@ def test_import_brings_what_is_used_alone(code: str, most: int) -> None:
     """No pydantic, h11, wsproto, zlib-ng, prometheus or email before they are used; time is not measured here."""
     run = [sys.executable, "-c", LISTED.format(code=code)]
     modules = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True).stdout.split()
-    assert {name for name in modules if name.partition(".")[0] not in {"trio_ws", *STANDARD}} == set()
+    assert {name for name in modules if name.partition(".")[0] not in {"trio_ws", *sys.stdlib_module_names}} == set()
+    assert SLOW.isdisjoint(modules)
     assert len([name for name in modules if name.startswith("trio_ws")]) <= most

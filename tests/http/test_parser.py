@@ -310,6 +310,7 @@ def test_a_head_that_comes_byte_by_byte_is_searched_once():
 
 @given(HEADS, st.lists(st.integers(0, 500), max_size=6))
 @example(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\nrest", [1])
+@example(b"\x15\x03", [1])
 @example(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 61 + b"\r\n\r\n", [89, 90])
 def test_arbitrary_bytes_cut_anywhere_give_head_or_bad_request(data, cuts):
     """Any bytes give a head or a bad request wherever they are cut."""

@@ -150,11 +150,14 @@ def not_plain(headers: Headers) -> str | None:
 
 
 def _not_http(beginning: bytes) -> str:
-    """Return the message for bytes that are no HTTP, with the fix if they are records of TLS (RFC 8446 5.1)."""
-    match beginning:
-        case b"\x16\x03":
+    """Return the message for bytes that are no HTTP, with the fix if they are records of TLS (RFC 8446 5.1).
+
+    The first byte, a record's type, decides, since no more may have come.
+    """
+    match beginning[:1]:
+        case b"\x16":
             return "this is TLS on a port without TLS: the client's URL is wss:// where ws:// is meant"
-        case b"\x15\x03":
+        case b"\x15":
             return "this is TLS: the server's port has TLS, write wss:// in place of ws://"
         case _:
             return "this is not HTTP/1.1"
