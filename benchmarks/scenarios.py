@@ -104,6 +104,20 @@ SCENARIOS: Final = (
         CPU,
     ),
     _echo("large-1m", "2 connections, 1 in flight, 1 MiB", {"connections": 2, "size": 1024 * 1024, "kind": "binary"}),
+    _echo(
+        "text-65k",
+        "1 connection, 4 in flight, 65,000 B of text",
+        {"inflight": 4, "size": 65_000},
+        RATE,
+        CPU,
+    ),
+    _echo(
+        "binary-1m",
+        "1 connection, 2 in flight, 1 MB",
+        {"inflight": 2, "size": 1_000_000, "kind": "binary"},
+        RATE,
+        CPU,
+    ),
     Scenario(
         "broadcast",
         "broadcast of 128 B to 1,000 members",

@@ -39,22 +39,54 @@ class End:
 
 
 def masked(message: str | bytes) -> bytes:
-    """Return a client's frame of up to 65,535 bytes."""
+    """Return a client's frame."""
     payload = message.encode() if isinstance(message, str) else message
-    size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
-    data = bytes(byte ^ KEY[at & 3] for at, byte in enumerate(payload))
-    return bytes([0x81 if isinstance(message, str) else 0x82]) + size + KEY + data
+    return start(0x81 if isinstance(message, str) else 0x82, len(payload)) + xored(payload)
+
+
+def start(first: int, size: int, *, mask: bool = True) -> bytes:
+    """Return the header of a frame."""
+    bit = 0x80 if mask else 0
+    if size < 126:
+        length = bytes([bit | size])
+    elif size < 65536:
+        length = bytes([bit | 126]) + size.to_bytes(2)
+    else:
+        length = bytes([bit | 127]) + size.to_bytes(8)
+    return bytes([first]) + length + (KEY if mask else b"")
+
+
+def xored(payload: bytes) -> bytes:
+    """Return a payload with the mask."""
+    size = len(payload)
+    key = int.from_bytes((KEY * (size // 4 + 1))[:size], "little")
+    return (int.from_bytes(payload, "little") ^ key).to_bytes(size, "little")
+
+
+class PythonSocket(socket.socket):
+    """A socket that the core does not understand: Python reads it."""
 
 
 @contextlib.asynccontextmanager
-async def end(limits: Limits | None = None, timeouts: Timeouts | None = None) -> AsyncIterator[End]:
-    """Open a connection; close it at the end."""
+async def end(
+    limits: Limits | None = None, timeouts: Timeouts | None = None, *, client: bool = False, python: bool = False
+) -> AsyncIterator[End]:
+    """Open a connection; close it at the end.
+
+    Args:
+        limits: of the connection.
+        timeouts: of the connection.
+        client: ours is the client's end, whose peer does not mask.
+        python: read with Python code, whatever is compiled.
+    """
     ours, theirs = socket.socketpair()
+    if python:
+        ours = PythonSocket(fileno=ours.detach())
     theirs.setblocking(False)
     poller = Poller()
     connection = Connection(
         SocketTransport(poller, ours, 65536),
-        client=False,
+        client=client,
         limits=limits or Limits(),
         timeouts=timeouts or Timeouts(ping_interval=None),
         timers=Timers(),

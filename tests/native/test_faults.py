@@ -27,7 +27,10 @@ HARMLESS = st.one_of(
     st.sampled_from([-errno.EAGAIN, -errno.EINTR, -errno.EWOULDBLOCK]),
 )
 MESSAGES = st.lists(
-    st.one_of(st.text(max_size=20), st.binary(max_size=200), st.sampled_from(["x" * 3000, b"y" * 40_000])), max_size=12
+    st.one_of(
+        st.text(max_size=20), st.binary(max_size=200), st.sampled_from(["x" * 3000, b"y" * 40_000, "ä" * 30_000])
+    ),
+    max_size=12,
 )
 
 

@@ -1,7 +1,7 @@
 /* The compiled core: the state of a connection that its hot path needs, as C structs that the Python classes inherit.
 
    `state.c` defines the structs as types, `wiring.c` is told the Python classes and what is used of Trio, `read.c` and
-   `write.c` are a message's way in and out, `awaitable.c` is what `WebSocket.receive` and `send` return, `module.c` puts
+   `write.c` are a message's way in and out, `partial.c` holds a large one that is not complete, `awaitable.c` is what `WebSocket.receive` and `send` return, `module.c` puts
    it together.
 
    The rule of all files: a struct is reached through an object only after `IS` has compared the object's type with the
@@ -52,6 +52,7 @@ typedef struct {
 /* protocol/decoder.py */
 typedef struct {
     PyObject_HEAD
+    PyObject *partial; /* of partial.c: the message that is being received into its own buffer; None without one */
     Py_ssize_t max_message_size;
     int masked;
     char between;
@@ -135,7 +136,7 @@ extern struct wiring {
 
 PyObject *wire(PyObject *module, PyObject *arguments);
 
-/* --- read.c, write.c, awaitable.c --- */
+/* --- read.c, write.c, partial.c, awaitable.c --- */
 
 /* What a fused step can say. */
 typedef enum {
@@ -145,9 +146,20 @@ typedef enum {
 } Outcome;
 
 Outcome commit_message(Writer *writer, PyObject *data);
+PyObject *commit_data(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *commit_frame(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *poll_sockets(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
+bool is_partial(PyObject *object);
+PyObject *begin_partial(const unsigned char *data, Py_ssize_t there, int masked, Py_ssize_t largest);
+Py_ssize_t partial_size(const PyObject *partial);
+Py_ssize_t partial_room(const PyObject *partial);
+Py_ssize_t partial_left(const PyObject *partial);
+unsigned char *reserve_partial(PyObject *partial, Py_ssize_t arrived);
+bool fill_partial(PyObject *partial, Py_ssize_t size, PyObject **message);
+Py_ssize_t extend_partial(PyObject *partial, const unsigned char *data, Py_ssize_t size, PyObject **message);
+
+bool add_partial_type(PyObject *module);
 bool add_awaitable_types(PyObject *module);
 PyObject *new_receive(Reader *reader, PyObject *iteration);
 PyObject *new_send(Writer *writer, PyObject *data);

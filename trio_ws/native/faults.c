@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #undef recv
+#undef recvmsg
 #undef sendmsg
 
 enum { LONGEST_SCRIPT = 4096 };
@@ -38,15 +39,12 @@ faulty_recv(int fd, void *buffer, size_t size, int flags)
     return recv(fd, buffer, size < (size_t)fault ? size : (size_t)fault, flags);
 }
 
-ssize_t
-faulty_sendmsg(int fd, const struct msghdr *message, int flags)
+/* Let a message have at most `left` bytes of the parts of another. */
+static struct msghdr
+shortened(const struct msghdr *message, struct iovec *parts, size_t left)
 {
-    long fault = next_fault();
-    if (fails(fault))
-        return -1;
-    struct iovec parts[2];
     struct msghdr shorter = {.msg_iov = parts};
-    size_t left = (size_t)fault, count = 0;
+    size_t count = 0;
     for (; count < (size_t)message->msg_iovlen && count < 2 && left > 0; count++) {
         parts[count] = message->msg_iov[count];
         if (parts[count].iov_len > left)
@@ -54,6 +52,28 @@ faulty_sendmsg(int fd, const struct msghdr *message, int flags)
         left -= parts[count].iov_len;
     }
     shorter.msg_iovlen = count;
+    return shorter;
+}
+
+ssize_t
+faulty_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    struct iovec parts[2];
+    long fault = next_fault();
+    if (fails(fault))
+        return -1;
+    struct msghdr shorter = shortened(message, parts, (size_t)fault);
+    return recvmsg(fd, &shorter, flags);
+}
+
+ssize_t
+faulty_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct iovec parts[2];
+    long fault = next_fault();
+    if (fails(fault))
+        return -1;
+    struct msghdr shorter = shortened(message, parts, (size_t)fault);
     return sendmsg(fd, &shorter, flags);
 }
 

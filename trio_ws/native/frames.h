@@ -49,10 +49,10 @@ struct frame {
     Py_ssize_t size;
 };
 
-/* Read the frame at the start of `data`. Return false if it is not there to its last byte, is not a whole message, has
-   more than `largest` bytes or breaks a rule: who calls does not ask which. */
+/* Read the header at the start of `data`. Return false if it is not there to its last byte, is not a whole message's, or
+   that has more than `largest` bytes or breaks a rule: who calls does not ask which. The payload may be cut. */
 static inline bool
-read_frame(const unsigned char *data, Py_ssize_t there, int masked, Py_ssize_t largest, struct frame *frame)
+read_start(const unsigned char *data, Py_ssize_t there, int masked, Py_ssize_t largest, struct frame *frame)
 {
     Py_ssize_t key_size = masked ? KEY_SIZE : 0;
     if (there < START_SIZE + key_size || (data[0] != WHOLE_TEXT && data[0] != WHOLE_BINARY))
@@ -70,14 +70,20 @@ read_frame(const unsigned char *data, Py_ssize_t there, int masked, Py_ssize_t l
         if (size <= (form == EXTENDED_16 ? MAX_CONTROL_SIZE : LARGEST_16))
             return false;
     }
+    if (largest < 0 || size > (uint64_t)largest)
+        return false;
     frame->first = data[0];
     frame->key = masked ? data + start : NULL;
-    start += key_size;
-    if (size > (uint64_t)(there - start) || (Py_ssize_t)size > largest)
-        return false;
-    frame->payload = data + start;
+    frame->payload = data + start + key_size;
     frame->size = (Py_ssize_t)size;
     return true;
+}
+
+/* Read the frame at the start of `data`, as `read_start`; false also if its payload is cut. */
+static inline bool
+read_frame(const unsigned char *data, Py_ssize_t there, int masked, Py_ssize_t largest, struct frame *frame)
+{
+    return read_start(data, there, masked, largest, frame) && frame->size <= there - (frame->payload - data);
 }
 
 /* Write a header up to its masking key; return its size. */

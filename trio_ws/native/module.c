@@ -10,6 +10,8 @@ PyObject *script_faults(PyObject *module, PyObject *script);
 
 static PyMethodDef functions[] = {
     {"wire", wire, METH_O, "wire(arguments, /)\n--\n\nTake what `core.h` lists in struct wiring."},
+    {"commit", (PyCFunction)(void (*)(void))commit_data, METH_FASTCALL,
+     "commit(writer, data, /)\n--\n\nCommit a message if nothing is in the way of it."},
     {"commit_frame", (PyCFunction)(void (*)(void))commit_frame, METH_FASTCALL,
      "commit_frame(writer, frame, hold, /)\n--\n\nCommit a plain message's frame if nothing is in the way of it."},
 #ifdef HAVE_EPOLL
@@ -32,7 +34,7 @@ execute(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "the compiled core is loaded already");
         return -1;
     }
-    if (!add_state_types(module) || !add_awaitable_types(module) ||
+    if (!add_state_types(module) || !add_partial_type(module) || !add_awaitable_types(module) ||
         PyModule_AddIntConstant(module, "INTERFACE", TRIO_WS_INTERFACE) < 0)
         return -1;
     loaded = true;

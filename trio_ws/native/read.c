@@ -51,15 +51,33 @@ message_of(const struct frame *frame, unsigned char *payload)
     return message;
 }
 
-/* Put the whole messages at the start of the data into the inbox, as far as it has room. Return their end, or -1 with
-   an exception, MemoryError for one. */
+static bool
+has_room(const Inbox *inbox)
+{
+    return inbox->size < inbox->max_bytes && PyList_Size(inbox->items) < inbox->max_items;
+}
+
+/* Put a message, which is stolen, into the inbox. */
+static bool
+put(struct receiver *to, PyObject *message, Py_ssize_t size)
+{
+    int failed = PyList_Append(to->inbox->items, message);
+    Py_DECREF(message);
+    if (failed)
+        return false;
+    to->inbox->size += size;
+    to->reader->received++;
+    return true;
+}
+
+/* Put the whole messages in the data from `position` on into the inbox, as far as it has room. Return their end, or -1
+   with an exception, MemoryError for one. */
 static Py_ssize_t
-take_messages(struct receiver *to, unsigned char *data, Py_ssize_t size)
+take_messages(struct receiver *to, unsigned char *data, Py_ssize_t position, Py_ssize_t size)
 {
     Inbox *inbox = to->inbox;
-    Py_ssize_t position = 0, room = inbox->max_bytes - inbox->size;
     struct frame frame;
-    while (room > 0 && PyList_Size(inbox->items) < inbox->max_items &&
+    while (has_room(inbox) &&
            read_frame(data + position, size - position, to->decoder->masked, to->decoder->max_message_size, &frame)) {
         PyObject *message = message_of(&frame, (unsigned char *)frame.payload);
         if (message == NULL) {
@@ -68,13 +86,8 @@ take_messages(struct receiver *to, unsigned char *data, Py_ssize_t size)
             PyErr_Clear();
             break;
         }
-        int failed = PyList_Append(inbox->items, message);
-        Py_DECREF(message);
-        if (failed)
+        if (!put(to, message, frame.size))
             return -1;
-        inbox->size += frame.size;
-        room -= frame.size;
-        to->reader->received++;
         position = frame.payload + frame.size - data;
     }
     return position;
@@ -136,35 +149,151 @@ call_back(struct turn *turn, Reader *reader)
     return result != NULL;
 }
 
-/* Parse what was read. */
+/* --- a large message that arrives in parts --- */
+
+/* Replace the decoder's partial message; `partial` is stolen. */
+static void
+set_partial(Decoder *decoder, PyObject *partial)
+{
+    PyObject *before = decoder->partial;
+    decoder->partial = partial;
+    decoder->between = partial == Py_None;
+    Py_XDECREF(before);
+}
+
+/* Return whether the exception says that bytes are no text: then the Python decoder judges them, as they came. */
 static bool
-parse(struct turn *turn, struct receiver *to, Py_ssize_t size)
+is_for_python(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ValueError))
+        return false;
+    PyErr_Clear();
+    return true;
+}
+
+/* Give a part that is no text to the Python code. */
+static bool
+pass_on_part(struct turn *turn, Reader *reader, const unsigned char *bytes, Py_ssize_t size)
+{
+    PyObject *part = reschedule_woken(turn) ? PyBytes_FromStringAndSize((const char *)bytes, size) : NULL;
+    PyObject *view = part == NULL ? NULL : PyMemoryView_FromObject(part);
+    PyObject *result =
+        view == NULL ? NULL : PyObject_CallMethod((PyObject *)reader, "data_received", "OO", view, turn->now);
+    Py_XDECREF(part);
+    Py_XDECREF(view);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+/* Take `direct` bytes at `room`, where the message had room, and what follows them in the shared buffer. Return where
+   other messages begin there: its end if Python has taken over. -1 with an exception. */
+static Py_ssize_t
+continue_partial(struct turn *turn, struct receiver *to, PyObject *partial, const unsigned char *room,
+                 Py_ssize_t direct, Py_ssize_t size)
+{
+    PyObject *message = NULL;
+    Py_ssize_t more = 0;
+    if (!fill_partial(partial, direct, &message)) {
+        bool passed = is_for_python() && pass_on_part(turn, to->reader, room, direct);
+        return passed && (size == 0 || pass_on(turn, to->reader, 0, size)) ? size : -1;
+    }
+    if (message == NULL && size > 0) {
+        more = extend_partial(partial, turn->memory.buf, size, &message);
+        if (more < 0)
+            return is_for_python() && pass_on(turn, to->reader, 0, size) ? size : -1;
+    }
+    if (message == NULL)
+        return more;
+    set_partial(to->decoder, Py_NewRef(Py_None));
+    return put(to, message, partial_size(partial)) ? more : -1;
+}
+
+/* Keep the beginning of a message that is cut there. Return DECLINED if it is something else. */
+static Outcome
+keep_beginning(struct turn *turn, struct receiver *to, Py_ssize_t position, Py_ssize_t size)
+{
+    Decoder *decoder = to->decoder;
+    const unsigned char *data = (const unsigned char *)turn->memory.buf + position;
+    if (!has_room(to->inbox))
+        return DECLINED;
+    PyObject *partial = begin_partial(data, size - position, decoder->masked, decoder->max_message_size);
+    if (partial == NULL)
+        return FAILED;
+    set_partial(decoder, partial);
+    return partial == Py_None ? DECLINED : DONE;
+}
+
+/* --- what was read --- */
+
+/* Note that messages came, and wake the task that waits for them. */
+static bool
+note_messages(struct turn *turn, Reader *reader, Inbox *inbox)
+{
+    reader->message_time = turn->seconds;
+    if (!has_room(inbox))
+        reader->paused = 1;
+    PyObject *kind, *value, *trace; /* also if memory ran out behind them */
+    PyErr_Fetch(&kind, &value, &trace);
+    bool calls = reader->on_messages != NULL && reader->on_messages != Py_None;
+    if (!calls && !wake(turn, inbox)) {
+        Py_XDECREF(kind);
+        Py_XDECREF(value);
+        Py_XDECREF(trace);
+        return false;
+    }
+    PyErr_Restore(kind, value, trace);
+    return true;
+}
+
+/* Parse what is in the shared buffer from `position` on. */
+static bool
+parse_from(struct turn *turn, struct receiver *to, Py_ssize_t before, Py_ssize_t position, Py_ssize_t size)
 {
     Reader *reader = to->reader;
-    Inbox *inbox = to->inbox;
-    Py_ssize_t before = reader->received;
-    reader->read_time = turn->seconds;
-    Py_ssize_t position = take_messages(to, turn->memory.buf, size);
-    if (reader->received != before) {
-        reader->message_time = turn->seconds;
-        if (PyList_Size(inbox->items) >= inbox->max_items || inbox->size >= inbox->max_bytes)
-            reader->paused = 1;
-        PyObject *kind, *value, *trace; /* also if memory ran out behind them */
-        PyErr_Fetch(&kind, &value, &trace);
-        bool calls = reader->on_messages != NULL && reader->on_messages != Py_None;
-        if (!calls && !wake(turn, inbox)) {
-            Py_XDECREF(kind);
-            Py_XDECREF(value);
-            Py_XDECREF(trace);
-            return false;
-        }
-        PyErr_Restore(kind, value, trace);
-    }
-    if (position < 0)
+    if (position >= 0)
+        position = take_messages(to, turn->memory.buf, position, size);
+    Outcome kept = DECLINED;
+    if (position >= 0 && position < size)
+        kept = keep_beginning(turn, to, position, size);
+    if (reader->received != before && !note_messages(turn, reader, to->inbox))
         return false;
-    if (position < size)
+    if (position < 0 || kept == FAILED)
+        return false;
+    if (position < size && kept == DECLINED)
         return pass_on(turn, reader, position, size);
     return reader->on_messages == NULL || reader->on_messages == Py_None || call_back(turn, reader);
+}
+
+/* Read into the message that had begun, and the rest into the shared buffer, together no more than that has room for. */
+static Outcome
+read_partial(struct turn *turn, Socket *socket, struct receiver *to, PyObject *partial)
+{
+    Py_ssize_t most = turn->memory.len, left = partial_left(partial), before = to->reader->received;
+    Py_ssize_t direct = left < most ? left : most;
+    bool grows = partial_room(partial) < direct; /* only for what has arrived: the peer has sent as much as it reserves */
+    unsigned char *room = reserve_partial(partial, grows ? arrived_bytes(socket->fd) : 0);
+    if (room == NULL)
+        return FAILED;
+    if (partial_room(partial) < direct)
+        direct = partial_room(partial);
+    struct iovec parts[2] = {{room, (size_t)direct}, {turn->memory.buf, (size_t)(most - direct)}};
+    ssize_t got = receive_parts(socket->fd, parts, direct < most ? 2 : 1);
+    if (got <= 0)
+        return DECLINED;
+    to->reader->read_time = turn->seconds;
+    Py_ssize_t size = got > direct ? got - direct : 0;
+    Py_ssize_t position = continue_partial(turn, to, partial, room, got - size, size);
+    return parse_from(turn, to, before, position, size) ? DONE : FAILED;
+}
+
+static Outcome
+read_whole(struct turn *turn, Socket *socket, struct receiver *to)
+{
+    ssize_t size = receive_bytes(socket->fd, turn->memory.buf, (size_t)turn->memory.len);
+    if (size <= 0)
+        return DECLINED; /* the end, an error, or nothing: Python reads again, and knows what to do */
+    to->reader->read_time = turn->seconds;
+    return parse_from(turn, to, to->reader->received, 0, (Py_ssize_t)size) ? DONE : FAILED;
 }
 
 /* --- sockets --- */
@@ -183,7 +312,7 @@ may_read(Socket *socket, struct receiver *to)
     if (!IS(inbox, inbox) || !IS(endpoint, endpoint) || endpoint->state != wired.open)
         return false;
     Decoder *decoder = to->decoder = (Decoder *)endpoint->decoder;
-    return IS(decoder, decoder) && decoder->between && inbox->items != NULL && PyList_CheckExact(inbox->items);
+    return IS(decoder, decoder) && (decoder->between || is_partial(decoder->partial)) && inbox->items != NULL && PyList_CheckExact(inbox->items);
 }
 
 /* Read a socket once. */
@@ -193,19 +322,23 @@ read_socket(struct turn *turn, Socket *socket)
     struct receiver to;
     if (!may_read(socket, &to))
         return DECLINED;
-    ssize_t size = receive_bytes(socket->fd, turn->memory.buf, (size_t)turn->memory.len);
-    if (size <= 0)
-        return DECLINED; /* the end, an error, or nothing: Python reads again, and knows what to do */
     HOLD(to.reader);
     HOLD(to.inbox);
     HOLD(to.endpoint);
     HOLD(to.decoder);
-    bool done = parse(turn, &to, (Py_ssize_t)size);
+    Outcome outcome;
+    if (is_partial(to.decoder->partial)) {
+        PyObject *partial = Py_NewRef(to.decoder->partial);
+        outcome = read_partial(turn, socket, &to, partial);
+        Py_DECREF(partial);
+    } else {
+        outcome = read_whole(turn, socket, &to);
+    }
     RELEASE(to.decoder);
     RELEASE(to.endpoint);
     RELEASE(to.inbox);
     RELEASE(to.reader);
-    return done ? DONE : FAILED;
+    return outcome;
 }
 
 /* Leave a transport to Python: with its events, or with the exception that is set. */
@@ -263,18 +396,32 @@ find_ready(int epoll, PyObject *transports, struct ready *found, int most)
     return count;
 }
 
-/* Read those that are only readable; leave all others to Python. */
+/* Write what waits, as `SocketTransport._attend` does first. */
+static bool
+flush(struct turn *turn, PyObject *transport)
+{
+    return reschedule_woken(turn) && call_method(transport, "flush");
+}
+
+/* Write and read, as far as the events say; all other events are left to Python. */
 static bool
 serve(struct turn *turn, const struct ready *ready)
 {
+    PyObject *transport = ready->transport;
+    unsigned int events = ready->events;
     Outcome outcome = DECLINED;
-    if (ready->events == EPOLLIN && IS(ready->transport, socket))
-        outcome = read_socket(turn, (Socket *)ready->transport);
+    if ((events & ~(unsigned int)(EPOLLIN | EPOLLOUT)) == 0 && IS(transport, socket)) {
+        if (events & EPOLLOUT)
+            outcome = flush(turn, transport) ? DONE : FAILED;
+        events &= EPOLLIN;
+        if (outcome != FAILED && events)
+            outcome = read_socket(turn, (Socket *)transport);
+    }
     if (outcome == DONE)
         return true;
     if (outcome == FAILED && !PyErr_ExceptionMatches(PyExc_Exception))
         return false; /* SystemExit, say, of a signal's handler: it ends more than one connection */
-    return leave(turn, ready->transport, outcome == FAILED ? take_exception() : PyLong_FromUnsignedLong(ready->events));
+    return leave(turn, transport, outcome == FAILED ? take_exception() : PyLong_FromUnsignedLong(events));
 }
 
 static PyObject *

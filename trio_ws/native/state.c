@@ -119,6 +119,7 @@ static PyMemberDef socket_members[] = {
 STATE(socket, Socket, "SocketState", "The state of a transport over a socket.");
 
 static PyMemberDef decoder_members[] = {
+    OBJECT(Decoder, partial, "_partial"),
     SIZE(Decoder, max_message_size, "_max_message_size"),
     INT(Decoder, masked, "_masked"),
     BOOL(Decoder, between, "_between"),

@@ -42,7 +42,7 @@ class SocketState:
 class DecoderState:
     """The part of a decoder's state that whole messages need."""
 
-    __slots__ = ("_between", "_masked", "_max_message_size")
+    __slots__ = ("_between", "_masked", "_max_message_size", "_partial")
 
 
 class EncoderState:

@@ -4,6 +4,7 @@
 #define TRIO_WS_SYSTEM_H
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -19,8 +20,10 @@
 
 #ifdef TRIO_WS_FAULTS
 ssize_t faulty_recv(int fd, void *buffer, size_t size, int flags);
+ssize_t faulty_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t faulty_sendmsg(int fd, const struct msghdr *message, int flags);
 #define recv faulty_recv
+#define recvmsg faulty_recvmsg
 #define sendmsg faulty_sendmsg
 #endif
 
@@ -31,6 +34,26 @@ receive_bytes(int fd, void *buffer, size_t size)
     ssize_t got;
     do
         got = recv(fd, buffer, size, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* Return how many bytes have arrived, 0 if the system does not say. */
+static inline int
+arrived_bytes(int fd)
+{
+    int size = 0;
+    return ioctl(fd, FIONREAD, &size) == 0 && size > 0 ? size : 0;
+}
+
+static inline ssize_t
+receive_parts(int fd, struct iovec *parts, size_t count)
+{
+    struct msghdr message = {.msg_iov = parts};
+    message.msg_iovlen = count; /* its type differs between systems */
+    ssize_t got;
+    do
+        got = recvmsg(fd, &message, 0);
     while (got < 0 && errno == EINTR);
     return got;
 }

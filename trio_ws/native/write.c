@@ -158,7 +158,8 @@ commit_on(Writer *writer, Socket *socket, Outbox *outbox, Inbox *inbox, PyObject
     struct message message;
     if (!frame_message(&message, data))
         return false;
-    bool hold = PyList_Size(inbox->items) > 0;
+    /* A large message is not held back: it would be copied, to be sent at once all the same. */
+    bool hold = PyList_Size(inbox->items) > 0 && message.payload_size < CORK_BYTES;
     bool done = hold || outbox->size > 0 ? queue_frame(socket, outbox, copy_frame(&message, 0), hold)
                                          : send_message(socket, &message, data);
     return done && count_message(writer, outbox);
@@ -240,5 +241,19 @@ commit_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     if (!IS(arguments[0], writer) || !PyBytes_CheckExact(arguments[1]) || PyBytes_Size(arguments[1]) == 0)
         return Py_NewRef(Py_False);
     Outcome outcome = commit((Writer *)arguments[0], NULL, arguments[1], arguments[2] == Py_True);
+    return outcome == FAILED ? NULL : Py_NewRef(outcome == DONE ? Py_True : Py_False);
+}
+
+/* commit(writer, data): True if the message, str or bytes, was committed; False: Python's turn. */
+PyObject *
+commit_data(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "commit() takes 2 arguments");
+        return NULL;
+    }
+    if (!IS(arguments[0], writer) || !(PyUnicode_CheckExact(arguments[1]) || PyBytes_CheckExact(arguments[1])))
+        return Py_NewRef(Py_False);
+    Outcome outcome = commit_message((Writer *)arguments[0], arguments[1]);
     return outcome == FAILED ? NULL : Py_NewRef(outcome == DONE ? Py_True : Py_False);
 }

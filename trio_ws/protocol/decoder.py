@@ -7,7 +7,7 @@ It does no I/O and answers nothing: `endpoint` answers close and ping frames. `a
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trio_ws.native.choice import DecoderState
 from trio_ws.protocol.assembler import Assembler, BinaryAssembler, TextAssembler
@@ -32,6 +32,9 @@ from trio_ws.protocol.limits import check_message_size
 from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
 from trio_ws.protocol.validation import ProtocolViolation, check_start, read_control, read_length
 from trio_ws.protocol.whole import whole_messages
+
+if TYPE_CHECKING:
+    from trio_ws.native._core import Partial
 
 __all__ = ["Decoder"]
 
@@ -108,6 +111,7 @@ class Decoder(DecoderState):
         self._work_left = 0  # bytes that may yet be inflated in this `decode`
         self._discarding = False
         self._between = True  # between two messages, none of them to be streamed, and not over
+        self._partial: Partial | None = None  # a message whose beginning the compiled core has received
         # The frame that is being read: its header as far as it came, then what is known of its payload.
         self._head = b""  # not a bytearray: it is short, and an idle connection keeps it
         self._need = START_SIZE
@@ -171,6 +175,8 @@ class Decoder(DecoderState):
         end = len(data)
         if self.failed or self.closed:
             return end
+        if self._partial is not None:
+            self._take_over(self._partial)
         try:
             position = self._decode(data, position, out, stop)
         except (ProtocolViolation, UnicodeDecodeError, InflateTooBig, InflateError) as error:
@@ -200,6 +206,8 @@ class Decoder(DecoderState):
         """
         if self.failed or self.closed:
             return None
+        if self._partial is not None:
+            self._take_over(self._partial)
         self._armed = True
         self._between = False
         return None if self._message is None else self._message.take_chunk()[0]
@@ -209,11 +217,24 @@ class Decoder(DecoderState):
 
         Payloads are not unmasked, inflated or decoded, so errors in them are not found. Control frames are given.
         """
+        if self._partial is not None:
+            self._take_over(self._partial)
         self._discarding = True
         self._between = self._armed = False
         if self._message is not None:  # what is gathered of it is let go of
             self._message = BinaryAssembler()
             self._target = self._target and self._message
+
+    def _take_over(self, partial: Partial) -> None:
+        """Go on with a message whose beginning the compiled core has received."""
+        self._partial = None
+        first, left, key, beginning = partial.take()
+        self._begin_frame(first, left + len(beginning))
+        self._in_payload = True
+        self._left = left
+        self._key = key or b""
+        if self._message is not None:
+            self._message.add(beginning)
 
     def _decode(self, data: Data, position: int, out: list[Event], stop: int) -> int:
         end = len(data)
@@ -391,5 +412,5 @@ class Decoder(DecoderState):
 
     def _forget(self) -> None:
         """Drop the data of an incomplete message."""
-        self._message = self._target = None
+        self._message = self._target = self._partial = None
         self._head = self._control = b""
