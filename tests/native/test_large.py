@@ -13,6 +13,7 @@ import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from native.ends import end, masked, start, xored
@@ -85,7 +86,7 @@ async def outcome(pieces: list[bytes], action: Action, when: int, *, python: boo
             answers = ours.peer.recv(1 << 20)
         if client:  # each frame has a key of its own
             answers = bytes(len(answers))
-        return [joined(got), seen, answers, connection.endpoint.decoder._between]
+        return [joined(got), seen, answers, internal(connection.endpoint.decoder, "_between")]
 
 
 def joined(items: list[Any]) -> list[Any]:
@@ -166,14 +167,15 @@ async def test_native_a_turn_reads_no_more_than_the_buffer() -> None:
     async with end() as ours:
         reader, decoder = ours.connection.reader, ours.connection.endpoint.decoder
         transport: SocketTransport = ours.connection.transport
+        fd = internal(transport, "_fd")
         epoll = select.epoll()
-        epoll.register(transport._fd, select.EPOLLIN)
+        epoll.register(fd, select.EPOLLIN)
         buffer = memoryview(bytearray(8192))
         ours.peer.send(start(0x82, 1_000_000) + bytes(100_000))
         for turn in range(1, 5):
-            count, _, unfinished = core.poll(epoll.fileno(), 10, {transport._fd: transport}, buffer, 0.0)
+            count, _, unfinished = core.poll(epoll.fileno(), 10, {fd: transport}, buffer, 0.0)
             assert (count, unfinished) == (1, [])
-            assert len(decoder._partial.take()[3]) == turn * 8192 - 14
+            assert len(internal(decoder, "_partial").take()[3]) == turn * 8192 - 14
         assert not reader.inbox.items
         epoll.close()
 
@@ -184,8 +186,8 @@ async def test_native_a_message_is_there_with_its_last_byte(size: int) -> None:
         data = masked(b"x" * size) + masked("next")
         ours.peer.send(data[: size // 2])
         await wait_all_tasks_blocked()
-        assert ours.connection.endpoint.decoder._partial is not None
+        assert internal(ours.connection.endpoint.decoder, "_partial") is not None
         ours.peer.send(data[size // 2 :])
         assert await ours.ws.receive() == b"x" * size
         assert await ours.ws.receive() == "next"
-        assert ours.connection.endpoint.decoder._partial is None
+        assert internal(ours.connection.endpoint.decoder, "_partial") is None

@@ -14,6 +14,8 @@ INTERNALS: Final = {
     # protocol and connection
     "_apply_mask": "a decoder's function that unmasks",
     "_message": "the message that a decoder gathers",
+    "_partial": "a large message of the core's that a decoder gathers",
+    "_between": "whether a decoder is between two messages",
     "_stream": "zlib's object of an inflater or deflater; a transport's stream",
     "_shared": "the compressors that all connections share",
     "_idle": "compressors that are not in use",
@@ -26,6 +28,7 @@ INTERNALS: Final = {
     "_advance": "the step of the incremental JSON reader",
     # transport
     "_sock": "the socket of a transport",
+    "_fd": "the descriptor of a transport's socket",
     "_socket": "the transport below TLS",
     "_session": "the TLS session; a room's session",
     "_tls": "the `ssl.SSLObject` of a session",
