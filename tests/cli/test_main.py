@@ -26,7 +26,7 @@ from tests.support.handlers import serve
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli.loading import load
 from trio_ws.cli.main import codec_name, main
-from trio_ws.cli.reload import PythonFiles, folders_of, supervise
+from trio_ws.cli.reload import WatchedFiles, folders_of, supervise
 from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.testing import MemoryNetwork, RawPeer
@@ -49,6 +49,34 @@ async def echo(ws: WebSocket) -> None:
 @app.websocket("/orders/{number:int}", name="order")
 async def orders(ws: WebSocket, number: int) -> None:
     await ws.send(f"order {number}")
+"""
+
+
+TYPED = """
+from typing import Annotated
+from pydantic import BaseModel, Field
+from trio_ws import App, Cookie, Header, Ok, Query
+
+app = App()
+
+class Question(BaseModel):
+    text: str
+
+class Door:
+    def can_activate(self, context): return True
+
+def has_key(key: str = Header("")) -> bool: return True
+
+@app.listener("/ask/{room}", guards=[has_key, Door])
+async def ask(
+    data: Annotated[Question, Field()], room: str, page: Annotated[int, Query(ge=1)] = 1
+) -> str | Ok | None: ...
+
+@app.listener("/raw", encoding="bytes")
+async def raw(data): ...
+
+@app.websocket("/see", receive_type="json", sends=Question)
+async def see(ws, user=Cookie()): ...
 """
 
 
@@ -150,7 +178,30 @@ def test_without_a_command_it_says_which_there_are(capsys, monkeypatch) -> None:
 @pytest.mark.parametrize("target", ["shop:app", "shop"])
 def test_routes_lists_paths_and_names(shop, capsys, target) -> None:
     assert main(["routes", target]) == 0
-    assert capsys.readouterr().out == "/echo                 echo\n/orders/{number:int}  order\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "PATH                  NAME   MESSAGES    PARAMETERS",
+        "/echo                 echo   any -> any  -",
+        "/orders/{number:int}  order  any -> any  number: int",
+    ]
+
+
+def test_routes_shows_guards_and_types(shop, capsys) -> None:
+    (shop / "typed_shop.py").write_text(TYPED)
+    assert main(["routes", "typed_shop"]) == 0
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell] for line in lines]
+    assert cells == [
+        ["PATH", "NAME", "MESSAGES", "PARAMETERS", "GUARDS"],
+        [
+            "/ask/{room}",
+            "ask",
+            "Question -> str | Ok | None",
+            "room: str, page: int = 1, key: str = '' (header)",
+            "has_key, Door",
+        ],
+        ["/raw", "raw", "bytes -> any", "-", "-"],
+        ["/see", "see", "json -> Question", "user (cookie)", "-"],
+    ]
 
 
 def test_routes_of_an_application_without_routes_are_none(shop, capsys) -> None:
@@ -532,7 +583,7 @@ def test_written_created_and_removed_files_count_as_changes(tmp_path) -> None:
     """Files that are written made and removed count as changed."""
     (tmp_path / "a.py").write_text("")
     (tmp_path / "b.py").write_text("")
-    files = PythonFiles([tmp_path])
+    files = WatchedFiles([tmp_path])
     assert files.changed() == []
     (tmp_path / "c.py").write_text("")
     (tmp_path / "b.py").unlink()
@@ -547,7 +598,7 @@ def test_files_of_others_do_not_count(tmp_path) -> None:
     for folder in ("env/lib", ".hidden", "__pycache__", "node_modules"):
         (tmp_path / folder).mkdir()
     (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
-    files = PythonFiles([tmp_path])
+    files = WatchedFiles([tmp_path])
     for folder in ("env/lib", ".hidden", "__pycache__", "node_modules"):
         (tmp_path / folder / "a.py").write_text("")
     (tmp_path / "notes.txt").write_text("")

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from trio_ws.app.services import AppServices
     from trio_ws.app.sessions import Sessions
 
-__all__ = ["MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "find_guests", "run_guests"]
+__all__ = ["LIFESPAN_NOTE", "MAX_THREADS", "NOT_FOUND_STATUS", "Guest", "check_guests", "find_guests", "run_guests"]
 
 NOT_FOUND_STATUS: Final = 403
 MAX_THREADS: Final = 500
+LIFESPAN_NOTE: Final = "(raised by the lifespan of the application)"
+"""A note of errors that a lifespan has raised."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -143,13 +145,23 @@ async def run_guests(host: AppServices, guests: list[Guest]) -> AsyncGenerator[N
     """
     owner = LifespanOwner(host.run_state.nursery, host.settings.timeouts.cleanup_timeout)
     parents = {guest.services: guest.parent for guest in reversed(guests)}  # where it is included twice: the first
-    async with AsyncExitStack() as stack:
-        for services, parent in reversed(parents.items()):
-            stack.enter_context(_lend(host, services, parent))
-        for services in (host, *reversed(parents)):
-            if services.lifespan is not None:
-                await stack.enter_async_context(unwound(services.lifespan(services.app), owner, patient=True))
-        yield
+    from_inside: BaseException | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            for services, parent in reversed(parents.items()):
+                stack.enter_context(_lend(host, services, parent))
+            for services in (host, *reversed(parents)):
+                if services.lifespan is not None:
+                    await stack.enter_async_context(unwound(services.lifespan(services.app), owner, patient=True))
+            try:
+                yield
+            except BaseException as error:
+                from_inside = error
+                raise
+    except Exception as error:
+        if error is not from_inside:
+            error.add_note(LIFESPAN_NOTE)
+        raise
 
 
 @contextmanager

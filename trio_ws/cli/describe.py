@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_ws.cli.loading import UsageError, load
+from trio_ws.cli.route_table import row_of, table
 
 if TYPE_CHECKING:
     import argparse
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["add_asyncapi", "add_routes", "add_types"]
 
+_HEADINGS: Final = ("PATH", "NAME", "MESSAGES", "PARAMETERS", "GUARDS")
+
 
 def add_routes(commands: _Commands) -> None:
     """Add `trio-ws routes`."""
     routes = commands.add_parser("routes", help="list an application's routes")
     routes.set_defaults(command=_routes)
-    routes.add_argument("app", metavar="MODULE:APP", help="the application")
+    _add_app(routes)
 
 
 def add_asyncapi(commands: _Commands) -> None:
     """Add `trio-ws asyncapi`."""
     asyncapi = commands.add_parser("asyncapi", help="describe an application by AsyncAPI 3, as JSON")
     asyncapi.set_defaults(command=_asyncapi)
-    asyncapi.add_argument("app", metavar="MODULE:APP", help="the application")
+    _add_app(asyncapi)
     asyncapi.add_argument("--title", help="of the document (MODULE:APP)")
     asyncapi.add_argument("--version", default="0.1.0", help="of the application (%(default)s)")
     asyncapi.add_argument("--description", metavar="TEXT", help="of the application, in Markdown")
@@ -40,20 +43,25 @@ def add_types(commands: _Commands) -> None:
     """Add `trio-ws types`."""
     types = commands.add_parser("types", help="write types of TypeScript for an application's messages")
     types.set_defaults(command=_types)
-    types.add_argument("app", metavar="MODULE:APP", help="the application")
+    _add_app(types)
+
+
+def _add_app(command: argparse.ArgumentParser) -> None:
+    command.add_argument("app", metavar="MODULE:APP", help="the application; `app` if no name is given")
+    command.add_argument("--factory", action="store_true", help="call APP: it returns the application")
 
 
 def _routes(options: argparse.Namespace) -> int:
-    rows = [(route.path, route.name) for route in load(options.app).routes()]
-    width = max((len(path) for path, _ in rows), default=0)
-    for path, name in rows:
-        print(f"{path:{width}}  {name}")  # noqa: T201 - its output
+    app = load(options.app, factory=options.factory)
+    rows = [row_of(route) for route in app.described_routes()]
+    if rows:
+        print(table([_HEADINGS, *rows]))
     return 0
 
 
 def _asyncapi(options: argparse.Namespace) -> int:
     document = _document(
-        options.app,
+        options,
         title=options.title or options.app,
         version=options.version,
         description=options.description or "",
@@ -66,13 +74,14 @@ def _asyncapi(options: argparse.Namespace) -> int:
 def _types(options: argparse.Namespace) -> int:
     from trio_ws.app.asyncapi.typescript import typescript  # noqa: PLC0415 - needs pydantic
 
-    _write(typescript(_document(options.app, title=options.app)))
+    _write(typescript(_document(options, title=options.app)))
     return 0
 
 
-def _document(target: str, **options: Any) -> dict[str, Any]:
+def _document(options: argparse.Namespace, **texts: Any) -> dict[str, Any]:
+    app = load(options.app, factory=options.factory)
     try:
-        return load(target).asyncapi(**options)
+        return app.asyncapi(**texts)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

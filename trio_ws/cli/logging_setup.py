@@ -78,13 +78,14 @@ def apply(config: LogConfig) -> None:
         raise LogConfigError(f"the logging configuration is refused: {error}{cause}") from error
 
 
-def configure(level: str | None, *, prefix: str = "", config: LogConfig | None = None) -> None:
+def configure(level: str | None, *, prefix: str = "", config: LogConfig | None = None, access: bool = False) -> None:
     """Write records to standard error, unless the application has configured handlers.
 
     Args:
         level: the level of `--log-level` for the logger `trio_ws`; None to leave it unchanged.
         prefix: text before the level's name in each line.
         config: a configuration to apply instead.
+        access: also write a line for each connection that opens, closes or is refused, and for each page.
 
     Raises:
         LogConfigError: `logging.config` refuses `config`.
@@ -101,6 +102,26 @@ def configure(level: str | None, *, prefix: str = "", config: LogConfig | None =
             root.setLevel((level or DEFAULT_LEVEL).upper())
     if level is not None:
         logging.getLogger("trio_ws").setLevel(level.upper())
+    if access:
+        _add_access_log(prefix)
+
+
+def _add_access_log(prefix: str) -> None:
+    """Write the records of requests that are below the level of the other handlers, and hide them from these."""
+    logger = logging.getLogger("trio_ws")
+    level = logger.getEffectiveLevel()
+    for handler in {*logger.handlers, *logging.getLogger().handlers}:
+        handler.addFilter(lambda record: record.name != "trio_ws" or record.levelno >= level)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {prefix}%(message)s"))
+    handler.addFilter(lambda record: record.name == "trio_ws" and record.levelno < level and _is_access(record))
+    logging.getLogger().addHandler(handler)
+    logger.setLevel(min(level, logging.DEBUG))
+
+
+def _is_access(record: logging.LogRecord) -> bool:
+    """Return True for a record of a connection that opens or closes, or of an answer to a request."""
+    return hasattr(record, "connection_id") and not hasattr(record, "tls_error") and record.exc_info is None
 
 
 def _has_no_other_handler(record: logging.LogRecord) -> bool:

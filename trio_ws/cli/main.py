@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import math
 import os
 import platform
 import socket
@@ -18,15 +17,17 @@ import attrs
 import trio
 
 from trio_ws.cli import logging_setup
+from trio_ws.cli.arguments import count, mode, positive, worker_timeout
 from trio_ws.cli.conform import add_conform, add_fuzz
 from trio_ws.cli.describe import add_asyncapi, add_routes, add_types
+from trio_ws.cli.lifespan import lifespan_error
 from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import LogConfigError
 from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.cli.terminal import INTERRUPTED, run_terminal
-from trio_ws.cli.worker import HEARTBEAT_SECONDS, Assignment, serve_as_worker
+from trio_ws.cli.worker import Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.protocol.codec import RUNNING
@@ -93,9 +94,11 @@ def _add_run(commands: _Commands) -> None:
     run = commands.add_parser("run", help="serve an application", allow_abbrev=False)
     run.set_defaults(command=_run)
     run.add_argument("app", metavar="MODULE:APP", help="the application, e.g. chat.main:app; `app` if no name is given")
+    run.add_argument("--factory", action="store_true", help="call APP: it returns the application")
     run.add_argument("--host", default="localhost", help="a name or an address (%(default)s)")
     run.add_argument("--port", type=int, help=f"the TCP port, 0 for a free one ({DEFAULT_PORT}; none with --uds)")
     run.add_argument("--uds", metavar="PATH", help="listen on this Unix socket")
+    run.add_argument("--uds-mode", type=mode, metavar="MODE", help="permissions of the Unix socket, such as 660")
     run.add_argument(
         "--fd", type=int, action="append", default=[], metavar="N", help="accept from this inherited listening socket"
     )
@@ -103,18 +106,26 @@ def _add_run(commands: _Commands) -> None:
     run.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
     run.add_argument("--log-level", choices=logging_setup.LEVELS, help=f"({logging_setup.DEFAULT_LEVEL})")
     run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
+    run.add_argument("--access-log", action="store_true", help="log each connection that opens, closes or is refused")
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
     run.add_argument(
+        "--reload-include",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="also restart when such a file changes, such as '*.html' or 'templates/*'; may be repeated",
+    )
+    run.add_argument(
         "--watchdog",
-        type=_positive,
+        type=positive,
         metavar="SECONDS",
         help=f"warn of calls that block the event loop for longer, with their line ({RELOAD_WATCHDOG:g} with --reload)",
     )
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
-    run.add_argument("--workers", type=_count, metavar="N", help="number of worker processes; SIGHUP replaces them")
+    run.add_argument("--workers", type=count, metavar="N", help="number of worker processes; SIGHUP replaces them")
     run.add_argument(
         "--worker-timeout",
-        type=_worker_timeout,
+        type=worker_timeout,
         default=WorkerTimeouts().alive,
         metavar="SECONDS",
         help="replace a worker that has not reported for this time (%(default)g)",
@@ -151,34 +162,6 @@ def _add_connect(commands: _Commands) -> None:
     )
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"give a number, 1 or more, not {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"give a number of seconds, more than 0, not {text!r}")
-    return seconds
-
-
-def _worker_timeout(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not seconds >= 2 * HEARTBEAT_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"workers report every {HEARTBEAT_SECONDS:g} s: give at least twice that, not {text!r}"
-        )
-    return seconds
-
-
 # --- version ----------------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +180,8 @@ def _version() -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.reload_include and not (options.reload or options.restartable):
+        raise UsageError("--reload-include is for --reload")
     if options.workers is not None and options.worker is None:
         return _run_workers(options)
     if options.worker_port is not None and options.worker is None:
@@ -204,13 +189,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.reload:
         command = [each for each in options.given if each != "--reload"]
         folders = folders_of(options.app.partition(":")[0])
-        return trio.run(supervise, [sys.executable, "-m", "trio_ws", *command, "--restartable"], folders)
+        program = [sys.executable, "-m", "trio_ws", *command, "--restartable"]
+        return trio.run(partial(supervise, program, folders, include=options.reload_include))
     context = _ssl_context(options)
     log_config = logging_setup.read(options.log_config)
-    app = load(options.app)
+    app = load(options.app, factory=options.factory)
     # Each worker numbers its own connections, so a record names the worker too.
     prefix = "" if options.worker is None else f"worker {os.environ.get(WORKER_VARIABLE, '?')} "
-    logging_setup.configure(options.log_level, prefix=prefix, config=log_config)
+    logging_setup.configure(options.log_level, prefix=prefix, config=log_config, access=options.access_log)
     _adjust(app, options)
     serve = partial(_serve, app, options, context)
     if options.worker is not None:
@@ -316,6 +302,11 @@ async def _serve(
         for listener in listeners:  # the server has not started, so it does not close them
             await close_listener(listener)
         raise UsageError(str(error)) from None
+    except Exception as error:
+        explained = lifespan_error(error, verbose=options.log_level == "debug")
+        if explained is None:
+            raise
+        raise explained from None
 
 
 def _watchdog(options: argparse.Namespace) -> float | None:
@@ -333,14 +324,20 @@ async def _listeners(options: argparse.Namespace) -> list[SocketListener]:
     port = options.port
     if port is None and options.uds is None and not inherited:
         port = DEFAULT_PORT
-    return await _bind(options.host, port, options.uds, inherited)
+    if options.uds_mode is not None and options.uds is None:
+        raise UsageError("--uds-mode is for --uds PATH")
+    return await _bind(options.host, port, options.uds, inherited, options.uds_mode)
 
 
 async def _bind(
-    host: str, port: int | None, uds: str | None, inherited: Sequence[SocketListener] = ()
+    host: str,
+    port: int | None,
+    uds: str | None,
+    inherited: Sequence[SocketListener] = (),
+    uds_mode: int | None = None,
 ) -> list[SocketListener]:
     try:
-        return await bind(host, port, uds, inherited)
+        return await bind(host, port, uds, inherited, uds_mode=uds_mode)
     except (OSError, ValueError) as error:
         raise UsageError(cannot_listen(host, port, uds, error, host_option="--host")) from None
 

@@ -1,4 +1,4 @@
-"""A server in a child process that restarts when a Python file changes, for development."""
+"""A server in a child process that restarts when a file changes, for development."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import trio
 
 from trio_ws.server.signals import END_SIGNALS, print_line, terminal_end_signals
 
-__all__ = ["DETACHED", "RESTART_SIGNAL", "PythonFiles", "folders_of", "supervise"]
+__all__ = ["DETACHED", "RESTART_SIGNAL", "WatchedFiles", "folders_of", "supervise"]
 
 RESTART_SIGNAL: Final[signal.Signals] = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """The signal for a restart; on Windows any signal ends the child at once."""
@@ -45,15 +46,17 @@ def folders_of(module: str) -> list[Path]:
     return folders
 
 
-class PythonFiles:
-    """The Python files below some folders, with their modification times.
+class WatchedFiles:
+    """The Python files below some folders, and others by pattern, with their modification times.
 
     Args:
         folders: folders to search; environments, caches and hidden folders are skipped.
+        include: patterns of further files, such as "*.html" for a name or "templates/*" for a path below a folder.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Iterable[Path], include: Iterable[str] = ()) -> None:
         self._folders = list(folders)
+        self._patterns = ("*.py", *include)
         self._seen = self._scan()
 
     def changed(self) -> list[Path]:
@@ -62,32 +65,38 @@ class PythonFiles:
         return sorted({path for path, _ in before.items() ^ self._seen.items()})
 
     def _scan(self) -> dict[Path, int]:
-        return dict(times for folder in self._folders for times in _times(folder))
+        return dict(times for folder in self._folders for times in _times(folder, self._patterns))
 
 
-def _times(folder: Path) -> Iterator[tuple[Path, int]]:
+def _times(folder: Path, patterns: Iterable[str]) -> Iterator[tuple[Path, int]]:
     for place, folders, files in os.walk(folder):
         if "pyvenv.cfg" in files:
             folders.clear()
             continue
         folders[:] = [name for name in folders if name not in _NOT_OURS and not name.startswith(".")]
         for name in files:
-            if name.endswith(".py"):
-                path = Path(place, name)
+            path = Path(place, name)
+            if any(_matches(path, folder, pattern) for pattern in patterns):
                 try:
                     yield path, path.stat().st_mtime_ns
                 except OSError:  # it was removed in the meantime
                     continue
 
 
+def _matches(path: Path, folder: Path, pattern: str) -> bool:
+    """Return True for a file whose name, or path below the folder, has a pattern of shells."""
+    return fnmatch(str(path.relative_to(folder)).replace(os.sep, "/") if "/" in pattern else path.name, pattern)
+
+
 async def supervise(
     command: Sequence[str],
     folders: Iterable[Path],
     *,
+    include: Iterable[str] = (),
     poll_seconds: float = POLL_SECONDS,
     output: Callable[[str], None] = print_line,
 ) -> int:
-    """Run a server until SIGINT or SIGTERM, and restart it when a Python file changes.
+    """Run a server until SIGINT or SIGTERM, and restart it when a file changes.
 
     SIGHUP, the end of the terminal, ends the server too, unless it is ignored, as under `nohup`. A server that fails
     is restarted after the next change; one that ends without an error is not restarted.
@@ -95,6 +104,7 @@ async def supervise(
     Args:
         command: the server's command line; `RESTART_SIGNAL` must shut the server down.
         folders: folders to check for changes.
+        include: patterns of files beside those of Python.
         poll_seconds: seconds between two checks.
         output: called with each line of output.
 
@@ -106,7 +116,7 @@ async def supervise(
         RuntimeError: this is not the main thread.
         trio.Cancelled: after the server was killed.
     """
-    supervisor = _ReloadSupervisor(command, PythonFiles(folders), poll_seconds, output)
+    supervisor = _ReloadSupervisor(command, WatchedFiles(folders, include), poll_seconds, output)
     with trio.open_signal_receiver(*END_SIGNALS, *terminal_end_signals()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.forward_signals, signals)
@@ -119,7 +129,7 @@ class _ReloadSupervisor:
     """Runs one server after another and forwards signals to the current one."""
 
     def __init__(
-        self, command: Sequence[str], files: PythonFiles, poll_seconds: float, output: Callable[[str], None]
+        self, command: Sequence[str], files: WatchedFiles, poll_seconds: float, output: Callable[[str], None]
     ) -> None:
         self._command = list(command)
         self._files = files

@@ -70,9 +70,14 @@ def _unwound(around: Callable[[WebSocket], AbstractAsyncContextManager[object]])
 
 
 async def bind(
-    host: str | None, port: int | None, uds: str | os.PathLike[str] | None, listeners: Sequence[SocketListener]
+    host: str | None,
+    port: int | None,
+    uds: str | os.PathLike[str] | None,
+    listeners: Sequence[SocketListener],
+    *,
+    uds_mode: int | None = None,
 ) -> list[SocketListener]:
-    """Return the listeners for the arguments of a serving function.
+    """Return the listeners for the arguments of a serving function, and for `uds_mode`, the permissions of `uds`.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -83,7 +88,7 @@ async def bind(
     bound: list[SocketListener] = []
     try:
         if uds is not None:
-            bound.append(bind_unix(uds))
+            bound.append(bind_unix(uds, mode=uds_mode))
         if port is not None:
             bound.extend(await bind_tcp(host, port))
     except BaseException:

@@ -121,10 +121,15 @@ def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
     return sock
 
 
-def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket.socket:
+def bind_unix(path: str | os.PathLike[str], *, mode: int | None = None, backlog: int = BACKLOG) -> socket.socket:
     """Bind and listen on a Unix socket, replacing a stale one.
 
     A socket is stale if no process listens on it.
+
+    Args:
+        path: of the socket.
+        mode: the permissions of the path, set before it can be connected to; None for those that the umask leaves.
+        backlog: connections that may wait to be accepted.
 
     Raises:
         OSError: the path is empty, in use, no socket, or cannot be written.
@@ -136,12 +141,22 @@ def bind_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(name)
-        sock.listen(backlog)
+        _listen_with_mode(sock, name, mode, backlog)
     except BaseException:
         sock.close()
         raise
     sock.setblocking(False)
     return sock
+
+
+def _listen_with_mode(sock: socket.socket, name: str, mode: int | None, backlog: int) -> None:
+    try:
+        if mode is not None:
+            os.chmod(name, mode)
+        sock.listen(backlog)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _remove_stale(name: str) -> None:

@@ -17,7 +17,8 @@ from trio_ws.app.asyncapi.schemas import REF, Schema, SchemaCollector
 from trio_ws.app.listener import Listener
 from trio_ws.app.parameters.annotations import get_label
 from trio_ws.app.parameters.markers import MISSING
-from trio_ws.app.parameters.signature import Parameter, ParameterSource, Signature
+from trio_ws.app.parameters.signature import Parameter, ParameterSource
+from trio_ws.app.route_parameters import parameters_of
 
 if TYPE_CHECKING:
     from trio_ws.app.route import Route
@@ -67,7 +68,7 @@ class Channel:
         )
         self.parameters = [
             (each, self.schemas.add(Any if each.annotation is None else each.annotation, "validation"))
-            for each in _parameters_of(self.route)
+            for each in parameters_of(self.route)
         ]
 
     # --- the channel ---------------------------------------------------------------------------------------------
@@ -187,30 +188,6 @@ class Channel:
         if not properties:
             return {}
         return {"type": "object", "properties": properties, **({"required": required} if required else {})}
-
-
-def _parameters_of(route: Route) -> Iterator[Parameter]:
-    """Yield the parameters of all functions of a route, each once."""
-    seen: set[tuple[ParameterSource, str]] = set()
-    for signature in _signatures_of(route):
-        for parameter in signature.flat():
-            found = (parameter.source, parameter.key)
-            if found not in seen and parameter.source.value in ("path", "query", "header", "cookie"):
-                seen.add(found)
-                yield parameter
-
-
-def _signatures_of(route: Route) -> Iterator[Signature]:
-    target = route.target
-    if isinstance(target, Listener):
-        calls = (route.receive(target), route.connect(target), route.disconnect(target))
-        yield from (call.signature for call in calls if call is not None)
-    else:
-        yield route.view().signature
-    if route.controller is not None:
-        yield route.construction(route.controller)
-    for guard in route.planned_guards():
-        yield from guard.signatures
 
 
 def _documented_function(route: Route) -> Callable[..., Any]:
