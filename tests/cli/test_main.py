@@ -265,7 +265,7 @@ def test_an_error_in_the_application_module_is_not_swallowed(shop) -> None:
 
 
 def test_an_interrupt_that_nobody_handles_is_status_130(monkeypatch) -> None:
-    def interrupted(*_args):
+    def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("trio_ws.cli.describe.load", interrupted)
@@ -373,7 +373,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(shop, capsys) -> None:
     ],
 )
 def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, number, advice) -> None:
-    async def bind(*where):
+    async def bind(*where, **_options):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(MAIN, "bind", bind)
@@ -385,7 +385,7 @@ def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, n
 def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> None:
     asked = []
 
-    async def bind(*where):
+    async def bind(*where, **_options):
         asked.append(where)
         raise OSError("not today")
 
