@@ -175,6 +175,6 @@ def _lend(host: AppServices, guest: AppServices, parent: AppServices) -> Iterato
         yield
     finally:
         guest.rooms, guest.connections = own
-        guest.rooms.take_back(adopted)
+        guest.rooms.take_back(*adopted, host.rooms)
         guest.parent = guest.failures.outer = None
         guest.run_state = RunState()

@@ -260,6 +260,38 @@ class Backplane(ABC):
     def leave(self, room: str, member: str) -> None:
         """Remove the member with an id from a room's presence, without waiting."""
 
+    async def count(self, room: str) -> int:
+        """Return the number of a room's members in all processes.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+        """
+        return len(await self.presence(room))
+
+    async def lease(self, room: str, name: str, holder: str, seconds: float) -> bool:
+        """Take a place that one of all processes has, or keep it; return whether the holder has it.
+
+        Args:
+            room: the room's name.
+            name: of the place.
+            holder: who wants it; no other has that name.
+            seconds: how long it is theirs, from some time within this call on, unless it is renewed.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+            NotImplementedError: the backplane has no leases.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no leases, which leaders of rooms need")
+
+    async def release(self, room: str, name: str, holder: str) -> None:
+        """Give a place back before its time is over, if the holder has it.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+            NotImplementedError: the backplane has no leases.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no leases, which leaders of rooms need")
+
     @abstractmethod
     async def presence(self, room: str) -> tuple[Presence, ...]:
         """Return a room's members in all processes.

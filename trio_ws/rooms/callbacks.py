@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction, signature
+from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, isgeneratorfunction, signature
 from typing import Any, Final, TypeVar
 
 import trio
 
-__all__ = ["RoomCallbacks", "register"]
+from trio_ws.errors import LocalProtocolError
+from trio_ws.runtime.threads import underlying
+
+__all__ = ["RoomCallbacks", "add_leader", "check_leader", "label_of", "register"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -77,10 +80,19 @@ class RoomCallbacks:
             logger.warning("a callback of %s took longer than %g s and was cancelled", self._where, self._timeout)
 
 
-def register(callback: Registered, callbacks: list[Any], what: str = "the member and the count") -> Registered:
+def register(
+    callback: Registered, callbacks: list[Any], what: str = "the member and the count", *, once: bool = True
+) -> Registered:
     """Add a callback with two arguments to others, unless it is there.
 
+    Args:
+        callback: the function.
+        callbacks: it is added to these.
+        what: the arguments, for messages.
+        once: refuse another object of the same function: each run of a handler makes one.
+
     Raises:
+        LocalProtocolError: `once` is set, and the function was registered before, as another object.
         TypeError: it cannot take two arguments, or is a generator function, whose body a call does not run.
     """
     if isgeneratorfunction(callback) or isasyncgenfunction(callback):
@@ -93,5 +105,57 @@ def register(callback: Registered, callbacks: list[Any], what: str = "the member
     except ValueError:
         pass  # a builtin without a signature
     if callback not in callbacks:
+        if once:
+            _check_first(callback, callbacks)
         callbacks.append(callback)
     return callback
+
+
+def check_leader(function: Registered) -> Registered:
+    """Check a function that runs once for a room.
+
+    Raises:
+        TypeError: it is not `async`, or cannot be called with the room.
+    """
+    if not iscoroutinefunction(underlying(function)):
+        raise TypeError(f"the leader of a room is a task: make {function!r} an async function of the room")
+    try:
+        signature(function).bind(None)
+    except TypeError:
+        raise TypeError(f"a room calls {function!r} with one argument, the room: make it take that") from None
+    return function
+
+
+def add_leader(function: Callable[..., Any], leaders: list[Any]) -> bool:
+    """Add a function to a room's leaders; return False if it is there.
+
+    Raises:
+        LocalProtocolError: there is another one with its name.
+        TypeError: as `check_leader` raises it.
+    """
+    check_leader(function)
+    if function in leaders:
+        return False
+    _check_first(function, leaders)
+    if any(label_of(each) == label_of(function) for each in leaders):
+        raise LocalProtocolError(
+            f"another leader of the room is called {label_of(function)}: processes tell them apart by it"
+        )
+    leaders.append(function)
+    return True
+
+
+def label_of(function: Callable[..., Any]) -> str:
+    """Return the module and qualified name of a function, the same in all processes."""
+    written = underlying(function)
+    return f"{getattr(written, '__module__', '')}.{getattr(written, '__qualname__', type(written).__qualname__)}"
+
+
+def _check_first(callback: Callable[..., Any], callbacks: Sequence[Callable[..., Any]]) -> None:
+    """Refuse a function that is there as another object: in a handler it would be added for each connection."""
+    code = getattr(underlying(callback), "__code__", None)
+    if code is not None and any(getattr(underlying(each), "__code__", None) is code for each in callbacks):
+        raise LocalProtocolError(
+            f"{label_of(callback)} is a callback of this room already, from an earlier run of the code around it: register "
+            "it once, outside of handlers; app.room_options(pattern, on_join=...) does so for all rooms of a pattern"
+        )

@@ -32,13 +32,14 @@ class MemoryBackplane(Backplane):
     A room's stream exists while it has subscribers.
     """
 
-    __slots__ = ("_epoch", "_numbers", "_present", "_subscriptions")
+    __slots__ = ("_epoch", "_leases", "_numbers", "_present", "_subscriptions")
 
     def __init__(self) -> None:
         self._epoch = secrets.token_hex(4)  # an id from before a restart is unknown now
         self._numbers = count(1)
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._present: dict[str, dict[str, Presence]] = {}
+        self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # holders and times of expiry
 
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
         """Deliver a message to the room's subscribers, after a checkpoint."""
@@ -89,3 +90,19 @@ class MemoryBackplane(Backplane):
         """Return the members of a room, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         return tuple(self._present.get(room, {}).values())
+
+    async def lease(self, room: str, name: str, holder: str, seconds: float) -> bool:
+        """Take or keep a place, after a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        now = trio.current_time()
+        current, expires_at = self._leases.get((room, name), (holder, now))
+        if current != holder and expires_at > now:
+            return False
+        self._leases[room, name] = holder, now + seconds
+        return True
+
+    async def release(self, room: str, name: str, holder: str) -> None:
+        """Give a place back, after a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        if self._leases.get((room, name), ("", 0.0))[0] == holder:
+            del self._leases[room, name]

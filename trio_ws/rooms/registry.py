@@ -17,7 +17,8 @@ from trio_ws.rooms.backplane import Backplane
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.options import RoomOptions
-from trio_ws.rooms.room import Room, move_room
+from trio_ws.rooms.patterns import Functions, Pattern, RoomPatterns, make_pattern
+from trio_ws.rooms.room import Room, add_defaults, move_room
 from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Rooms:
         self._nursery: trio.Nursery | None = None
         self._known: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._open: dict[str, Room] = {}
+        self._patterns = RoomPatterns()
         self._process = secrets.token_hex(4)
         self._numbers = count(1)
 
@@ -95,7 +97,9 @@ class Rooms:
         room = self._known.get(name) if isinstance(name, str) else None
         if room is None:
             check_name(name)
-            room = self._known[name] = Room(self, name, RoomOptions(**given))
+            defaults = self._patterns.defaults_for(name)
+            room = self._known[name] = Room(self, name, RoomOptions(**{**defaults.options, **given}))
+            add_defaults(room, defaults)
             return room
         for option, value in given.items():
             if getattr(room.options, option) != value:
@@ -103,8 +107,27 @@ class Rooms:
                 raise ValueError(f"{room!r} exists with {option}={has!r}, it cannot have {option}={value!r} too")
         return room
 
-    def adopt(self, other: Rooms) -> list[Room]:
-        """Take over the rooms of another registry, which does not run; return them.
+    def room_options(
+        self,
+        pattern: str,
+        *,
+        history: int | None = None,
+        resume: int | None = None,
+        stamp: Stamp | None = None,
+        policy: Policy | None = None,
+        backlog: int | None = None,
+        on_join: Functions = (),
+        on_leave: Functions = (),
+        on_gap: Functions = (),
+        leader: Functions = (),
+    ) -> None:
+        """Set options and callbacks of all rooms of a pattern; see `App.room_options`."""
+        given = {"history": history, "resume": resume, "stamp": stamp, "policy": policy, "backlog": backlog}
+        made = make_pattern(pattern, given, on_join=on_join, on_leave=on_leave, on_gap=on_gap, leader=leader)
+        self._patterns.add(made, self._known)
+
+    def adopt(self, other: Rooms) -> tuple[list[Room], list[Pattern]]:
+        """Take over the rooms and patterns of another registry, which does not run; return them.
 
         Raises:
             ValueError: a room of that name exists here, and is another one.
@@ -113,13 +136,14 @@ class Rooms:
             if self._known.setdefault(name, room) is not room:
                 raise ValueError(f"{room!r} exists twice: name it in one application, or hold it in neither")
             move_room(room, self)
-        return list(other._known.values())
+        return list(other._known.values()), self._patterns.adopt(other._patterns)
 
-    def take_back(self, rooms: Iterable[Room]) -> None:
-        """Take back rooms from another registry, which has adopted them and has ended."""
+    def take_back(self, rooms: Iterable[Room], patterns: Iterable[Pattern], host: Rooms) -> None:
+        """Take back rooms and patterns from another registry, which has adopted them and has ended."""
         for room in rooms:
             move_room(room, self).forget(room)
             self._known[room.name] = room
+        host._patterns.drop(patterns)
 
     def forget(self, room: Room) -> None:
         """Drop a room, which belongs to another registry now."""

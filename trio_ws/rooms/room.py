@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -13,10 +13,11 @@ import trio
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.rooms.backplane import Presence
-from trio_ws.rooms.callbacks import RoomCallbacks, register
+from trio_ws.rooms.callbacks import RoomCallbacks, add_leader, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
 from trio_ws.rooms.delivery import Delivery
 from trio_ws.rooms.info import presence_info
+from trio_ws.rooms.leadership import start_leaders
 from trio_ws.rooms.member_queue import MemberQueue
 from trio_ws.rooms.session import CurrentSession, RoomSession
 from trio_ws.rooms.stamps import Stamper
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from trio_ws.connection.encoders import ToJSON
-    from trio_ws.rooms.backplane import Backplane, Entry
+    from trio_ws.rooms.backplane import Entry
+    from trio_ws.rooms.interfaces import RoomRegistry
     from trio_ws.rooms.options import RoomOptions
+    from trio_ws.rooms.patterns import RoomDefaults
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Callback", "GapCallback", "Member", "Membership", "Room", "RoomRegistry", "move_room"]
+__all__ = ["Callback", "GapCallback", "Member", "Membership", "Room", "add_defaults", "move_room"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -42,31 +44,7 @@ GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | objec
 
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 AnyGapCallback = TypeVar("AnyGapCallback", bound=GapCallback)
-
-
-class RoomRegistry(Protocol):
-    """The part of a registry that its rooms need."""
-
-    backplane: Backplane
-    encode_json: ToJSON
-    callback_timeout: float
-    callback_nursery: trio.Nursery | None
-
-    @property
-    def nursery(self) -> trio.Nursery:
-        """Runs sessions."""
-
-    def hold(self, room: Room) -> None:
-        """Keep a reference to a room that has or will have members."""
-
-    def release(self, room: Room) -> None:
-        """Drop the reference to an empty room."""
-
-    def forget(self, room: Room) -> None:
-        """Drop a room that belongs to another registry."""
-
-    def next_member_id(self) -> str:
-        """Return a new id for a member."""
+Leader = TypeVar("Leader", bound=Callable[..., Awaitable[object]])
 
 
 @attrs.frozen(eq=False)
@@ -93,6 +71,7 @@ class Room:
         "_callbacks",
         "_delivery",
         "_joiners",
+        "_leaders",
         "_members",
         "_on_gap",
         "_on_join",
@@ -121,6 +100,7 @@ class Room:
         self._on_join: list[Callback] = []
         self._on_leave: list[Callback] = []
         self._on_gap: list[GapCallback] = []
+        self._leaders: list[Callable[..., Awaitable[object]]] = []
         self._stamper = Stamper(repr(self), options.stamp, registry.encode_json)
         self._delivery = Delivery(self._stamper)
         self._callbacks = RoomCallbacks(repr(self), registry.callback_timeout)
@@ -134,8 +114,17 @@ class Room:
 
     @property
     def count(self) -> int:
-        """The number of members in this process, exact at every step."""
+        """The number of members in this process, exact at every step; see `total`."""
         return len(self._members)
+
+    async def total(self) -> int:
+        """Return the number of members in all processes, by one query to the backplane; see `presence`.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            trio.Cancelled: nothing has happened.
+        """
+        return await self._registry.backplane.count(self._topic)
 
     async def presence(self) -> tuple[Presence, ...]:
         """Return the members in all processes, by one query to the backplane.
@@ -189,9 +178,11 @@ class Room:
 
         Callbacks, `async` or plain ones that do not block, run in a task of the rooms, in order, one at a time, once
         for each join and leave of a connection, each for at most `callback_timeout`. `count` is the number of members
-        right after the join or leave. Their errors are logged. To register a callback again changes nothing.
+        right after the join or leave. Their errors are logged. To register a callback again changes nothing. Within a
+        handler each connection would add a function of its own; `App.room_options` registers one for all rooms.
 
         Raises:
+            LocalProtocolError: the same function is registered, as another object.
             TypeError: it cannot be called with two arguments.
         """
         return register(callback, self._on_join)
@@ -333,6 +324,25 @@ class Room:
         """Start a task in the room's nursery; see `nursery`."""
         self.nursery.start_soon(function, *arguments, name=name)
 
+    def leader(self, function: Leader) -> Leader:
+        """Run `function(room)` in one of the processes that have members in the room: a decorator.
+
+        It is cancelled when its process has no members left; then another process runs it. An error is logged, and it
+        runs again, with growing pauses. If it returns, it is done while its process has members. A process that is
+        gone without a word, or cannot reach the backplane, is replaced after 10 seconds.
+
+        Args:
+            function: `async`; processes tell leaders of one room apart by its module and name.
+
+        Raises:
+            LocalProtocolError: another leader of the room has that name.
+            TypeError: it is not `async`, or cannot be called with the room.
+        """
+        session = self._session.session
+        if add_leader(function, self._leaders) and session is not None:
+            start_leaders(session.leading, self._registry, self._topic, self, [function])
+        return function
+
     async def _open_session(self) -> RoomSession:
         session = RoomSession(repr(self), self._deliver, self._report_gap)
         nursery, size = self._registry.nursery, max(self.options.history, self.options.resume)
@@ -341,6 +351,7 @@ class Room:
         except BaseException:
             session.end()
             raise
+        start_leaders(session.leading, self._registry, self._topic, self, self._leaders)
         return session
 
     def _close_if_empty(self) -> None:
@@ -382,3 +393,11 @@ def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:
     previous, room._registry = room._registry, registry
     room._stamper.encode_json = registry.encode_json
     return previous
+
+
+def add_defaults(room: Room, defaults: RoomDefaults) -> None:
+    """Add the callbacks and leaders of patterns to a new room."""
+    room._on_join.extend(defaults.on_join)
+    room._on_leave.extend(defaults.on_leave)
+    room._on_gap.extend(defaults.on_gap)
+    room._leaders.extend(defaults.leaders)

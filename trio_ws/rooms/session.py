@@ -28,7 +28,7 @@ class RoomSession:
         gap: called when entries are lost, until `end`.
     """
 
-    __slots__ = ("_deliver", "_gap", "_subscribed", "_where", "_working", "ended", "log", "nursery")
+    __slots__ = ("_deliver", "_gap", "_subscribed", "_where", "_working", "ended", "leading", "log", "nursery")
 
     ended: bool
     """Whether `end` was called."""
@@ -36,6 +36,8 @@ class RoomSession:
     """The newest entries."""
     nursery: trio.Nursery
     """Runs tasks while there are members."""
+    leading: trio.Nursery
+    """Runs the room's leaders, which no error of other tasks ends."""
 
     def __init__(self, where: str, deliver: Subscriber, gap: GapHandler) -> None:
         self._where = where
@@ -86,9 +88,10 @@ class RoomSession:
     async def _hold_nurseries(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep a nursery open, and replace one that an error has ended."""
         with self._working:
-            await self._hold_nursery(task_status)
-            while True:
-                await self._hold_nursery(trio.TASK_STATUS_IGNORED)
+            async with trio.open_nursery() as self.leading:
+                await self._hold_nursery(task_status)
+                while True:
+                    await self._hold_nursery(trio.TASK_STATUS_IGNORED)
 
     async def _hold_nursery(self, task_status: trio.TaskStatus[None]) -> None:
         try:

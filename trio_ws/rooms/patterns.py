@@ -1,0 +1,173 @@
+"""Options and callbacks for all rooms whose names fit a pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from trio_ws.errors import LocalProtocolError
+from trio_ws.rooms.callbacks import check_leader, register
+from trio_ws.rooms.options import RoomOptions
+from trio_ws.rooms.topics import check_name
+
+__all__ = ["Functions", "Pattern", "RoomDefaults", "RoomPatterns", "make_pattern"]
+
+Functions: TypeAlias = Callable[..., Any] | Iterable[Callable[..., Any]]
+"""One function, or several."""
+
+_GAP: Final = "the room and the number of lost messages"
+
+
+@attrs.frozen
+class RoomDefaults:
+    """What a room has before anything else is said about it."""
+
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    on_join: tuple[Callable[..., Any], ...] = ()
+    on_leave: tuple[Callable[..., Any], ...] = ()
+    on_gap: tuple[Callable[..., Any], ...] = ()
+    leaders: tuple[Callable[..., Any], ...] = ()
+
+    def with_later(self, later: RoomDefaults) -> RoomDefaults:
+        """Return these with those of a later pattern, whose options take precedence."""
+        return RoomDefaults(
+            {**self.options, **later.options},
+            *(
+                (*mine, *(each for each in others if each not in mine))
+                for mine, others in (
+                    (self.on_join, later.on_join),
+                    (self.on_leave, later.on_leave),
+                    (self.on_gap, later.on_gap),
+                    (self.leaders, later.leaders),
+                )
+            ),
+        )
+
+
+@attrs.frozen
+class Pattern:
+    """A pattern of names, with `*` for any text, and what its rooms have."""
+
+    text: str
+    defaults: RoomDefaults
+    _parts: tuple[str, ...] = attrs.field(init=False)
+
+    @_parts.default
+    def _split(self) -> tuple[str, ...]:
+        return tuple(self.text.split("*"))
+
+    def matches(self, name: str) -> bool:
+        """Return True if a room has these defaults; in time linear in its name, which users may choose."""
+        if len(self._parts) == 1:
+            return name == self.text
+        first, *middle, last = self._parts
+        end = len(name) - len(last)
+        if end < len(first) or not name.startswith(first) or not name.endswith(last):
+            return False
+        position = len(first)
+        for part in middle:
+            position = name.find(part, position, end)
+            if position < 0:
+                return False
+            position += len(part)
+        return True
+
+
+class RoomPatterns:
+    """The patterns of a registry, in the order of registration."""
+
+    def __init__(self) -> None:
+        self._patterns: list[Pattern] = []
+
+    def add(self, pattern: Pattern, names: Iterable[str]) -> None:
+        """Add a pattern.
+
+        Args:
+            pattern: the same one again changes nothing.
+            names: of the rooms that exist.
+
+        Raises:
+            LocalProtocolError: one of these rooms would have to change.
+            ValueError: there is another one with that text.
+        """
+        known = next((each for each in self._patterns if each.text == pattern.text), None)
+        if known == pattern:
+            return
+        if known is not None:
+            raise ValueError(f"room_options({pattern.text!r}) was called before, with other options: call it once")
+        late = next(filter(pattern.matches, names), None)
+        if late is not None:
+            raise LocalProtocolError(
+                f"room_options({pattern.text!r}) comes too late for room {late!r}, which exists: call it before"
+            )
+        self._patterns.append(pattern)
+
+    def defaults_for(self, name: str) -> RoomDefaults:
+        """Return the defaults of a new room."""
+        found = RoomDefaults()
+        for pattern in self._patterns:
+            if pattern.matches(name):
+                found = found.with_later(pattern.defaults)
+        return found
+
+    def adopt(self, other: RoomPatterns) -> list[Pattern]:
+        """Take over the patterns of another registry, before the own ones; return what was taken."""
+        taken = [each for each in other._patterns if each not in self._patterns]
+        self._patterns[:0] = taken
+        return taken
+
+    def drop(self, patterns: Iterable[Pattern]) -> None:
+        """Drop patterns that were taken over."""
+        for pattern in patterns:
+            self._patterns.remove(pattern)
+
+
+def make_pattern(
+    text: str,
+    options: Mapping[str, Any],
+    *,
+    on_join: Functions = (),
+    on_leave: Functions = (),
+    on_gap: Functions = (),
+    leader: Functions = (),
+) -> Pattern:
+    """Return a checked pattern.
+
+    Args:
+        text: the pattern.
+        options: of the rooms; None for options that are not given.
+        on_join: as of `Room`; likewise the others.
+        on_leave: see `on_join`.
+        on_gap: see `on_join`.
+        leader: see `on_join`.
+
+    Raises:
+        TypeError: the pattern is no text, an option has another type, or a function cannot be called as it will be.
+        ValueError: no name fits the pattern, or an option is out of range.
+    """
+    check_name(text)
+    given = {name: value for name, value in options.items() if value is not None}
+    RoomOptions(**given)  # refuses what cannot be
+    return Pattern(
+        text,
+        RoomDefaults(
+            given,
+            on_join=_registered(on_join),
+            on_leave=_registered(on_leave),
+            on_gap=_registered(on_gap, _GAP),
+            leaders=tuple(map(check_leader, _listed(leader))),
+        ),
+    )
+
+
+def _listed(functions: Functions) -> list[Callable[..., Any]]:
+    return list(functions) if isinstance(functions, Iterable) and not callable(functions) else [functions]
+
+
+def _registered(functions: Functions, *what: str) -> tuple[Callable[..., Any], ...]:
+    found: list[Callable[..., Any]] = []
+    for function in _listed(functions):
+        register(function, found, *what, once=False)
+    return tuple(found)
