@@ -156,6 +156,6 @@ def _check_first(callback: Callable[..., Any], callbacks: Sequence[Callable[...,
     code = getattr(underlying(callback), "__code__", None)
     if code is not None and any(getattr(underlying(each), "__code__", None) is code for each in callbacks):
         raise LocalProtocolError(
-            f"{label_of(callback)} is a callback of this room already, from an earlier run of the code around it: register "
-            "it once, outside of handlers; app.room_options(pattern, on_join=...) does so for all rooms of a pattern"
+            f"{label_of(callback)} is a callback of this room already, from an earlier run of the code around it: "
+            "register it once, outside of handlers, or by app.room_options(pattern, on_join=...) for all such rooms"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import trio
 
-    from trio_ws.connection.serialization import ToJSON
+    from trio_ws.connection.encoders import ToJSON
     from trio_ws.rooms.backplane import Backplane
 
 __all__ = ["RoomRegistry"]
