@@ -190,7 +190,7 @@ types: $(INSTALLED) ## mypy --strict, and pyright: the public types are complete
 	$(PYRIGHT) tests/typing
 
 # Tests that run what the pages show. Others take their figures, options and tables from the pages, too.
-SNIPPETS := $(addprefix tests/documented/test_,front_pages.py guide.py pages.py reference.py replies.py scaling.py snippets.py site.py) \
+SNIPPETS := $(addprefix tests/documented/test_,front_pages.py guide.py pages.py reference.py replies.py rooms.py scaling.py snippets.py site.py) \
 	tests/testing/test_guide.py tests/server/test_tasks.py tests/workers/test_page.py
 
 docs: site ## build the documentation into site/, and run its snippets; a broken link or a name without a docstring fails

@@ -262,3 +262,42 @@ class BackplaneContract:
                 if len(found) == count:
                     return found
                 await trio.sleep(0.01)
+
+    async def test_count_is_the_number_of_members_in_all_processes(self) -> None:
+        async with self.open() as (here, there):
+            room = self.name("count")
+            assert await here.count(room) == 0
+            here.enter(room, Presence("a-1", {}))
+            there.enter(room, Presence("b-1", {"name": "Ben"}))
+            there.enter(room, Presence("b-2", {}))
+            for backplane in (here, there):
+                with trio.fail_after(10):
+                    while await backplane.count(room) < 3:
+                        await trio.sleep(0.01)
+            for backplane, member in ((here, "a-1"), (there, "b-1"), (there, "b-2")):
+                backplane.leave(room, member)
+            with trio.fail_after(10):
+                while await here.count(room):
+                    await trio.sleep(0.01)
+
+    async def test_a_place_has_one_holder_until_it_is_released(self) -> None:
+        async with self.open() as (here, there):
+            room, other = self.name("place"), self.name("other place")
+            assert await here.lease(room, "clock", "a", 60)
+            assert await here.lease(room, "clock", "a", 60)
+            assert not await there.lease(room, "clock", "b", 60)
+            assert await there.lease(room, "bell", "b", 60)
+            assert await there.lease(other, "clock", "b", 60)
+            await there.release(room, "clock", "b")
+            assert not await there.lease(room, "clock", "b", 60)
+            await here.release(room, "clock", "a")
+            assert await there.lease(room, "clock", "b", 60)
+
+    async def test_a_place_is_free_after_its_time(self) -> None:
+        async with self.open() as (here, there):
+            room = self.name("expiry")
+            assert await here.lease(room, "clock", "a", 0.05)
+            with trio.fail_after(10):
+                while not await there.lease(room, "clock", "b", 60):
+                    await trio.sleep(0.02)
+            assert not await here.lease(room, "clock", "a", 60)

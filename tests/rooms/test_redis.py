@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
+from typing import Any
 
 import pytest
+import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.rooms import Backplane
+from trio_ws.rooms import Backplane, Room
 from trio_ws.rooms.redis import RedisBackplane
 
 from .conformance import BackplaneContract
+from .hall import open_hall
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
@@ -40,3 +43,40 @@ class TestRedisBackplane(BackplaneContract):
         here, there = (RedisBackplane(self.url, local_after=60) for _ in range(2))
         async with here.running(), there.running():
             yield here, there
+
+
+async def test_one_of_two_processes_leads_through_redis(redis: RedisServer) -> None:
+    """Here with the real script; `test_leaders` has the times."""
+    begun: list[str] = []
+    changed = trio.Event()
+
+    def leader_of(name: str) -> Any:
+        async def lead(room: Room) -> None:
+            nonlocal changed
+            begun.append(name)
+            changed.set()
+            changed = trio.Event()
+            await trio.sleep_forever()
+
+        return lead
+
+    async with AsyncExitStack() as stack:
+        halls = [await stack.enter_async_context(open_hall(backplane=RedisBackplane(redis.url))) for _ in range(2)]
+        members: list[AsyncExitStack] = []
+        for name, hall in zip(("here", "there"), halls, strict=True):
+            hall.rooms.room_options("lead", leader=leader_of(name))
+            members.append(await stack.enter_async_context(AsyncExitStack()))
+            guest = await hall.guest()
+            first = changed
+            await members[-1].enter_async_context(hall.room("lead").join(guest.websocket))
+            if name == "here":
+                with trio.fail_after(10):
+                    await first.wait()
+        with trio.fail_after(10):
+            while await halls[0].room("lead").total() < 2:
+                await trio.sleep(0.01)
+        second = changed
+        await members[0].aclose()
+        with trio.fail_after(10):
+            await second.wait()
+    assert begun == ["here", "there"]

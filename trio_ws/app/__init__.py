@@ -12,6 +12,7 @@ from trio_ws.app.controller import Controller
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext
 from trio_ws.app.listener import Listener
+from trio_ws.app.marks import listener, websocket
 from trio_ws.app.parameters.markers import Body, Cookie, Depends, Form, Header, Path, Query, WsBody
 from trio_ws.app.path import Converter
 from trio_ws.app.replies import (
@@ -30,7 +31,7 @@ from trio_ws.app.replies import (
     UnprocessableEntity,
 )
 from trio_ws.app.route import Route
-from trio_ws.app.router import Router, listener, websocket
+from trio_ws.app.router import Router
 from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from trio_ws.app.describable import Describable
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
 from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
+from trio_ws.app.room_owner import RoomOwner
 from trio_ws.app.route import PROVIDED_TYPES, build_path, first_match
 from trio_ws.app.router import Router
 from trio_ws.app.servable import Servable
@@ -27,7 +28,6 @@ from trio_ws.runtime.threads import Limiters
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from trio_ws.app.connections import ConnectionManager
     from trio_ws.app.guards import Guard
     from trio_ws.app.pages import Page
     from trio_ws.app.path import Converter
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from trio_ws.app.sessions import Sessions
     from trio_ws.connection.encoders import JSONOption
     from trio_ws.handler.instruments import Instrument
-    from trio_ws.rooms import Backplane, Room
-    from trio_ws.rooms.member_queue import Policy
-    from trio_ws.rooms.options import Stamp
+    from trio_ws.rooms import Backplane
 
 __all__ = ["App"]
 
@@ -46,7 +44,7 @@ E = TypeVar("E", bound=Callable[..., Any])
 X = TypeVar("X", bound=Exception)
 
 
-class App(Router, Servable, Describable):
+class App(Router, RoomOwner, Servable, Describable):
     """An application: routes and their shared options and services.
 
     Args:
@@ -137,12 +135,7 @@ class App(Router, Servable, Describable):
     def settings(self, settings: Settings) -> None:
         self.services.settings = self.responder.settings = settings
 
-    @property
-    def connections(self) -> ConnectionManager:
-        """The application's connections in this process."""
-        return self.services.connections
-
-    # --- pages, errors, rooms ------------------------------------------------------------------------------------
+    # --- pages and errors -------------------------------------------------------------------------------------------
 
     def page(self, path: str, page: str | os.PathLike[str] | Page) -> None:
         """Answer GETs for `path` with a file or a function's result.
@@ -251,57 +244,6 @@ class App(Router, Servable, Describable):
         check_callback("on_error", function, "the connection", "the error")
         self.services.failures.callback = function
         return function
-
-    def room(
-        self,
-        name: str,
-        *,
-        history: int | None = None,
-        resume: int | None = None,
-        stamp: Stamp | None = None,
-        policy: Policy | None = None,
-        backlog: int | None = None,
-    ) -> Room:
-        """Return the room with a name.
-
-        It is the same object as long as it has members or the application holds a reference to it. Otherwise the room
-        is forgotten, with its options, callbacks and history.
-
-        Args:
-            name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
-            history: how many of the latest messages a new member receives; 0 if never given. They last while there are
-                members; with Redis, longer.
-            resume: how many of the latest messages are held for members that come back with `join(since=id)`; as many
-                as `history` if never given, or less. Every process with members in the room holds them.
-            stamp: `stamp(id, message)` makes the message for members, so that they have the ids to come back with. Its
-                argument is text or bytes, as it was encoded; its result is encoded as by `publish`.
-            policy: the action for a member for which too much waits: "disconnect" (with 1013), if never given,
-                "drop_oldest" or "drop_newest".
-            backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
-                each message; 1 MiB if never given.
-
-        Raises:
-            TypeError: the name, or an option, has another type.
-            ValueError: no room can have that name; it exists with other options; or an option is out of range.
-        """
-        return self.services.rooms.room(
-            name, history=history, resume=resume, stamp=stamp, policy=policy, backlog=backlog
-        )
-
-    async def broadcast(self, message: Any) -> None:
-        """Send a message to all connections, without waiting for them.
-
-        All connections, in all processes, receive these messages in one order; a full outbox is closed with 1013.
-
-        Args:
-            message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
-
-        Raises:
-            BackplaneError: as `Room.publish` raises it.
-            TypeError: it cannot be encoded; likewise ValueError.
-            trio.Cancelled: the message was not sent; with Redis, unless it was on its way.
-        """
-        await self.connections.broadcast(message)
 
     def url_for(self, name: str, /, **parameters: Any) -> str:
         """Return the path of a route with its parameters filled in.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 import trio
 
 from trio_ws.codes import CloseCode
-from trio_ws.errors import HeaderSource, WebSocketDisconnect
+from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
 from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
 
 if TYPE_CHECKING:
@@ -216,22 +215,25 @@ class BlockingWebSocket:
 
     # --- rooms ---------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def join(self, room: Room, /, **info: Any) -> Iterator[BlockingRoom]:
-        """Join a room for a block: `with ws.join(app.room(...)) as room`.
+    def join(self, room: Room | str, /, *, since: str | None = None, **info: Any) -> BlockingRoom:
+        """Join a room until the handler has ended, or for a block: `with ws.join(app.room(...)) as room`.
 
-        It is what `Room.join` is for an `async def` handler, and raises the same errors.
+        It is what `WebSocket.join` is for an `async def` handler, and raises the same errors.
 
         Args:
-            room: to join.
+            room: to join, or its name.
+            since: the id of the last message that the peer has seen.
             info: anything about the member.
         """
-        joining = room.join(self._websocket, **info)
-        self._run(joining.__aenter__)
-        try:
-            yield BlockingRoom(room, self._run)
-        finally:
-            self._run(joining.__aexit__, None, None, None)
+        invocation: Any = self._websocket.context.invocation
+        if invocation is None:
+            raise LocalProtocolError("join() needs an App behind the connection, whose handler has not ended")
+        joined, new = self._run(invocation.stays.join, room, invocation.rooms, since, info)
+        return BlockingRoom(joined, self._run, invocation.leave if new else None)
+
+    def leave(self, room: Room | str, /) -> None:
+        """Leave a room that `join` or the route's `rooms=` has joined."""
+        self._run(self._websocket.leave, room)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -278,13 +280,23 @@ def _is_trios_thread() -> bool:
 
 
 class BlockingRoom:
-    """The `Room` of a plain handler, for threads beside the event loop's."""
+    """The `Room` of a plain handler, for threads beside the event loop's; `with` leaves it at the end of the block."""
 
-    __slots__ = ("_room", "_run")
+    __slots__ = ("_leave", "_room", "_run")
 
-    def __init__(self, room: Room, run: Callable[..., Any]) -> None:
+    def __init__(
+        self, room: Room, run: Callable[..., Any], leave: Callable[[Room], Awaitable[None]] | None = None
+    ) -> None:
         self._room = room
         self._run = run
+        self._leave = leave
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._leave is not None:
+            self._run(self._leave, self._room)
 
     @property
     def name(self) -> str:
@@ -298,8 +310,12 @@ class BlockingRoom:
 
     @property
     def count(self) -> int:
-        """How many are in the room now."""
+        """How many are in the room now, in this process."""
         return self._room.count
+
+    def total(self) -> int:
+        """Return how many are in the room now, in all processes."""
+        return int(self._run(self._room.total))
 
     def publish(self, message: Any, *, exclude: Excluded | None = None) -> str:
         """Send a message to every member without waiting; see `Room.publish`."""

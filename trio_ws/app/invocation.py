@@ -21,22 +21,25 @@ from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
 from trio_ws.app.parameters.dependencies import Arguments, Resolver
 from trio_ws.app.parameters.signature import is_context
-from trio_ws.app.refusals import refusal_from, refuse_connection
+from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.route import BLOCKING_KEY, PlannedCall
 from trio_ws.app.sessions import Session
-from trio_ws.connection.serialization import resolve_types, to_json
-from trio_ws.errors import LocalProtocolError, Reject, WebSocketDisconnect
+from trio_ws.app.stays import Stays
+from trio_ws.connection.serialization import resolve_types
+from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handler.service import Service
 from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping, Sequence
     from types import TracebackType
 
     from trio_ws.app.parameters.signature import Signature
+    from trio_ws.app.room_sources import Joined
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
     from trio_ws.http.request import Request
+    from trio_ws.rooms import Room, Rooms
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
 __all__ = ["RouteInvocation"]
@@ -51,7 +54,17 @@ class RouteInvocation:
         request: with the path parameters of the route.
     """
 
-    __slots__ = ("_controller", "_request", "_resolved", "_resolver", "_route", "_services", "_websocket")
+    __slots__ = (
+        "_controller",
+        "_request",
+        "_resolved",
+        "_resolver",
+        "_rooms",
+        "_route",
+        "_services",
+        "_stays",
+        "_websocket",
+    )
 
     _resolver: Resolver
     _websocket: WebSocket
@@ -61,6 +74,9 @@ class RouteInvocation:
         self._route = route
         self._request = request
         self._controller: Any = None
+        self._rooms: Sequence[Joined] = ()
+        """The rooms of the option `rooms=`."""
+        self._stays: Stays | None = None
         self._resolved: dict[Signature, Arguments | Resolver] = {}
         """Resolved arguments of the route's own functions; a resolver for `on_disconnect` that enters contexts."""
 
@@ -110,7 +126,7 @@ class RouteInvocation:
             try:
                 await self._prepare()
             except ParameterError as detail:
-                raise _bad_request(detail) from None
+                raise bad_request(detail) from None
             except Exception as error:
                 refusal = await refusal_from(error, websocket, self._services)
                 if refusal is None:
@@ -126,6 +142,7 @@ class RouteInvocation:
     ) -> bool:
         """Unwind it when they have ended."""
         self._services.connections.active.discard(self._websocket)
+        await self.stays.leave_all()
         handled = await self._resolver.__aexit__(kind, error, trace)
         self._record_losses(error, handled=handled)
         return handled
@@ -153,6 +170,7 @@ class RouteInvocation:
         guards = route.planned_guards(self._resolver.overrides)
         signatures = [call.signature for call in self._calls()]
         made = [] if route.controller is None else [route.construction(route.controller)]
+        made += [room.signature for room in route.planned_rooms() if room.signature is not None]
         parameters = self._resolver.convert(
             *signatures, *made, *(signature for guard in guards for signature in guard.signatures)
         )
@@ -162,6 +180,8 @@ class RouteInvocation:
         await check_guards(guards, context, self._resolver)
         if route.controller is not None:
             self._controller = await self._make_controller(route.controller, context)
+        for room in route.planned_rooms():
+            self._rooms = (*self._rooms, *await room.find(self._resolver, self._request))
         last = self._last_call()
         for signature in signatures:
             if last is not None and signature is last.signature:
@@ -201,7 +221,11 @@ class RouteInvocation:
     # --- the function --------------------------------------------------------------------------------------------
 
     def _view(self, websocket: WebSocket) -> Coroutine[Any, Any, None]:
-        return self._run(self._route.view(), view=True)
+        return self._view_in_rooms() if self._rooms else self._run(self._route.view(), view=True)
+
+    async def _view_in_rooms(self) -> None:
+        await self._join_rooms()
+        await self._run(self._route.view(), view=True)
 
     async def _listen(self, websocket: WebSocket) -> None:
         """Call the callbacks of the route's listener, until the connection ends."""
@@ -210,10 +234,13 @@ class RouteInvocation:
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
                 websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect),)
+            if websocket.accepted:
+                await self._join_rooms()
             if connect is not None:
                 await self._connect(connect, target.options)
             if not websocket.accepted:
                 await websocket.accept()
+                await self._join_rooms()
             run = run_inline if target.options.inline else run_listener
             await run(websocket, await self._callbacks(self._route.receive(target), target.options))
 
@@ -221,6 +248,37 @@ class RouteInvocation:
     def app(self) -> Any:
         """The application of the route."""
         return self._services.app
+
+    # --- rooms ---------------------------------------------------------------------------------------------------
+
+    async def _join_rooms(self) -> None:
+        """Join the rooms of the option `rooms=`."""
+        for room in self._rooms:
+            await self.join(room, None, {})
+        self._rooms = ()
+
+    async def join(self, room: Joined, since: str | None, info: Mapping[str, Any]) -> Room:
+        """Implement `WebSocket.join`."""
+        return (await self.stays.join(room, self._services.rooms, since, info))[0]
+
+    async def leave(self, room: Room | str) -> None:
+        """Implement `WebSocket.leave`."""
+        if self._stays is not None:
+            await self._stays.leave(room)
+
+    @property
+    def rooms(self) -> Rooms:
+        """All rooms of the application."""
+        return self._services.rooms
+
+    @property
+    def stays(self) -> Stays:
+        """The rooms that the connection is in until its handler has ended."""
+        if self._stays is None:
+            self._stays = Stays(self._websocket)
+        return self._stays
+
+    # --- callbacks -----------------------------------------------------------------------------------------------
 
     async def listen(
         self,
@@ -287,7 +345,9 @@ class RouteInvocation:
 
         async def call(arguments: Arguments, code: int) -> None:
             args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
-            await _result(function(*args, **kwargs))
+            value = function(*args, **kwargs)
+            if inspect.isawaitable(value):
+                await value
 
         return on_disconnect
 
@@ -336,13 +396,3 @@ class RouteInvocation:
 async def _resolve_last(resolver: Resolver, signature: Signature) -> Arguments | Resolver:
     """Return the arguments of `on_disconnect`; or what resolves them then, if they would be left before."""
     return await resolver.afterwards(signature) if resolver.is_left(signature) else await resolver.resolve(signature)
-
-
-async def _result(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
-
-
-def _bad_request(error: ParameterError) -> Reject:
-    """Return the answer to invalid parameters, HTTP 400 with a list of errors."""
-    body = to_json({"errorList": error.error_list}).encode()
-    return Reject(400, {"Content-Type": "application/json"}, body)

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypedDict
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import Guard
 from trio_ws.app.path import DEFAULT_CONVERTERS, Converter
+from trio_ws.app.room_sources import RoomSource
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType
 from trio_ws.handler.disconnect import WhenPeerLeaves
@@ -62,6 +63,7 @@ class RouteKeywords(TypedDict, total=False):
     receives: Any
     sends: Any
     close_codes: Mapping[int, str]
+    rooms: Iterable[RoomSource]
 
 
 class SpecOptions(TypedDict, total=False):

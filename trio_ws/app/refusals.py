@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Any, Final
 from trio_ws.app.exchange import common_maker, forget_frames
 from trio_ws.app.replies import Reply, encode_reply
 from trio_ws.codes import CloseCode
+from trio_ws.connection.serialization import to_json
 from trio_ws.errors import Reject, WebSocketException
 from trio_ws.handler.service import Response
 from trio_ws.websocket.close_code import leaves
 
 if TYPE_CHECKING:
+    from trio_ws.app.errors import ParameterError
     from trio_ws.app.services import AppServices
     from trio_ws.connection.serialization import ValueType
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["refusal_from", "refuse_connection", "response_from"]
+__all__ = ["bad_request", "refusal_from", "refuse_connection", "response_from"]
 
 _JSON: Final = {"Content-Type": "application/json"}
 _REFUSING: Final = range(400, 600)
+
+
+def bad_request(error: ParameterError) -> Reject:
+    """Return the answer to invalid parameters, HTTP 400 with a list of errors."""
+    body = to_json({"errorList": error.error_list}).encode()
+    return Reject(400, {"Content-Type": "application/json"}, body)
 
 
 async def refusal_from(error: Exception, websocket: WebSocket, services: AppServices) -> Reject | None:

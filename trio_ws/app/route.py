@@ -20,6 +20,7 @@ from trio_ws.app.parameters.mistakes import misspelt_path_name
 from trio_ws.app.parameters.shadowing import shadowed_annotation
 from trio_ws.app.parameters.signature import ParameterSource, Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
+from trio_ws.app.room_sources import PlannedRoom, RoomSource, parse_rooms
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
@@ -96,6 +97,7 @@ class RouteOptions:
     """The type of the messages that are sent beside replies, for documents; None if it is not given."""
     close_codes: Mapping[int, str] = attrs.field(factory=dict, converter=_codes)
     """The close codes of the route's own with their meaning, for documents."""
+    rooms: tuple[RoomSource, ...] = attrs.field(default=(), converter=parse_rooms)
 
     @name.validator
     def _check_name(self, _: object, value: object) -> None:
@@ -226,6 +228,7 @@ class Route:
     services: AppServices | None = attrs.field(default=None, repr=False)
     """Those of the application that it was registered with; None for the outermost router's."""
     _planned_guards: list[PlannedGuard] = attrs.field(factory=list, init=False, repr=False)
+    _planned_rooms: list[PlannedRoom] = attrs.field(factory=list, init=False, repr=False)
     _calls: dict[tuple[int, bool, bool], PlannedCall] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
@@ -279,6 +282,20 @@ class Route:
             guard, path_names=self.pattern.types, types=dependency_types(), where=f"route {self.path!r}"
         )
 
+    def planned_rooms(self) -> list[PlannedRoom]:
+        """Return how the rooms of a connection are found.
+
+        Raises:
+            RegistrationError: one of them cannot be.
+        """
+        if self.options.rooms and not self._planned_rooms:
+            where, paths = f"route {self.path!r}", self.pattern.types
+            self._planned_rooms.extend(
+                PlannedRoom.of(each, path_names=paths, types=dependency_types(), where=where)
+                for each in self.options.rooms
+            )
+        return self._planned_rooms
+
     def construction(self, controller: type) -> Signature:
         """Return the signature of a controller's constructor.
 
@@ -327,6 +344,11 @@ class Route:
             self.view()
         self.planned_guards()
         signatures = [call.signature for call in self._calls.values()]
+        signatures += [each.signature for each in self.planned_rooms() if each.signature is not None]
+        if self.options.rooms and not (self.options.auto_accept or isinstance(self.target, Listener)):
+            raise RegistrationError(
+                f"route {self.path!r}: {self.name} accepts by itself: await ws.join(room) there, and leave rooms= out"
+            )
         if self.controller is not None:
             signatures.append(self.construction(self.controller))
         self._check_path_names(signatures)
@@ -346,6 +368,7 @@ class Route:
         guards = (signature for guard in self.planned_guards() for signature in guard.signatures)
         parameters = [each for signature in (*signatures, *guards) for each in signature.flat()]
         taken = {each.key for each in parameters if each.source is ParameterSource.PATH}
+        taken.update(name for each in self.planned_rooms() for name in each.names)
         unused = [name for name in self.pattern.names if name not in taken]
         for each in parameters:
             if each.source is ParameterSource.QUERY and each.default is MISSING and not each.marked:

@@ -20,7 +20,8 @@ from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import parse_guards
 from trio_ws.app.listener import Listener
 from trio_ws.app.listener_options import ListenerOptions, OnInvalid
-from trio_ws.app.options import check_names, parse_converters
+from trio_ws.app.marks import check_path, chosen_options
+from trio_ws.app.options import parse_converters
 from trio_ws.app.other_names import hint_for
 from trio_ws.app.parameters.kinds import is_model_class
 from trio_ws.app.path import PathPattern
@@ -37,63 +38,10 @@ if TYPE_CHECKING:
     from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
 
-__all__ = ["Router", "listener", "websocket"]
+__all__ = ["Router"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
-
-
-def websocket(path: str, **options: Unpack[RouteKeywords]) -> Callable[[F], F]:
-    """Mark a controller's method as a view; see `Router.websocket`."""
-    chosen = _chosen(path, options, "websocket")
-
-    def decorate(function: F) -> F:
-        define_route(function, path, function, chosen)
-        return function
-
-    return decorate
-
-
-def listener(
-    path: str,
-    *,
-    encoding: ValueType = "json",
-    on_invalid: OnInvalid = "reply",
-    concurrency: int = 1,
-    reference: str | None = None,
-    inline: bool = False,
-    when_full: WhenFull = "pause",
-    **options: Unpack[RouteKeywords],
-) -> Callable[[Callable[..., Any]], Listener]:
-    """Mark a controller's method as a listener; see `Router.listener`."""
-    chosen = _chosen(path, options, "listener")
-    treatment = ListenerOptions(
-        encoding=encoding,
-        on_invalid=on_invalid,
-        concurrency=concurrency,
-        reference=reference,
-        inline=inline,
-        when_full=when_full,
-    )
-
-    def decorate(function: Callable[..., Any]) -> Listener:
-        made = Listener(function, treatment)
-        define_route(function, path, made, chosen)
-        return made
-
-    return decorate
-
-
-def _chosen(path: object, options: RouteKeywords, decorator: str) -> RouteOptions:
-    """Return the options of a route; guards may be an iterator."""
-    _check_text(path, decorator)
-    check_names(options, decorator)
-    return RouteOptions(**options)
-
-
-def _check_text(path: object, decorator: str) -> None:
-    if not isinstance(path, str):
-        raise RegistrationError(f'@{decorator} takes a path: write @{decorator}("/path"), not {path!r}')
 
 
 def _check_prefix(prefix: str) -> None:
@@ -164,14 +112,16 @@ class Router:
                 `ws.receive` and `ws.send`; `auto_accept=False`: the view accepts or rejects itself;
                 `caught_close_codes=`: which ends of the connection are no errors; `guards=`; `when_peer_leaves=`
                 "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
-                differ from the application's; `name=` for `url_for`; `receives=` and `sends=`, types of messages, and
-                `close_codes=`, codes with their meaning, for `App.asyncapi`.
+                differ from the application's; `name=` for `url_for`; `rooms=[...]`, of which each connection is a
+                member until its handler has ended: rooms, names with parameters of the path, `"board:{board_id}"`, and
+                functions, with parameters as the handler's, that return these or `room.join(ws, user=...)`; `receives=` and
+                `sends=`, types of messages, and `close_codes=`, codes with their meaning, for `App.asyncapi`.
 
         Raises:
             RegistrationError: the path or a parameter cannot work, or the path is taken.
             ValueError: an option makes no sense.
         """
-        chosen = _chosen(path, options, "websocket")
+        chosen = chosen_options(path, options, "websocket")
 
         def register(function: F) -> F:
             if in_class_body(function):
@@ -223,7 +173,7 @@ class Router:
                 wait: it is `async`, yields, or takes a `BlockingWebSocket`.
             ValueError: an option makes no sense.
         """
-        chosen = _chosen(path, options, "listener")
+        chosen = chosen_options(path, options, "listener")
         treatment = ListenerOptions(
             encoding=encoding,
             on_invalid=on_invalid,
@@ -258,7 +208,7 @@ class Router:
             RegistrationError: it has no routes, or one of them cannot work; or it was registered without these guards.
             ValueError: the prefix does not begin with a slash, or ends with one.
         """
-        _check_text(prefix, "controller")
+        check_path(prefix, "controller")
         _check_prefix(prefix)
         options = ControllerOptions(prefix, parse_guards(guards))
 

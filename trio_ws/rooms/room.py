@@ -178,8 +178,8 @@ class Room:
 
         Callbacks, `async` or plain ones that do not block, run in a task of the rooms, in order, one at a time, once
         for each join and leave of a connection, each for at most `callback_timeout`. `count` is the number of members
-        right after the join or leave. Their errors are logged. To register a callback again changes nothing. Within a
-        handler each connection would add a function of its own; `App.room_options` registers one for all rooms.
+        right after it. Errors are logged. To register a callback again changes nothing; a handler would add a function
+        of its own for each connection, so use `App.room_options` there.
 
         Raises:
             LocalProtocolError: the same function is registered, as another object.
@@ -194,9 +194,9 @@ class Room:
     def on_gap(self, callback: AnyGapCallback) -> AnyGapCallback:
         """Call `callback(room, missed)` when this process has lost messages: a decorator.
 
-        This process had lost its connection to the backplane for so long that the messages are not kept any more, or
-        Redis came back with older data, which is reported in all processes. `missed` is the number of messages, None if
-        unknown; messages before and after are delivered. The log has a warning each time. Otherwise like `on_join`.
+        It had lost its connection to the backplane for so long that they are not kept any more, or Redis came back with
+        older data, which is reported in all processes. `missed` is their number, None if unknown; messages before and
+        after are delivered. The log has a warning each time. Otherwise like `on_join`.
 
         Raises:
             TypeError: it cannot be called with two arguments.
@@ -235,20 +235,15 @@ class Room:
             return None if since is None else False  # it receives nothing, whatever it has missed
         channel = websocket.context.open_channel()
         member = Member(websocket, MappingProxyType(dict(info)), self, self._registry.next_member_id())
-        replay = None if since is None else session.log.since(since)
+        replay = session.replay(since, self.options.history)
         presence = Presence(member.id, presence_info(member.info, self._registry.encode_json))
         self._registry.backplane.enter(self._topic, presence)  # which may refuse
         queue = MemberQueue(member.id, channel, self.options.policy, self.options.backlog)
         self._members[websocket] = member
-        if replay is None:
-            recovered, ahead = None, None
-            history = tuple(session.log)[max(0, len(session.log) - self.options.history) :]
-        else:
-            recovered, ahead, history = replay.recovered, replay.ahead, replay.entries
-        self._delivery.add(websocket, queue, ahead)
-        queue.replay(message for entry in history if (message := self._stamper.message_for(entry)) is not None)
+        self._delivery.add(websocket, queue, replay.ahead)
+        queue.replay(message for entry in replay.entries if (message := self._stamper.message_for(entry)) is not None)
         self._callbacks.add(self._on_join, self._registry.callback_nursery, member, self.count)
-        return recovered
+        return None if since is None else replay.recovered
 
     def _leave(self, websocket: WebSocket) -> None:
         queue = self._delivery[websocket]
@@ -366,26 +361,28 @@ class Room:
 class Membership:
     """A connection's stay in a room for a block, made by `Room.join`."""
 
-    __slots__ = ("_info", "_room", "_since", "_websocket", "recovered")
+    __slots__ = ("_info", "_since", "recovered", "room", "websocket")
 
+    room: Room  #: The room.
+    websocket: WebSocket  #: The connection.
     recovered: bool | None
     """Within the block: whether the member receives all messages after `since`; None if it was not given."""
 
     def __init__(self, room: Room, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> None:
-        self._room = room
-        self._websocket = websocket
+        self.room = room
+        self.websocket = websocket
         self._info = info
         self._since = since
         self.recovered = None
 
     async def __aenter__(self) -> Room:
-        self.recovered = await self._room._enter(self._websocket, self._info, self._since)
-        return self._room
+        self.recovered = await self.room._enter(self.websocket, self._info, self._since)
+        return self.room
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._room._leave(self._websocket)
+        self.room._leave(self.websocket)
 
 
 def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trio_ws.rooms.backplane import Replay
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -100,6 +102,12 @@ class RoomSession:
                 await trio.sleep_forever()
         except* Exception:
             logger.exception("error in a task of %s", self._where)
+
+    def replay(self, since: str | None, history: int) -> Replay:
+        """Return the entries for a new member: those after an id, else the latest."""
+        if since is not None:
+            return self.log.since(since)
+        return Replay(tuple(self.log)[max(0, len(self.log) - history) :], recovered=True)
 
     def end(self) -> None:
         """End the subscription, and cancel the tasks."""

@@ -25,7 +25,7 @@ from trio_ws.websocket.close_code import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
     from types import SimpleNamespace
 
     from trio_ws.connection.channel import Channel, PendingHandshake
@@ -57,6 +57,12 @@ class Invocation(Protocol):
         **options: Any,
     ) -> None:
         """Implement `WebSocket.accept_callback`."""
+
+    async def join(self, room: Any, since: str | None, info: Mapping[str, Any]) -> Any:
+        """Implement `WebSocket.join`."""
+
+    async def leave(self, room: Any) -> None:
+        """Leave a room."""
 
 
 class ConnectionContext(ContextState):

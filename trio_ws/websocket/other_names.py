@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 __all__ = ["ELSEWHERE", "Hint", "WithoutHints", "install_hints"]
 
-_ROOM: Final = "async with app.room(name).join(ws) as room: room.publish(message) sends to its members"
+_ROOM: Final = "await ws.join(room) makes it a member, and room.publish(message) sends to all members"
 _TEXT: Final = "send_text(text) does that"
 _ANY: Final = "send(message) sends str as text and bytes as binary"
 _NEXT: Final = "receive() returns the next message, and async for iterates over them"
@@ -75,7 +75,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "write_json": "send_json(value) does that",
     # socket.io, Phoenix
     **_each("emit push", f"send_json(value) sends to this connection, and {_ROOM}"),
-    **_each("join leave enter_room leave_room rooms to", _ROOM),
+    **_each("enter_room leave_room rooms to", _ROOM),
     "on": _BROWSER,
     "disconnect": "close(code, reason) does that",
     "handshake": _REQUEST,

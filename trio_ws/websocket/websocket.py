@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import trio
 
@@ -19,10 +19,10 @@ from trio_ws.runtime.unwinding import unwound
 from trio_ws.websocket import asgi_events, compiled
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 from trio_ws.websocket.context import ConnectionContext
-from trio_ws.websocket.ending import Closable
 from trio_ws.websocket.iteration import MessageIterator
 from trio_ws.websocket.message_stream import MessageStream
 from trio_ws.websocket.other_names import WithoutHints, install_hints
+from trio_ws.websocket.routed import Routed
 from trio_ws.websocket.typed_message import in_mode, of_mode, send_message
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ DisconnectCallback: TypeAlias = "Callable[[WebSocket, int], Awaitable[object]]"
 """Called with the connection and its close code after it has ended."""
 
 
-class WebSocket(Closable, metaclass=WithoutHints):
+class WebSocket(Routed, metaclass=WithoutHints):
     """One WebSocket connection, on either side.
 
     Every method may be called from several tasks, but for the receiving ones: a message goes to one of them, and to
@@ -312,45 +312,6 @@ class WebSocket(Closable, metaclass=WithoutHints):
     async def pong(self, payload: bytes = b"") -> None:
         """Send an unsolicited pong (RFC 6455 5.5.3). Pings are answered automatically."""
         await self.context.open_channel().writer.pong(payload)
-
-    async def accept_callback(
-        self,
-        *,
-        on_receive: Callable[..., Any],
-        on_connect: Callable[..., Any] | None = None,
-        on_disconnect: Callable[..., Any] | None = None,
-        encoding: ValueType = "json",
-        on_invalid: Literal["reply", "close"] | Callable[..., Any] = "reply",
-        concurrency: int = 1,
-        reference: str | None = None,
-    ) -> None:
-        """Accept the connection unless it is accepted, and call back until it ends. It follows Cafeto.
-
-        Args:
-            on_receive: called with each message, validated by its parameter's annotation; returns the reply.
-            on_connect: called after the handshake was answered.
-            on_disconnect: called exactly once when the connection is over.
-            encoding: how messages are decoded, "json", "text" or "bytes".
-            on_invalid: what happens to an invalid message, as `App.listener` has it.
-            concurrency: how many messages are processed at once; replies keep their order.
-            reference: the member of requests that replies repeat, as `App.listener` has it.
-
-        Raises:
-            LocalProtocolError: there is no application behind this connection.
-            RegistrationError: a callback's parameters cannot be provided.
-            WebSocketDisconnect: the connection ended with a code that is not caught.
-        """
-        if self.context.invocation is None:
-            raise LocalProtocolError("accept_callback() needs an App behind the connection")
-        await self.context.invocation.listen(
-            on_receive,
-            on_connect,
-            on_disconnect,
-            encoding=encoding,
-            on_invalid=on_invalid,
-            concurrency=concurrency,
-            reference=reference,
-        )
 
     # --- as a block ----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
-from trio_ws.rooms.redis.scripts import CHECK, PUBLISH
+from trio_ws.rooms.redis.scripts import CHECK, COUNT, LEASE, PUBLISH, RELEASE
 from trio_ws.rooms.redis.stream import StreamState
 from trio_ws.rooms.redis.stream_reader import StreamReader
 from trio_ws.rooms.topics import check_member, encoded
@@ -231,3 +231,18 @@ class RedisBackplane(Backplane):
         """Return the members of a room, in the answer of Redis."""
         answer = await self._running_commands.run_command(self._presence.query(room))
         return self._presence.parse_answer(room, answer)
+
+    async def count(self, room: str) -> int:
+        """Return the number of a room's members, in the answer of Redis."""
+        keys, hint = self._keys, " room.count is the number in this process."
+        command = Command(room, COUNT, (keys.processes(room),), (keys.members(room, ""),), hint=hint)
+        return int(await self._running_commands.run_command(command))
+
+    async def lease(self, room: str, name: str, holder: str, seconds: float) -> bool:
+        """Take or keep a place; Redis forgets it after the time."""
+        command = Command(room, LEASE, (self._keys.leader(room, name),), (holder, int(seconds * 1000)))
+        return bool(await self._running_commands.run_command(command))
+
+    async def release(self, room: str, name: str, holder: str) -> None:
+        """Give a place back."""
+        await self._running_commands.run_command(Command(room, RELEASE, (self._keys.leader(room, name),), (holder,)))

@@ -9,7 +9,7 @@ from typing import Final
 
 from trio_ws.rooms.topics import encoded
 
-__all__ = ["ATTEND", "CHECK", "CONFIRM", "PRESENCE", "PUBLISH", "Keys"]
+__all__ = ["ATTEND", "CHECK", "CONFIRM", "COUNT", "LEASE", "PRESENCE", "PUBLISH", "RELEASE", "Keys"]
 
 
 class Keys:
@@ -57,6 +57,10 @@ class Keys:
     def processes(self, room: str) -> str:
         """Return the sorted set of processes with members, by expiry time."""
         return f"{self._of(room)}:processes"
+
+    def leader(self, room: str, name: str) -> str:
+        """Return the hash with the holder of a place."""
+        return f"{self._of(room)}:leader:{name}"
 
     def members(self, room: str, process: str) -> str:
         """Return the hash of a room's members in one process."""
@@ -264,3 +268,36 @@ return found
 """Answer the members of a room: ids and infos by turns; a process and an empty text where its key holds something else.
 
 Key: processes. Argument: the prefix of the keys of members."""
+
+COUNT: Final = """\
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local count = 0
+for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')) do
+  local found = redis.pcall('HLEN', ARGV[1] .. process)
+  if type(found) == 'number' then count = count + found end
+end
+return count
+"""
+"""Answer the number of a room's members.
+
+Key: processes. Argument: the prefix of the keys of members."""
+
+LEASE: Final = """\
+local holder = redis.call('HGET', KEYS[1], 'holder')
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'holder', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+"""Take or keep a place; answer 1 if the holder has it now, else 0.
+
+Key: the place. Arguments: the holder, and for how many ms."""
+
+RELEASE: Final = """\
+if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+"""Give a place back, if the holder has it.
+
+Key: the place. Argument: the holder."""

@@ -1,0 +1,58 @@
+"""docs/rooms.md does what it shows, on every way to reach an application."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trio_ws import App
+
+from .ways import Way
+
+PAGE = (Path(__file__).parents[2] / "docs" / "rooms.md").read_text(encoding="utf-8")
+CODE = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def app() -> App:
+    names: dict[str, Any] = {"__name__": "boards"}
+    exec(compile(CODE, "docs/rooms.md", "exec", dont_inherit=True), names)
+    application: App = names["app"]
+    return application
+
+
+async def test_connections_of_the_page_are_members_until_their_end(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/watch/4?user=Ada") as ada:
+        assert await ada.receive_json() == {"joined": "Ada", "count": "1"}
+        async with visitor.connect("/board/4") as editor:
+            assert await ada.receive_json() == await editor.receive_json() == {"joined": "a member", "count": "2"}
+            async with visitor.connect("/board/5") as other:
+                assert await other.receive_json() == {"joined": "a member", "count": "1"}
+            await editor.send_json({"task": "done"})
+            assert await ada.receive_json() == {"task": "done"}
+        assert await ada.receive_json() == {"left": "a member"}
+        await ada.send("who?")
+        assert await ada.receive_json() == ["Ada"]
+
+
+async def test_clients_of_the_page_subscribe_and_unsubscribe(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/feed") as ws:
+        await ws.send_json({"news": True, "sports": True})
+        assert await ws.receive_json() == ["news", "sports"]
+        await app.room("topic:news").publish("it rains")
+        assert await ws.receive() == "it rains"
+        await ws.send_json({"news": False, "weather": False})
+        assert await ws.receive_json() == []
+        await app.room("topic:news").publish("not for everybody")
+        await app.room("topic:sports").publish("a goal")
+        assert await ws.receive() == "a goal"
+    assert app.room("topic:sports").count == 0
+
+
+async def test_the_leader_of_the_page_counts_once_for_all(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/game/1") as one, visitor.connect("/game/1") as two:
+        assert (await one.receive_json())["second"] == 0
+        assert (await one.receive_json())["second"] == (await two.receive_json())["second"] == 1

@@ -1,0 +1,127 @@
+"""`RoomOwner`, the base of `App` with its rooms and its connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trio_ws.app.connections import ConnectionManager
+    from trio_ws.app.services import AppServices
+    from trio_ws.rooms import Room
+    from trio_ws.rooms.member_queue import Policy
+    from trio_ws.rooms.options import Stamp
+    from trio_ws.rooms.patterns import Functions
+
+__all__ = ["RoomOwner"]
+
+
+class RoomOwner:
+    """The rooms of an application, once its subclass has made its services."""
+
+    services: AppServices
+    """Its options and shared parts."""
+
+    @property
+    def connections(self) -> ConnectionManager:
+        """The application's connections in this process."""
+        return self.services.connections
+
+    def room(
+        self,
+        name: str,
+        *,
+        history: int | None = None,
+        resume: int | None = None,
+        stamp: Stamp | None = None,
+        policy: Policy | None = None,
+        backlog: int | None = None,
+    ) -> Room:
+        """Return the room with a name.
+
+        It is the same object as long as it has members or the application holds a reference to it. Otherwise the room
+        is forgotten, with its options, callbacks and history.
+
+        Args:
+            name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
+            history: how many of the latest messages a new member receives; 0 if never given. They last while there are
+                members; with Redis, longer.
+            resume: how many of the latest messages are held for members that come back with `join(since=id)`; as many
+                as `history` if never given, or less. Every process with members in the room holds them.
+            stamp: `stamp(id, message)` makes the message for members, so that they have the ids to come back with. Its
+                argument is text or bytes, as it was encoded; its result is encoded as by `publish`.
+            policy: the action for a member for which too much waits: "disconnect" (with 1013), if never given,
+                "drop_oldest" or "drop_newest".
+            backlog: bytes that may wait for a member beside its outbox before that is too much, 256 being added for
+                each message; 1 MiB if never given.
+
+        Raises:
+            TypeError: the name, or an option, has another type.
+            ValueError: no room can have that name; it exists with other options; or an option is out of range.
+        """
+        return self.services.rooms.room(
+            name, history=history, resume=resume, stamp=stamp, policy=policy, backlog=backlog
+        )
+
+    def room_options(
+        self,
+        pattern: str,
+        *,
+        history: int | None = None,
+        resume: int | None = None,
+        stamp: Stamp | None = None,
+        policy: Policy | None = None,
+        backlog: int | None = None,
+        on_join: Functions = (),
+        on_leave: Functions = (),
+        on_gap: Functions = (),
+        leader: Functions = (),
+    ) -> None:
+        """Set options and callbacks of all rooms whose names fit a pattern: `"board:*"`.
+
+        Call it before such a room is named. If several patterns fit, the options of the later one take precedence, and
+        all callbacks are called; options that are given to `room` take precedence over all.
+
+        Args:
+            pattern: a name, with `*` for any text, also for none.
+            history: as of `room`; so are the next four.
+            resume: as of `room`.
+            stamp: as of `room`.
+            policy: as of `room`.
+            backlog: as of `room`.
+            on_join: one function or several, as `Room.on_join` takes them; likewise the others.
+            on_leave: as of `Room`.
+            on_gap: as of `Room`.
+            leader: as of `Room`.
+
+        Raises:
+            LocalProtocolError: a room exists whose name fits.
+            TypeError: the pattern, or an option, has another type; or a function cannot be called as it will be.
+            ValueError: the pattern has other options already, or an option is out of range.
+        """
+        self.services.rooms.room_options(
+            pattern,
+            history=history,
+            resume=resume,
+            stamp=stamp,
+            policy=policy,
+            backlog=backlog,
+            on_join=on_join,
+            on_leave=on_leave,
+            on_gap=on_gap,
+            leader=leader,
+        )
+
+    async def broadcast(self, message: Any) -> None:
+        """Send a message to all connections, without waiting for them.
+
+        All connections, in all processes, receive these messages in one order; a full outbox is closed with 1013.
+
+        Args:
+            message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message.
+
+        Raises:
+            BackplaneError: as `Room.publish` raises it.
+            TypeError: it cannot be encoded; likewise ValueError.
+            trio.Cancelled: the message was not sent; with Redis, unless it was on its way.
+        """
+        await self.connections.broadcast(message)
