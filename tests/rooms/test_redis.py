@@ -67,6 +67,7 @@ async def test_one_of_two_processes_leads_through_redis(redis: RedisServer) -> N
             hall.rooms.room_options("lead", leader=leader_of(name))
             members.append(await stack.enter_async_context(AsyncExitStack()))
             guest = await hall.guest()
+            stack.push_async_callback(guest.peer.close)
             first = changed
             await members[-1].enter_async_context(hall.room("lead").join(guest.websocket))
             if name == "here":
