@@ -38,7 +38,7 @@ def ignoring(app: App, path: str, **options: Any) -> Any:
 # --- rooms= ------------------------------------------------------------------------------------------------------
 
 
-async def test_rooms_are_joined_before_on_connect_and_left_before_contexts() -> None:
+async def test_rooms_are_joined_before_on_connect() -> None:
     app, notes = App(), []
 
     def count() -> int:

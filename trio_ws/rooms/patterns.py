@@ -22,7 +22,7 @@ _GAP: Final = "the room and the number of lost messages"
 
 @attrs.frozen
 class RoomDefaults:
-    """What a room has before anything else is said about it."""
+    """The options, callbacks and leaders that a new room begins with."""
 
     options: Mapping[str, Any] = attrs.field(factory=dict)
     on_join: tuple[Callable[..., Any], ...] = ()
