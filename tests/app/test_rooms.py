@@ -35,6 +35,10 @@ def ignoring(app: App, path: str, **options: Any) -> Any:
     return receive
 
 
+async def yields() -> AsyncIterator[str]:
+    yield "r"
+
+
 # --- rooms= ------------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +218,7 @@ async def test_controllers_have_rooms() -> None:
         ({"rooms": ["board:{"]}, RegistrationError, "of the path"),
         ({"rooms": ["{number.real}"]}, RegistrationError, "of the path"),
         ({"rooms": [lambda what, this: None]}, RegistrationError, "nothing provides it"),
+        ({"rooms": [yields]}, RegistrationError, "yields: return a list"),
     ],
 )
 def test_rooms_that_cannot_be_are_refused(options: Any, error: type[Exception], text: str) -> None:

@@ -83,7 +83,7 @@ class GuardContext:
 
     @property
     def state(self) -> SimpleNamespace:
-        """`WebSocket.state`: what a guard sets there, the handler finds there."""
+        """`WebSocket.state`, shared by guards and handlers."""
         return self.websocket.state
 
     def switch_to_websocket(self) -> WebSocketHost:

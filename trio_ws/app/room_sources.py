@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
+from trio_ws.app.parameters.annotations import get_label
 from trio_ws.app.parameters.signature import Signature
 from trio_ws.rooms import Membership, Room
 from trio_ws.rooms.topics import check_name
-from trio_ws.runtime.threads import call
+from trio_ws.runtime.threads import call, underlying
 
 if TYPE_CHECKING:
     from trio_ws.app.parameters.dependencies import Resolver
@@ -74,6 +76,9 @@ class PlannedRoom:
         if isinstance(source, Room):
             return cls(source, (), None)
         if not isinstance(source, str):
+            target = underlying(source)
+            if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+                raise RegistrationError(f"{where}: rooms: {get_label(source)} yields: return a list of rooms")
             return cls(source, (), Signature.of(source, path_names=path_names, types=types, where=where))
         names = tuple(_PLACE.findall(source))
         unknown = [name for name in names if name not in path_names]

@@ -269,12 +269,12 @@ class Backplane(ABC):
         return len(await self.presence(room))
 
     async def lease(self, room: str, name: str, holder: str, seconds: float) -> bool:
-        """Take a place that one of all processes has, or keep it; return whether the holder has it.
+        """Take or keep a place for one of all processes; return True if the holder has it.
 
         Args:
             room: the room's name.
             name: of the place.
-            holder: who wants it; no other has that name.
+            holder: the name of the candidate, unique in all processes.
             seconds: how long it is theirs, from some time within this call on, unless it is renewed.
 
         Raises:

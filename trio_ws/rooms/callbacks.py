@@ -83,7 +83,7 @@ class RoomCallbacks:
 def register(
     callback: Registered, callbacks: list[Any], what: str = "the member and the count", *, once: bool = True
 ) -> Registered:
-    """Add a callback with two arguments to others, unless it is there.
+    """Add a callback with two arguments to the others, unless it is among them.
 
     Args:
         callback: the function.
