@@ -114,8 +114,9 @@ class Router:
                 "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
                 differ from the application's; `name=` for `url_for`; `rooms=[...]`, of which each connection is a
                 member until its handler has ended: rooms, names with parameters of the path, `"board:{board_id}"`, and
-                functions, with parameters as the handler's, that return these or `room.join(ws, user=...)`; `receives=` and
-                `sends=`, types of messages, and `close_codes=`, codes with their meaning, for `App.asyncapi`.
+                functions, with parameters as the handler's, that return these or `room.join(ws, user=...)`;
+                `receives=` and `sends=`, types of messages, and `close_codes=`, codes with their meaning, for
+                `App.asyncapi`.
 
         Raises:
             RegistrationError: the path or a parameter cannot work, or the path is taken.
