@@ -1,6 +1,6 @@
 """The tests that trio-websocket publishes, run against our implementation of its interface.
 
-They are fetched from the package index for each run, and are no part of this repository.
+They are fetched from the package index once, into `build/`, and are no part of this repository.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 
 VERSION = "0.12.2"
 TESTS = Path(__file__).parents[1]
+FETCHED = TESTS.parent / "build" / "published"
 FETCH_SECONDS = 120
 RUN_SECONDS = 300
 
@@ -37,19 +38,23 @@ EXPECTED = {
 PASSED = 54
 
 
+def archives() -> list[Path]:
+    return list(FETCHED.glob(f"*{VERSION}.tar.gz"))
+
+
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     """The file of the published tests."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command = [*pip, "--no-binary", ":all:", "--no-build-isolation", f"trio-websocket=={VERSION}", "-d", str(tmp_path)]
-    try:
-        fetched = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip("the package index did not answer in time: trio-websocket's own tests were not run")
-    archives = list(tmp_path.glob("*.tar.gz"))
-    if fetched.returncode or not archives:
+    command = [*pip, "--no-binary", ":all:", "--no-build-isolation", f"trio-websocket=={VERSION}", "-d", str(FETCHED)]
+    if not archives():
+        try:
+            subprocess.run(command, capture_output=True, timeout=FETCH_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            pytest.skip("the package index did not answer in time: trio-websocket's own tests were not run")
+    if not archives():
         pytest.skip("no package index in reach: trio-websocket's own tests were not run")
-    with tarfile.open(archives[0]) as archive:
+    with tarfile.open(archives()[0]) as archive:
         archive.extractall(tmp_path, filter="data")
     return next(tmp_path.glob("*/tests/test_connection.py"))
 

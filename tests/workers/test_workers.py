@@ -15,13 +15,15 @@ from trio_ws import ConnectionRejected
 
 
 async def test_workers_share_port_and_unix_socket_and_close_with_1001(fleet: Fleet) -> None:
-    """Workers share a port and a Unix socket and say 1001 together."""
+    """Workers share a port and a Unix socket and say 1001 together; a record in the log says of which one it is."""
     path = fleet.folder / "s"
-    await fleet.start("--workers", "2", "--uds", str(path))
+    await fleet.start("--workers", "2", "--uds", str(path), "--log-level", "debug")
     async with AsyncExitStack() as stack:
         guests = await guests_of(fleet, stack, 2)
         assert sorted(guests) == [1, 2]
         assert len({each.pid for each in guests.values()} | {fleet.process.pid}) == 3
+        for number in guests:
+            await fleet.said(rf" worker {number} DEBUG trio_ws: / #\d+ from 127\.0\.0\.1:\d+ is open")
         local = await guests_of(fleet, stack, 2, uds=path)
         fleet.process.send_signal(signal.SIGTERM)
         assert [await each.code() for each in (*guests.values(), *local.values())] == [1001] * 4
@@ -32,9 +34,15 @@ async def test_workers_share_port_and_unix_socket_and_close_with_1001(fleet: Fle
 
 
 async def test_sighup_brings_new_code_and_refuses_nobody(fleet: Fleet) -> None:
-    await fleet.start("--workers", "2")
+    """Each worker has a port of its own besides, which its successor takes over."""
+    await fleet.start("--workers", "2", "--worker-port", "0")
+    alone = {}
+    for number in (1, 2):
+        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} only")
+        alone[number] = said[1]
     async with AsyncExitStack() as stack:
         guests = await guests_of(fleet, stack, 2)
+        before = [await whose(fleet, url) for url in alone.values()]
         fleet.rewrite('"old"', '"new"')
         comers = Comers(fleet)
         async with trio.open_nursery() as nursery:
@@ -46,10 +54,14 @@ async def test_sighup_brings_new_code_and_refuses_nobody(fleet: Fleet) -> None:
         assert codes == [1012, 1012]
         assert comers.seen["old"]
         assert not comers.failures
+        after = [await whose(fleet, url) for url in alone.values()]
+        assert [number for number, _ in before] == [number for number, _ in after] == [1, 2]
+        assert not {pid for _, pid in before} & {pid for _, pid in after}
         for _ in range(10):
             async with guest(fleet) as someone:
                 assert someone.version == "new"
                 assert someone.pid not in {each.pid for each in guests.values()}
+                assert (someone.number, someone.pid) in after
     fleet.process.send_signal(signal.SIGINT)
     assert await fleet.rest() == 0
 
@@ -96,20 +108,19 @@ async def test_killed_or_hung_worker_is_replaced_without_side_effects(fleet: Fle
 
 
 async def test_workers_end_gracefully_when_their_supervisor_is_killed(fleet: Fleet) -> None:
-    await fleet.start("--workers", "2")
+    """Their socket comes from who starts it."""
     async with AsyncExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        descriptor = listener.fileno()
+        await fleet.start("--workers", "2", where=("--fd", str(descriptor)), pass_fds=[descriptor])
+        assert fleet.url == f"ws://127.0.0.1:{listener.getsockname()[1]}"
         guests = await guests_of(fleet, stack, 2)
+        assert await guests[1].serves()
         fleet.process.kill()
         assert [await each.code() for each in guests.values()] == [1001, 1001]
         # All who could write have ended: the workers, too.
         assert await fleet.rest() == -signal.SIGKILL
     assert fleet.output.count("the supervisor has ended, shutting down") == 2
-
-
-async def test_a_record_in_the_log_says_of_which_worker_it_is(fleet: Fleet) -> None:
-    await fleet.start("--workers", "2", "--log-level", "debug")
-    async with guest(fleet) as someone:
-        await fleet.said(rf" worker {someone.number} DEBUG trio_ws: / #\d+ from 127\.0\.0\.1:\d+ is open")
 
 
 async def test_an_application_that_cannot_be_loaded_is_the_end_at_once(fleet: Fleet) -> None:
@@ -119,17 +130,6 @@ async def test_an_application_that_cannot_be_loaded_is_the_end_at_once(fleet: Fl
     assert "NameError" in fleet.output
     assert "ended with status 1 before it was ready: nothing is served." in fleet.output
     assert "listening on" not in fleet.output
-
-
-async def test_a_socket_may_come_from_who_starts_it(fleet: Fleet) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        descriptor = listener.fileno()
-        await fleet.start("--workers", "1", where=("--fd", str(descriptor)), pass_fds=[descriptor])
-        assert fleet.url == f"ws://127.0.0.1:{listener.getsockname()[1]}"
-        async with guest(fleet) as someone:
-            assert await someone.serves()
-        fleet.process.send_signal(signal.SIGTERM)
-        assert await fleet.rest() == 0
 
 
 async def test_workers_without_standard_error_serve_and_are_replaced(fleet: Fleet) -> None:
@@ -148,32 +148,14 @@ async def test_workers_without_standard_error_serve_and_are_replaced(fleet: Flee
     assert await fleet.rest() == 0
 
 
-async def test_each_worker_may_have_a_port_its_successor_takes_over(fleet: Fleet) -> None:
-    """Each worker may have a port of its own which its successor takes over."""
-    await fleet.start("--workers", "2", "--worker-port", "0")
-    alone = {}
-    for number in (1, 2):
-        said = await fleet.said(rf"listening on (ws://127\.0\.0\.1:\d+) for worker {number} only")
-        alone[number] = said[1]
-    shared = fleet.url
-    before = [await whose(fleet, url) for url in alone.values()]
-    fleet.process.send_signal(signal.SIGHUP)
-    await fleet.said("restarted")
-    after = [await whose(fleet, url) for url in alone.values()]
-    assert [number for number, _ in before] == [number for number, _ in after] == [1, 2]
-    assert not {pid for _, pid in before} & {pid for _, pid in after}
-    fleet.url = shared
-    async with guest(fleet) as someone:
-        assert (someone.number, someone.pid) in after
-
-
 async def whose(fleet: Fleet, url: str) -> tuple[int, int]:
     """Return the number and the process of a worker that is reached there; all who ask there reach it."""
-    fleet.url = url
+    shared, fleet.url = fleet.url, url
     found = set()
     for _ in range(5):
         async with guest(fleet) as someone:
             found.add((someone.number, someone.pid))
+    fleet.url = shared
     return found.pop() if len(found) == 1 else (0, 0)
 
 
