@@ -62,7 +62,7 @@ async def test_inbox_fills_to_its_bound_and_the_rest_waits_outside(limits, held,
 async def test_a_full_inbox_stops_reading_and_tcp_pushes_back(sockets):
     got, go = list[bytes](), trio.Event()
     sent = Witness()
-    count = 3000
+    count = 600
 
     async def handler(ws: WebSocket) -> None:
         await go.wait()

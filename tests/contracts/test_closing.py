@@ -11,6 +11,7 @@ GOOD_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 
 BAD_CODES = [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536, -1]
 
 
+@pytest.mark.values("code")
 @pytest.mark.parametrize("code", GOOD_CODES)
 async def test_close_sends_its_code_and_reason(rig, code):
     async def body(websocket):
@@ -34,6 +35,7 @@ async def test_close_without_arguments_is_1000(rig):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
+@pytest.mark.values("code")
 @pytest.mark.parametrize("code", BAD_CODES)
 async def test_forbidden_close_code_is_a_value_error_and_sends_nothing(rig, code):
     """A code that may not be sent is a ValueError and nothing is sent."""
@@ -50,6 +52,7 @@ async def test_forbidden_close_code_is_a_value_error_and_sends_nothing(rig, code
         assert await peer.rest() == [("close", (4000, ""))]
 
 
+@pytest.mark.values("reason")
 @pytest.mark.parametrize("reason", ["x" * 124, "ü" * 62, "\ud800"], ids=["ASCII", "UTF-8", "surrogate"])
 async def test_invalid_close_reason_is_a_value_error_and_sends_nothing(rig, reason):
     """A reason that cannot be sent is a ValueError and nothing is sent."""
@@ -95,6 +98,7 @@ async def test_second_close_during_the_first_is_a_runtime_error(rig):
         await peer.rest()
 
 
+@pytest.mark.values("code")
 @pytest.mark.parametrize("ending", ["close frame", "drop"])
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 4000, 77])
 async def test_after_the_peers_end_any_close_is_a_no_op(rig, ending, code):

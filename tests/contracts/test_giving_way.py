@@ -65,6 +65,7 @@ async def test_operations_that_need_not_wait_yield_every_64_steps(rig, way):
     assert YIELD_EVERY == 64, "the documentation says so"
 
 
+@pytest.mark.sweep
 async def test_busy_echo_can_be_cancelled_anywhere_without_loss(rig):
     """Replies are held back while messages wait; a cancellation may come where the receiver was woken, but not run."""
     contents = [f"{number:03}" for number in range(140)]  # it yields twice

@@ -283,6 +283,7 @@ async def test_who_catches_the_error_goes_on(rig, receive, content, code):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
+@pytest.mark.values("code")
 @pytest.mark.parametrize(
     ("code", "reason"), [(1000, ""), (1001, "bye"), (1005, ""), (1008, "bye"), (3000, ""), (4999, "bye")]
 )

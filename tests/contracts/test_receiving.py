@@ -53,6 +53,7 @@ async def test_receive_text_bytes_and_json_take_their_kind_only(rig):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
+@pytest.mark.values("content")
 @pytest.mark.parametrize(
     "content",
     [
@@ -82,6 +83,7 @@ async def test_what_is_no_json_is_an_invalid_message(rig, content):
         assert await peer.rest() == [("close", (1000, ""))]
 
 
+@pytest.mark.values("content")
 @pytest.mark.parametrize(
     "content", [r'"\ud83d"', r'{"\udc00":"grüße"}', "[" * 128 + "]" * 128], ids=lambda text: text[:9]
 )
@@ -96,6 +98,7 @@ async def test_json_that_is_taken_in_can_be_sent(rig, content):
         assert await peer.rest() == [("text", content), ("close", (1000, ""))]
 
 
+@pytest.mark.values("receive_type")
 @pytest.mark.parametrize(
     ("receive_type", "good", "value", "bad"),
     [("text", "text", "text", b"x"), ("bytes", b"x", b"x", "text"), ("json", "[1]", [1], "["), (None, b"", b"", None)],
@@ -287,6 +290,7 @@ USES = {
 }
 
 
+@pytest.mark.values("use", all_on=("memory", "poller"))
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 @pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
 async def test_every_async_method_is_a_cancellation_point(rig, use, ended):
@@ -375,6 +379,7 @@ async def test_a_close_event_before_the_answer_is_a_403(server):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.values("event")
 @pytest.mark.parametrize(
     ("event", "error"),
     [

@@ -73,6 +73,7 @@ async def test_the_named_senders_send_their_kind_only(rig):
         ]
 
 
+@pytest.mark.values("send_type")
 @pytest.mark.parametrize(
     ("send_type", "value", "sent", "wrong"),
     [

@@ -20,6 +20,7 @@ async def parts(*contents):
 # --- sending ---
 
 
+@pytest.mark.values("contents")
 @pytest.mark.parametrize("make", [parts, lambda *contents: list(contents)], ids=["async", "iterable"])
 @pytest.mark.parametrize(
     ("contents", "seen"),
@@ -120,6 +121,7 @@ async def test_peer_ping_is_answered_in_the_middle_of_a_message(rig):
         assert await peer.rest() == [("text", "one two"), ("close", (1000, ""))]
 
 
+@pytest.mark.values("chunks")
 @pytest.mark.parametrize(
     "chunks",
     [["one", b"two", "three"], ["one", 2], [b"one", b"two", None]],
@@ -140,6 +142,7 @@ async def test_wrong_later_chunk_ends_the_connection_with_1011(rig, chunks):
     assert rig.codes == ([1011] if rig.side == "server" else [])
 
 
+@pytest.mark.values("chunks")
 @pytest.mark.parametrize("chunks", [[1], [None, "x"], ["\ud800"]], ids=repr)
 async def test_a_wrong_first_chunk_is_refused_and_nothing_was_sent(rig, chunks):
     async def body(websocket):
