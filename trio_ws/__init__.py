@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Query,
         RegistrationError,
         Reply,
+        RoomForbidden,
         Route,
         Router,
         Unauthorized,
@@ -90,8 +91,8 @@ _NAMES = {
     "trio_ws.app": (
         "Accepted App BadRequest BlockingRoom BlockingWebSocket Body Conflict Controller Converter Cookie "
         "Created Depends ErrorDetail Forbidden Form GuardContext Header InternalServerError Listener "
-        "ModelWSResponse NotAReply NotFound Ok ParameterError Path Query RegistrationError Reply Route Router "
-        "Unauthorized UnprocessableEntity WsBody"
+        "ModelWSResponse NotAReply NotFound Ok ParameterError Path Query RegistrationError Reply RoomForbidden Route "
+        "Router Unauthorized UnprocessableEntity WsBody"
     ),
     "trio_ws.app.sessions": "Session Sessions",
     "trio_ws.client.attempt": "Attempt",
@@ -197,6 +198,7 @@ __all__ = [
     "Request",
     "Response",
     "Room",
+    "RoomForbidden",
     "Route",
     "Router",
     "Server",

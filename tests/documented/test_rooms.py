@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trio_ws import App
+from trio_ws import App, ConnectionRejected
 
 from .ways import Way
 
@@ -56,3 +56,17 @@ async def test_the_leader_of_the_page_counts_once_for_all(app: App, way: Way) ->
     async with way.visit(app) as visitor, visitor.connect("/game/1") as one, visitor.connect("/game/1") as two:
         assert (await one.receive_json())["second"] == 0
         assert (await one.receive_json())["second"] == (await two.receive_json())["second"] == 1
+
+
+async def test_the_guard_of_the_page_asks_at_each_way_in(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/private?user=b") as ws:
+        await ws.send_json({"room": "a:b", "ref": "1"})
+        assert await ws.receive_json() == {"joined": "private:a:b", "ref": "1"}
+        await ws.send_json({"room": "a:c", "ref": "2"})
+        assert await ws.receive_json() == {"statusCode": 403, "body": {"room": "private:a:c"}, "ref": "2"}
+        await app.room("private:a:b").publish("a secret")
+        assert await ws.receive() == "a secret"
+        with pytest.raises(ConnectionRejected) as refused:
+            async with visitor.connect("/private/a:c?user=b"):
+                pass
+        assert refused.value.status == 403

@@ -30,6 +30,7 @@ from trio_ws.app.replies import (
     Unauthorized,
     UnprocessableEntity,
 )
+from trio_ws.app.room_guards import RoomForbidden
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router
 from trio_ws.runtime.threads import in_loop
@@ -66,6 +67,7 @@ __all__ = [
     "Query",
     "RegistrationError",
     "Reply",
+    "RoomForbidden",
     "Route",
     "Router",
     "Session",

@@ -228,7 +228,7 @@ class BlockingWebSocket:
         invocation: Any = self._websocket.context.invocation
         if invocation is None:
             raise LocalProtocolError("join() needs an App behind the connection, whose handler has not ended")
-        joined, new = self._run(invocation.stays.join, room, invocation.rooms, since, info)
+        joined, new = self._run(invocation.stays.join, room, since, info)
         return BlockingRoom(joined, self._run, invocation.leave if new else None)
 
     def leave(self, room: Room | str, /) -> None:

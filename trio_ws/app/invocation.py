@@ -31,7 +31,7 @@ from trio_ws.handler.service import Service
 from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping
     from types import TracebackType
 
     from trio_ws.app.parameters.signature import Signature
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
     from trio_ws.http.request import Request
-    from trio_ws.rooms import Room, Rooms
+    from trio_ws.rooms import Room
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
 __all__ = ["RouteInvocation"]
@@ -59,7 +59,6 @@ class RouteInvocation:
         "_request",
         "_resolved",
         "_resolver",
-        "_rooms",
         "_route",
         "_services",
         "_stays",
@@ -74,8 +73,6 @@ class RouteInvocation:
         self._route = route
         self._request = request
         self._controller: Any = None
-        self._rooms: Sequence[Joined] = ()
-        """The rooms of the option `rooms=`."""
         self._stays: Stays | None = None
         self._resolved: dict[Signature, Arguments | Resolver] = {}
         """Resolved arguments of the route's own functions; a resolver for `on_disconnect` that enters contexts."""
@@ -181,7 +178,8 @@ class RouteInvocation:
         if route.controller is not None:
             self._controller = await self._make_controller(route.controller, context)
         for room in route.planned_rooms():
-            self._rooms = (*self._rooms, *await room.find(self._resolver, self._request))
+            for joined in await room.find(self._resolver, self._request):
+                await self.stays.expect(joined)
         last = self._last_call()
         for signature in signatures:
             if last is not None and signature is last.signature:
@@ -221,10 +219,10 @@ class RouteInvocation:
     # --- the function --------------------------------------------------------------------------------------------
 
     def _view(self, websocket: WebSocket) -> Coroutine[Any, Any, None]:
-        return self._view_in_rooms() if self._rooms else self._run(self._route.view(), view=True)
+        return self._view_in_rooms() if self._stays is not None else self._run(self._route.view(), view=True)
 
     async def _view_in_rooms(self) -> None:
-        await self._join_rooms()
+        await self.stays.join_expected()
         await self._run(self._route.view(), view=True)
 
     async def _listen(self, websocket: WebSocket) -> None:
@@ -234,13 +232,13 @@ class RouteInvocation:
             connect, disconnect = self._route.connect(target), self._route.disconnect(target)
             if disconnect is not None:
                 websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect),)
-            if websocket.accepted:
-                await self._join_rooms()
+            if websocket.accepted and self._stays is not None:
+                await self._stays.join_expected()
             if connect is not None:
                 await self._connect(connect, target.options)
             if not websocket.accepted:
                 await websocket.accept()
-                await self._join_rooms()
+                await self.stays.join_expected()
             run = run_inline if target.options.inline else run_listener
             await run(websocket, await self._callbacks(self._route.receive(target), target.options))
 
@@ -251,15 +249,9 @@ class RouteInvocation:
 
     # --- rooms ---------------------------------------------------------------------------------------------------
 
-    async def _join_rooms(self) -> None:
-        """Join the rooms of the option `rooms=`."""
-        for room in self._rooms:
-            await self.join(room, None, {})
-        self._rooms = ()
-
     async def join(self, room: Joined, since: str | None, info: Mapping[str, Any]) -> Room:
         """Implement `WebSocket.join`."""
-        return (await self.stays.join(room, self._services.rooms, since, info))[0]
+        return (await self.stays.join(room, since, info))[0]
 
     async def leave(self, room: Room | str) -> None:
         """Implement `WebSocket.leave`."""
@@ -267,15 +259,19 @@ class RouteInvocation:
             await self._stays.leave(room)
 
     @property
-    def rooms(self) -> Rooms:
-        """All rooms of the application."""
-        return self._services.rooms
+    def resolver(self) -> Resolver:
+        """Resolves arguments for the connection."""
+        return self._resolver
+
+    def was_admitted(self, room: Room) -> bool:
+        """Return True if the room's guards were asked already, before the handshake's answer."""
+        return self._stays is not None and self._stays.is_expected(room)
 
     @property
     def stays(self) -> Stays:
         """The rooms that the connection is in until its handler has ended."""
         if self._stays is None:
-            self._stays = Stays(self._websocket)
+            self._stays = Stays(self._websocket, self._services.rooms)
         return self._stays
 
     # --- callbacks -----------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trio_ws.app.room_guards import plan_room_guard
 
 if TYPE_CHECKING:
     from trio_ws.app.connections import ConnectionManager
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from trio_ws.rooms.patterns import Functions
 
 __all__ = ["RoomOwner"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class RoomOwner:
@@ -110,6 +115,32 @@ class RoomOwner:
             on_gap=on_gap,
             leader=leader,
         )
+
+    def room_guard(self, pattern: str) -> Callable[[F], F]:
+        """Ask a function before a connection joins a room whose name fits a pattern: a decorator.
+
+        It is asked by `Room.join`, by `WebSocket.join`, and for `rooms=` of a route before the handshake is answered.
+        It returns True or False; False, and an error that it raises, refuse the join. All guards that fit are asked.
+        Connections that this application has opened as a client are not.
+
+        Its parameters are filled as a handler's: the connection, `room` (a `Room`), the query, headers, cookies and
+        dependencies, whose values are those of the connection. Contexts that only it depends on are left at once.
+
+        Args:
+            pattern: as of `room_options`.
+
+        Raises:
+            LocalProtocolError: a room exists whose name fits.
+            RegistrationError: a parameter of the function has no source.
+            TypeError: the pattern is no text.
+            ValueError: no name fits the pattern.
+        """
+
+        def register(function: F) -> F:
+            self.services.rooms.room_guard(pattern, plan_room_guard(function, pattern))
+            return function
+
+        return register
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections, without waiting for them.

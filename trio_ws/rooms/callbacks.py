@@ -7,20 +7,58 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, isgeneratorfunction, signature
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+import attrs
 import trio
 
 from trio_ws.errors import LocalProtocolError
 from trio_ws.runtime.threads import underlying
 
-__all__ = ["RoomCallbacks", "add_leader", "check_leader", "label_of", "register"]
+__all__ = ["RoomCallbacks", "RoomFunctions", "RoomGuard", "add_leader", "check_leader", "label_of", "register"]
 
 logger: Final = logging.getLogger("trio_ws")
 
+RoomGuard: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+"""Called with the room and a connection that wants to join; raises an error to refuse it."""
+
 Registered = TypeVar("Registered", bound=Callable[..., Any])
+
+
+class Functions(Protocol):
+    """Functions of a room, for `RoomFunctions.extend`."""
+
+    @property
+    def on_join(self) -> Sequence[Callable[..., Any]]: ...
+    @property
+    def on_leave(self) -> Sequence[Callable[..., Any]]: ...
+    @property
+    def on_gap(self) -> Sequence[Callable[..., Any]]: ...
+    @property
+    def leaders(self) -> Sequence[Callable[..., Any]]: ...
+    @property
+    def guards(self) -> Sequence[RoomGuard]: ...
+
+
+@attrs.define(eq=False)
+class RoomFunctions:
+    """The application's functions for one room."""
+
+    on_join: list[Callable[..., Any]] = attrs.field(factory=list)
+    on_leave: list[Callable[..., Any]] = attrs.field(factory=list)
+    on_gap: list[Callable[..., Any]] = attrs.field(factory=list)
+    leaders: list[Callable[..., Any]] = attrs.field(factory=list)
+    guards: list[RoomGuard] = attrs.field(factory=list)
+
+    def extend(self, functions: Functions) -> None:
+        """Add functions of patterns."""
+        self.on_join.extend(functions.on_join)
+        self.on_leave.extend(functions.on_leave)
+        self.on_gap.extend(functions.on_gap)
+        self.leaders.extend(functions.leaders)
+        self.guards.extend(functions.guards)
 
 
 class RoomCallbacks:

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from trio_ws.errors import LocalProtocolError
-from trio_ws.rooms.callbacks import check_leader, register
+from trio_ws.rooms.callbacks import RoomGuard, check_leader, register
 from trio_ws.rooms.options import RoomOptions
 from trio_ws.rooms.topics import check_name
 
-__all__ = ["Functions", "Pattern", "RoomDefaults", "RoomPatterns", "make_pattern"]
+__all__ = ["Functions", "Pattern", "RoomDefaults", "RoomPatterns", "guard_pattern", "make_pattern"]
 
 Functions: TypeAlias = Callable[..., Any] | Iterable[Callable[..., Any]]
 """One function, or several."""
@@ -29,6 +29,7 @@ class RoomDefaults:
     on_leave: tuple[Callable[..., Any], ...] = ()
     on_gap: tuple[Callable[..., Any], ...] = ()
     leaders: tuple[Callable[..., Any], ...] = ()
+    guards: tuple[RoomGuard, ...] = ()
 
     def with_later(self, later: RoomDefaults) -> RoomDefaults:
         """Return these with those of a later pattern, whose options take precedence."""
@@ -41,6 +42,7 @@ class RoomDefaults:
                     (self.on_leave, later.on_leave),
                     (self.on_gap, later.on_gap),
                     (self.leaders, later.leaders),
+                    (self.guards, later.guards),
                 )
             ),
         )
@@ -80,6 +82,7 @@ class RoomPatterns:
 
     def __init__(self) -> None:
         self._patterns: list[Pattern] = []
+        self._guards: list[Pattern] = []  # several may have one text: all of them are asked
 
     def add(self, pattern: Pattern, names: Iterable[str]) -> None:
         """Add a pattern.
@@ -97,31 +100,58 @@ class RoomPatterns:
             return
         if known is not None:
             raise ValueError(f"room_options({pattern.text!r}) was called before, with other options: call it once")
-        late = next(filter(pattern.matches, names), None)
-        if late is not None:
-            raise LocalProtocolError(
-                f"room_options({pattern.text!r}) comes too late for room {late!r}, which exists: call it before"
-            )
+        _check_in_time("room_options", pattern, names)
         self._patterns.append(pattern)
+
+    def add_guard(self, pattern: Pattern, names: Iterable[str]) -> None:
+        """Add a guard of all rooms that fit.
+
+        Raises:
+            LocalProtocolError: one of these rooms would have to change.
+        """
+        _check_in_time("room_guard", pattern, names)
+        self._guards.append(pattern)
 
     def defaults_for(self, name: str) -> RoomDefaults:
         """Return the defaults of a new room."""
         found = RoomDefaults()
-        for pattern in self._patterns:
+        for pattern in (*self._patterns, *self._guards):
             if pattern.matches(name):
                 found = found.with_later(pattern.defaults)
         return found
 
-    def adopt(self, other: RoomPatterns) -> list[Pattern]:
+    def adopt(self, other: RoomPatterns) -> RoomPatterns:
         """Take over the patterns of another registry, before the own ones; return what was taken."""
-        taken = [each for each in other._patterns if each not in self._patterns]
-        self._patterns[:0] = taken
+        taken = RoomPatterns()
+        taken._patterns = [each for each in other._patterns if each not in self._patterns]
+        taken._guards = [each for each in other._guards if each not in self._guards]
+        self._patterns[:0], self._guards[:0] = taken._patterns, taken._guards
         return taken
 
-    def drop(self, patterns: Iterable[Pattern]) -> None:
+    def drop(self, taken: RoomPatterns) -> None:
         """Drop patterns that were taken over."""
-        for pattern in patterns:
-            self._patterns.remove(pattern)
+        for own, others in ((self._patterns, taken._patterns), (self._guards, taken._guards)):
+            for pattern in others:
+                own.remove(pattern)
+
+
+def _check_in_time(method: str, pattern: Pattern, names: Iterable[str]) -> None:
+    late = next(filter(pattern.matches, names), None)
+    if late is not None:
+        raise LocalProtocolError(
+            f"{method}({pattern.text!r}) comes too late for room {late!r}, which exists: call it before"
+        )
+
+
+def guard_pattern(text: str, guard: RoomGuard) -> Pattern:
+    """Return a checked pattern with one guard.
+
+    Raises:
+        TypeError: the pattern is no text.
+        ValueError: no name fits the pattern.
+    """
+    check_name(text)
+    return Pattern(text, RoomDefaults(guards=(guard,)))
 
 
 def make_pattern(

@@ -14,10 +14,11 @@ import trio
 from trio_ws.connection.serialization import to_json
 from trio_ws.errors import LocalProtocolError
 from trio_ws.rooms.backplane import Backplane
+from trio_ws.rooms.callbacks import RoomGuard
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.options import RoomOptions
-from trio_ws.rooms.patterns import Functions, Pattern, RoomPatterns, make_pattern
+from trio_ws.rooms.patterns import Functions, RoomPatterns, guard_pattern, make_pattern
 from trio_ws.rooms.room import Room, add_defaults, move_room
 from trio_ws.rooms.topics import check_name
 
@@ -126,7 +127,21 @@ class Rooms:
         made = make_pattern(pattern, given, on_join=on_join, on_leave=on_leave, on_gap=on_gap, leader=leader)
         self._patterns.add(made, self._known)
 
-    def adopt(self, other: Rooms) -> tuple[list[Room], list[Pattern]]:
+    def room_guard(self, pattern: str, guard: RoomGuard) -> None:
+        """Ask a function before a connection joins a room of a pattern.
+
+        Args:
+            pattern: as of `room_options`.
+            guard: called with the room and the connection; raises an error to refuse it.
+
+        Raises:
+            LocalProtocolError: a room exists whose name fits.
+            TypeError: the pattern is no text.
+            ValueError: no name fits the pattern.
+        """
+        self._patterns.add_guard(guard_pattern(pattern, guard), self._known)
+
+    def adopt(self, other: Rooms) -> tuple[list[Room], RoomPatterns]:
         """Take over the rooms and patterns of another registry, which does not run; return them.
 
         Raises:
@@ -138,7 +153,7 @@ class Rooms:
             move_room(room, self)
         return list(other._known.values()), self._patterns.adopt(other._patterns)
 
-    def take_back(self, rooms: Iterable[Room], patterns: Iterable[Pattern], host: Rooms) -> None:
+    def take_back(self, rooms: Iterable[Room], patterns: RoomPatterns, host: Rooms) -> None:
         """Take back rooms and patterns from another registry, which has adopted them and has ended."""
         for room in rooms:
             move_room(room, self).forget(room)

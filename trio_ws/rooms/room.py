@@ -13,7 +13,7 @@ import trio
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.rooms.backplane import Presence
-from trio_ws.rooms.callbacks import RoomCallbacks, add_leader, register
+from trio_ws.rooms.callbacks import RoomCallbacks, RoomFunctions, add_leader, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
 from trio_ws.rooms.delivery import Delivery
 from trio_ws.rooms.info import presence_info
@@ -70,12 +70,9 @@ class Room:
         "__weakref__",
         "_callbacks",
         "_delivery",
+        "_functions",
         "_joiners",
-        "_leaders",
         "_members",
-        "_on_gap",
-        "_on_join",
-        "_on_leave",
         "_publishers",
         "_registry",
         "_session",
@@ -97,10 +94,7 @@ class Room:
         self._session = CurrentSession()
         self._joiners = 0  # tasks within join(), not members yet
         self._publishers = 0  # tasks within publish()
-        self._on_join: list[Callback] = []
-        self._on_leave: list[Callback] = []
-        self._on_gap: list[GapCallback] = []
-        self._leaders: list[Callable[..., Awaitable[object]]] = []
+        self._functions = RoomFunctions()
         self._stamper = Stamper(repr(self), options.stamp, registry.encode_json)
         self._delivery = Delivery(self._stamper)
         self._callbacks = RoomCallbacks(repr(self), registry.callback_timeout)
@@ -163,6 +157,7 @@ class Room:
             BackplaneUnavailable: on entering: the room is not open in this process, the backplane is away, and a room
                 may not be opened without it.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
+            RoomForbidden: on entering: a guard of the room has refused it; likewise what the guard raises.
             MessageTooLarge: on entering: the info is larger than the backplane carries.
             TypeError: `websocket` is no `WebSocket`, `since` no text. On entering: the info is no JSON (or ValueError).
             ValueError: on entering: it is a member already, with other info.
@@ -185,11 +180,11 @@ class Room:
             LocalProtocolError: the same function is registered, as another object.
             TypeError: it cannot be called with two arguments.
         """
-        return register(callback, self._on_join)
+        return register(callback, self._functions.on_join)
 
     def on_leave(self, callback: AnyCallback) -> AnyCallback:
         """Call `callback(member, count)` after each leave: a decorator; see `on_join`."""
-        return register(callback, self._on_leave)
+        return register(callback, self._functions.on_leave)
 
     def on_gap(self, callback: AnyGapCallback) -> AnyGapCallback:
         """Call `callback(room, missed)` when this process has lost messages: a decorator.
@@ -201,13 +196,15 @@ class Room:
         Raises:
             TypeError: it cannot be called with two arguments.
         """
-        return register(callback, self._on_gap, "the room and the number of lost messages")
+        return register(callback, self._functions.on_gap, "the room and the number of lost messages")
 
     async def _enter(self, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> bool | None:
         self._joiners += 1
         self._registry.hold(self)
         try:
             await trio.lowlevel.checkpoint()
+            if websocket not in self._members:
+                await self.admit(websocket)
             session = await self._session.get(self._open_session)
             if since is not None and not session.log.since(since).recovered:
                 await self._catch_up()
@@ -216,6 +213,11 @@ class Room:
         finally:
             self._joiners -= 1
             self._close_if_empty()
+
+    async def admit(self, websocket: WebSocket) -> None:
+        """Ask the guards of the room, as `join` does; it raises the same errors."""
+        for guard in self._functions.guards:
+            await guard(self, websocket)
 
     async def _catch_up(self) -> None:
         """Wait for entries that the member may have seen in another process."""
@@ -242,7 +244,7 @@ class Room:
         self._members[websocket] = member
         self._delivery.add(websocket, queue, replay.ahead)
         queue.replay(message for entry in replay.entries if (message := self._stamper.message_for(entry)) is not None)
-        self._callbacks.add(self._on_join, self._registry.callback_nursery, member, self.count)
+        self._callbacks.add(self._functions.on_join, self._registry.callback_nursery, member, self.count)
         return None if since is None else replay.recovered
 
     def _leave(self, websocket: WebSocket) -> None:
@@ -252,7 +254,7 @@ class Room:
             member = self._members.pop(websocket)
             self._delivery.remove(websocket)
             self._registry.backplane.leave(self._topic, member.id)
-            self._callbacks.add(self._on_leave, self._registry.callback_nursery, member, self.count)
+            self._callbacks.add(self._functions.on_leave, self._registry.callback_nursery, member, self.count)
             self._close_if_empty()
 
     # --- messages ------------------------------------------------------------------------------------------------
@@ -296,7 +298,7 @@ class Room:
 
     def _report_gap(self, missed: int | None) -> None:
         logger.warning("%r has lost messages: %s", self, "unknown number" if missed is None else missed)
-        self._callbacks.add(self._on_gap, self._registry.callback_nursery, self, missed)
+        self._callbacks.add(self._functions.on_gap, self._registry.callback_nursery, self, missed)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -334,7 +336,7 @@ class Room:
             TypeError: it is not `async`, or cannot be called with the room.
         """
         session = self._session.session
-        if add_leader(function, self._leaders) and session is not None:
+        if add_leader(function, self._functions.leaders) and session is not None:
             start_leaders(session.leading, self._registry, self._topic, self, [function])
         return function
 
@@ -346,7 +348,7 @@ class Room:
         except BaseException:
             session.end()
             raise
-        start_leaders(session.leading, self._registry, self._topic, self, self._leaders)
+        start_leaders(session.leading, self._registry, self._topic, self, self._functions.leaders)
         return session
 
     def _close_if_empty(self) -> None:
@@ -393,8 +395,5 @@ def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:
 
 
 def add_defaults(room: Room, defaults: RoomDefaults) -> None:
-    """Add the callbacks and leaders of patterns to a new room."""
-    room._on_join.extend(defaults.on_join)
-    room._on_leave.extend(defaults.on_leave)
-    room._on_gap.extend(defaults.on_gap)
-    room._leaders.extend(defaults.leaders)
+    """Add the functions of patterns to a new room."""
+    room._functions.extend(defaults)
