@@ -43,7 +43,7 @@ class RoomForbidden(Forbidden):
 
 
 def plan_room_guard(function: Callable[..., Any], pattern: str) -> RoomGuard:
-    """Return what asks a function of the application.
+    """Return the guard that asks a function of the application.
 
     Raises:
         RegistrationError: a parameter has no source, or it yields.
