@@ -70,3 +70,17 @@ async def test_the_guard_of_the_page_asks_at_each_way_in(app: App, way: Way) -> 
             async with visitor.connect("/private/a:c?user=b"):
                 pass
         assert refused.value.status == 403
+
+
+async def test_earlier_messages_of_the_page_are_read_backwards(app: App, way: Way) -> None:
+    app.room_options("board:4", history=10)
+    async with way.visit(app) as visitor, visitor.connect("/watch/4") as ada, visitor.connect("/earlier/4") as ws:
+        assert (await ada.receive_json())["joined"] == "Anonymous"
+        for number in range(3):
+            await app.room("board:4").publish(str(number))
+            await ada.receive()
+        await ws.send_json({"ref": "1"})
+        page = (await ws.receive_json())["body"]
+        assert [each["message"] for each in page] == ["1", "2"]
+        await ws.send_json({"before": page[0]["id"], "ref": "2"})
+        assert [each["message"] for each in (await ws.receive_json())["body"]][-1] == "0"

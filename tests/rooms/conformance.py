@@ -5,6 +5,7 @@ Several backplane objects may stand for several processes: a publisher and its s
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
 
@@ -301,3 +302,56 @@ class BackplaneContract:
                 while not await there.lease(room, "clock", "b", 60):
                     await trio.sleep(0.02)
             assert not await here.lease(room, "clock", "a", 60)
+
+    async def test_history_is_read_by_ids_and_limit(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("history"), Ear()
+            assert list(await here.history(room, None, None, 10)) == []
+            async with there.subscribe(room, ear, history=10):
+                ids = [await here.publish(room, PreparedMessage(f"{number}"), NOBODY) for number in range(6)]
+                await ear.hears(6)
+
+                async def read(after: str | None, before: str | None, limit: int) -> str:
+                    found = await here.history(room, after, before, limit)
+                    assert [ids.index(entry.id) for entry in found] == [int(entry.message.data) for entry in found]
+                    return "".join(str(entry.message.data) for entry in found)
+
+                assert await read(None, None, 10) == "012345"
+                assert await read(None, None, 2) == "45"
+                assert await read(None, ids[4], 2) == "23"
+                assert await read(ids[1], None, 2) == "23"
+                assert await read(ids[1], ids[4], 10) == "23"
+                assert await read(ids[5], None, 10) == ""
+                assert await read(None, ids[0], 10) == ""
+                assert await read(ids[3], ids[3], 10) == ""
+                assert await read(ids[4], ids[1], 10) == ""
+
+    async def test_history_is_read_by_time(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("times"), Ear()
+            async with there.subscribe(room, ear, history=10):
+                for text in ("early", "late"):
+                    await here.publish(room, PreparedMessage(text), NOBODY)
+                    await trio.sleep(0.01)
+                await ear.hears(2)
+                early, late = await here.history(room, None, None, 10)
+                assert abs(late.time - time.time()) < 600
+                assert early.time < late.time
+                for after, before, found in (
+                    (early.time, None, ["late"]),
+                    (None, late.time, ["early"]),
+                    (early.time - 3600, late.time + 3600, ["early", "late"]),
+                    (late.time, None, []),
+                    (-1e9, None, ["early", "late"]),
+                    (None, -1.0, []),
+                ):
+                    entries = await here.history(room, after, before, 10)
+                    assert [entry.message.data for entry in entries] == found
+
+    @pytest.mark.parametrize("text", ["", "1", "x-1", "1-x", "-1-1", "1-1-1", " 1-1", "1-" + "9" * 30, "\ud83d"])
+    async def test_history_refuses_a_text_that_is_no_id(self, text: str) -> None:
+        async with self.open() as (here, _):
+            with pytest.raises(ValueError, match="no id of a message"):
+                await here.history(self.name("none"), text, None, 1)
+            with pytest.raises(ValueError, match="no id of a message"):
+                await here.history(self.name("none"), None, text, 1)

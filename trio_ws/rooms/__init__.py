@@ -7,6 +7,7 @@ Start with `room`, then `backplane`.
 
 from trio_ws.rooms.backplane import Backplane, Entry, Log, Presence, Replay
 from trio_ws.rooms.broadcast import broadcast
+from trio_ws.rooms.everywhere import RoomMessage
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.registry import Rooms
 from trio_ws.rooms.room import Member, Membership, Room
@@ -21,6 +22,7 @@ __all__ = [
     "Presence",
     "Replay",
     "Room",
+    "RoomMessage",
     "Rooms",
     "broadcast",
 ]

@@ -23,7 +23,7 @@ import attrs
 from trio_ws.rooms.topics import check_member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trio_ws.connection.prepared import PreparedMessage
 
@@ -57,6 +57,8 @@ class Entry:
     """The ids of the members that do not receive it."""
     more: bool = False
     """Whether another one is delivered in the same scheduler turn, right after it."""
+    time: float = 0.0
+    """When it was published, in seconds since 1970 on the backplane's clock."""
 
 
 Subscriber: TypeAlias = Callable[[Entry], None]
@@ -267,6 +269,24 @@ class Backplane(ABC):
             BackplaneUnavailable: the backplane is away, and a bounded time has passed.
         """
         return len(await self.presence(room))
+
+    async def history(
+        self, room: str, after: str | float | None, before: str | float | None, limit: int
+    ) -> Sequence[Entry]:
+        """Return entries of a room's stream that are kept, in its order.
+
+        Args:
+            room: the room's name.
+            after: an id or a time: later ones, the first of them; None for the latest.
+            before: an id or a time: earlier ones.
+            limit: how many, at most; less beyond some MiB, one at least.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed.
+            NotImplementedError: the backplane has no history.
+            ValueError: a text is no id.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no history by range")
 
     async def lease(self, room: str, name: str, holder: str, seconds: float) -> bool:
         """Take or keep a place for one of all processes; return True if the holder has it.

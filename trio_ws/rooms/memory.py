@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Presence, Subscriber
 
 __all__ = ["MemoryBackplane"]
+
+_ID: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -44,7 +48,7 @@ class MemoryBackplane(Backplane):
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
         """Deliver a message to the room's subscribers, after a checkpoint."""
         await trio.lowlevel.checkpoint()
-        entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude)
+        entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude, time=time.time())
         for subscription in tuple(self._subscriptions.get(room, ())):
             subscription.log.append(entry)
             subscription.deliver(entry)
@@ -106,3 +110,29 @@ class MemoryBackplane(Backplane):
         await trio.lowlevel.checkpoint()
         if self._leases.get((room, name), ("", 0.0))[0] == holder:
             del self._leases[room, name]
+
+    async def history(
+        self, room: str, after: str | float | None, before: str | float | None, limit: int
+    ) -> Sequence[Entry]:
+        """Return entries of the longest log of a room, after a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        is_later, is_later_than_end = self._is_later(after), self._is_later(before)
+        kept = max((each.log for each in self._subscriptions.get(room, ())), key=len, default=())
+        found = [
+            entry
+            for entry in kept
+            if (after is None or is_later(entry) > 0) and (before is None or is_later_than_end(entry) < 0)
+        ]
+        return found[-limit:] if after is None else found[:limit]
+
+    def _is_later(self, bound: str | float | None) -> Callable[[Entry], float]:
+        """Return a function: its result is above 0 for entries behind a bound, below 0 for those before it."""
+        if bound is None:
+            return lambda _: 0
+        if not isinstance(bound, str):
+            return lambda entry: entry.time - bound
+        match = _ID.fullmatch(bound)
+        if match is None:
+            raise ValueError(f"no id of a message: {bound!r:.80}")
+        number = int(match[2]) if match[1] == self._epoch else 0  # of an earlier run: before all that is kept
+        return lambda entry: int(entry.id.rpartition("-")[2]) - number

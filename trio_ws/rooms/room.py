@@ -16,6 +16,7 @@ from trio_ws.rooms.backplane import Presence
 from trio_ws.rooms.callbacks import RoomCallbacks, RoomFunctions, add_leader, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
 from trio_ws.rooms.delivery import Delivery
+from trio_ws.rooms.everywhere import Everywhere
 from trio_ws.rooms.info import presence_info
 from trio_ws.rooms.leadership import start_leaders
 from trio_ws.rooms.member_queue import MemberQueue
@@ -59,7 +60,7 @@ class Member:
     """Unique among all members of all rooms, in all processes; a connection that joins again gets another."""
 
 
-class Room:
+class Room(Everywhere):
     """A room, which `Rooms.room(name)` returns; it is open while it has members.
 
     A connection is a member from `join` to the end of that block, which the disconnect rule makes soon after its peer
@@ -74,10 +75,8 @@ class Room:
         "_joiners",
         "_members",
         "_publishers",
-        "_registry",
         "_session",
         "_stamper",
-        "_topic",
         "name",
         "options",
     )
@@ -86,10 +85,9 @@ class Room:
     options: RoomOptions  #: Its options, and defaults for those that were not given.
 
     def __init__(self, registry: RoomRegistry, name: str, options: RoomOptions) -> None:
+        super().__init__(registry, topic_of(name))
         self.name = name
         self.options = options
-        self._topic = topic_of(name)
-        self._registry = registry
         self._members: dict[WebSocket, Member] = {}
         self._session = CurrentSession()
         self._joiners = 0  # tasks within join(), not members yet
@@ -110,26 +108,6 @@ class Room:
     def count(self) -> int:
         """The number of members in this process, exact at every step; see `total`."""
         return len(self._members)
-
-    async def total(self) -> int:
-        """Return the number of members in all processes, by one query to the backplane; see `presence`.
-
-        Raises:
-            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
-            trio.Cancelled: nothing has happened.
-        """
-        return await self._registry.backplane.count(self._topic)
-
-    async def presence(self) -> tuple[Presence, ...]:
-        """Return the members in all processes, by one query to the backplane.
-
-        A join or leave in another process shows a little later, the death of a process after `presence_timeout`.
-
-        Raises:
-            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
-            trio.Cancelled: nothing has happened.
-        """
-        return await self._registry.backplane.presence(self._topic)
 
     def join(self, websocket: WebSocket, /, *, since: str | None = None, **info: Any) -> Membership:
         """Join for a block: `async with room.join(ws, user="Ann") as room`.

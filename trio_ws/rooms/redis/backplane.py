@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from trio_ws.rooms.redis.commands import Command, CommandQueue, execute
 from trio_ws.rooms.redis.connection import RedisConnection
 from trio_ws.rooms.redis.entries import encode_message
 from trio_ws.rooms.redis.heads import StreamHeads
+from trio_ws.rooms.redis.history import read_history
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import ssl
 
     from trio_ws.connection.prepared import PreparedMessage
-    from trio_ws.rooms.backplane import Subscriber
+    from trio_ws.rooms.backplane import Entry, Subscriber
 
 __all__ = ["RedisBackplane"]
 
@@ -246,3 +247,10 @@ class RedisBackplane(Backplane):
     async def release(self, room: str, name: str, holder: str) -> None:
         """Give a place back."""
         await self._running_commands.run_command(Command(room, RELEASE, (self._keys.leader(room, name),), (holder,)))
+
+    async def history(
+        self, room: str, after: str | float | None, before: str | float | None, limit: int
+    ) -> Sequence[Entry]:
+        """Return entries of a room's stream in Redis; times are those of its clock."""
+        run, stream = self._running_commands.run_command, self._keys.stream(room)
+        return await read_history(run, room, stream, (after, before), limit)

@@ -87,6 +87,7 @@ def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, m
         message,
         exclude,
         more,
+        int(entry_id.partition(b"-")[0]) / 1000,
         sequence=int(fields[b"n"]),
         publisher=fields[b"p"].decode(),
         number=int(fields[b"s"]),

@@ -12,10 +12,11 @@ from typing import Final
 
 import attrs
 
-__all__ = ["BEGINNING", "Head", "check_epoch", "id_key", "previous_id"]
+__all__ = ["BEGINNING", "Head", "check_epoch", "id_key", "next_id", "previous_id", "range_of"]
 
 BEGINNING: Final = "0-0"
 """The id before that of a stream's first entry."""
+_POSITION: Final = re.compile(r"(([0-9]{1,20})-([0-9]{1,20}))(?:~.*)?", re.DOTALL)
 _EPOCH: Final = re.compile(r"|[0-9]{1,15}-[0-9a-f]{1,16}")
 
 
@@ -28,6 +29,39 @@ def previous_id(entry_id: str) -> str:
     """Return the greatest id below that of an entry."""
     milliseconds, number = id_key(entry_id)
     return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{2**64 - 1}"
+
+
+def next_id(entry_id: str) -> str:
+    """Return the smallest id above that of an entry."""
+    milliseconds, number = id_key(entry_id)
+    return f"{milliseconds}-{number + 1}" if number + 1 < 2**64 else f"{milliseconds + 1}-0"
+
+
+def range_of(after: str | float | None, before: str | float | None) -> tuple[str, str] | None:
+    """Return the first and the last id between two ids or times, None if there is none.
+
+    Raises:
+        ValueError: a text is no id.
+    """
+    first, last = "-", "+"
+    if isinstance(after, str):
+        first = next_id(_checked_id(after))
+    elif after is not None:
+        first = f"{max(0, int(after * 1000) + 1)}-0"
+    if before is not None:
+        end = _checked_id(before) if isinstance(before, str) else f"{max(0, int(before * 1000))}-0"
+        if id_key(end) <= (0, 0):
+            return None
+        last = previous_id(end)
+    return first, last
+
+
+def _checked_id(text: str) -> str:
+    """Return the id in the stream of a position, which may hold more."""
+    match = _POSITION.fullmatch(text)
+    if match is None or max(int(match[2]), int(match[3])) >= 2**64 - 1:
+        raise ValueError(f"no id of a message: {text!r:.80}")
+    return match[1]
 
 
 def check_epoch(epoch: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from trio_ws.rooms.topics import encoded
 
-__all__ = ["ATTEND", "CHECK", "CONFIRM", "COUNT", "LEASE", "PRESENCE", "PUBLISH", "RELEASE", "Keys"]
+__all__ = ["ATTEND", "CHECK", "CONFIRM", "COUNT", "HISTORY", "LEASE", "PRESENCE", "PUBLISH", "RELEASE", "Keys"]
 
 
 class Keys:
@@ -301,3 +301,17 @@ return 1
 """Give a place back, if the holder has it.
 
 Key: the place. Argument: the holder."""
+
+HISTORY: Final = """\
+local found = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])
+local size, page = 0, {}
+for index, entry in ipairs(found) do
+  for _, text in ipairs(entry[2]) do size = size + #text end
+  if index > 1 and size > tonumber(ARGV[5]) then break end
+  page[index] = entry
+end
+return {#found, page}
+"""
+"""Answer entries of a stream, and how many there are: fewer are answered if they have too many bytes.
+
+Key: the stream. Arguments: XRANGE or XREVRANGE, two ids in its order, how many, and bytes at most."""

@@ -1,0 +1,103 @@
+"""The part of `Room` that asks the backplane: presence and messages in all processes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.backplane import Presence
+    from trio_ws.rooms.interfaces import RoomRegistry
+
+__all__ = ["Everywhere", "RoomMessage"]
+
+_MOST: Final = 1000
+"""Messages of one query."""
+
+
+@attrs.frozen
+class RoomMessage:
+    """A message that a room keeps."""
+
+    id: str
+    """Its position, for `Room.history` and for `join(since=...)`."""
+    message: str | bytes
+    """The message as it was published, before `stamp`: text, or bytes."""
+    time: datetime
+    """When it was published, in UTC."""
+
+
+class Everywhere:
+    """A room as all processes see it.
+
+    Args:
+        registry: has the backplane.
+        topic: the room's.
+    """
+
+    __slots__ = ("_registry", "_topic")
+
+    def __init__(self, registry: RoomRegistry, topic: str) -> None:
+        self._registry = registry
+        self._topic = topic
+
+    async def total(self) -> int:
+        """Return the number of members in all processes, by one query to the backplane; see `presence`.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            trio.Cancelled: nothing has happened.
+        """
+        return await self._registry.backplane.count(self._topic)
+
+    async def presence(self) -> tuple[Presence, ...]:
+        """Return the members in all processes, by one query to the backplane.
+
+        A join or leave in another process shows a little later, the death of a process after `presence_timeout`.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            trio.Cancelled: nothing has happened.
+        """
+        return await self._registry.backplane.presence(self._topic)
+
+    async def history(
+        self, *, after: str | datetime | None = None, before: str | datetime | None = None, limit: int = 100
+    ) -> list[RoomMessage]:
+        """Return messages that are kept, oldest first.
+
+        With `after` they are the first ones after it, else the latest ones. In memory a room keeps as many as its
+        `history` or `resume`, while it has members; with Redis about `stream_length`, in all processes. Messages that
+        wait for Redis are not among them.
+
+        Args:
+            after: the id of a message, or a time with its zone; the message itself is left out.
+            before: likewise. Both may be ids of messages that are not kept any more.
+            limit: messages at most, up to 1,000; less are returned beyond some MiB, and at the end.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
+            TypeError: an argument has another type.
+            ValueError: the limit is out of range, or a time has no zone.
+            trio.Cancelled: nothing has happened.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f"limit is a whole number, not {limit!r:.80}")
+        if not 1 <= limit <= _MOST:
+            raise ValueError(f"limit must be from 1 to {_MOST}, not {limit}")
+        bounds = _bound("after", after), _bound("before", before)
+        entries = await self._registry.backplane.history(self._topic, *bounds, limit)
+        return [RoomMessage(each.id, each.message.data, datetime.fromtimestamp(each.time, UTC)) for each in entries]
+
+
+def _bound(name: str, given: object) -> str | float | None:
+    """Return an id, or a time in seconds since 1970."""
+    if given is None or isinstance(given, str):
+        return given
+    if not isinstance(given, datetime):
+        raise TypeError(f"{name} is the id of a message or a datetime, not {type(given).__name__}: {given!r:.80}")
+    if given.utcoffset() is None:
+        raise ValueError(f"{name} is a time without a zone: datetime.now(UTC) has one, {given!r} has none")
+    return given.timestamp()
