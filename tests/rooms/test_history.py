@@ -10,7 +10,7 @@ import pytest
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
 from trio_ws.rooms.redis.commands import Command
 from trio_ws.rooms.redis.history import read_history
-from trio_ws.rooms.redis.ids import id_key
+from trio_ws.rooms.redis.ids import id_key, range_of
 
 from .hall import open_hall
 
@@ -124,3 +124,12 @@ async def test_the_edges_of_ids_are_in_no_range_twice() -> None:
     with pytest.raises(ValueError, match="no id"):
         await stream.read(greatest, None, 1)
     assert await stream.read("0-1~anything", "6-0~more", 5) == ["last"]
+
+
+@pytest.mark.parametrize("milliseconds", [1_790_000_000_123, 1_790_000_000_001, 1_790_000_000_999, 4_102_444_800_007])
+def test_a_time_is_neither_after_nor_before_itself(milliseconds: int) -> None:
+    """As a datetime, which has microseconds, and as the float that is made of it."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC).timestamp()
+    assert range_of(moment, None) == (f"{milliseconds + 1}-0", "+")
+    assert range_of(None, moment) == ("-", f"{milliseconds - 1}-{2**64 - 1}")
+    assert range_of(moment + 0.0004, moment + 0.0004) == (f"{milliseconds + 1}-0", f"{milliseconds}-{2**64 - 1}")

@@ -48,7 +48,7 @@ class MemoryBackplane(Backplane):
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
         """Deliver a message to the room's subscribers, after a checkpoint."""
         await trio.lowlevel.checkpoint()
-        entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude, time=time.time())
+        entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude, time=round(time.time(), 3))
         for subscription in tuple(self._subscriptions.get(room, ())):
             subscription.log.append(entry)
             subscription.deliver(entry)

@@ -6,6 +6,7 @@ milliseconds at which it began, and a token that distinguishes it from other epo
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from typing import Final
@@ -47,13 +48,17 @@ def range_of(after: str | float | None, before: str | float | None) -> tuple[str
     if isinstance(after, str):
         first = next_id(_checked_id(after))
     elif after is not None:
-        first = f"{max(0, int(after * 1000) + 1)}-0"
+        first = f"{max(0, math.floor(_milliseconds(after)) + 1)}-0"
     if before is not None:
-        end = _checked_id(before) if isinstance(before, str) else f"{max(0, int(before * 1000))}-0"
+        end = _checked_id(before) if isinstance(before, str) else f"{max(0, math.ceil(_milliseconds(before)))}-0"
         if id_key(end) <= (0, 0):
             return None
         last = previous_id(end)
     return first, last
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)  # a float has not the exact thousandths of one
 
 
 def _checked_id(text: str) -> str:
