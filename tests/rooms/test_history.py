@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from trio.testing import wait_all_tasks_blocked
 
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
 from trio_ws.rooms.redis.commands import Command
@@ -32,6 +33,7 @@ async def test_messages_are_as_they_were_published(autojump_clock: Any) -> None:
             assert [each.message for each in await room.history(after=found[-1].time)] == []
             recent = datetime.now(UTC) - timedelta(hours=1)
             assert len(await room.history(after=recent, before=found[2].time + timedelta(hours=1))) == 3
+        await wait_all_tasks_blocked()
         assert await room.history() == []
 
 
