@@ -2,11 +2,11 @@
 #
 #   PYTHON=python3.12 make test     another interpreter, in an environment of its own (.venv-3.12)
 #   make test ARGS='-k frames'      what is given to pytest besides
-#   make test COVERAGE=no           the tests without measuring
+#   make coverage                   the tests with branch coverage, which takes half as long again
 #   make test WORKERS=1             in so many processes; auto is one more than cores
 
 PYTHON ?= python3
-COVERAGE ?= yes
+COVERAGE ?= no
 WORKERS ?= auto
 ARGS ?=
 
@@ -40,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage kinds again quick another properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
+.PHONY: help python venv demo test coverage report kinds again quick another properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,24 +85,27 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the c
 
 # The contract on a poller, with the core in Python, and with everything in Python; `make kinds` runs all of it so.
 OTHER_KINDS = $(if $(ARGS),,for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(KIND) tests/contracts -k 'server and poller' || exit; done)
-KIND = $(RUN) $(if $(filter no,$(COVERAGE)),,-m coverage run --parallel-mode) -m pytest -q $(PARALLEL)
+KIND = $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q $(PARALLEL)
 
 kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core in Python, and with everything in Python
 	for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(RUN) -m pytest $(PARALLEL) tests/contracts tests/hostile tests/conformance $(ARGS) || exit; done
 
 # Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
-test: $(INSTALLED) ## run the tests; branch coverage has a gate where all that they start is installed
-ifeq ($(COVERAGE),no)
+test: $(INSTALLED) ## run the tests
+ifneq ($(COVERAGE),yes)
 	$(RUN) -m pytest $(PARALLEL) $(ARGS)
 	$(OTHER_KINDS)
 else
 	@$(RUN) -m coverage erase
 	$(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS)
 	$(OTHER_KINDS)
-	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) --no-print-directory report
 endif
 
-coverage: ## report the branch coverage of the last `make test`
+coverage: ## run the tests with branch coverage, which has a gate where all that they start is installed
+	@$(MAKE) --no-print-directory test COVERAGE=yes
+
+report: ## report the branch coverage of the last `make coverage`
 	@$(RUN) -m coverage combine -q
 	@missing=$$($(RUN) tests/support/services.py); \
 	if [ -z "$$missing" ]; then $(RUN) -m coverage report; else \
@@ -207,7 +210,7 @@ churn: $(INSTALLED) ## 10,000 connections that come and go, a third of them abor
 
 lowest: python ## run the tests with the oldest dependencies that pyproject.toml allows
 	@$(PYTHON) .ci/lowest.py pyproject.toml > .lowest.txt
-	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest COVERAGE=no
+	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest
 
 clean: ## remove what make made, the environments too
 	rm -rf .venv .venv-* .lowest.txt build dist site htmlcov *.egg-info .coverage .coverage.*

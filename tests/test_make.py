@@ -1,4 +1,4 @@
-"""`make test` without Redis, nginx, Chromium or a compiler: it passes, and closes with what it could not test."""
+"""`make coverage` without Redis, nginx, Chromium or a compiler: it passes, and closes with what it could not test."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MAKES = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS", "COVERAGE"
 """What a make that runs these tests would hand on."""
 
 
-def make_test(folder: Path, without: str) -> list[str]:
+def make_coverage(folder: Path, without: str) -> list[str]:
     (folder / "bin").mkdir()
     python = folder / "bin" / "python"
     python.write_text(FAKE)
     python.chmod(0o755)
     done = subprocess.run(
-        ["make", "--no-print-directory", "test", f"VENV={folder}", f"--old-file={folder}/.installed"],
+        ["make", "--no-print-directory", "coverage", f"VENV={folder}", f"--old-file={folder}/.installed"],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name not in MAKES} | {"TRIO_WS_WITHOUT": without},
         capture_output=True,
@@ -46,8 +46,8 @@ def make_test(folder: Path, without: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("service", [services.REDIS, services.NGINX, services.CHROMIUM, services.COMPILER])
-def test_without_a_service_make_test_has_no_gate_and_says_so(tmp_path: Path, service: services.Service) -> None:
-    said = make_test(tmp_path, service.names[0])
+def test_without_a_service_coverage_has_no_gate_and_says_so(tmp_path: Path, service: services.Service) -> None:
+    said = make_coverage(tmp_path, service.names[0])
     assert "ran: -m coverage report --fail-under=0" in said
     assert f"  no {service.names[0]}: {service.tests}" in said
     assert said.index("ran: -m coverage report --fail-under=0") < said.index(
@@ -57,8 +57,8 @@ def test_without_a_service_make_test_has_no_gate_and_says_so(tmp_path: Path, ser
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.skipif(bool(services.missing()), reason="needs all services")
-def test_with_all_services_make_test_has_the_gate(tmp_path: Path) -> None:
-    assert make_test(tmp_path, "")[-1] == "ran: -m coverage report"
+def test_with_all_services_coverage_has_its_gate(tmp_path: Path) -> None:
+    assert make_coverage(tmp_path, "")[-1] == "ran: -m coverage report"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

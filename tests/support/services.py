@@ -1,6 +1,6 @@
 """Programs beside Python that some tests need; without one of them these tests are skipped.
 
-As a program it prints a line for each that is not here: `make test` closes with them, and holds its coverage gate only
+As a program it prints a line for each that is not here: `make coverage` closes with them, and holds its gate only
 if there is none.
 """
 
