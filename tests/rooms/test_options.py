@@ -254,7 +254,8 @@ async def test_arguments_of_a_wrong_type_change_nothing(autojump_clock) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["\ud83d", {"a": "\ud83d" * 2, "b": object()}, math.nan, {"a": math.inf}, {1, 2}, object(), b"".join]
+    "message",
+    ["\ud83d", {"a": "\ud83d" * 2, "b": object()}, math.nan, {"a": math.inf}, {"a": {object()}}, object(), b"".join],
 )
 async def test_unsendable_message_is_refused_in_the_call_itself(message: Any, autojump_clock) -> None:
     """Message that cannot be sent is refused in the caller's call."""
