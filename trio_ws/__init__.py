@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         BlockingRoom,
         BlockingWebSocket,
         Body,
+        Budget,
         Conflict,
         Controller,
         Converter,
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "trio_ws.app": (
-        "Accepted App BadRequest BlockingRoom BlockingWebSocket Body Conflict Controller Converter Cookie "
+        "Accepted App BadRequest BlockingRoom BlockingWebSocket Body Budget Conflict Controller Converter Cookie "
         "Created Depends ErrorDetail Forbidden Form GuardContext Header InternalServerError Listener "
         "ModelWSResponse NotAReply NotFound Ok ParameterError Path Query RegistrationError Reply RoomForbidden Route "
         "Router Unauthorized UnprocessableEntity WsBody"
@@ -154,6 +155,7 @@ __all__ = [
     "BlockingRoom",
     "BlockingWebSocket",
     "Body",
+    "Budget",
     "CloseCode",
     "CloseInfo",
     "Compression",

@@ -15,6 +15,7 @@ import trio
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.connection.serialization import MAX_DEPTH, from_json
 from trio_ws.rooms import Backplane, Entry, Presence
+from trio_ws.runtime.token_bucket import Allowance
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -55,6 +56,23 @@ class BackplaneContract:
 
     def name(self, room: str) -> str:
         return room
+
+    async def test_an_account_is_one_for_all_processes(self) -> None:
+        async with self.open() as (here, there):
+            account, allowance = self.name("account"), Allowance(2, 100, 1000)
+            assert await here.spend(account, allowance, 10, in_debt=False) == 0
+            assert await there.spend(account, allowance, 10, in_debt=False) == 0
+            wait = await here.spend(account, allowance, 10, in_debt=False)
+            assert 400 < wait <= 500
+            assert await there.spend(self.name("another"), allowance, 10, in_debt=False) == 0
+
+    async def test_an_account_may_be_in_debt(self) -> None:
+        async with self.open() as (here, there):
+            account, allowance = self.name("debtor"), Allowance(float("inf"), 100, 10)
+            assert await here.spend(account, allowance, 100, in_debt=True) == 0
+            assert 19 < await there.spend(account, allowance, 200, in_debt=True) <= 20
+            assert 29 < await here.spend(account, allowance, 100, in_debt=True) <= 30
+            assert await here.spend(account, allowance, 100, in_debt=False) > 30
 
     async def test_every_subscriber_gets_every_message_once_in_one_order(self) -> None:
         async with self.open() as (here, there):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_ws.app.application import App
 from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
+from trio_ws.app.budgets import Budget
 from trio_ws.app.controller import Controller
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext
@@ -45,6 +46,7 @@ __all__ = [
     "BlockingRoom",
     "BlockingWebSocket",
     "Body",
+    "Budget",
     "Conflict",
     "Controller",
     "Converter",

@@ -28,6 +28,7 @@ from trio_ws.runtime.threads import Limiters
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from trio_ws.app.budgets import Budget
     from trio_ws.app.guards import Guard
     from trio_ws.app.pages import Page
     from trio_ws.app.path import Converter
@@ -66,6 +67,7 @@ class App(Router, RoomOwner, Servable, Describable):
         json: encodes all JSON that is sent, instead of the library: "orjson" or "msgspec" (extras of these names), or
             a function that returns text or UTF-8, such as `orjson.dumps`. What it refuses with a `TypeError` is
             encoded by the library.
+        budget: what clients may send, a `Budget` or several; a route may have others.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.
         max_threads: plain `def` views and callbacks that run at once, each in a thread; as many guards, dependencies,
@@ -95,6 +97,7 @@ class App(Router, RoomOwner, Servable, Describable):
         sessions: Sessions | None = None,
         backplane: Backplane | str | None = None,
         json: JSONOption = None,
+        budget: Budget | Iterable[Budget] | None = None,
         converters: Mapping[str, Converter] | None = None,
         not_found_status: int = NOT_FOUND_STATUS,
         max_threads: int = MAX_THREADS,
@@ -117,6 +120,7 @@ class App(Router, RoomOwner, Servable, Describable):
             lifespan=parse_lifespan(lifespan),
             not_found_status=not_found_status,
             max_threads=max_threads,
+            budget=budget,
         )
         self.responder: Dispatcher = Dispatcher(self.services, self.match, self.lifespan_context)
         """The object that a `Server` gets its answers from."""

@@ -98,6 +98,11 @@ class Dispatcher:
         return self._services.state
 
     @property
+    def over_budget(self) -> Mapping[str, int]:
+        """Messages beyond a budget, by what happened to them."""
+        return self._services.budgets.over
+
+    @property
     def page_path(self) -> str | None:
         """The path of a page to open in a browser, the shortest one; None without pages."""
         return self._services.pages.first_path()

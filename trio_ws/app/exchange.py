@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trio_ws.runtime.threads import Limiters
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["BoundListener", "Exchange"]
+__all__ = ["BoundListener", "Exchange", "reference_in"]
 
 Send: TypeAlias = "Callable[[Payload], Awaitable[None]]"
 
@@ -150,7 +150,7 @@ class Exchange:
         """Return the body for the value of a message."""
         reference, body = self.callbacks.options.reference, self.callbacks.body
         if reference is not None:
-            self.reference = _reference_in(value, reference)
+            self.reference = reference_in(value, reference)
         return value if body is None else body.from_json(self.message, value=value)
 
     async def _read_again(self) -> Any:
@@ -242,7 +242,7 @@ def forget_frames(causes: Iterable[BaseException]) -> None:
             cause.__traceback__ = cause.__context__ = cause.__cause__ = None
 
 
-def _reference_in(value: Any, name: str) -> dict[str, Any] | None:
+def reference_in(value: Any, name: str) -> dict[str, Any] | None:
     """Return the member of a message that its replies repeat, with its name; None if there is none.
 
     Raises:

@@ -171,10 +171,12 @@ def _lend(host: AppServices, guest: AppServices, parent: AppServices) -> Iterato
     adopted = host.rooms.adopt(guest.rooms)
     guest.parent, guest.failures.outer = parent, parent.failures
     guest.rooms, guest.connections, guest.run_state = host.rooms, host.connections, host.run_state
+    own_budgets, guest.budgets = guest.budgets, host.budgets
     try:
         yield
     finally:
         guest.rooms, guest.connections = own
+        guest.budgets = own_budgets
         guest.rooms.take_back(*adopted, host.rooms)
         guest.parent = guest.failures.outer = None
         guest.run_state = RunState()

@@ -13,6 +13,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
 from trio_ws.app.blocking import in_thread
+from trio_ws.app.budget_replies import refusal_maker
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guards import GuardContext, check_guards
@@ -25,6 +26,7 @@ from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.route import BLOCKING_KEY, PlannedCall
 from trio_ws.app.sessions import Session
 from trio_ws.app.stays import Stays
+from trio_ws.connection.budgeted import limit_channel, unlimit_channel
 from trio_ws.connection.serialization import resolve_types
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handler.service import Service
@@ -122,6 +124,7 @@ class RouteInvocation:
         try:
             try:
                 await self._prepare()
+                self._set_budgets()
             except ParameterError as detail:
                 raise bad_request(detail) from None
             except Exception as error:
@@ -134,11 +137,31 @@ class RouteInvocation:
             raise
         self._services.connections.active.add(websocket)
 
+    def _set_budgets(self) -> None:
+        """Limit the connection once it is accepted, before instruments observe it."""
+        context, own = self._websocket.context, self._route.options.budget
+        budgets = self._services.find_budgets() if own is None else own
+        if not budgets:
+            return
+        book, backplane = self._services.budgets, self._services.rooms.backplane
+        accounts = [book.account(each, each.key_of(self._websocket), backplane) for each in budgets]
+        make_reply = refusal_maker(self._route.target, context)
+        then = context.on_accept
+
+        def on_accept() -> None:
+            limit_channel(context.open_channel(), accounts, make_reply)
+            if then is not None:
+                then()
+
+        context.on_accept = on_accept
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Unwind it when they have ended."""
         self._services.connections.active.discard(self._websocket)
+        if self._websocket.context.channel is not None:
+            unlimit_channel(self._websocket.context.channel)
         await self.stays.leave_all()
         handled = await self._resolver.__aexit__(kind, error, trace)
         self._record_losses(error, handled=handled)

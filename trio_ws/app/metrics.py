@@ -53,6 +53,7 @@ FIGURES: Final = (
     Figure("responses", "trio_ws_http_answers", "Answers other than 101, by HTTP status.", True, "status"),
     Figure("messages_received", "trio_ws_messages_received", "Messages received.", counts=True),
     Figure("messages_sent", "trio_ws_messages_sent", "Messages sent.", counts=True),
+    Figure("over_budget", "trio_ws_messages_over_budget", "Messages beyond a budget, by outcome.", True, "over"),
     Figure("handler_errors", "trio_ws_handler_errors", "Handlers that ended with an unhandled error.", counts=True),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeAlias, TypedDict
 
+from trio_ws.app.budgets import Budget
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import Guard
 from trio_ws.app.path import DEFAULT_CONVERTERS, Converter
@@ -60,6 +61,7 @@ class RouteKeywords(TypedDict, total=False):
     timeouts: Timeouts | None
     compression: Compression | bool | None
     name: str | None
+    budget: Budget | Iterable[Budget] | None
     receives: Any
     sends: Any
     close_codes: Mapping[int, str]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from trio_ws.app.budgets import Budget, parse_budgets
 from trio_ws.app.guards import parse_guards
 from trio_ws.app.room_sources import RoomSource, parse_rooms
 from trio_ws.config import Compression, Limits, Timeouts
@@ -58,6 +59,8 @@ class RouteOptions:
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
     name: str | None = attrs.field(default=None)
+    budget: tuple[Budget, ...] | None = attrs.field(default=None, converter=parse_budgets)
+    """What clients may send; None for the application's budgets."""
     receives: Any = attrs.field(default=None, validator=_is_type)
     """The type of the messages that a view receives, for documents; None if it is not given."""
     sends: Any = attrs.field(default=None, validator=_is_type)

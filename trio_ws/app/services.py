@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from trio_ws.app.budgets import Budget, BudgetBook, parse_budgets
 from trio_ws.app.connections import ConnectionManager
 from trio_ws.app.failures import Failures
 from trio_ws.app.pages import Pages
@@ -53,6 +54,7 @@ class AppServices:
         lifespan: returns the context that is open while the application runs; None for none.
         not_found_status: HTTP status for a handshake without a route.
         max_threads: bound of each of the `Limiters`; `math.inf` for none.
+        budget: the `budget=` option.
 
     Raises:
         ImportError: the backplane requires a package that is not installed.
@@ -62,6 +64,8 @@ class AppServices:
 
     __slots__ = (
         "app",
+        "budget",
+        "budgets",
         "checked_guests",
         "connections",
         "failures",
@@ -92,6 +96,7 @@ class AppServices:
         lifespan: Callable[[Any], AbstractAsyncContextManager[object]] | None,
         not_found_status: int,
         max_threads: float,
+        budget: Budget | Iterable[Budget] | None = None,
     ) -> None:
         check_number("not_found_status", not_found_status, 400, 499)
         if max_threads != math.inf:
@@ -114,6 +119,8 @@ class AppServices:
         self.rooms: Rooms = Rooms(backplane, encode_json=settings.json)
         self.connections: ConnectionManager = ConnectionManager(self.rooms.backplane, settings.json)
         self.run_state: RunState = RunState()
+        self.budget: tuple[Budget, ...] = parse_budgets(budget) or ()
+        self.budgets: BudgetBook = BudgetBook()
         self.overrides: Overrides | None = None
         """Substitutes for dependencies, guards and values, in tests."""
         self.parent: AppServices | None = None
@@ -141,6 +148,10 @@ class AppServices:
     def find_overrides(self) -> Overrides | None:
         """Return the substitutes of this application, or of one that includes it."""
         return next((each.overrides for each in self.with_parents() if each.overrides is not None), None)
+
+    def find_budgets(self) -> tuple[Budget, ...]:
+        """Return the budgets of this application, or of one that includes it."""
+        return next((each.budget for each in self.with_parents() if each.budget), ())
 
     def use_backplane(self, backplane: Backplane | str | None) -> Backplane:
         """Exchange the backplane of rooms and broadcasts, and return the one before; the rooms must not run."""

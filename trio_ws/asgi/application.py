@@ -231,7 +231,7 @@ class ASGIApplication:
     def statistics(self) -> Statistics:
         """Return the counters so far; a WebSocket counts as a connection even if it is not accepted."""
         open_now = [runner.connection for runner in self._runners if runner.connection is not None]
-        return self._counters.statistics(len(self._runners), open_now)
+        return self._counters.statistics(len(self._runners), open_now, getattr(self._responder, "over_budget", {}))
 
     @property
     def draining(self) -> bool:

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 
+from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.topics import check_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trio_ws.connection.prepared import PreparedMessage
+    from trio_ws.runtime.token_bucket import Allowance
 
 __all__ = [
     "Backplane",
@@ -311,6 +313,22 @@ class Backplane(ABC):
             NotImplementedError: the backplane has no leases.
         """
         raise NotImplementedError(f"{type(self).__name__} has no leases, which leaders of rooms need")
+
+    async def spend(self, account: str, allowance: Allowance, size: int, *, in_debt: bool) -> float:
+        """Spend for one message from an account of all processes; see `TokenBucket.spend`.
+
+        The default has no such accounts.
+
+        Args:
+            account: a topic.
+            allowance: of the account, the same in all processes.
+            size: of the message, in bytes.
+            in_debt: spend also if there is too little.
+
+        Raises:
+            BackplaneUnavailable: the backplane is away, and a bounded time has passed; or it has no accounts.
+        """
+        raise BackplaneUnavailable("this backplane has no shared budgets")
 
     @abstractmethod
     async def presence(self, room: str) -> tuple[Presence, ...]:

@@ -14,14 +14,18 @@ import attrs
 import trio
 
 from trio_ws.rooms.backplane import Backplane, Entry, GapHandler, Log, guarded, ignore_gap
+from trio_ws.runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.rooms.backplane import Presence, Subscriber
+    from trio_ws.runtime.token_bucket import Allowance
 
 __all__ = ["MemoryBackplane"]
 
 _ID: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
+_MOST_ACCOUNTS: Final = 10_000
+"""Accounts from which on those whose tokens are all back are dropped before another is opened."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -36,13 +40,14 @@ class MemoryBackplane(Backplane):
     A room's stream exists while it has subscribers.
     """
 
-    __slots__ = ("_epoch", "_leases", "_numbers", "_present", "_subscriptions")
+    __slots__ = ("_accounts", "_epoch", "_leases", "_numbers", "_present", "_subscriptions")
 
     def __init__(self) -> None:
         self._epoch = secrets.token_hex(4)  # an id from before a restart is unknown now
         self._numbers = count(1)
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._present: dict[str, dict[str, Presence]] = {}
+        self._accounts: dict[str, TokenBucket] = {}
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # holders and times of expiry
 
     async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
@@ -78,6 +83,14 @@ class MemoryBackplane(Backplane):
     async def sync(self, room: str) -> None:
         """Return after a checkpoint, as messages are delivered at once."""
         await trio.lowlevel.checkpoint()
+
+    async def spend(self, account: str, allowance: Allowance, size: int, *, in_debt: bool) -> float:
+        """Spend from an account of all that share this backplane, after a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        now = trio.current_time()
+        if account not in self._accounts and len(self._accounts) >= _MOST_ACCOUNTS:
+            self._accounts = {name: each for name, each in self._accounts.items() if not each.is_full(now)}
+        return self._accounts.setdefault(account, TokenBucket(allowance)).spend(now, size, in_debt=in_debt)
 
     def enter(self, room: str, member: Presence) -> None:
         """Add a member."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BROADCAST", "MAX_NAME_SIZE", "check_member", "check_name", "encoded", "topic_of"]
+__all__ = ["BROADCAST", "MAX_NAME_SIZE", "budget_topic", "check_member", "check_name", "encoded", "topic_of"]
 
 _RESERVED: Final = "\N{NULL}"
 
@@ -21,6 +21,11 @@ MAX_NAME_SIZE: Final = 8192
 
 MAX_MEMBER_SIZE: Final = 256
 """Bytes of UTF-8 that the id of a member may have."""
+
+
+def budget_topic(name: str, key: str) -> str:
+    """Return the topic of one account of a shared budget."""
+    return f"{_RESERVED}budget{_RESERVED}{name}{_RESERVED}{key}"
 
 
 def topic_of(room: str) -> str:

@@ -22,7 +22,8 @@ __all__ = ["Responder", "ServerContext"]
 class Responder(Protocol):
     """The application's answer to each request.
 
-    A responder with pages may have `page_path`, the path of one to open in a browser.
+    A responder with pages may have `page_path`, the path of one to open in a browser; one with budgets `over_budget`, a
+    count of messages by what happened to them.
     """
 
     async def page(self, request: Request) -> Response | None:

@@ -342,7 +342,7 @@ class Server:
     def statistics(self) -> Statistics:
         """Return counts of connections and messages, since the start and now."""
         open_now = [held.connection for held in self._connections if held.connection is not None]
-        return self._counters.statistics(len(self._connections), open_now)
+        return self._counters.statistics(len(self._connections), open_now, getattr(self._responder, "over_budget", {}))
 
     @property
     def draining(self) -> bool:

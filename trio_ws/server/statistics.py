@@ -72,6 +72,8 @@ class Statistics:
     """Received messages that wait for their handlers now."""
     outbox_bytes: int = 0
     """Sent bytes that wait for the network now."""
+    over_budget: Mapping[str, int] = attrs.field(factory=dict)
+    """Messages beyond a `Budget`, by what happened to them: "slow", "reply" or "close"."""
 
 
 class Counters:
@@ -103,8 +105,10 @@ class Counters:
         end = connection.close_info
         self._closed[int(CloseCode.ABNORMAL_CLOSURE if end is None else end.code)] += 1
 
-    def statistics(self, connections: int, websockets: Collection[ConnectionCounters]) -> Statistics:
-        """Return the totals, with the counts of open network connections and WebSockets."""
+    def statistics(
+        self, connections: int, websockets: Collection[ConnectionCounters], over_budget: Mapping[str, int]
+    ) -> Statistics:
+        """Return the totals, with the counts of open network connections and WebSockets, and of the application."""
         totals = self._totals
         return Statistics(
             connections=connections,
@@ -118,4 +122,5 @@ class Counters:
             responses=dict(self._responses),
             inbox_messages=sum(each.inbox_messages for each in websockets),
             outbox_bytes=sum(each.outbox_bytes for each in websockets),
+            over_budget=dict(over_budget),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +43,11 @@ class ServerRecorder:
         """Those of the handlers so far, in the order in which they began."""
         self.errors: list[BaseException] = []
         """Unhandled errors of the responder and its handlers."""
+
+    @property
+    def over_budget(self) -> Mapping[str, int]:
+        """The responder's count of messages beyond a budget."""
+        return getattr(self._responder, "over_budget", {})
 
     async def page(self, request: Request) -> Response | None:
         """Return the page of the responder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import AsyncGenerator, Sequence
@@ -22,7 +23,7 @@ from trio_ws.rooms.redis.history import read_history
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
-from trio_ws.rooms.redis.scripts import CHECK, COUNT, LEASE, PUBLISH, RELEASE
+from trio_ws.rooms.redis.scripts import CHECK, COUNT, LEASE, PUBLISH, RELEASE, SPEND
 from trio_ws.rooms.redis.stream import StreamState
 from trio_ws.rooms.redis.stream_reader import StreamReader
 from trio_ws.rooms.topics import check_member, encoded
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.rooms.backplane import Entry, Subscriber
+    from trio_ws.runtime.token_bucket import Allowance
 
 __all__ = ["RedisBackplane"]
 
@@ -238,6 +240,15 @@ class RedisBackplane(Backplane):
         keys, hint = self._keys, " room.count is the number in this process."
         command = Command(room, COUNT, (keys.processes(room),), (keys.members(room, ""),), hint=hint)
         return int(await self._running_commands.run_command(command))
+
+    async def spend(self, account: str, allowance: Allowance, size: int, *, in_debt: bool) -> float:
+        """Spend from an account of all processes, by the clock of Redis."""
+        limits = (allowance.messages, allowance.size, allowance.per)
+        arguments = (size, *(repr(each) if math.isfinite(each) else 0 for each in limits), "debt" if in_debt else "")
+        answer = await self._running_commands.run_command(
+            Command(account, SPEND, (self._keys.account(account),), arguments)
+        )
+        return float(answer)
 
     async def lease(self, room: str, name: str, holder: str, seconds: float) -> bool:
         """Take or keep a place; Redis forgets it after the time."""

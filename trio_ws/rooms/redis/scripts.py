@@ -9,7 +9,19 @@ from typing import Final
 
 from trio_ws.rooms.topics import encoded
 
-__all__ = ["ATTEND", "CHECK", "CONFIRM", "COUNT", "HISTORY", "LEASE", "PRESENCE", "PUBLISH", "RELEASE", "Keys"]
+__all__ = [
+    "ATTEND",
+    "CHECK",
+    "CONFIRM",
+    "COUNT",
+    "HISTORY",
+    "LEASE",
+    "PRESENCE",
+    "PUBLISH",
+    "RELEASE",
+    "SPEND",
+    "Keys",
+]
 
 
 class Keys:
@@ -61,6 +73,10 @@ class Keys:
     def leader(self, room: str, name: str) -> str:
         """Return the hash with the holder of a place."""
         return f"{self._of(room)}:leader:{name}"
+
+    def account(self, topic: str) -> str:
+        """Return the hash of an account's times."""
+        return f"{self._of(topic)}:account"
 
     def members(self, room: str, process: str) -> str:
         """Return the hash of a room's members in one process."""
@@ -315,3 +331,23 @@ return {#found, page}
 """Answer entries of a stream, and how many there are: fewer are answered if they have too many bytes.
 
 Key: the stream. Arguments: XRANGE or XREVRANGE, two ids in its order, how many, and bytes at most."""
+SPEND: Final = """\
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local size, messages, bytes, per = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local first = math.max(tonumber(redis.call('HGET', KEYS[1], 'messages') or now), now)
+local second = math.max(tonumber(redis.call('HGET', KEYS[1], 'bytes') or now), now)
+if messages > 0 then first = first + per / messages end
+if bytes > 0 then second = second + size * per / bytes end
+local wait = math.max(first, second) - now - per
+if wait <= 0.000001 or ARGV[5] == 'debt' then
+  redis.call('HSET', KEYS[1], 'messages', string.format('%.6f', first), 'bytes', string.format('%.6f', second))
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', (math.max(first, second) - now) * 1000 + 1000))
+end
+if wait <= 0.000001 then return '0' end
+return string.format('%.6f', wait)
+"""
+"""Spend the tokens of one message; answer the seconds that it is too early.
+
+Key: the account. Arguments: the bytes of the message, messages and bytes in a time (0 for any number), the time in
+seconds, 'debt' or ''."""

@@ -1,0 +1,175 @@
+"""A reader that receives no more than accounts allow."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import trio
+
+from trio_ws.connection.instrumented import InstrumentedReader
+
+if TYPE_CHECKING:
+    from trio_ws.connection.channel import Channel, ChannelReader, Iteration
+
+__all__ = ["Account", "BudgetedReader", "Over", "limit_channel", "unlimit_channel"]
+
+Over: TypeAlias = Literal["slow", "reply", "close"]
+"""What happens to a message beyond a budget: the next one waits; it is dropped, and answered; the connection ends."""
+
+
+class Account(Protocol):
+    """What a connection spends for its messages."""
+
+    @property
+    def over(self) -> Over:
+        """What happens to a message that is too early."""
+
+    @property
+    def code(self) -> int:
+        """The close code under "close"."""
+
+    async def spend(self, size: int) -> float:
+        """Spend for one message; return 0.0, or the seconds that it is too early."""
+
+
+MakeReply: TypeAlias = "Callable[[str | bytes, float], Awaitable[str | bytes | bytearray | memoryview]]"
+"""Makes the reply to a message that is dropped, of the message and the seconds until another may pass."""
+
+_REASON = "too many messages"
+
+
+def limit_channel(channel: Channel, accounts: Sequence[Account], make_reply: MakeReply) -> None:
+    """Wrap a channel's reader."""
+    channel.reader = BudgetedReader(channel.reader, channel, tuple(accounts), make_reply)
+
+
+def unlimit_channel(channel: Channel) -> None:
+    """Undo `limit_channel`: the wrapper refers to the channel, and would delay its release."""
+    reader = channel.reader
+    if isinstance(reader, BudgetedReader):
+        channel.reader = reader.wrapped
+    elif isinstance(reader, InstrumentedReader) and isinstance(reader.wrapped, BudgetedReader):
+        reader.wrapped = reader.wrapped.wrapped
+
+
+class BudgetedReader:
+    """A reader that spends for each message before it is returned.
+
+    A message that was taken from the wrapped reader is held until it is paid, so that a cancelled `receive` loses none.
+
+    Args:
+        wrapped: receives the messages.
+        channel: the channel of the reader.
+        accounts: pay for each message, in order.
+        make_reply: makes the reply to one that is dropped.
+    """
+
+    __slots__ = ("_accounts", "_channel", "_held", "_make_reply", "_resume_at", "_unpaid", "wrapped")
+
+    def __init__(
+        self, wrapped: ChannelReader, channel: Channel, accounts: tuple[Account, ...], make_reply: MakeReply
+    ) -> None:
+        self.wrapped: ChannelReader = wrapped
+        self._channel = channel
+        self._accounts = accounts
+        self._make_reply = make_reply
+        self._held: str | bytes | None = None
+        self._unpaid: tuple[Account, ...] = ()
+        self._resume_at = 0.0  # from when on messages are received again
+
+    @property
+    def reads(self) -> bool:
+        """True once a receiving method was called."""
+        return self.wrapped.reads
+
+    @reads.setter
+    def reads(self, reads: bool) -> None:
+        self.wrapped.reads = reads
+
+    @property
+    def received(self) -> int:
+        """Messages that arrived."""
+        return self.wrapped.received
+
+    @received.setter
+    def received(self, received: int) -> None:
+        self.wrapped.received = received
+
+    @property
+    def pending(self) -> bool:
+        """True if messages wait to be received."""
+        return self._held is not None or self.wrapped.pending
+
+    def count_work(self, size: int) -> None:
+        """Count work for the peer against the current task's share of the loop."""
+        self.wrapped.count_work(size)
+
+    async def receive(self, iteration: Iteration | None = None) -> str | bytes:
+        """Return the next message that the accounts pay for, as the wrapped reader does."""
+        while True:
+            if self._held is None:
+                await self._wait()
+                self._held = await self.wrapped.receive(iteration)
+                self._unpaid = self._accounts
+            message = self._held
+            refused = await self._pay(_size(message))
+            self._held = None
+            if refused is None:
+                return message
+            account, seconds = refused
+            if account.over == "close":
+                await self._end(account, iteration)
+            await self._channel.writer.send(await self._make_reply(message, seconds))
+
+    async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
+        """Return the next part of a message, and True if it is the last; a part beyond the budget is only late."""
+        if self._held is not None and first:
+            message, self._held = self._held, None
+            return message, True
+        await self._wait()
+        part, last = await self.wrapped.receive_chunk(first=first)
+        self._unpaid = self._accounts if first else ()
+        refused = await self._pay(_size(part)) if first else None
+        if refused is not None:
+            account, seconds = refused
+            if account.over == "close":
+                await self._end(account, None)
+            self._resume_at = trio.current_time() + seconds
+        return part, last
+
+    async def _wait(self) -> None:
+        """Wait until a debt is paid, or the connection ends: what has arrived before is received at once."""
+        if trio.current_time() < self._resume_at:
+            self.wrapped.reads = True
+            with trio.move_on_at(self._resume_at):
+                await self._channel.closing.wait_ended()
+            self._resume_at = 0.0
+
+    async def _pay(self, size: int) -> tuple[Account, float] | None:
+        """Spend for the message; return the account that refuses it, with the seconds until it would not."""
+        while self._unpaid:
+            account = self._unpaid[0]
+            seconds = await account.spend(size)
+            self._unpaid = self._unpaid[1:]
+            if seconds and account.over != "slow":
+                self._unpaid = ()
+                return account, seconds
+            if seconds:
+                self._resume_at = max(self._resume_at, trio.current_time() + seconds)
+        return None
+
+    async def _end(self, account: Account, iteration: Iteration | None) -> None:
+        """Close the connection, and drop all further messages.
+
+        Raises:
+            WebSocketDisconnect: the end of the connection.
+        """
+        self._channel.closing.dismiss(account.code, _REASON)
+        while True:
+            await self.wrapped.receive(iteration)
+
+
+def _size(message: str | bytes) -> int:
+    """Return the size of a message in bytes; of a text that is not ASCII it takes one pass."""
+    return len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
