@@ -406,7 +406,7 @@ async def test_accounts_are_dropped_when_their_tokens_are_back(autojump_clock) -
     for number in range(2048):
         book.account(budget, f"198.51.100.{number}", MemoryBackplane())
     assert await book.account(budget, "late", MemoryBackplane()).spend(1) > 0
-    assert len(book._buckets) < 3100
+    assert len(book) < 3100
 
 
 # --- where it stands -----------------------------------------------------------------------------------------------

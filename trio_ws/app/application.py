@@ -65,8 +65,8 @@ class App(Router, RoomOwner, Servable, Describable):
         backplane: carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`
             with its options. None for rooms within this process.
         json: encodes all JSON that is sent, instead of the library: "orjson" or "msgspec" (extras of these names), or
-            a function that returns text or UTF-8, such as `orjson.dumps`. What it refuses with a `TypeError` is
-            encoded by the library.
+            a function that returns text or UTF-8, such as `orjson.dumps`. The library
+            encodes values that it refuses with a `TypeError`.
         budget: what clients may send, a `Budget` or several; a route may have others.
         converters: of path parameters, by name, beside the built-in ones.
         not_found_status: answers an upgrade to a path that has no route.

@@ -1,4 +1,4 @@
-"""Budgets: how many messages, and how many bytes, clients may send."""
+"""Budgets of messages and bytes that clients may send in a time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def _at_least_one(_: object, attribute: attrs.Attribute[Any], value: Any) -> Non
 
 @attrs.frozen(kw_only=True, eq=False)
 class Budget:
-    """What a client may send in a time: so much at once, and as much again in each further time.
+    """A bound of the messages that a client may send in a time.
+
+    So much passes at once, and as much again in each further time.
 
     A budget is an account of its own: the same object on several routes counts them together.
 
@@ -163,6 +165,9 @@ class BudgetBook:
         self._buckets: dict[tuple[Budget, Hashable], TokenBucket] = {}
         self._sweep_at = _MOST_FULL
 
+    def __len__(self) -> int:
+        return len(self._buckets)
+
     def account(self, budget: Budget, key: Hashable, backplane: Backplane) -> LocalAccount | SharedAccount:
         """Return the account for a key, None for one of its own."""
         bucket = TokenBucket(budget.allowance) if key is None else self._bucket(budget, key)
@@ -198,7 +203,7 @@ class LocalAccount:
 
     @property
     def over(self) -> Over:
-        """What happens to a message beyond the budget."""
+        """The outcome of a message beyond the budget."""
         return self.budget.over
 
     @property
@@ -227,7 +232,7 @@ class SharedAccount:
 
     @property
     def over(self) -> Over:
-        """What happens to a message beyond the budget."""
+        """The outcome of a message beyond the budget."""
         return self.local.over
 
     @property

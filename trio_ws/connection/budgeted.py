@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["Account", "BudgetedReader", "Over", "limit_channel", "unlimit_channel"]
 
 Over: TypeAlias = Literal["slow", "reply", "close"]
-"""What happens to a message beyond a budget: the next one waits; it is dropped, and answered; the connection ends."""
+"""The outcome of a message beyond a budget: the next one waits; it is dropped, and answered; the connection ends."""
 
 
 class Account(Protocol):
-    """What a connection spends for its messages."""
+    """An account that pays for a connection's messages."""
 
     @property
     def over(self) -> Over:
-        """What happens to a message that is too early."""
+        """The outcome of a message that is too early."""
 
     @property
     def code(self) -> int:
@@ -139,7 +139,7 @@ class BudgetedReader:
         return part, last
 
     async def _wait(self) -> None:
-        """Wait until a debt is paid, or the connection ends: what has arrived before is received at once."""
+        """Wait until a debt is paid, or the connection ends; earlier messages are received at once."""
         if trio.current_time() < self._resume_at:
             self.wrapped.reads = True
             with trio.move_on_at(self._resume_at):
