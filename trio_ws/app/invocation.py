@@ -13,11 +13,11 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
 from trio_ws.app.blocking import in_thread
-from trio_ws.app.budget_replies import refusal_maker
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guards import GuardContext, check_guards
 from trio_ws.app.inline import run_inline
+from trio_ws.app.limiting import limit_connection
 from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
 from trio_ws.app.parameters.dependencies import Arguments, Resolver
@@ -26,7 +26,7 @@ from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.route import BLOCKING_KEY, PlannedCall
 from trio_ws.app.sessions import Session
 from trio_ws.app.stays import Stays
-from trio_ws.connection.budgeted import limit_channel, unlimit_channel
+from trio_ws.connection.budgeted import unlimit_channel
 from trio_ws.connection.serialization import resolve_types
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.handler.service import Service
@@ -124,7 +124,7 @@ class RouteInvocation:
         try:
             try:
                 await self._prepare()
-                self._set_budgets()
+                limit_connection(websocket, self._route, self._services)
             except ParameterError as detail:
                 raise bad_request(detail) from None
             except Exception as error:
@@ -136,24 +136,6 @@ class RouteInvocation:
             await self._resolver.__aexit__(type(error), error, error.__traceback__)
             raise
         self._services.connections.active.add(websocket)
-
-    def _set_budgets(self) -> None:
-        """Limit the connection once it is accepted, before instruments observe it."""
-        context, own = self._websocket.context, self._route.options.budget
-        budgets = self._services.find_budgets() if own is None else own
-        if not budgets:
-            return
-        book, backplane = self._services.budgets, self._services.rooms.backplane
-        accounts = [book.account(each, each.key_of(self._websocket), backplane) for each in budgets]
-        make_reply = refusal_maker(self._route.target, context)
-        then = context.on_accept
-
-        def on_accept() -> None:
-            limit_channel(context.open_channel(), accounts, make_reply)
-            if then is not None:
-                then()
-
-        context.on_accept = on_accept
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
