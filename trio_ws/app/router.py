@@ -114,7 +114,8 @@ class Router:
                 "drain", "cancel" or "finish"; `subprotocols=`; `limits=`, `timeouts=`, `compression=` where they
                 differ from the application's; `name=` for `url_for`; `budget=`, a `Budget` or several;
                 `rooms=[...]`, of which each connection is a member until its handler has ended: rooms, names with
-                parameters of the path, `"board:{board_id}"`, and functions, with parameters as the handler's, that return these or `room.join(ws, user=...)`;
+                parameters of the path, `"board:{board_id}"`, and functions, with parameters as the handler's, that
+                return these or `room.join(ws, user=...)`;
                 `receives=` and `sends=`, types of messages, and `close_codes=`, codes with their meaning, for
                 `App.asyncapi`.
 
