@@ -65,7 +65,7 @@ def test_a_wheel_with_the_compiled_codec_is_one_for_every_python(tmp_path: Path)
     tags, names = only_wheel(tmp_path)
     assert tags.startswith("cp311-abi3-")
     compiled = {f"{name}{end}" for name in EXTENSIONS for end in (".abi3.so", ".pyi")}
-    assert compiled | {"trio_ws/py.typed"} <= names
+    assert compiled | {"trio_ws/py.typed", "trio_ws/app/trio_ws.js"} <= names
     assert not any(name.endswith((".c", ".h")) for name in names)
 
 
@@ -90,7 +90,8 @@ def test_the_source_is_complete_with_tests_and_pages(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    source = {str(path.relative_to(ROOT)) for end in ("c", "h", "pyi") for path in (ROOT / "trio_ws").rglob(f"*.{end}")}
+    ends = ("c", "h", "js", "pyi")
+    source = {str(path.relative_to(ROOT)) for end in ends for path in (ROOT / "trio_ws").rglob(f"*.{end}")}
     assert source | {"setup.py", "pyproject.toml", "MANIFEST.in", *DOCUMENTS} <= names
     for folder in FOLDERS:
         files = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from trio_ws.app.browsable import Browsable
 from trio_ws.app.describable import Describable
 from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
@@ -26,11 +24,8 @@ from trio_ws.runtime.background import open_background
 from trio_ws.runtime.threads import Limiters
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
     from trio_ws.app.budgets import Budget
     from trio_ws.app.guards import Guard
-    from trio_ws.app.pages import Page
     from trio_ws.app.path import Converter
     from trio_ws.app.replies import Reply
     from trio_ws.app.route import Route
@@ -45,7 +40,7 @@ E = TypeVar("E", bound=Callable[..., Any])
 X = TypeVar("X", bound=Exception)
 
 
-class App(Router, RoomOwner, Servable, Describable):
+class App(Router, RoomOwner, Servable, Browsable, Describable):
     """An application: routes and their shared options and services.
 
     Args:
@@ -139,57 +134,7 @@ class App(Router, RoomOwner, Servable, Describable):
     def settings(self, settings: Settings) -> None:
         self.services.settings = self.responder.settings = settings
 
-    # --- pages and errors -------------------------------------------------------------------------------------------
-
-    def page(self, path: str, page: str | os.PathLike[str] | Page) -> None:
-        """Answer GETs for `path` with a file or a function's result.
-
-        A path that differs in a trailing slash only is redirected (307).
-
-        Args:
-            path: begins with a slash; compared exactly.
-            page: a file, with its type from its name, or a function, `async` or not, that takes the `Request` and
-                returns text (HTML), bytes, a dict, list or model (JSON), or a `Response`.
-
-        Raises:
-            ValueError: the path does not begin with a slash, or is taken.
-            FileNotFoundError: there is no such file.
-        """
-        if inspect.iscoroutine(page):
-            page.close()  # it will not be awaited
-            raise TypeError("page() takes a function: give it without calling it")
-        self.services.pages.add(path, page if callable(page) else Path(page))
-
-    def static(self, prefix: str, folder: str | os.PathLike[str]) -> None:
-        """Answer plain GETs below `prefix` with the files in `folder`.
-
-        Files and folders with a leading dot in the name are not found.
-
-        Raises:
-            ValueError: the prefix does not begin with a slash.
-            NotADirectoryError: there is no such folder.
-        """
-        self.services.pages.add_folder(prefix, Path(folder))
-
-    def metrics(self, path: str = "/metrics", *, registry: CollectorRegistry | None = None) -> CollectorRegistry:
-        """Answer GETs for `path` with metrics for Prometheus (extra `metrics`).
-
-        The page is public: restrict access to it in the proxy in front. The result is the registry.
-
-        Args:
-            path: begins with a slash.
-            registry: one of prometheus-client's, to show these figures with others; None for one of its own.
-
-        Raises:
-            ImportError: prometheus-client is not installed.
-            ValueError: the path is taken, or the registry has the metrics of another application.
-        """
-        from trio_ws.app.metrics import Metrics  # noqa: PLC0415 - few need it
-
-        metrics = Metrics(lambda: self.services.run_state.server, registry)
-        self.services.pages.add(path, metrics.page)
-        metrics.register()
-        return metrics.registry
+    # --- errors -----------------------------------------------------------------------------------------------------
 
     def close_on(self, error: type[Exception], code: int) -> Callable[[E], E]:
         """Close with `code` after an error of a type in a handler.

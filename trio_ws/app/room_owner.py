@@ -36,6 +36,7 @@ class RoomOwner:
         name: str,
         *,
         history: int | None = None,
+        history_ttl: float | None = None,
         resume: int | None = None,
         stamp: Stamp | None = None,
         policy: Policy | None = None,
@@ -43,13 +44,15 @@ class RoomOwner:
     ) -> Room:
         """Return the room with a name.
 
-        It is the same object as long as it has members or the application holds a reference to it. Otherwise the room
-        is forgotten, with its options, callbacks and history.
+        It is the same object as long as it has members, its `history_ttl` lasts, or the application holds a reference
+        to it. Otherwise the room is forgotten, with its options, callbacks and history.
 
         Args:
             name: any text of at most 8,192 bytes of UTF-8, without lone surrogates.
             history: how many of the latest messages a new member receives; 0 if never given. They last while there are
                 members; with Redis, longer.
+            history_ttl: seconds that messages for new members, and for members that come back, are kept after the last
+                member has left; what is published meanwhile is kept, too. None: with Redis, its `retention`, else 0.
             resume: how many of the latest messages are held for members that come back with `join(since=id)`; as many
                 as `history` if never given, or less. Every process with members in the room holds them.
             stamp: `stamp(id, message)` makes the message for members, so that they have the ids to come back with. Its
@@ -64,7 +67,13 @@ class RoomOwner:
             ValueError: no room can have that name; it exists with other options; or an option is out of range.
         """
         return self.services.rooms.room(
-            name, history=history, resume=resume, stamp=stamp, policy=policy, backlog=backlog
+            name,
+            history=history,
+            history_ttl=history_ttl,
+            resume=resume,
+            stamp=stamp,
+            policy=policy,
+            backlog=backlog,
         )
 
     def room_options(
@@ -72,6 +81,7 @@ class RoomOwner:
         pattern: str,
         *,
         history: int | None = None,
+        history_ttl: float | None = None,
         resume: int | None = None,
         stamp: Stamp | None = None,
         policy: Policy | None = None,
@@ -88,7 +98,8 @@ class RoomOwner:
 
         Args:
             pattern: a name, with `*` for any text, also for none.
-            history: as of `room`; so are the next four.
+            history: as of `room`; so are the next five.
+            history_ttl: as of `room`.
             resume: as of `room`.
             stamp: as of `room`.
             policy: as of `room`.
@@ -106,6 +117,7 @@ class RoomOwner:
         self.services.rooms.room_options(
             pattern,
             history=history,
+            history_ttl=history_ttl,
             resume=resume,
             stamp=stamp,
             policy=policy,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import attrs
 
-from trio_ws.rooms.checks import whole
+from trio_ws.rooms.checks import seconds, whole
 from trio_ws.rooms.member_queue import Policy
 
 __all__ = ["RoomOptions", "Stamp"]
@@ -54,6 +54,7 @@ class RoomOptions:
     """
 
     history: int = attrs.field(default=0, validator=whole(0, _MOST))
+    history_ttl: float | None = attrs.field(default=None, validator=attrs.validators.optional(seconds()))
     resume: int = attrs.field(default=0, validator=whole(0, _MOST))
     stamp: Stamp | None = attrs.field(default=None, validator=_stamp)
     policy: Policy = attrs.field(default="disconnect", validator=_policy)

@@ -81,6 +81,7 @@ class Rooms:
         name: str,
         *,
         history: int | None = None,
+        history_ttl: float | None = None,
         resume: int | None = None,
         stamp: Stamp | None = None,
         policy: Policy | None = None,
@@ -89,6 +90,7 @@ class Rooms:
         """Return the room with a name; see `App.room` for the arguments and errors."""
         given: dict[str, Any] = {
             "history": history,
+            "history_ttl": history_ttl,
             "resume": resume,
             "stamp": stamp,
             "policy": policy,
@@ -113,6 +115,7 @@ class Rooms:
         pattern: str,
         *,
         history: int | None = None,
+        history_ttl: float | None = None,
         resume: int | None = None,
         stamp: Stamp | None = None,
         policy: Policy | None = None,
@@ -123,7 +126,14 @@ class Rooms:
         leader: Functions = (),
     ) -> None:
         """Set options and callbacks of all rooms of a pattern; see `App.room_options`."""
-        given = {"history": history, "resume": resume, "stamp": stamp, "policy": policy, "backlog": backlog}
+        given = {
+            "history": history,
+            "history_ttl": history_ttl,
+            "resume": resume,
+            "stamp": stamp,
+            "policy": policy,
+            "backlog": backlog,
+        }
         made = make_pattern(pattern, given, on_join=on_join, on_leave=on_leave, on_gap=on_gap, leader=leader)
         self._patterns.add(made, self._known)
 

@@ -18,6 +18,7 @@ from trio_ws.rooms.checks import check_websocket, to_websockets
 from trio_ws.rooms.delivery import Delivery
 from trio_ws.rooms.everywhere import Everywhere
 from trio_ws.rooms.info import presence_info
+from trio_ws.rooms.keeper import HistoryKeeper
 from trio_ws.rooms.leadership import start_leaders
 from trio_ws.rooms.member_queue import MemberQueue
 from trio_ws.rooms.session import CurrentSession, RoomSession
@@ -73,6 +74,7 @@ class Room(Everywhere):
         "_delivery",
         "_functions",
         "_joiners",
+        "_keeper",
         "_members",
         "_publishers",
         "_session",
@@ -90,6 +92,7 @@ class Room(Everywhere):
         self.options = options
         self._members: dict[WebSocket, Member] = {}
         self._session = CurrentSession()
+        self._keeper = HistoryKeeper(options.history_ttl)
         self._joiners = 0  # tasks within join(), not members yet
         self._publishers = 0  # tasks within publish()
         self._functions = RoomFunctions()
@@ -323,6 +326,7 @@ class Room(Everywhere):
         nursery, size = self._registry.nursery, max(self.options.history, self.options.resume)
         try:
             await nursery.start(session.run, self._registry.backplane, self._topic, size, nursery, name=repr(self))
+            await self._keeper.hold(nursery, self._registry.backplane, self._topic, size)
         except BaseException:
             session.end()
             raise
@@ -332,7 +336,8 @@ class Room(Everywhere):
     def _close_if_empty(self) -> None:
         if not self._members and not self._joiners:
             self._session.end()
-            self._registry.release(self)
+            if not self._keeper.linger(self._close_if_empty):
+                self._registry.release(self)
 
     def __repr__(self) -> str:
         return f"<Room {self.name!r}>"
