@@ -66,6 +66,20 @@ async def dial(port: int, version: Version, target: str = "/echo") -> Peer:
     return Peer(stream, client=True, early=early)
 
 
+async def test_inline_listeners_answer_in_order(app: App, version: Version) -> None:
+    """The handler's task calls the function; the contract of inline listeners has a network of its own."""
+    app.listener("/inline", inline=True)(lambda data: data)
+    with trio.fail_after(LONG):
+        async with serving(ASGIApplication(app)) as bridge:
+            peer = await dial(bridge.port, version, "/inline")
+            for number in range(20):
+                await peer.message(str(number))
+            for number in range(20):
+                assert await peer.next() == ("text", str(number))
+            await peer.close()
+            assert await peer.rest() == [("close", (1000, ""))]
+
+
 # --- the end of the server -------------------------------------------------------------------------------------------
 
 

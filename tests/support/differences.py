@@ -203,6 +203,7 @@ NOT_RUN: dict[str, str] = {
     "contracts/test_corking.py": "transport",
     "contracts/test_disconnect.py": "transport",
     "contracts/test_held_openings.py": "transport",
+    "contracts/test_inline_listeners.py": "transport",
     "contracts/test_keepalive.py": "pings",
     "contracts/test_model.py": "transport",
     "contracts/test_punctuality.py": "transport",
