@@ -64,6 +64,7 @@ SLOW = {"asyncio", "difflib", "email", "http", "mimetypes", "sysconfig", "urllib
 """Modules of the standard library that take a millisecond or more."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "most"),
     [

@@ -174,6 +174,10 @@ def inherited_uses(modules: list[Module]) -> list[str]:
     return found
 
 
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""The attributes of statements that hold statements: imports are in no expression."""
+
+
 def imports_of(module: Module, names: set[str], *, typing: bool, lazy: bool) -> set[str]:
     """Return the modules of the package that one imports, under TYPE_CHECKING and in functions too if asked."""
     found: set[str] = set()
@@ -193,8 +197,9 @@ def imports_of(module: Module, names: set[str], *, typing: bool, lazy: bool) -> 
                         found.add(full)
                     elif node.module in names:
                         found.add(node.module)
-        for child in ast.iter_child_nodes(node):
-            visit(child, in_typing, in_function)
+        for block in BLOCKS:
+            for child in getattr(node, block, ()):
+                visit(child, in_typing, in_function)
 
     visit(module.tree, False, False)
     return found - {module.name}

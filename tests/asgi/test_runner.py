@@ -391,6 +391,7 @@ async def test_application_mounted_in_starlette_runs_its_lifespan(app: App) -> N
             await peer.rest()
 
 
+@pytest.mark.slow
 async def test_the_command_of_hypercorn_serves_an_application(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(
         "from trio_ws import App\n"

@@ -794,6 +794,7 @@ def connect(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 async def test_connect_works_in_a_pipe(nursery) -> None:
     seen = []
 

@@ -59,6 +59,7 @@ async def test_sends_are_whole_or_not_at_all(autojump_clock: Any) -> None:
     assert await cancel_everywhere(scenario) >= 3
 
 
+@pytest.mark.slow
 async def test_a_scenario_without_a_point_is_cancelled_as_a_whole(autojump_clock: Any) -> None:
     checked: list[bool] = []
 
@@ -119,6 +120,7 @@ async def test_a_leaked_descriptor_is_found(autojump_clock: Any) -> None:
         os.close(end)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "error"),
     [(b"\x82\x85\0\0\0\0he", TornFrame), (b"\x83\x80\0\0\0\0", InvalidFrame)],

@@ -102,6 +102,7 @@ for case in TestEcho, TestTalking, TestGentle, TestIdle, TestChat, TestHandler:
     case.settings = FEW
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_application_is_found_with_its_calls() -> None:
     broken = App()
 

@@ -296,6 +296,7 @@ def test_deflate_parameters_are_accepted_or_declined(good: str, bad: str, compre
 # --- how they shrink ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "fault", "example"),
     [
