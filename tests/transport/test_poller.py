@@ -16,7 +16,8 @@ from trio_ws.transport import selector
 from trio_ws.transport import single as solo_module
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.single import SingleSocketPoller
-from trio_ws.transport.sockets import BUFFER_BYTES, CORK_BYTES, SocketPoller, SocketTransport
+from trio_ws.transport.sockets import BUFFER_BYTES, CORK_BYTES, SocketTransport
+from trio_ws.transport.watching import SocketPoller
 
 pytestmark = pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
 

@@ -19,7 +19,7 @@ from trio_ws.transport.selector import Selector
 from trio_ws.transport.sockets import shared_buffer
 
 if TYPE_CHECKING:
-    from trio_ws.transport.sockets import PollerClient
+    from trio_ws.transport.watching import PollerClient
 
 __all__ = ["Poller"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -16,8 +16,9 @@ from trio_ws.transport.socket_options import Uptake, get_uptake, shut_down
 if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.outbox import Buffer
+    from trio_ws.transport.watching import PollerClient, SocketPoller
 
-__all__ = ["PollerClient", "SocketPoller", "SocketTransport", "shared_buffer"]
+__all__ = ["SocketTransport", "shared_buffer"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """The most that is read from one socket in one turn: a large message in few calls, and no long turn."""
@@ -41,49 +42,6 @@ def shared_buffer(kind: trio.lowlevel.RunVar[memoryview] = _buffer) -> memoryvie
         buffer = memoryview(bytearray(BUFFER_BYTES))
         kind.set(buffer)
         return buffer
-
-
-class PollerClient(Protocol):
-    """The part of a transport that its poller calls."""
-
-    def ready(self, events: int, now: float) -> None:
-        """Handle readiness events of the socket."""
-
-    def uncork(self) -> None:
-        """Do the work put off to the end of a turn."""
-
-    def give_up(self) -> None:
-        """Handle an exception of one of these calls."""
-
-
-class SocketPoller(Protocol):
-    """A watcher of transports' sockets that calls `ready` and `uncork`.
-
-    It is a `Poller` or a `SingleSocketPoller`.
-    """
-
-    buffer: memoryview
-    handshakes: int
-
-    @property
-    def selector(self) -> InterestSet:
-        """The events that sockets are watched for."""
-
-    def add(self, transport: PollerClient, fd: int, interest: int) -> None:
-        """Begin to watch a transport's socket."""
-
-    def remove(self, fd: int) -> None:
-        """Stop watching a socket that is about to be closed."""
-
-    def cork(self, transport: PollerClient) -> None:
-        """Call `uncork` of `transport` at the end of this scheduler turn."""
-
-
-class InterestSet(Protocol):
-    """The part of `Selector` that transports use."""
-
-    def change(self, fd: int, interest: int, /) -> None:
-        """Watch `fd` for other events."""
 
 
 class SocketTransport(SocketState, Transport):

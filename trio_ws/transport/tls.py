@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.transport.base import Receiver
     from trio_ws.transport.outbox import Buffer
-    from trio_ws.transport.sockets import SocketPoller
     from trio_ws.transport.tls_session import TLSSession
+    from trio_ws.transport.watching import SocketPoller
 
 __all__ = ["TLSTransport"]
 
