@@ -27,8 +27,10 @@ REQUEST = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-SCENARIOS = ((100, 1, 32, 5, 25), (50, 16, 100, 2, 8))
-"""Connections, messages in flight, bytes of a message, rounds of the short and of the long run."""
+CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
+SCENARIOS = ((100, 1, 32, 5, 25), (50, 16, 100, 2, 8), (20, 0, 32, 2, 8))
+"""Connections, messages in flight, bytes of a message, rounds of the short and of the long run. None in flight: each
+round opens the connections, one after another, with an echo and a close frame; counted is a connection."""
 
 
 def connect(port: int, greeting: bytes) -> socket.socket:
@@ -56,6 +58,16 @@ async def talk(port: int, *load: int, greeting: bytes) -> None:
         await talk_elsewhere(port, *load, greeting=greeting)
     connections, inflight, size, rounds = load
     data = frames(size, inflight)
+    if not inflight:
+        for _ in range(connections * rounds):
+            sock = connect(port, greeting + frames(size, 1))
+            sock.setblocking(False)
+            await read(sock, (129 if greeting else 0) + 2 + size)
+            sock.send(CLOSE)
+            if greeting:
+                await read(sock, 4)
+            sock.close()
+        os._exit(0)
     socks = []
     for _ in range(connections):
         sock = connect(port, greeting)
@@ -221,7 +233,7 @@ def counted(name: str, *load: int, alone: bool) -> int:
 def per_message(name: str, scenario: tuple[int, ...], *, alone: bool) -> int:
     connections, inflight, size, short, long = scenario
     first, second = (counted(name, connections, inflight, size, rounds, alone=alone) for rounds in (short, long))
-    return (second - first) // ((long - short) * connections * inflight)
+    return (second - first) // ((long - short) * connections * max(inflight, 1))
 
 
 def main() -> None:
@@ -235,8 +247,8 @@ def main() -> None:
     print("instructions a message\n")
     print(f"{'connections':>11} {'in flight':>9} {'bytes':>6} {'':12}", *(f"{name:>9}" for name in chosen))
     for scenario in SCENARIOS:
-        for alone in (False, True):
-            row = (per_message(name, scenario, alone=alone) for name in chosen)
+        for alone in (False, True) if scenario[1] else (False,):
+            row = (per_message(name, scenario, alone=alone) for name in chosen if scenario[1] or name != "floor")
             title = "alone" if alone else "with client"
             print(f"{scenario[0]:>11} {scenario[1]:>9} {scenario[2]:>6} {title:12}", *(f"{each:>9,}" for each in row))
 

@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
-from trio_ws.app.invocation import RouteInvocation
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
 from trio_ws.app.refusals import response_from
 from trio_ws.app.replies import Reply
 from trio_ws.app.route import dependency_types
-from trio_ws.handler.service import Response
+from trio_ws.app.route_service import service_for
+from trio_ws.handler.service import Response, Service
 
 if TYPE_CHECKING:
     from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
     from trio_ws.connection.settings import Settings
-    from trio_ws.handler.service import Service
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
@@ -52,6 +52,7 @@ class Dispatcher:
     ) -> None:
         self._services = services
         self._match = match
+        self._made = WeakKeyDictionary[Any, Service]()  # services by routes
         self.settings: Settings = services.settings
         self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = lifespan_context
 
@@ -151,4 +152,7 @@ class Dispatcher:
             return Response(status=self._services.not_found_status, headers=PLAIN_TEXT, body=b"no route\n")
         route, parameters = matched
         routed = request.with_path_parameters(parameters)
-        return routed, RouteInvocation(route.services or self._services, route, routed).service()
+        service = self._made.get(route)
+        if service is None:
+            service = self._made[route] = service_for(route.services or self._services, route)
+        return routed, service

@@ -170,7 +170,7 @@ class PlannedGuard:
             ParameterError: a text that it takes does not convert.
             TypeError: it answers neither True nor False; or it is a dependency, and its value is None.
         """
-        resolver.given[CONTEXT_KEY] = context
+        resolver.guard_context = context
         answer = await self._answer(context, resolver)
         if self.value is not None and answer is None:
             raise TypeError(f"guard {self._label} must return the value that it hands over, or raise, not None")
@@ -205,7 +205,7 @@ async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, re
         ParameterError: a text that one takes does not convert.
         TypeError: one answers neither True nor False.
     """
-    resolver.given[CONTEXT_KEY] = context
+    resolver.guard_context = context
     for guard in guards:
         await guard.check(context, resolver)
 

@@ -1,7 +1,7 @@
 """One connection's run through its route.
 
-Parameters, guards, controller, dependencies and the function are resolved here when a client has connected. The result
-is the `Service` of a `Route`.
+Parameters, guards, controller, dependencies and the function are resolved here when a client has connected. The module
+`route_service` has the service of a route, which makes an invocation for each connection.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, cast
 
 from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
-from trio_ws.app.guards import GuardContext, check_guards
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext, check_guards
 from trio_ws.app.inline import run_inline
 from trio_ws.app.limiting import limit_connection
 from trio_ws.app.listener import Listener, run_listener
@@ -23,24 +23,22 @@ from trio_ws.app.listener_options import ListenerOptions
 from trio_ws.app.parameters.dependencies import Arguments, Resolver
 from trio_ws.app.parameters.signature import is_context
 from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
-from trio_ws.app.route import BLOCKING_KEY, PlannedCall
+from trio_ws.app.route import PlannedCall
 from trio_ws.app.sessions import Session
 from trio_ws.app.stays import Stays
 from trio_ws.connection.budgeted import unlimit_channel
-from trio_ws.connection.serialization import resolve_types
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
-from trio_ws.handler.service import Service
 from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
     from types import TracebackType
 
+    from trio_ws.app.guards import PlannedGuard
     from trio_ws.app.parameters.signature import Signature
     from trio_ws.app.room_sources import Joined
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
-    from trio_ws.http.request import Request
     from trio_ws.rooms import Room
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
@@ -53,12 +51,11 @@ class RouteInvocation:
     Args:
         services: of the route's application.
         route: that matched.
-        request: with the path parameters of the route.
+        websocket: the connection, whose request has the path parameters of the route.
     """
 
     __slots__ = (
         "_controller",
-        "_request",
         "_resolved",
         "_resolver",
         "_route",
@@ -68,43 +65,17 @@ class RouteInvocation:
     )
 
     _resolver: Resolver
-    _websocket: WebSocket
 
-    def __init__(self, services: AppServices, route: Route, request: Request) -> None:
+    def __init__(self, services: AppServices, route: Route, websocket: WebSocket) -> None:
         self._services = services
         self._route = route
-        self._request = request
+        self._websocket = websocket
         self._controller: Any = None
         self._stays: Stays | None = None
-        self._resolved: dict[Signature, Arguments | Resolver] = {}
+        self._resolved: dict[Signature, Arguments | Resolver] | None = None
         """Resolved arguments of the route's own functions; a resolver for `on_disconnect` that enters contexts."""
 
-    def service(self) -> Service:
-        """Return the service for the connection."""
-        options = self._route.options
-        receive_type, send_type = resolve_types(options.receive_type, options.send_type, options.value_type)
-        return Service(
-            around=self._around,
-            handler=self._listen if isinstance(self._route.target, Listener) else self._view,
-            auto_accept=options.auto_accept,
-            subprotocols=options.subprotocols,
-            caught_close_codes=options.caught_close_codes,
-            when_peer_leaves=options.when_peer_leaves,
-            receive_type=receive_type,
-            send_type=send_type,
-            limits=options.limits,
-            timeouts=options.timeouts,
-            compression=options.compression,
-            close_code_of=self._services.failures.close_code_of,
-            on_error=self._services.report,
-            instruments=self._services.instruments,
-        )
-
     # --- before the function -------------------------------------------------------------------------------------
-
-    def _around(self, websocket: WebSocket) -> Self:
-        self._websocket = websocket
-        return self
 
     async def __aenter__(self) -> None:
         """Prepare what the functions need, in the order of the design."""
@@ -113,14 +84,13 @@ class RouteInvocation:
         self._services.open_session(websocket)
         patient = self._route.options.when_peer_leaves == "finish"
         self._resolver = Resolver(
-            self._request,
+            websocket.context.request,
             websocket,
             self._services.app,
             self._services.limiters,
             patient=patient,
             overrides=self._services.find_overrides(),
         )
-        self._resolver.given[BLOCKING_KEY] = websocket  # `in_thread` exchanges it
         try:
             try:
                 await self._prepare()
@@ -173,24 +143,36 @@ class RouteInvocation:
         signatures = [call.signature for call in self._calls()]
         made = [] if route.controller is None else [route.construction(route.controller)]
         made += [room.signature for room in route.planned_rooms() if room.signature is not None]
-        parameters = self._resolver.convert(
-            *signatures, *made, *(signature for guard in guards for signature in guard.signatures)
-        )
-        context = GuardContext(
-            request=self._request, websocket=self._websocket, route=route, parameters=parameters, app=self._services.app
-        )
-        await check_guards(guards, context, self._resolver)
-        if route.controller is not None:
-            self._controller = await self._make_controller(route.controller, context)
+        every = [*signatures, *made, *(signature for guard in guards for signature in guard.signatures)]
+        parameters = self._resolver.convert(*every)
+        if guards or made or any(each.key == CONTEXT_KEY for signature in every for each in signature.flat()):
+            await self._check_guards(guards, self._make_guard_context(parameters))
         for room in route.planned_rooms():
-            for joined in await room.find(self._resolver, self._request):
+            for joined in await room.find(self._resolver, self._websocket.context.request):
                 await self.stays.expect(joined)
         last = self._last_call()
+        self._resolved = {}
         for signature in signatures:
             if last is not None and signature is last.signature:
                 self._resolved[signature] = await _resolve_last(self._resolver, signature)
             else:
                 self._resolved[signature] = await self._resolver.resolve(signature)
+
+    def _make_guard_context(self, parameters: Mapping[str, Any]) -> GuardContext:
+        context = self._resolver.guard_context = GuardContext(
+            request=self._websocket.context.request,
+            websocket=self._websocket,
+            route=self._route,
+            parameters=parameters,
+            app=self._services.app,
+        )
+        return context
+
+    async def _check_guards(self, guards: Iterable[PlannedGuard], context: GuardContext) -> None:
+        """Call the guards, then make the controller."""
+        await check_guards(guards, context, self._resolver)
+        if self._route.controller is not None:
+            self._controller = await self._make_controller(self._route.controller, context)
 
     def _calls(self) -> list[PlannedCall]:
         """Return the calls that the route may make."""
@@ -210,7 +192,7 @@ class RouteInvocation:
         args, kwargs = await self._resolver.arguments(self._route.construction(controller))
         made = controller.__new__(controller, *args, **kwargs)
         # Before the constructor runs, so that it may use them.
-        for name, value in (("websocket", self._websocket), ("request", self._request), ("context", context)):
+        for name, value in (("websocket", self._websocket), ("request", context.request), ("context", context)):
             object.__setattr__(made, name, value)  # it may be frozen
         if runs_in_thread(controller):
             await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiters.calls)
@@ -223,29 +205,38 @@ class RouteInvocation:
 
     # --- the function --------------------------------------------------------------------------------------------
 
-    def _view(self, websocket: WebSocket) -> Coroutine[Any, Any, None]:
-        return self._view_in_rooms() if self._stays is not None else self._run(self._route.view(), view=True)
+    def run(self) -> Awaitable[object]:
+        """Call the route's function, or its listener's callbacks until the connection ends; await the result."""
+        # Not awaited here: a coroutine of its own would be in each idle connection.
+        if isinstance(self._route.target, Listener):
+            return self._listen(self._route.target)
+        return self._view_in_rooms() if self._stays is not None else self._view()
 
-    async def _view_in_rooms(self) -> None:
+    def _view(self) -> Awaitable[object]:
+        view = self._route.view()
+        args, kwargs = cast("Arguments", self._take_resolved(view.signature)).fill()
+        value = self._bound(view)(*args, **kwargs)
+        return value if inspect.isawaitable(value) else _ready(value)
+
+    async def _view_in_rooms(self) -> object:
         await self.stays.join_expected()
-        await self._run(self._route.view(), view=True)
+        return await self._view()
 
-    async def _listen(self, websocket: WebSocket) -> None:
+    async def _listen(self, target: Listener) -> None:
         """Call the callbacks of the route's listener, until the connection ends."""
-        target = self._route.target
-        if isinstance(target, Listener):
-            connect, disconnect = self._route.connect(target), self._route.disconnect(target)
-            if disconnect is not None:
-                websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect),)
-            if websocket.accepted and self._stays is not None:
-                await self._stays.join_expected()
-            if connect is not None:
-                await self._connect(connect, target.options)
-            if not websocket.accepted:
-                await websocket.accept()
-                await self.stays.join_expected()
-            run = run_inline if target.options.inline else run_listener
-            await run(websocket, await self._callbacks(self._route.receive(target), target.options))
+        websocket = self._websocket
+        connect, disconnect = self._route.connect(target), self._route.disconnect(target)
+        if disconnect is not None:
+            websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect),)
+        if websocket.accepted and self._stays is not None:
+            await self._stays.join_expected()
+        if connect is not None:
+            await self._connect(connect, target.options)
+        if not websocket.accepted:
+            await websocket.accept()
+            await self.stays.join_expected()
+        run = run_inline if target.options.inline else run_listener
+        await run(websocket, await self._callbacks(self._route.receive(target), target.options))
 
     @property
     def app(self) -> Any:
@@ -290,6 +281,8 @@ class RouteInvocation:
     ) -> None:
         """Implement `WebSocket.accept_callback`."""
         websocket, names = self._websocket, self._route.pattern.types
+        if self._resolver.guard_context is None:
+            self._make_guard_context(self._resolver.convert(*(call.signature for call in self._calls())))
         treatment = ListenerOptions(**options)
         signature = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
         receive = signature(on_receive, takes_body=True)
@@ -334,7 +327,7 @@ class RouteInvocation:
     ) -> DisconnectCallback:
         """Return the callbacks for the end of the connection."""
         signature = disconnect.signature
-        resolved = self._resolved.pop(signature, None) or await _resolve_last(resolver or self._resolver, signature)
+        resolved = self._take_resolved(signature) or await _resolve_last(resolver or self._resolver, signature)
         function = self._bound(disconnect, last=True)
 
         async def on_disconnect(websocket: WebSocket, code: int) -> None:
@@ -354,29 +347,27 @@ class RouteInvocation:
 
     # --- calling -------------------------------------------------------------------------------------------------
 
-    async def _run(self, call: PlannedCall, resolver: Resolver | None = None, *, view: bool = False) -> None:
+    async def _run(self, call: PlannedCall, resolver: Resolver | None = None) -> None:
         args, kwargs = (await self._arguments(call, resolver)).fill()
         value = self._bound(call)(*args, **kwargs)
         del args, kwargs  # it may run for long
         if inspect.isawaitable(value):
-            value = await value
-        if view and value is not None:
-            self._warn_of_result(call, value)
+            await value
 
-    def _warn_of_result(self, call: PlannedCall, value: object) -> None:
-        connection_log = self._websocket.context.log
-        connection_log.warning(
-            "%s: %s returned %s, which is not sent: send() it, or register it with @app.listener()",
-            call.signature.label,
-            type(value).__name__,
-        )
+    def _take_resolved(self, signature: Signature) -> Arguments | Resolver | None:
+        if self._resolved is None:
+            return None
+        resolved = self._resolved.pop(signature, None)
+        if not self._resolved:
+            self._resolved = None  # it would be in each idle connection
+        return resolved
 
     async def _arguments(self, call: PlannedCall, resolver: Resolver | None) -> Arguments:
         """Return the arguments resolved before the answer, or resolve them now.
 
         They are resolved now for `accept_callback`.
         """
-        resolved = self._resolved.pop(call.signature, None)
+        resolved = self._take_resolved(call.signature)
         if isinstance(resolved, Arguments):
             return resolved
         return await (resolver or self._resolver).resolve(call.signature)
@@ -392,6 +383,10 @@ class RouteInvocation:
         if not call.blocking:
             return function
         return in_thread(function, self._websocket, self._services.limiters, last=last)
+
+
+async def _ready(value: object) -> object:
+    return value
 
 
 async def _resolve_last(resolver: Resolver, signature: Signature) -> Arguments | Resolver:

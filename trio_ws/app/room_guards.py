@@ -74,7 +74,7 @@ async def _check(signature: Signature, room: Room, resolver: Resolver) -> None:
         TypeError: it answers neither True nor False.
     """
     async with resolver.nested() as own:
-        own.given = {**resolver.given, _ROOM: room}
+        own.given = {_ROOM: room}
         args, kwargs = await own.arguments(signature, **{_ROOM: room})
         answer = await call(partial(signature.function, *args, **kwargs), limiter=own.limiters.calls)
     if answer is False:

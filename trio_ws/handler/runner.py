@@ -83,7 +83,7 @@ class HandlerRunner:
             context.log.set_request(context.request.target, context.request.client)
         context.on_accept = self._begin_watch
         if service.close_code_of is not None:
-            context.close_code_of = self._close_code_of
+            context.close_code_of = service.close_code_of
         context.cleanup_timeout = timeouts.cleanup_timeout
         if service.on_disconnect is not None:
             context.disconnect_callbacks = (service.on_disconnect,)
@@ -119,11 +119,11 @@ class HandlerRunner:
                         try:
                             if self._service.around is None:
                                 await self._connect()
-                                await self._service.handler(self._websocket)
+                                self._note_result(await self._service.handler(self._websocket))
                             else:
                                 async with self._service.around(self._websocket):
                                     await self._connect()
-                                    await self._service.handler(self._websocket)
+                                    self._note_result(await self._service.handler(self._websocket))
                         except Exception as failure:
                             error = failure
                         if self._websocket.context.nursery_used or nursery.child_tasks:
@@ -160,6 +160,10 @@ class HandlerRunner:
             await websocket.accept()
         if service.on_connect is not None:
             await service.on_connect(websocket)
+
+    def _note_result(self, result: object) -> None:
+        if result is not None and self._service.on_result is not None:
+            self._service.on_result(self._websocket, result)
 
     def _begin_watch(self) -> None:
         """Observe the channel of a handshake that was just accepted."""
@@ -325,16 +329,6 @@ class HandlerRunner:
             if isinstance(leaf, WebSocketDisconnect) and context.is_own_disconnect(leaf):
                 self._log_disconnect(leaf)
         return context.decide_close(error)
-
-    def _close_code_of(self, error: BaseException) -> int | None:
-        """Call the application's `close_code_of`, and log its own errors."""
-        if self._service.close_code_of is None:
-            return None
-        try:
-            return self._service.close_code_of(error)
-        except Exception:
-            self._log.exception("error in close_code_of for %s")
-            return None
 
     async def _report(self, error: BaseException) -> None:
         """Log one record, then call `on_error`, which has `cleanup_timeout`."""

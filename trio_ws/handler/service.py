@@ -57,6 +57,8 @@ class Service:
     """Runs exactly once for each accepted connection, shielded from cancellation, at most `cleanup_timeout`."""
     on_error: Callable[[WebSocket, BaseException], Awaitable[object]] | None = None
     """Runs after an error of the handler was logged."""
+    on_result: Callable[[WebSocket, Any], object] | None = None
+    """Called with a result of the handler that is not None."""
     close_code_of: Callable[[BaseException], int | None] | None = None
     """Maps an error of the handler to the close code to send, None for the default."""
     auto_accept: bool = attrs.field(default=True, validator=flag)

@@ -254,7 +254,17 @@ class ConnectionContext(ContextState):
 
     def decide_close(self, error: Exception | None) -> CloseDecision:
         """Return the close frame for a handler's error, None for a return."""
-        return close_decision_for(error, is_own=self.is_own_disconnect, close_code_of=self.close_code_of)
+        return close_decision_for(error, is_own=self.is_own_disconnect, close_code_of=self._mapped_code)
+
+    def _mapped_code(self, error: BaseException) -> int | None:
+        """Call `close_code_of`, and log its own errors."""
+        if self.close_code_of is None:
+            return None
+        try:
+            return self.close_code_of(error)
+        except Exception:
+            self.log.exception("error in close_code_of for %s")
+            return None
 
     def is_own_disconnect(self, error: BaseException) -> bool:
         """Return True if an error, or each of a group, is a disconnect of this connection."""

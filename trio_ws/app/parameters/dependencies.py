@@ -88,10 +88,12 @@ class Resolver:
         overrides: substitutes for dependencies and values, in tests.
 
     Attributes:
-        given: values by the keys that `Signature.of` got as `types`, for all functions and their dependencies.
+        given: further values by the keys that `Signature.of` got as `types`; None for none.
+        guard_context: for parameters with the key "context"; None until there is one.
     """
 
     __slots__ = (
+        "_app",
         "_cache",
         "_converted",
         "_owner",
@@ -100,6 +102,7 @@ class Resolver:
         "_unwinding",
         "_websocket",
         "given",
+        "guard_context",
         "limiters",
         "overrides",
     )
@@ -119,11 +122,13 @@ class Resolver:
         self._patient = patient
         self._request = request
         self._websocket = websocket
-        self.given: dict[str, Any] = {"app": app}
+        self._app = app
+        self.given: Mapping[str, Any] | None = None
+        self.guard_context: object = None
         self._owner: CleanupOwner = websocket.context
         self._unwinding: Unwinding | None = None  # two kilobytes, so only where there is something to leave
-        self._converted: dict[Parameter, Any] = {}
-        self._cache: dict[Hashable, Any] = {}
+        self._converted: dict[Parameter, Any] | None = None  # like the next, made for its first value
+        self._cache: dict[Hashable, Any] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,12 +143,10 @@ class Resolver:
 
         Its dependencies are left at the end of the block.
         """
-        nested = Resolver(
-            self._request, self._websocket, limiters=self.limiters, patient=self._patient, overrides=self.overrides
-        )
-        nested.given = self.given
+        nested = Resolver(self._request, self._websocket, self._app, self.limiters, patient=self._patient)
+        nested.overrides, nested.guard_context, nested.given = self.overrides, self.guard_context, self.given
         nested._converted = self._converted
-        nested._cache = dict(self._cache)
+        nested._cache = dict(self._cache or ())
         return nested
 
     # --- what is needed after the dependencies are left ----------------------------------------------------------
@@ -167,8 +170,8 @@ class Resolver:
         Raises:
             Exception: as `resolve` raises it.
         """
-        later = Resolver(self._request, self._websocket, limiters=self.limiters, overrides=self.overrides)
-        later.given, later._converted = self.given, self._converted
+        later = Resolver(self._request, self._websocket, self._app, self.limiters, overrides=self.overrides)
+        later.guard_context, later._converted = self.guard_context, self._converted
         later._cache = await self._lasting_values(signature)
         later._owner = _LastOwner(self._websocket.context)
         return later
@@ -194,17 +197,22 @@ class Resolver:
             ParameterError: with all errors of all signatures.
         """
         errors: dict[ErrorDetail, None] = {}
-        for signature in signatures:
-            for parameter in self._flat(signature):
-                if parameter.source in TEXTS and parameter not in self._converted:
-                    try:
-                        self._converted[parameter] = self._convert(parameter)
-                    except ParameterError as error:
-                        errors.update((detail.with_prefix(*place_of(parameter)), None) for detail in error.errors)
+        texts = [each for signature in signatures for each in self._flat(signature) if each.source in TEXTS]
+        if not texts:
+            return {}
+        if self._converted is None:
+            self._converted = {}
+        converted = self._converted
+        for parameter in texts:
+            if parameter not in converted:
+                try:
+                    converted[parameter] = self._convert(parameter)
+                except ParameterError as error:
+                    errors.update((detail.with_prefix(*place_of(parameter)), None) for detail in error.errors)
         if errors:
             raise ParameterError(errors)
         return {
-            each.name: self._converted[each]
+            each.name: converted[each]
             for signature in signatures
             for each in signature.parameters
             if each.source in TEXTS
@@ -266,10 +274,10 @@ class Resolver:
                     values[parameter.name] = self._request
                 case ParameterSource.PATH_REST:
                     values[parameter.name] = self._rest(signature)
-                case ParameterSource.PROVIDED if parameter.key in self.given:
-                    values[parameter.name] = self.given[parameter.key]
-                case ParameterSource.PROVIDED if parameter.default is not MISSING:
-                    values[parameter.name] = parameter.default
+                case ParameterSource.PROVIDED:
+                    provided = self._provided(parameter.key, parameter.default)
+                    if provided is not MISSING:
+                        values[parameter.name] = provided
             if parameter.dependency is not None:
                 values[parameter.name] = await self.depend(parameter.dependency)
         return Arguments(signature, values)
@@ -277,6 +285,20 @@ class Resolver:
     async def arguments(self, signature: Signature, **provided: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a call; see `resolve` and `Arguments.fill`."""
         return (await self.resolve(signature)).fill(**provided)
+
+    def _provided(self, key: str, default: Any) -> Any:
+        """Return the object for one of the keys that `Signature.of` got as `types`, else the default."""
+        if self.given is not None and key in self.given:
+            return self.given[key]
+        match key:
+            case "app":
+                return self._app
+            case "blocking_websocket":
+                return self._websocket  # `in_thread` exchanges it
+            case "context" if self.guard_context is not None:
+                return self.guard_context
+            case _:
+                return default
 
     def _rest(self, signature: Signature) -> dict[str, Any]:
         """Return the path parameters that no other parameter takes."""
@@ -295,7 +317,7 @@ class Resolver:
         """
         dependency = self._substituted(dependency)
         key = _cache_key(dependency.signature.function)
-        if dependency.use_cache and key in self._cache:
+        if dependency.use_cache and self._cache is not None and key in self._cache:
             return self._cache[key]
         args, kwargs = await self.arguments(dependency.signature)
         function = partial(dependency.signature.function, *args, **kwargs)
@@ -311,7 +333,7 @@ class Resolver:
         if dependency.entered:
             value = await self.enter(value, in_thread=dependency.in_thread)
         if dependency.use_cache:
-            self._cache[key] = value
+            self._remember(key, value)
         return value
 
     def _substituted(self, dependency: Dependency) -> Dependency:
@@ -321,11 +343,16 @@ class Resolver:
 
     def known(self, function: Any) -> Any:
         """Return the value of a function that was called for this connection; MISSING if it was not."""
-        return self._cache.get(_cache_key(function), MISSING)
+        return MISSING if self._cache is None else self._cache.get(_cache_key(function), MISSING)
 
     def remember(self, function: Any, value: Any) -> None:
         """Keep the value of a function, called without this resolver, for what depends on it."""
-        self._cache[_cache_key(function)] = value
+        self._remember(_cache_key(function), value)
+
+    def _remember(self, key: Hashable, value: Any) -> None:
+        if self._cache is None:
+            self._cache = {}
+        self._cache[key] = value
 
     async def enter(self, value: Any, *, in_thread: bool) -> Any:
         """Enter a context, which is left with the resolver, and return its value.
