@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
@@ -306,6 +306,25 @@ class Channels(BaseModel):
     quote: Literal['"', "\\", "\n", 1, None, True]
 
 
+class Keywords(BaseModel):
+    """Members with the names of keywords of JSON schemas."""
+
+    model_config = ConfigDict(title='A "title"\nof */ two lines')
+
+    properties: dict[str, Node] = {}
+    default: Node | None = None
+    enum: Node | None = None
+    const: list[Node] = []
+    examples: Node | None = None
+    ref: Node | None = Field(default=None, alias="$ref")
+    defs: Node | None = Field(default=None, alias="$defs")
+    items: Kind | None = None
+    proto: int = Field(default=1, alias="__proto__")
+    any_of: int = Field(default=1, alias="anyOf")
+    type: Literal["a"] = "a"
+    description: str = Field(default="", description="two\nlines */")
+
+
 class Opaque:
     pass
 
@@ -321,6 +340,11 @@ TYPES: dict[str, Any] = {
     "attrs": Attributes,
     "aliased": Aliased,
     "named as ours": Channels,
+    "keywords": Keywords,
+    "classes": type[Node] | type,
+    "callable": Callable[[int], str] | int,
+    "pattern": re.Pattern[str] | Path | bytes,
+    "deep": dict[str, list[tuple[int, dict[str, tuple[Node, ...]]]]],
     "list of unions": list[Cat | Dog | None],
     "literal": Literal["a", 1],
     "enum": Kind,

@@ -154,6 +154,27 @@ async def test_cancelled_receive_loses_no_message(autojump_clock) -> None:
     assert got == ["0", "1", "2", "3"]
 
 
+async def test_two_tasks_cannot_receive_at_once(autojump_clock) -> None:
+    """Not even while one of them waits for its turn."""
+    app, errors = App(), []
+
+    @app.websocket("/", budget=Budget(messages=1, per=10))
+    async def view(ws: WebSocket) -> None:
+        await ws.receive()
+        await ws.receive()
+        ws.nursery.start_soon(ws.receive)
+        await trio.sleep(1)
+        with pytest.raises(trio.BusyResourceError) as caught:
+            await ws.receive()
+        errors.append(caught.value)
+
+    async with app.test_client() as client, client.websocket_connect("/") as ws:
+        for number in range(3):
+            await ws.send(str(number))
+        await ws.wait_closed()
+    assert len(errors) == 1
+
+
 async def test_end_of_the_peer_ends_the_wait(autojump_clock) -> None:
     """What has arrived before is received at once, then the end."""
     seen: list[Any] = []
@@ -407,6 +428,18 @@ async def test_accounts_are_dropped_when_their_tokens_are_back(autojump_clock) -
         book.account(budget, f"198.51.100.{number}", MemoryBackplane())
     assert await book.account(budget, "late", MemoryBackplane()).spend(1) > 0
     assert len(book) < 3100
+
+
+async def test_connections_that_stay_share_an_account_for_good(autojump_clock) -> None:
+    """A full account that was dropped is not another one for those who had it."""
+    book, budget = BudgetBook(), ONE(by="address")
+    early = book.account(budget, "192.0.2.1", MemoryBackplane())
+    for number in range(4096):
+        book.account(budget, number, MemoryBackplane())
+        await book.account(budget, number, MemoryBackplane()).spend(1)
+    late = book.account(budget, "192.0.2.1", MemoryBackplane())
+    assert await early.spend(1) == 0
+    assert await late.spend(1) > 0
 
 
 # --- where it stands -----------------------------------------------------------------------------------------------

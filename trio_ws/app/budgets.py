@@ -7,6 +7,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -170,13 +171,11 @@ class BudgetBook:
 
     def account(self, budget: Budget, key: Hashable, backplane: Backplane) -> LocalAccount | SharedAccount:
         """Return the account for a key, None for one of its own."""
-        bucket = TokenBucket(budget.allowance) if key is None else self._bucket(budget, key)
-        local = LocalAccount(budget, bucket, self.over)
-        return (
-            SharedAccount(local, budget_topic(budget.name, str(key)), backplane)
-            if budget.shared and key is not None
-            else local
-        )
+        if key is None:
+            own = TokenBucket(budget.allowance)
+            return LocalAccount(budget, lambda: own, self.over)
+        local = LocalAccount(budget, partial(self._bucket, budget, key), self.over)
+        return SharedAccount(local, budget_topic(budget.name, str(key)), backplane) if budget.shared else local
 
     def _bucket(self, budget: Budget, key: Hashable) -> TokenBucket:
         bucket = self._buckets.get((budget, key))
@@ -187,7 +186,7 @@ class BudgetBook:
         return bucket
 
     def _sweep(self) -> None:
-        """Drop the buckets whose tokens are all back; a connection that still has one begins anew with the next."""
+        """Drop the buckets whose tokens are all back; new ones are as good."""
         now = trio.current_time()
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.is_full(now)}
         self._sweep_at = max(_MOST_FULL, 2 * len(self._buckets))
@@ -198,7 +197,8 @@ class LocalAccount:
     """An account of this process."""
 
     budget: Budget
-    bucket: TokenBucket
+    bucket: Callable[[], TokenBucket]
+    """Returns the bucket of now: one that was full may have been dropped."""
     counts: Counter[str]
 
     @property
@@ -213,7 +213,7 @@ class LocalAccount:
 
     async def spend(self, size: int) -> float:
         """Spend for one message; return 0.0, or the seconds that it is too early."""
-        return self.count(self.bucket.spend(trio.current_time(), size, in_debt=self.over == "slow"))
+        return self.count(self.bucket().spend(trio.current_time(), size, in_debt=self.over == "slow"))
 
     def count(self, seconds: float) -> float:
         """Count a message that is too early."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import trio
 
+from trio_ws.connection.inbox import busy_receiving
 from trio_ws.connection.instrumented import InstrumentedReader
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class BudgetedReader:
         make_reply: makes the reply to one that is dropped.
     """
 
-    __slots__ = ("_accounts", "_channel", "_held", "_make_reply", "_resume_at", "_unpaid", "wrapped")
+    __slots__ = ("_accounts", "_busy", "_channel", "_held", "_make_reply", "_resume_at", "_unpaid", "wrapped")
 
     def __init__(
         self, wrapped: ChannelReader, channel: Channel, accounts: tuple[Account, ...], make_reply: MakeReply
@@ -77,6 +79,7 @@ class BudgetedReader:
         self._held: str | bytes | None = None
         self._unpaid: tuple[Account, ...] = ()
         self._resume_at = 0.0  # from when on messages are received again
+        self._busy = False  # a task receives, pays or waits
 
     @property
     def reads(self) -> bool:
@@ -107,6 +110,25 @@ class BudgetedReader:
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message that the accounts pay for, as the wrapped reader does."""
+        with self._alone():
+            return await self._receive(iteration)
+
+    async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
+        """Return the next part of a message, and True if it is the last; a part beyond the budget is only late."""
+        with self._alone():
+            return await self._receive_chunk(first=first)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._busy:
+            raise busy_receiving()
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    async def _receive(self, iteration: Iteration | None) -> str | bytes:
         while True:
             if self._held is None:
                 await self._wait()
@@ -122,8 +144,7 @@ class BudgetedReader:
                 await self._end(account, iteration)
             await self._channel.writer.send(await self._make_reply(message, seconds))
 
-    async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
-        """Return the next part of a message, and True if it is the last; a part beyond the budget is only late."""
+    async def _receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         if self._held is not None and first:
             message, self._held = self._held, None
             return message, True

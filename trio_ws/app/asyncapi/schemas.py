@@ -124,7 +124,12 @@ def _renamed(schema: Any, names: dict[str, str]) -> Any:
         return [_renamed(each, names) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: value if key in _VALUES else _renamed(value, names) for key, value in schema.items()}
+    made: Schema = {}
+    for keyword, value in schema.items():
+        if keyword in _MAPS:  # whose keys are names of members, and no keywords
+            made[keyword] = {name: _renamed(each, names) for name, each in value.items()}
+        else:
+            made[keyword] = value if keyword in _VALUES else _renamed(value, names)
     reference = made.get("$ref")
     if isinstance(reference, str):
         name = reference.removeprefix(REF)
