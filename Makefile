@@ -40,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage report kinds again quick another properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
+.PHONY: help python venv demo test coverage report kinds again quick another newer properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -123,6 +123,13 @@ quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/ro
 
 another: $(INSTALLED) ## the tests that another interpreter may make a difference to: PYTHON=python3.13 make another
 	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest $(PARALLEL) $(if $(NAMED),,$(SAME:%=--ignore=tests/%)) $(ARGS)
+
+NEWER := 3.14 3.15
+newer: ## the tests of `make another` on the newest Pythons; in a Debian root where the machine has none
+	@for version in $(NEWER); do \
+		if command -v python$$version >/dev/null; then $(MAKE) another PYTHON=python$$version || exit; \
+		else WORKERS=$(WORKERS) tools/root.sh $$version $(ARGS) || exit; fi; \
+	done
 
 properties: $(INSTALLED) ## the property tests with ten times as many examples as in `make test`
 	TRIO_WS_MAX_EXAMPLES=200 $(RUN) -m pytest $(PARALLEL) -m 'hypothesis and not soak' $(ARGS)
