@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -61,3 +65,25 @@ def test_each_example_of_the_guide_is_a_file_with_passing_tests(pytester: pytest
 def test_the_routes_of_the_guides_application_are_listed(guide, capsys) -> None:
     assert main(["routes", "chat:app"]) == 0
     assert capsys.readouterr().out.split() == ["/shout", "shout", "/numbers/{last:int}", "numbers", "/divide", "divide"]
+
+
+KIT = ("trio_ws.testing", "trio_ws.testing.strategies", "trio_ws.testing.machine", "trio_ws.testing.plugin")
+EXAMPLE = re.compile(r"^Example:\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
+
+
+def names_of_the_kit() -> Iterator[Any]:
+    for module in KIT:
+        for name in importlib.import_module(module).__all__:
+            yield pytest.param(module, name, id=f"{module.removeprefix('trio_ws.')}.{name}")
+
+
+@pytest.mark.parametrize(("module", "name"), list(names_of_the_kit()))
+def test_each_public_name_has_a_docstring_and_an_example(module: str, name: str) -> None:
+    """The example is in the docstring, or in a file of the guide."""
+    named = getattr(importlib.import_module(module), name)
+    documentation = inspect.getdoc(getattr(named, "_fixture_function", named)) or ""
+    assert documentation
+    examples = EXAMPLE.findall(documentation)
+    for example in examples:
+        ast.parse(f"async def example():\n{example}")
+    assert examples or re.search(rf"\b{name}\b", "".join(files_of(GUIDE.read_text(encoding="utf-8")).values()))

@@ -29,7 +29,12 @@ T = TypeVar("T")
 
 
 class BlockingTestWebSocket(BlockingWebSocket):
-    """A client's `WebSocket` with blocking methods."""
+    """A client's `WebSocket` with blocking methods.
+
+    Example:
+        with app.test_client() as client, client.websocket_connect("/numbers/2") as ws:
+            assert (ws.receive_json(), ws.receive_json()) == (0, 1)
+    """
 
     __slots__ = ("_client_websocket", "_portal")
 
@@ -149,6 +154,11 @@ class BlockingTestClient:
     Args:
         client: the async test client, entered.
         portal: the portal to its Trio loop.
+
+    Example:
+        with TestClient(app) as client, client.websocket_connect("/echo") as ws:
+            ws.send("hello")
+            assert ws.receive() == "hello"
     """
 
     def __init__(self, client: AsyncTestClient, portal: BlockingPortal) -> None:

@@ -79,7 +79,11 @@ class Throttle:
 
 @attrs.frozen
 class HalfClose:
-    """End this direction after so many seconds; bytes that were not delivered are lost."""
+    """End this direction after so many seconds; bytes that were not delivered are lost.
+
+    Example:
+        network = ChaosNetwork(script=[ChaosScript(up=[Deliver(200), HalfClose(after=1.0)])])
+    """
 
     after: float = attrs.field(default=0.0, validator=_seconds)
     """Seconds."""

@@ -82,6 +82,11 @@ class TestClient:
         TypeError: (entering) there are overrides, and the responder is no `App`.
         UnusedOverride: (leaving) an override was not used, so it may be a mistake.
         ValueError: the timeout or the URL is invalid.
+
+    Example:
+        async with TestClient(app) as client, client.websocket_connect("/echo") as ws:
+            await ws.send("hello")
+            assert await ws.receive() == "hello"
     """
 
     __test__ = False

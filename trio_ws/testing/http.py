@@ -23,7 +23,13 @@ READ_BYTES = 64 * 1024
 
 @attrs.frozen(kw_only=True)
 class TestResponse:
-    """A response to a plain GET."""
+    """A response to a plain GET.
+
+    Example:
+        async with app.test_client() as client:
+            page = await client.get("/hello")
+            assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    """
 
     __test__ = False
 

@@ -242,6 +242,12 @@ class Network(Protocol):
     """The way between a server and its clients in a test.
 
     `MemoryNetwork`, `SocketNetwork` and `ChaosNetwork` are networks; `TestClient(app, network=...)` takes any.
+
+    Example:
+        async def echoes_over(network: Network):
+            async with app.test_client(network=network) as client, client.websocket_connect("/echo") as ws:
+                await ws.send("hello")
+                assert await ws.receive() == "hello"
     """
 
     def listen(self) -> SocketListener:

@@ -30,7 +30,12 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class InvalidHead(Exception):  # noqa: N818 - a finding about the other side, not an error of the test
-    """The other side sent something that is no head of an HTTP/1.1 request or response."""
+    """The other side sent something that is no head of an HTTP/1.1 request or response.
+
+    Example:
+        with pytest.raises(InvalidHead, match="SSH-2.0"):
+            RawResponse.parse(b"SSH-2.0-OpenSSH\\r\\n\\r\\n")
+    """
 
 
 @attrs.frozen

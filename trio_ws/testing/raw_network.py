@@ -76,6 +76,13 @@ class RawServer:
         ssl_context: for TLS on sockets.
         timeout: seconds that each wait may take.
         check: whether frames that break RFC 6455 raise `InvalidFrame`.
+
+    Example:
+        async with raw_server() as server, trio.open_nursery() as nursery:
+            nursery.start_soon(run_client, server.url)
+            async with server.accept() as peer:
+                peer.message("hello")
+                assert (await peer.receive_frame()).text == "HELLO"
     """
 
     def __init__(

@@ -36,6 +36,11 @@ class InvalidFrame(Exception):  # noqa: N818 - a finding about the other side, n
         section: likewise.
         frame: likewise; None for bytes behind a close frame.
         code: likewise.
+
+    Example:
+        async with client.raw("/echo") as peer:
+            with pytest.raises(InvalidFrame, match="a client masks its frames, a server does not"):
+                await peer.receive_frame()
     """
 
     def __init__(self, rule: str, section: str, frame: RawFrame | None = None, code: int = PROTOCOL_ERROR) -> None:

@@ -26,7 +26,13 @@ _OURS: Final = (f"{Path(trio.__file__).parent}{os.sep}", f"{Path(__file__).paren
 
 
 class LeakedTask(Exception):  # noqa: N818 - a state, not an error of ours
-    """Tasks of a connection did not end with the test; the message names where they wait."""
+    """Tasks of a connection did not end with the test; the message names where they wait.
+
+    Example:
+        with pytest.raises(LeakedTask, match="in stubborn"):
+            async with app.test_client(timeout=1) as client, client.websocket_connect("/stubborn"):
+                pass
+    """
 
 
 class ServerRecorder:

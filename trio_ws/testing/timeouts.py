@@ -17,7 +17,13 @@ Part = TypeVar("Part")
 
 
 class TestTimeout(trio.TooSlowError):
-    """A wait of a test exceeded its `timeout`; the message names the awaited event."""
+    """A wait of a test exceeded its `timeout`; the message names the awaited event.
+
+    Example:
+        async with app.test_client(timeout=1) as client, client.websocket_connect("/silent") as ws:
+            with pytest.raises(TestTimeout, match="after 1 s"):
+                await ws.receive()
+    """
 
     __test__ = False
 
