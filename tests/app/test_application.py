@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from support.handlers import noted_when_cancelled
 
 from trio_ws import App, WebSocket, open_websocket
 from trio_ws.runtime.background import open_background
@@ -18,10 +19,7 @@ async def test_lifespan_surrounds_all_connections_and_has_a_nursery() -> None:
     @asynccontextmanager
     async def lifespan(app: App):
         async def tick() -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                events.append("task cancelled")
+            await noted_when_cancelled(events, "task cancelled")
 
         app.nursery.start_soon(tick)
         app.state.greeting = "hello"

@@ -13,6 +13,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from support.handlers import noted_when_cancelled
 from support.internals import internal
 
 from trio_ws.app.errors import ErrorDetail, ParameterError
@@ -473,10 +474,7 @@ async def test_dependency_with_nursery_unwinds_on_cancellation() -> None:
     log = []
 
     async def forever() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            log.append("task ended")
+        await noted_when_cancelled(log, "task ended")
 
     async def background() -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -96,6 +97,11 @@ MAKERS: dict[str, Any] = {
 }
 
 
+async def served(nursery: trio.Nursery, app: App, network: MemoryNetwork) -> Server:
+    server: Server = await nursery.start(partial(app.serve, port=None, listeners=[network.listen()]))
+    return server
+
+
 @attrs.frozen
 class Ending:
     """A way in which a handler is cancelled."""
@@ -117,9 +123,7 @@ async def test_clean_up_after_a_cancelled_handler_is_not_cancelled(make, end, au
     pool = Pool()
     network = MemoryNetwork(capacity=0)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: make(pool).serve(port=None, listeners=[network.listen()], task_status=task_status)
-        )
+        server = await served(nursery, make(pool), network)
         peer = await dial(network)
         await peer.send(text("go"))
         await pool.open.wait()
@@ -137,9 +141,7 @@ async def test_clean_up_that_hangs_is_cut_off_and_recorded(make, caplog, autojum
     caplog.set_level(logging.WARNING)
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[network.listen()], task_status=task_status)
-        )
+        server = await served(nursery, app, network)
         peer = await dial(network)
         await peer.send(text("go"))
         await pool.open.wait()
@@ -289,9 +291,7 @@ async def test_clean_up_under_way_is_not_cancelled_by_a_shutdown(end, policy, au
 
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[network.listen()], task_status=task_status)
-        )
+        server = await served(nursery, app, network)
         peer = await dial(network)
         await peer.send(text("go"))
         await trio.sleep(0.5)
@@ -371,9 +371,7 @@ async def test_a_lifespan_being_left_is_not_cancelled(seconds, caplog, autojump_
 
     app = App(lifespan=lifespan, timeouts=TIMES)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: app.serve(port=None, listeners=[MemoryNetwork().listen()], task_status=task_status)
-        )
+        server = await served(nursery, app, MemoryNetwork())
         server.shutdown(grace=0)
         await trio.sleep(0.5)
         began = trio.current_time()

@@ -8,7 +8,7 @@ import gc
 import attrs
 import pytest
 import trio
-from support.handlers import QUICK, Ends, echo, serve
+from support.handlers import QUICK, Ends, echo, noted_when_cancelled, serve
 
 from trio_ws import (
     Compression,
@@ -340,10 +340,7 @@ class TestTheNursery:
         ended = []
 
         async def child() -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                ended.append(True)
+            await noted_when_cancelled(ended)
 
         async with open_websocket(server.urls[0], poller=poller) as ws:
             ws.nursery.start_soon(child)

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import trio
+from support.handlers import noted_when_cancelled
 
 from contracts.rig import LONG, Rig, status_of
 from trio_ws import (
@@ -558,10 +559,7 @@ async def test_on_disconnect_is_shielded_for_cleanup_timeout(server, caplog, clo
     ended = []
 
     async def on_disconnect(websocket, code):
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(code)
+        await noted_when_cancelled(ended, code)
 
     times = Timeouts(cleanup_timeout=0.1, ping_interval=None)
     async with server.connect(returns, on_disconnect=on_disconnect, timeouts=times) as peer:

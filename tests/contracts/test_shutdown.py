@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.handlers import noted_when_cancelled
 from trio.testing import wait_all_tasks_blocked
 
 from contracts.rig import LONG, Peer, request, status_of
@@ -301,10 +302,7 @@ async def test_on_disconnect_runs_bounded_when_serve_is_cancelled(server, clock)
     ended = []
 
     async def on_disconnect(websocket, code):
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(code)
+        await noted_when_cancelled(ended, code)
 
     times = Timeouts(ping_interval=None, shutdown_grace=0, cleanup_timeout=0.2, close_timeout=0.2)
     async with trio.open_nursery() as clients:

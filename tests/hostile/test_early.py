@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import trio
+from support.handlers import noted_when_cancelled
 from support.internals import internal
 
 from hostile.arena import Arenas, sees_end, until
@@ -109,10 +110,7 @@ async def test_end_at_any_point_before_the_answer_is_seen(arenas: Arenas, cut: i
     ends: list[str] = []
 
     async def wait(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ends.append("cancelled")
+        await noted_when_cancelled(ends, "cancelled")
 
     async with arenas.open(wait, auto_accept=False) as arena:
         async with arena.attack() as attacker:

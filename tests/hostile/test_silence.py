@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+from support.handlers import noted_when_cancelled
 
 from hostile.arena import Arenas, sees_end, until
 from hostile.attacker import BINARY, CONTINUATION, PING, TEXT, close_codes, frame, frames_of
@@ -157,10 +158,7 @@ async def test_peer_that_vanishes_between_frames_is_ended_by_keepalive(arenas: A
     cancelled: list[bool] = []
 
     async def busy(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.append(True)
+        await noted_when_cancelled(cancelled)
 
     async with arenas.open(busy, timeouts=LIVELY) as arena, arena.attack() as attacker:
         await attacker.handshake()

@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 import trio
+from support.handlers import noted_when_cancelled
 
 from hostile.arena import Arena, Arenas
 from hostile.attacker import request
@@ -117,10 +118,7 @@ async def test_client_without_handler_answer_is_refused_in_time(arenas: Arenas) 
     cancelled: list[bool] = []
 
     async def undecided(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.append(True)
+        await noted_when_cancelled(cancelled)
 
     async with arenas.open(undecided, timeouts=IMPATIENT, auto_accept=False) as arena:
         async with arena.attack() as attacker:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import noted_when_cancelled
 
 from hostile.arena import Arenas, echo, sees_end, until
 from hostile.attacker import (
@@ -199,10 +200,7 @@ async def test_full_queue_hides_the_disconnect(arenas: Arenas, how: str) -> None
     cancelled: list[bool] = []
 
     async def busy(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.append(True)
+        await noted_when_cancelled(cancelled)
 
     async with arenas.open(busy, limits=Limits(inbox_messages=2)) as arena, arena.attack() as attacker:
         await attacker.handshake(behind=frame(TEXT, b"x") * 1000)

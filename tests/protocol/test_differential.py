@@ -53,6 +53,14 @@ class Plan:
     max_bytes: int
     asks: frozenset[int]
 
+    def decoder(self, codec: Codec) -> Any:
+        return codec.decoder(
+            client=self.client,
+            max_message_size=self.max_size,
+            max_fragments=self.max_fragments,
+            inflater=inflater() if self.compressed else None,
+        )
+
 
 @st.composite
 def plain_frames(draw: st.DrawFn) -> bytes:
@@ -89,12 +97,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 def decoded(codec: Codec, plan: Plan) -> list[Any]:
     """Return all that can be seen of a decoder while it gets these calls."""
-    decoder = codec.decoder(
-        client=plan.client,
-        max_message_size=plan.max_size,
-        max_fragments=plan.max_fragments,
-        inflater=inflater() if plan.compressed else None,
-    )
+    decoder = plan.decoder(codec)
     seen: list[Any] = []
     for index, part in enumerate(plan.parts):
         if index in plan.asks:
@@ -124,12 +127,7 @@ def test_decoders_do_the_same_with_arbitrary_bytes(data: bytes, sizes: list[int]
 
 def items_of(codec: Codec, plan: Plan, *, whole_first: bool) -> list[Any]:
     """Return the items; `whole_first` takes the whole messages at the start of what is left by `decode_whole`."""
-    decoder = codec.decoder(
-        client=plan.client,
-        max_message_size=plan.max_size,
-        max_fragments=plan.max_fragments,
-        inflater=inflater() if plan.compressed else None,
-    )
+    decoder = plan.decoder(codec)
     items: list[Any] = []
     for index, part in enumerate(plan.parts):
         if index in plan.asks:

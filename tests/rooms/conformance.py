@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 
 import pytest
 import trio
@@ -15,9 +17,11 @@ import trio
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.connection.serialization import MAX_DEPTH, from_json
 from trio_ws.rooms import Backplane, Entry, Presence
+from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.runtime.token_bucket import Allowance
 
 NOBODY: frozenset[str] = frozenset()
+_runs = count(1)
 
 
 class Ear:
@@ -373,3 +377,21 @@ class BackplaneContract:
                 await here.history(self.name("none"), text, None, 1)
             with pytest.raises(ValueError, match="no id of a message"):
                 await here.history(self.name("none"), None, text, 1)
+
+
+class RedisBackplaneContract(BackplaneContract):
+    """The same with a Redis, whose URL is the fixture `url`. Each test has rooms of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _backplane(self, url: str) -> None:
+        self.url, self.run = url, next(_runs)
+
+    def name(self, room: str) -> str:
+        return f"{room} {self.run}"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[Backplane, Backplane]]:
+        # A machine that is too busy for a second is no reason to give up the one order here.
+        here, there = (RedisBackplane(self.url, local_after=60) for _ in range(2))
+        async with here.running(), there.running():
+            yield here, there

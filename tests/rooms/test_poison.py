@@ -275,17 +275,24 @@ async def test_check_at_the_start_leaves_nothing_behind() -> None:
                 assert redis.ask("DBSIZE") == ":0\r\n"
 
 
+ANN = Presence("a-1", {"user": "Ann"})
+
+
+async def only_ann_enters(backplane: Backplane) -> None:
+    backplane.enter("room", ANN)
+    with trio.fail_after(10):
+        while not (found := await backplane.presence("room")):
+            await trio.sleep(0.01)
+    assert found == (ANN,)
+
+
 async def test_process_whose_members_are_something_else_is_skipped(redis, caplog) -> None:
     """It spoils nothing of what is said of others, and has one record however often one asks."""
     redis.ask("ZADD trio_ws:{=room}:processes 9999999999999 stranger")
     redis.ask("SET trio_ws:{=room}:members:stranger text")
     async with unharmed(redis, caplog) as backplane:
-        backplane.enter("room", Presence("a-1", {"user": "Ann"}))
-        with trio.fail_after(10):
-            while not (found := await backplane.presence("room")):
-                await trio.sleep(0.01)
-        assert found == (Presence("a-1", {"user": "Ann"}),)
-        assert await backplane.presence("room") == found
+        await only_ann_enters(backplane)
+        assert await backplane.presence("room") == (ANN,)
     assert len(records(caplog)) == 1
     assert "stranger" in records(caplog)[0]
 
@@ -365,11 +372,7 @@ async def test_member_that_is_not_ours_is_skipped_with_one_record(redis, caplog,
     redis.ask("ZADD trio_ws:{=room}:processes 9999999999999 stranger")
     redis.ask(f"HSET trio_ws:{{=room}}:members:stranger who {text if text.startswith(chr(34)) else repr(text)}")
     async with unharmed(redis, caplog) as backplane:
-        backplane.enter("room", Presence("a-1", {"user": "Ann"}))
-        with trio.fail_after(10):
-            while not (found := await backplane.presence("room")):
-                await trio.sleep(0.01)
-        assert found == (Presence("a-1", {"user": "Ann"}),)
+        await only_ann_enters(backplane)
     assert {"not ours" in record for record in records(caplog)} == {True}
 
 

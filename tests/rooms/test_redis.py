@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
-from trio_ws.rooms import Backplane, Room
+from trio_ws.rooms import Room
 from trio_ws.rooms.redis import RedisBackplane
 
-from .conformance import BackplaneContract
+from .conformance import RedisBackplaneContract
 from .hall import open_hall
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
-
-_runs = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +25,10 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-class TestRedisBackplane(BackplaneContract):
-    @pytest.fixture(autouse=True)
-    def _redis(self, redis: RedisServer) -> None:
-        self.url = redis.url
-        self.run = next(_runs)
-
-    def name(self, room: str) -> str:
-        return f"{room} {self.run}"
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[Backplane, Backplane]]:
-        # A machine that is too busy for a second is no reason to give up the one order here.
-        here, there = (RedisBackplane(self.url, local_after=60) for _ in range(2))
-        async with here.running(), there.running():
-            yield here, there
+class TestRedisBackplane(RedisBackplaneContract):
+    @pytest.fixture
+    def url(self, redis: RedisServer) -> str:
+        return redis.url
 
 
 async def test_one_of_two_processes_leads_through_redis(redis: RedisServer) -> None:

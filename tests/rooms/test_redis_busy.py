@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 
 import coredis
 import pytest
 import trio
 from support.internals import internal
-from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
+from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable
 from trio_ws.rooms.redis import RedisBackplane
@@ -19,12 +18,6 @@ from .conformance import Ear
 from .test_redis_faults import QUICK, say, two_processes, until
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 async def test_publishing_without_enough_replicas_waits_and_succeeds(redis, caplog) -> None:

@@ -5,37 +5,21 @@ A few seeds run with every test run, and many more with `make soak`. A fault tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
-
-from trio_ws.rooms.redis import connection
+from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from .chaos import Chaos, cut, freeze, give_up, kill, lose, open_alone
 from .system_clock import SystemClock
 
-pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefixtures("impatient")]
 
 MANY = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 130)]
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Links are made anew at once, however often they break."""
-    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture
 def system_clock() -> SystemClock:
     """Rooms that are opened without Redis are placed in their streams by its time."""
     return SystemClock()
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 @pytest.mark.parametrize("seed", [1, 3, *MANY])

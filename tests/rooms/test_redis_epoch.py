@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import pytest
 import trio
 from support.internals import internal
-from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
+from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis
 
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms.redis import RedisBackplane, connection
+from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
@@ -21,21 +21,9 @@ from trio_ws.rooms.redis.stream_reader import StreamReader
 
 from .conformance import NOBODY, Ear
 
-pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefixtures("impatient")]
 
 OPTIONS = {"poll_interval": 0.2, "publish_timeout": 30, "local_after": 60}
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Links are made anew at once, however often they break."""
-    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.05)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 class Process:

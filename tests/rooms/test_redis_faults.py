@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import coredis
@@ -26,12 +26,6 @@ from .conformance import NOBODY, Ear
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
 QUICK = {"command_timeout": 0.5, "poll_interval": 0.2, "presence_timeout": 0.6}
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 @asynccontextmanager

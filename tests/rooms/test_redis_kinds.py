@@ -6,9 +6,8 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from itertools import count
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,16 +19,14 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, needs
 from trio_ws import BackplaneRefused, BackplaneUnavailable
 from trio_ws.cli.main import main
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
+from trio_ws.rooms import MemoryBackplane, Rooms
 from trio_ws.rooms.redis import RedisBackplane, connection
 from trio_ws.rooms.redis.client import ClientFactory
 from trio_ws.rooms.redis.scripts import Keys
 
-from .conformance import NOBODY, BackplaneContract, Ear
+from .conformance import NOBODY, Ear, RedisBackplaneContract
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
-
-_runs = count(1)
 
 
 def free_ports(how_many: int) -> list[int]:
@@ -73,21 +70,10 @@ def cluster() -> Iterator[str]:
         yield f"redis+cluster://127.0.0.1:{first},127.0.0.1:{second}"
 
 
-class TestCluster(BackplaneContract):
-    @pytest.fixture(autouse=True)
-    def _cluster(self, cluster: str) -> None:
-        self.url = cluster
-        self.run = next(_runs)
-
-    def name(self, room: str) -> str:
-        return f"{room} {self.run}"
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[Backplane, Backplane]]:
-        # A machine that is too busy for a second is no reason to give up the one order here.
-        here, there = (RedisBackplane(self.url, local_after=60) for _ in range(2))
-        async with here.running(), there.running():
-            yield here, there
+class TestCluster(RedisBackplaneContract):
+    @pytest.fixture
+    def url(self, cluster: str) -> str:
+        return cluster
 
     async def test_rooms_are_on_both_nodes(self) -> None:
         async with self.open() as (here, there):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,7 +19,7 @@ from support.redis import Line, RedisServer, collects_coredis, forgives_coredis,
 from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Presence
-from trio_ws.rooms.redis import RedisBackplane, connection
+from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.entries import StreamEntry
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
@@ -30,23 +30,11 @@ from .conformance import NOBODY, Ear
 from .hall import Guest, Hall, open_hall
 from .system_clock import SystemClock
 
-pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefixtures("impatient")]
 
 QUICK = {"command_timeout": 5, "poll_interval": 0.2, "publish_timeout": 30}
 NEVER_ALONE = 1000
 """Seconds of `local_after`: so nothing but a broken link makes it begin."""
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Links are made anew at once, however often they break."""
-    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.05)
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 @pytest.fixture

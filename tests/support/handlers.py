@@ -19,6 +19,14 @@ async def echo(websocket: WebSocket) -> None:
         await websocket.send(message)
 
 
+async def noted_when_cancelled(notes: list[Any], note: Any = True) -> None:
+    """Wait for ever, and append `note` at the end of it."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        notes.append(note)
+
+
 async def serve(nursery: trio.Nursery, handler: Any = echo, **options: Any) -> Server:
     """Start a server, on a free port of 127.0.0.1 unless the options say where."""
     if not {"host", "port", "uds", "listeners"} & options.keys():
