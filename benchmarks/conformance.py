@@ -31,10 +31,10 @@ from typing import Any
 import attrs
 
 from trio_ws import __version__
-from trio_ws.conformance.catalogue import all_chapters
+from trio_ws.conformance.catalogue import all_cases, all_chapters
 from trio_ws.conformance.report.folder import add_to_folder
 from trio_ws.conformance.report.json_report import from_json
-from trio_ws.conformance.results import AgentResults, Result
+from trio_ws.conformance.results import AgentResults, Result, Verdict
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -204,8 +204,11 @@ def test(side: str, peer: Peer, report: Path, only: list[str], extra: list[str])
             found.update((result.case.id, result) for result in results_in(Path(folder)))
 
     run(*only)
-    while missing := [each for each in wanted if each not in found]:  # the server ended, and was gone for a moment
+    while missing := [each for each in wanted if each not in found]:  # the program ended, and was gone for a moment
         run("--only", ",".join(missing))
+        if missing[0] not in found:
+            case = next(case for case in all_cases() if case.id == missing[0])
+            found[case.id] = Result(case, Verdict.ERROR, text="the program ended before this case, again and again")
     if again := [result.case.id for result in found.values() if disturbed(result)]:
         run("--only", ",".join(again))
     for case in [each for each in again if disturbed(found[each])]:

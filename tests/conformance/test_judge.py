@@ -19,7 +19,7 @@ from trio_ws.conformance.log import WireLog
 from trio_ws.conformance.opening import PLAIN_RESPONSE
 from trio_ws.conformance.opening_checks import key_of
 from trio_ws.conformance.peer import SuitePeer
-from trio_ws.testing import Opcode, RawConnectionEnded, RawFrame, RawPeer
+from trio_ws.testing import Opcode, RawConnectionEnded, RawFrame, RawPeer, request_bytes
 
 from .rigs import PACE
 
@@ -121,6 +121,27 @@ async def test_a_mistake_is_found_with_its_section(number, frames, complaint, se
     result = await verdict_on(number, *frames)
     assert (result.verdict, result.section) == ("FAILED", f"RFC {section}"), result.text
     assert complaint in result.text
+
+
+@pytest.mark.parametrize(
+    ("number", "verdict"),
+    [("21.3.2", "OK"), ("21.3.4", "OK"), pytest.param("1.1.1", "FAILED", id="of a good response")],
+)
+async def test_a_client_that_sends_its_next_request_has_refused(number, verdict, autojump_clock):
+    """HTTP keeps the connection: the request is no frame with reserved bits."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    client = RawPeer(theirs, timeout=math.inf)
+    await client.send(request_bytes("/runCase?case=1"))
+    request = await SuitePeer(ours, client=False, pace=PACE, log=WireLog()).read_head()
+    async with trio.open_nursery() as nursery:
+
+        async def next_request() -> None:
+            await client.receive_response()
+            await client.send(request_bytes("/runCase?case=2"))
+
+        nursery.start_soon(next_request)
+        result = await judge(BY_ID[number], ours, client=False, pace=PACE, context=HandshakeContext(), request=request)
+    assert result.verdict == verdict, result.text
 
 
 async def test_a_server_that_never_answers_runs_out_of_time(autojump_clock):

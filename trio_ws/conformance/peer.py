@@ -25,6 +25,8 @@ __all__ = ["Pace", "SuitePeer"]
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a head that the implementation under test may send."""
+NEXT_REQUEST: Final = b"GET /"
+"""The beginning of a request on the same connection, which a client may use again that has refused a response."""
 PATIENT_PIECES: Final = 400
 """Up to so many pieces, there is a pause after each; a performance case has thousands."""
 
@@ -231,6 +233,9 @@ class SuitePeer:
         """Take in everything that arrives, until the other side ends or breaks a rule of framing."""
         try:
             data = self._leftover or await self._receive()
+            if not self._client and data.startswith(NEXT_REQUEST):
+                self.log.add("note", "the client has refused the response: its next request follows", data)
+                data = b""
             while data:
                 self._reader.feed(data)
                 while (frame := self._reader.next_frame()) is not None:
