@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trio_ws import App, ConnectionRejected
+from trio_ws.rooms import MemoryBackplane, Presence
 
 from .ways import Way
 
@@ -17,9 +18,15 @@ CODE = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.D
 
 
 @pytest.fixture
-def app() -> App:
+def names() -> dict[str, Any]:
+    """What the page defines."""
     names: dict[str, Any] = {"__name__": "boards"}
     exec(compile(CODE, "docs/rooms.md", "exec", dont_inherit=True), names)
+    return names
+
+
+@pytest.fixture
+def app(names: dict[str, Any]) -> App:
     application: App = names["app"]
     return application
 
@@ -84,3 +91,27 @@ async def test_earlier_messages_of_the_page_are_read_backwards(app: App, way: Wa
         assert [each["message"] for each in page] == ["1", "2"]
         await ws.send_json({"before": page[0]["id"], "ref": "2"})
         assert [each["message"] for each in (await ws.receive_json())["body"]][-1] == "0"
+
+
+async def test_presence_of_the_page_is_told_to_those_who_are_there(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/watched/it") as one:
+        (first,) = (await one.receive_json())["in"]
+        async with visitor.connect("/watched/it") as two:
+            (second,) = (await one.receive_json())["in"]
+            assert (await two.receive_json())["in"] == [second] != [first]
+        assert await one.receive_json() == {"in": [], "out": [second]}
+
+
+async def test_the_script_of_the_page_sees_members_from_outside(names: dict[str, Any]) -> None:
+    backplane = MemoryBackplane()
+    backplane.enter("board:4", Presence("a-1", {}))
+    assert await names["who_is_there"](backplane, "board:4") == ["a-1"]
+
+
+async def test_orders_of_the_page_are_published_once(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/orders") as ws:
+        ids = []
+        for order in ("1", "1", "2"):
+            await ws.send_json({"order": order, "item": "tea"})
+            ids.append((await ws.receive_json())["id"])
+    assert ids[0] == ids[1] != ids[2]

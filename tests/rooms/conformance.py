@@ -378,6 +378,51 @@ class BackplaneContract:
             with pytest.raises(ValueError, match="no id of a message"):
                 await here.history(self.name("none"), None, text, 1)
 
+    async def test_changes_of_presence_are_signalled_to_subscribers(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("signals"), Ear()
+            async with here.subscribe(room, ear, history=0):
+                for change in (lambda: there.enter(room, Presence("c-1", {})), lambda: there.leave(room, "c-1")):
+                    event = here.presence_change(room)
+                    assert not event.is_set()
+                    change()
+                    with trio.fail_after(10):
+                        await event.wait()
+                assert ear.entries == []
+
+    async def test_a_message_with_a_key_is_published_once(self) -> None:
+        async with self.open() as (here, there):
+            room, other, near, far = self.name("keys"), self.name("other keys"), Ear(), Ear()
+            async with here.subscribe(room, near, history=9), there.subscribe(room, far, history=9):
+                first = await here.publish(room, PreparedMessage("once"), NOBODY, key="a")
+                again = [
+                    await backplane.publish(room, PreparedMessage("twice"), NOBODY, key="a")
+                    for backplane in (here, there, here)
+                ]
+                assert again == [first] * 3
+                await there.publish(room, PreparedMessage("another key"), NOBODY, key="b")
+                await here.publish(other, PreparedMessage("another room"), NOBODY, key="a")
+                await here.publish(room, PreparedMessage("no key"), NOBODY)
+                for ear in (near, far):
+                    await ear.hears(3)
+                    assert ear.data == ["once", "another key", "no key"]
+                assert near.ids[0] == far.ids[0] == first
+
+    async def test_publishers_that_race_with_one_key_publish_once(self) -> None:
+        async with self.open() as (here, there):
+            room, ear, ids = self.name("race"), Ear(), []
+
+            async def publish(backplane: Backplane, number: int) -> None:
+                ids.append(await backplane.publish(room, PreparedMessage(f"{number}"), NOBODY, key="\N{SNOWMAN} key"))
+
+            async with here.subscribe(room, ear, history=9):
+                async with trio.open_nursery() as nursery:
+                    for number in range(10):
+                        nursery.start_soon(publish, (here, there)[number % 2], number)
+                await here.publish(room, PreparedMessage("end"), NOBODY)
+                await ear.hears(2)
+                assert (len(set(ids)), len(ear.data), ear.data[1]) == (1, 2, "end")
+
 
 class RedisBackplaneContract(BackplaneContract):
     """The same with a Redis, whose URL is the fixture `url`. Each test has rooms of its own."""

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from support.internals import internal
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
@@ -1010,3 +1011,62 @@ async def test_delivery_is_exactly_once_over_repeated_redis_kills(local_after) -
     chorus.check(25)
     if local_after is None:
         assert chorus.ears[0].ids == chorus.ears[1].ids, "one order for all"
+
+
+# --- messages with a key -----------------------------------------------------------------------------------------
+
+
+async def test_a_message_with_a_key_is_never_delivered_early(redis) -> None:
+    """The publisher that is cut off does not see that another process has published it; what follows waits with it."""
+    async with processes(redis) as (line, far, near):
+        here, there, ids = Ear(), Ear(), []
+        async with far.subscribe("room", here, history=100), near.subscribe("room", there, history=100):
+            await say(near, "before")
+            await here.hears(1)
+            line.cut_off()
+            await until_broken(far)
+
+            async def publish(backplane: RedisBackplane, text: str, key: str = "") -> None:
+                ids.append(await backplane.publish("room", PreparedMessage(text), NOBODY, key=key))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(publish, far, "from far", "a")
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(publish, far, "after it")
+                await publish(near, "from near", "a")
+                await trio.sleep(0.3)
+                assert here.data == ["before"]
+                line.mend()
+            await here.hears(3)
+            await there.hears(3)
+        assert there.data == ["before", "from near", "after it"]
+        assert sorted(here.data) == sorted(there.data)
+        assert sorted(ids) == sorted([there.ids[1], *there.ids[1:]])
+
+
+async def test_a_message_with_a_key_is_tried_again_after_a_cut(redis) -> None:
+    async with processes(redis, publish_timeout=0.3) as (line, far, near):
+        here, there = Ear(), Ear()
+        async with far.subscribe("room", here, history=100), near.subscribe("room", there, history=100):
+            for answered in (False, True):
+                key = f"key {answered}"
+                if answered:
+                    await far.publish("room", PreparedMessage(key), NOBODY, key=key)
+                line.cut_off()
+                await until_broken(far)
+                with pytest.raises(BackplaneUnavailable) as away:
+                    await far.publish("room", PreparedMessage(key), NOBODY, key=key)
+                assert not away.value.local
+                line.mend()
+                await until(lambda: internal(far, "_local").early.connected)
+                with trio.fail_after(30):
+                    while True:
+                        try:
+                            await far.publish("room", PreparedMessage(key), NOBODY, key=key)
+                        except BackplaneUnavailable:
+                            continue
+                        break
+            await far.publish("room", PreparedMessage("end"), NOBODY, key="end")
+            await here.hears(3)
+            await there.hears(3)
+        assert here.data == there.data == ["key False", "key True", "end"]

@@ -317,9 +317,9 @@ class BlockingRoom:
         """Return how many are in the room now, in all processes."""
         return int(self._run(self._room.total))
 
-    def publish(self, message: Any, *, exclude: Excluded | None = None) -> str:
+    def publish(self, message: Any, *, exclude: Excluded | None = None, key: str | None = None) -> str:
         """Send a message to every member without waiting; see `Room.publish`."""
-        entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude)))
+        entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude), key=key))
         return entry_id
 
 

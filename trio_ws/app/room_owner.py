@@ -89,6 +89,7 @@ class RoomOwner:
         on_join: Functions = (),
         on_leave: Functions = (),
         on_gap: Functions = (),
+        on_presence: Functions = (),
         leader: Functions = (),
     ) -> None:
         """Set options and callbacks of all rooms whose names fit a pattern: `"board:*"`.
@@ -107,6 +108,7 @@ class RoomOwner:
             on_join: one function or several, as `Room.on_join` takes them; likewise the others.
             on_leave: as of `Room`.
             on_gap: as of `Room`.
+            on_presence: as of `Room`.
             leader: as of `Room`.
 
         Raises:
@@ -125,6 +127,7 @@ class RoomOwner:
             on_join=on_join,
             on_leave=on_leave,
             on_gap=on_gap,
+            on_presence=on_presence,
             leader=leader,
         )
 

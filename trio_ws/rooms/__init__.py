@@ -9,6 +9,7 @@ from trio_ws.rooms.backplane import Backplane, Entry, Log, Presence, Replay
 from trio_ws.rooms.broadcast import broadcast
 from trio_ws.rooms.everywhere import RoomMessage
 from trio_ws.rooms.memory import MemoryBackplane
+from trio_ws.rooms.presence_watch import PresenceDiff
 from trio_ws.rooms.registry import Rooms
 from trio_ws.rooms.room import Member, Membership, Room
 
@@ -20,6 +21,7 @@ __all__ = [
     "Membership",
     "MemoryBackplane",
     "Presence",
+    "PresenceDiff",
     "Replay",
     "Room",
     "RoomMessage",

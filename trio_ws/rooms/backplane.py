@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
+import trio
 
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.topics import check_member
@@ -198,7 +199,7 @@ class Backplane(ABC):
         yield
 
     @abstractmethod
-    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
+    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "") -> str:
         """Append a message to a room's stream; return its entry's id.
 
         It returns when the message is certain to be in the stream. It never waits for a subscriber. It may wait for the
@@ -208,6 +209,8 @@ class Backplane(ABC):
             room: the room's name.
             message: the message.
             exclude: the ids of the members that do not receive it.
+            key: the id of an earlier message with this key in the room is returned, if it is known, and nothing is
+                published; "" for no key. It is given only if the application gave one.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and a bounded time has passed; its `local` is True if
@@ -263,6 +266,13 @@ class Backplane(ABC):
     @abstractmethod
     def leave(self, room: str, member: str) -> None:
         """Remove the member with an id from a room's presence, without waiting."""
+
+    def presence_change(self, room: str) -> trio.Event:
+        """Return an event that is set once a room's presence may have changed, here or elsewhere.
+
+        It is a hint: a change after the call sets it, or nothing does. The default is never set.
+        """
+        return trio.Event()
 
     async def count(self, room: str) -> int:
         """Return the number of a room's members in all processes.

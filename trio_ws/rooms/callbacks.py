@@ -17,18 +17,29 @@ import trio
 from trio_ws.errors import LocalProtocolError
 from trio_ws.runtime.threads import underlying
 
-__all__ = ["RoomCallbacks", "RoomFunctions", "RoomGuard", "add_leader", "check_leader", "label_of", "register"]
+__all__ = [
+    "PRESENCE_ARGUMENTS",
+    "RoomCallbacks",
+    "RoomFunctions",
+    "RoomGuard",
+    "add_leader",
+    "check_leader",
+    "label_of",
+    "register",
+]
 
 logger: Final = logging.getLogger("trio_ws")
 
 RoomGuard: TypeAlias = Callable[[Any, Any], Awaitable[None]]
 """Called with the room and a connection that wants to join; raises an error to refuse it."""
 
+PRESENCE_ARGUMENTS: Final = "the room and the members that have come and gone"
+
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 
 class Functions(Protocol):
-    """Functions of a room, for `RoomFunctions.extend`."""
+    """Functions of patterns, for `RoomFunctions.of`."""
 
     @property
     def on_join(self) -> Sequence[Callable[..., Any]]: ...
@@ -40,6 +51,8 @@ class Functions(Protocol):
     def leaders(self) -> Sequence[Callable[..., Any]]: ...
     @property
     def guards(self) -> Sequence[RoomGuard]: ...
+    @property
+    def on_presence(self) -> Sequence[Callable[..., Any]]: ...
 
 
 @attrs.define(eq=False)
@@ -51,14 +64,15 @@ class RoomFunctions:
     on_gap: list[Callable[..., Any]] = attrs.field(factory=list)
     leaders: list[Callable[..., Any]] = attrs.field(factory=list)
     guards: list[RoomGuard] = attrs.field(factory=list)
+    on_presence: list[Callable[..., Any]] = attrs.field(factory=list)
 
-    def extend(self, functions: Functions) -> None:
-        """Add functions of patterns."""
-        self.on_join.extend(functions.on_join)
-        self.on_leave.extend(functions.on_leave)
-        self.on_gap.extend(functions.on_gap)
-        self.leaders.extend(functions.leaders)
-        self.guards.extend(functions.guards)
+    @classmethod
+    def of(cls, given: Functions | None) -> RoomFunctions:
+        """Return the functions of a new room, to which others can be added."""
+        if given is None:
+            return cls()
+        lists = (given.on_join, given.on_leave, given.on_gap, given.leaders, given.guards, given.on_presence)
+        return cls(*map(list, lists))
 
 
 class RoomCallbacks:

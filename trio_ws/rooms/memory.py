@@ -26,6 +26,27 @@ __all__ = ["MemoryBackplane"]
 _ID: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 _MOST_ACCOUNTS: Final = 10_000
 """Accounts from which on those whose tokens are all back are dropped before another is opened."""
+_KEY_SECONDS: Final = 3600.0
+"""As the default of `retention` with Redis."""
+_MOST_KEYS: Final = 100_000
+
+
+class _KnownKeys:
+    """The keys of messages that were published in the last hour, and the ids of their entries."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[str, float]] = {}  # and until when, the oldest first
+
+    def get(self, key: tuple[str, str]) -> str | None:
+        identifier, until = self._known.get(key, ("", 0.0))
+        return identifier if until > trio.current_time() else None
+
+    def add(self, key: tuple[str, str], identifier: str) -> None:
+        now = trio.current_time()
+        self._known.pop(key, None)
+        self._known[key] = identifier, now + _KEY_SECONDS
+        while len(self._known) > _MOST_KEYS or next(iter(self._known.values()))[1] <= now:
+            del self._known[next(iter(self._known))]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -40,7 +61,7 @@ class MemoryBackplane(Backplane):
     A room's stream exists while it has subscribers.
     """
 
-    __slots__ = ("_accounts", "_epoch", "_leases", "_numbers", "_present", "_subscriptions")
+    __slots__ = ("_accounts", "_changes", "_epoch", "_keys", "_leases", "_numbers", "_present", "_subscriptions")
 
     def __init__(self) -> None:
         self._epoch = secrets.token_hex(4)  # an id from before a restart is unknown now
@@ -48,15 +69,21 @@ class MemoryBackplane(Backplane):
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._present: dict[str, dict[str, Presence]] = {}
         self._accounts: dict[str, TokenBucket] = {}
+        self._keys: _KnownKeys = _KnownKeys()
+        self._changes: dict[str, trio.Event] = {}  # to be set when the presence of a room changes
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # holders and times of expiry
 
-    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
+    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "") -> str:
         """Deliver a message to the room's subscribers, after a checkpoint."""
         await trio.lowlevel.checkpoint()
+        if key and (known := self._keys.get((room, key))) is not None:
+            return known
         entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude, time=round(time.time(), 3))
         for subscription in tuple(self._subscriptions.get(room, ())):
             subscription.log.append(entry)
             subscription.deliver(entry)
+        if key:
+            self._keys.add((room, key), entry.id)
         return entry.id
 
     @asynccontextmanager
@@ -95,6 +122,7 @@ class MemoryBackplane(Backplane):
     def enter(self, room: str, member: Presence) -> None:
         """Add a member."""
         self._present.setdefault(room, {})[member.id] = member
+        self._signal(room)
 
     def leave(self, room: str, member: str) -> None:
         """Remove a member."""
@@ -102,6 +130,15 @@ class MemoryBackplane(Backplane):
         del present[member]
         if not present:
             del self._present[room]
+        self._signal(room)
+
+    def presence_change(self, room: str) -> trio.Event:
+        """Return an event that the next join or leave sets."""
+        return self._changes.setdefault(room, trio.Event())
+
+    def _signal(self, room: str) -> None:
+        if room in self._changes:
+            self._changes.pop(room).set()
 
     async def presence(self, room: str) -> tuple[Presence, ...]:
         """Return the members of a room, after a checkpoint."""

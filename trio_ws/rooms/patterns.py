@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from trio_ws.errors import LocalProtocolError
-from trio_ws.rooms.callbacks import RoomGuard, check_leader, register
+from trio_ws.rooms.callbacks import PRESENCE_ARGUMENTS, RoomGuard, check_leader, register
 from trio_ws.rooms.options import RoomOptions
 from trio_ws.rooms.topics import check_name
 
@@ -30,6 +30,7 @@ class RoomDefaults:
     on_gap: tuple[Callable[..., Any], ...] = ()
     leaders: tuple[Callable[..., Any], ...] = ()
     guards: tuple[RoomGuard, ...] = ()
+    on_presence: tuple[Callable[..., Any], ...] = ()
 
     def with_later(self, later: RoomDefaults) -> RoomDefaults:
         """Return these with those of a later pattern, whose options take precedence."""
@@ -43,6 +44,7 @@ class RoomDefaults:
                     (self.on_gap, later.on_gap),
                     (self.leaders, later.leaders),
                     (self.guards, later.guards),
+                    (self.on_presence, later.on_presence),
                 )
             ),
         )
@@ -161,6 +163,7 @@ def make_pattern(
     on_join: Functions = (),
     on_leave: Functions = (),
     on_gap: Functions = (),
+    on_presence: Functions = (),
     leader: Functions = (),
 ) -> Pattern:
     """Return a checked pattern.
@@ -171,6 +174,7 @@ def make_pattern(
         on_join: as of `Room`; likewise the others.
         on_leave: see `on_join`.
         on_gap: see `on_join`.
+        on_presence: see `on_join`.
         leader: see `on_join`.
 
     Raises:
@@ -187,6 +191,7 @@ def make_pattern(
             on_join=_registered(on_join),
             on_leave=_registered(on_leave),
             on_gap=_registered(on_gap, _GAP),
+            on_presence=_registered(on_presence, PRESENCE_ARGUMENTS),
             leaders=tuple(map(check_leader, _listed(leader))),
         ),
     )

@@ -19,7 +19,7 @@ from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.options import RoomOptions
 from trio_ws.rooms.patterns import Functions, RoomPatterns, guard_pattern, make_pattern
-from trio_ws.rooms.room import Room, add_defaults, move_room
+from trio_ws.rooms.room import Room, move_room
 from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ class Rooms:
         if room is None:
             check_name(name)
             defaults = self._patterns.defaults_for(name)
-            room = self._known[name] = Room(self, name, RoomOptions(**{**defaults.options, **given}))
-            add_defaults(room, defaults)
+            room = self._known[name] = Room(self, name, RoomOptions(**{**defaults.options, **given}), defaults)
             return room
         for option, value in given.items():
             if getattr(room.options, option) != value:
@@ -123,6 +122,7 @@ class Rooms:
         on_join: Functions = (),
         on_leave: Functions = (),
         on_gap: Functions = (),
+        on_presence: Functions = (),
         leader: Functions = (),
     ) -> None:
         """Set options and callbacks of all rooms of a pattern; see `App.room_options`."""
@@ -134,7 +134,9 @@ class Rooms:
             "policy": policy,
             "backlog": backlog,
         }
-        made = make_pattern(pattern, given, on_join=on_join, on_leave=on_leave, on_gap=on_gap, leader=leader)
+        made = make_pattern(
+            pattern, given, on_join=on_join, on_leave=on_leave, on_gap=on_gap, on_presence=on_presence, leader=leader
+        )
         self._patterns.add(made, self._known)
 
     def room_guard(self, pattern: str, guard: RoomGuard) -> None:

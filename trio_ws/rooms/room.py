@@ -13,7 +13,7 @@ import trio
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.rooms.backplane import Presence
-from trio_ws.rooms.callbacks import RoomCallbacks, RoomFunctions, add_leader, register
+from trio_ws.rooms.callbacks import PRESENCE_ARGUMENTS, RoomCallbacks, RoomFunctions, add_leader, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
 from trio_ws.rooms.delivery import Delivery
 from trio_ws.rooms.everywhere import Everywhere
@@ -21,9 +21,10 @@ from trio_ws.rooms.info import presence_info
 from trio_ws.rooms.keeper import HistoryKeeper
 from trio_ws.rooms.leadership import start_leaders
 from trio_ws.rooms.member_queue import MemberQueue
+from trio_ws.rooms.presence_watch import PresenceDiff, PresenceWatch
 from trio_ws.rooms.session import CurrentSession, RoomSession
 from trio_ws.rooms.stamps import Stamper
-from trio_ws.rooms.topics import topic_of
+from trio_ws.rooms.topics import checked_key, topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.patterns import RoomDefaults
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Callback", "GapCallback", "Member", "Membership", "Room", "add_defaults", "move_room"]
+__all__ = ["Callback", "GapCallback", "Member", "Membership", "Room", "move_room"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -44,8 +45,11 @@ Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
 GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | object]"
 """Called with the room and the number of messages that are lost; None if unknown."""
 
+PresenceCallback: TypeAlias = "Callable[[Room, PresenceDiff], Awaitable[object] | object]"
+"""Called with the room and the members that have come and gone, in all processes."""
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 AnyGapCallback = TypeVar("AnyGapCallback", bound=GapCallback)
+AnyPresenceCallback = TypeVar("AnyPresenceCallback", bound=PresenceCallback)
 Leader = TypeVar("Leader", bound=Callable[..., Awaitable[object]])
 
 
@@ -86,7 +90,9 @@ class Room(Everywhere):
     name: str  #: The name that was given to `App.room`.
     options: RoomOptions  #: Its options, and defaults for those that were not given.
 
-    def __init__(self, registry: RoomRegistry, name: str, options: RoomOptions) -> None:
+    def __init__(
+        self, registry: RoomRegistry, name: str, options: RoomOptions, defaults: RoomDefaults | None = None
+    ) -> None:
         super().__init__(registry, topic_of(name))
         self.name = name
         self.options = options
@@ -95,12 +101,10 @@ class Room(Everywhere):
         self._keeper = HistoryKeeper(options.history_ttl)
         self._joiners = 0  # tasks within join(), not members yet
         self._publishers = 0  # tasks within publish()
-        self._functions = RoomFunctions()
+        self._functions = RoomFunctions.of(defaults)
         self._stamper = Stamper(repr(self), options.stamp, registry.encode_json)
         self._delivery = Delivery(self._stamper)
         self._callbacks = RoomCallbacks(repr(self), registry.callback_timeout)
-
-    # --- members -------------------------------------------------------------------------------------------------
 
     @property
     def members(self) -> list[Member]:
@@ -120,12 +124,8 @@ class Room(Everywhere):
         slow member then are dropped. A connection that joins again within the block stays one member until the
         outermost block ends.
 
-        With `since`, the new member receives the messages after that one instead of the history. `recovered` of the
-        `Membership` that `join` returns is True if none of them is missing:
-
-            joining = room.join(ws, since=last_seen)
-            async with joining as room:
-                await ws.send_json({"recovered": joining.recovered})
+        With `since`, the new member receives the messages after that one instead of the history. Within the block,
+        `recovered` of the `Membership` that `join` returns is True if none of them is missing.
 
         Args:
             websocket: an accepted connection.
@@ -178,6 +178,27 @@ class Room(Everywhere):
             TypeError: it cannot be called with two arguments.
         """
         return register(callback, self._functions.on_gap, "the room and the number of lost messages")
+
+    def on_presence(self, callback: AnyPresenceCallback) -> AnyPresenceCallback:
+        """Call `callback(room, diff)` when members have come or gone in any process: a decorator.
+
+        It is called in each process with members in the room, with a `PresenceDiff`, within moments; for a process that
+        was killed, after its `presence_timeout`. Members elsewhere that are there when the room opens here are no
+        change: `presence` has them. Otherwise like `on_join`.
+
+        Raises:
+            LocalProtocolError: the same function is registered, as another object.
+            TypeError: it cannot be called with two arguments.
+        """
+        first, session = not self._functions.on_presence, self._session.session
+        register(callback, self._functions.on_presence, PRESENCE_ARGUMENTS)
+        if first and session is not None:
+            self._watch(session)
+        return callback
+
+    def _watch(self, session: RoomSession) -> None:
+        watch = PresenceWatch(self._registry, self._topic, self._members, self._callbacks, self._functions.on_presence)
+        session.leading.start_soon(watch.run, self, name=f"presence of {self!r}")
 
     async def _enter(self, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> bool | None:
         self._joiners += 1
@@ -238,21 +259,22 @@ class Room(Everywhere):
             self._callbacks.add(self._functions.on_leave, self._registry.callback_nursery, member, self.count)
             self._close_if_empty()
 
-    # --- messages ------------------------------------------------------------------------------------------------
-
-    async def publish(self, message: Any, *, exclude: WebSocket | Iterable[WebSocket] | None = None) -> str:
+    async def publish(
+        self, message: Any, *, exclude: WebSocket | Iterable[WebSocket] | None = None, key: str | None = None
+    ) -> str:
         """Send a message to every member in all processes; return its id.
 
         It never waits for a member, but it is a checkpoint. It returns when the message is certain to be in the room's
         stream: with Redis, after its answer. All members receive the messages of a room in one order; only while Redis
         is away those of this process receive messages that are published here at once. A member whose connection has no
-        room for a message receives it later; when more than the room's `backlog` waits for it, the room's `policy`
-        decides.
+        room for a message receives it later; if more than `backlog` waits for it, the room's `policy` decides.
 
         Args:
             message: `str` is sent as text, bytes as binary, everything else as compact JSON in a text message,
                 whatever the members' own `send_type` is. It is encoded once.
             exclude: members that do not receive it.
+            key: names the message: if one was published in the room with it in the last hour (with Redis, `retention`),
+                by any process, nothing is published, and its id returned. So a publisher may try again.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and the time to wait for it is over. `local` of the error is
@@ -270,7 +292,8 @@ class Room(Everywhere):
         try:
             if self.options.stamp is None:
                 await prepared.deflate(queue.channel.writer for queue in self._delivery)
-            return await self._registry.backplane.publish(self._topic, prepared, member_ids)
+            keyed = {} if key is None else {"key": checked_key(key)}
+            return await self._registry.backplane.publish(self._topic, prepared, member_ids, **keyed)
         finally:
             self._publishers -= 1
 
@@ -281,14 +304,11 @@ class Room(Everywhere):
         logger.warning("%r has lost messages: %s", self, "unknown number" if missed is None else missed)
         self._callbacks.add(self._functions.on_gap, self._registry.callback_nursery, self, missed)
 
-    # --- tasks ---------------------------------------------------------------------------------------------------
-
     @property
     def nursery(self) -> trio.Nursery:
         """The room's own nursery, for tasks that run while it has members.
 
-        They are cancelled when the last member leaves. An error in one is logged, and cancels the others; another
-        nursery takes its place.
+        They end with the last member. An error in one is logged, and cancels the others; another nursery follows.
 
         Raises:
             LocalProtocolError: the room has no members.
@@ -331,6 +351,8 @@ class Room(Everywhere):
             session.end()
             raise
         start_leaders(session.leading, self._registry, self._topic, self, self._functions.leaders)
+        if self._functions.on_presence:
+            self._watch(session)
         return session
 
     def _close_if_empty(self) -> None:
@@ -375,8 +397,3 @@ def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:
     previous, room._registry = room._registry, registry
     room._stamper.encode_json = registry.encode_json
     return previous
-
-
-def add_defaults(room: Room, defaults: RoomDefaults) -> None:
-    """Add the functions of patterns to a new room."""
-    room._functions.extend(defaults)

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BROADCAST", "MAX_NAME_SIZE", "budget_topic", "check_member", "check_name", "encoded", "topic_of"]
+__all__ = [
+    "BROADCAST",
+    "MAX_NAME_SIZE",
+    "budget_topic",
+    "check_member",
+    "check_name",
+    "checked_key",
+    "encoded",
+    "topic_of",
+]
 
 _RESERVED: Final = "\N{NULL}"
 
@@ -61,6 +70,20 @@ def check_name(name: object) -> None:
         raise TypeError(f"the name of a room is text, not {type(name).__name__}: {name!r:.80}")
     if (size := len(encoded(name, "the name of a room"))) > MAX_NAME_SIZE:
         raise ValueError(f"the name of a room has {size} bytes of UTF-8, at most {MAX_NAME_SIZE} are possible")
+
+
+def checked_key(key: object) -> str:
+    """Return the key of a message.
+
+    Raises:
+        TypeError: it is not text.
+        ValueError: it is empty, or has lone surrogates.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"the key of a message is text, not {type(key).__name__}: {key!r:.80}")
+    if not encoded(key, "the key of a message"):
+        raise ValueError("the key of a message is empty: leave it out for none")
+    return key
 
 
 def check_member(name: object) -> None:

@@ -15,7 +15,7 @@ from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
 from trio_ws.options import hint_unknown_options
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence, ignore_gap
 from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
-from trio_ws.rooms.redis.commands import Command, CommandQueue, execute
+from trio_ws.rooms.redis.commands import KNOWN, Command, CommandQueue, execute
 from trio_ws.rooms.redis.connection import RedisConnection
 from trio_ws.rooms.redis.entries import encode_message
 from trio_ws.rooms.redis.heads import StreamHeads
@@ -115,6 +115,7 @@ class RedisBackplane(Backplane):
         self._keys = self.options.keys
         self._factory = ClientFactory.create(redis, self.options.command_timeout, ssl_context)
         self._process = ""
+        self._changes: dict[str, trio.Event] = {}  # to be set when the presence of a room changes
         self._commands: CommandQueue | None = None
         self._local: LocalDelivery
         self._heads: StreamHeads
@@ -137,7 +138,7 @@ class RedisBackplane(Backplane):
         self._local = LocalDelivery(self.options, self._process, streams)
         self._commands = CommandQueue(self.options, self._local)
         self._heads = StreamHeads(streams)
-        self._reader = StreamReader(self.options, streams, self._local, self._heads)
+        self._reader = StreamReader(self.options, streams, self._local, self._heads, self._signal)
         self._presence = PresenceTracker(self.options, self._process)
         connection = RedisConnection(self._factory, self._check, self._serve, self.options)
         failure: BaseException | None = None
@@ -183,7 +184,7 @@ class RedisBackplane(Backplane):
             raise LocalProtocolError("the backplane is not running: use rooms while the application runs")
         return self._commands
 
-    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> str:
+    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "") -> str:
         """Append a message to the room's stream; wait for Redis's answer."""
         options, keys, commands = self.options, self._keys, self._running_commands
         if message.size > options.max_message_size:
@@ -201,9 +202,10 @@ class RedisBackplane(Backplane):
             encode_message(message),
             " ".join(exclude),
         )
-        command = Command(room, PUBLISH, (keys.stream(room), keys.accepted(room, self._process)), arguments)
-        command.pending = self._local.create(room, message, exclude)
-        answer: bytes = await commands.run_command(command)
+        names = (keys.stream(room), keys.accepted(room, self._process), *([keys.message_key(room, key)] if key else []))
+        command = Command(room, PUBLISH, names, arguments)
+        command.pending = self._local.create(room, message, exclude, keyed=bool(key))
+        answer: bytes = (await commands.run_command(command)).removeprefix(KNOWN)
         if not _ANSWER.fullmatch(answer):
             raise BackplaneRefused(f"the answer of Redis is not ours, no id of an entry: {answer!r:.80}")
         entry_id, _, epoch = answer.decode().partition(" ")
@@ -229,6 +231,15 @@ class RedisBackplane(Backplane):
     def leave(self, room: str, member: str) -> None:
         """Remove a member, without waiting for Redis."""
         self._presence.leave(room, member)
+        self._signal(room)
+
+    def presence_change(self, room: str) -> trio.Event:
+        """Return an event that the next notification of a join or leave sets."""
+        return self._changes.setdefault(room, trio.Event())
+
+    def _signal(self, room: str) -> None:
+        if room in self._changes:
+            self._changes.pop(room).set()
 
     async def presence(self, room: str) -> tuple[Presence, ...]:
         """Return the members of a room, in the answer of Redis."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.redis.options import Options
     from trio_ws.rooms.redis.pending import PendingPublish
 
-__all__ = ["Command", "CommandQueue", "execute"]
+__all__ = ["KNOWN", "Command", "CommandQueue", "execute"]
 
 logger: Final = logging.getLogger("trio_ws")
 
@@ -40,6 +40,8 @@ _BATCH: Final = 64
 _BATCH_BYTES: Final = 1024 * 1024
 _OVERTAKEN: Final = b""
 """The answer of a script that was not run, and needs a new number for that."""
+KNOWN: Final = b"k"
+"""The beginning of the answer for a message that was published before, by its key."""
 _RETRY_PAUSE: Final = 0.1
 """Seconds before a command is sent again that Redis does not take just now."""
 
@@ -246,6 +248,8 @@ class CommandQueue:
             self._local.on_refused(pending)
         elif isinstance(outcome, Exception) or outcome == _OVERTAKEN:
             self._local.on_abandoned(pending, sent=outcome != _OVERTAKEN)
+        elif outcome.startswith(KNOWN):
+            self._local.on_known(pending)
         else:
             self._local.on_accepted(pending, outcome.decode().partition(" ")[0])
 

@@ -112,7 +112,9 @@ class EarlyDelivery:
     # --- messages ------------------------------------------------------------------------------------------------
 
     def schedule(self, pending: PendingPublish) -> None:
-        """Deliver a message after `delay`, or soon if it is due already."""
+        """Deliver a message after `delay`, or soon if it is due already; one with a key is never due by itself."""
+        if pending.keyed and pending.deliver_at:
+            return
         if pending.deliver_at:
             self._queue.set_timer(pending, trio.current_time() + self.delay)
         else:
@@ -150,6 +152,8 @@ class EarlyDelivery:
             if pending.number in subscription.delivered_early:
                 continue
             if pending.deliver_at:
+                if pending.keyed:
+                    self._blocked_rooms.add(room)
                 return
             if pending.number <= subscription.first_number and pending.id is None:
                 # It may be in the stream before what the subscription has begun with.

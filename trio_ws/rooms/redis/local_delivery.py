@@ -49,9 +49,11 @@ class LocalDelivery:
 
     # --- events of publishing ------------------------------------------------------------------------------------
 
-    def create(self, room: str, message: PreparedMessage, exclude: frozenset[str]) -> PendingPublish | None:
+    def create(
+        self, room: str, message: PreparedMessage, exclude: frozenset[str], *, keyed: bool = False
+    ) -> PendingPublish | None:
         """Return a pending message; None if nothing is delivered early."""
-        return PendingPublish(room, message, exclude) if self._active else None
+        return PendingPublish(room, message, exclude, keyed) if self._active else None
 
     def on_numbered(self, pending: PendingPublish, number: int) -> None:
         """Hold a message under its number, which may replace another one."""
@@ -121,6 +123,10 @@ class LocalDelivery:
                 self.early.deliver(pending.room)
         for subscription in () if sent else self.early.open_subscriptions(pending.room):
             subscription.delivered_early.pop(pending.number, None)
+
+    def on_known(self, pending: PendingPublish) -> None:
+        """Drop a message that is in the stream already, with another number."""
+        self._remove(pending)
 
     def on_refused(self, pending: PendingPublish) -> None:
         """Drop a message that Redis has refused."""  # subscriptions that received it recognise its number

@@ -185,7 +185,7 @@ class PresenceTracker:
 
     def _command(self, room: str, changes: Changes, *, rewrite: bool) -> Command:
         milliseconds = int(self._options.presence_timeout * 1000)
-        arguments: list[Any] = [self._process, milliseconds, "anew" if rewrite else ""]
+        arguments: list[Any] = [self._process, milliseconds, "anew" if rewrite else "", self._keys.news(room)]
         arguments += chain.from_iterable(changes)
         keys = (self._keys.processes(room), self._keys.members(room, self._process))
         return Command(room, ATTEND, keys, tuple(arguments))

@@ -5,6 +5,7 @@ All keys of one room have one hash tag, so that a cluster keeps them on one serv
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 from trio_ws.rooms.topics import encoded
@@ -17,11 +18,16 @@ __all__ = [
     "HISTORY",
     "LEASE",
     "PRESENCE",
+    "PRESENCE_CHANGED",
     "PUBLISH",
     "RELEASE",
     "SPEND",
     "Keys",
 ]
+
+
+PRESENCE_CHANGED: Final = b"p"
+"""The data of a notification that members have come or gone; others are without data."""
 
 
 class Keys:
@@ -69,6 +75,10 @@ class Keys:
     def processes(self, room: str) -> str:
         """Return the sorted set of processes with members, by expiry time."""
         return f"{self._of(room)}:processes"
+
+    def message_key(self, room: str, key: str) -> str:
+        """Return the hash with the answer to the message that was published with a key."""
+        return f"{self._of(room)}:key:{sha256(key.encode()).hexdigest()}"
 
     def leader(self, room: str, name: str) -> str:
         """Return the hash with the holder of a place."""
@@ -211,6 +221,10 @@ PUBLISH: Final = (
 local number, least = ARGV[11], tonumber(ARGV[12])
 local known = redis.call('HGET', KEYS[2], number)
 if known then return known end
+if KEYS[3] then
+  local before = redis.call('HGET', KEYS[3], 'answer')
+  if before then return 'k' .. before end
+end
 if tonumber(number) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
 local newest, count, epoch = tail()
 if lost(newest, epoch, ARGV[3], ARGV[4], false) then
@@ -232,6 +246,10 @@ if type(kept) == 'number' and kept > 256 then
 end
 redis.pcall('PEXPIRE', key, life)
 redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
+if KEYS[3] then
+  redis.pcall('HSET', KEYS[3], 'answer', answer)
+  redis.pcall('PEXPIRE', KEYS[3], life)
+end
 redis.pcall('PUBLISH', ARGV[2], '')
 return answer
 """
@@ -239,23 +257,25 @@ return answer
 """Append a message once, however often it runs. Answer its id and epoch; '' if it is not there and one with a greater
 number is, so that readers would take it for an old one: it needs a new number.
 
-Keys: stream, accepted. Arguments: the stream's lifetime in ms, the channel, the head that was seen, its epoch, a token
-for a new one, the stream's length, how long in ms to recognise the message, the publishing process, the message, the
-excluded members, the process's number of the message, and the smallest number of those under way. Once the message is
-appended, this is answered, whatever else Redis rejects. An entry has its sequence number as `n`, by which readers
-detect missing ones; it follows that of the newest entry of ours, whatever else is there."""
+Keys: stream, accepted, and that of the message's key, if it has one: if a message was published with it, nothing is
+appended, and 'k' and its answer are the answer. Arguments: the stream's lifetime in ms, the channel, the head that was
+seen, its epoch, a token for a new one, the stream's length, how long in ms to recognise the message, the publishing
+process, the message, the excluded members, the process's number of the message, and the smallest number of those under
+way. Once the message is appended, this is answered, whatever else Redis rejects. An entry has its sequence number as
+`n`, by which readers detect missing ones; it follows that of the newest entry of ours, whatever else is there."""
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[3] == 'anew' then redis.call('DEL', KEYS[2]) end
-for i = 4, #ARGV - 2, 2 do
+for i = 5, #ARGV - 2, 2 do
   if ARGV[i + 1] == '' then
     redis.call('HDEL', KEYS[2], ARGV[i])
   else
     redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   end
 end
+if #ARGV > 6 or ARGV[3] == 'anew' then redis.pcall('PUBLISH', ARGV[4], 'p') end
 local count = redis.call('HLEN', KEYS[2])
 if count == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
@@ -268,8 +288,8 @@ return count
 """
 """Write members of one process, and prolong their life; answer how many it has now.
 
-Keys: processes, members. Arguments: the process, its lifetime in ms, 'anew' or '', pairs of a member's id and its
-info, which is empty for one that left."""
+Keys: processes, members. Arguments: the process, its lifetime in ms, 'anew' or '', the channel to signal a change on,
+pairs of a member's id and its info, which is empty for one that left."""
 
 PRESENCE: Final = """\
 local time = redis.call('TIME')

@@ -8,7 +8,7 @@ that the stream still holds.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ from trio_ws.rooms.redis.entries import LossMarker, StreamEntry, parse_entry
 from trio_ws.rooms.redis.faults import OngoingFaults
 from trio_ws.rooms.redis.ids import BEGINNING, id_key, previous_id
 from trio_ws.rooms.redis.queries import Query, QueryRunner
-from trio_ws.rooms.redis.scripts import CONFIRM
+from trio_ws.rooms.redis.scripts import CONFIRM, PRESENCE_CHANGED
 from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 from trio_ws.runtime.wakeup import AutoResetEvent
 
@@ -62,13 +62,19 @@ class StreamReader:
     """
 
     def __init__(
-        self, options: Options, streams: dict[str, StreamState], local: LocalDelivery, heads: StreamHeads
+        self,
+        options: Options,
+        streams: dict[str, StreamState],
+        local: LocalDelivery,
+        heads: StreamHeads,
+        on_presence: Callable[[str], None],
     ) -> None:
         self._options = options
         self._keys = options.keys
         self._streams = streams
         self._local = local
         self._heads = heads
+        self._on_presence = on_presence
         self._unconfirmed: list[str] = []  # rooms that are not read here and may have lost data
         self._channels: dict[bytes, str] = {}  # subscribed channels, and their rooms
         self._to_read: dict[str, None] = {}  # rooms to read, in the order in which they are due
@@ -137,7 +143,9 @@ class StreamReader:
         while True:
             message = await pubsub.get_message()
             room = self._channels.get(message["channel"]) if message is not None else None
-            if room is not None:
+            if room is not None and message["data"] == PRESENCE_CHANGED:
+                self._on_presence(room)
+            elif room is not None:
                 self._schedule(room)
                 if room in self._streams:
                     self._streams[room].notified = True
