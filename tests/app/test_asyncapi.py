@@ -344,6 +344,7 @@ TYPES: dict[str, Any] = {
     "classes": type[Node] | type,
     "callable": Callable[[int], str] | int,
     "pattern": re.Pattern[str] | Path | bytes,
+    "constant objects": Annotated[dict[str, int], Field(json_schema_extra={"enum": [{"a": 1}, {}]})],
     "deep": dict[str, list[tuple[int, dict[str, tuple[Node, ...]]]]],
     "list of unions": list[Cat | Dog | None],
     "literal": Literal["a", 1],
@@ -370,6 +371,20 @@ def both_ways(kind: Any) -> App:
     app.listener("/talk")(talk)
     app.websocket("/see", receives=kind, sends=kind)(lambda ws: None)
     return app
+
+
+def test_path_parameter_may_be_one_of_several_texts() -> None:
+    app = App()
+
+    @app.websocket("/{side}/{unused}")
+    async def view(
+        ws: WebSocket, side: Literal["left", "right"], since: datetime.date = datetime.date(2026, 1, 1)
+    ) -> None:
+        """See."""
+
+    channel = described(app)["channels"]["view"]
+    assert channel["parameters"] == {"side": {"enum": ["left", "right"]}, "unused": {}}
+    assert channel["bindings"]["ws"]["query"]["properties"]["since"] == {"type": "string", "format": "date"}
 
 
 @types

@@ -548,3 +548,36 @@ class AwayBackplane(MemoryBackplane):
 async def test_without_the_backplane_the_process_counts_alone(autojump_clock, answer: Any) -> None:
     app = sharing(AwayBackplane(answer))
     assert await spend(app, "/view", "/view", "/view") == ["passes", "passes", "refused"]
+
+
+@pytest.mark.parametrize(("key", "error"), [((1, 2), TypeError), ("\ud800", ValueError)])
+def test_key_that_redis_cannot_have_is_refused(key: Any, error: type[Exception]) -> None:
+    budget = Budget(messages=1, by=lambda _: key, shared=True, name="x")
+    with pytest.raises(error, match="shared"):
+        budget.key_of(None)  # type: ignore[arg-type] # the function does not look at it
+
+
+async def test_shared_budget_ends_a_connection_with_its_code(autojump_clock) -> None:
+    backplane = MemoryBackplane()
+    assert await spend(sharing(backplane), "/view", "/view") == ["passes", "passes"]
+    app = sharing(backplane, "close")
+    async with app.test_client() as client, client.websocket_connect("/view") as ws:
+        await ws.send("x")
+        with pytest.raises(WebSocketDisconnect) as end:
+            await ws.receive()
+        assert end.value.code == 1008
+
+
+async def test_message_held_by_a_cancelled_receive_can_be_streamed(autojump_clock) -> None:
+    app, got = App(backplane=AwayBackplane(trio.sleep_forever)), []
+
+    @app.websocket("/", budget=Budget(messages=5, by="address", shared=True, name="x"))
+    async def view(ws: WebSocket) -> None:
+        with trio.move_on_after(0.1):
+            await ws.receive()
+        got.extend([part async for part in ws.receive_stream()])
+
+    async with app.test_client() as client, client.websocket_connect("/") as ws:
+        await ws.send("held")
+        await ws.wait_closed()
+    assert got == ["held"]

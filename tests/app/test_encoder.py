@@ -8,6 +8,7 @@ import decimal
 import enum
 import json
 import math
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -400,3 +401,35 @@ async def test_refusal_is_encoded_by_the_option() -> None:
             async with client.websocket_connect("/"):
                 pass
     assert (refused.value.status, refused.value.body) == (404, b'{"encoded":"here"}')
+
+
+def test_struct_of_msgspec_is_an_object_for_every_encoder() -> None:
+    msgspec = pytest.importorskip("msgspec")
+    point = msgspec.defstruct("Point", [("x", int), ("at", Any)])(1, NOW)
+    for option in (None, "orjson", "msgspec"):
+        if option == "orjson":
+            pytest.importorskip("orjson")
+        assert json.loads(encoder_from(option)([point])) == [{"x": 1, "at": "2026-11-30T12:05:00Z"}]
+
+
+def test_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    with pytest.raises(ImportError, match=r"pip install trio-ws\[orjson\]"):
+        App(json="orjson")
+
+
+async def test_reply_inside_a_value_is_its_envelope() -> None:
+    assert to_json([Ok(Model())]) == '[{"statusCode":200,"body":{"no":1,"secret":"**********"}}]'
+
+
+async def test_info_that_json_cannot_express_stays_in_this_process() -> None:
+    app, held = App(), object()
+
+    @app.websocket("/")
+    async def view(ws: WebSocket) -> None:
+        async with app.room("r").join(ws, held=held) as room:
+            (member,) = await room.presence()
+            assert member.info["held"] is held
+
+    async with app.test_client() as client, client.websocket_connect("/"):
+        pass

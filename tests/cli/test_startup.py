@@ -14,7 +14,9 @@ import pytest
 
 from tests.cli.test_logging_setup import unconfigured
 from trio_ws import App, ConnectionRejected, WebSocket
+from trio_ws.app.inclusion import LIFESPAN_NOTE
 from trio_ws.cli.arguments import mode
+from trio_ws.cli.lifespan import lifespan_error
 from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import configure
 from trio_ws.cli.main import main
@@ -186,6 +188,15 @@ def test_error_of_a_lifespan_at_the_end_is_one_line(folder: Path, capsys: pytest
     written = failure(capsys, "run", "shop", "--port=0")
     assert written.splitlines()[-1].startswith("trio-ws: the lifespan of the application failed: ZeroDivisionError")
     assert "Traceback" not in written
+
+
+def test_error_of_a_lifespan_is_found_in_a_group() -> None:
+    error = LookupError("nothing")
+    error.add_note(LIFESPAN_NOTE)
+    found = lifespan_error(ExceptionGroup("tasks", [ExceptionGroup("more", [error])]), verbose=False)
+    assert found is not None
+    assert "failed: LookupError: nothing" in str(found)
+    assert lifespan_error(ExceptionGroup("tasks", [ValueError()]), verbose=False) is None
 
 
 async def test_error_of_a_lifespan_is_raised_as_it_is() -> None:

@@ -18,7 +18,7 @@ from trio_ws.codes import CloseCode, check_close
 from trio_ws.connection.budgeted import Over
 from trio_ws.errors import BackplaneError
 from trio_ws.options import check_flag, check_number, check_text, number
-from trio_ws.rooms.topics import budget_topic
+from trio_ws.rooms.topics import budget_topic, encoded
 from trio_ws.runtime.token_bucket import Allowance, TokenBucket
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Budget:
 
         Raises:
             TypeError: the function's result cannot be a key.
+            ValueError: it cannot be one in Redis, with lone surrogates.
         """
         if self.by == "connection":
             return None
@@ -121,6 +122,8 @@ class Budget:
         key = self.by(websocket)
         if self.shared and key is not None and not isinstance(key, str | int):
             raise TypeError(f"by= of a shared Budget returns text or a number, not {type(key).__name__}")
+        if self.shared:
+            encoded(str(key), "the key of a shared budget")
         hash(key)
         return key
 
