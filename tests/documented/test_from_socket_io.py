@@ -64,7 +64,7 @@ async def test_members_of_a_room_can_be_disconnected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("rooms", "join"), ("join", "app.room"), ("emit", "send_json"), ("sid", "number")]
+    ("name", "hint"), [("rooms", "join"), ("enter_room", "ws.join"), ("emit", "send_json"), ("sid", "number")]
 )
 async def test_names_of_socket_io_lead_to_ours(name: str, hint: str) -> None:
     app, hints, numbers = App(), [], []
