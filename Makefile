@@ -40,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv demo test coverage report kinds again quick another newer properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
+.PHONY: help screenshots python venv demo test coverage report kinds again quick another newer properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -186,6 +186,9 @@ house: $(INSTALLED) ## measure the structure and the prose of the package
 
 deflate: $(INSTALLED) ## measure compression: processor time, sizes, memory per connection
 	$(RUN) benchmarks/compression.py
+
+screenshots: $(INSTALLED) ## take the screenshots of the examples for the documentation
+	TRIO_WS_SCREENSHOTS=docs/_static $(RUN) -m pytest -q -n 0 -k "focus or restarted" tests/examples
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(RUN) -m ruff check .

@@ -26,6 +26,8 @@ from trio_ws.app import GuardContext
 sessions = Sessions(secret_key=os.environ.get("SECRET_KEY") or secrets.token_urlsafe(32), same_site="strict")
 app = App(sessions=sessions)
 app.page("/", Path(__file__).with_name("index.html"))
+app.client_script("/trio_ws.js")
+app.static("/shared", Path(__file__).parents[1] / "shared")
 
 SIGNED_OUT = 4001
 """The close code for a user who has signed out in another window."""
@@ -80,7 +82,7 @@ def is_signed_in(context: GuardContext) -> bool:
 
 
 def room_of(user: str) -> Room:
-    return app.room(f"notes of {user}", history=20)
+    return app.room(f"notes of {user}", history=20, history_ttl=3600)
 
 
 @app.websocket("/notes", guards=[is_signed_in], value_type="json")

@@ -13,6 +13,8 @@ from trio_ws import App, Room, WebSocket
 
 app = App()
 app.page("/", Path(__file__).with_name("index.html"))
+app.client_script("/trio_ws.js")
+app.static("/shared", Path(__file__).parents[1] / "shared")
 app.state.interval = 1.0
 """Seconds between two samples."""
 

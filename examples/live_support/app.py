@@ -11,6 +11,8 @@ from trio_ws import App, Controller, Query, WebSocket, WsBody
 
 app = App()
 app.page("/car/ws-index", Path(__file__).with_name("index.html"))
+app.client_script("/trio_ws.js")
+app.static("/shared", Path(__file__).parents[1] / "shared")
 
 
 @app.controller("/car")

@@ -16,6 +16,8 @@ from trio_ws import App, BackplaneUnavailable, Query, WebSocket
 
 app = App(backplane=os.environ.get("REDIS_URL", "redis://localhost:6379"))
 app.page("/", Path(__file__).with_name("index.html"))
+app.client_script("/trio_ws.js")
+app.static("/shared", Path(__file__).parents[1] / "shared")
 
 
 DELIVERED_LOCALLY = "The message has not reached everybody: some are elsewhere, and the way there is broken."

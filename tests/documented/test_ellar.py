@@ -122,7 +122,7 @@ async def test_the_page_is_there(way: Way) -> None:
 def test_the_page_dials_its_own_host_and_shows_text() -> None:
     # "ws://localhost:8000/car/live-support" and "innerHTML": the port's page does neither
     text = ellar_live_support.INDEX.read_text(encoding="utf-8")
-    assert "location.host}/car/live-support" in text
+    assert "connect(`/car/live-support${location.search}`" in text  # a path: of the page's own host
     assert "innerHTML" not in text
     assert "://cdn" not in text
 

@@ -11,6 +11,7 @@ import pytest
 from trio_ws import ConnectionRejected, WebSocketDisconnect
 
 from .browser import EXAMPLES, browse, load, new_page
+from .look import problems_of
 from .process import launched, running
 
 DIRECTORY = EXAMPLES / "authentication"
@@ -50,6 +51,9 @@ class Seen:
     told: list[str] = attrs.Factory(list)
     form_at_last: list[bool] = attrs.Factory(list)
     user_after_reload: bool = True
+    look: list[str] = attrs.Factory(list)
+    in_the_blip: list[Any] = attrs.Factory(list)
+    after_the_blip: list[str] = attrs.Factory(list)
 
 
 def visit(browser: Any, url: str, seen: Seen) -> None:
@@ -57,16 +61,17 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     page, seen.complaints = new_page(windows)
     page.goto(url)
     page.locator("#sign-in").wait_for()
-    seen.form_at_first = not page.locator("#inside").is_visible()
+    seen.form_at_first = not page.locator("#write").is_visible()
     sign_in(page, "wrong")
     page.locator("#message", has_text="wrong").wait_for()
+    seen.look += problems_of(page, "authentication")
     seen.wrong = page.text_content("#message")
     sign_in(page, "correct horse")
-    page.locator("#inside").wait_for()
+    page.locator("#write").wait_for()
     seen.user = page.text_content("#user")
     other = windows.new_page()
     other.goto(url)
-    other.locator("#inside").wait_for()
+    other.locator("#write").wait_for()
     seen.other_user = other.text_content("#user")
     for note in ("first", ATTACK):
         page.fill("#note", note)
@@ -76,15 +81,26 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     seen.elements = other.locator("#notes li *").count()
     seen.broken = other.evaluate("() => Boolean(window.broken)")
     seen.cookies = windows.cookies()
+    seen.look += problems_of(page, "authentication")
+    windows.set_offline(True)
+    page.locator("#message", has_text="disconnected").wait_for()
+    seen.in_the_blip = [page.text_content("#user"), page.locator("#write").is_visible()]
+    page.fill("#note", "kept for later")
+    page.press("#note", "Enter")
+    windows.set_offline(False)
+    for each in (page, other):
+        each.locator("#notes li", has_text="kept for later").wait_for()
+        each.locator("#message", has_text="connected").wait_for()
+    seen.after_the_blip = page.locator("#notes li").all_text_contents()
     seen.script_cookies = page.evaluate("() => document.cookie")
     page.click("#sign-out")
     for each in (page, other):
         each.locator("#sign-in").wait_for()
         seen.told.append(each.text_content("#message"))
-        seen.form_at_last.append(not each.locator("#inside").is_visible())
+        seen.form_at_last.append(not each.locator("#write").is_visible())
     other.reload()
     other.locator("#sign-in").wait_for()
-    seen.user_after_reload = other.locator("#inside").is_visible()
+    seen.user_after_reload = other.locator("#write").is_visible()
 
 
 def sign_in(page: Any, password: str) -> None:
@@ -113,7 +129,7 @@ def test_all_windows_of_a_browser_are_signed_in_at_once(seen: Seen) -> None:
 
 
 def test_a_note_shows_in_the_other_window_as_text(seen: Seen) -> None:
-    assert seen.notes == [ATTACK, "first"]
+    assert seen.notes == ["first", ATTACK]
     assert seen.elements == 0
     assert not seen.broken
 
@@ -134,7 +150,17 @@ def test_sign_out_ends_connections_of_all_windows_and_session(seen: Seen) -> Non
 
 def test_page_has_no_errors_except_for_the_wrong_password(seen: Seen) -> None:
     """The page makes no errors but for the password that was wrong."""
-    assert [REFUSED in each for each in seen.complaints] == [True]
+    assert [REFUSED in each for each in seen.complaints if "ERR_INTERNET" not in each and "/who" not in each] == [True]
+
+
+def test_a_blip_keeps_the_user_and_what_was_written(seen: Seen) -> None:
+    assert seen.in_the_blip == ["ada", True]
+    assert seen.after_the_blip == ["first", ATTACK, "kept for later"]
+
+
+def test_page_is_readable_and_has_visible_focus(seen: Seen) -> None:
+    """The form, and the notes."""
+    assert seen.look == []
 
 
 # --- the server -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import trio
 from trio_ws import Server, WebSocketDisconnect, open_websocket
 
 from .browser import EXAMPLES, PATIENCE, load, new_page
+from .look import problems_of
 
 ATTACK = "<img src=x onerror=\"window.broken = true\"><b>bold</b> & '\u20ac'"
 ITEMS = "#messages li"
@@ -57,8 +58,12 @@ class Seen:
     broken: list[bool] = attrs.Factory(list)
     left_in_field: str = "something"
     newcomer: list[tuple[str, str]] = attrs.Factory(list)
-    down: list[tuple[str, bool]] = attrs.Factory(list)
-    up_again: list[tuple[str, bool]] = attrs.Factory(list)
+    name_after_reload: str = ""
+    look: list[str] = attrs.Factory(list)
+    reader: list[Any] = attrs.Factory(list)
+    kept: list[tuple[str, str]] = attrs.Factory(list)
+    down: list[str] = attrs.Factory(list)
+    up_again: list[str] = attrs.Factory(list)
     after_restart: list[list[tuple[str, str]]] = attrs.Factory(list)
 
 
@@ -75,10 +80,28 @@ def messages_on(page: Any, count: int) -> list[tuple[str, str]]:
     return [tuple(pair) for pair in pairs]
 
 
-def state_of(page: Any, word: str) -> tuple[str, bool]:
-    """Return what a page says of its connection, once it says `word`, and whether one may send."""
+def state_of(page: Any, word: str) -> str:
+    """Return what a page says of its connection, once it says `word`."""
     page.locator("#state", has_text=re.compile(f"^{word}")).wait_for()
-    return page.text_content("#state"), page.is_enabled("#submit")
+    return page.text_content("#state")
+
+
+SCROLLED = "() => messages.scrollHeight - messages.scrollTop - messages.clientHeight"
+
+
+def read_back(page: Any, other: Any) -> list[Any]:
+    """Fill a page, scroll to its begin, and let the other one say more; return how far from the end the page was."""
+    for number in range(40):
+        say(other, "Bob", f"line {number}")
+    page.locator("li", has_text="line 39").wait_for()
+    follows = page.evaluate(SCROLLED)
+    page.evaluate("() => messages.scrollTo(0, 0)")
+    say(other, "Bob", "news")
+    page.locator(".newer button").wait_for()
+    stays = page.evaluate("() => messages.scrollTop")
+    page.click(".newer button")
+    page.locator(".newer button").wait_for(state="hidden")
+    return [follows < 2, stays, page.evaluate(SCROLLED) < 2]
 
 
 def visit(browser: Any, url: str, close: Callable[[], None], reopen: Callable[[], None], seen: Seen) -> None:
@@ -103,16 +126,29 @@ def visit(browser: Any, url: str, close: Callable[[], None], reopen: Callable[[]
     seen.shown = [messages_on(page, 3) for page in (ada, bob)]
     seen.elements = [page.locator(f"{ITEMS} *").count() for page in (ada, bob)]
     seen.broken = [page.evaluate("() => Boolean(window.broken)") for page in (ada, bob)]
-    seen.newcomer = messages_on(open_page(), 3)
+    newcomer = open_page()
+    seen.newcomer = messages_on(newcomer, 3)
+    ada.reload()
+    messages_on(ada, 3)
+    seen.name_after_reload = ada.input_value("#user")
+    seen.look = problems_of(ada, "chat")
+    for page in (bob, newcomer, ada):
+        page.goto("about:blank")  # the room is empty for a moment
+    for page in (ada, bob):
+        page.goto(url)
+    seen.kept = messages_on(ada, 3)
+    messages_on(bob, 3)
 
     close()
     seen.down = [state_of(page, "disconnected") for page in (ada, bob)]
+    say(ada, "Ada", "Is anybody here?")
     reopen()
     for page in (ada, bob):
-        page.clock.run_for(2000)  # what the page waits before it tries again
+        page.clock.run_for(500)  # what the page waits at most before it tries again
     seen.up_again = [state_of(page, "connected") for page in (ada, bob)]
     say(bob, "Bob", "Hello again")
-    seen.after_restart = [messages_on(page, 1) for page in (ada, bob)]
+    seen.after_restart = [messages_on(page, 6)[3:] for page in (ada, bob)]
+    seen.reader = read_back(ada, bob)
 
 
 async def observe(seen: Seen) -> None:
@@ -158,27 +194,48 @@ def test_a_newcomer_sees_what_was_said_before(seen: Seen) -> None:
     assert seen.newcomer == seen.shown[0]
 
 
-def test_page_shows_that_server_is_gone_and_disables_sending(seen: Seen) -> None:
-    """A page says that the server is gone and lets nobody send."""
-    assert seen.down == [("disconnected (1001), trying again\u2026", False)] * 2
+def test_page_shows_that_server_is_gone_and_when_it_tries(seen: Seen) -> None:
+    assert [
+        text in ("disconnected (1001), trying again in 1 s", "disconnected (1001), trying again in 0 s")
+        for text in seen.down
+    ] == [True, True]
 
 
 def test_page_reconnects_after_a_server_restart(seen: Seen) -> None:
     """A page is connected again after the server was restarted."""
-    assert seen.up_again == [("connected", True)] * 2
-    assert seen.after_restart == [[("Bob", "Hello again")]] * 2
+    assert seen.up_again == ["connected"] * 2
+    said = {("Some messages may be missing.",), ("Ada", "Is anybody here?"), ("Bob", "Hello again")}
+    assert [set(texts) for texts in seen.after_restart] == [said, said]
+
+
+def test_name_and_history_are_there_after_a_reload(seen: Seen) -> None:
+    assert seen.name_after_reload == "Ada"
+    assert seen.kept == seen.shown[0]
+
+
+def test_newest_message_is_in_view_and_readers_stay(seen: Seen) -> None:
+    """The list follows its end; a reader who has scrolled away stays there, and gets to the end by a button."""
+    assert seen.reader == [True, 0, True]
+
+
+def test_page_is_readable_and_has_visible_focus(seen: Seen) -> None:
+    """In light and dark, 390 and 1,280 pixels wide: contrast of 4.5, outlines, no scrolling to the side."""
+    assert seen.look == []
 
 
 def test_the_page_asks_no_other_host_and_makes_no_errors(seen: Seen) -> None:
     assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in seen.requests)
-    assert seen.complaints == [[], [], []]
+    refused = ("ERR_CONNECTION_REFUSED", "/chat")  # while the server is down
+    complaints = [each for page in seen.complaints for each in page]
+    assert [each for each in complaints if not any(part in each for part in refused)] == []
 
 
 def test_a_newcomer_gets_the_last_fifty_messages_in_a_plain_test() -> None:
     with load("chat").app.test_client() as client, client.websocket_connect("/chat") as ada:
         for number in range(60):
             ada.send_json({"type": "message", "user": "Ada", "text": str(number)})
-            assert ada.receive_json() == {"type": "message", "user": "Ada", "text": str(number)}
+            message = ada.receive_json()
+            assert message == {"type": "message", "user": "Ada", "text": str(number), "id": message["id"]}
         with client.websocket_connect("/chat") as bob:
             assert [bob.receive_json()["text"] for _ in range(50)] == [str(number) for number in range(10, 60)]
 
@@ -188,7 +245,7 @@ def test_what_is_no_message_is_told_to_nobody(nonsense: Any) -> None:
     with load("chat").app.test_client() as client, client.websocket_connect("/chat") as ada:
         ada.send_json(nonsense)
         ada.send_json({"text": 1})
-        assert ada.receive_json() == {"type": "message", "user": "Anonymous", "text": "1"}
+        assert {**ada.receive_json(), "id": ""} == {"type": "message", "user": "Anonymous", "text": "1", "id": ""}
 
 
 PROGRAM = """
@@ -215,7 +272,7 @@ async def test_one_command_runs_it_until_a_signal_closes_all_clients(number: sig
             open_websocket(f"{url}/chat", when_peer_leaves="finish") as two,
         ):
             await one.send_json({"text": "Hello"})
-            assert await two.receive_json() == {"type": "message", "user": "Anonymous", "text": "Hello"}
+            assert (await two.receive_json())["text"] == "Hello"
             assert await one.receive_json()
             process.send_signal(number)
             for ws in (one, two):

@@ -11,6 +11,7 @@ import trio
 from trio_ws import WebSocket
 
 from .browser import EXAMPLES, browse, load, new_page
+from .look import problems_of
 from .process import launched, running
 
 DIRECTORY = EXAMPLES / "dashboard"
@@ -26,6 +27,10 @@ class Seen:
     idle: dict[str, str] = attrs.Factory(dict)
     busy: dict[str, str] = attrs.Factory(dict)
     lines: list[int] = attrs.Factory(list)
+    look: list[str] = attrs.Factory(list)
+
+
+POINTS = "document.querySelector('polyline')?.getAttribute('points').split(' ').length"
 
 
 def figures(page: Any) -> dict[str, str]:
@@ -38,13 +43,14 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     page, seen.complaints = new_page(browser)
     page.on("request", lambda request: seen.requests.append(request.url))
     page.goto(url)
-    page.wait_for_function("() => samples.length > 2")
+    page.wait_for_function(f"() => {POINTS} > 1")
     seen.state = page.text_content("#state")
     seen.idle = figures(page)
     page.click("#traffic")
-    page.wait_for_function("() => samples.at(-1).messages_received > 20 && samples.at(-1).websockets > 3")
+    page.wait_for_function("() => +messages_received.textContent > 20 && +websockets.textContent > 3")
     seen.busy = figures(page)
     count = "(lines) => lines.map((line) => line.getAttribute('points').split(' ').length)"
+    seen.look = problems_of(page, "dashboard")
     seen.lines = page.locator("polyline").evaluate_all(count)
 
 
@@ -78,6 +84,10 @@ def test_the_page_draws_a_line_for_each_figure_over_time(seen: Seen) -> None:
 def test_the_page_asks_no_other_host_and_makes_no_errors(seen: Seen) -> None:
     assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in seen.requests)
     assert seen.complaints == []
+
+
+def test_page_is_readable_and_has_visible_focus(seen: Seen) -> None:
+    assert seen.look == []
 
 
 async def times(ws: WebSocket, count: int) -> list[float]:

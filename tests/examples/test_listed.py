@@ -48,3 +48,26 @@ def test_each_ends_with_one_line_on_a_taken_port(
     assert line.endswith(". End the server that has it, or choose another one")
     assert "\n" not in line
     assert capsys.readouterr().err == ""
+
+
+PAGES = sorted(path.parent.name for path in EXAMPLES.glob("*/index.html"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_has_a_small_screenshot_in_the_docs(name: str) -> None:
+    file = f"_static/example-{name.replace('_', '-')}.png"
+    docs = EXAMPLES.parent / "docs"
+    assert f"({file})" in (docs / "examples.md").read_text(encoding="utf-8")
+    content = (docs / file).read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) < 60_000
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_has_the_shared_style_and_the_client(name: str) -> None:
+    """None of them opens a WebSocket by itself, which would not come back."""
+    page = (EXAMPLES / name / "index.html").read_text(encoding="utf-8")
+    assert 'href="/shared/style.css"' in page
+    assert 'import { connect } from "/trio_ws.js"' in page
+    assert "new WebSocket" not in page
+    assert "innerHTML" not in page

@@ -11,6 +11,7 @@ import pytest
 from trio_ws import App
 
 from .browser import EXAMPLES, browse, load, new_page
+from .look import problems_of
 
 ATTACK = "<img src=x onerror=\"window.broken = true\"><b>bold</b> & '\u20ac'\nsecond line"
 
@@ -28,7 +29,10 @@ class Seen:
     broken: bool = True
     left_in_field: str = "something"
     after_empty: int = -1
-    end: str = ""
+    look: list[str] = attrs.Factory(list)
+    lost: str = ""
+    after_blip: list[str] = attrs.Factory(list)
+    after_reload: list[str] = attrs.Factory(list)
 
 
 def visit(browser: Any, url: str, seen: Seen) -> None:
@@ -37,8 +41,9 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     page.goto(f"{url}/car/ws-index")
     seen.welcome = page.locator("#messages .received").first.text_content()
     page.fill("#text", ATTACK)
-    page.click("#submit")
+    page.press("#text", "Enter")
     page.locator("#messages .received").nth(1).wait_for()
+    seen.look = problems_of(page, "live_support")
     items = page.locator("#messages li")
     seen.messages = [(item.get_attribute("class"), item.text_content()) for item in items.all()]
     seen.elements = page.locator("#messages li *").count()
@@ -49,9 +54,17 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     seen.after_empty = items.count()
     page.goto(f"{url}/car/ws-index?name=Ada%20%3Ci%3E")
     seen.greeting = page.locator("#messages .received").first.text_content()
-    page.evaluate("() => ws.close(4000)")
+    page.context.set_offline(True)
     page.locator("#state", has_text="disconnected").wait_for()
-    seen.end = page.text_content("#state")
+    seen.lost = page.text_content("#state")
+    page.fill("#text", "Are you there?")
+    page.press("#text", "Enter")
+    page.context.set_offline(False)
+    page.locator("#messages .received").nth(1).wait_for()
+    seen.after_blip = items.all_text_contents()
+    page.reload()
+    page.locator("#state", has_text="connected").wait_for()
+    seen.after_reload = items.all_text_contents()
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +98,25 @@ def test_field_is_cleared_by_sending_and_empty_text_is_not_sent(seen: Seen) -> N
     assert seen.after_empty == len(seen.messages)
 
 
-def test_the_page_says_that_it_was_disconnected(seen: Seen) -> None:
-    assert seen.end == "disconnected (4000)"
+def test_page_comes_back_and_sends_what_was_written(seen: Seen) -> None:
+    """After a lost network, without a second welcome."""
+    assert seen.lost.startswith("disconnected (1006), trying again in ")
+    reply = 'We have received your message:\n\n"Are you there?"\n\nWe shall get back to you.'
+    assert seen.after_blip == [seen.greeting, "Are you there?", reply]
+
+
+def test_conversation_is_there_after_a_reload(seen: Seen) -> None:
+    assert seen.after_reload == seen.after_blip
+
+
+def test_page_is_readable_and_has_visible_focus(seen: Seen) -> None:
+    assert seen.look == []
 
 
 def test_the_page_asks_no_other_host_and_makes_no_errors(seen: Seen) -> None:
     assert [url.rpartition("/")[2] for url in seen.requests[:1]] == ["ws-index"]
     assert all(url.startswith("http://127.0.0.1:") or url.startswith("data:") for url in seen.requests)
-    assert seen.complaints == []
+    assert [each for each in seen.complaints if "ERR_INTERNET_DISCONNECTED" not in each] == []
 
 
 def test_one_command_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from support.redis import collects_coredis, forgives_coredis, needs_redis, redis
 from trio_ws import Server, open_websocket
 
 from .browser import EXAMPLES, PATIENCE, load, new_page
+from .look import problems_of
 from .process import launched, running
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
@@ -67,6 +68,7 @@ def visit(running: Any, copies: list[Copy], tell: Callable[..., Any], seen: dict
     page.locator("li", has_text="missed").wait_for()
     tell(partial(say, two, "live again"))
     page.locator("li", has_text="live again").wait_for()
+    seen["look"] = problems_of(page, "scaled_chat")
     seen["items"] = page.evaluate(ITEMS)
 
 
@@ -96,12 +98,13 @@ def test_page_gets_all_messages_while_its_process_is_restarted(monkeypatch) -> N
         monkeypatch.setenv("REDIS_URL", redis.url)
         trio.run(main)
     assert seen["items"] == [
-        "Anonymous: <b>from the page</b>",
-        "Bob: from the other process",
-        "Bob: missed",
-        "Bob: live again",
+        "Anonymous<b>from the page</b>",
+        "Bobfrom the other process",
+        "Bobmissed",
+        "Boblive again",
     ]
-    assert [text for text in seen["complaints"] if "WebSocket connection" not in text] == []
+    assert seen["look"] == []
+    assert [text for text in seen["complaints"] if "ERR_CONNECTION_REFUSED" not in text and "/chat" not in text] == []
 
 
 async def test_resume_with_unknown_id_reports_missing_messages(monkeypatch) -> None:

@@ -14,6 +14,8 @@ INDEX = Path(__file__).parents[3] / "examples" / "live_support" / "index.html"
 
 app = App()
 app.page("/car/ws-index", INDEX)
+app.client_script("/trio_ws.js")
+app.static("/shared", INDEX.parents[1] / "shared")
 
 
 @app.controller("/car")
