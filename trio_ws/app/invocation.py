@@ -309,13 +309,8 @@ class RouteInvocation:
     ) -> BoundListener:
         """Return the callbacks for messages, with all other arguments resolved."""
         arguments = await self._arguments(receive, resolver)
-        function = self._bound(receive)
         body, services = receive.body, self._services
-
-        def call(message: Any) -> Any:
-            args, kwargs = arguments.fill(**({} if body is None else {body.name: message}))
-            return function(*args, **kwargs)
-
+        call = arguments.bound(self._bound(receive), None if body is None else body.name)
         validator = None if body is None else body.validator
         label, output = receive.signature.label, receive.output
         return BoundListener(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncGenerator, Coroutine, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -62,6 +62,27 @@ class Arguments:
             else:
                 kwargs[parameter.name] = value
         return args, kwargs
+
+    def bound(self, function: Callable[..., Any], key: str | None) -> Callable[[Any], Any]:
+        """Return a function of the one argument that its caller provides; each message is passed to it.
+
+        Args:
+            function: that the arguments are for.
+            key: of the parameter that takes the caller's argument; None if no parameter does.
+
+        Raises:
+            TypeError: as `fill` raises it.
+        """
+        value = object()
+        args, kwargs = self.fill(**({} if key is None else {key: value}))
+        places = [at for at, each in enumerate(args) if each is value]
+        if not places:
+            names = [name for name, each in kwargs.items() if each is value]
+            return lambda given: function(*args, **{**kwargs, **dict.fromkeys(names, given)})
+        before, after = args[: places[0]], args[places[0] + 1 :]
+        if before or after or kwargs:
+            return lambda given: function(*before, given, *after, **kwargs)
+        return function
 
     def _value(self, parameter: Parameter, provided: Mapping[str, Any]) -> Any:
         key = parameter.key if parameter.source is ParameterSource.PROVIDED else parameter.name
