@@ -43,7 +43,7 @@ def parse_url(text: str) -> tuple[SplitResult, str, str]:
         ValueError: it makes no sense, as a whole or in one of its parts.
     """
     encoded(text, "the URL of Redis")
-    url = urlsplit(text)
+    url = _split(text)
     base, _, kind = url.scheme.partition("+")
     if base not in _SCHEMES or kind not in ("", "sentinel", "cluster") or (base == "unix" and kind):
         raise ValueError(
@@ -54,6 +54,13 @@ def parse_url(text: str) -> tuple[SplitResult, str, str]:
     _check_path(url, base, kind)
     _check_hosts(url, base)
     return url, base, kind
+
+
+def _split(text: str) -> SplitResult:
+    """Split a URL at whose beginning several hosts may stand: from Python 3.15 on `urlsplit` takes brackets for one."""
+    scheme, mark, rest = text.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    return urlsplit(f"{scheme}{mark}{rest[len(netloc) :]}")._replace(netloc=netloc)
 
 
 def _check_query(url: SplitResult, base: str, kind: str) -> None:
