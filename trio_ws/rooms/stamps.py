@@ -32,7 +32,7 @@ class Stamper:
     def __init__(self, where: str, stamp: Stamp | None, encode_json: ToJSON) -> None:
         self._where = where
         self._stamp = stamp
-        self.encode_json = encode_json
+        self.encode_json: ToJSON = encode_json
         self._messages: WeakKeyDictionary[Entry, PreparedMessage] = WeakKeyDictionary()
 
     def message_for(self, entry: Entry) -> PreparedMessage | None:
