@@ -84,17 +84,22 @@ CLIENTS = (
 def version_of(peer: Peer) -> str:
     if peer.package != "ws":
         return importlib.metadata.version(peer.package)
+    install_ws()
     package = NODE / "node_modules" / "ws" / "package.json"
     version: str = json.loads(package.read_text(encoding="utf-8"))["version"]
     return version
 
 
-def command_of(peer: Peer, *arguments: str) -> list[str]:
-    if not peer.script.endswith(".mjs"):
-        return [sys.executable, str(HERE / "echo" / peer.script), *arguments, *peer.arguments]
+def install_ws() -> None:
     NODE.mkdir(parents=True, exist_ok=True)
     if not (NODE / "node_modules" / "ws").exists():
         subprocess.run(["npm", "install", "--silent", "ws"], cwd=NODE, check=True)
+
+
+def command_of(peer: Peer, *arguments: str) -> list[str]:
+    if not peer.script.endswith(".mjs"):
+        return [sys.executable, str(HERE / "echo" / peer.script), *arguments, *peer.arguments]
+    install_ws()
     shutil.copy(HERE / "echo" / peer.script, NODE)
     return ["node", str(NODE / peer.script), *arguments, *peer.arguments]
 

@@ -7,7 +7,8 @@ SERVER, AGENT = sys.argv[1], sys.argv[2]
 
 
 async def run_case(case: int) -> None:
-    async with open_websocket_url(f"{SERVER}/runCase?case={case}&agent={AGENT}", max_message_size=16 << 20) as ws:
+    url = f"{SERVER}/runCase?case={case}&agent={AGENT}"
+    async with open_websocket_url(url, max_message_size=16 << 20, disconnect_timeout=3) as ws:
         while True:
             await ws.send_message(await ws.get_message())
 
