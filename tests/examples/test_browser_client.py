@@ -145,6 +145,23 @@ def state(page: Any, word: str) -> str:
     return text
 
 
+def watch(page: Any) -> None:
+    """Note all that the status line shows: a delay may be so short that nobody sees it."""
+    page.evaluate(
+        """() => {
+          window.shown = [];
+          const line = document.querySelector("#state");
+          new MutationObserver(() => shown.push(line.textContent)).observe(line, { childList: true });
+        }"""
+    )
+
+
+def saw(page: Any, text: str) -> str:
+    """Return the first state that begins with a text, once the page has shown it."""
+    found: str = page.wait_for_function("(text) => shown.find((each) => each.startsWith(text))", arg=text).json_value()
+    return found
+
+
 def say(page: Any, text: str) -> None:
     page.fill("input", text)
     page.press("input", "Enter")
@@ -184,7 +201,9 @@ def visit(browser: Any, house: House, workers: Workers, tell: Callable[..., None
     session.send("Debugger.enable")
     session.on("Debugger.paused", lambda _: seen.paused.append(True))
     session.send("Debugger.pause")
-    while not seen.paused:
+    for _ in range(PAGE_PATIENCE // 10):
+        if seen.paused:
+            break
         page.wait_for_timeout(10)  # in which Playwright's events arrive
     tell(partial(house.say, "to the frozen one"))
     tell(house.drop)
@@ -194,8 +213,9 @@ def visit(browser: Any, house: House, workers: Workers, tell: Callable[..., None
     seen.items["thawed"] = items(page, "to nobody")
 
     # A server that restarts without its messages, while the page sends.
+    watch(page)
     tell(house.close)
-    seen.states["closed"] = state(page, "disconnected")
+    seen.states["closed"] = saw(page, "disconnected")
     say(page, "said to nobody")
     tell(house.open)
     state(page, "connected")
@@ -205,8 +225,9 @@ def visit(browser: Any, house: House, workers: Workers, tell: Callable[..., None
     tell(workers.begin)
     page.goto(f"http://{workers.address}")
     state(page, "connected")
+    watch(page)
     workers.program.signal(signal.SIGHUP)
-    seen.states["replaced"] = state(page, "disconnected")
+    seen.states["replaced"] = saw(page, "disconnected")
     say(page, "to the new worker")
     seen.items["replaced"] = items(page, "to the new worker")
     page.goto(f"http://127.0.0.1:{house.port}")
