@@ -30,7 +30,7 @@ from trio_ws.testing import (
     cancel_everywhere,
 )
 from trio_ws.testing.chaos_steps import CHAOS_KINDS, drawn_steps
-from trio_ws.testing.network import BUFFER_BYTES, MemoryStream, memory_pair
+from trio_ws.testing.memory_stream import BUFFER_BYTES, MemoryStream, memory_pair
 
 app = App()
 

@@ -139,7 +139,7 @@ def test_an_error_of_the_handler_is_raised() -> None:
 
 
 def test_a_torn_frame_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trio_ws.testing.network import Pipe
+    from trio_ws.testing.memory_stream import Pipe
 
     put = Pipe.put
 

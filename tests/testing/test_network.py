@@ -7,7 +7,8 @@ import trio
 from trio.testing import check_half_closeable_stream
 
 from trio_ws import ConnectError
-from trio_ws.testing.network import BUFFER_BYTES, MemoryListener, memory_pair
+from trio_ws.testing.memory_stream import BUFFER_BYTES, memory_pair
+from trio_ws.testing.network import MemoryListener
 
 
 async def test_memory_connection_is_a_half_closeable_stream_for_trio() -> None:

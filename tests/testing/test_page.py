@@ -7,7 +7,7 @@ import trio
 
 from trio_ws import URL, ConnectError
 from trio_ws.testing.http import TestResponse, fetch
-from trio_ws.testing.network import MemoryStream, memory_pair
+from trio_ws.testing.memory_stream import MemoryStream, memory_pair
 
 PAGE = URL.parse("http://testserver/page")
 

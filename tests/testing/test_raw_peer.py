@@ -26,7 +26,7 @@ from trio_ws.testing import (
     request_bytes,
     response_bytes,
 )
-from trio_ws.testing.network import memory_pair
+from trio_ws.testing.memory_stream import memory_pair
 
 app = App()
 

@@ -20,7 +20,8 @@ from trio_ws.app.inline import run_inline
 from trio_ws.app.limiting import limit_connection
 from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
-from trio_ws.app.parameters.dependencies import Arguments, Resolver
+from trio_ws.app.parameters.arguments import Arguments
+from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.signature import is_context
 from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.route import PlannedCall

@@ -11,7 +11,7 @@ import trio
 
 from trio_ws.errors import HeaderSource
 from trio_ws.runtime.background import open_background
-from trio_ws.testing.network import MemoryStream, memory_pair
+from trio_ws.testing.memory_stream import MemoryStream, memory_pair
 from trio_ws.testing.raw_peer import DEFAULT_TIMEOUT, RawPeer
 from trio_ws.testing.timeouts import bounded_wait, check_timeout
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from trio_ws.testing.network import Pipe, pipe_log
+from trio_ws.testing.memory_stream import Pipe, pipe_log
 from trio_ws.testing.raw_head import HEAD_END
 from trio_ws.testing.raw_reader import RawFrameReader, RawFrameRules
 
