@@ -57,7 +57,7 @@ def parse_url(text: str) -> tuple[SplitResult, str, str]:
 
 
 def _split(text: str) -> SplitResult:
-    """Split a URL at whose beginning several hosts may stand: from Python 3.15 on `urlsplit` takes brackets for one."""
+    """Split a URL at whose beginning several hosts may stand: newer Pythons refuse brackets behind one."""
     scheme, mark, rest = text.partition("://")
     netloc = re.split("[/?#]", rest, maxsplit=1)[0]
     return urlsplit(f"{scheme}{mark}{rest[len(netloc) :]}")._replace(netloc=netloc)
