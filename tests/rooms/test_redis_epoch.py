@@ -318,7 +318,8 @@ async def test_a_room_opened_alone_has_all_from_the_same_moment_on(autojump_cloc
     """Ids have whole milliseconds, and clocks differ: a message right after the opening is no history."""
     feeds: dict[str, StreamState] = {}
     local = LocalDelivery(Options(), "me", feeds)
-    reader, feed = StreamReader(Options(), feeds, local, StreamHeads(feeds)), StreamState("room", local)
+    reader = StreamReader(Options(), feeds, local, StreamHeads(feeds), lambda room: None)
+    feed = StreamState("room", local)
     subscription = StreamSubscription(feed, local, Ear(), print, 0)
     subscription.open_alone()
     for seconds, ahead in ((0, 0.0), (1000, 0.5)):

@@ -55,7 +55,9 @@ class Quiet:
 async def read_one_room(seconds: float, *links: float, **options: object) -> list[float]:
     """Have a room open in which nothing is said, over links that last some seconds; return when it was touched."""
     feeds: dict[str, StreamState] = {}
-    reader = StreamReader(Options(**options), feeds, LocalDelivery(Options(), "me", feeds), StreamHeads(feeds))
+    reader = StreamReader(
+        Options(**options), feeds, LocalDelivery(Options(), "me", feeds), StreamHeads(feeds), lambda room: None
+    )
     client = Quiet()
 
     async def read() -> None:

@@ -16,7 +16,7 @@ from trio_ws.testing.machine import WebSocketMachine
 
 app = App()
 FEW = settings(max_examples=5, stateful_step_count=12, deadline=None, database=None)
-FINDING = settings(FEW, max_examples=100, derandomize=True, phases=[Phase.generate])
+FINDING = settings(FEW, max_examples=500, stateful_step_count=30, derandomize=True, phases=[Phase.generate])
 
 
 @app.websocket("/echo")

@@ -57,13 +57,7 @@ class Target:
         where = f"{self.url.hostname}:{self.url.port}"
         try:
             with trio.fail_after(seconds):
-                stream: trio.abc.Stream = await trio.open_tcp_stream(self.url.hostname, self.url.port)
-                if self.ssl_context is not None:
-                    secured = trio.SSLStream(
-                        stream, self.ssl_context, server_hostname=self.url.hostname, https_compatible=True
-                    )
-                    await secured.do_handshake()
-                    stream = secured
+                return await self._secured(await trio.open_tcp_stream(self.url.hostname, self.url.port))
         except OSError as error:
             raise CannotTest(f"cannot connect to {where}: {error}: {NOT_THERE}") from None
         except trio.TooSlowError:
@@ -73,7 +67,18 @@ class Target:
             raise CannotTest(
                 f"TLS with {where} fails: {cause} (--cafile FILE trusts a certificate, --insecure any)"
             ) from None
-        return stream
+
+    async def _secured(self, stream: trio.SocketStream) -> trio.abc.Stream:
+        """Return the connection under TLS if the URL says so; close it if that fails, or is cancelled."""
+        if self.ssl_context is None:
+            return stream
+        secured = trio.SSLStream(stream, self.ssl_context, server_hostname=self.url.hostname, https_compatible=True)
+        try:
+            await secured.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return secured
 
 
 async def first_look(target: Target, pace: Pace) -> Head:
