@@ -73,10 +73,14 @@ def programs_untraced() -> Iterator[None]:
             os.environ[STARTUP] = startup
 
 
+NOT_IMPORTED = ("trio_ws.__main__", "trio_ws.testing.plugin")
+"""A program, and a plugin of pytest, which has to import it itself."""
+
+
 def import_all() -> None:
-    """Import each module of the package, but for programs, so that the lines of its definitions are traced."""
+    """Import each module of the package, so that the lines of its definitions are traced."""
     for module in pkgutil.walk_packages(trio_ws.__path__, "trio_ws."):
-        if not module.name.endswith("__main__"):
+        if module.name not in NOT_IMPORTED:
             importlib.import_module(module.name)
 
 
