@@ -56,6 +56,7 @@ def test_only_tests_that_reach_new_lines_are_traced(nodeid: str, paused: bool) -
     [
         ("tests/cli/test_main.py::test_run", True),
         ("tests/workers/test_workers.py::test_replaced", True),
+        ("tests/conformance/test_command.py::test_driver", True),
         ("tests/rooms/test_redis_workers.py::test_kill", False),
         ("tests/examples/test_chat.py::test_page", False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from trio_ws.conformance.catalogue import all_chapters
 from trio_ws.conformance.log import LogEntry
 from trio_ws.conformance.report.folder import add_to_folder
 from trio_ws.conformance.report.json_report import from_json, to_json
-from trio_ws.conformance.report.terminal import summary
+from trio_ws.conformance.report.terminal import Progress, summary
 from trio_ws.conformance.results import AgentResults, Result, Verdict
 
 CHAPTERS = all_chapters()
@@ -108,3 +109,27 @@ def test_a_malformed_baseline_is_an_error_with_its_line(tmp_path, line):
 def test_a_baseline_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(InvalidBaseline, match="cannot read"):
         Baseline.read(tmp_path / "none")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_has_one_line_that_is_overwritten():
+    """A deviation is a line of its own above it; control characters are escaped."""
+    case = BY_ID["1.1.1"]
+    terminal = Terminal()
+    progress = Progress(terminal, total=2)
+    progress.show(Result(case, Verdict.OK))
+    progress.show(Result(case, Verdict.FAILED, "RFC 6455 5.1", "a\x1b[2Jb"))
+    progress.end()
+    written = terminal.getvalue()
+    assert progress.done == 2
+    assert "\r\x1b[K1 of 2: 1 OK" in written
+    assert "\r\x1b[K2 of 2: 1 OK, 1 FAILED" in written
+    assert written.endswith("\r\x1b[K")
+    assert f"{case.id:8} FAILED {case.title}" in written
+    assert "\x1b[2J" not in written

@@ -26,7 +26,7 @@ ACROSS = frozenset({"benchmarks", "deploy", "documented", "examples", "hostile",
 """Folders whose tests reach no line of the package that unit tests do not reach."""
 OF_THE_REPOSITORY = ("build", "imports", "make", "measured", "neighbours", "public_api", "steady", "style")
 """What tests beside the folders are about, if it is not the package's code."""
-WITH_PROGRAMS = frozenset({"cli", "workers"})
+WITH_PROGRAMS = frozenset({"cli", "compat", "conformance", "workers"})
 """Folders whose tests start programs that reach such lines."""
 STARTUP = "COVERAGE_PROCESS_CONFIG"
 """The variable by which coverage traces the programs that a test starts."""
