@@ -22,8 +22,8 @@ DEMO_INSTALLED := $(VENV)/.installed-demo
 PARALLEL = -n $(WORKERS) --dist worksteal
 # Tests across packages, of other programs or with processes of their own: `make quick` runs the rest.
 ACROSS := benchmarks conformance contracts deploy documented examples hostile interop soak workers
-# What another interpreter makes no difference to: other programs, the documentation, published cases.
-SAME := benchmarks conformance deploy documented examples interop
+# What another interpreter makes no difference to: other programs, the documentation, published cases, attacks.
+SAME := benchmarks compat conformance deploy documented examples hostile interop
 NAMED = $(filter tests%,$(ARGS))
 SPEEDUPS := trio_ws/protocol/_speedups.c
 CORE := $(wildcard trio_ws/native/*.c)
