@@ -124,7 +124,7 @@ def test_a_fault_of_the_application_is_found_with_its_calls() -> None:
         run_state_machine_as_test(Broken, settings=FINDING)
     story = "\n".join(caught.value.__notes__)
     assert "state.send_nothing()" in story
-    assert "state.receive()" in story
+    assert "state.connect(" in story
 
 
 def test_an_error_of_the_handler_is_raised() -> None:
