@@ -50,7 +50,7 @@ async def refusal_from(error: Exception, websocket: WebSocket, services: AppServ
 
 
 def response_from(reply: Reply, services: AppServices) -> Response:
-    """Return the answer to a request for a page, whose function has raised a reply.
+    """Return a raised reply as the answer to a request for a page.
 
     Raises:
         NotAReply: the body has no form in JSON.

@@ -10,6 +10,7 @@ import trio
 
 from trio_ws.connection.inbox import busy_receiving
 from trio_ws.connection.instrumented import InstrumentedReader
+from trio_ws.connection.wrapped_reader import WrappedReader
 
 if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel, ChannelReader, Iteration
@@ -55,7 +56,7 @@ def unlimit_channel(channel: Channel) -> None:
         reader.wrapped = reader.wrapped.wrapped
 
 
-class BudgetedReader:
+class BudgetedReader(WrappedReader):
     """A reader that spends for each message before it is returned.
 
     A message that was taken from the wrapped reader is held until it is paid, so that a cancelled `receive` loses none.
@@ -67,12 +68,12 @@ class BudgetedReader:
         make_reply: makes the reply to one that is dropped.
     """
 
-    __slots__ = ("_accounts", "_busy", "_channel", "_held", "_make_reply", "_resume_at", "_unpaid", "wrapped")
+    __slots__ = ("_accounts", "_busy", "_channel", "_held", "_make_reply", "_resume_at", "_unpaid")
 
     def __init__(
         self, wrapped: ChannelReader, channel: Channel, accounts: tuple[Account, ...], make_reply: MakeReply
     ) -> None:
-        self.wrapped: ChannelReader = wrapped
+        super().__init__(wrapped)
         self._channel = channel
         self._accounts = accounts
         self._make_reply = make_reply
@@ -82,31 +83,9 @@ class BudgetedReader:
         self._busy = False  # a task receives, pays or waits
 
     @property
-    def reads(self) -> bool:
-        """True once a receiving method was called."""
-        return self.wrapped.reads
-
-    @reads.setter
-    def reads(self, reads: bool) -> None:
-        self.wrapped.reads = reads
-
-    @property
-    def received(self) -> int:
-        """Messages that arrived."""
-        return self.wrapped.received
-
-    @received.setter
-    def received(self, received: int) -> None:
-        self.wrapped.received = received
-
-    @property
     def pending(self) -> bool:
         """True if messages wait to be received."""
         return self._held is not None or self.wrapped.pending
-
-    def count_work(self, size: int) -> None:
-        """Count work for the peer against the current task's share of the loop."""
-        self.wrapped.count_work(size)
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message that the accounts pay for, as the wrapped reader does."""

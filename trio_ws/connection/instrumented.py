@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trio_ws.connection.wrapped_reader import WrappedReader
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
@@ -34,7 +36,7 @@ def remove_instruments(channel: Channel) -> None:
         channel.writer = channel.writer.wrapped
 
 
-class InstrumentedReader:
+class InstrumentedReader(WrappedReader):
     """A reader that reports each message that it returns.
 
     Args:
@@ -42,34 +44,11 @@ class InstrumentedReader:
         report: is called with each of them.
     """
 
-    __slots__ = ("_report", "wrapped")
+    __slots__ = ("_report",)
 
     def __init__(self, wrapped: ChannelReader, report: Report) -> None:
-        self.wrapped: ChannelReader = wrapped
+        super().__init__(wrapped)
         self._report = report
-
-    @property
-    def reads(self) -> bool:
-        """True once a receiving method was called."""
-        return self.wrapped.reads
-
-    @reads.setter
-    def reads(self, reads: bool) -> None:
-        self.wrapped.reads = reads
-
-    @property
-    def received(self) -> int:
-        """Messages that arrived."""
-        return self.wrapped.received
-
-    @received.setter
-    def received(self, received: int) -> None:
-        self.wrapped.received = received
-
-    @property
-    def pending(self) -> bool:
-        """True if messages wait to be received."""
-        return self.wrapped.pending
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message, as the wrapped reader does."""
@@ -83,10 +62,6 @@ class InstrumentedReader:
         if last:
             self._report("message_received", None)
         return part, last
-
-    def count_work(self, size: int) -> None:
-        """Count work for the peer against the current task's share of the loop."""
-        self.wrapped.count_work(size)
 
 
 class InstrumentedWriter:

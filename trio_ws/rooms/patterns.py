@@ -33,7 +33,7 @@ class RoomDefaults:
     on_presence: tuple[Callable[..., Any], ...] = ()
 
     def with_later(self, later: RoomDefaults) -> RoomDefaults:
-        """Return these with those of a later pattern, whose options take precedence."""
+        """Return these with those of a later pattern, which take precedence."""
         return RoomDefaults(
             {**self.options, **later.options},
             *(

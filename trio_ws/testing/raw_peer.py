@@ -225,7 +225,10 @@ class RawPeer:
         await trio.aclose_forcefully(self.stream)
 
     async def _handed(self, sending: Awaitable[None]) -> None:
-        """Leave a send to the task of the block; without one wait for it. What prevents it is seen by the receiver."""
+        """Leave a send to the task of the block, or wait for it.
+
+        A broken connection is reported by the receiving methods.
+        """
         if self._background is None:
             with contextlib.suppress(trio.BrokenResourceError):
                 await sending

@@ -103,7 +103,7 @@ class Poller:
         return len(found)
 
     def _serve_compiled(self) -> int:
-        """Do as `_serve_once`: what is only to be read and parsed is, in one call."""
+        """Do as `_serve_once`, with reading and parsing in one call."""
         now = trio.current_time()
         self.handshakes = 0
         fd = self.selector.fileno()

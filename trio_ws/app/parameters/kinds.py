@@ -1,4 +1,7 @@
-"""Pydantic's classes, recognized without importing pydantic: as long as nobody has, there are no instances of them."""
+"""Recognition of pydantic's classes without importing pydantic.
+
+Before its first import there are no instances of them.
+"""
 
 from __future__ import annotations
 
