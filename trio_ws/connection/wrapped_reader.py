@@ -20,7 +20,7 @@ class WrappedReader:
     __slots__ = ("wrapped",)
 
     def __init__(self, wrapped: ChannelReader) -> None:
-        self.wrapped = wrapped
+        self.wrapped: ChannelReader = wrapped
 
     @property
     def reads(self) -> bool:
