@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trio_ws import App, ConnectionRejected
+from trio_ws import App, ConnectionRejected, WebSocketDisconnect
 from trio_ws.rooms import MemoryBackplane, Presence
 
 from .ways import Way
@@ -77,6 +77,24 @@ async def test_the_guard_of_the_page_asks_at_each_way_in(app: App, way: Way) -> 
             async with visitor.connect("/private/a:c?user=b"):
                 pass
         assert refused.value.status == 403
+
+
+async def test_a_moderator_of_the_page_removes_members(app: App, way: Way) -> None:
+    async with way.visit(app) as visitor, visitor.connect("/moderate/4") as moderator:
+        async with visitor.connect("/watch/4") as ada, visitor.connect("/watch/4") as ben:
+            assert (await ada.receive_json())["count"] == "1"
+            assert (await ada.receive_json())["count"] == (await ben.receive_json())["count"] == "2"
+            first = app.room("board:4").members[0].id
+            await moderator.send_json({"do": "disconnect", "member": first})
+            assert await moderator.receive_json() == {"done": "disconnect"}
+            with pytest.raises(WebSocketDisconnect) as removed:
+                await ada.receive()
+            assert (removed.value.code, removed.value.reason) == (4003, "removed by a moderator")
+            await moderator.send_json({"do": "close"})
+            assert await moderator.receive_json() == {"done": "close"}
+            with pytest.raises(WebSocketDisconnect) as closed:
+                await ben.receive()
+            assert (closed.value.code, closed.value.reason) == (1000, "the board is archived")
 
 
 async def test_earlier_messages_of_the_page_are_read_backwards(app: App, way: Way) -> None:

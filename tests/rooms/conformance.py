@@ -390,6 +390,25 @@ class BackplaneContract:
                         await event.wait()
                 assert ear.entries == []
 
+    async def test_an_order_has_its_place_among_the_messages(self) -> None:
+        async with self.open() as (here, there):
+            room, ear = self.name("orders"), Ear()
+            async with there.subscribe(room, ear, history=2) as log:
+                for text, order in (("a", False), ("do", True), ("b", False), ("undo", True)):
+                    orders = {"order": True} if order else {}
+                    await here.publish(room, PreparedMessage(text), NOBODY, **orders)
+                await ear.hears(4)
+                assert [(entry.message.data, entry.order) for entry in ear.entries] == [
+                    ("a", False),
+                    ("do", True),
+                    ("b", False),
+                    ("undo", True),
+                ]
+                assert [entry.message.data for entry in log] == ["a", "do", "b", "undo"]
+                assert log.since(ear.ids[0]).recovered
+                assert [each.message.data for each in await here.history(room, None, None, 2)] == ["a", "b"]
+                assert [each.message.data for each in await here.history(room, ear.ids[0], None, 1)] == ["b"]
+
     async def test_a_message_with_a_key_is_published_once(self) -> None:
         async with self.open() as (here, there):
             room, other, near, far = self.name("keys"), self.name("other keys"), Ear(), Ear()

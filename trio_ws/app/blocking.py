@@ -1,7 +1,4 @@
-"""Plain `def` handlers in worker threads, with blocking connections and rooms.
-
-`BlockingRoom` is the form of a room for them.
-"""
+"""Plain `def` handlers in worker threads, with blocking connections and rooms."""
 
 from __future__ import annotations
 
@@ -321,6 +318,14 @@ class BlockingRoom:
         """Send a message to every member without waiting; see `Room.publish`."""
         entry_id: str = self._run(partial(self._room.publish, message, exclude=_unwrapped(exclude), key=key))
         return entry_id
+
+    def disconnect(self, member_id: str, *, code: int = CloseCode.POLICY_VIOLATION, reason: str = "") -> None:
+        """Close the connection of one member, in whichever process it is; see `Room.disconnect`."""
+        self._run(partial(self._room.disconnect, member_id, code=code, reason=reason))
+
+    def close(self, *, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connections of all members, in all processes; see `Room.close`."""
+        self._run(partial(self._room.close, code=code, reason=reason))
 
 
 def _unwrapped(excluded: Any) -> Any:

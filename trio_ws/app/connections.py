@@ -49,4 +49,5 @@ class ConnectionManager:
         await self.backplane.publish(BROADCAST, prepared, frozenset())
 
     def _deliver(self, entry: Entry) -> None:
-        offer_to_all(self.active, entry.message, "disconnect")
+        if not entry.order:
+            offer_to_all(self.active, entry.message, "disconnect")

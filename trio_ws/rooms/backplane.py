@@ -62,6 +62,8 @@ class Entry:
     """Whether another one is delivered in the same scheduler turn, right after it."""
     time: float = 0.0
     """When it was published, in seconds since 1970 on the backplane's clock."""
+    order: bool = False
+    """Whether it is for the processes with members, not for the members: see `orders`."""
 
 
 Subscriber: TypeAlias = Callable[[Entry], None]
@@ -141,20 +143,25 @@ class Log:
     """The newest entries of one room's stream, for one subscriber.
 
     Args:
-        size: the number of entries that it holds at most.
+        size: the number of messages that it holds at most; as many orders are held beside them.
     """
 
-    __slots__ = ("_entries", "_forgotten")
+    __slots__ = ("_entries", "_forgotten", "_orders", "_size")
 
     def __init__(self, size: int) -> None:
-        self._entries: deque[Entry] = deque(maxlen=size)
+        self._entries: deque[Entry] = deque()
+        self._size = size
+        self._orders = 0  # among the entries; as many as `size` take no message's place
         self._forgotten: str | None = None  # the entry right before those that are held
 
     def append(self, entry: Entry) -> None:
         """Add the newest entry; drop the oldest if there are too many."""
-        if len(self._entries) == self._entries.maxlen:
-            self._forgotten = (self._entries[0] if self._entries else entry).id
         self._entries.append(entry)
+        self._orders += entry.order
+        while len(self._entries) > self._size + min(self._orders, self._size):
+            oldest = self._entries.popleft()
+            self._orders -= oldest.order
+            self._forgotten = oldest.id
 
     def break_off(self, after: str | None = None) -> None:
         """Drop all entries, as some are lost between them and the next.
@@ -163,6 +170,7 @@ class Log:
             after: the id of the entry in the place of the lost ones, if there is one.
         """
         self._entries.clear()
+        self._orders = 0
         self._forgotten = after
 
     def since(self, after: str) -> Replay:
@@ -199,7 +207,9 @@ class Backplane(ABC):
         yield
 
     @abstractmethod
-    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "") -> str:
+    async def publish(
+        self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "", order: bool = False
+    ) -> str:
         """Append a message to a room's stream; return its entry's id.
 
         It returns when the message is certain to be in the stream. It never waits for a subscriber. It may wait for the
@@ -211,6 +221,7 @@ class Backplane(ABC):
             exclude: the ids of the members that do not receive it.
             key: the id of an earlier message with this key in the room is returned, if it is known, and nothing is
                 published; "" for no key. It is given only if the application gave one.
+            order: as of `Entry`; given only if it is True.
 
         Raises:
             BackplaneUnavailable: the backplane is away, and a bounded time has passed; its `local` is True if
@@ -285,7 +296,7 @@ class Backplane(ABC):
     async def history(
         self, room: str, after: str | float | None, before: str | float | None, limit: int
     ) -> Sequence[Entry]:
-        """Return entries of a room's stream that are kept, in its order.
+        """Return entries of a room's stream that are kept, in its order, without orders.
 
         Args:
             room: the room's name.

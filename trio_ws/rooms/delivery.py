@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
+
+from trio_ws.rooms.orders import parse_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Delivery"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 
 class Delivery:
@@ -55,12 +60,15 @@ class Delivery:
         queue.clear()
 
     def deliver(self, entry: Entry, *, hold: bool) -> None:
-        """Send an entry to the members, or let it wait in their queues.
+        """Send an entry to the members, or let it wait in their queues; carry out an order.
 
         Args:
             entry: the entry.
             hold: whether more follows at once, so that messages leave in few system calls.
         """
+        if entry.order:
+            self._carry_out(entry)
+            return
         common, exclude, seen_ahead = self._stamper.message_for(entry), entry.exclude, self._seen_ahead
         if common is None:
             return
@@ -73,10 +81,31 @@ class Delivery:
             if queue.backlog or not queue.channel.writer.offer(message, hold=hold):
                 queue.enqueue(message)
 
+    def _carry_out(self, entry: Entry) -> None:
+        """Close the connections of members, unless an order was carried out for them in another process."""
+        unseen = [
+            queue
+            for queue in self._queues.values()
+            if queue not in self._seen_ahead or self._unseen(queue, entry) is not None
+        ]
+        try:
+            order = parse_order(entry.message.data)
+        except ValueError as error:
+            logger.warning("order %s of a room is left out: %s", entry.id, error)
+            return
+        for queue in unseen:
+            if order.concerns(queue.member_id):
+                queue.disconnect(order.code, order.reason)
+
     def _unseen_message(self, queue: MemberQueue, entry: Entry) -> PreparedMessage | None:
         """Return the message for a member; None if it has that already."""
+        unseen = self._unseen(queue, entry)
+        return None if unseen is None else self._stamper.message_for(unseen)
+
+    def _unseen(self, queue: MemberQueue, entry: Entry) -> Entry | None:
+        """Return the entry for a member; None if it has that already."""
         seen = self._seen_ahead[queue]
         taken = seen.take(entry)
         if seen.is_exhausted:
             del self._seen_ahead[queue]
-        return None if taken is None else self._stamper.message_for(taken)
+        return taken

@@ -1,4 +1,4 @@
-"""The part of `Room` that asks the backplane: presence and messages in all processes."""
+"""The part of `Room` that works in all processes by the backplane alone: presence, kept messages, and orders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from trio_ws.codes import CloseCode
+from trio_ws.rooms.orders import Disconnect
 
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Presence
@@ -62,6 +65,48 @@ class Everywhere:
             trio.Cancelled: nothing has happened.
         """
         return await self._registry.backplane.presence(self._topic)
+
+    async def disconnect(self, member_id: str, *, code: int = CloseCode.POLICY_VIOLATION, reason: str = "") -> None:
+        """Close the connection of one member, in whichever process it is.
+
+        It receives the messages that were published before, unless it is slow: those that wait for it are dropped. Its
+        handler ends as if the peer had gone. Nothing happens if there is no such member. It may come back: a
+        `room_guard` keeps it out.
+
+        Args:
+            member_id: `Member.id`, or `Presence.id` in any process. A connection that joins again has another.
+            code: the close code; with 1008 and most others, clients that reconnect do not come back by themselves.
+            reason: at most 123 bytes of UTF-8.
+
+        Raises:
+            BackplaneError: as `Room.publish` raises it.
+            TypeError: an argument has another type.
+            ValueError: no member has that id, or the code or the reason may not be sent.
+            trio.Cancelled: as of `Room.publish`.
+        """
+        if member_id is None:
+            raise TypeError("the id of a member is text, not None: close() closes the connections of all")
+        await self._order(Disconnect(member_id, code, reason))
+
+    async def close(self, *, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connections of all members, in all processes; see `disconnect`.
+
+        Connections that join later are not closed, also while this waits.
+
+        Args:
+            code: the close code.
+            reason: at most 123 bytes of UTF-8.
+
+        Raises:
+            BackplaneError: as `Room.publish` raises it.
+            TypeError: an argument has another type.
+            ValueError: the code or the reason may not be sent.
+            trio.Cancelled: as of `Room.publish`.
+        """
+        await self._order(Disconnect(None, code, reason))
+
+    async def _order(self, order: Disconnect) -> None:
+        await self._registry.backplane.publish(self._topic, order.encode(), frozenset(), order=True)
 
     async def history(
         self, *, after: str | datetime | None = None, before: str | datetime | None = None, limit: int = 100

@@ -76,11 +76,15 @@ class MemberQueue:
         else:
             self._overflow(message)
 
+    def disconnect(self, code: int, reason: str) -> None:
+        """Close the connection, without the messages that wait here."""
+        self.clear()
+        self.channel.closing.dismiss(code, reason)
+
     def _overflow(self, message: PreparedMessage) -> None:
         match self._policy:
             case "disconnect":
-                self.clear()
-                self.channel.closing.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+                self.disconnect(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
             case "drop_oldest":
                 while self._size >= self._limit:
                     self._pop()

@@ -73,12 +73,14 @@ class MemoryBackplane(Backplane):
         self._changes: dict[str, trio.Event] = {}  # to be set when the presence of a room changes
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # holders and times of expiry
 
-    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "") -> str:
+    async def publish(
+        self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "", order: bool = False
+    ) -> str:
         """Deliver a message to the room's subscribers, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         if key and (known := self._keys.get((room, key))) is not None:
             return known
-        entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude, time=round(time.time(), 3))
+        entry = Entry(f"{self._epoch}-{next(self._numbers)}", message, exclude, time=round(time.time(), 3), order=order)
         for subscription in tuple(self._subscriptions.get(room, ())):
             subscription.log.append(entry)
             subscription.deliver(entry)
@@ -171,7 +173,9 @@ class MemoryBackplane(Backplane):
         found = [
             entry
             for entry in kept
-            if (after is None or is_later(entry) > 0) and (before is None or is_later_than_end(entry) < 0)
+            if not entry.order
+            and (after is None or is_later(entry) > 0)
+            and (before is None or is_later_than_end(entry) < 0)
         ]
         return found[-limit:] if after is None else found[:limit]
 

@@ -292,7 +292,7 @@ class Room(Everywhere):
         try:
             if self.options.stamp is None:
                 await prepared.deflate(queue.channel.writer for queue in self._delivery)
-            keyed = {} if key is None else {"key": checked_key(key)}
+            keyed: dict[str, Any] = {} if key is None else {"key": checked_key(key)}
             return await self._registry.backplane.publish(self._topic, prepared, member_ids, **keyed)
         finally:
             self._publishers -= 1

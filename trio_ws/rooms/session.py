@@ -107,7 +107,8 @@ class RoomSession:
         """Return the entries for a new member: those after an id, else the latest."""
         if since is not None:
             return self.log.since(since)
-        return Replay(tuple(self.log)[max(0, len(self.log) - history) :], recovered=True)
+        messages = tuple(entry for entry in self.log if not entry.order)
+        return Replay(messages[max(0, len(messages) - history) :], recovered=True)
 
     def end(self) -> None:
         """End the subscription, and cancel the tasks."""

@@ -36,7 +36,9 @@ class Stamper:
         self._messages: WeakKeyDictionary[Entry, PreparedMessage] = WeakKeyDictionary()
 
     def message_for(self, entry: Entry) -> PreparedMessage | None:
-        """Return the message for an entry; None if `stamp` fails."""
+        """Return the message for an entry; None for an order, and if `stamp` fails."""
+        if entry.order:
+            return None
         stamp = self._stamp
         if stamp is None:
             return entry.message

@@ -184,7 +184,9 @@ class RedisBackplane(Backplane):
             raise LocalProtocolError("the backplane is not running: use rooms while the application runs")
         return self._commands
 
-    async def publish(self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "") -> str:
+    async def publish(
+        self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "", order: bool = False
+    ) -> str:
         """Append a message to the room's stream; wait for Redis's answer."""
         options, keys, commands = self.options, self._keys, self._running_commands
         if message.size > options.max_message_size:
@@ -199,12 +201,12 @@ class RedisBackplane(Backplane):
             options.stream_length,
             milliseconds,
             self._process,
-            encode_message(message),
+            encode_message(message, order=order),
             " ".join(exclude),
         )
         names = (keys.stream(room), keys.accepted(room, self._process), *([keys.message_key(room, key)] if key else []))
         command = Command(room, PUBLISH, names, arguments)
-        command.pending = self._local.create(room, message, exclude, keyed=bool(key))
+        command.pending = self._local.create(room, message, exclude, keyed=bool(key), order=order)
         answer: bytes = (await commands.run_command(command)).removeprefix(KNOWN)
         if not _ANSWER.fullmatch(answer):
             raise BackplaneRefused(f"the answer of Redis is not ours, no id of an entry: {answer!r:.80}")

@@ -183,6 +183,7 @@ class EarlyDelivery:
             sequence=0,
             publisher=self._process,
             number=pending.number,
+            order=pending.order,
         )
 
     def open_subscriptions(self, room: str) -> list[StreamSubscription]:

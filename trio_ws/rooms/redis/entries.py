@@ -16,6 +16,9 @@ __all__ = ["LossMarker", "StreamEntry", "encode_message", "parse_entry"]
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _SEQUENCE: Final = re.compile(rb"[0-9]{1,15}")
 _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
+_TEXT: Final = b"t"
+_BINARY: Final = b"b"
+_ORDER: Final = b"o"
 
 
 @attrs.frozen(eq=False)
@@ -41,10 +44,12 @@ class LossMarker:
     epoch: str
 
 
-def encode_message(message: PreparedMessage) -> bytes:
+def encode_message(message: PreparedMessage, *, order: bool = False) -> bytes:
     """Return a message as a letter for its kind, then its bytes."""
     data = message.data
-    return b"t" + data.encode() if isinstance(data, str) else b"b" + data
+    if isinstance(data, bytes):
+        return _BINARY + data
+    return (_ORDER if order else _TEXT) + data.encode()
 
 
 def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], *, more: bool) -> StreamEntry | LossMarker:
@@ -74,9 +79,9 @@ def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], *, more: bool) -> S
 
 def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, more: bool) -> StreamEntry:
     kind, data = fields[b"d"][:1], fields[b"d"][1:]
-    if kind not in (b"t", b"b"):
+    if kind not in (_TEXT, _BINARY, _ORDER):
         raise ValueError("no kind of message has that letter")
-    message = PreparedMessage(data.decode() if kind == b"t" else data)
+    message = PreparedMessage(data if kind == _BINARY else data.decode())
     exclude = frozenset(fields[b"x"].decode().split())
     if not _PUBLISHER.fullmatch(fields[b"p"]):
         raise ValueError("no process has that name")
@@ -92,4 +97,5 @@ def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, m
         publisher=fields[b"p"].decode(),
         number=int(fields[b"s"]),
         epoch=epoch,
+        order=kind == _ORDER,
     )

@@ -66,6 +66,6 @@ def _ours(page: Sequence[Any]) -> list[StreamEntry]:
             entry = parse_entry(identifier, dict(zip(fields[::2], fields[1::2], strict=True)), more=False)
         except (KeyError, ValueError):
             continue  # another program's
-        if isinstance(entry, StreamEntry):
+        if isinstance(entry, StreamEntry) and not entry.order:
             found.append(entry)
     return found

@@ -50,10 +50,10 @@ class LocalDelivery:
     # --- events of publishing ------------------------------------------------------------------------------------
 
     def create(
-        self, room: str, message: PreparedMessage, exclude: frozenset[str], *, keyed: bool = False
+        self, room: str, message: PreparedMessage, exclude: frozenset[str], *, keyed: bool = False, order: bool = False
     ) -> PendingPublish | None:
         """Return a pending message; None if nothing is delivered early."""
-        return PendingPublish(room, message, exclude, keyed) if self._active else None
+        return PendingPublish(room, message, exclude, keyed, order) if self._active else None
 
     def on_numbered(self, pending: PendingPublish, number: int) -> None:
         """Hold a message under its number, which may replace another one."""

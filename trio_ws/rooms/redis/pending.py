@@ -23,6 +23,8 @@ class PendingPublish:
     exclude: frozenset[str]
     keyed: bool = False
     """Whether it may be in the stream already, from another publisher, so that members receive it from there only."""
+    order: bool = False
+    """As of `Entry`."""
     number: int = 0
     """The publisher's number for it; 0 before it has one."""
     deliver_at: float = math.inf
