@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from trio_ws.server.serve import serve_messages, serve_stream, serve_websocket
     from trio_ws.server.server import Server, Statistics
     from trio_ws.testing import TestClient, TestTimeout
+    from trio_ws.websocket.credentials import Credentials
     from trio_ws.websocket.ending import WebSocketState
     from trio_ws.websocket.websocket import WebSocket
 
@@ -120,6 +121,7 @@ _NAMES = {
     "trio_ws.server.serve": "serve_messages serve_stream serve_websocket",
     "trio_ws.server.server": "Server Statistics",
     "trio_ws.testing": "TestClient TestTimeout",
+    "trio_ws.websocket.credentials": "Credentials",
     "trio_ws.websocket.ending": "WebSocketState",
     "trio_ws.websocket.websocket": "WebSocket",
 }
@@ -167,6 +169,7 @@ __all__ = [
     "Converter",
     "Cookie",
     "Created",
+    "Credentials",
     "Depends",
     "ErrorDetail",
     "Forbidden",

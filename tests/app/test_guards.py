@@ -92,7 +92,7 @@ async def test_false_is_a_rejection_with_403(guard: Any) -> None:
 
 @pytest.mark.parametrize("guard", answering(None))
 async def test_any_other_answer_is_an_error(guard: Any) -> None:
-    with pytest.raises(TypeError, match="must answer True or False, not None"):
+    with pytest.raises(TypeError, match="must answer True, False or Credentials, not None"):
         await ask(guard)
 
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
 import trio
 
+from trio_ws.app.blocking_view import BlockingView
 from trio_ws.codes import CloseCode
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
 from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
+from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
-    from types import SimpleNamespace, TracebackType
+    from datetime import datetime
+    from types import TracebackType
 
-    from trio_ws.headers import Headers
-    from trio_ws.http.request import NamedAddress, Request
-    from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
     from trio_ws.rooms import Member, Room
+    from trio_ws.websocket.credentials import Credentials
     from trio_ws.websocket.typed_message import JSONMode
     from trio_ws.websocket.websocket import WebSocket
 
@@ -39,7 +39,7 @@ Excluded: TypeAlias = "BlockingWebSocket | Iterable[BlockingWebSocket | WebSocke
 """One or several connections that a message is not sent to; `member.websocket` is one."""
 
 
-class BlockingWebSocket:
+class BlockingWebSocket(BlockingView):
     """The `WebSocket` of a plain handler, for threads beside the event loop's.
 
     Every method does what its namesake on `WebSocket` does, blocks until that is done, and raises the same errors. When
@@ -49,10 +49,10 @@ class BlockingWebSocket:
     `trio.RunFinishedError`.
     """
 
-    __slots__ = ("_token", "_websocket")
+    __slots__ = ("_token",)
 
     def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
+        super().__init__(websocket)
         self._token = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def _run(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -62,90 +62,6 @@ class BlockingWebSocket:
             if done is not _ELSEWHERE:
                 return cast("T", done)
         return trio.from_thread.run(method, *args, trio_token=token)
-
-    # --- the request ---------------------------------------------------------------------------------------------
-
-    @property
-    def request(self) -> Request:
-        """The request of the handshake."""
-        return self._websocket.request
-
-    @property
-    def url(self) -> URL:
-        """The full URL of the request."""
-        return self._websocket.url
-
-    @property
-    def headers(self) -> Headers:
-        """The headers of the request."""
-        return self._websocket.headers
-
-    @property
-    def query_parameters(self) -> QueryParameters:
-        """The query of the request."""
-        return self._websocket.query_parameters
-
-    @property
-    def path_parameters(self) -> Mapping[str, Any]:
-        """The parameters from the route's path."""
-        return self._websocket.path_parameters
-
-    query_params = query_parameters
-    path_params = path_parameters
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies of the request."""
-        return self._websocket.cookies
-
-    @property
-    def client(self) -> NamedAddress:
-        """The address of the peer."""
-        return self._websocket.client
-
-    @property
-    def session(self) -> MutableMapping[str, Any]:
-        """The client's session."""
-        return self._websocket.session
-
-    @property
-    def state(self) -> SimpleNamespace:
-        """Yours: attributes of this connection."""
-        return self._websocket.state
-
-    @property
-    def app(self) -> Any:
-        """The `App` of the route, until the handler has ended."""
-        return self._websocket.app
-
-    def url_for(self, name: str, /, **parameters: Any) -> URL:
-        """Return the full URL of a route."""
-        return self._websocket.url_for(name, **parameters)
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the handshake was answered with yes."""
-        return self._websocket.accepted
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on."""
-        return self._websocket.subprotocol
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages may be sent."""
-        return self._websocket.connected
-
-    @property
-    def close_code(self) -> int | None:
-        """Code of the first close frame; None while the connection is open."""
-        return self._websocket.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        """Reason of the first close frame; None while the connection is open."""
-        return self._websocket.close_reason
 
     def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
         """Answer the handshake with yes."""
@@ -209,6 +125,20 @@ class BlockingWebSocket:
     def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between."""
         return self._run(self._websocket.ping, payload)
+
+    # --- credentials ---------------------------------------------------------------------------------------------
+
+    def expires_at(self, time: datetime | float, code: int = EXPIRED_CODE, **options: Any) -> None:
+        """Close the connection at a time; `options` are those of `WebSocket.expires_at`."""
+
+        async def expire() -> None:
+            self._websocket.expires_at(time, code, **options)
+
+        self._run(expire)
+
+    def renew(self, credentials: Credentials | datetime | float, /) -> None:
+        """Replace the credentials, or their time."""
+        self._run(self._websocket.renew, credentials)
 
     # --- rooms ---------------------------------------------------------------------------------------------------
 

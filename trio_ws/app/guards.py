@@ -16,6 +16,7 @@ from trio_ws.app.parameters.markers import MISSING, DependsMarker
 from trio_ws.app.parameters.signature import Dependency, Signature
 from trio_ws.errors import Reject
 from trio_ws.runtime.threads import call, underlying
+from trio_ws.websocket.credentials import Credentials
 
 if TYPE_CHECKING:
     from trio_ws.app.parameters.dependencies import Resolver
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Guard", "GuardContext", "PlannedGuard", "check_guards", "parse_guards"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
-"""A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True or False. Or
-`Depends(function)`: it refuses by raising, and its value is that of the same dependency of the route's functions."""
+"""A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True, False or
+`Credentials`. Or `Depends(function)`: it refuses by raising, and its value is that of the same dependency of the
+route's functions."""
 
 
 def parse_guards(value: Iterable[Guard]) -> tuple[Guard, ...]:
@@ -168,7 +170,7 @@ class PlannedGuard:
         Raises:
             Reject: with 403, if it answers False; any other error of the guard.
             ParameterError: a text that it takes does not convert.
-            TypeError: it answers neither True nor False; or it is a dependency, and its value is None.
+            TypeError: it answers neither True, False nor credentials; or it is a dependency, and its value is None.
         """
         resolver.guard_context = context
         answer = await self._answer(context, resolver)
@@ -177,8 +179,10 @@ class PlannedGuard:
         if answer is False:
             context.websocket.context.log.info("%s refused with 403: guard %s", self._label, status=403)
             raise Reject(403, (("Content-Type", "text/plain; charset=utf-8"),), b"refused by a guard\n")
-        if answer is not True and self.value is None:
-            raise TypeError(f"guard {self._label} must answer True or False, not {_shown(answer)}")
+        if isinstance(answer, Credentials):
+            context.websocket.context.use_credentials(context.websocket, answer)
+        elif answer is not True and self.value is None:
+            raise TypeError(f"guard {self._label} must answer True, False or Credentials, not {_shown(answer)}")
 
     async def _answer(self, context: GuardContext, resolver: Resolver) -> Any:
         """Call it, unless that was done for something that depends on it."""
@@ -203,7 +207,7 @@ async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, re
     Raises:
         Reject: with 403, if one answers False; any other error of a guard.
         ParameterError: a text that one takes does not convert.
-        TypeError: one answers neither True nor False.
+        TypeError: one answers neither True, False nor credentials.
     """
     resolver.guard_context = context
     for guard in guards:

@@ -189,6 +189,9 @@ class ChannelClosing(Protocol):
     def begin_close(self, code: int, reason: str) -> None:
         """Send a close frame unless one was sent or received or the peer has ended its side, without waiting."""
 
+    def retire(self, code: int, reason: str) -> None:
+        """Begin the closing handshake of an open connection, and report the end to the observer."""
+
     def abort(self, code: int, reason: str) -> None:
         """Fail an open connection, and end the network connection at once; a close frame is sent if it can be."""
 

@@ -82,6 +82,7 @@ class HandlerRunner:
         if not context.log.path:
             context.log.set_request(context.request.target, context.request.client)
         context.on_accept = self._begin_watch
+        context.set_timers(self._timers)
         if service.close_code_of is not None:
             context.close_code_of = service.close_code_of
         context.cleanup_timeout = timeouts.cleanup_timeout
@@ -248,6 +249,8 @@ class HandlerRunner:
         context.on_accept = context.answer_headers = context.close_code_of = context.invocation = None
         context.disconnect_callbacks = ()
         context.handshake = HANDSHAKE_OVER
+        if context.expiry is not None:
+            context.expiry.stop()
         if context.channel is not None:
             remove_instruments(context.channel)
 

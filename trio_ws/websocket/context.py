@@ -23,6 +23,7 @@ from trio_ws.websocket.close_code import (
     is_normal_close_code,
     leaves,
 )
+from trio_ws.websocket.expiry import Expiry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from trio_ws.headers import Headers
     from trio_ws.http.request import Request
     from trio_ws.protocol.endpoint import CloseInfo
+    from trio_ws.runtime.timers import Timers
     from trio_ws.transport.socket_options import AnySocket
+    from trio_ws.websocket.credentials import Credentials
 
 __all__ = ["ConnectionContext", "Invocation"]
 
@@ -81,8 +84,8 @@ class ConnectionContext(ContextState):
 
     __slots__ = (
         "_cleanup_until",
-        "_close_called",
-        "_rejected",
+        "_expiry",
+        "_own_act",
         "answer_headers",
         "cancel_scope",
         "caught_close_codes",
@@ -155,19 +158,21 @@ class ConnectionContext(ContextState):
         self.handler_finished: bool = False
         """Whether the handler has returned, so that the runner closes the connection."""
         self._cleanup_until = math.inf
-        self._close_called = False
-        self._rejected = False
+        self._own_act: Literal["close", "reject"] | None = None
+        self._expiry: Expiry | Timers | None = None  # the timers of a server, until there are credentials
 
     # --- handshake -----------------------------------------------------------------------------------------------
 
     @property
     def rejected(self) -> bool:
         """Whether the handler has rejected the handshake."""
-        return self._rejected
+        return self._own_act == "reject"
 
     async def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
         """Answer the handshake with 101; see `WebSocket.accept`."""
         handshake = self._pending_handshake("accept()")
+        if (expiry := self.expiry) is not None:
+            expiry.check()
         if subprotocol is None:
             subprotocol = next((mine for mine in self.subprotocols if mine in self.request.subprotocols), None)
         self.channel = await handshake.accept(subprotocol, self._with_answer_headers(headers))
@@ -175,6 +180,8 @@ class ConnectionContext(ContextState):
         self.subprotocol = subprotocol
         if self.on_accept is not None:
             self.on_accept()
+        if (expiry := self.expiry) is not None:
+            expiry.begin()
 
     async def reject(
         self, status: int = 403, headers: HeaderSource = (), body: bytes = b"", *, leave: bool = True
@@ -184,7 +191,7 @@ class ConnectionContext(ContextState):
             raise ValueError(f"a handshake is rejected with an HTTP status from 300 to 599, not {status}")
         handshake = self._pending_handshake("reject()")
         await handshake.reject(status, self._with_answer_headers(headers), body)
-        self._rejected = True
+        self._own_act = "reject"
         if leave and self.cancel_scope is not None:
             self.cancel_scope.cancel(reason=f"handshake rejected with {status}")
         await trio.lowlevel.checkpoint()
@@ -201,7 +208,7 @@ class ConnectionContext(ContextState):
             raise LocalProtocolError(
                 f"{method} on an accepted connection: the route accepts by itself unless auto_accept=False"
             )
-        if self._rejected:
+        if self.rejected:
             raise LocalProtocolError(f"{method} after the handshake was rejected")
         return self.handshake
 
@@ -214,9 +221,51 @@ class ConnectionContext(ContextState):
         """
         if self.channel is not None:
             return self.channel
-        if self._rejected:
+        if self.rejected:
             raise disconnect_of(self.handshake, CloseCode.ABNORMAL_CLOSURE, "handshake rejected")
         raise LocalProtocolError("the connection is not accepted yet: call accept(), or use 'async with ws'")
+
+    # --- credentials ---------------------------------------------------------------------------------------------
+
+    @property
+    def expiry(self) -> Expiry | None:
+        """The credentials, and the time at which they expire; None without any."""
+        return self._expiry if isinstance(self._expiry, Expiry) else None
+
+    def set_timers(self, timers: Timers) -> None:
+        """Set the timers of a server, for the time of credentials."""
+        self._expiry = timers
+
+    def use_credentials(self, websocket: Any, credentials: Credentials) -> None:
+        """Take the credentials by which a server's connection is open from now on.
+
+        Args:
+            websocket: the connection of this context.
+            credentials: those.
+
+        Raises:
+            LocalProtocolError: this side has opened the connection.
+            Reject: the handshake is not answered yet, and they have expired, or were revoked meanwhile.
+            TypeError: the warning cannot be encoded; likewise ValueError.
+            WebSocketDisconnect: the connection has ended.
+        """
+        if self._expiry is None:
+            raise LocalProtocolError("credentials are of connections to a server, and this side has opened this one")
+        if self.rejected:
+            self.open_channel()
+        if self.channel is not None and self.close_info is not None:
+            raise self._own_end(self.channel, self.close_info)
+        if not (credentials.warning is None or isinstance(credentials.warning, str | bytes)):
+            self.encode_json(credentials.warning)  # raises here, not when it is due
+        if not isinstance(self._expiry, Expiry):
+            self._expiry = Expiry(self, websocket, self._expiry, credentials)
+        self._expiry.use(credentials)
+
+    @staticmethod
+    def _own_end(channel: Channel, info: CloseInfo) -> WebSocketDisconnect:
+        if channel.closing.observer is not None:
+            channel.closing.observer.on_end_raised()
+        return disconnect_of(channel.origin, info.code, info.reason)
 
     @property
     def sock(self) -> AnySocket | None:
@@ -235,11 +284,11 @@ class ConnectionContext(ContextState):
         """Close the connection, and wait for the peer's answer; see `WebSocket.close`."""
         channel = self.open_channel()
         await trio.lowlevel.checkpoint_if_cancelled()  # before it counts as called
-        if self._close_called and not self.handler_finished:
+        if self._own_act == "close" and not self.handler_finished:
             raise LocalProtocolError("close() was called before: ensure_closed() closes whatever the state")
         if channel.close_info is None:
             check_close(code, reason)
-            self._close_called = True
+            self._own_act = "close"
         else:
             code = CloseCode.NORMAL_CLOSURE
         await channel.closing.close(int(code), reason)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 import trio
 
 from trio_ws.errors import LocalProtocolError
-from trio_ws.websocket.ending import Closable
+from trio_ws.websocket.authenticated import Authenticated
 
 if TYPE_CHECKING:
     from trio_ws.connection.serialization import ValueType
@@ -32,7 +32,7 @@ class Joined(Protocol[R_co]):
     def join(self, websocket: Any, /, *, since: str | None = None, **info: Any) -> Stay[R_co]: ...
 
 
-class Routed(Closable):
+class Routed(Authenticated):
     """A connection that an application's route may stand behind."""
 
     __slots__ = ()
