@@ -9,7 +9,7 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
-from trio_ws.rooms.redis.commands import Command
+from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.history import read_history
 from trio_ws.rooms.redis.ids import id_key, range_of
 

@@ -20,8 +20,8 @@ from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, MemoryBackplane, Presence
 from trio_ws.rooms.backplane import Entry
 from trio_ws.rooms.redis import RedisBackplane, presence
-from trio_ws.rooms.redis.commands import Command
-from trio_ws.rooms.redis.commands import execute as calls_execute
+from trio_ws.rooms.redis.calls import execute as calls_execute
+from trio_ws.rooms.redis.command import Command
 
 from .conformance import NOBODY, Ear
 from .hall import open_hall

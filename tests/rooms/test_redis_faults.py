@@ -16,7 +16,8 @@ from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, Local
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane
-from trio_ws.rooms.redis.commands import Command, execute
+from trio_ws.rooms.redis.calls import execute
+from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.stream import StreamEntry, StreamState
@@ -523,7 +524,8 @@ async def test_refused_message_overtaken_by_a_later_one_is_renumbered(redis) -> 
                 await trio.sleep(0.1)
                 redis.ask("CONFIG SET maxmemory 0")
                 (call,) = internal(far, "_running_commands._under_way")
-                redis.ask(f"HSET {call.keys[1]} last {call.number + 5}")
+                accepted = internal(far, "_keys").accepted("room", internal(far, "_process"))
+                redis.ask(f"HSET {accepted} last {call.number + 5}")
                 line.cut_off()
                 line.deaf = False
                 line.mend()
@@ -681,7 +683,7 @@ async def test_cluster_fault_of_one_room_leaves_others_in_order() -> None:
         def __init__(self) -> None:
             pass
 
-        async def eval(self, script: str, keys: object, args: tuple[str, ...]) -> bytes:
+        async def evalsha(self, script: str, keys: object, args: tuple[str, ...]) -> bytes:
             await trio.lowlevel.checkpoint()
             made.append(args[0])
             if args[0] == "slow":
@@ -691,7 +693,7 @@ async def test_cluster_fault_of_one_room_leaves_others_in_order() -> None:
             return args[0].encode()
 
     calls = [
-        Command(room, "", (), (text,), number)
+        Command(room, "", (), (text,), number=number)
         for number, (room, text) in enumerate([("a", "slow"), ("a", "after"), ("b", "full"), ("b", "well")], 1)
     ]
     slow, after, full, well = await execute(Cluster(), calls, 5)

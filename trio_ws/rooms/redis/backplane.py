@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,22 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.errors import BackplaneRefused, LocalProtocolError, MessageTooLarge
+from trio_ws.errors import LocalProtocolError
 from trio_ws.options import hint_unknown_options
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence, ignore_gap
 from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
-from trio_ws.rooms.redis.commands import KNOWN, Command, CommandQueue, execute
+from trio_ws.rooms.redis.command import Command, ScriptCall
+from trio_ws.rooms.redis.commands import CommandQueue
 from trio_ws.rooms.redis.connection import RedisConnection
-from trio_ws.rooms.redis.entries import encode_message
 from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.history import read_history
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
-from trio_ws.rooms.redis.scripts import CHECK, COUNT, LEASE, PUBLISH, RELEASE, SPEND
+from trio_ws.rooms.redis.presence_scripts import COUNT
+from trio_ws.rooms.redis.publishing import Publisher
+from trio_ws.rooms.redis.scripts import CHECK, LEASE, RELEASE, SPEND
 from trio_ws.rooms.redis.stream import StreamState
 from trio_ws.rooms.redis.stream_reader import StreamReader
-from trio_ws.rooms.topics import check_member, encoded
+from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     import ssl
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisBackplane"]
 
-_RECOGNISED: Final = 60.0
-"""Seconds beyond `publish_timeout` for which a message is recognised: a network delays it for less."""
-_ANSWER: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20} [0-9]{1,15}-[0-9a-f]{1,16}")
 _DEFAULTS: Final = Options()
 _LEAVE_TIMEOUT: Final = 1.0
 """Seconds at the end to remove members from Redis."""
@@ -119,6 +117,7 @@ class RedisBackplane(Backplane):
         self._commands: CommandQueue | None = None
         self._local: LocalDelivery
         self._heads: StreamHeads
+        self._publisher: Publisher
         self._reader: StreamReader
         self._presence: PresenceTracker
 
@@ -138,6 +137,7 @@ class RedisBackplane(Backplane):
         self._local = LocalDelivery(self.options, self._process, streams)
         self._commands = CommandQueue(self.options, self._local)
         self._heads = StreamHeads(streams)
+        self._publisher = Publisher(self.options, self._process, self._heads)
         self._reader = StreamReader(self.options, streams, self._local, self._heads, self._signal)
         self._presence = PresenceTracker(self.options, self._process)
         connection = RedisConnection(self._factory, self._check, self._serve, self.options)
@@ -161,10 +161,10 @@ class RedisBackplane(Backplane):
 
     async def _check(self, client: Client) -> None:
         """Check that Redis allows our commands."""
-        command = Command("", CHECK, (self._keys.check,), (self._keys.check,))
-        (outcome,) = await execute(client, [command], self.options.command_timeout)
-        if isinstance(outcome, Exception):
-            raise outcome
+        call = ScriptCall("", CHECK, (self._keys.check,), (self._keys.check,))
+        with trio.fail_after(self.options.command_timeout):
+            await call.with_text(client)
+            await call(client)
 
     async def _serve(self, client: Client, pubsub: Any) -> None:
         """Run the tasks that use one connection, until it breaks."""
@@ -188,31 +188,10 @@ class RedisBackplane(Backplane):
         self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "", order: bool = False
     ) -> str:
         """Append a message to the room's stream; wait for Redis's answer."""
-        options, keys, commands = self.options, self._keys, self._running_commands
-        if message.size > options.max_message_size:
-            raise MessageTooLarge(message.size, options.max_message_size)
-        for member in exclude:
-            check_member(member)
-        milliseconds = int((options.publish_timeout + _RECOGNISED) * 1000)
-        arguments = (
-            int(options.retention * 1000),
-            keys.news(room),
-            *self._heads.head_of(room).arguments,
-            options.stream_length,
-            milliseconds,
-            self._process,
-            encode_message(message, order=order),
-            " ".join(exclude),
-        )
-        names = (keys.stream(room), keys.accepted(room, self._process), *([keys.message_key(room, key)] if key else []))
-        command = Command(room, PUBLISH, names, arguments)
+        commands = self._running_commands
+        command = self._publisher.command(room, message, exclude, key, order=order)
         command.pending = self._local.create(room, message, exclude, keyed=bool(key), order=order)
-        answer: bytes = (await commands.run_command(command)).removeprefix(KNOWN)
-        if not _ANSWER.fullmatch(answer):
-            raise BackplaneRefused(f"the answer of Redis is not ours, no id of an entry: {answer!r:.80}")
-        entry_id, _, epoch = answer.decode().partition(" ")
-        self._heads.note(room, entry_id, epoch)
-        return entry_id
+        return self._publisher.parse_answer(room, await commands.run_command(command))
 
     def subscribe(
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler = ignore_gap

@@ -31,6 +31,7 @@ __all__ = [
     "is_connection_error",
     "is_expected",
     "is_transient",
+    "is_unknown_script",
     "only_error",
     "open_pubsub",
     "refusal_from",
@@ -223,6 +224,8 @@ def is_connection_error(outcome: object) -> bool:
 
     That includes a Redis that is not ready. The command may be sent again over another connection.
     """
+    if not isinstance(outcome, Exception):
+        return False
     exceptions = _coredis().exceptions
     kinds = (
         TimeoutError,
@@ -250,7 +253,14 @@ def _code(error: Exception) -> str:
 
 def is_transient(outcome: object) -> bool:
     """Return whether Redis may take the same command a moment later."""
+    if not isinstance(outcome, Exception):
+        return False
     return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _TRANSIENT
+
+
+def is_unknown_script(outcome: object) -> bool:
+    """Return whether a script was not run, as Redis does not have it."""
+    return isinstance(outcome, Exception) and isinstance(outcome, _coredis().exceptions.NoScriptError)
 
 
 def is_expected(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.backplane import Entry
 from trio_ws.rooms.redis.ids import check_epoch
 
-__all__ = ["LossMarker", "StreamEntry", "encode_message", "parse_entry"]
+__all__ = ["LossMarker", "StreamEntry", "encode_message", "parse_entry", "parse_news"]
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _SEQUENCE: Final = re.compile(rb"[0-9]{1,15}")
@@ -19,6 +19,11 @@ _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 _TEXT: Final = b"t"
 _BINARY: Final = b"b"
 _ORDER: Final = b"o"
+_ID: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
+_NEWS: Final = b"m"
+_WORDS: Final = 5
+"""Of each entry, in the first line of a notification."""
+_SIZE: Final = re.compile(rb"[0-9]{1,9}")
 
 
 @attrs.frozen(eq=False)
@@ -99,3 +104,33 @@ def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, m
         epoch=epoch,
         order=kind == _ORDER,
     )
+
+
+def parse_news(data: bytes) -> list[StreamEntry]:
+    """Parse the entries in a notification; the list is empty if it has none.
+
+    Raises:
+        KeyError: it is not ours; likewise ValueError.
+    """
+    line, _, rest = data.partition(b"\n")
+    kind, *words = line.split(b" ")
+    if kind != _NEWS:
+        return []
+    epoch, publisher, *words = words
+    check_epoch(epoch.decode())
+    if not epoch or not words or len(words) % _WORDS:
+        raise ValueError("no notification of ours")
+    entries = []
+    start = 0
+    for at in range(0, len(words), _WORDS):
+        entry_id, sequence, number, *sizes = words[at : at + _WORDS]
+        if not (_ID.fullmatch(entry_id) and _SEQUENCE.fullmatch(sequence) and all(map(_SIZE.fullmatch, sizes))):
+            raise ValueError("no notification of ours")
+        middle = start + int(sizes[0])
+        end = middle + int(sizes[1])
+        fields = {b"n": sequence, b"p": publisher, b"s": number, b"d": rest[middle:end], b"x": rest[start:middle]}
+        entries.append(_parse_message(entry_id, fields, epoch.decode(), more=at + _WORDS < len(words)))
+        start = end
+    if start != len(rest):
+        raise ValueError("no notification of ours")
+    return entries

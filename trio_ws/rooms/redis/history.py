@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.rooms.redis.commands import Command
+from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.entries import StreamEntry, parse_entry
 from trio_ws.rooms.redis.ids import id_key, next_id, previous_id, range_of
 from trio_ws.rooms.redis.scripts import HISTORY

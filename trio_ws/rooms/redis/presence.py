@@ -15,10 +15,11 @@ import trio
 from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import InvalidMessage, MessageTooLarge
 from trio_ws.rooms.backplane import Presence
+from trio_ws.rooms.redis.calls import execute
 from trio_ws.rooms.redis.client import is_connection_error
-from trio_ws.rooms.redis.commands import Command, execute
+from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.faults import OngoingFaults
-from trio_ws.rooms.redis.scripts import ATTEND, PRESENCE
+from trio_ws.rooms.redis.presence_scripts import ATTEND, PRESENCE
 from trio_ws.rooms.topics import encoded
 from trio_ws.runtime.wakeup import AutoResetEvent
 

@@ -11,13 +11,10 @@ from typing import Final
 from trio_ws.rooms.topics import encoded
 
 __all__ = [
-    "ATTEND",
     "CHECK",
     "CONFIRM",
-    "COUNT",
     "HISTORY",
     "LEASE",
-    "PRESENCE",
     "PRESENCE_CHANGED",
     "PUBLISH",
     "RELEASE",
@@ -112,6 +109,7 @@ allowed('PEXPIRE', key, 1000)
 allowed('DEL', key)
 allowed('HSET', key, 'n', '0')
 allowed('HGET', key, 'n')
+allowed('HMGET', key, 'n')
 allowed('HGETALL', key)
 allowed('HKEYS', key)
 allowed('HLEN', key)
@@ -162,10 +160,10 @@ local function tail()
     for _, entry in ipairs(found) do
       newest = newest or entry[1]
       local epoch = ours(entry[2])
-      if epoch then return newest, tonumber(entry[2][2]) % most, epoch end
+      if epoch then return newest, tonumber(entry[2][2]) % most, epoch, newest == entry[1] end
     end
   end
-  return newest, 0, ''
+  return newest, 0, '', not newest
 end
 local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0 end
 local function text(number) return string.format('%.0f', number) end
@@ -187,11 +185,11 @@ end
 """
 """The part that scripts share. Key: the stream. First argument: its lifetime in ms.
 
-`tail` finds its newest id, and the sequence number and epoch of the newest entry of ours. An epoch is the time at which
-it was `begun`, in ms, and a token that distinguishes it from others of that time. `lost` returns whether an entry that
-was seen is missing, and was not just trimmed. If the stream is gone, the result is whether it should live, as it was
-`held`, or as the entry is younger than the lifetime; if the epoch is a later one, the loss has been marked. `mark`
-begins `another` epoch with a loss marker, after the entry that was seen.
+`tail` finds its newest id, the sequence number and epoch of the newest entry of ours, and whether nothing is behind
+that. An epoch is the time at which it was `begun`, in ms, and a token that distinguishes it from others of that time.
+`lost` returns whether an entry that was seen is missing, and was not just trimmed. If the stream is gone, the result is
+whether it should live, as it was `held`, or as the entry is younger than the lifetime; if the epoch is a later one, the
+loss has been marked. `mark` begins `another` epoch with a loss marker, after the entry that was seen.
 
 Ids are compared and incremented as texts, as they exceed the numbers of Lua. Sequence numbers begin anew behind the
 greatest one, and epochs end there: an entry that follows one of ours is ours."""
@@ -218,106 +216,103 @@ and 'held' if the stream was kept alive from here, 'opened' if it is to be from 
 PUBLISH: Final = (
     _STREAM
     + """\
-local number, least = ARGV[11], tonumber(ARGV[12])
-local known = redis.call('HGET', KEYS[2], number)
-if known then return known end
-if KEYS[3] then
-  local before = redis.call('HGET', KEYS[3], 'answer')
-  if before then return 'k' .. before end
+local least, most_inline, first, step = tonumber(ARGV[9]), tonumber(ARGV[10]), 11, 4
+local function append(count, epoch, at)
+  return redis.pcall('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
+    'n', text(count), 'p', ARGV[8], 'e', epoch, 's', ARGV[at], 'd', ARGV[at + 1], 'x', ARGV[at + 2])
 end
-if tonumber(number) <= tonumber(redis.call('HGET', KEYS[2], 'last') or 0) then return '' end
-local newest, count, epoch = tail()
-if lost(newest, epoch, ARGV[3], ARGV[4], false) then
-  epoch = another(ARGV[4], ARGV[5])
-  local marked = mark(newest, count, ARGV[3], epoch)
-  if marked.err then return marked end
-  count = count + 1
-end
-if epoch == '' then epoch = another('', ARGV[5]) end
-local id = redis.call('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
-  'n', text(count + 1), 'p', ARGV[8], 'e', epoch, 's', number, 'd', ARGV[9], 'x', ARGV[10])
-local answer = id .. ' ' .. epoch
-redis.pcall('HSET', KEYS[2], number, answer, 'last', number)
-local kept = redis.pcall('HLEN', KEYS[2])
-if type(kept) == 'number' and kept > 256 then
-  for _, each in ipairs(redis.pcall('HKEYS', KEYS[2])) do
-    if each ~= 'last' and (tonumber(each) or 0) < least then redis.pcall('HDEL', KEYS[2], each) end
+local numbers = {}
+for at = first, #ARGV, step do numbers[#numbers + 1] = ARGV[at] end
+local known = redis.call('HMGET', KEYS[2], 'last', unpack(numbers))
+local last = tonumber(known[1] or 0)
+local answers, accepted, news, size, newest, count, epoch, failure, marked = {}, {}, {}, 0
+for at = first, #ARGV, step do
+  local index = #answers + 1
+  local name = KEYS[tonumber(ARGV[at + 3])]
+  local before = name and redis.pcall('HGET', name, 'answer')
+  if known[index + 1] then
+    answers[index] = known[index + 1]
+  elseif type(before) == 'table' then
+    answers[index] = before
+  elseif before then
+    answers[index] = 'k' .. before
+  elseif tonumber(ARGV[at]) <= last then
+    answers[index] = ''
+  else
+    if not count then
+      local exact
+      newest, count, epoch, exact = tail()
+      if not exact then most_inline = 0 end
+      if lost(newest, epoch, ARGV[3], ARGV[4], false) then
+        epoch = another(ARGV[4], ARGV[5])
+        marked = mark(newest, count, ARGV[3], epoch)
+        if marked.err then failure = marked end
+        count, most_inline = count + 1, 0
+      end
+      if epoch == '' then epoch = another('', ARGV[5]) end
+    end
+    local id = failure or append(count + 1, epoch, at)
+    if type(id) == 'table' then
+      failure = id
+      answers[index] = id
+    else
+      count, last = count + 1, tonumber(ARGV[at])
+      answers[index] = id .. ' ' .. epoch
+      accepted[#accepted + 1] = ARGV[at]
+      accepted[#accepted + 1] = answers[index]
+      if name then
+        redis.pcall('HSET', name, 'answer', answers[index])
+        redis.pcall('PEXPIRE', name, life)
+      end
+      size = size + #ARGV[at + 1] + #ARGV[at + 2]
+      news[#news + 1] = at
+      news[#news + 1] = id
+    end
   end
 end
-redis.pcall('PEXPIRE', key, life)
-redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
-if KEYS[3] then
-  redis.pcall('HSET', KEYS[3], 'answer', answer)
-  redis.pcall('PEXPIRE', KEYS[3], life)
+if #accepted > 0 then
+  redis.pcall('HSET', KEYS[2], 'last', text(last), unpack(accepted))
+  local kept = redis.pcall('HLEN', KEYS[2])
+  if type(kept) == 'number' and kept > 256 then
+    for _, each in ipairs(redis.pcall('HKEYS', KEYS[2])) do
+      if each ~= 'last' and (tonumber(each) or 0) < least then redis.pcall('HDEL', KEYS[2], each) end
+    end
+  end
+  redis.pcall('PEXPIRE', key, life)
+  redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
 end
-redis.pcall('PUBLISH', ARGV[2], '')
-return answer
+if #accepted > 0 and size <= most_inline then
+  local heads, bodies = {'m', epoch, ARGV[8]}, {}
+  for at = 1, #news, 2 do
+    local message = news[at]
+    local sequence = text(count - (#news - 1 - at) / 2)
+    heads[#heads + 1] = table.concat(
+      {news[at + 1], sequence, ARGV[message], #ARGV[message + 2], #ARGV[message + 1]}, ' ')
+    bodies[#bodies + 1] = ARGV[message + 2] .. ARGV[message + 1]
+  end
+  redis.pcall('PUBLISH', ARGV[2], table.concat(heads, ' ') .. '\\n' .. table.concat(bodies))
+elseif #accepted > 0 or marked then
+  redis.pcall('PUBLISH', ARGV[2], '')
+end
+return answers
 """
 )
-"""Append a message once, however often it runs. Answer its id and epoch; '' if it is not there and one with a greater
-number is, so that readers would take it for an old one: it needs a new number.
+"""Append messages of one process, each once, however often it runs. Answer for each its id and epoch; '' if it is not
+there and one with a greater number is, so that readers would take it for an old one: it needs a new number. If one
+cannot be appended, no later one is, and the error is the answer for each of them.
 
-Keys: stream, accepted, and that of the message's key, if it has one: if a message was published with it, nothing is
+Keys: stream, accepted, and those of the keys that messages have: if a message was published with one, nothing is
 appended, and 'k' and its answer are the answer. Arguments: the stream's lifetime in ms, the channel, the head that was
-seen, its epoch, a token for a new one, the stream's length, how long in ms to recognise the message, the publishing
-process, the message, the excluded members, the process's number of the message, and the smallest number of those under
-way. Once the message is appended, this is answered, whatever else Redis rejects. An entry has its sequence number as
-`n`, by which readers detect missing ones; it follows that of the newest entry of ours, whatever else is there."""
+seen, its epoch, a token for a new one, the stream's length, how long in ms to recognise messages, the publishing
+process, the smallest number of those under way, and how many bytes of messages the notification may have. Then for each
+message: the process's number of it, the message, the excluded members, and the place of its key among the keys, or ''.
 
-ATTEND: Final = """\
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[3] == 'anew' then redis.call('DEL', KEYS[2]) end
-for i = 5, #ARGV - 2, 2 do
-  if ARGV[i + 1] == '' then
-    redis.call('HDEL', KEYS[2], ARGV[i])
-  else
-    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-  end
-end
-if #ARGV > 6 or ARGV[3] == 'anew' then redis.pcall('PUBLISH', ARGV[4], 'p') end
-local count = redis.call('HLEN', KEYS[2])
-if count == 0 then
-  redis.call('ZREM', KEYS[1], ARGV[1])
-else
-  redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
-end
-return count
-"""
-"""Write members of one process, and prolong their life; answer how many it has now.
+Once a message is appended, this is answered, whatever else Redis rejects. An entry has its sequence number as `n`, by
+which readers detect missing ones; it follows that of the newest entry of ours, whatever else is there.
 
-Keys: processes, members. Arguments: the process, its lifetime in ms, 'anew' or '', the channel to signal a change on,
-pairs of a member's id and its info, which is empty for one that left."""
-
-PRESENCE: Final = """\
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = {}
-for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')) do
-  local texts = redis.pcall('HGETALL', ARGV[1] .. process)
-  for _, text in ipairs(texts.err and {process, ''} or texts) do found[#found + 1] = text end
-end
-return found
-"""
-"""Answer the members of a room: ids and infos by turns; a process and an empty text where its key holds something else.
-
-Key: processes. Argument: the prefix of the keys of members."""
-
-COUNT: Final = """\
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local count = 0
-for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')) do
-  local found = redis.pcall('HLEN', ARGV[1] .. process)
-  if type(found) == 'number' then count = count + found end
-end
-return count
-"""
-"""Answer the number of a room's members.
-
-Key: processes. Argument: the prefix of the keys of members."""
+The notification has the entries, for readers that have read all before them: a line with 'm', the epoch, the process,
+and for each its id, sequence number, number, and the sizes of what follows the line for it, the excluded members and
+the message. It is empty if they are too large, or not all that is new."""
 
 LEASE: Final = """\
 local holder = redis.call('HGET', KEYS[1], 'holder')

@@ -226,6 +226,19 @@ class StreamState:
                 else:
                     subscription.log.break_off(entry.id)  # delivered here before Redis lost it, and not everywhere
 
+    def deliver_news(self, entries: Sequence[StreamEntry]) -> bool:
+        """Deliver the entries of a notification, if they are the next; return whether nothing is to be read.
+
+        They are not while a subscription is being opened, which must begin at one place.
+        """
+        if not (self.verified and self._sequence is not None and all(each.begun for each in self.subscriptions)):
+            return False
+        known = self._sequence + 1 - entries[0].sequence
+        if known < 0 or (entries[0].epoch != self.epoch and (self.epoch or known)):
+            return False
+        self.deliver(entries[known:])
+        return True
+
     def _advance(self, entry: StreamEntry | LossMarker) -> None:
         self.last_id, self._sequence, self.epoch = entry.id, entry.sequence, entry.epoch or self.epoch
 

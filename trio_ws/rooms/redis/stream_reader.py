@@ -17,7 +17,7 @@ import trio
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.backplane import guarded
 from trio_ws.rooms.redis.client import drop_empty_waiters
-from trio_ws.rooms.redis.entries import LossMarker, StreamEntry, parse_entry
+from trio_ws.rooms.redis.entries import LossMarker, StreamEntry, parse_entry, parse_news
 from trio_ws.rooms.redis.faults import OngoingFaults
 from trio_ws.rooms.redis.ids import BEGINNING, id_key, previous_id
 from trio_ws.rooms.redis.queries import Query, QueryRunner
@@ -145,10 +145,25 @@ class StreamReader:
             room = self._channels.get(message["channel"]) if message is not None else None
             if room is not None and message["data"] == PRESENCE_CHANGED:
                 self._on_presence(room)
-            elif room is not None:
-                self._schedule(room)
-                if room in self._streams:
-                    self._streams[room].notified = True
+            elif room in self._streams:
+                self._on_news(self._streams[room], message["data"])
+
+    def _on_news(self, stream: StreamState, data: bytes) -> None:
+        """Deliver the entries of a notification, or schedule reading."""
+        try:
+            entries = parse_news(data)
+        except (KeyError, ValueError):
+            entries = []
+        if entries and stream.deliver_news(entries):
+            self._after_reading(stream)
+        else:
+            stream.notified = True
+            self._schedule(stream.room)
+
+    def _after_reading(self, stream: StreamState) -> None:
+        stream.notified = False
+        self._heads.note(stream.room, stream.last_id or BEGINNING, stream.epoch)
+        self._local.drop_passed(stream.room)
 
     async def run(self, client: Client, pubsub: Any) -> None:
         """Read streams, until the connection breaks.
@@ -291,21 +306,25 @@ class StreamReader:
         for stream in streams:
             self._to_read.pop(stream.room, None)
         syncs = [stream.syncs[:] for stream in streams]
+        positions = [stream.last_id for stream in streams]
         queries = [
             Query(stream.room, "xread", {self._keys.stream(stream.room): stream.last_id}, count=_ENTRIES)
             for stream in streams
         ]
         answers = await self._query_runner.run(client, queries)
         more = False
-        for stream, answer, done in zip(streams, answers, syncs, strict=True):
+        for stream, answer, done, begun in zip(streams, answers, syncs, positions, strict=True):
             entries = [entry for found in dict(answer or ()).values() for entry in found]
+            full = len(entries) == _ENTRIES
+            if stream.last_id != begun and stream.last_id is not None:  # notifications had entries meanwhile
+                entries = [each for each in entries if id_key(each.identifier.decode()) > id_key(stream.last_id)]
             stream.deliver(self._entries(stream.room, entries))
             if entries:
-                stream.notified = False
                 stream.last_id = entries[-1].identifier.decode()  # also if the last one is not ours
-                self._heads.note(stream.room, stream.last_id, stream.epoch)
-            self._local.drop_passed(stream.room)
-            if len(entries) == _ENTRIES:
+                self._after_reading(stream)
+            else:
+                self._local.drop_passed(stream.room)
+            if full:
                 self._to_read[stream.room] = None
                 more = True
             else:
@@ -325,10 +344,12 @@ class StreamReader:
         Returns:
             The time of Redis at each, in ms.
         """
+        positions = {stream: stream.last_id for stream in streams}
         answers = await self._query_runner.run(client, [self._confirmation(stream.room, stream) for stream in streams])
         known = {stream: answer for stream, answer in zip(streams, answers, strict=True) if answer}
         for stream, (_, newest, sequence, epoch) in known.items():
-            if stream.last_id is not None and id_key(newest.decode()) < id_key(stream.last_id):
+            before = positions[stream]
+            if before is not None and id_key(newest.decode()) < id_key(before):
                 stream.restart(newest.decode(), int(sequence), epoch.decode())
         return {stream: float(known[stream][0]) if stream in known else 0.0 for stream in streams}
 

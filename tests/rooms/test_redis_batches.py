@@ -1,0 +1,183 @@
+"""Messages that are published together take one call, and one notification with the entries: commands are counted."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import trio
+from support.internals import internal
+from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis
+
+from trio_ws import BackplaneFull
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.rooms.redis.entries import parse_news
+
+from .conformance import NOBODY, Ear
+from .test_redis_faults import say, two_processes, until
+
+pytestmark = [needs_redis, forgives_coredis, collects_coredis]
+
+
+def calls(redis: RedisServer, command: str) -> int:
+    """Return how often a command was run, also by scripts."""
+    found = re.search(rf"cmdstat_{command}:calls=(\d+)", redis.ask("INFO commandstats"))
+    return int(found[1]) if found else 0
+
+
+async def say_together(backplane: RedisBackplane, room: str, *texts: str) -> None:
+    async with trio.open_nursery() as nursery:
+        for text in texts:
+            nursery.start_soon(backplane.publish, room, PreparedMessage(text), NOBODY)
+
+
+async def test_messages_of_one_turn_take_one_call_and_no_read(redis) -> None:
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear = Ear()
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await say(backplane, "first")
+        await backplane.sync("room")
+        before = [calls(redis, command) for command in ("evalsha", "xread", "publish")]
+        await say_together(backplane, "room", *map(str, range(60)))
+        await ear.hears(61)
+        after = [calls(redis, command) for command in ("evalsha", "xread", "publish")]
+        assert sorted(ear.data[1:]) == sorted(map(str, range(60)))
+        assert [entry.more for entry in ear.entries[1:]] == [*(59 * [True]), False]
+    assert [after[0] - before[0], after[1] - before[1], after[2] - before[2]] == [1, 0, 1]
+
+
+async def test_messages_too_large_for_a_notification_are_read(redis) -> None:
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear, texts = Ear(), [str(number) * 1000 for number in range(9)]
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await say_together(backplane, "room", *(2 * texts))
+        await ear.hears(18)
+    assert sorted(ear.data) == sorted(2 * texts)
+
+
+async def test_cancelled_publisher_disturbs_no_other_of_its_call(redis) -> None:
+    async with two_processes(redis) as (_line, near, _far):
+        ear = Ear()
+        async with near.subscribe("room", ear, history=0), trio.open_nursery() as nursery:
+            redis.stop()
+            scope = trio.CancelScope()
+
+            async def give_up() -> None:
+                with scope:
+                    await say(near, "b")
+
+            nursery.start_soon(say, near, "a")
+            nursery.start_soon(give_up)
+            nursery.start_soon(say, near, "c")
+            await until(lambda: len(internal(near, "_running_commands._under_way")) == 3)
+            scope.cancel()
+            redis.go_on()
+            await ear.hears(3)
+        assert sorted(ear.data) == ["a", "b", "c"], "they were sent"
+
+
+async def test_each_message_of_a_call_that_is_refused_has_its_error(redis) -> None:
+    backplane = RedisBackplane(redis.url)
+    ear = Ear()
+    errors: list[BackplaneFull] = []
+
+    async def fail() -> None:
+        with pytest.raises(BackplaneFull) as caught:
+            await say(backplane, "never")
+        errors.append(caught.value)
+
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await say(backplane, "before")
+        redis.ask("CONFIG SET maxmemory 1mb")
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(fail)
+        redis.ask("CONFIG SET maxmemory 0")
+        await say(backplane, "after")
+        await ear.hears(2)
+    assert len({*errors}) == 5
+    assert ear.data == ["before", "after"]
+
+
+async def test_messages_with_one_key_in_one_call_are_one(redis) -> None:
+    backplane = RedisBackplane(redis.url)
+    ear, ids = Ear(), []
+
+    async def publish(text: str, key: str) -> None:
+        ids.append(await backplane.publish("room", PreparedMessage(text), NOBODY, key=key))
+
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        async with trio.open_nursery() as nursery:
+            for text in ("a", "b"):
+                nursery.start_soon(publish, text, "same")
+            nursery.start_soon(publish, "c", "other")
+        await ear.hears(2)
+        await say(backplane, "last")
+        await ear.hears(3)
+    assert len({*ids}) == 2
+    assert len(ear.entries) == 3
+
+
+async def test_scripts_that_redis_has_lost_are_sent_again(redis) -> None:
+    backplane = RedisBackplane(redis.url)
+    ear = Ear()
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        for text in ("a", "b", "c"):
+            await say(backplane, text)
+            redis.ask("SCRIPT FLUSH")
+            assert await backplane.count("room") == 0
+        await ear.hears(3)
+    assert ear.data == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "m",
+        "m\\n",
+        "m 1-a me 1-1 1 1 0 1\\nt",
+        "m 1-a abc\\n",
+        "m 1-a abc 9-9 2 1 0 2\\nt",
+        "m 1-a abc 9-9 2 1 0 1\\ntt",
+        "m 1-a abc 9-9 2 1 0\\nt",
+        "m 1-a abc 9-9 2 1 -1 2\\nt",
+        "m 1-a abc 9-9 2 1 0 9999999999\\nt",
+        "m 1-a abc x 2 1 0 1\\nt",
+        "m 1-a abc 9-9 x 1 0 1\\nt",
+        "m 1-a abc 9-9 2 x 0 1\\nt",
+        "m x abc 9-9 2 1 0 1\\nt",
+        "m 1-a abc 9-9 2 1 0 1\\nx",
+        "m 1-a abc 9-9 2 1 0 2\\nt\\xff",
+    ],
+)
+async def test_notification_that_is_not_ours_is_a_mere_hint(redis, caplog, text) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        parse_news(text.encode().decode("unicode-escape").encode("latin-1"))
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear = Ear()
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await say(backplane, "before")
+        await ear.hears(1)
+        redis.ask(f'PUBLISH trio_ws:{{=room}}:news "{text}"')
+        await say(backplane, "after")
+        await ear.hears(2)
+    assert ear.data == ["before", "after"]
+    assert not [record for record in caplog.records if record.name == "trio_ws" and record.levelname != "INFO"]
+
+
+async def test_notification_out_of_its_place_is_not_believed(redis) -> None:
+    """One that came before is known, one that is too early is a gap to read, one of another epoch is a loss."""
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear, lost = Ear(), []
+    async with backplane.running(), backplane.subscribe("room", ear, history=0, gap=lost.append):
+        await say(backplane, "before")
+        await ear.hears(1)
+        stream = internal(backplane, "_reader._streams")["room"]
+        epoch, newest = stream.epoch, stream.last_id
+        for where in (f"{epoch} abc {newest} 1", f"{epoch} abc 9999999999999-0 3", "1-a abc 9999999999999-0 2"):
+            redis.ask(f'PUBLISH trio_ws:{{=room}}:news "m {where} 7 0 2\\ntx"')
+        await say(backplane, "after")
+        await ear.hears(2)
+        assert ear.data == ["before", "after"]
+    assert lost == []

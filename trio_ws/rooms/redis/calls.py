@@ -1,0 +1,119 @@
+"""Running commands by scripts, those that can share a call by one.
+
+Redis has a script once it was run, and its name is enough from then on. If Redis has lost it, the call has not run, and
+runs again with the text. As one call has all messages of a room, this changes no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trio_ws.errors import BackplaneRefused
+from trio_ws.rooms.redis.batch import send_one, send_together
+from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_unknown_script
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.command import QueuedCommand, ScriptCall
+
+__all__ = ["execute", "run_scripts"]
+
+
+@attrs.frozen(eq=False)
+class _Group:
+    """Commands that one call runs."""
+
+    first: QueuedCommand
+    others: list[QueuedCommand] = attrs.field(factory=list)
+
+    def outcomes(self, outcome: Any) -> list[Any]:
+        """Return the outcome of each command."""
+        if not self.first.is_shared:
+            return [outcome]
+        count = 1 + len(self.others)
+        if not isinstance(outcome, Exception):
+            if isinstance(outcome, list) and len(outcome) == count:
+                return outcome
+            outcome = BackplaneRefused(f"the answer of Redis is not ours, no list of {count}: {outcome!r:.80}")
+        return [outcome] * count
+
+
+def _grouped(commands: Sequence[QueuedCommand]) -> list[_Group]:
+    groups: list[_Group] = []
+    shared: dict[str, _Group] = {}
+    for command in commands:
+        if command.is_shared and command.room in shared:
+            shared[command.room].others.append(command)
+            continue
+        groups.append(group := _Group(command))
+        if command.is_shared:
+            shared[command.room] = group
+    return groups
+
+
+async def execute(client: Client, commands: Sequence[QueuedCommand], seconds: float) -> Sequence[Any]:
+    """Run commands, those of a kind in order for each room, and return their outcomes.
+
+    Args:
+        client: runs them.
+        commands: the commands.
+        seconds: how long they may take together.
+
+    Raises:
+        trio.TooSlowError: they took longer.
+        Exception: the connection broke.
+    """
+    in_cluster, smallest = is_cluster(client), commands[0].number
+    groups = _grouped(commands)
+    calls = [group.first.call(group.others, smallest, in_cluster=in_cluster) for group in groups]
+    with trio.fail_after(seconds):
+        found = await (_run_in_cluster if in_cluster else run_scripts)(client, calls)
+    if len(groups) == 1:
+        return groups[0].outcomes(found[0])
+    outcomes: dict[QueuedCommand, Any] = {}
+    for group, outcome in zip(groups, found, strict=True):
+        outcomes.update(zip((group.first, *group.others), group.outcomes(outcome), strict=True))
+    return [outcomes[command] for command in commands]
+
+
+async def run_scripts(client: Client, calls: Sequence[ScriptCall]) -> Sequence[Any]:
+    """Run scripts over one connection, and return their outcomes.
+
+    Raises:
+        Exception: the connection broke.
+    """
+    outcomes = [*await send_together(client, calls)]
+    unknown = [index for index, outcome in enumerate(outcomes) if is_unknown_script(outcome)]
+    again = await send_together(client, [calls[index].with_text for index in unknown])
+    for index, outcome in zip(unknown, again, strict=True):
+        outcomes[index] = outcome
+    return outcomes
+
+
+async def _run_in_cluster(client: Client, calls: Sequence[ScriptCall]) -> Sequence[Any]:
+    """Run scripts of different rooms concurrently.
+
+    The cluster's own pipeline may change the order within one room.
+    """
+    outcomes: dict[int, Any] = {}
+
+    async def in_order(room: str) -> None:
+        for index, call in enumerate(calls):
+            if call.room == room:
+                outcomes[index] = await send_one(client, call)
+                if is_unknown_script(outcomes[index]):
+                    outcomes[index] = await send_one(client, call.with_text)
+                if is_connection_error(outcomes[index]):
+                    return
+
+    async with trio.open_nursery() as nursery:
+        for room in {call.room for call in calls}:
+            nursery.start_soon(in_order, room)
+    return [
+        outcomes.get(index, TimeoutError("not sent: an earlier command for the room failed"))
+        for index in range(len(calls))
+    ]

@@ -1,0 +1,134 @@
+"""Commands for Redis, and the scripts that run them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha1
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from trio_ws.rooms.topics import encoded
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.pending import PendingPublish
+
+__all__ = ["Command", "QueuedCommand", "ScriptCall"]
+
+
+def _check_values(_: object, __: object, values: Sequence[str | bytes | int]) -> None:
+    for value in values:
+        if isinstance(value, str):
+            encoded(value, "a name")
+
+
+@cache
+def _digest(script: str) -> str:
+    """Return the name that Redis has for a script that it has run."""
+    return sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+@attrs.frozen
+class ScriptCall:
+    """One run of a script, for one command or several."""
+
+    room: str
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[str | bytes | int]
+
+    def __call__(self, client: Client) -> Any:
+        """Run the script by its name, with a client or in a pipeline; Redis may not have it."""
+        return client.evalsha(_digest(self.script), keys=self.keys, args=self.arguments)
+
+    def with_text(self, client: Client) -> Any:
+        """Run the script, with a client or in a pipeline; Redis has it from then on."""
+        return client.eval(self.script, keys=self.keys, args=self.arguments)
+
+
+@attrs.define(eq=False)
+class QueuedCommand(ABC):
+    """A command that waits for a connection, and for its answer."""
+
+    room: str
+    """Commands for one room run in the order in which they were queued."""
+    number: int = attrs.field(default=0, kw_only=True)
+    """It grows with each command."""
+    sent: bool = attrs.field(default=False, init=False)
+    """Whether it may have been run."""
+    sent_before: bool = attrs.field(default=False, init=False)
+    """Whether it may have been run before it was sent the last time."""
+    rejection: str = attrs.field(default="", init=False)
+    """Redis's answer when it did not take it just then."""
+    wanted: bool = attrs.field(default=True, init=False)
+    """Whether it is still to be run."""
+    expires_at: float = attrs.field(default=math.inf, init=False)
+    """Trio's time from which on it is not run any more."""
+    outcome: Any = attrs.field(default=None, init=False)
+    settled: trio.Event = attrs.field(factory=trio.Event, init=False)
+    hint: str = attrs.field(default="", kw_only=True)
+    """What to use instead while Redis is away, for the error."""
+    pending: PendingPublish | None = attrs.field(default=None, kw_only=True)
+    """The message, if it may be delivered early to members of this process."""
+
+    def settle(self, outcome: Any) -> None:
+        """Set the outcome, and wake the caller."""
+        self.outcome = outcome
+        self.settled.set()
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time has passed."""
+        return trio.current_time() >= self.expires_at
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether members of this process have received its message."""
+        return self.pending is not None and self.pending.delivered
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of bytes, approximately."""
+
+    @abstractmethod
+    def call(self, others: Sequence[Any], smallest: int, *, in_cluster: bool) -> ScriptCall:
+        """Return the call that runs the command.
+
+        Args:
+            others: commands of the same kind that it runs, too.
+            smallest: the smallest number of all commands that are sent together.
+            in_cluster: whether Redis is a cluster.
+        """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one call runs all such commands of a room; its answer is one for each."""
+        return False
+
+
+@attrs.define(eq=False)
+class Command(QueuedCommand):
+    """A script for Redis to run.
+
+    Raises:
+        ValueError: a key or an argument has lone surrogates: it fails here, not on the shared connection.
+    """
+
+    script: str
+    keys: tuple[str, ...] = attrs.field(validator=_check_values)
+    arguments: tuple[str | bytes | int, ...] = attrs.field(validator=_check_values)
+
+    @property
+    def size(self) -> int:
+        """The number of bytes, approximately."""
+        return sum(len(argument) for argument in self.arguments if isinstance(argument, str | bytes))
+
+    def call(self, others: Sequence[Any], smallest: int, *, in_cluster: bool) -> ScriptCall:
+        """Return the call; see `QueuedCommand.call`."""
+        return ScriptCall(self.room, self.script, self.keys, self.arguments)
