@@ -70,3 +70,34 @@ export function submitWithEnter(form) {
     form.requestSubmit();
   });
 }
+
+/**
+ * Return a list of messages that are sent one after another, each until the server has answered it; also after a reload.
+ *
+ * Each has a `key`, by which the server recognises a message that it has already. `request` sends one, and returns a
+ * promise of the reply. One that is refused is dropped, and so is one that was answered a second ago. `changed` is called
+ * with the messages that are there.
+ */
+export function outbox(name, request, changed) {
+  let messages = JSON.parse(sessionStorage.getItem(name) ?? "[]"), sent = Promise.resolve();
+  function drop(unwanted) {
+    messages = messages.filter((each) => !unwanted(each));
+    sessionStorage.setItem(name, JSON.stringify(messages));
+    changed(messages);
+  }
+  async function send(message) {
+    const dropThis = () => drop(({ key }) => key === message.key);
+    for (;;) {
+      try {
+        await request(message);
+        return void setTimeout(dropThis, 1000);
+      } catch ({ statusCode }) {
+        if (statusCode >= 400 && statusCode < 429) return dropThis();
+        await new Promise((resume) => setTimeout(resume, 500));
+      }
+    }
+  }
+  const follow = (message) => { sent = sent.then(() => send(message)); };
+  messages.forEach(follow);
+  return { drop, add(message) { messages.push(message); drop(() => false); follow(message); } };
+}

@@ -60,8 +60,8 @@ export function connect(url, options = {}) {
 		try {
 			data = json ? JSON.parse(data) : data;
 		} catch {}
-		if (since) last = data?.[since] ?? last;
 		const ref = data?.[reference], request = requests.get(ref);
+		if (since && !request) last = data?.[since] ?? last;
 		if (request) {
 			settle(ref);
 			if (data.statusCode >= 400) request.reject(Object.assign(Error("status " + data.statusCode), data));
@@ -157,7 +157,7 @@ export function connect(url, options = {}) {
 	};
 }
 
-// A failed handshake tells a page nothing; HTTP does.
+// Only HTTP shows why a handshake failed.
 async function ask(url) {
 	try {
 		const { status, headers } = await fetch(url.replace("ws", "http"), { signal: AbortSignal.timeout(5e3) });

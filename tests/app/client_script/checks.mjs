@@ -168,6 +168,18 @@ check("since keeps the query of the URL", async (page) => {
   assert.equal(page.socket.url, "wss://example.org/chat?user=Ada&since=7");
 });
 
+check("a reply moves no since", async (page) => {
+  const seen = noted(page, { since: "id" });
+  await page.open();
+  page.hear({ id: "7" });
+  const reply = outcome(seen.connection.request({}));
+  page.hear({ id: "9", ref: 1 }); // "8" of somebody else is on its way
+  assert.deepEqual(await reply, { value: { id: "9", ref: 1 } });
+  await page.drop();
+  await untilNext(page);
+  assert.equal(page.socket.url, "wss://example.org/chat?since=7");
+});
+
 check("ids are messages like others without since", async (page) => {
   const seen = noted(page);
   await page.open();
