@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
     from trio_ws.protocol.endpoint import CloseInfo
-    from trio_ws.rooms import Backplane, Member, MemoryBackplane, Room, broadcast
+    from trio_ws.rooms import Backplane, Member, MemoryBackplane, Room, broadcast, connect_backplane
     from trio_ws.rooms.redis import RedisBackplane
     from trio_ws.runtime.threads import in_loop
     from trio_ws.server.serve import serve_messages, serve_stream, serve_websocket
@@ -115,7 +115,7 @@ _NAMES = {
     "trio_ws.http.url": "QueryParameters URL",
     "trio_ws.messages": "WebSocketMessage",
     "trio_ws.protocol.endpoint": "CloseInfo",
-    "trio_ws.rooms": "Backplane Member MemoryBackplane Room broadcast",
+    "trio_ws.rooms": "Backplane Member MemoryBackplane Room broadcast connect_backplane",
     "trio_ws.rooms.redis": "RedisBackplane",
     "trio_ws.runtime.threads": "in_loop",
     "trio_ws.server.serve": "serve_messages serve_stream serve_websocket",
@@ -227,6 +227,7 @@ __all__ = [
     "WsBody",
     "__version__",
     "broadcast",
+    "connect_backplane",
     "in_loop",
     "open_websocket",
     "reconnect",

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from trio_ws import App, ConnectionRejected, WebSocketDisconnect
-from trio_ws.rooms import MemoryBackplane, Presence
 
 from .ways import Way
 
@@ -118,12 +117,6 @@ async def test_presence_of_the_page_is_told_to_those_who_are_there(app: App, way
             (second,) = (await one.receive_json())["in"]
             assert (await two.receive_json())["in"] == [second] != [first]
         assert await one.receive_json() == {"in": [], "out": [second]}
-
-
-async def test_the_script_of_the_page_sees_members_from_outside(names: dict[str, Any]) -> None:
-    backplane = MemoryBackplane()
-    backplane.enter("board:4", Presence("a-1", {}))
-    assert await names["who_is_there"](backplane, "board:4") == ["a-1"]
 
 
 async def test_orders_of_the_page_are_published_once(app: App, way: Way) -> None:

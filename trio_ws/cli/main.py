@@ -25,6 +25,7 @@ from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import LogConfigError
 from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
+from trio_ws.cli.rooms import add_publish, add_watch
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.cli.terminal import INTERRUPTED, run_terminal
 from trio_ws.cli.worker import Assignment, serve_as_worker
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     add_asyncapi(commands)
     add_types(commands)
     _add_connect(commands)
+    add_publish(commands)
+    add_watch(commands)
     add_conform(commands)
     add_fuzz(commands)
     return parser

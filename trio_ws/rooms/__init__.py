@@ -6,15 +6,21 @@ Start with `room`, then `backplane`.
 """
 
 from trio_ws.rooms.backplane import Backplane, Entry, Log, Presence, Replay
+from trio_ws.rooms.blocking import BlockingRoomsClient, BlockingRoomWatch
 from trio_ws.rooms.broadcast import broadcast
 from trio_ws.rooms.everywhere import RoomMessage
 from trio_ws.rooms.memory import MemoryBackplane
+from trio_ws.rooms.outside import BackplaneConnection, RoomsClient, connect_backplane
 from trio_ws.rooms.presence_watch import PresenceDiff
 from trio_ws.rooms.registry import Rooms
 from trio_ws.rooms.room import Member, Membership, Room
+from trio_ws.rooms.watch import RoomWatch
 
 __all__ = [
     "Backplane",
+    "BackplaneConnection",
+    "BlockingRoomWatch",
+    "BlockingRoomsClient",
     "Entry",
     "Log",
     "Member",
@@ -25,6 +31,9 @@ __all__ = [
     "Replay",
     "Room",
     "RoomMessage",
+    "RoomWatch",
     "Rooms",
+    "RoomsClient",
     "broadcast",
+    "connect_backplane",
 ]
