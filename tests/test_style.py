@@ -13,6 +13,7 @@ from support.structure import (
     RELATIVE_SUBJECT,
     WORD,
     documented_of,
+    module_of,
     modules_of,
     private_accesses,
     private_names,
@@ -99,20 +100,28 @@ FOREIGN = ("interop/test_trio_websocket.py", "testing/test_plugin.py")
 """Tests that use private names of other libraries."""
 
 
+USE = re.compile(r"(?<!\bself)(?<!\bcls)(?<!super\(\))\.(_[a-z]\w*)")
+IMPORTED = re.compile(r"^ *from trio_ws[\w.]* import (\([^)]*\)|.*)", re.MULTILINE)
+PRIVATE = re.compile(r"\b_[a-z]\w*")
+
+
 def test_private_names_are_used_through_one_module() -> None:
     """`support.internals` lists those that tests need; no test uses another way."""
     package = {name for module in modules_of(PACKAGE) for name in private_names(module.tree)}
-    tests = [module for module in modules_of(ROOT / "tests") if not module.path.as_posix().endswith(FOREIGN)]
+    paths = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not path.as_posix().endswith(FOREIGN)]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    used = {name for text in texts.values() for name in USE.findall(text)} & package
+    tests = [module_of(path, ROOT / "tests") for path, text in texts.items() if used & set(PRIVATE.findall(text))]
     own = {name for module in tests for name in defined_names(module.tree)}
     found = [
-        access for module in tests for access in private_accesses(module) if access.rpartition(".")[2] in package - own
+        access for module in tests for access in private_accesses(module) if access.rpartition(".")[2] in used - own
     ]
     found += [
-        f"{module.path}:{node.lineno} {alias.name}"
-        for module in tests
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trio_ws")
-        for alias in node.names
-        if alias.name.startswith("_") and alias.name != "_speedups"
+        f"{path} {name}"
+        for path, text in texts.items()
+        for names in IMPORTED.findall(text)
+        for name in PRIVATE.findall(names)
+        if name != "_speedups"
     ]
+    assert used
     assert found == []

@@ -47,13 +47,15 @@ def name_of(path: Path, folder: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def module_of(path: Path, folder: Path) -> Module:
+    """Read one module below a package's folder."""
+    text = path.read_text(encoding="utf-8")
+    return Module(name_of(path, folder), path, text, ast.parse(text))
+
+
 def modules_of(folder: Path) -> list[Module]:
     """Read all modules below a package's folder."""
-    found = []
-    for path in sorted(folder.rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        found.append(Module(name_of(path, folder), path, text, ast.parse(text)))
-    return found
+    return [module_of(path, folder) for path in sorted(folder.rglob("*.py"))]
 
 
 def functions_of(module: Module) -> Iterator[Function]:

@@ -21,6 +21,8 @@ import attrs
 import jsonschema
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
 from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import (
@@ -47,7 +49,10 @@ TSC = shutil.which("tsc")
 
 @cache
 def validator() -> jsonschema.Draft7Validator:
-    return jsonschema.Draft7Validator(json.loads((HERE / "asyncapi" / "schema-3.0.0.json").read_text()))
+    """The specification's schema, behind a reference: the schema that is given itself is indexed for each lookup."""
+    schema = json.loads((HERE / "asyncapi" / "schema-3.0.0.json").read_text())
+    registry = Registry().with_resource(schema["$id"], DRAFT7.create_resource(schema)).crawl()
+    return jsonschema.Draft7Validator({"$ref": schema["$id"]}, registry=registry)
 
 
 def problems(document: dict[str, Any]) -> list[str]:

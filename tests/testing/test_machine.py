@@ -109,8 +109,7 @@ def test_a_fault_of_the_application_is_found_with_its_calls() -> None:
     @broken.websocket("/echo")
     async def impolite(ws: WebSocket) -> None:
         async for message in ws:
-            if message != "":
-                await ws.send(message)
+            await ws.send(message or "nothing")
 
     class Broken(EchoMachine):
         app = broken

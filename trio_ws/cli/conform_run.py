@@ -46,7 +46,7 @@ class _Plan:
 
     options: argparse.Namespace
     side: str
-    chapters: list[Chapter]
+    chapters: Sequence[Chapter]
     cases: list[Case]
     pace: Pace
     known: baseline.Baseline | None

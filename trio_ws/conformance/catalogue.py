@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final
 
 from trio_ws.conformance.case import Case, Chapter, Level
@@ -38,13 +39,14 @@ class UnknownCases(ValueError):  # noqa: N818 - what they are
     """A pattern that selects no case."""
 
 
-def all_chapters(scale: Scale = QUICK) -> list[Chapter]:
-    """Return all chapters.
+@cache
+def all_chapters(scale: Scale = QUICK) -> tuple[Chapter, ...]:
+    """Return all chapters, which are built once for each scale.
 
     Args:
         scale: the sizes of the large cases.
     """
-    return [
+    return (
         framing.CHAPTER,
         pings.CHAPTER,
         *reserved.CHAPTERS,
@@ -63,7 +65,7 @@ def all_chapters(scale: Scale = QUICK) -> list[Chapter]:
         extensions.CHAPTER,
         oddities.CHAPTER,
         responses.CHAPTER,
-    ]
+    )
 
 
 def all_cases(scale: Scale = QUICK) -> list[Case]:
