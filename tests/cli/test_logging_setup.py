@@ -206,7 +206,7 @@ def run(folder: Path, source: str, *options: str) -> str:
     with pytest.MonkeyPatch.context() as patch, unconfigured() as written:
         patch.chdir(folder)
         patch.setattr(sys, "path", list(sys.path))
-        patch.setattr(importlib.import_module("trio_ws.cli.main"), "serve_until_signalled", serve_nothing)
+        patch.setattr(importlib.import_module("trio_ws.cli.run_server"), "serve_until_signalled", serve_nothing)
         try:
             assert main(["run", "shop:app", *options]) == 0
         finally:

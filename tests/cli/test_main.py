@@ -32,7 +32,8 @@ from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.testing import MemoryNetwork, RawPeer
 
 ROOT = Path(__file__).parents[2]
-MAIN = importlib.import_module("trio_ws.cli.main")  # `trio_ws.cli` has a function of that name
+RUN = importlib.import_module("trio_ws.cli.run_server")
+TERMINAL = importlib.import_module("trio_ws.cli.terminal")
 PATIENCE = 120
 """Seconds that a process may take for one thing; it takes less than one."""
 
@@ -376,7 +377,7 @@ def test_where_nobody_may_listen_it_says_what_to_do(shop, capsys, monkeypatch, n
     async def bind(*where, **_options):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(MAIN, "bind", bind)
+    monkeypatch.setattr(RUN, "bind", bind)
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert f": [Errno {number}] {os.strerror(number)}{advice}" in capsys.readouterr().err
@@ -389,7 +390,7 @@ def test_run_listens_on_port_8000_of_localhost_by_default(shop, monkeypatch) -> 
         asked.append(where)
         raise OSError("not today")
 
-    monkeypatch.setattr(MAIN, "bind", bind)
+    monkeypatch.setattr(RUN, "bind", bind)
     with pytest.raises(SystemExit):
         main(["run", "shop:app"])
     assert asked == [("localhost", 8000, None, ())]
@@ -399,7 +400,7 @@ def test_the_command_line_has_the_last_word_on_how_it_ends(shop, monkeypatch) ->
     async def serve(*args, **options) -> None:
         pass
 
-    monkeypatch.setattr(MAIN, "serve_until_signalled", serve)
+    monkeypatch.setattr(RUN, "serve_until_signalled", serve)
     main(["run", "shop:app"])
     before = load("shop:app").settings
     assert main(["run", "shop:app", "--grace", "3", "--drain-delay", "1.5", "--drain-rate", "200"]) == 0
@@ -873,7 +874,7 @@ def test_at_a_terminal_the_end_of_the_input_closes_at_once(monkeypatch) -> None:
         waits.append(wait)
         return 0
 
-    monkeypatch.setattr(MAIN, "run_terminal", remember)
+    monkeypatch.setattr(TERMINAL, "run_terminal", remember)
     for stdin in (Screen(), io.StringIO()):
         monkeypatch.setattr(sys, "stdin", stdin)
         main(["connect", "ws://here"])

@@ -168,6 +168,6 @@ def test_reload_turns_the_watchdog_on(options: list[str], seconds: float | None,
             listener.close()
 
     monkeypatch.setattr(App, "serve", serve)
-    monkeypatch.setattr("trio_ws.cli.main.load", lambda name, **_: App())
+    monkeypatch.setattr("trio_ws.cli.run_server.load", lambda name, **_: App())
     assert main(["run", "m:app", "--port", "0", *options]) == 0
     assert given == [seconds]

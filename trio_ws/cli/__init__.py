@@ -1,6 +1,6 @@
-"""The command `trio-ws` with its subcommands run, routes and connect.
+"""The command `trio-ws` with its subcommands.
 
-Here: arguments (`main`), the terminal of `connect`, reloading, worker processes and their supervisor.
+Here: the arguments of each subcommand, the terminal of `connect`, reloading, worker processes and their supervisor.
 Not here: serving itself (`server`).
 Start with `main`.
 """

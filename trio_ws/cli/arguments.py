@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING
 
-from trio_ws.cli.worker import HEARTBEAT_SECONDS
+from trio_ws.cli.defaults import HEARTBEAT_SECONDS
 
-__all__ = ["count", "mode", "positive", "worker_timeout"]
+if TYPE_CHECKING:
+    from trio_ws.cli.worker import Assignment
+
+__all__ = ["assignment", "count", "mode", "positive", "worker_timeout"]
 
 
 def count(text: str) -> int:
@@ -47,3 +51,10 @@ def worker_timeout(text: str) -> float:
             f"workers report every {HEARTBEAT_SECONDS:g} s: give at least twice that, not {text!r}"
         )
     return seconds
+
+
+def assignment(text: str) -> Assignment:
+    """Return the descriptors that a worker inherits."""
+    from trio_ws.cli.worker import Assignment  # noqa: PLC0415 - other commands do not need workers
+
+    return Assignment.parse(text)

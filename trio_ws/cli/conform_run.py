@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import trio
 
-from trio_ws.cli.terminal import INTERRUPTED
+from trio_ws.cli.defaults import INTERRUPTED
 from trio_ws.conformance import baseline
 from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.catalogue import UnknownCases, all_chapters, select

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_ws.cli.loading import UsageError, load
-from trio_ws.cli.route_table import row_of, table
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +51,8 @@ def _add_app(command: argparse.ArgumentParser) -> None:
 
 
 def _routes(options: argparse.Namespace) -> int:
+    from trio_ws.cli.route_table import row_of, table  # noqa: PLC0415 - other commands do not need an application
+
     app = load(options.app, factory=options.factory)
     rows = [row_of(route) for route in app.described_routes()]
     if rows:

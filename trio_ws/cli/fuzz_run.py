@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.cli.conform_run import CANNOT_RUN, CannotRun, target_of
-from trio_ws.cli.terminal import INTERRUPTED
+from trio_ws.cli.defaults import INTERRUPTED
 from trio_ws.conformance.describe import allowed, sent
 from trio_ws.conformance.fuzz_script import script_of, writes_of
 from trio_ws.conformance.peer import Pace

@@ -9,10 +9,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["LEVELS", "LogConfigError", "apply", "configure", "read"]
+from trio_ws.cli.defaults import DEFAULT_LEVEL
+from trio_ws.cli.loading import UsageError
 
-LEVELS: Final = ("debug", "info", "warning", "error")
-DEFAULT_LEVEL: Final = "info"
+__all__ = ["LogConfigError", "apply", "configure", "read"]
+
 _ENCODING: Final = "utf-8-sig"
 """Encoding of configuration files; some editors write a byte order mark."""
 
@@ -20,7 +21,7 @@ LogConfig = dict[str, Any] | Path
 """A mapping for `logging.config.dictConfig`, or the path of a file for `fileConfig`."""
 
 
-class LogConfigError(Exception):
+class LogConfigError(UsageError):
     """The file of `--log-config` is unusable; the message has the reason."""
 
 

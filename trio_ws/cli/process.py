@@ -11,8 +11,9 @@ from typing import Final
 import attrs
 import trio
 
+from trio_ws.cli.defaults import HEARTBEAT_SECONDS, WORKER_TIMEOUT
 from trio_ws.cli.reload import DETACHED
-from trio_ws.cli.worker import HEARTBEAT_SECONDS, READY, Assignment
+from trio_ws.cli.worker import READY, Assignment
 from trio_ws.runtime.command import WORKER_VARIABLE
 
 __all__ = ["WorkerProcess", "WorkerTimeouts"]
@@ -27,7 +28,7 @@ class WorkerTimeouts:
 
     start: float = 60.0
     """From the start until the worker is ready."""
-    alive: float = 30.0
+    alive: float = WORKER_TIMEOUT
     """Between two heartbeats."""
     end: float = 10.0
     """For the application's shutdown, in addition to the maximum of its server's shutdown."""

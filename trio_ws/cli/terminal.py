@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 import trio
 
+from trio_ws.cli.defaults import INTERRUPTED
 from trio_ws.client.client import open_websocket
 from trio_ws.codes import is_normal_close
 from trio_ws.errors import ConnectError, WebSocketDisconnect
@@ -21,12 +22,14 @@ from trio_ws.server.signals import print_line
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES
 from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["INTERRUPTED", "read_lines", "run_terminal"]
-
-INTERRUPTED: Final = 130
-"""Exit status after SIGINT, as in shells: 128 plus the signal's number."""
+__all__ = ["read_lines", "run_connect", "run_terminal"]
 
 READ_BYTES: Final = 64 * 1024
+
+
+def run_connect(url: str, *, wait: float, **options: Any) -> int:
+    """Run `run_terminal` with the standard input and output."""
+    return trio.run(partial(run_terminal, url, wait=wait, **options))
 
 
 async def run_terminal(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from trio_ws.cli.defaults import HEARTBEAT_SECONDS
 from trio_ws.cli.reload import RESTART_SIGNAL
 from trio_ws.codes import CloseCode
 from trio_ws.runtime.command import WORKER_VARIABLE
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEARTBEAT",
-    "HEARTBEAT_SECONDS",
     "NO_GRACE_SIGNAL",
     "READY",
     "Assignment",
@@ -37,8 +37,6 @@ __all__ = [
 
 NO_GRACE_SIGNAL: Final = signal.SIGINT
 """The signal that cancels the handlers of a worker during its shutdown."""
-HEARTBEAT_SECONDS: Final = 1.0
-"""Seconds between two heartbeats."""
 READY: Final = "ready"
 """The report that the worker accepts connections, followed by the maximum seconds of its shutdown, and by the path of
 a page if there is one."""
