@@ -52,6 +52,12 @@ class Program:
         """Send a signal, and wait for nothing."""
         self._process.send_signal(number)
 
+    def children(self) -> list[int]:
+        """Return the ids of the processes that it has started."""
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [line.split() for line in listed.splitlines()]
+        return [int(pid) for pid, parent in pairs if int(parent) == self._process.pid]
+
     async def interrupt(self) -> int:
         """Press Ctrl-C, wait for the end, and return the exit status."""
         self.signal(signal.SIGINT)
