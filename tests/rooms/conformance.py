@@ -10,12 +10,15 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from typing import Any, cast
 
 import pytest
 import trio
 
+from trio_ws import Credentials
+from trio_ws.app.connections import ConnectionManager
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.connection.serialization import MAX_DEPTH, from_json
+from trio_ws.connection.serialization import MAX_DEPTH, from_json, to_json
 from trio_ws.rooms import Backplane, Entry, Presence
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.runtime.token_bucket import Allowance
@@ -51,6 +54,19 @@ class Ear:
                 await self._changed.wait()
 
 
+class Signed:
+    """A connection with credentials, as revocations see it."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+        self.ends: list[tuple[int, str]] = []
+        self.expiry = self
+        self.context = self
+
+    def end(self, code: int, reason: str) -> None:
+        self.ends.append((code, reason))
+
+
 class BackplaneContract:
     """The tests. Names of rooms are `self.name(...)`, so that a lasting backplane can be used again and again."""
 
@@ -69,6 +85,27 @@ class BackplaneContract:
             wait = await here.spend(account, allowance, 10, in_debt=False)
             assert 400 < wait <= 500
             assert await there.spend(self.name("another"), allowance, 10, in_debt=False) == 0
+
+    async def test_revocation_reaches_each_process_once(self) -> None:
+        """Of one user, whatever the order of connections and revocations, and never of those who sign in again."""
+        async with self.open() as (here, there):
+            user = self.name("ada")
+            managers = [ConnectionManager(each, to_json) for each in (here, there)]
+            async with managers[0].running(), managers[1].running():
+                users = [Signed(Credentials(name)) for name in (user, self.name("eve"), user)]
+                for manager, signed in zip((*managers, managers[1]), users, strict=True):
+                    assert manager.revocations.add(cast("Any", signed.context), signed.credentials, 0) is None
+                await managers[0].revoke(user, 4401, "gone")
+                with trio.fail_after(10):
+                    while not users[2].ends:
+                        await trio.sleep(0.01)
+                again = Signed(Credentials(user))
+                since = managers[1].revocations.count
+                assert managers[1].revocations.add(cast("Any", again.context), again.credentials, since) is None
+                overtaken = managers[1].revocations.add(cast("Any", again.context), again.credentials, since - 1)
+                await managers[1].revoke(self.name("another"), 4401, "gone")
+            assert [each.ends for each in (*users, again)] == [[(4401, "gone")], [], [(4401, "gone")], []]
+            assert overtaken is not None
 
     async def test_an_account_may_be_in_debt(self) -> None:
         async with self.open() as (here, there):

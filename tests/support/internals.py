@@ -50,6 +50,7 @@ INTERNALS: Final = {
     "_listener": "the listener of a test client's server",
     "_pieces": "the parts of a file that is sent",
     "_request": "the request of a resolver",
+    "_recent": "the revocations of the last minute",
     "_websocket": "the connection of a resolver",
     # rooms
     "_open": "rooms that have members",

@@ -20,15 +20,14 @@ from trio_ws.app.inline import run_inline
 from trio_ws.app.limiting import limit_connection
 from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
+from trio_ws.app.losses import record_losses
 from trio_ws.app.parameters.arguments import Arguments
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.signature import is_context
 from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.route import PlannedCall
-from trio_ws.app.sessions import Session
 from trio_ws.app.stays import Stays
 from trio_ws.connection.budgeted import unlimit_channel
-from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
     from trio_ws.rooms import Room
+    from trio_ws.websocket.credentials import Credentials
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
 __all__ = ["RouteInvocation"]
@@ -57,6 +57,7 @@ class RouteInvocation:
 
     __slots__ = (
         "_controller",
+        "_known_revocations",
         "_resolved",
         "_resolver",
         "_route",
@@ -73,6 +74,8 @@ class RouteInvocation:
         self._websocket = websocket
         self._controller: Any = None
         self._stays: Stays | None = None
+        self._known_revocations: int | None = services.connections.revocations.count
+        """Revocations before the connection; None when it is over."""
         self._resolved: dict[Signature, Arguments | Resolver] | None = None
         """Resolved arguments of the route's own functions; a resolver for `on_disconnect` that enters contexts."""
 
@@ -104,7 +107,10 @@ class RouteInvocation:
                     raise
                 raise refusal from None
         except BaseException as error:
-            await self._resolver.__aexit__(type(error), error, error.__traceback__)
+            try:
+                await self._resolver.__aexit__(type(error), error, error.__traceback__)
+            finally:
+                self._unregister()
             raise
         self._services.connections.active.add(websocket)
 
@@ -116,26 +122,12 @@ class RouteInvocation:
         if self._websocket.context.channel is not None:
             unlimit_channel(self._websocket.context.channel)
         await self.stays.leave_all()
-        handled = await self._resolver.__aexit__(kind, error, trace)
-        self._record_losses(error, handled=handled)
+        try:
+            handled = await self._resolver.__aexit__(kind, error, trace)
+        finally:
+            self._unregister()
+        record_losses(self._websocket.context, error, handled=handled)
         return handled
-
-    def _record_losses(self, error: BaseException | None, *, handled: bool) -> None:
-        """Report errors swallowed by a dependency, and late changes of the session.
-
-        Raises:
-            LocalProtocolError: the session was changed after the answer, and there is no other error.
-        """
-        connection_log, session = self._websocket.context.log, self._websocket.context.session
-        if handled and isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
-            connection_log.error("%s: a dependency swallowed an error of the handler's", error=error)
-        if isinstance(session, Session):
-            try:
-                session.check_unchanged()
-            except LocalProtocolError as lost:
-                if error is None or handled:
-                    raise
-                connection_log.error("%s: session changed after the answer", error=lost)
 
     async def _prepare(self) -> None:
         """Convert the parameters, then run guards, controller and dependencies."""
@@ -243,6 +235,20 @@ class RouteInvocation:
     def app(self) -> Any:
         """The application of the route."""
         return self._services.app
+
+    # --- users ---------------------------------------------------------------------------------------------------
+
+    def register(self, credentials: Credentials) -> tuple[int, str] | None:
+        """Implement `websocket.context.Invocation`."""
+        if self._known_revocations is None:
+            return None
+        revocations = self._services.connections.revocations
+        revoked = revocations.add(self._websocket.context, credentials, self._known_revocations)
+        return None if revoked is None else (revoked.code, revoked.reason)
+
+    def _unregister(self) -> None:
+        self._known_revocations = None
+        self._services.connections.revocations.discard(self._websocket.context)
 
     # --- rooms ---------------------------------------------------------------------------------------------------
 

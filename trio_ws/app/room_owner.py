@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trio_ws.app.room_guards import plan_room_guard
+from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from trio_ws.app.connections import ConnectionManager
     from trio_ws.app.services import AppServices
     from trio_ws.rooms import Room
@@ -156,6 +159,32 @@ class RoomOwner:
             return function
 
         return register
+
+    async def revoke(
+        self, user: str | int | UUID, *, code: int = EXPIRED_CODE, reason: str = "credentials revoked"
+    ) -> None:
+        """Close all connections of a user, in all processes.
+
+        Those are connections whose `Credentials` have that user: all that are open now, and those whose handshake is
+        not answered yet, which is refused with 401. Credentials with a later `issued_at` are not concerned. A client
+        that connects afterwards is a matter of the guards: withdraw the user's rights first, then revoke.
+
+        Other processes carry it out as soon as they receive it, within milliseconds; a process without a connection to
+        Redis when that is back. If revocations are lost by then, it closes the connections of all users with 1012, so
+        that guards check them again.
+
+        Args:
+            user: as in `Credentials`.
+            code: the close code.
+            reason: the close reason, at most 123 bytes of UTF-8.
+
+        Raises:
+            BackplaneError: as `Room.publish` raises it: it may not have reached all processes. Call it again.
+            TypeError: the user is no text, whole number or UUID; likewise code and reason.
+            ValueError: there can be no such user, or the code may not be sent.
+            trio.Cancelled: nothing was revoked; with Redis, unless it was on its way.
+        """
+        await self.connections.revoke(user, code, reason)
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections, without waiting for them.

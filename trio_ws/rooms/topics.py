@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "BROADCAST",
     "MAX_NAME_SIZE",
+    "REVOCATIONS",
     "budget_topic",
     "check_member",
     "check_name",
@@ -24,6 +25,9 @@ _RESERVED: Final = "\N{NULL}"
 
 BROADCAST: Final = f"{_RESERVED}everyone"
 """Carries `App.broadcast`."""
+
+REVOCATIONS: Final = f"{_RESERVED}revocations"
+"""Carries `App.revoke`."""
 
 MAX_NAME_SIZE: Final = 8192
 """Bytes of UTF-8 that a room's name may have: as many as a request line, so that each path parameter fits."""

@@ -67,6 +67,9 @@ class Invocation(Protocol):
     async def leave(self, room: Any) -> None:
         """Leave a room."""
 
+    def register(self, credentials: Credentials) -> tuple[int, str] | None:
+        """Register the user of the connection; return code and reason if that is revoked already."""
+
 
 class ConnectionContext(ContextState):
     """One connection's parts, options and progress, on either side.
@@ -259,6 +262,9 @@ class ConnectionContext(ContextState):
             self.encode_json(credentials.warning)  # raises here, not when it is due
         if not isinstance(self._expiry, Expiry):
             self._expiry = Expiry(self, websocket, self._expiry, credentials)
+        revoked = None if self.invocation is None else self.invocation.register(credentials)
+        if revoked is not None:
+            self._expiry.end(*revoked)
         self._expiry.use(credentials)
 
     @staticmethod

@@ -1,0 +1,162 @@
+"""Revoked credentials: a user's connections in all processes are closed.
+
+Revocations are carried as a room's messages are, in a stream that every process reads to its end. So a process that was
+without its backplane for a while carries them out afterwards, and learns if some are lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import attrs
+import trio
+
+from trio_ws.codes import CloseCode, check_close
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.connection.serialization import from_json
+from trio_ws.websocket.credentials import user_key
+
+if TYPE_CHECKING:
+    from trio_ws.rooms.backplane import Entry
+    from trio_ws.websocket.context import ConnectionContext
+    from trio_ws.websocket.credentials import Credentials, UserKey
+
+__all__ = ["REVOKED", "Revocation", "Revocations"]
+
+logger: Final = logging.getLogger("trio_ws")
+
+REVOKED: Final = "credentials revoked"
+_LOST: Final = "credentials have to be checked again"
+_REMEMBERED: Final = 60.0
+"""Seconds for which a revocation concerns credentials whose check may have begun before it arrived."""
+
+_EVERYONE: Final[Literal[""]] = ""
+"""No user has this key."""
+
+
+@attrs.frozen
+class Revocation:
+    """An order to close the connections of a user.
+
+    Raises:
+        TypeError: an argument is of another type.
+        ValueError: the code may not be sent, or there can be no such user.
+    """
+
+    user: UserKey
+    """The key of the user."""
+    code: int
+    reason: str
+    time: float
+    """When it was given, in seconds since 1970; credentials that are issued from then on are not concerned."""
+
+    @classmethod
+    def of(cls, user: object, code: int, reason: str) -> Self:
+        """Return the revocation of all that a user has now."""
+        check_close(code, reason)
+        return cls(user_key(user), int(code), reason, time.time())
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Self:
+        """Return the revocation that a process has published.
+
+        Raises:
+            Exception: it is none.
+        """
+        fields = from_json(entry.message.data)
+        check_close(fields["code"], fields["reason"])
+        return cls(user_key(fields["user"]), fields["code"], fields["reason"], float(fields["time"]))
+
+    def prepared(self) -> PreparedMessage:
+        """Return the message that carries it."""
+        return PreparedMessage(attrs.asdict(self))
+
+    def concerns(self, credentials: Credentials) -> bool:
+        """Return True if the user's credentials are not newer."""
+        return credentials.issued_at is None or credentials.issued_at < self.time
+
+
+class Revocations:
+    """The users' connections in this process, and the revocations that have arrived."""
+
+    def __init__(self) -> None:
+        self.count: int = 0
+        """Revocations that have arrived."""
+        self._connections: dict[UserKey, set[ConnectionContext]] = {}
+        self._recent: dict[UserKey, tuple[int, float, Revocation]] = {}  # number and arrival, oldest first
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    # --- connections -----------------------------------------------------------------------------------------------
+
+    def add(self, context: ConnectionContext, credentials: Credentials, since: int) -> Revocation | None:
+        """Add a user's connection; return the revocation that has come while its credentials were checked.
+
+        Args:
+            context: of the connection.
+            credentials: those of the connection from now on.
+            since: `count` before the check began.
+        """
+        if credentials.user is None:
+            return None
+        user = user_key(credentials.user)
+        self._connections.setdefault(user, set()).add(context)
+        for key in (user, _EVERYONE):
+            number, arrival, revocation = self._recent.get(key, (0, 0.0, None))
+            is_recent = number > since and trio.current_time() - arrival <= _REMEMBERED
+            if revocation is not None and is_recent and revocation.concerns(credentials):
+                return revocation
+        return None
+
+    def discard(self, context: ConnectionContext) -> None:
+        """Remove a connection, if it is one of a user."""
+        user = None if context.expiry is None else context.expiry.credentials.user
+        if user is None:
+            return
+        key = user_key(user)
+        connections = self._connections.get(key, set())
+        connections.discard(context)
+        if not connections:
+            self._connections.pop(key, None)
+
+    # --- revocations -----------------------------------------------------------------------------------------------
+
+    def deliver(self, entry: Entry) -> None:
+        """Carry out a revocation from any process.
+
+        Raises:
+            Exception: the entry is none.
+        """
+        revocation = Revocation.from_entry(entry)
+        self._remember(revocation)
+        self._carry_out(revocation, self._connections.get(revocation.user, ()))
+
+    def on_gap(self, missed: int | None) -> None:
+        """Close the connections of all users, as any of them may be revoked."""
+        revocation = Revocation(_EVERYONE, CloseCode.SERVICE_RESTART, _LOST, time.time())
+        self._remember(revocation)
+        logger.warning(
+            "revocations may be lost (%s): connections of %d users are closed with %d, to be checked again",
+            "how many is unknown" if missed is None else missed,
+            len(self._connections),
+            revocation.code,
+        )
+        for connections in tuple(self._connections.values()):
+            self._carry_out(revocation, connections)
+
+    def _remember(self, revocation: Revocation) -> None:
+        now = trio.current_time()
+        self.count += 1
+        self._recent.pop(revocation.user, None)
+        self._recent[revocation.user] = self.count, now, revocation
+        while now - next(iter(self._recent.values()))[1] > _REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+
+    def _carry_out(self, revocation: Revocation, connections: Any) -> None:
+        for context in tuple(connections):
+            expiry = context.expiry
+            if expiry is not None and revocation.concerns(expiry.credentials):
+                expiry.end(revocation.code, revocation.reason)
