@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from trio_ws.app.browsable import Browsable
 from trio_ws.app.describable import Describable
 from trio_ws.app.dispatcher import Dispatcher
+from trio_ws.app.errors import RegistrationError
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
 from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
 from trio_ws.app.room_owner import RoomOwner
@@ -181,6 +182,41 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
 
         def register(function: E) -> E:
             self.services.failures.reply_on(error, function)
+            return function
+
+        return register
+
+    def renewal(self, type: str, *, member: str = "type") -> Callable[[E], E]:  # noqa: A002 - the member's name
+        """Let clients renew their credentials by a message, on every route: a decorator of the function that checks it.
+
+        It takes messages that are a JSON object with a member of that value, `{"type": "auth", "token": "..."}`, of at
+        most 16 KiB; handlers and listeners do not get them, unless they receive in parts. The function is called as a
+        listener's: with the validated body, the connection and dependencies. It returns new `Credentials`, or a time,
+        for `WebSocket.renew`. The reply is `{"type": "auth", "statusCode": 200, "body": {"expiresAt": seconds}}`, with
+        the `reference` of the route's listener, too. An error that it raises is answered as a listener's: after `raise
+        Unauthorized` the connection stays until its time is over. A plain function runs in a thread. It is a task of
+        the connection, and ends with it. Connections are read by the Python code, not by the compiled core.
+
+        Example:
+            @app.renewal("auth")
+            async def renew(data: Token) -> Credentials:
+                return await signed_in(data.token)
+
+        Args:
+            type: the value of the member.
+            member: the member's name.
+
+        Raises:
+            RegistrationError: the application has one already, or a parameter of the function has no source.
+            TypeError: an argument is no text.
+            ValueError: an argument has other characters than letters, digits and `_.:-`, or is too long.
+        """
+        from trio_ws.app.renewals import Renewal  # noqa: PLC0415 - few applications have them
+
+        def register(function: E) -> E:
+            if self.services.renewal is not None:
+                raise RegistrationError(f"renewal({type!r}): there is one for {self.services.renewal.type!r} already")
+            self.services.renewal = Renewal.of(function, type, member)
             return function
 
         return register

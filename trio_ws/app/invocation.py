@@ -7,7 +7,8 @@ Parameters, guards, controller, dependencies and the function are resolved here 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, check_guards
 from trio_ws.app.inline import run_inline
+from trio_ws.app.last_call import last_callback, resolve_last
 from trio_ws.app.limiting import limit_connection
 from trio_ws.app.listener import Listener, run_listener
 from trio_ws.app.listener_options import ListenerOptions
@@ -25,9 +27,10 @@ from trio_ws.app.parameters.arguments import Arguments
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.signature import is_context
 from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
+from trio_ws.app.renewals import watch_renewals
 from trio_ws.app.route import PlannedCall
 from trio_ws.app.stays import Stays
-from trio_ws.connection.budgeted import unlimit_channel
+from trio_ws.connection.wrapped_reader import release_readers
 from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from trio_ws.app.guards import PlannedGuard
     from trio_ws.app.parameters.signature import Signature
     from trio_ws.app.room_sources import Joined
-    from trio_ws.app.route import Route
+    from trio_ws.app.route import Route, Target
     from trio_ws.app.services import AppServices
     from trio_ws.rooms import Room
     from trio_ws.websocket.credentials import Credentials
@@ -57,7 +60,7 @@ class RouteInvocation:
 
     __slots__ = (
         "_controller",
-        "_known_revocations",
+        "_known_before",
         "_resolved",
         "_resolver",
         "_route",
@@ -74,7 +77,7 @@ class RouteInvocation:
         self._websocket = websocket
         self._controller: Any = None
         self._stays: Stays | None = None
-        self._known_revocations: int | None = services.connections.revocations.count
+        self._known_before: int | None = services.connections.revocations.count
         """Revocations before the connection; None when it is over."""
         self._resolved: dict[Signature, Arguments | Resolver] | None = None
         """Resolved arguments of the route's own functions; a resolver for `on_disconnect` that enters contexts."""
@@ -98,6 +101,7 @@ class RouteInvocation:
         try:
             try:
                 await self._prepare()
+                watch_renewals(websocket, self._services.find_renewal(), self)
                 limit_connection(websocket, self._route, self._services)
             except ParameterError as detail:
                 raise bad_request(detail) from None
@@ -120,7 +124,7 @@ class RouteInvocation:
         """Unwind it when they have ended."""
         self._services.connections.active.discard(self._websocket)
         if self._websocket.context.channel is not None:
-            unlimit_channel(self._websocket.context.channel)
+            release_readers(self._websocket.context.channel)
         await self.stays.leave_all()
         try:
             handled = await self._resolver.__aexit__(kind, error, trace)
@@ -147,7 +151,7 @@ class RouteInvocation:
         self._resolved = {}
         for signature in signatures:
             if last is not None and signature is last.signature:
-                self._resolved[signature] = await _resolve_last(self._resolver, signature)
+                self._resolved[signature] = await resolve_last(self._resolver, signature)
             else:
                 self._resolved[signature] = await self._resolver.resolve(signature)
 
@@ -238,17 +242,33 @@ class RouteInvocation:
 
     # --- users ---------------------------------------------------------------------------------------------------
 
-    def register(self, credentials: Credentials) -> tuple[int, str] | None:
+    def known_revocations(self) -> int:
+        """Return the number of revocations that have arrived so far."""
+        return self._services.connections.revocations.count
+
+    def register(self, credentials: Credentials, since: int | None) -> tuple[int, str] | None:
         """Implement `websocket.context.Invocation`."""
-        if self._known_revocations is None:
+        if self._known_before is None:
             return None
         revocations = self._services.connections.revocations
-        revoked = revocations.add(self._websocket.context, credentials, self._known_revocations)
+        before = self._known_before if since is None else since
+        revoked = revocations.add(self._websocket.context, credentials, before)
         return None if revoked is None else (revoked.code, revoked.reason)
 
     def _unregister(self) -> None:
-        self._known_revocations = None
+        self._known_before = None
         self._services.connections.revocations.discard(self._websocket.context)
+
+    @property
+    def target(self) -> Target:
+        """The function or listener of the route."""
+        return self._route.target
+
+    @asynccontextmanager
+    async def bind(self, call: PlannedCall, options: ListenerOptions) -> AsyncGenerator[BoundListener, None]:
+        """Return the callbacks for one message, with all other arguments resolved."""
+        async with self._resolver.nested() as resolver:
+            yield await self._callbacks(call, options, resolver)
 
     # --- rooms ---------------------------------------------------------------------------------------------------
 
@@ -329,23 +349,8 @@ class RouteInvocation:
     ) -> DisconnectCallback:
         """Return the callbacks for the end of the connection."""
         signature = disconnect.signature
-        resolved = self._take_resolved(signature) or await _resolve_last(resolver or self._resolver, signature)
-        function = self._bound(disconnect, last=True)
-
-        async def on_disconnect(websocket: WebSocket, code: int) -> None:
-            if isinstance(resolved, Resolver):
-                async with resolved:
-                    await call(await resolved.resolve(signature), code)
-            else:
-                await call(resolved, code)
-
-        async def call(arguments: Arguments, code: int) -> None:
-            args, kwargs = arguments.fill(**({} if disconnect.code is None else {disconnect.code: code}))
-            value = function(*args, **kwargs)
-            if inspect.isawaitable(value):
-                await value
-
-        return on_disconnect
+        resolved = self._take_resolved(signature) or await resolve_last(resolver or self._resolver, signature)
+        return last_callback(self._bound(disconnect, last=True), disconnect, resolved)
 
     # --- calling -------------------------------------------------------------------------------------------------
 
@@ -389,8 +394,3 @@ class RouteInvocation:
 
 async def _ready(value: object) -> object:
     return value
-
-
-async def _resolve_last(resolver: Resolver, signature: Signature) -> Arguments | Resolver:
-    """Return the arguments of `on_disconnect`; or what resolves them then, if they would be left before."""
-    return await resolver.afterwards(signature) if resolver.is_left(signature) else await resolver.resolve(signature)

@@ -1,4 +1,4 @@
-"""Revoked credentials: a user's connections in all processes are closed.
+"""The end of all connections of a user, in all processes.
 
 Revocations are carried as a room's messages are, in a stream that every process reads to its end. So a process that was
 without its backplane for a while carries them out afterwards, and learns if some are lost.

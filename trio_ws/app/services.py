@@ -78,6 +78,7 @@ class AppServices:
         "overrides",
         "pages",
         "parent",
+        "renewal",
         "rooms",
         "run_state",
         "sessions",
@@ -123,6 +124,8 @@ class AppServices:
         self.budgets: BudgetBook = BudgetBook()
         self.overrides: Overrides | None = None
         """Substitutes for dependencies, guards and values, in tests."""
+        self.renewal: Any = None
+        """The `Renewal`, messages by which clients renew their credentials; None without any."""
         self.parent: AppServices | None = None
         """The services of the including application, while that runs."""
         self.checked_guests: set[AppServices] = set()
@@ -152,6 +155,10 @@ class AppServices:
     def find_budgets(self) -> tuple[Budget, ...]:
         """Return the budgets of this application, or of one that includes it."""
         return next((each.budget for each in self.with_parents() if each.budget), ())
+
+    def find_renewal(self) -> Any:
+        """Return the `Renewal` of this application, or of one that includes it."""
+        return next((each.renewal for each in self.with_parents() if each.renewal is not None), None)
 
     def use_backplane(self, backplane: Backplane | str | None) -> Backplane:
         """Exchange the backplane of rooms and broadcasts, and return the one before; the rooms must not run."""

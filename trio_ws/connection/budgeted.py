@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import trio
 
-from trio_ws.connection.inbox import busy_receiving
-from trio_ws.connection.instrumented import InstrumentedReader
-from trio_ws.connection.wrapped_reader import WrappedReader
+from trio_ws.connection.wrapped_reader import HoldingReader
 
 if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel, ChannelReader, Iteration
 
-__all__ = ["Account", "BudgetedReader", "Over", "limit_channel", "unlimit_channel"]
+__all__ = ["Account", "BudgetedReader", "Over", "limit_channel"]
 
 Over: TypeAlias = Literal["slow", "reply", "close"]
 """The outcome of a message beyond a budget: the next one waits; it is dropped, and answered; the connection ends."""
@@ -47,16 +44,7 @@ def limit_channel(channel: Channel, accounts: Sequence[Account], make_reply: Mak
     channel.reader = BudgetedReader(channel.reader, channel, tuple(accounts), make_reply)
 
 
-def unlimit_channel(channel: Channel) -> None:
-    """Undo `limit_channel`: the wrapper refers to the channel, and would delay its release."""
-    reader = channel.reader
-    if isinstance(reader, BudgetedReader):
-        channel.reader = reader.wrapped
-    elif isinstance(reader, InstrumentedReader) and isinstance(reader.wrapped, BudgetedReader):
-        reader.wrapped = reader.wrapped.wrapped
-
-
-class BudgetedReader(WrappedReader):
+class BudgetedReader(HoldingReader):
     """A reader that spends for each message before it is returned.
 
     A message that was taken from the wrapped reader is held until it is paid, so that a cancelled `receive` loses none.
@@ -68,7 +56,7 @@ class BudgetedReader(WrappedReader):
         make_reply: makes the reply to one that is dropped.
     """
 
-    __slots__ = ("_accounts", "_busy", "_channel", "_held", "_make_reply", "_resume_at", "_unpaid")
+    __slots__ = ("_accounts", "_channel", "_make_reply", "_resume_at", "_unpaid")
 
     def __init__(
         self, wrapped: ChannelReader, channel: Channel, accounts: tuple[Account, ...], make_reply: MakeReply
@@ -77,45 +65,28 @@ class BudgetedReader(WrappedReader):
         self._channel = channel
         self._accounts = accounts
         self._make_reply = make_reply
-        self._held: str | bytes | None = None
         self._unpaid: tuple[Account, ...] = ()
         self._resume_at = 0.0  # from when on messages are received again
-        self._busy = False  # a task receives, pays or waits
-
-    @property
-    def pending(self) -> bool:
-        """True if messages wait to be received."""
-        return self._held is not None or self.wrapped.pending
 
     async def receive(self, iteration: Iteration | None = None) -> str | bytes:
         """Return the next message that the accounts pay for, as the wrapped reader does."""
-        with self._alone():
+        with self.alone():
             return await self._receive(iteration)
 
     async def receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
         """Return the next part of a message, and True if it is the last; a part beyond the budget is only late."""
-        with self._alone():
+        with self.alone():
             return await self._receive_chunk(first=first)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._busy:
-            raise busy_receiving()
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
 
     async def _receive(self, iteration: Iteration | None) -> str | bytes:
         while True:
-            if self._held is None:
+            if self.held is None:
                 await self._wait()
-                self._held = await self.wrapped.receive(iteration)
+                self.held = await self.wrapped.receive(iteration)
                 self._unpaid = self._accounts
-            message = self._held
+            message = self.held
             refused = await self._pay(_size(message))
-            self._held = None
+            self.held = None
             if refused is None:
                 return message
             account, seconds = refused
@@ -124,8 +95,8 @@ class BudgetedReader(WrappedReader):
             await self._channel.writer.send(await self._make_reply(message, seconds))
 
     async def _receive_chunk(self, *, first: bool) -> tuple[str | bytes, bool]:
-        if self._held is not None and first:
-            message, self._held = self._held, None
+        if self.held is not None and first:
+            message, self.held = self.held, None
             return message, True
         await self._wait()
         part, last = await self.wrapped.receive_chunk(first=first)

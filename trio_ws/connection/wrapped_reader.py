@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trio_ws.connection.channel import ChannelReader
+from trio_ws.connection.inbox import busy_receiving
 
-__all__ = ["WrappedReader"]
+if TYPE_CHECKING:
+    from trio_ws.connection.channel import Channel, ChannelReader
+
+__all__ = ["HoldingReader", "WrappedReader", "release_readers"]
 
 
 class WrappedReader:
@@ -48,3 +52,49 @@ class WrappedReader:
     def count_work(self, size: int) -> None:
         """Count work for the peer against the current task's share of the loop."""
         self.wrapped.count_work(size)
+
+
+class HoldingReader(WrappedReader):
+    """A reader that may hold a message which it has received, for one task.
+
+    Args:
+        wrapped: receives the messages.
+    """
+
+    __slots__ = ("_busy", "held")
+
+    def __init__(self, wrapped: ChannelReader) -> None:
+        super().__init__(wrapped)
+        self.held: str | bytes | None = None
+        self._busy = False  # a task receives
+
+    @property
+    def pending(self) -> bool:
+        """True if messages wait to be received."""
+        return self.held is not None or self.wrapped.pending
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Receive in the block.
+
+        Raises:
+            trio.BusyResourceError: another task is receiving.
+        """
+        if self._busy:
+            raise busy_receiving()
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+
+def release_readers(channel: Channel) -> None:
+    """Remove the readers that may hold a message: they refer to the channel, and would delay its release."""
+    while isinstance(channel.reader, HoldingReader):
+        channel.reader = channel.reader.wrapped
+    reader = channel.reader
+    while isinstance(reader, WrappedReader):
+        while isinstance(reader.wrapped, HoldingReader):
+            reader.wrapped = reader.wrapped.wrapped
+        reader = reader.wrapped

@@ -67,7 +67,7 @@ class Invocation(Protocol):
     async def leave(self, room: Any) -> None:
         """Leave a room."""
 
-    def register(self, credentials: Credentials) -> tuple[int, str] | None:
+    def register(self, credentials: Credentials, since: int | None) -> tuple[int, str] | None:
         """Register the user of the connection; return code and reason if that is revoked already."""
 
 
@@ -239,12 +239,13 @@ class ConnectionContext(ContextState):
         """Set the timers of a server, for the time of credentials."""
         self._expiry = timers
 
-    def use_credentials(self, websocket: Any, credentials: Credentials) -> None:
+    def use_credentials(self, websocket: Any, credentials: Credentials, since: int | None = None) -> None:
         """Take the credentials by which a server's connection is open from now on.
 
         Args:
             websocket: the connection of this context.
             credentials: those.
+            since: revocations of the application before their check; None for those before the handshake.
 
         Raises:
             LocalProtocolError: this side has opened the connection.
@@ -262,7 +263,7 @@ class ConnectionContext(ContextState):
             self.encode_json(credentials.warning)  # raises here, not when it is due
         if not isinstance(self._expiry, Expiry):
             self._expiry = Expiry(self, websocket, self._expiry, credentials)
-        revoked = None if self.invocation is None else self.invocation.register(credentials)
+        revoked = None if self.invocation is None else self.invocation.register(credentials, since)
         if revoked is not None:
             self._expiry.end(*revoked)
         self._expiry.use(credentials)
