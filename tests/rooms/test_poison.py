@@ -358,6 +358,7 @@ async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, m
         ear = Ear()
         async with backplane.subscribe("room", ear, history=0):
             monkeypatch.setattr(internal(backplane, "_reader"), "_read_entries", None)
+            redis.ask('PUBLISH trio_ws:{=room}:news ""')
             await backplane.publish("room", PreparedMessage("said"), NOBODY)
             with trio.fail_after(20):
                 while "unexpected error in the backplane" not in caplog.text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import coredis
 import pytest
 import trio
 from support.internals import internal
@@ -11,6 +12,7 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, needs
 
 from trio_ws import BackplaneFull
 from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.entries import parse_news
 
@@ -181,3 +183,105 @@ async def test_notification_out_of_its_place_is_not_believed(redis) -> None:
         await ear.hears(2)
         assert ear.data == ["before", "after"]
     assert lost == []
+
+
+# --- quiet rooms --------------------------------------------------------------------------------------------------
+
+
+async def test_many_rooms_are_opened_kept_and_polled_by_few_commands(redis) -> None:
+    backplane = RedisBackplane(redis.url, presence_timeout=0.6, poll_interval=0.2)
+    rooms, opened = 600, trio.Event()
+    waiting = [*range(rooms)]
+
+    async def sit(number: int) -> None:
+        async with backplane.subscribe(f"room {number}", Ear(), history=5):
+            backplane.enter(f"room {number}", Presence(f"a-{number}", {}))
+            waiting.pop()
+            if not waiting:
+                opened.set()
+            await trio.sleep_forever()
+
+    async with backplane.running(), trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            for number in range(rooms):
+                nursery.start_soon(sit, number)
+            await opened.wait()
+            while await backplane.count(f"room {rooms - 1}") != 1:
+                await trio.sleep(0.01)
+        commands = calls(redis, "evalsha") + calls(redis, "eval")
+        assert commands < 60, "for some hundred rooms each"
+        await trio.sleep(1)
+        more = calls(redis, "evalsha") + calls(redis, "eval") - commands
+        assert more < 60, "for polls and beats, of which each is about five hundred rooms"
+        assert calls(redis, "xread") > rooms
+        assert await backplane.count("room 7") == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_room_that_a_poll_finds_moved_is_read(redis) -> None:
+    """Its notification is lost; the other rooms are not read. Names are as strange as they may be."""
+    backplane = RedisBackplane(redis.url, poll_interval=0.1)
+    strange = '\0{"a}%7D\\ \N{SNOWMAN}'
+    ear, other = Ear(), Ear()
+    async with (
+        backplane.running(),
+        backplane.subscribe(strange, ear, history=0),
+        backplane.subscribe("other", other, history=0),
+    ):
+        await backplane.publish(strange, PreparedMessage("said"), NOBODY)
+        await ear.hears(1)
+        stream = internal(backplane, "_reader._streams")[strange]
+        key, sequence = internal(backplane, "_keys").stream(strange), 2
+        fields = {"n": str(sequence), "p": "abc", "e": stream.epoch, "s": "1", "d": "tunsaid", "x": ""}
+        async with coredis.Redis.from_url(redis.url) as client:
+            await client.xadd(key, fields)
+        await ear.hears(2)
+    assert ear.data == ["said", "unsaid"]
+    assert other.data == []
+
+
+async def test_history_of_many_rooms_is_there_however_large_it_is(redis) -> None:
+    """The newest entries of rooms come together, up to a number of bytes; others are asked for alone."""
+    backplane = RedisBackplane(redis.url)
+    found: dict[str, list[object]] = {}
+
+    async def visit(room: str) -> None:
+        async with backplane.subscribe(room, Ear(), history=2) as log:
+            found[room] = [entry.message.data for entry in log]
+
+    async with backplane.running():
+        for room in map(str, range(5)):
+            for text in ("a", "b", "c"):
+                await backplane.publish(room, PreparedMessage(text * 300_000), NOBODY)
+        async with trio.open_nursery() as nursery:
+            for room in (*map(str, range(5)), "empty"):
+                nursery.start_soon(visit, room)
+    assert found.pop("empty") == []
+    assert [*found.values()] == 5 * [["b" * 300_000, "c" * 300_000]]
+
+
+async def test_fault_of_one_room_among_many_is_its_own(redis, caplog) -> None:
+    for key, command in (("messages", "SET {} x"), ("processes", "SET {} x")):
+        redis.ask(command.format(f"trio_ws:{{=bad}}:{key}"))
+    backplane = RedisBackplane(redis.url, presence_timeout=0.3, poll_interval=0.1)
+    ears = {room: Ear() for room in ("a", "bad", "z")}
+
+    async def sit(room: str) -> None:
+        async with backplane.subscribe(room, ears[room], history=0):
+            backplane.enter(room, Presence(f"{room}-1", {}))
+            await trio.sleep_forever()
+
+    async with backplane.running(), trio.open_nursery() as nursery:
+        for room in ears:
+            nursery.start_soon(sit, room)
+        for _ in range(3):
+            await trio.sleep(0.2)
+            for room in ("a", "z"):
+                await backplane.publish(room, PreparedMessage("said"), NOBODY)
+                assert await backplane.count(room) == 1
+        await ears["a"].hears(3)
+        await ears["z"].hears(3)
+        nursery.cancel_scope.cancel()
+    problems = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert problems
+    assert all("'bad'" in problem for problem in problems)

@@ -325,7 +325,7 @@ async def test_a_room_opened_alone_has_all_from_the_same_moment_on(autojump_cloc
     for seconds, ahead in ((0, 0.0), (1000, 0.5)):
         await trio.sleep(seconds)
         now = 5_000_000 + 1000 * (seconds + ahead)  # Redis's clock runs faster than ours
-        assert int(await internal(reader, "_end")(None, feed, subscription, now)) < 5_000_000
+        assert int(await internal(reader, "_opener._end")(None, feed, subscription, now)) < 5_000_000
 
 
 def test_the_heads_that_are_held_are_bounded() -> None:

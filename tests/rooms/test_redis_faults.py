@@ -494,9 +494,9 @@ async def test_stream_expires_soon_after_the_last_subscriber(redis) -> None:
         async with far.subscribe("room", Ear(), history=0):
             redis.ask("PEXPIRE trio_ws:{=room}:messages 30000")
             assert left() <= 30_000
-            set_internal(far, "_reader._prolong_at", 0)
+            internal(far, "_reader._confirmer").prolong_at = 0
             await until(lambda: 30_000 < left() <= 60_000)
-            assert internal(far, "_reader._prolong_at") <= trio.current_time() + 60 / 4
+            assert internal(far, "_reader._confirmer").prolong_at <= trio.current_time() + 60 / 4
 
 
 async def test_info_that_is_no_json_cannot_travel(redis) -> None:

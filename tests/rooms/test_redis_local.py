@@ -512,7 +512,7 @@ async def test_subscriber_without_redis_continues_an_open_room(redis) -> None:
                 line.mend()
                 await second.hears(1)
                 await first.hears(6)
-                await until(lambda: not internal(far, "_reader._opening"))
+                await until(lambda: not internal(far, "_reader._opener._opening"))
                 await say(near, "end")
                 await second.hears(2)
                 assert [entry.message.data for entry in log] == ["2", "3", "4", "elsewhere", "end"]

@@ -20,38 +20,42 @@ if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.command import QueuedCommand, ScriptCall
 
-__all__ = ["execute", "run_scripts"]
+__all__ = ["execute", "outcomes_of", "run_scripts"]
 
 
 @attrs.frozen(eq=False)
 class _Group:
     """Commands that one call runs."""
 
+    is_shared: bool
     first: QueuedCommand
     others: list[QueuedCommand] = attrs.field(factory=list)
 
-    def outcomes(self, outcome: Any) -> list[Any]:
+    def outcomes(self, outcome: Any) -> Sequence[Any]:
         """Return the outcome of each command."""
-        if not self.first.is_shared:
-            return [outcome]
-        count = 1 + len(self.others)
-        if not isinstance(outcome, Exception):
-            if isinstance(outcome, list) and len(outcome) == count:
-                return outcome
-            outcome = BackplaneRefused(f"the answer of Redis is not ours, no list of {count}: {outcome!r:.80}")
-        return [outcome] * count
+        return outcomes_of(outcome, 1 + len(self.others)) if self.is_shared else [outcome]
 
 
-def _grouped(commands: Sequence[QueuedCommand]) -> list[_Group]:
+def outcomes_of(outcome: Any, count: int) -> Sequence[Any]:
+    """Return the outcomes of what one call has run, which is to answer with a list of them."""
+    if isinstance(outcome, list) and len(outcome) == count:
+        return outcome
+    if not isinstance(outcome, Exception):
+        outcome = BackplaneRefused(f"the answer of Redis is not ours, no list of {count}: {outcome!r:.80}")
+    return [outcome] * count
+
+
+def _grouped(commands: Sequence[QueuedCommand], *, in_cluster: bool) -> list[_Group]:
     groups: list[_Group] = []
     shared: dict[str, _Group] = {}
     for command in commands:
-        if command.is_shared and command.room in shared:
-            shared[command.room].others.append(command)
+        name = command.group(in_cluster=in_cluster)
+        if name is not None and name in shared:
+            shared[name].others.append(command)
             continue
-        groups.append(group := _Group(command))
-        if command.is_shared:
-            shared[command.room] = group
+        groups.append(group := _Group(name is not None, command))
+        if name is not None:
+            shared[name] = group
     return groups
 
 
@@ -68,10 +72,10 @@ async def execute(client: Client, commands: Sequence[QueuedCommand], seconds: fl
         Exception: the connection broke.
     """
     in_cluster, smallest = is_cluster(client), commands[0].number
-    groups = _grouped(commands)
+    groups = _grouped(commands, in_cluster=in_cluster)
     calls = [group.first.call(group.others, smallest, in_cluster=in_cluster) for group in groups]
     with trio.fail_after(seconds):
-        found = await (_run_in_cluster if in_cluster else run_scripts)(client, calls)
+        found = await run_scripts(client, calls)
     if len(groups) == 1:
         return groups[0].outcomes(found[0])
     outcomes: dict[QueuedCommand, Any] = {}
@@ -81,11 +85,13 @@ async def execute(client: Client, commands: Sequence[QueuedCommand], seconds: fl
 
 
 async def run_scripts(client: Client, calls: Sequence[ScriptCall]) -> Sequence[Any]:
-    """Run scripts over one connection, and return their outcomes.
+    """Run scripts, in order for each room, and return their outcomes.
 
     Raises:
         Exception: the connection broke.
     """
+    if is_cluster(client):
+        return await _run_in_cluster(client, calls)
     outcomes = [*await send_together(client, calls)]
     unknown = [index for index, outcome in enumerate(outcomes) if is_unknown_script(outcome)]
     again = await send_together(client, [calls[index].with_text for index in unknown])

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.pending import PendingPublish
 
-__all__ = ["Command", "QueuedCommand", "ScriptCall"]
+__all__ = ["Command", "QueuedCommand", "ScriptCall", "check_values"]
 
 
-def _check_values(_: object, __: object, values: Sequence[str | bytes | int]) -> None:
+def check_values(_: object, __: object, values: Sequence[str | bytes | int]) -> None:
+    """Refuse names that no text of UTF-8 has: a validator of attrs."""
     for value in values:
         if isinstance(value, str):
             encoded(value, "a name")
@@ -106,10 +107,9 @@ class QueuedCommand(ABC):
             in_cluster: whether Redis is a cluster.
         """
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether one call runs all such commands of a room; its answer is one for each."""
-        return False
+    def group(self, *, in_cluster: bool) -> str | None:
+        """Return the name of a group, whose commands one call runs; its answer is one for each. None for no group."""
+        return None
 
 
 @attrs.define(eq=False)
@@ -121,8 +121,8 @@ class Command(QueuedCommand):
     """
 
     script: str
-    keys: tuple[str, ...] = attrs.field(validator=_check_values)
-    arguments: tuple[str | bytes | int, ...] = attrs.field(validator=_check_values)
+    keys: tuple[str, ...] = attrs.field(validator=check_values)
+    arguments: tuple[str | bytes | int, ...] = attrs.field(validator=check_values)
 
     @property
     def size(self) -> int:

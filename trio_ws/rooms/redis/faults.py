@@ -17,6 +17,9 @@ class OngoingFaults:
     def __init__(self) -> None:
         self._faults: dict[Hashable, set[str]] = {}  # the subject that was looked at last is last
 
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
     def begins(self, subject: Hashable, fault: str = "") -> bool:
         """Note a fault; return whether it is its subject's first."""
         faults = self._faults.pop(subject, set())

@@ -6,25 +6,27 @@ new connection.
 
 from __future__ import annotations
 
+import json
 import logging
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import attrs
 import trio
 
 from trio_ws.connection.serialization import from_json, to_json
 from trio_ws.errors import InvalidMessage, MessageTooLarge
 from trio_ws.rooms.backplane import Presence
-from trio_ws.rooms.redis.calls import execute
-from trio_ws.rooms.redis.client import is_connection_error
-from trio_ws.rooms.redis.command import Command
+from trio_ws.rooms.redis.calls import execute, run_scripts
+from trio_ws.rooms.redis.client import is_cluster, is_connection_error
+from trio_ws.rooms.redis.command import Command, QueuedCommand, ScriptCall, check_values
 from trio_ws.rooms.redis.faults import OngoingFaults
-from trio_ws.rooms.redis.presence_scripts import ATTEND, PRESENCE
+from trio_ws.rooms.redis.presence_scripts import ATTEND, PRESENCE, REFRESH
 from trio_ws.rooms.topics import encoded
 from trio_ws.runtime.wakeup import AutoResetEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.options import Options
@@ -36,12 +38,40 @@ logger: Final = logging.getLogger("trio_ws")
 Changes: TypeAlias = "list[tuple[str, str]]"
 """Members and their infos; an empty text for one that left."""
 
-_BATCH: Final = 64
-"""Commands that are sent together."""
+_BATCH: Final = 128
+"""Rooms that are written together, so that Redis serves others in between: it takes some microseconds for each."""
+_REFRESHED: Final = 500
+"""Rooms of which the life is prolonged together."""
 _BATCH_BYTES: Final = 1024 * 1024
 """Characters in one batch, and in one command, approximately."""
 _DIGITS: Final = 16
 """Digits of a member's number at most: no process counts so far."""
+
+
+@attrs.define(eq=False)
+class AttendCommand(QueuedCommand):
+    """Members to write in one room, or none to prolong their life."""
+
+    common: tuple[str | int, ...]
+    """The arguments that all have."""
+    values: tuple[str, ...] = attrs.field(validator=check_values)
+    """The keys and arguments; see `ATTEND`."""
+
+    @property
+    def size(self) -> int:
+        """The number of bytes, approximately."""
+        return sum(map(len, self.values))
+
+    def group(self, *, in_cluster: bool) -> str:
+        """Return the group: one call writes the members of all rooms, in a cluster those of one."""
+        return self.room if in_cluster else ""
+
+    def call(self, others: Sequence[Any], smallest: int, *, in_cluster: bool) -> ScriptCall:
+        """Return the call; see `QueuedCommand.call`."""
+        commands = (self, *others)
+        keys = [*chain.from_iterable(command.values[:2] for command in commands)]
+        arguments = [*self.common, *chain.from_iterable(command.values[2:] for command in commands)]
+        return ScriptCall(self.room, ATTEND, keys, arguments)
 
 
 class PresenceTracker:
@@ -56,6 +86,7 @@ class PresenceTracker:
         self._options = options
         self._keys = options.keys
         self._process = process
+        self._common = (process, int(options.presence_timeout * 1000))
         self._present: dict[str, dict[str, str]] = {}
         self._changes: dict[str, dict[str, str]] = {}  # to write; an empty text for one that left
         self._to_rewrite: set[str] = set()  # rooms to write from the beginning
@@ -130,7 +161,7 @@ class PresenceTracker:
         try:
             while True:
                 refresh_at = trio.current_time() + interval
-                await self._write(client, [*self._present, *(self._to_rewrite - self._present.keys())])
+                await self._refresh(client)
                 await self._write_changes(client, refresh_at)
         finally:
             self._connected = False
@@ -150,8 +181,33 @@ class PresenceTracker:
         if self._connected:
             await self._all_written.wait()
 
+    async def _refresh(self, client: Client) -> None:
+        """Prolong the life of all members, and write those that have changed."""
+        alone = is_cluster(client)
+        quiet = [room for room in self._present if not (alone or room in self._changes or room in self._to_rewrite)]
+        changed = {*self._present, *self._to_rewrite}.difference(quiet)
+        await self._write(client, [*changed])
+        for start in range(0, len(quiet), _REFRESHED):
+            await self._refresh_quiet(client, quiet[start : start + _REFRESHED])
+
+    async def _refresh_quiet(self, client: Client, rooms: Sequence[str]) -> None:
+        """Prolong the life of the members of rooms in which nothing has changed."""
+        counts = [part for room in rooms for part in (self._keys.tag(room), len(self._present.get(room, ())))]
+        text = json.dumps(counts, ensure_ascii=False)
+        call = ScriptCall("", REFRESH, (), (*self._common, self._keys.before_tag, text))
+        with trio.fail_after(self._options.command_timeout):
+            (answer,) = await run_scripts(client, [call])
+        if isinstance(answer, Exception):
+            answer = [(2 * index + 1, answer) for index in range(len(rooms))]
+        different = {rooms[place // 2]: outcome for place, outcome in answer}
+        for room in different if not self._write_faults else rooms:
+            self._check(room, different.get(room, len(self._present.get(room, ()))), last=True)
+
+    def _names(self, room: str) -> tuple[str, str]:
+        return self._keys.processes(room), self._keys.members(room, self._process)
+
     async def _write(self, client: Client, rooms: list[str]) -> None:
-        batch: list[tuple[Command, bool]] = []
+        batch: list[tuple[AttendCommand, bool]] = []
         size = 0
         for command, last in chain.from_iterable(map(self._commands, rooms)):
             batch.append((command, last))
@@ -162,12 +218,12 @@ class PresenceTracker:
         if batch:
             await self._execute(client, batch)
 
-    async def _execute(self, client: Client, batch: list[tuple[Command, bool]]) -> None:
+    async def _execute(self, client: Client, batch: list[tuple[AttendCommand, bool]]) -> None:
         outcomes = await execute(client, [command for command, _ in batch], self._options.command_timeout)
         for (command, last), outcome in zip(batch, outcomes, strict=True):
             self._check(command.room, outcome, last=last)
 
-    def _commands(self, room: str) -> Iterator[tuple[Command, bool]]:
+    def _commands(self, room: str) -> Iterator[tuple[AttendCommand, bool]]:
         """Yield a room's commands, and whether each is the last."""
         rewrite = room in self._to_rewrite
         self._to_rewrite.discard(room)
@@ -184,12 +240,12 @@ class PresenceTracker:
             else:
                 yield command, index == len(pieces)
 
-    def _command(self, room: str, changes: Changes, *, rewrite: bool) -> Command:
-        milliseconds = int(self._options.presence_timeout * 1000)
-        arguments: list[Any] = [self._process, milliseconds, "anew" if rewrite else "", self._keys.news(room)]
-        arguments += chain.from_iterable(changes)
-        keys = (self._keys.processes(room), self._keys.members(room, self._process))
-        return Command(room, ATTEND, keys, tuple(arguments))
+    def _command(self, room: str, changes: Changes, *, rewrite: bool) -> AttendCommand:
+        keys = self._names(room)
+        if not (changes or rewrite):
+            return AttendCommand(room, self._common, (*keys, "0"))
+        head = (str(len(changes) + 1), "anew" if rewrite else "", self._keys.news(room))
+        return AttendCommand(room, self._common, (*keys, *head, *chain.from_iterable(changes)))
 
     def _check(self, room: str, outcome: Any, *, last: bool) -> None:
         """Compare the number of members in Redis; on a difference, rewrite all."""

@@ -4,34 +4,78 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ATTEND", "COUNT", "PRESENCE"]
+__all__ = ["ATTEND", "COUNT", "PRESENCE", "REFRESH"]
 
 ATTEND: Final = """\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[3] == 'anew' then redis.call('DEL', KEYS[2]) end
-for i = 5, #ARGV, 2 do
-  if ARGV[i + 1] == '' then
-    redis.call('HDEL', KEYS[2], ARGV[i])
-  else
-    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+local process, life = ARGV[1], tonumber(ARGV[2])
+local function write(members, first, count)
+  if ARGV[first + 1] == 'anew' then redis.call('DEL', members) end
+  for at = first + 3, first + 1 + 2 * count, 2 do
+    if ARGV[at + 1] == '' then
+      redis.call('HDEL', members, ARGV[at])
+    else
+      redis.call('HSET', members, ARGV[at], ARGV[at + 1])
+    end
   end
+  redis.pcall('PUBLISH', ARGV[first + 2], 'p')
 end
-if #ARGV > 4 or ARGV[3] == 'anew' then redis.pcall('PUBLISH', ARGV[4], 'p') end
-local count = redis.call('HLEN', KEYS[2])
-if count == 0 then
-  redis.call('ZREM', KEYS[1], ARGV[1])
-else
-  redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+local function attend(processes, members, first, count)
+  if count > 0 then write(members, first, count - 1) end
+  local present = redis.call('HLEN', members)
+  if present == 0 then
+    redis.call('ZREM', processes, process)
+  else
+    redis.call('ZADD', processes, now + life, process)
+    if redis.call('PTTL', processes) < life then redis.call('PEXPIRE', processes, life) end
+    redis.call('PEXPIRE', members, life)
+  end
+  return present
 end
-return count
+local answers, first = {}, 3
+for at = 1, #KEYS, 2 do
+  local count = tonumber(ARGV[first])
+  local fine, answer = pcall(attend, KEYS[at], KEYS[at + 1], first, count)
+  if not fine and type(answer) ~= 'table' then answer = redis.error_reply(answer) end
+  answers[#answers + 1] = answer
+  first = first + 1
+  if count > 0 then first = first + 2 * count end
+end
+return answers
 """
-"""Write members of one process, and prolong their life; answer how many it has now.
+"""Write members of one process in rooms, and prolong their life; answer for each room how many it has now.
 
-Keys: processes, members. Arguments: the process, its lifetime in ms, 'anew' or '', the channel to signal a change on,
-pairs of a member's id and its info, which is empty for one that left."""
+Keys: for each room its processes, and its members of the process. Arguments: the process, and its lifetime in ms. Then
+for each room 0 if nothing has changed, else one more than the number of changes, 'anew' or '', the channel to signal
+the changes on, and pairs of a member's id and its info, which is empty for one that left."""
+
+REFRESH: Final = """\
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local process, life, before = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local function refresh(room, wanted)
+  local processes, members = room .. '}:processes', room .. '}:members:' .. process
+  local present = redis.call('HLEN', members)
+  if present == 0 or present ~= wanted then return present end
+  redis.call('ZADD', processes, now + life, process)
+  if redis.call('PTTL', processes) < life then redis.call('PEXPIRE', processes, life) end
+  redis.call('PEXPIRE', members, life)
+  return present
+end
+local different, rooms = {}, cjson.decode(ARGV[4])
+for at = 1, #rooms, 2 do
+  local fine, answer = pcall(refresh, before .. rooms[at], rooms[at + 1])
+  if not fine and type(answer) ~= 'table' then answer = redis.error_reply(answer) end
+  if answer ~= rooms[at + 1] then different[#different + 1] = {at, answer} end
+end
+return different
+"""
+"""Prolong the life of the members of one process in rooms. Answer the rooms that have another number of members, for
+each the place of its tag, and the number or an error: their life is not prolonged.
+
+No keys, so not for a cluster. Arguments: the process, its lifetime in ms, the beginning of all keys, and as JSON an
+array of hash tags and numbers of members by turns."""
 
 PRESENCE: Final = """\
 local time = redis.call('TIME')

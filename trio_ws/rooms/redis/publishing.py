@@ -47,10 +47,9 @@ class PublishCommand(QueuedCommand):
         """The number of bytes, approximately."""
         return len(self.message) + len(self.exclude)
 
-    @property
-    def is_shared(self) -> bool:
-        """One call appends all messages of a room."""
-        return True
+    def group(self, *, in_cluster: bool) -> str:
+        """Return the room: one call appends all its messages."""
+        return self.room
 
     def call(self, others: Sequence[Any], smallest: int, *, in_cluster: bool) -> ScriptCall:
         """Return the call; see `QueuedCommand.call`."""

@@ -15,6 +15,7 @@ __all__ = [
     "CONFIRM",
     "HISTORY",
     "LEASE",
+    "MOVED",
     "PRESENCE_CHANGED",
     "PUBLISH",
     "RELEASE",
@@ -53,9 +54,18 @@ class Keys:
         """A key and a channel that belong to no room."""
         return f"{self._prefix}:{{?}}:check"
 
+    @property
+    def before_tag(self) -> str:
+        """The beginning of all keys of rooms, before the hash tag; behind that is a brace."""
+        return f"{self._prefix}:{{="  # a tag is never empty
+
+    @staticmethod
+    def tag(room: str) -> str:
+        """Return the hash tag of a room."""
+        return room.replace("%", "%25").replace("}", "%7D") if "%" in room or "}" in room else room
+
     def _of(self, room: str) -> str:
-        tag = room.replace("%", "%25").replace("}", "%7D")
-        return f"{self._prefix}:{{={tag}}}"  # a tag is never empty
+        return f"{self._prefix}:{{={self.tag(room)}}}"
 
     def stream(self, room: str) -> str:
         """Return the stream of a room's messages."""
@@ -197,21 +207,54 @@ greatest one, and epochs end there: an entry that follows one of ours is ours.""
 CONFIRM: Final = (
     _STREAM
     + """\
-local newest, count, epoch = tail()
-if lost(newest, epoch, ARGV[3], ARGV[4], ARGV[6] == 'held')
-  and not mark(newest, count, ARGV[3], another(ARGV[4], ARGV[5])).err then
-  redis.call('PUBLISH', ARGV[2], '')
-  newest, count, epoch = tail()
+local function confirm(channel, seen, seen_in, token, use, most)
+  local newest, count, epoch = tail()
+  if lost(newest, epoch, seen, seen_in, use == 'held')
+    and not mark(newest, count, seen, another(seen_in, token)).err then
+    redis.call('PUBLISH', channel, '')
+    newest, count, epoch = tail()
+  end
+  if use ~= '' then redis.pcall('PEXPIRE', key, life) end
+  local page = most > 0 and redis.call('XREVRANGE', key, '+', '-', 'COUNT', most)
+  return {now, newest or '0-0', text(count), epoch, page}
 end
-if ARGV[6] ~= '' then redis.pcall('PEXPIRE', key, life) end
-return {now, newest or '0-0', text(count), epoch}
+local answers, size = {}, 0
+for at, name in ipairs(KEYS) do
+  key = name
+  local first = 3 + 6 * (at - 1)
+  local wanted = tonumber(ARGV[first + 5])
+  if size > tonumber(ARGV[2]) then wanted = 0 end
+  local fine, answer = pcall(
+    confirm, ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3], ARGV[first + 4], wanted)
+  if not fine and type(answer) ~= 'table' then answer = redis.error_reply(answer) end
+  for _, entry in ipairs(fine and answer[5] or {}) do
+    for _, field in ipairs(entry[2]) do size = size + #field end
+  end
+  answers[at] = answer
+end
+return answers
 """
 )
-"""Check that a stream is the one that was read, and prolong its life; mark it if it has lost data. Answer the time in
-ms, as in ids, the newest id, its sequence number, and the epoch. A replica, which rejects writes, answers too.
+"""Check that streams are those that were read, and prolong their life; mark those that have lost data. Answer for each
+the time in ms, as in ids, the newest id, its sequence number, the epoch, and its newest entries if they are asked for;
+without them if those before had too many bytes. A replica, which rejects writes, answers too.
 
-Key: the stream. Arguments: its lifetime in ms, the channel, the head that was seen, its epoch, a token for a new one,
-and 'held' if the stream was kept alive from here, 'opened' if it is to be from now on, or ''."""
+Keys: the streams. Arguments: their lifetime in ms, and bytes of entries. Then for each stream: the channel, the head
+that was seen, its epoch, a token for a new one, 'held' if the stream was kept alive from here, 'opened' if it is to be
+from now on, or '', and how many entries to answer."""
+
+MOVED: Final = """\
+local moved, streams = {}, cjson.decode(ARGV[2])
+for at = 1, #streams, 2 do
+  local found = redis.pcall('XREAD', 'COUNT', 1, 'STREAMS', ARGV[1] .. streams[at] .. '}:messages', streams[at + 1])
+  if found then moved[#moved + 1] = {at, found.err and found or 1} end
+end
+return moved
+"""
+"""Answer which streams have an entry behind an id: for each the place of its tag, and 1 or an error.
+
+No keys, so not for a cluster. Arguments: the beginning of all keys, and as JSON an array of hash tags and ids by
+turns."""
 
 PUBLISH: Final = (
     _STREAM
