@@ -432,3 +432,9 @@ def test_functions_that_cannot_check_are_refused() -> None:
 
     with pytest.raises(RegistrationError):
         App().renewal("auth")(lost)
+
+
+def test_description_of_an_application_has_the_close_code() -> None:
+    (channel,) = (each for each in renewable().asyncapi()["channels"].values() if each["address"] == "/view")
+    assert "4401" in channel["x-close-codes"]
+    assert "4401" not in str(App().asyncapi())

@@ -47,7 +47,7 @@ def files_of(page: str) -> dict[str, str]:
 # --- pages with tests ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["authentication", "limits", "json", "asyncapi", "budgets"])
+@pytest.mark.parametrize("page", ["authentication", "limits", "json", "asyncapi", "budgets", "credentials"])
 def test_the_tests_of_a_page_pass(page: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_of(page)
     for name, content in files.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from trio_ws.app.listener import Listener
 from trio_ws.codes import CloseCode
 from trio_ws.connection.serialization import resolve_types
+from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     from trio_ws.app.route import Route
@@ -25,6 +26,7 @@ _EVERYWHERE: Final = {
     CloseCode.SERVICE_RESTART: "The server restarts: connect again.",
     CloseCode.TRY_AGAIN_LATER: "The client is too slow, or the server overloaded.",
 }
+_EXPIRED: Final = "The client's credentials have expired, or were revoked."
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -42,6 +44,8 @@ def close_codes_of(route: Route, services: AppServices) -> dict[str, str]:
         found[CloseCode.INVALID_PAYLOAD] = "A text was not UTF-8."
     for error, code in services.failures.close_codes().items():
         found[code] = _meaning(error)
+    if services.find_renewal() is not None:
+        found[EXPIRED_CODE] = _EXPIRED
     found |= options.close_codes
     return {str(code): found[code] for code in sorted(found)}
 
