@@ -239,12 +239,21 @@ async def test_past_revocations_are_forgotten(autojump_clock: Any) -> None:
         assert len(internal(app.connections.revocations, "_recent")) <= 7
 
 
+async def test_run_of_an_application_begins_without_revocations() -> None:
+    """The clock of a run of Trio has nothing to do with that of the one before."""
+    app = serving()
+    for _ in range(2):
+        async with app.test_client():
+            assert len(internal(app.connections.revocations, "_recent")) == 0
+            await app.revoke("ada")
+
+
 # --- a gap --------------------------------------------------------------------------------------------------------
 
 
 async def test_lost_revocations_close_all_users(caplog: pytest.LogCaptureFixture) -> None:
     """Any of them may be one whose revocation is lost; connections without a user stay."""
-    app = serving(issued_at=time.time() - 1)
+    app = serving(issued_at=time.time() + 60)  # by a clock that is ahead of this one
 
     @app.websocket("/anonymous")
     async def anonymous(ws: WebSocket) -> None:

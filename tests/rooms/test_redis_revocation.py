@@ -11,7 +11,15 @@ import pytest
 import trio
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis
 
-from trio_ws import App, BackplaneUnavailable, Credentials, RedisBackplane, WebSocket, WebSocketDisconnect
+from trio_ws import (
+    App,
+    BackplaneUnavailable,
+    Credentials,
+    RedisBackplane,
+    WebSocket,
+    WebSocketDisconnect,
+    connect_backplane,
+)
 from trio_ws.app import GuardContext
 from trio_ws.testing import TestClient
 
@@ -148,3 +156,19 @@ async def test_revoking_process_without_redis_acts_here_and_says_so(redis: Redis
                 await app.revoke("ada")
             assert away.value.local
             assert [await code_of(users[0]), await is_open(users[1])] == [4401, True]
+
+
+async def test_programs_without_connections_revoke_from_outside(redis: RedisServer) -> None:
+    def from_a_thread() -> None:
+        with connect_backplane(redis.url) as rooms:
+            rooms.revoke("eve", code=4403)
+
+    app = serving(redis.url)
+    async with app.test_client() as client, connected(client, "ada", "eve", "joe") as users:
+        async with connect_backplane(redis.url) as rooms:
+            with pytest.raises(ValueError, match="may not be sent"):
+                await rooms.revoke("ada", code=5)
+            await rooms.revoke("ada")
+        await trio.to_thread.run_sync(from_a_thread)
+        assert [await code_of(ws) for ws in users[:2]] == [4401, 4403]
+        assert await is_open(users[2])

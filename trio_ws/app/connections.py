@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from trio_ws.app.revocations import Revocation, Revocations
+from trio_ws.app.revocations import Revocations
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneError
 from trio_ws.rooms.broadcast import deflate_for, offer_to_all
+from trio_ws.rooms.revocation import Revocation
 from trio_ws.rooms.topics import BROADCAST, REVOCATIONS
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ConnectionManager:
             BackplaneError: the backplane is not available.
         """
         revocations = self.revocations
+        revocations.forget()
         async with (
             self.backplane.subscribe(BROADCAST, self._deliver, history=0),
             self.backplane.subscribe(REVOCATIONS, revocations.deliver, history=0, gap=revocations.on_gap),
@@ -67,7 +69,7 @@ class ConnectionManager:
         """Close the connections of a user in all processes; see `App.revoke`."""
         revocation = Revocation.of(user, code, reason)
         async with self._revoking:
-            await self.backplane.publish(REVOCATIONS, revocation.prepared(), frozenset())
+            await self.backplane.publish(REVOCATIONS, revocation.message, frozenset())
             try:
                 await self.backplane.sync(REVOCATIONS)
             except BackplaneError:

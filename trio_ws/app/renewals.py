@@ -23,7 +23,7 @@ from trio_ws.connection.serialization import from_json
 from trio_ws.errors import InvalidMessage
 from trio_ws.options import check_text
 from trio_ws.runtime.threads import underlying
-from trio_ws.websocket.credentials import Credentials, epoch_seconds, user_key
+from trio_ws.websocket.credentials import AnotherUser, Credentials, epoch_seconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -175,19 +175,14 @@ class _Renewals:
         if inspect.isawaitable(result):
             result = await result
         websocket = self._websocket
-        before = websocket.credentials
-        if isinstance(result, Credentials):
-            new = result
-            if before is not None and before.user is not None:
-                if new.user is None:
-                    new = attrs.evolve(new, user=before.user)
-                elif user_key(new.user) != user_key(before.user):
-                    raise Forbidden("these credentials are of another user")
-        else:
+        if not isinstance(result, Credentials):
             seconds = epoch_seconds(f"{self._renewal.call.signature.label} returns Credentials or a time:", result)
-            new = attrs.evolve(before or Credentials(), expires_at=seconds)
-        websocket.context.use_credentials(websocket, new, since)
-        return Ok({"expiresAt": new.expires_at})
+            result = attrs.evolve(websocket.credentials or Credentials(), expires_at=seconds)
+        try:
+            websocket.context.use_credentials(websocket, result, since)
+        except AnotherUser:
+            raise Forbidden("these credentials are of another user") from None
+        return Ok({"expiresAt": result.expires_at})
 
     def _reference(self, value: dict[str, Any]) -> dict[str, Any]:
         """Return the member of the message that replies of the route's listener repeat."""

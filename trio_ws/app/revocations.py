@@ -7,15 +7,13 @@ without its backplane for a while carries them out afterwards, and learns if som
 from __future__ import annotations
 
 import logging
-import time
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import attrs
 import trio
 
-from trio_ws.codes import CloseCode, check_close
-from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.connection.serialization import from_json
+from trio_ws.codes import CloseCode
+from trio_ws.rooms.revocation import Revocation
 from trio_ws.websocket.credentials import user_key
 
 if TYPE_CHECKING:
@@ -23,59 +21,16 @@ if TYPE_CHECKING:
     from trio_ws.websocket.context import ConnectionContext
     from trio_ws.websocket.credentials import Credentials, UserKey
 
-__all__ = ["REVOKED", "Revocation", "Revocations"]
+__all__ = ["Revocations"]
 
 logger: Final = logging.getLogger("trio_ws")
 
-REVOKED: Final = "credentials revoked"
 _LOST: Final = "credentials have to be checked again"
 _REMEMBERED: Final = 60.0
 """Seconds for which a revocation concerns credentials whose check may have begun before it arrived."""
 
 _EVERYONE: Final[Literal[""]] = ""
 """No user has this key."""
-
-
-@attrs.frozen
-class Revocation:
-    """An order to close the connections of a user.
-
-    Raises:
-        TypeError: an argument is of another type.
-        ValueError: the code may not be sent, or there can be no such user.
-    """
-
-    user: UserKey
-    """The key of the user."""
-    code: int
-    reason: str
-    time: float
-    """When it was given, in seconds since 1970; credentials that are issued from then on are not concerned."""
-
-    @classmethod
-    def of(cls, user: object, code: int, reason: str) -> Self:
-        """Return the revocation of all that a user has now."""
-        check_close(code, reason)
-        return cls(user_key(user), int(code), reason, time.time())
-
-    @classmethod
-    def from_entry(cls, entry: Entry) -> Self:
-        """Return the revocation that a process has published.
-
-        Raises:
-            Exception: it is none.
-        """
-        fields = from_json(entry.message.data)
-        check_close(fields["code"], fields["reason"])
-        return cls(user_key(fields["user"]), fields["code"], fields["reason"], float(fields["time"]))
-
-    def prepared(self) -> PreparedMessage:
-        """Return the message that carries it."""
-        return PreparedMessage(attrs.asdict(self))
-
-    def concerns(self, credentials: Credentials) -> bool:
-        """Return True if the user's credentials are not newer."""
-        return credentials.issued_at is None or credentials.issued_at < self.time
 
 
 class Revocations:
@@ -89,6 +44,10 @@ class Revocations:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def forget(self) -> None:
+        """Forget the revocations that have arrived, as the application runs anew, by another clock."""
+        self._recent.clear()
 
     # --- connections -----------------------------------------------------------------------------------------------
 
@@ -136,7 +95,7 @@ class Revocations:
 
     def on_gap(self, missed: int | None) -> None:
         """Close the connections of all users, as any of them may be revoked."""
-        revocation = Revocation(_EVERYONE, CloseCode.SERVICE_RESTART, _LOST, time.time())
+        revocation = Revocation(_EVERYONE, CloseCode.SERVICE_RESTART, _LOST, math.inf)
         self._remember(revocation)
         logger.warning(
             "revocations may be lost (%s): connections of %d users are closed with %d, to be checked again",

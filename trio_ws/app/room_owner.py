@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trio_ws.app.room_guards import plan_room_guard
+from trio_ws.rooms.revocation import REVOKED
 from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
@@ -160,9 +161,7 @@ class RoomOwner:
 
         return register
 
-    async def revoke(
-        self, user: str | int | UUID, *, code: int = EXPIRED_CODE, reason: str = "credentials revoked"
-    ) -> None:
+    async def revoke(self, user: str | int | UUID, *, code: int = EXPIRED_CODE, reason: str = REVOKED) -> None:
         """Close all connections of a user, in all processes.
 
         Those are connections whose `Credentials` have that user: all that are open now, and those whose handshake is

@@ -12,10 +12,13 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.rooms.checks import check_seconds
+from trio_ws.rooms.revocation import REVOKED
+from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from trio_ws.rooms.backplane import Presence
     from trio_ws.rooms.everywhere import RoomMessage
@@ -35,6 +38,9 @@ class AsyncRoomsClient(Protocol):
 
     async def broadcast(self, message: Any) -> str:
         """Send a message to all connections."""
+
+    async def revoke(self, user: str | int | UUID, *, code: int, reason: str) -> str:
+        """Close all connections of a user."""
 
     async def disconnect(self, room: str, member_id: str, *, code: int, reason: str) -> None:
         """Close the connection of one member."""
@@ -122,6 +128,10 @@ class BlockingRoomsClient:
     def broadcast(self, message: Any) -> str:
         """Send a message to all connections of the applications; see `RoomsClient.broadcast`."""
         return self._loop.run(self._client.broadcast, message)
+
+    def revoke(self, user: str | int | UUID, *, code: int = EXPIRED_CODE, reason: str = REVOKED) -> str:
+        """Close all connections of a user, in all processes; see `RoomsClient.revoke`."""
+        return self._loop.run(partial(self._client.revoke, user, code=code, reason=reason))
 
     def disconnect(
         self, room: str, member_id: str, *, code: int = CloseCode.POLICY_VIOLATION, reason: str = ""

@@ -14,10 +14,12 @@ from trio_ws.rooms.backplane import Backplane
 from trio_ws.rooms.blocking import BlockingRoomsClient
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.registry import Rooms
-from trio_ws.rooms.topics import BROADCAST, check_member, check_name, checked_key, topic_of
+from trio_ws.rooms.revocation import REVOKED, Revocation
+from trio_ws.rooms.topics import BROADCAST, REVOCATIONS, check_member, check_name, checked_key, topic_of
 from trio_ws.rooms.watch import RoomWatch
 from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.loop_thread import LoopThread
+from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     import ssl
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from types import TracebackType
+    from uuid import UUID
 
     from trio_ws.rooms.backplane import Presence
     from trio_ws.rooms.everywhere import RoomMessage
@@ -85,6 +88,24 @@ class RoomsClient:
             trio.Cancelled: as of `publish`.
         """
         return await self._backplane.publish(BROADCAST, PreparedMessage(message, self._encode_json), frozenset())
+
+    async def revoke(self, user: str | int | UUID, *, code: int = EXPIRED_CODE, reason: str = REVOKED) -> str:
+        """Close all connections of a user, in all processes, as `App.revoke`; return the id of the order.
+
+        It returns when the order is in Redis, not when it is carried out, which is soon.
+
+        Args:
+            user: as in `Credentials`.
+            code: the close code.
+            reason: the close reason, at most 123 bytes of UTF-8.
+
+        Raises:
+            BackplaneError: as of `publish`.
+            TypeError: the user is no text, whole number or UUID; likewise code and reason.
+            ValueError: there can be no such user, or the code may not be sent.
+            trio.Cancelled: as of `publish`.
+        """
+        return await self._backplane.publish(REVOCATIONS, Revocation.of(user, code, reason).message, frozenset())
 
     async def disconnect(
         self, room: str, member_id: str, *, code: int = CloseCode.POLICY_VIOLATION, reason: str = ""

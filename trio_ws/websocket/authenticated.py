@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from trio_ws.websocket.credentials import EXPIRED, EXPIRED_CODE, Credentials, user_key
+from trio_ws.websocket.credentials import EXPIRED, EXPIRED_CODE, Credentials
 from trio_ws.websocket.ending import Closable
 
 if TYPE_CHECKING:
@@ -82,28 +82,7 @@ class Authenticated(Closable):
             trio.Cancelled: nothing has changed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        before = self.credentials
-        if isinstance(credentials, Credentials):
-            new = _of_user(credentials, before)
-        else:
-            new = attrs.evolve(before or Credentials(), expires_at=credentials)
-        self.context.use_credentials(self, new)
+        if not isinstance(credentials, Credentials):
+            credentials = attrs.evolve(self.credentials or Credentials(), expires_at=credentials)
+        self.context.use_credentials(self, credentials)
         await trio.lowlevel.cancel_shielded_checkpoint()
-
-
-def _of_user(credentials: Credentials, before: Credentials | None) -> Credentials:
-    """Return credentials for a connection that may have others.
-
-    Raises:
-        ValueError: they are another user's.
-    """
-    if before is None or before.user is None:
-        return credentials
-    if credentials.user is None:
-        return attrs.evolve(credentials, user=before.user)
-    if user_key(credentials.user) != user_key(before.user):
-        raise ValueError(
-            f"the connection is that of {before.user!r}, and the credentials are those of {credentials.user!r}: close "
-            "it, so that what was allowed to the one is not the other's"
-        )
-    return credentials

@@ -23,6 +23,7 @@ from trio_ws.websocket.close_code import (
     is_normal_close_code,
     leaves,
 )
+from trio_ws.websocket.credentials import of_same_user
 from trio_ws.websocket.expiry import Expiry
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ class ConnectionContext(ContextState):
             since: revocations of the application before their check; None for those before the handshake.
 
         Raises:
+            AnotherUser: they are of another user than those before.
             LocalProtocolError: this side has opened the connection.
             Reject: the handshake is not answered yet, and they have expired, or were revoked meanwhile.
             TypeError: the warning cannot be encoded; likewise ValueError.
@@ -261,6 +263,7 @@ class ConnectionContext(ContextState):
             raise self._own_end(self.channel, self.close_info)
         if not (credentials.warning is None or isinstance(credentials.warning, str | bytes)):
             self.encode_json(credentials.warning)  # raises here, not when it is due
+        credentials = of_same_user(credentials, None if self.expiry is None else self.expiry.credentials)
         if not isinstance(self._expiry, Expiry):
             self._expiry = Expiry(self, websocket, self._expiry, credentials)
         revoked = None if self.invocation is None else self.invocation.register(credentials, since)

@@ -13,7 +13,17 @@ import attrs
 from trio_ws.codes import check_close
 from trio_ws.runtime.threads import is_plain
 
-__all__ = ["EXPIRED", "EXPIRED_CODE", "Credentials", "Expiring", "UserKey", "epoch_seconds", "user_key"]
+__all__ = [
+    "EXPIRED",
+    "EXPIRED_CODE",
+    "AnotherUser",
+    "Credentials",
+    "Expiring",
+    "UserKey",
+    "epoch_seconds",
+    "of_same_user",
+    "user_key",
+]
 
 EXPIRED_CODE: Final = 4401
 """HTTP's 401 in the range of close codes that is for applications."""
@@ -143,3 +153,25 @@ class Credentials:
             raise ValueError(f"warn_before must be a number of seconds, more than 0, not {seconds!r}")
         if self.on_expiring is None and self.warning is None:
             raise ValueError("warn_before needs on_expiring, a function to call, or warning, a message to send")
+
+
+class AnotherUser(ValueError):  # noqa: N818 - a state of affairs
+    """Credentials of one user were given to a connection of another one."""
+
+
+def of_same_user(credentials: Credentials, before: Credentials | None) -> Credentials:
+    """Return credentials for a connection that may have others; without a user, they are of the one before.
+
+    Raises:
+        AnotherUser: they are another user's.
+    """
+    if before is None or before.user is None:
+        return credentials
+    if credentials.user is None:
+        return attrs.evolve(credentials, user=before.user)
+    if user_key(credentials.user) != user_key(before.user):
+        raise AnotherUser(
+            f"the connection is that of {before.user!r}, and the credentials are those of {credentials.user!r}: close "
+            "it, so that what was allowed to the one is not the other's"
+        )
+    return credentials
