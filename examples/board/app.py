@@ -8,21 +8,22 @@ import json
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from trio_ws import App, BackplaneUnavailable, Budget, Reply, Request, Response, Room, Sessions, WebSocket, broadcast
-from trio_ws.rooms import PresenceDiff
+from trio_ws import App, BackplaneUnavailable, Budget, Credentials, Reply, Request, Response, Sessions, WebSocket
+from trio_ws.rooms import PresenceDiff, Room, broadcast
 from trio_ws.rooms.redis import RedisBackplane
 
 BOARDS = {"team": {"ada", "alan", "grace"}, "plans": {"ada"}}
-MONTH = 30 * 24 * 3600
+HOURS, MONTH = 12 * 3600, 30 * 24 * 3600
 url, secret = os.environ.get("REDIS_URL"), os.environ.get("SECRET_KEY")
 if "TRIO_WS_WORKER" in os.environ and not (url and secret):
     sys.exit("workers share boards and tokens: set REDIS_URL, and SECRET_KEY to 32 random bytes")
-sessions = Sessions(secret_key=secret or secrets.token_urlsafe(32), same_site="strict")
+sessions = Sessions(secret_key=secret or secrets.token_urlsafe(32), same_site="strict", max_age=HOURS)
 app = App(sessions=sessions, backplane=RedisBackplane(url, retention=MONTH) if url else None)
 app.page("/", Path(__file__).with_name("index.html"))
 app.client_script("/trio_ws.js")
@@ -30,14 +31,15 @@ app.static("/shared", Path(__file__).parents[1] / "shared")
 app.reply_on(BackplaneUnavailable, lambda error: Reply(503, "saved or not: repeat it with the same key"))
 
 
-def sign_in(request: Request) -> Response:
-    """Sign in or out with the headers of a request, if it has them; return the user."""
+async def sign_in(request: Request) -> Response:
     session = sessions.load(request)
-    if (user := request.headers.get("x-user")) is not None:  # other sites cannot send it
+    if (user := request.headers.get("x-user")) is not None:  # to sign in, or out; other sites cannot send it
+        if session:
+            await app.revoke(session["user"])  # the user's windows, at all workers: those of other browsers come back
         session.clear()
         password = request.headers.get("x-password", "").encode()
         if user in BOARDS["team"] and secrets.compare_digest(password, b"correct horse"):
-            session["user"] = user
+            session.update(user=user, until=time.time() + HOURS)
     headers = [*sessions.header(session), ("Content-Type", "application/json")]
     return Response(body=json.dumps(session.get("user")).encode(), headers=headers)
 
@@ -78,7 +80,9 @@ async def edit(board: str, change: Annotated[Change | Board, Field(discriminator
 
 @edit.on_connect
 async def begin(ws: WebSocket, board: str, since: str | None = None) -> None:
-    joining = app.room(f"board:{board}").join(ws, since=since, user=ws.session.get("user"))
+    user, until = ws.session.get("user"), ws.session.get("until")
+    await ws.renew(Credentials(user, expires_at=until))
+    joining = app.room(f"board:{board}").join(ws, since=since, user=user)
     await ws.join(joining)
     await ws.send_json({"recovered": joining.recovered})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import WebSocket, WebSocketDisconnect
@@ -128,9 +129,13 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
 
     grace.goto(f"{url}/?board=plans")
     grace.locator("#state", has_text="closed (1008)").wait_for()
+    other = windows[0].new_page()
+    other.goto(url)
+    other.locator("#here", has_text="ada").wait_for()
     ada.click("#sign-out")
-    ada.locator("#sign-in").wait_for()
-    seen.signed_out = [ada.locator(each).is_visible() for each in ("#add", "#board")]
+    for page in (ada, other):
+        page.locator("#sign-in").wait_for()
+        seen.signed_out += [page.locator(each).is_visible() for each in ("#add", "#board")]
 
 
 MANY = "() => new Promise((done) => { new WebSocket(`ws://${location.host}/many`).onclose = done; })"
@@ -180,8 +185,9 @@ def test_page_has_whole_board_after_more_changes_than_are_kept(seen: Seen) -> No
     assert shown == board
 
 
-def test_board_of_others_is_closed_and_sign_out_hides_it(seen: Seen) -> None:
-    assert seen.signed_out == [False, False]
+def test_sign_out_hides_the_board_in_all_windows(seen: Seen) -> None:
+    """The other window is told by its connection. Before, a board of others was closed with 1008."""
+    assert seen.signed_out == [False] * 4
 
 
 def test_page_is_readable_and_has_visible_focus(seen: Seen) -> None:
@@ -229,7 +235,8 @@ class Guest:
 
 @asynccontextmanager
 async def guest_of(client: Any, user: str, query: str = "", board: str = "team") -> AsyncGenerator[Guest, None]:
-    """Sign in, and connect to a board."""
+    """Sign in with a browser of its own, and connect to a board."""
+    client.cookies.clear()
     assert (await client.get("/sign-in", headers=credentials(user))).json() == user
     async with client.websocket_connect(f"/board/{board}{query}", send_type="json", receive_type="json") as ws:
         yield Guest(ws)
@@ -339,6 +346,19 @@ async def test_boards_are_closed_to_others_and_to_strangers() -> None:
             with pytest.raises(WebSocketDisconnect, match="1008"):
                 await ws.receive()
                 await ws.receive()
+
+
+async def test_connection_ends_with_the_token_or_when_its_user_signs_out(autojump_clock) -> None:
+    async with load("board").app.test_client() as client, guest_of(client, "grace") as grace:
+        async with guest_of(client, "ada") as ada:
+            await ada.until(lambda guest: bool(guest.recovered))
+            await client.get("/sign-in", headers={"X-User": ""})
+            with pytest.raises(WebSocketDisconnect, match="4401: credentials revoked"):
+                await ada.until(lambda _: False)
+        assert grace.ws.connected
+        await trio.sleep(12 * 3600)
+        with pytest.raises(WebSocketDisconnect, match="4401: credentials expired"):
+            await grace.until(lambda _: False)
 
 
 @pytest.mark.parametrize(("user", "password"), [("ada", "wrong"), ("ada", "\u00e9"), ("nobody", PASSWORD), ("", "")])
