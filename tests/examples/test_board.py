@@ -177,7 +177,7 @@ def test_changes_without_network_show_at_once_and_go_out_later(seen: Seen) -> No
     assert shown == [board, board]
 
 
-def test_page_has_whole_board_after_more_changes_than_are_kept(seen: Seen) -> None:
+def test_new_page_has_the_board_after_more_changes_than_kept(seen: Seen) -> None:
     """The room keeps 500 messages; the pages publish the whole board now and then."""
     board, *shown = seen.boards["many"]
     assert shown == [board, board]
@@ -296,7 +296,7 @@ async def test_guest_who_returns_gets_what_was_missed(kind: str, monkeypatch: py
 
 
 @needs_redis
-async def test_change_without_redis_is_answered_with_503_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_change_without_redis_gets_503_and_may_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     with redis_server("--appendonly", "yes") as redis:
         monkeypatch.setenv("REDIS_URL", redis.url)
         app = load("board").app
@@ -348,7 +348,7 @@ async def test_boards_are_closed_to_others_and_to_strangers() -> None:
                 await ws.receive()
 
 
-async def test_connection_ends_with_the_token_or_when_its_user_signs_out(autojump_clock) -> None:
+async def test_connection_ends_with_its_token_or_its_users_sign_out(autojump_clock) -> None:
     async with load("board").app.test_client() as client, guest_of(client, "grace") as grace:
         async with guest_of(client, "ada") as ada:
             await ada.until(lambda guest: bool(guest.recovered))
