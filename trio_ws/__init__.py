@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         UnprocessableEntity,
         WsBody,
     )
+    from trio_ws.app.publish_keys import PublishKey
     from trio_ws.app.sessions import Session, Sessions
     from trio_ws.client.attempt import Attempt
     from trio_ws.client.backoff import BackoffSettings
@@ -96,6 +97,7 @@ _NAMES = {
         "ModelWSResponse NotAReply NotFound Ok ParameterError Path Query RegistrationError Reply RoomForbidden Route "
         "Router Unauthorized UnprocessableEntity WsBody"
     ),
+    "trio_ws.app.publish_keys": "PublishKey",
     "trio_ws.app.sessions": "Session Sessions",
     "trio_ws.client.attempt": "Attempt",
     "trio_ws.client.backoff": "BackoffSettings",
@@ -192,6 +194,7 @@ __all__ = [
     "Ok",
     "ParameterError",
     "Path",
+    "PublishKey",
     "Query",
     "QueryParameters",
     "Reconnect",

@@ -35,6 +35,9 @@ class Visitor(Protocol):
     async def get(self, path: str) -> TestResponse:
         """Ask for a page."""
 
+    async def post(self, path: str, body: bytes, headers: Any) -> TestResponse:
+        """Send a POST."""
+
     async def open_stream(self) -> trio.abc.Stream:
         """Open a network connection, and say nothing on it."""
 
@@ -99,6 +102,10 @@ class _TestVisitor:
         page: TestResponse = await self.client.get(path)
         return page
 
+    async def post(self, path: str, body: bytes, headers: Any) -> TestResponse:
+        answer: TestResponse = await self.client.post(path, body, headers=headers)
+        return answer
+
     async def open_stream(self) -> trio.abc.Stream:
         stream: trio.abc.Stream = await self.client.network.connect()
         return stream
@@ -131,6 +138,10 @@ class _SocketVisitor:
 
     async def get(self, path: str) -> TestResponse:
         return await fetch(await self.open_stream(), URL.parse(f"ws://127.0.0.1:{self.server.port}{path}"), ())
+
+    async def post(self, path: str, body: bytes, headers: Any) -> TestResponse:
+        url = URL.parse(f"ws://127.0.0.1:{self.server.port}{path}")
+        return await fetch(await self.open_stream(), url, headers, body=body)
 
     async def open_stream(self) -> trio.abc.Stream:
         return await open_network(self.server.port, self.version)

@@ -37,6 +37,7 @@ from trio_ws.app.router import Router
 from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:
+    from trio_ws.app.publish_keys import PublishKey
     from trio_ws.app.sessions import Session, Sessions
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Ok",
     "ParameterError",
     "Path",
+    "PublishKey",
     "Query",
     "RegistrationError",
     "Reply",
@@ -84,6 +86,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "PublishKey":
+        from trio_ws.app import publish_keys  # noqa: PLC0415 - few applications publish by HTTP
+
+        return publish_keys.PublishKey
     if name in ("Session", "Sessions"):  # few applications have sessions
         from trio_ws.app import sessions  # noqa: PLC0415
 

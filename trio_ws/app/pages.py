@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import trio
 
     from trio_ws.connection.encoders import ToJSON
+    from trio_ws.handler.endpoint import Endpoint
     from trio_ws.http.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
@@ -37,6 +38,11 @@ UPGRADE_REQUIRED: Final = Response(
     status=426,
     headers={"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"},
     body=b"this path is a WebSocket\n",
+)
+_POST_ONLY: Final = Response(
+    status=405,
+    headers={"Allow": "POST", "Content-Type": "text/plain; charset=utf-8"},
+    body=b"this path takes POST alone\n",
 )
 INDEX: Final = "index.html"
 """The file of a folder that its own path names."""
@@ -82,12 +88,13 @@ class Pages:
 
     def __init__(self) -> None:
         self._pages: dict[str, Path | Page] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         self._folders: list[StaticFolder] = []
         self.included: tuple[tuple[str, Pages], ...] = ()
         """The pages of included applications, and what their paths begin with."""
 
     def __bool__(self) -> bool:
-        return bool(self._pages or self._folders)
+        return bool(self._pages or self._folders or self._endpoints)
 
     def add(self, path: str, page: Path | Page) -> None:
         """Serve a file, or what a function makes, at `path`.
@@ -96,14 +103,33 @@ class Pages:
             ValueError: the path does not begin with a slash, or is taken.
             FileNotFoundError: there is no such file.
         """
-        check_text("path", path)
-        if not path.startswith("/"):
-            raise ValueError(f"the path of a page begins with a slash: {path!r}")
-        if path in self._pages:
-            raise ValueError(f"there is a page at {path!r} already")
+        self._check_free(path)
         if isinstance(page, Path) and not page.is_file():
             raise FileNotFoundError(f"no file {str(page)!r} for the page {path!r}")
         self._pages[path] = page
+
+    def _check_free(self, path: str) -> None:
+        check_text("path", path)
+        if not path.startswith("/"):
+            raise ValueError(f"the path of a page begins with a slash: {path!r}")
+        if path in self.own_paths:
+            raise ValueError(f"there is a page at {path!r} already")
+
+    def add_endpoint(self, path: str, endpoint: Endpoint) -> None:
+        """Answer POSTs for `path`.
+
+        Raises:
+            ValueError: the path does not begin with a slash, or is taken.
+        """
+        self._check_free(path)
+        self._endpoints[path] = endpoint
+
+    def endpoint(self, path: str) -> Endpoint | None:
+        """Return the endpoint at a path; None if there is none."""
+        for prefix, pages in (("", self), *self.included):
+            if path.startswith(prefix) and path.removeprefix(prefix) in pages._endpoints:
+                return pages._endpoints[path.removeprefix(prefix)]
+        return None
 
     def add_folder(self, prefix: str, folder: Path) -> None:
         """Serve the files below `folder` under `prefix`.
@@ -125,8 +151,8 @@ class Pages:
 
     @property
     def own_paths(self) -> list[str]:
-        """The paths of the pages, without those of included applications."""
-        return list(self._pages)
+        """The paths of pages and endpoints, without those of included applications."""
+        return [*self._pages, *self._endpoints]
 
     def paths(self) -> Iterator[str]:
         """Return the paths of all pages, those of included applications too."""
@@ -156,7 +182,7 @@ class Pages:
         """Return True if a page or a folder matches; trailing slashes vary."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         below = any(path.startswith(folder.prefix) for folder in self._all_folders())
-        return below or self.has(path) or self.has(other)
+        return below or self.has(path) or self.has(other) or self.endpoint(path) is not None
 
     async def answer(
         self, request: Request, limiter: trio.CapacityLimiter | None = None, encode: ToJSON = to_json
@@ -178,6 +204,8 @@ class Pages:
             found = await folder.page(path, request.headers, request.method)
             if found is not None:
                 return found
+        if self.endpoint(path) is not None:
+            return _POST_ONLY
         other = path[:-1] if path.endswith("/") else f"{path}/"
         # "//host" in a Location would lead to another host.
         if not other.startswith("//") and (self.has(other) or await self._is_folder(path)):

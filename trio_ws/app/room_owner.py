@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from trio_ws.app.room_guards import plan_room_guard
 from trio_ws.rooms.revocation import REVOKED
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from trio_ws.app.connections import ConnectionManager
+    from trio_ws.app.publish_keys import PublishKey
     from trio_ws.app.services import AppServices
     from trio_ws.rooms import Room
     from trio_ws.rooms.member_queue import Policy
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["RoomOwner"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_MAX_BODY: Final = 64 * 1024
+"""Bytes; a client without a key can make the server hold as many."""
+_TOLERANCE: Final = 300.0
+"""Seconds, as in the libraries of Standard Webhooks."""
 
 
 class RoomOwner:
@@ -184,6 +190,37 @@ class RoomOwner:
             trio.Cancelled: nothing was revoked; with Redis, unless it was on its way.
         """
         await self.connections.revoke(user, code, reason)
+
+    def publish_endpoint(
+        self,
+        path: str,
+        *,
+        keys: Iterable[PublishKey | str],
+        max_body: int = _MAX_BODY,
+        tolerance: float = _TOLERANCE,
+    ) -> None:
+        """Let other programs publish to rooms by POSTs for `path`; there is no such path otherwise.
+
+        A body is JSON: `{"room": "board:1", "message": {"done": true}}`; `docs/outside.md` has all fields and answers.
+        It is for servers, not for browsers, and the guards of rooms are not asked: a key decides.
+
+        Args:
+            path: begins with a slash.
+            keys: at least one `PublishKey`, or secret that may publish to all rooms.
+            max_body: bytes of one request, at most.
+            tolerance: seconds that the time of a signed request may differ from that of this machine. A request that is
+                sent again in that time publishes nothing, as long as the backplane remembers keys of messages.
+
+        Raises:
+            TypeError: an option has another type.
+            ValueError: the path is taken, or an option makes no sense.
+
+        Example:
+            app.publish_endpoint("/publish", keys=[os.environ["PUBLISH_KEY"]])
+        """
+        from trio_ws.app.publish_endpoint import PublishEndpoint  # noqa: PLC0415 - few need it
+
+        self.services.pages.add_endpoint(path, PublishEndpoint(self.services, keys, max_body, tolerance))
 
     async def broadcast(self, message: Any) -> None:
         """Send a message to all connections, without waiting for them.

@@ -10,12 +10,15 @@ import trio
 
 from trio_ws.asgi.handshake import answer_headers
 from trio_ws.asgi.scope import read_request
+from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.handler.service import Response, Streamed
 from trio_ws.http.parser import MalformedRequest
 
 if TYPE_CHECKING:
     from trio_ws.asgi.scope import Receive, Scope, Send
     from trio_ws.connection.settings import Settings
+    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.http.request import Request
     from trio_ws.server.context import Responder
 
 __all__ = ["HTTPCall"]
@@ -44,6 +47,9 @@ class HTTPCall:
         self._receive = receive
         self._send = send
         self._body_read = trio.Event()
+        self._body_known = trio.Event()  # it is read, or too large
+        self._body = bytearray()
+        self._max_body = 0
         self._ending = False
 
     async def run(self) -> None:
@@ -68,18 +74,23 @@ class HTTPCall:
                 if not self._ending:
                     scope.cancel(reason="client disconnected")
                 return
+            if self._max_body and len(self._body) <= self._max_body:  # else it is not used
+                self._body += event.get("body", b"")
             if not event.get("more_body", False):
                 self._body_read.set()
+            if self._body_read.is_set() or len(self._body) > self._max_body:
+                self._body_known.set()
 
     async def _answer(self) -> Response:
         try:
-            request = read_request(self._scope, self._settings)
+            request = read_request(self._scope, self._settings, self._responder)
+            endpoint = find_endpoint(self._responder, request.method, request.raw_path)
             with trio.move_on_after(self._settings.timeouts.open_timeout):
-                page = await self._responder.page(request)
-                if page is None:
-                    raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
+                page = await (self._page(request) if endpoint is None else self._answer_post(endpoint, request))
                 self._headers_of(page)  # raises if they cannot be sent
                 return page
+            if endpoint is not None and not self._body_known.is_set():
+                raise MalformedRequest(408, "the body took longer than open_timeout")
             raise MalformedRequest(503, "the page took longer than open_timeout")
         except MalformedRequest as error:
             logger.info("%s refused with %d: %s", self._scope.get("client"), error.status, error.message)
@@ -88,6 +99,23 @@ class HTTPCall:
         except Exception:
             logger.exception("error in the responder for %s", self._scope.get("client"))
             return Response(status=500, headers=(_TEXT,), body=b"internal error\n")
+
+    async def _page(self, request: Request) -> Response:
+        page = await self._responder.page(request)
+        if page is None:
+            raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
+        return page
+
+    async def _answer_post(self, endpoint: Endpoint, request: Request) -> Response:
+        """Return the answer of an endpoint, without the body if the head is enough to refuse it."""
+        refusal = endpoint.refusal(request)
+        if refusal is not None:
+            return refusal
+        self._max_body = endpoint.max_body
+        await self._body_known.wait()
+        if len(self._body) > endpoint.max_body:
+            raise MalformedRequest(413, f"the body is larger than {endpoint.max_body} bytes")
+        return await endpoint.answer(request, bytes(self._body))
 
     def _headers_of(self, answer: Response) -> list[tuple[bytes, bytes]]:
         length = answer.length if isinstance(answer, Streamed) else None

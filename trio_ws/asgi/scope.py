@@ -10,6 +10,7 @@ import attrs
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
+from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded
@@ -45,10 +46,15 @@ _SAFE: Final = "/:@!$&'()*+,;=~-._"
 """Characters that are not percent-encoded in a path (RFC 3986 3.3)."""
 
 
-def read_request(scope: Scope, settings: Settings) -> Request:
+def read_request(scope: Scope, settings: Settings, responder: object = None) -> Request:
     """Return the request of an `http` or `websocket` scope.
 
     Its target is relative to the `root_path`; headers of `trusted_proxies` determine client and scheme.
+
+    Args:
+        scope: of the request.
+        settings: the server's settings.
+        responder: its endpoints are allowed other methods than GET and HEAD.
 
     Raises:
         MalformedRequest: the Host, path or method is invalid; 421 for a host that is not served.
@@ -62,6 +68,7 @@ def read_request(scope: Scope, settings: Settings) -> Request:
         )
     )
     root_path, target = _below_root(head.target, scope)
+    endpoint = find_endpoint(responder, head.method, target)
     query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
@@ -69,7 +76,8 @@ def read_request(scope: Scope, settings: Settings) -> Request:
     # The ASGI server has read the body's framing; all other checks are those of our own server.
     plain = Headers([(name, value) for name, value in headers.pairs if name not in _FRAMING])
     version = "1.0" if scope.get("http_version") == "1.0" else "1.1"  # the rules of 1.1 hold for HTTP/2
-    check_http(attrs.evolve(head, target=target, headers=plain, http_version=version))
+    checked = attrs.evolve(head, target=target, headers=plain, http_version=version)
+    check_http(checked, takes_body=endpoint is not None)
     secure = scope.get("scheme") in ("https", "wss")
     client, secure = forwarded(headers, _client(scope), secure, settings.trusted_proxies)
     check_host(headers, settings.hosts, secure=secure)

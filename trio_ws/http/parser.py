@@ -173,20 +173,25 @@ def is_path(target: str) -> bool:
     return _ORIGIN_FORM.fullmatch(target) is not None
 
 
-def check_http(head: RequestHead) -> None:
-    """Refuse a request that is never answered with a 101 or a page.
+def check_http(head: RequestHead, *, takes_body: bool = False) -> None:
+    """Refuse a request that is never answered with a 101, a page or by an endpoint.
+
+    Args:
+        head: of the request.
+        takes_body: whether an endpoint answers it, which takes any method and a body.
 
     Raises:
         MalformedRequest: 405 for a method other than GET and HEAD; 400 for an HTTP version other than 1.0 and 1.1,
-            a missing, repeated or malformed Host (RFC 9112 3.2; an empty one is valid), a body (we take none), or
+            a missing, repeated or malformed Host (RFC 9112 3.2; an empty one is valid), a body (pages take none), or
             a target that is not a path.
     """
     if head.http_version not in ("1.0", "1.1"):
         raise MalformedRequest(400, f"HTTP version {excerpt(head.http_version)} is not supported")
-    if head.method not in ("GET", "HEAD"):
+    if head.method not in ("GET", "HEAD") and not takes_body:
         raise MalformedRequest(405, f"method {excerpt(head.method)} is not allowed", (("Allow", "GET"),))
     _check_host(head)
-    if "transfer-encoding" in head.headers or head.headers.get("content-length", "").strip("0"):
+    has_body = "transfer-encoding" in head.headers or head.headers.get("content-length", "").strip("0")
+    if has_body and not takes_body:
         raise MalformedRequest(400, "a request with a body is not accepted")
     if not is_path(head.target):
         raise MalformedRequest(400, f"the request target {excerpt(head.target)} is not a path")

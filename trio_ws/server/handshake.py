@@ -14,6 +14,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import PendingHandshake, disconnect_of
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.settings import compression_of
+from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.handler.service import Response, Service, Streamed
 from trio_ws.http.forwarded import forwarded
 from trio_ws.http.hosts import check_host
@@ -24,6 +25,7 @@ from trio_ws.http.response import response
 from trio_ws.protocol import server_handshake
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, accept_offer, parse_extensions
 from trio_ws.protocol.server_handshake import parse_common_request, read_upgrade
+from trio_ws.server.body import answer_post
 from trio_ws.server.download import send_answer, send_body
 from trio_ws.server.request_receiver import LINGER, RequestReceiver
 from trio_ws.websocket.websocket import WebSocket
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from trio_ws.config import Compression, Limits, Timeouts
     from trio_ws.errors import HeaderSource
+    from trio_ws.handler.endpoint import Endpoint
     from trio_ws.handler.runner import HandlerRunner
     from trio_ws.protocol.server_handshake import Upgrade
     from trio_ws.runtime.log import ConnectionLog
@@ -142,12 +145,13 @@ class ServerHandshake(PendingHandshake):
             self._identify(head)
             if self._refusal is not None:
                 raise self._refusal
-            upgrade = parse_common_request(head)
+            upgrade, endpoint = parse_common_request(head), None
             if upgrade is None:
-                check_http(head)
+                endpoint = find_endpoint(self._context.responder, head.method, head.target.partition("?")[0])
+                check_http(head, takes_body=endpoint is not None)
             check_host(head.headers, self._context.settings.hosts, secure=self._secure)
-            if upgrade is None and not is_upgrade(head):
-                await self._show_page(head)
+            if upgrade is None and (endpoint is not None or not is_upgrade(head)):
+                await self._show_page(head, endpoint)
                 return False
             if self._context.shutdown.begun:
                 raise MalformedRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
@@ -232,19 +236,23 @@ class ServerHandshake(PendingHandshake):
             head_only=head_only,
         )
 
-    async def _show_page(self, head: RequestHead) -> None:
+    async def _show_page(self, head: RequestHead, endpoint: Endpoint | None) -> None:
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
         deadline = self._page_deadline()
         with trio.CancelScope(deadline=deadline) as self._page_scope:
             # A half-closed client still reads, so the end of its bytes cancels nothing.
             self._receiver.call_when_moved(self._cancel_page_if_closed)
-            page = await self._page(head)
+            page = await self._page(head, endpoint)
+            if page is None:
+                return
             self._answer(page, head_only=head.method == "HEAD")
             if isinstance(page, Streamed) and head.method != "HEAD":
                 self._page_scope.deadline = deadline = math.inf  # it was made in time
                 patience = self._context.settings.timeouts.send_timeout
                 await send_body(self._receiver, self._transport, page, patience=patience)
         if self._page_scope.cancelled_caught and trio.current_time() >= deadline:
+            if self._receiver.body_missing:
+                raise MalformedRequest(408, "the body took longer than open_timeout")
             raise MalformedRequest(503, "the page took longer than open_timeout")
 
     def _page_deadline(self) -> float:
@@ -260,7 +268,9 @@ class ServerHandshake(PendingHandshake):
         if self._transport.outbox.closed and self._page_scope is not None:
             self._page_scope.cancel(reason="client left")
 
-    async def _page(self, head: RequestHead) -> Response:
+    async def _page(self, head: RequestHead, endpoint: Endpoint | None) -> Response | None:
+        if endpoint is not None:
+            return await answer_post(endpoint, self._request(head), head, self._receiver, self._transport)
         page = await self._context.responder.page(self._request(head))
         if page is None:
             raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)

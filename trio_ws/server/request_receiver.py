@@ -38,6 +38,8 @@ class RequestReceiver:
     """
 
     __slots__ = (
+        "_body",
+        "_body_size",
         "_early",
         "_head",
         "_on_left",
@@ -64,6 +66,8 @@ class RequestReceiver:
         self._head: RequestHead | None = None
         self._problem: MalformedRequest | None = None
         self._early = b""
+        self._body: bytearray | None = None  # while it is read
+        self._body_size = 0
         self._on_left: Callable[[], None] | None = None
         self._on_outbox_moved: Callable[[], None] | None = None
         self._waiter: Task | None = None  # the connection's task, while it waits for a change
@@ -71,12 +75,16 @@ class RequestReceiver:
     # --- called by the transport ---------------------------------------------------------------------------------
 
     def wants_data(self) -> bool:
-        """Return False while the bytes behind the request fill their buffer."""
-        return len(self._early) < EARLY_BYTES
+        """Return False while the bytes behind the request fill their buffer, or its body is complete."""
+        return len(self._early) < EARLY_BYTES if self._body is None else self.body_missing
 
     def data_received(self, data: memoryview, now: float) -> None:
         """Parse a part of the request, or keep what follows it."""
         if self.answered or self._problem is not None:
+            return
+        if self._body is not None:
+            self._body += data
+            self._wake()
             return
         if self._head is not None:
             self._early += data
@@ -125,6 +133,24 @@ class RequestReceiver:
         if self._problem is not None:
             raise self._problem
         return self._head
+
+    @property
+    def body_missing(self) -> bool:
+        """True while a part of the body that is read has not arrived."""
+        return self._body is not None and len(self._body) < self._body_size
+
+    async def read_body(self, transport: Transport, size: int) -> bytes | None:
+        """Return the body of the request; None if the client left, or was answered, before it was complete.
+
+        Args:
+            transport: of the client.
+            size: bytes of the body.
+        """
+        self._body, self._early, self._body_size = bytearray(self._early), b"", size
+        transport.resume()
+        while self.body_missing and not self.left and not self.answered:
+            await self._wait()
+        return None if self.body_missing or self.answered else bytes(self._body[:size])
 
     def expire(self) -> None:
         """Treat a request that is not complete as one that took too long."""

@@ -109,6 +109,11 @@ class AsyncTestClient(Protocol):
     async def get(self, path: str, *, headers: HeaderSource = ()) -> TestResponse:
         """Request a page with a plain HTTP GET."""
 
+    async def post(
+        self, path: str, body: bytes | None = None, *, json: Any = None, headers: HeaderSource = ()
+    ) -> TestResponse:
+        """Send a POST."""
+
 
 class BlockingClock:
     """The clock of a blocking test client.
@@ -221,6 +226,16 @@ class BlockingTestClient:
             return await self._client.get(path, headers=headers)
 
         return self._portal.run(get)
+
+    def post(
+        self, path: str, body: bytes | None = None, *, json: Any = None, headers: HeaderSource = ()
+    ) -> TestResponse:
+        """Send a POST. It has the arguments of `TestClient.post`, and raises its errors."""
+
+        async def post() -> TestResponse:
+            return await self._client.post(path, body, json=json, headers=headers)
+
+        return self._portal.run(post)
 
     @property
     def errors(self) -> list[BaseException]:

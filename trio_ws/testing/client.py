@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
+from trio_ws.connection.serialization import to_json
 from trio_ws.connection.settings import Settings
 from trio_ws.errors import HeaderSource
 from trio_ws.headers import header_pairs
@@ -353,15 +354,37 @@ class TestClient:
             async with self.serving():
                 return await self._fetch(self._url(path), headers)
 
+    async def post(
+        self, path: str, body: bytes | None = None, *, json: Any = None, headers: HeaderSource = ()
+    ) -> TestResponse:
+        """Send a POST, such as to `App.publish_endpoint`.
+
+        Args:
+            path: path and query, or a complete URL.
+            body: the bytes of the body; None for `json`.
+            json: the body as a value, with its Content-Type.
+            headers: further headers of the request.
+
+        Raises:
+            TestTimeout: the server did not answer in time.
+            ConnectError: the answer is incomplete.
+            ValueError: path, headers or `json` are invalid; likewise TypeError.
+        """
+        kind = () if body is not None else (("Content-Type", "application/json"),)
+        sent = to_json(json).encode() if body is None else body
+        with bounded_wait(self._timeout, f"the answer to POST {path}"):
+            async with self.serving():
+                return await self._fetch(self._url(path), [*kind, *header_pairs(headers)], sent)
+
     def _url(self, path: str) -> URL:
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
 
-    async def _fetch(self, url: URL, headers: HeaderSource) -> TestResponse:
+    async def _fetch(self, url: URL, headers: HeaderSource, body: bytes | None = None) -> TestResponse:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.sent_to(url).items())
         pairs = list(header_pairs(headers))
         if cookies and not any(name.lower() == "cookie" for name, _ in pairs):
             pairs.append(("Cookie", cookies))
-        response = await fetch(await self.network.connect(), url, pairs)
+        response = await fetch(await self.network.connect(), url, pairs, body=body)
         self.cookies.take_from(url, response.headers)
         return response
 

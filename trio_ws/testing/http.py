@@ -1,4 +1,4 @@
-"""A plain HTTP GET over a stream."""
+"""A plain HTTP request over a stream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READ_BYTES = 64 * 1024
 
 @attrs.frozen(kw_only=True)
 class TestResponse:
-    """A response to a plain GET.
+    """A response to a plain HTTP request.
 
     Example:
         async with app.test_client() as client:
@@ -50,13 +50,14 @@ class TestResponse:
         return json.loads(self.body)
 
 
-async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource) -> TestResponse:
-    """Send a GET for `url` over `stream`, return the response and close the stream.
+async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource, *, body: bytes | None = None) -> TestResponse:
+    """Send a request for `url` over `stream`, return the response and close the stream.
 
     Args:
         stream: connected to the server.
         url: the URL of the request.
-        headers: request headers other than Host.
+        headers: request headers other than Host and Content-Length.
+        body: of a POST; None for a GET.
 
     Raises:
         ConnectError: the connection ended before the response was complete, or the response is not HTTP.
@@ -64,10 +65,15 @@ async def fetch(stream: trio.abc.Stream, url: URL, headers: HeaderSource) -> Tes
     """
     connection = h11.Connection(h11.CLIENT)
     fields = [(b"Host", url.netloc.encode()), *validate_headers(header_pairs(headers))]
-    request = connection.send(h11.Request(method="GET", target=url.target, headers=fields)) or b""
+    method = "GET" if body is None else "POST"
+    if body is not None:
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    content = [h11.Data(data=body)] if body else []
+    events = (h11.Request(method=method, target=url.target, headers=fields), *content, h11.EndOfMessage())
+    request = b"".join(connection.send(event) or b"" for event in events)
     async with stream:
         try:
-            await stream.send_all(request + (connection.send(h11.EndOfMessage()) or b""))
+            await stream.send_all(request)
             return await _answer(stream, connection)
         except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
             raise ConnectError("handshake", f"incomplete response: {error}") from error

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.handler.service import Response, Service
 
 if TYPE_CHECKING:
+    from trio_ws.handler.endpoint import Endpoint
     from trio_ws.http.request import Request
     from trio_ws.server.context import Responder
     from trio_ws.websocket.websocket import WebSocket
@@ -54,6 +56,10 @@ class ServerRecorder:
     def over_budget(self) -> Mapping[str, int]:
         """The responder's count of messages beyond a budget."""
         return getattr(self._responder, "over_budget", {})
+
+    def endpoint(self, path: str) -> Endpoint | None:
+        """Return the responder's endpoint for a path."""
+        return find_endpoint(self._responder, "POST", path)
 
     async def page(self, request: Request) -> Response | None:
         """Return the page of the responder."""
