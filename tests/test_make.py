@@ -57,11 +57,13 @@ def test_without_a_service_coverage_has_no_gate_and_says_so(tmp_path: Path, serv
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.skipif(bool(services.missing()), reason="needs all services")
+@pytest.mark.slow
 def test_with_all_services_coverage_has_its_gate(tmp_path: Path) -> None:
     assert make_coverage(tmp_path, "")[-1] == "ran: -m coverage report"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.slow
 def test_demo_installs_what_the_example_needs_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     python = tmp_path / "bin" / "python"

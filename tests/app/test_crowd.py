@@ -7,6 +7,7 @@ import socket
 import struct
 from functools import partial
 
+import pytest
 import trio
 
 from trio_ws import App, Limits, Timeouts, WebSocket, open_websocket
@@ -44,6 +45,7 @@ async def leave_rudely(stream: trio.SocketStream) -> None:
     await trio.aclose_forcefully(stream)
 
 
+@pytest.mark.slow
 async def test_a_crowd_in_which_some_leave_rudely_and_some_never_read() -> None:
     app = chat()
     rng = random.Random(1)

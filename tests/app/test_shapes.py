@@ -404,6 +404,7 @@ async def test_who_was_told_has_the_time_to_say_goodbye_in_each_shape(
 
 
 @pytest.mark.parametrize("policy", ["drain", "cancel", "finish"])
+@pytest.mark.slow
 async def test_blocking_handler_waiting_elsewhere_has_policy_time(policy: Any) -> None:
     """A blocking handler that waits elsewhere has the time of the rule."""
     drain_timeout = 1000 if policy == "cancel" else 0.3

@@ -359,6 +359,7 @@ async def test_http2_body_behind_the_answer_ends_the_server() -> None:
 # --- limits, pings, compression --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_send_to_client_that_does_not_read_is_uncancellable() -> None:
     """A send to a client that does not read cannot be cancelled."""
     ended = trio.Event()
@@ -416,6 +417,7 @@ async def test_pings_pongs_and_fragments_are_not_told(version: Version) -> None:
         assert len(app.events) == 2
 
 
+@pytest.mark.slow
 async def test_server_ping_task_outlives_connection_without_pong_check() -> None:
     """So a connection without an answer is kept, and the shutdown waits for the sleepers or graceful_timeout."""
     app, trigger = Recorder(), trio.Event()

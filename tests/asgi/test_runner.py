@@ -231,6 +231,7 @@ async def test_under_hypercorns_own_shutdown_everyone_is_told_1001(app: App) -> 
     assert app.state.codes == [1001]
 
 
+@pytest.mark.slow
 async def test_http2_hypercorn_shutdown_sends_closes_and_is_bounded(app: App) -> None:
     """Under hypercorn's own shutdown over HTTP/2 the farewells run and the end is bounded."""
     trigger = trio.Event()

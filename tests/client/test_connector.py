@@ -360,10 +360,14 @@ class TestFailures:
         error = await self.fails("ws://x/", "handshake", stream=client)
         assert "lost" in str(error)
 
-    async def test_lost_in_the_body_of_a_refusal_the_status_is_known(self, serve):
-        server = await serve(lambda request: answer(401, body=b"sorry")[:-1])
+    @pytest.mark.parametrize("end", ["lost", "silent"])
+    async def test_lost_in_the_body_of_a_refusal_the_status_is_known(self, end, autojump_clock):
+        client, server = memory_stream_pair()
+        await server.send_all(answer(401, body=b"sorry")[:-1])
+        if end == "lost":
+            await server.send_stream.aclose()
         with pytest.raises(ConnectionRejected) as caught:
-            await dial(f"ws://localhost:{server.port}/")
+            await dial("ws://x/", stream=client)
         assert (caught.value.status, caught.value.body) == (401, b"sorr")
 
     async def test_reset_in_the_body_of_a_refusal_the_status_is_known(self):
@@ -487,6 +491,7 @@ class TestTimeouts:
 
 
 class TestCancellation:
+    @pytest.mark.slow
     async def test_leaks_nothing_wherever_it_strikes(self, serve, server_tls, client_tls, detachable):
         """It strikes at every step of: TCP, TLS, a redirect, TCP, TLS, handshake; without a redirect for Trio's TLS."""
         server = await serve(lambda request: redirect("/b") if " /a " in request.line else accept(request), server_tls)

@@ -270,6 +270,7 @@ async def send_at_once(ws: WebSocket) -> None:
     await ws.send(bytes(COUNT * SIZE))
 
 
+@pytest.mark.slow
 async def test_peer_that_pauses_below_send_timeout_gets_all(end: End, clock: MockClock) -> None:
     """It was seen to take something while the handler sent: the end waits as long for it as `send` did."""
     async with end.connect(send_all, timeouts=attrs.evolve(TIMES, delivery_timeout=60.0)) as raw:
@@ -281,6 +282,7 @@ async def test_peer_that_pauses_below_send_timeout_gets_all(end: End, clock: Moc
         await raw.answer()
 
 
+@pytest.mark.slow
 async def test_peer_that_pongs_after_its_close_frame_gets_all(end: End, clock: MockClock) -> None:
     """A close frame forbids data frames only (RFC 6455 5.5.1); a socket closed under them would answer with a reset."""
     sent = trio.Event()
@@ -303,6 +305,7 @@ async def test_peer_that_pongs_after_its_close_frame_gets_all(end: End, clock: M
         assert raw.closing == 1000
 
 
+@pytest.mark.slow
 async def test_peer_that_reads_for_ever_is_bounded(end: End, clock: MockClock) -> None:
     async with end.connect(send_at_once) as raw:
         began = trio.current_time()
@@ -323,6 +326,7 @@ async def test_peer_that_reads_but_never_answers_is_bounded(end: End, clock: Moc
     assert end.gone_at - began < BOUND
 
 
+@pytest.mark.slow
 async def test_peer_that_talks_but_never_reads_is_bounded(end: End, clock: MockClock) -> None:
     async with end.connect(send_at_once) as raw:
         began = trio.current_time()

@@ -33,6 +33,8 @@ TIMES = Timeouts(
 LONG = 600.0
 """Seconds of virtual time after which a test has hung."""
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clock() -> MockClock:

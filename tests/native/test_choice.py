@@ -68,6 +68,7 @@ def test_module_of_another_interface_is_refused_with_the_way_out(names: dict[str
         assert not is_current(compiled_module(**names))
 
 
+@pytest.mark.slow
 def test_stale_modules_after_a_pull_leave_the_python_code() -> None:
     """In a process of its own, since what runs is chosen once."""
     names = ["trio_ws.native._core", "trio_ws.protocol._speedups"]

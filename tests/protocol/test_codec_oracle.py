@@ -248,6 +248,7 @@ class TestCuts:
         assert read(codec, client, stream + tail, [1] * len(stream + tail)) == whole
 
     @given(drawn=damaged_streams(), sizes=read_sizes())
+    @pytest.mark.slow
     def test_damaged_streams(self, codec: Codec, drawn: tuple[bool, bool, bytes], sizes: list[int]) -> None:
         """But if a compressed message is wrong in two ways, the one that is seen first depends on how much is
         inflated at once: then only that it is refused is the same."""
@@ -269,6 +270,7 @@ class TestPauses:
         max_bytes=st.one_of(st.integers(0, 100), st.just(PLENTY)),
         sizes=read_sizes(),
     )
+    @pytest.mark.slow
     def test_pausing_anywhere_gives_the_same_items(
         self,
         *,
@@ -301,6 +303,7 @@ class TestPauses:
         assert items == meaning(steps)
 
     @given(steps=conversations(), client=ROLES)
+    @pytest.mark.slow
     def test_every_bound_gives_the_same_items(self, codec: Codec, steps: list[Any], client: bool) -> None:
         stream = encode(codec.encoder(client=client), steps)
         total = sum(map(wire_size, meaning(steps)))

@@ -590,6 +590,7 @@ class TestCompression:
         server = codec.server(max_message_size=size, inflater=inflater())
         assert feed(server, masked(BINARY, whole[:-4], rsv1=True) + parts) == [noise, noise]
 
+    @pytest.mark.slow
     def test_a_bomb_is_1009_and_costs_little_memory(self, codec: Codec) -> None:
         frame = masked(BINARY, deflater().deflate(bytes(64 << 20), final=True), rsv1=True)
         server = codec.server(inflater=inflater())

@@ -310,6 +310,7 @@ class TestRoundTrips:
         messages=st.lists(st.tuples(BYTES, SIZES, SIZES), max_size=4),
         level=st.integers(0, 9),
     )
+    @pytest.mark.slow
     def test_what_we_deflate_we_inflate(
         self, window_bits: int, context_takeover: bool, messages: list[Any], level: int
     ) -> None:

@@ -112,6 +112,7 @@ def decoded(codec: Codec, plan: Plan) -> list[Any]:
 
 
 @given(plan=plans())
+@pytest.mark.slow
 def test_decoders_agree_on_any_bytes_cuts_and_pauses(plan: Plan) -> None:
     """Decoders do the same with the same bytes cuts and pauses."""
     expected = decoded(PURE, plan)
@@ -146,6 +147,7 @@ def items_of(codec: Codec, plan: Plan, *, whole_first: bool) -> list[Any]:
 
 
 @given(plan=plans())
+@pytest.mark.slow
 def test_to_take_whole_messages_first_changes_nothing(plan: Plan) -> None:
     expected = items_of(PURE, plan, whole_first=False)
     assert items_of(PURE, plan, whole_first=True) == expected

@@ -78,6 +78,7 @@ def test_a_message_inflates_over_as_many_calls_as_it_needs(codec: Any, message: 
     st.integers(1, 300),
     st.booleans(),
 )
+@pytest.mark.slow
 def test_the_messages_do_not_depend_on_the_work_of_a_call(
     codec: Any, messages: list[tuple[int, int, bool]], work: int, context: bool
 ) -> None:

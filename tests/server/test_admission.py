@@ -102,6 +102,7 @@ async def test_the_newest_of_a_crowd_is_told_why(poller, clock) -> None:
         assert (await stream.receive_some(100)).startswith(b"HTTP/1.1 503 ")
 
 
+@pytest.mark.slow
 async def test_room_that_becomes_free_is_given_to_the_next(poller, clock) -> None:
     """Refused connections are counted down again, dropped or not."""
     async with serving(limits=Limits(max_connections=1), poller=poller) as server:

@@ -322,6 +322,7 @@ def test_arguments_that_make_no_sense_are_refused(make: Callable[[], object]) ->
 
 
 @pytest.mark.parametrize("way", ["memory", "socket", "tls"])
+@pytest.mark.slow
 async def test_any_stream_can_be_made_bad(way: str) -> None:
     server_tls, client_tls = contexts() if way == "tls" else (None, None)
     network = MemoryNetwork() if way == "memory" else SocketNetwork(ssl_context=client_tls)

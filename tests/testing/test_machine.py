@@ -126,6 +126,7 @@ def test_a_fault_of_the_application_is_found_with_its_calls() -> None:
     assert "state.connect(" in story
 
 
+@pytest.mark.slow
 def test_an_error_of_the_handler_is_raised() -> None:
     class Raising(WebSocketMachine):
         async def app(ws: WebSocket) -> None:  # noqa: N805 - a handler, not a method

@@ -67,6 +67,7 @@ async def test_async(websocket_server):
 """
 
 
+@pytest.mark.slow
 def test_an_error_in_a_handler_fails_the_test(pytester: pytest.Pytester, monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(pytester._request.config.rootpath))
     pytester.makepyfile(FAILING)
@@ -110,6 +111,7 @@ async def test_without_given(autojump_clock):
 """
 
 
+@pytest.mark.slow
 def test_given_takes_autojump_clock_without_suppression(pytester: pytest.Pytester, monkeypatch) -> None:
     """A user's file that suppresses no health check: each example has a clock of its own."""
     monkeypatch.syspath_prepend(str(pytester._request.config.rootpath))

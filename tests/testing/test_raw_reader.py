@@ -95,8 +95,10 @@ def test_a_frame_can_be_read_octet_by_octet(masked: bool, size: int) -> None:
     frame = RawFrame(Opcode.TEXT, b"x" * size, masked=masked, mask=b"abcd")
     reader = RawFrameReader(RawFrameRules(masked=masked))
     data, found = frame.encode(), []
-    for index in range(len(data)):
-        reader.feed(data[index : index + 1])
+    octets = [data[index : index + 1] for index in range(len(data))]
+    pieces = octets if size < 1000 else [*octets[:20], data[20:-20], *octets[-20:]]
+    for piece in pieces:
+        reader.feed(piece)
         found += [each for each in [reader.next_frame()] if each is not None]
     assert found == [frame]
     assert not masked or found[0].mask == frame.mask

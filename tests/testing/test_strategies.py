@@ -150,6 +150,7 @@ def test_codec_answers_invalid_frames_with_the_oracles_code(sender: Any, data: s
         assert item.code == expected.code, expected
 
 
+@pytest.mark.slow
 def test_invalid_frames_break_rules_of_each_section() -> None:
     wanted = {f"RFC 6455 {section}" for section in ("5.1", "5.2", "5.4", "5.5", "5.5.1", "7.4", "8.1")}
     find_all(frames(valid=False), lambda frame: {violation_of([frame]).section}, wanted)

@@ -61,6 +61,7 @@ async def test_an_async_test_needs_no_fixture() -> None:
 
 @given(st.integers(1, 10_000))
 @virtual_time
+@pytest.mark.slow
 async def test_given_needs_no_suppressed_health_check(seconds: int) -> None:
     async with app.test_client() as client, client.websocket_connect("/later", timeout=20_000) as ws:
         await ws.send(str(seconds))

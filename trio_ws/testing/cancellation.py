@@ -27,6 +27,8 @@ Moment: TypeAlias = Literal["waits", "wakes"]
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that one run may take, and that tasks and descriptors of the other side have to end."""
 POLL_SECONDS: Final = 0.001
+LONGEST_POLL_SECONDS: Final = 0.1
+"""What ends at all ends within milliseconds: the wait for a leak need not look a thousand times a second."""
 
 
 class LeakedDescriptor(Exception):  # noqa: N818 - a state, not an error of ours
@@ -278,9 +280,11 @@ async def leaves_nothing(timeout: float = DEFAULT_TIMEOUT) -> AsyncGenerator[Non
     """
     open_before, tasks_before = len(_descriptors()), _tasks()
     yield
+    pause = POLL_SECONDS
     with trio.move_on_after(timeout):
-        while len(_descriptors()) > open_before or _tasks() - tasks_before:  # noqa: ASYNC110 - there is no event
-            await trio.sleep(POLL_SECONDS)
+        while len(_descriptors()) > open_before or _tasks() - tasks_before:
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_POLL_SECONDS)
     left = _tasks() - tasks_before
     if left:
         raise LeakedTask(f"left by the scenario: {'; '.join(sorted(map(describe_task, left)))}")
