@@ -40,7 +40,7 @@ BENCH_INSTALLED := $(BENCH)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help screenshots python venv demo test coverage report kinds again quick another newer properties watch sanitize fuzz house codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
+.PHONY: help screenshots python venv demo test coverage report kinds again quick another newer properties watch sanitize fuzz house repetitions codec fairness instructions imports deflate scaling bench lint types docs site soak churn lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -84,8 +84,9 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the c
 	esac
 
 # The contract on a poller, with the core in Python, and with everything in Python; `make kinds` runs all of it so.
-OTHER_KINDS = $(if $(ARGS),,for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(KIND) tests/contracts -k 'server and poller' || exit; done)
-KIND = $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q $(PARALLEL)
+OTHER_KINDS = $(if $(ARGS),,$(call KIND,core) & other=$$!; $(call KIND,1); status=$$?; wait $$other && exit $$status)
+KIND = TRIO_WS_PURE_PYTHON=$(1) $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q -n 0 \
+	-p no:cacheprovider tests/contracts -k 'server and poller'
 
 kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core in Python, and with everything in Python
 	for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(RUN) -m pytest $(PARALLEL) tests/contracts tests/hostile tests/conformance $(ARGS) || exit; done
@@ -118,7 +119,7 @@ again: $(INSTALLED) ## run the tests that failed last once more, one after anoth
 	$(RUN) -m pytest -n 0 --last-failed --last-failed-no-failures none
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
-	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow' \
+	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition' \
 		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
 
 another: $(INSTALLED) ## the tests that another interpreter may make a difference to: PYTHON=python3.13 make another
@@ -132,7 +133,7 @@ newer: ## the tests of `make another` on the newest Pythons; in a Debian root wh
 	done
 
 properties: $(INSTALLED) ## the property tests with ten times as many examples as in `make test`
-	TRIO_WS_MAX_EXAMPLES=200 $(RUN) -m pytest $(PARALLEL) -m 'hypothesis and not soak' $(ARGS)
+	TRIO_WS_MAX_EXAMPLES=200 $(RUN) -m pytest $(PARALLEL) -m 'hypothesis and not soak and not repetition' $(ARGS)
 
 watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it
 	$(RUN) tools/watch.py $(MAKE) --no-print-directory quick
@@ -214,6 +215,9 @@ site: $(DOCS_INSTALLED) ## build the documentation only
 
 soak: $(INSTALLED) ## the tests that take minutes
 	$(RUN) -m pytest -m soak -s $(ARGS)
+
+repetitions: $(INSTALLED) ## contracts and examples on the networks that run the same code of ours once more
+	$(RUN) -m pytest $(PARALLEL) -m repetition tests/contracts tests/documented $(ARGS)
 
 churn: $(INSTALLED) ## 10,000 connections that come and go, a third of them aborted, on each transport
 	TRIO_WS_CHURN=10000 $(RUN) -m pytest tests/hostile/test_churn.py $(ARGS)

@@ -99,7 +99,7 @@ def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
 def test_expected_failures_are_one_line_at_the_end(tmp_path: Path) -> None:
     test = "tests/documented/test_bocadillo.py::test_events_are_for_the_handshake_and_the_end_too"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not soak", test],
         cwd=ROOT,
         env={**os.environ, "TRIO_WS_WITHOUT": "nginx"},
         capture_output=True,

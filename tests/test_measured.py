@@ -27,7 +27,7 @@ class Tracer:
         ("tests/contracts/test_closing.py::test_close[server-memory-1000]", True),
         ("tests/contracts/test_closing.py::test_close[server-http2]", True),
         ("tests/contracts/test_closing.py::test_close[server-http1]", False),
-        ("tests/contracts/test_closing.py::test_close[client-stream]", False),
+        ("tests/contracts/test_closing.py::test_close[client-memory]", False),
         ("tests/rooms/test_memory.py::test_memory", False),
         ("tests/test_headers.py::test_headers", False),
         ("tests/test_style.py::test_names_of_tests_are_short", True),

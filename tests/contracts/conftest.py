@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.repetitions import has_its_turn, mark_repetitions
 from trio.testing import MockClock
 
 from contracts.rig import Rig
@@ -11,8 +12,10 @@ NETWORKS = ("poller", "tls", "stream", "memory")
 """Loopback sockets with the poller, TLS on it, and through Trio's streams, and in-memory streams."""
 UNDER_HYPERCORN = ("http1", "http2")
 """The server's side under hypercorn, with what the peer speaks; see support/differences.py."""
-SAME_CODE = {("server", "memory"), ("client", "stream"), ("server", "http2")}
-"""What a sweep over all checkpoints leaves out: it runs the code of ours that another network runs for this side."""
+SAME_CODE = {("client", "stream"), ("server", "http2")}
+"""What is left out but for `make repetitions`: memory runs the code of the first, and `http1` that of the second."""
+SAME_CODE_OF_OURS = {("server", "memory")}
+"""What a sweep over all checkpoints leaves out, too: it needs no virtual time, and `stream` runs the code."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,34 +35,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("network", (*NETWORKS, *further), indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a test's mark says is the same on every network."""
-    items[:] = [item for item in items if _says_something_new(item)]
+    """Mark what runs the same code of ours again."""
+    mark_repetitions(items, "contracts", is_repetition)
 
 
-def _says_something_new(item: pytest.Item) -> bool:
-    """Whether it has no mark, or is in memory, or has this network's value: each has another one."""
+def is_repetition(item: pytest.Function) -> bool:
+    """Return whether another network runs the same code, or the test's mark says that this value is not needed here."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    network = parameters.get("network")
+    if network is None or any("network" in mark.args[0] for mark in item.iter_markers("parametrize")):
+        return False
+    side = parameters.get("side", "client" if "client" in item.fixturenames else "server")
+    if (side, network) in SAME_CODE:
+        return True
     if item.get_closest_marker("sweep") is not None:
-        assert isinstance(item, pytest.Function)
-        ours = item.callspec.params.get("side", "client" if "client" in item.fixturenames else "server")
-        return (ours, item.callspec.params["network"]) not in SAME_CODE
+        return (side, network) in SAME_CODE_OF_OURS
     mark = item.get_closest_marker("values")
-    if mark is None:
-        return True
-    assert isinstance(item, pytest.Function)
-    network = item.callspec.params["network"]
-    if network in mark.kwargs.get("all_on", ("memory",)):
-        return True
+    if mark is None or network in mark.kwargs.get("all_on", ("memory",)):
+        return False
     [name] = mark.args
-    number = (*NETWORKS, *UNDER_HYPERCORN).index(network) + (item.callspec.params.get("side") == "client")
-    values = _values(item, name)
-    return item.callspec.params[name] is values[number % len(values)]
-
-
-def _values(item: pytest.Function, name: str) -> list[object]:
-    """Return all values of a parameter that a test's mark gives."""
-    [(names, values)] = [mark.args for mark in item.iter_markers("parametrize") if name in mark.args[0]]
-    return list(values) if isinstance(names, str) else [each[names.index(name)] for each in values]
+    number = (*NETWORKS, *UNDER_HYPERCORN).index(network) + (parameters.get("side") == "client")
+    return not has_its_turn(item, name, number)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Connections that come and go, a third of them aborted: afterwards everything is back where it was.
 
-180 cycles on each transport by default; TRIO_WS_CHURN says how many, and `make churn` runs 10,000.
+120 cycles on each transport by default; TRIO_WS_CHURN says how many, and `make churn` runs 10,000.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trio_ws.connection.connection import Connection
 from trio_ws.runtime.timers import Timers
 from trio_ws.server.connection import ServerConnection
 
-CYCLES = int(os.environ.get("TRIO_WS_CHURN", "180"))
+CYCLES = int(os.environ.get("TRIO_WS_CHURN", "120"))
 BATCH = 60
 """Cycles that are under way at once; a multiple of the number of endings."""
 TIMERS_EACH = 4

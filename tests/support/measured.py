@@ -1,8 +1,8 @@
 """Which tests coverage traces: tracing doubles a test's processor time (CPython 3.11, branch coverage).
 
 Traced are the unit tests, and the contracts on the transports whose lines differ. What runs the package's lines once
-more is not traced: examples, snippets, other programs, floods, and the contracts in memory and over HTTP/2. Nor is
-collection, behind an import of all modules. The gate can only become harder to pass by this.
+more is not traced: examples, snippets, other programs, floods, and the server's contracts in memory and over HTTP/2.
+Nor is collection, behind an import of all modules. The gate can only become harder to pass by this.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def is_traced(nodeid: str) -> bool:
     """Return whether a test may run lines of the package that no other runs."""
     folder = nodeid.split("/")[1]
     words = nodeid.partition("[")[2].rstrip("]").split("-")
-    repetition = folder == "contracts" and ("memory" in words or "http2" in words)
+    repetition = folder == "contracts" and ("http2" in words or {"server", "memory"} <= set(words))
     own = folder.removeprefix("test_").partition(".")[0] in OF_THE_REPOSITORY
     return not (folder in ACROSS or own or repetition)
 

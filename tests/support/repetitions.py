@@ -1,0 +1,43 @@
+"""Tests that run the same code of ours once more, on another network or with another value there.
+
+`make test` leaves them out, `make repetitions` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+__all__ = ["has_its_turn", "mark_repetitions"]
+
+
+def mark_repetitions(
+    items: Iterable[pytest.Item], folder: str, is_repetition: Callable[[pytest.Function], bool]
+) -> None:
+    """Mark the repetitions among the tests of a folder.
+
+    Args:
+        items: the tests of all folders.
+        folder: a name below `tests`.
+        is_repetition: whether a test of it is one.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and f"tests/{folder}/" in item.nodeid and is_repetition(item):
+            item.add_marker("repetition")
+
+
+def has_its_turn(item: pytest.Function, name: str, number: int) -> bool:
+    """Return whether a test has the value of a parameter that comes up for a network, which are numbered.
+
+    It is the first value if a fixture gives them.
+    """
+    counts = [len(values) for names, values in _parameters(item) if name in names]
+    return item.callspec.indices[name] == number % (counts or [1])[0]
+
+
+def _parameters(item: pytest.Function) -> Iterable[tuple[list[str], list[object]]]:
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0]
+        split = [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
+        yield split, list(mark.args[1])
