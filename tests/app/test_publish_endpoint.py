@@ -68,7 +68,7 @@ async def client_of(app: App) -> AsyncIterator[TestClient]:
 # --- what is published --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["poller", "stream", "memory", "http1"])
+@pytest.mark.parametrize("name", ["poller", "stream", "memory", "http1", "http2"])
 async def test_a_member_receives_what_is_posted(name: Any) -> None:
     app = make_app()
     async with Way(name).visit(app) as visitor, visitor.connect("/ws/r") as ws:
@@ -315,11 +315,18 @@ async def test_nothing_secret_is_logged(autojump_clock: Any, caplog: pytest.LogC
 # --- when it cannot be published ----------------------------------------------------------------------------------
 
 
+def delivered(error: BackplaneUnavailable) -> BackplaneUnavailable:
+    """Return an error of a message that members of the process have received."""
+    error.local = True
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "content"),
     [
         (BackplaneUnavailable("redis://internal is away", uncertain=True), 503, {"uncertain": True}),
         (BackplaneFull("no memory"), 503, {"uncertain": False}),
+        (delivered(BackplaneUnavailable("away")), 503, {"uncertain": True}),
         (MessageTooLarge(10, 5), 413, {}),
     ],
 )
@@ -336,6 +343,17 @@ async def test_a_failure_of_the_backplane_has_a_status(
         assert content.items() <= answer.json().items()
         assert "internal" not in answer.text
         assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+
+
+async def test_a_backplane_that_does_not_answer_has_a_status_in_time(autojump_clock: Any) -> None:
+    class Silent(MemoryBackplane):
+        async def publish(self, *_: Any, **__: Any) -> str:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    async with make_app(backplane=Silent()).test_client(timeout=20) as client:
+        answer = await client.post("/publish", BODY, headers=AUTHORIZED)
+        assert (answer.status, answer.json()["uncertain"]) == (503, True)
 
 
 # --- the body on the wire -----------------------------------------------------------------------------------------

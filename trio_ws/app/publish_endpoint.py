@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import trio
 
 from trio_ws.app.publish_keys import Claim, InvalidProof, KeyRing, PublishKey
 from trio_ws.connection.prepared import PreparedMessage
@@ -30,6 +31,8 @@ logger: Final = logging.getLogger("trio_ws")
 _JSON: Final = ("Content-Type", "application/json")
 _FIELDS: Final = frozenset({"room", "message", "binary", "key", "exclude"})
 _MOST_EXCLUDED: Final = 1000
+_SHARE: Final = 0.7
+"""Of `open_timeout`, which the server gives for the whole answer."""
 
 
 class _Invalid(Exception):  # noqa: N818 - a request, not an error of ours
@@ -115,15 +118,15 @@ class PublishEndpoint:
         keyed: dict[str, Any] = {"key": publication.key} if publication.key else {}
         topic, backplane = topic_of(publication.room), self._services.rooms.backplane
         try:
-            identifier = await backplane.publish(topic, publication.message, publication.exclude, **keyed)
+            with trio.move_on_after(_SHARE * self._services.settings.timeouts.open_timeout):
+                identifier = await backplane.publish(topic, publication.message, publication.exclude, **keyed)
+                return _response(200, {"id": identifier})
         except MessageTooLarge as error:
             return _refused(413, str(error))
         except BackplaneError as error:
             logger.warning("a message of the publish endpoint is not published: %s", error)
-            uncertain = bool(getattr(error, "uncertain", False))
-            answer = {"error": "the message cannot be published now", "uncertain": uncertain}
-            return _response(503, answer, ("Retry-After", "1"))
-        return _response(200, {"id": identifier})
+            return _unavailable(uncertain=error.local or getattr(error, "uncertain", False))
+        return _unavailable(uncertain=True)
 
 
 def _parse(body: bytes, claim: Claim, key: PublishKey, encode: ToJSON) -> _Publication:
@@ -186,6 +189,11 @@ def _response(status: int, content: object, *headers: tuple[str, str]) -> Respon
 
 def _refused(status: int, message: str, *headers: tuple[str, str]) -> Response:
     return _response(status, {"error": message}, *headers)
+
+
+def _unavailable(*, uncertain: bool) -> Response:
+    answer = {"error": "the message cannot be published now", "uncertain": uncertain}
+    return _response(503, answer, ("Retry-After", "1"))
 
 
 def _unauthorized(request: Request, error: InvalidProof) -> Response:

@@ -91,7 +91,7 @@ class Everywhere:
     async def close(self, *, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the connections of all members, in all processes; see `disconnect`.
 
-        Connections that join later are not closed, also while this waits.
+        Connections that join once this has returned are not closed; while Redis is away, those that join meanwhile are.
 
         Args:
             code: the close code.

@@ -146,11 +146,12 @@ class RequestReceiver:
             transport: of the client.
             size: bytes of the body.
         """
-        self._body, self._early, self._body_size = bytearray(self._early), b"", size
+        body = self._body = bytearray(self._early)
+        self._early, self._body_size = b"", size
         transport.resume()
-        while self.body_missing and not self.left and not self.answered:
+        while self.body_missing and not self.left:
             await self._wait()
-        return None if self.body_missing or self.answered else bytes(self._body[:size])
+        return None if self.answered or len(body) < size else bytes(body[:size])
 
     def expire(self) -> None:
         """Treat a request that is not complete as one that took too long."""
@@ -183,7 +184,7 @@ class RequestReceiver:
         if self.answered:
             return False
         self.answered = True
-        self._early = b""
+        self._early, self._body = b"", None
         self._problem = None  # its traceback refers to this object
         transport.write(head)
         transport.resume()
