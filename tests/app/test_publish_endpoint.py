@@ -452,7 +452,7 @@ def test_an_endpoint_that_cannot_be_is_refused(options: dict[str, Any], error: t
         app.publish_endpoint(options.pop("path", "/publish"), **options)
 
 
-@pytest.mark.parametrize("rooms", [5, [5], "x" * 9000, ["\ud83d"]])
+@pytest.mark.parametrize("rooms", [5, [5], [], "x" * 9000, ["\ud83d"]])
 def test_a_pattern_that_cannot_be_is_refused(rooms: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         PublishKey(BEARER, rooms=rooms)

@@ -16,7 +16,9 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, line_
 from trio_ws import App, BackplaneUnavailable, LocalProtocolError, MessageTooLarge, WebSocket, connect_backplane
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, MemoryBackplane, RoomMessage, Rooms, watch
+from trio_ws.rooms.backplane import Entry
 from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.testing import cancel_everywhere
 
 from .conformance import NOBODY
 from .hall import open_hall
@@ -266,6 +268,28 @@ async def test_a_message_that_redis_does_not_carry_is_refused(redis: RedisServer
     async with connect_backplane(redis.url) as rooms:
         with pytest.raises(MessageTooLarge):
             await rooms.publish("r", b"x" * (1024 * 1024 + 1))
+
+
+async def test_a_connection_that_is_cancelled_leaves_nothing(autojump_clock: Any) -> None:
+    """At each of its checkpoints, and a message is published whole or not at all."""
+
+    async def scenario() -> None:
+        backplane = MemoryBackplane()
+        async with connect_backplane(backplane) as rooms, rooms.watch("r", history=2) as messages:
+            await rooms.publish("r", "1", key="k")
+            await rooms.disconnect("r", "somebody-1")
+            await rooms.close_room("r")
+            await anext(messages)
+            await rooms.total("r")
+            await rooms.history("r")
+
+    await cancel_everywhere(scenario)
+
+
+async def test_a_time_beyond_the_calendar_is_its_end() -> None:
+    """Ids of entries in Redis are times, which another program may choose."""
+    entry = Entry("1-0", PreparedMessage("x"), NOBODY, time=2.0**64)
+    assert RoomMessage.of(entry).time.year == 9999
 
 
 # --- in blocking code ---------------------------------------------------------------------------------------------

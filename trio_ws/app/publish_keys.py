@@ -62,6 +62,8 @@ def _patterns(given: str | Iterable[str]) -> tuple[str, ...]:
     patterns = (given,) if isinstance(given, str) else tuple(given)
     for pattern in patterns:
         check_name(pattern)
+    if not patterns:
+        raise ValueError("a key without rooms would be of no use: name rooms or patterns")
     return patterns
 
 

@@ -11,13 +11,15 @@ from trio_ws.codes import CloseCode
 from trio_ws.rooms.orders import Disconnect
 
 if TYPE_CHECKING:
-    from trio_ws.rooms.backplane import Presence
+    from trio_ws.rooms.backplane import Entry, Presence
     from trio_ws.rooms.interfaces import RoomRegistry
 
 __all__ = ["Everywhere", "RoomMessage"]
 
 _MOST: Final = 1000
 """Messages of one query."""
+_LATEST: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+"""The latest time that there is: ids of other programs' entries may be of later ones."""
 
 
 @attrs.frozen
@@ -30,6 +32,12 @@ class RoomMessage:
     """The message as it was published, before `stamp`: text, or bytes."""
     time: datetime
     """When it was published, in UTC."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> RoomMessage:
+        """Return the message of an entry."""
+        time = datetime.fromtimestamp(min(entry.time, _LATEST), UTC)
+        return cls(entry.id, entry.message.data, time)
 
 
 class Everywhere:
@@ -134,7 +142,7 @@ class Everywhere:
             raise ValueError(f"limit must be from 1 to {_MOST}, not {limit}")
         bounds = _bound("after", after), _bound("before", before)
         entries = await self._registry.backplane.history(self._topic, *bounds, limit)
-        return [RoomMessage(each.id, each.message.data, datetime.fromtimestamp(each.time, UTC)) for each in entries]
+        return [RoomMessage.of(entry) for entry in entries]
 
 
 def _bound(name: str, given: object) -> str | float | None:

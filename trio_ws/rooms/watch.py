@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 import trio
@@ -139,7 +138,7 @@ class RoomWatch:
     def _deliver(self, entry: Entry) -> None:
         if entry.order or not self._begun:
             return
-        message = RoomMessage(entry.id, entry.message.data, datetime.fromtimestamp(entry.time, UTC))
+        message = RoomMessage.of(entry)
         self._size += _size(message)
         self._waiting.append(message)
         if self._size > _BACKLOG:
