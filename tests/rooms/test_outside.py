@@ -17,6 +17,7 @@ from trio_ws import App, BackplaneUnavailable, LocalProtocolError, MessageTooLar
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, MemoryBackplane, RoomMessage, Rooms, watch
 from trio_ws.rooms.backplane import Entry
+from trio_ws.rooms.everywhere import message_of
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.testing import cancel_everywhere
 
@@ -289,7 +290,7 @@ async def test_a_connection_that_is_cancelled_leaves_nothing(autojump_clock: Any
 async def test_a_time_beyond_the_calendar_is_its_end() -> None:
     """Ids of entries in Redis are times, which another program may choose."""
     entry = Entry("1-0", PreparedMessage("x"), NOBODY, time=2.0**64)
-    assert RoomMessage.of(entry).time.year == 9999
+    assert message_of(entry).time.year == 9999
 
 
 # --- in blocking code ---------------------------------------------------------------------------------------------

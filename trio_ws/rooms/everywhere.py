@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Entry, Presence
     from trio_ws.rooms.interfaces import RoomRegistry
 
-__all__ = ["Everywhere", "RoomMessage"]
+__all__ = ["Everywhere", "RoomMessage", "message_of"]
 
 _MOST: Final = 1000
 """Messages of one query."""
@@ -33,11 +33,10 @@ class RoomMessage:
     time: datetime
     """When it was published, in UTC."""
 
-    @classmethod
-    def of(cls, entry: Entry) -> RoomMessage:
-        """Return the message of an entry."""
-        time = datetime.fromtimestamp(min(entry.time, _LATEST), UTC)
-        return cls(entry.id, entry.message.data, time)
+
+def message_of(entry: Entry) -> RoomMessage:
+    """Return the message of an entry."""
+    return RoomMessage(entry.id, entry.message.data, datetime.fromtimestamp(min(entry.time, _LATEST), UTC))
 
 
 class Everywhere:
@@ -142,7 +141,7 @@ class Everywhere:
             raise ValueError(f"limit must be from 1 to {_MOST}, not {limit}")
         bounds = _bound("after", after), _bound("before", before)
         entries = await self._registry.backplane.history(self._topic, *bounds, limit)
-        return [RoomMessage.of(entry) for entry in entries]
+        return [message_of(entry) for entry in entries]
 
 
 def _bound(name: str, given: object) -> str | float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 import trio
 
 from trio_ws.errors import LocalProtocolError
-from trio_ws.rooms.everywhere import RoomMessage
+from trio_ws.rooms.everywhere import RoomMessage, message_of
 from trio_ws.rooms.member_queue import ENTRY_BYTES
 from trio_ws.rooms.topics import topic_of
 from trio_ws.runtime.wakeup import AutoResetEvent
@@ -138,7 +138,7 @@ class RoomWatch:
     def _deliver(self, entry: Entry) -> None:
         if entry.order or not self._begun:
             return
-        message = RoomMessage.of(entry)
+        message = message_of(entry)
         self._size += _size(message)
         self._waiting.append(message)
         if self._size > _BACKLOG:
