@@ -292,7 +292,7 @@ async def test_a_connection_that_has_ended_leaves_no_deadline(make, timers, auto
     feed(connection, ping(b""))
     connection.reader.network_ended()
     assert transport.closed
-    assert not any(timer.armed for _, _, timer in internal(timers, "_heap"))
+    assert not any(timer.armed for timer in internal(timers, "_heap"))
 
 
 async def test_one_read_may_hold_many_messages_and_control_frames(make, autojump_clock):

@@ -232,7 +232,7 @@ async def test_one_that_was_stopped_holds_nothing_any_more(timers, autojump_cloc
     keepalive.stop()
     await trio.sleep(80_000)
     assert connection.log == [(20, "ping")]
-    assert not any(entry[2].armed for entry in internal(timers, "_heap"))
+    assert not any(entry.armed for entry in internal(timers, "_heap"))
 
 
 async def test_unread_arrived_data_counts_before_aborting_the_peer(timers, autojump_clock):

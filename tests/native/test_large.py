@@ -173,7 +173,7 @@ async def test_native_a_turn_reads_no_more_than_the_buffer() -> None:
         buffer = memoryview(bytearray(8192))
         ours.peer.send(start(0x82, 1_000_000) + bytes(100_000))
         for turn in range(1, 5):
-            count, _, unfinished = core.poll(epoll.fileno(), 10, {fd: transport}, buffer, 0.0)
+            count, _, unfinished = core.poll(epoll.fileno(), 10, [*[None] * fd, transport], buffer, 0.0)
             assert (count, unfinished) == (1, [])
             assert len(internal(decoder, "_partial").take()[3]) == turn * 8192 - 14
         assert not reader.inbox.items

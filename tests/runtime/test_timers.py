@@ -120,7 +120,7 @@ async def test_cancelled_deadlines_do_not_pile_up(timers, autojump_clock):
     timers.call_later(1, lambda: called.append("still in order"))
     await trio.sleep(2)
     assert called == ["still in order"]
-    assert sum(entry[2] in stay for entry in internal(timers, "_heap")) == SWEEP_FROM
+    assert sum(entry in stay for entry in internal(timers, "_heap")) == SWEEP_FROM
 
 
 async def test_many_live_deadlines_are_all_kept(timers, autojump_clock):
@@ -224,4 +224,4 @@ async def test_a_queue_has_one_timer_also_when_the_late_come_back(timers, autoju
         queue.add(Returning())
         await trio.sleep(1)
     await trio.sleep(100)
-    assert sum(entry[2].armed for entry in internal(timers, "_heap")) == 1
+    assert sum(entry.armed for entry in internal(timers, "_heap")) == 1

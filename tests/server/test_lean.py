@@ -15,10 +15,10 @@ from support.handlers import echo, serve
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.keepalive import Keepalive
-from trio_ws.handler.opener import NO_OPENER, Opener
+from trio_ws.handler.opener import NoOpener, Opener
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.protocol.server_handshake import Upgrade
-from trio_ws.runtime.timers import Timer
+from trio_ws.runtime.timers import Timer, Timers
 from trio_ws.server.connection import ServerConnection
 from trio_ws.server.handshake import ServerHandshake
 from trio_ws.server.request_receiver import RequestReceiver
@@ -179,7 +179,7 @@ async def test_an_error_at_opening_leaves_a_runner_without_an_opener():
     """An error outside of the handler is the caller's, as under an ASGI server."""
     error = OSError("no room")
     with pytest.raises(OSError, match="no room"):
-        NO_OPENER.on_failure(error)
+        NoOpener(Timers()).on_failure(error)
 
 
 async def test_opener_closes_in_any_case_and_decides_the_result():
@@ -187,6 +187,8 @@ async def test_opener_closes_in_any_case_and_decides_the_result():
     calls: list[object] = []
 
     class Broken(Opener):
+        timers = Timers()
+
         async def open(self) -> bool:
             raise OSError("no room")
 
@@ -203,7 +205,7 @@ async def test_opener_closes_in_any_case_and_decides_the_result():
         def result(self, error: Exception | None) -> Exception | None:
             return error
 
-    failure = await HandlerRunner(None, Broken()).run()
+    failure = await HandlerRunner(Broken()).run()
     assert calls == ["no room", failure]
     assert isinstance(failure, OSError)
 

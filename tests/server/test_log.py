@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import echo, serve
-from support.internals import internal
 from support.tls import contexts
 
 from tests.testing.responders import Routes
@@ -423,7 +422,7 @@ class TestEveryRecord:
         async def greet(ws: WebSocket) -> None:
             await ws.send("hello")
             if watch is FlowControl:
-                internal(ws.context.channel.reader, "_timers").call_later(0, ws.context.channel.writer.flow.check)
+                ws.context.channel.closing.timers.call_later(0, ws.context.channel.writer.flow.check)
             await ws.receive()
 
         monkeypatch.setattr(watch, "fire" if watch is Keepalive else "check", broken)

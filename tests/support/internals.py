@@ -22,7 +22,6 @@ INTERNALS: Final = {
     "_get_library": "the zlib of the shared compressors",
     "_unparsed": "data that a reader keeps back",
     "_endpoint": "the protocol's state of a reader",
-    "_timers": "the timers of a reader",
     "_heap": "the deadlines of `Timers`",
     "_callbacks": "callbacks that wait for room",
     "_advance": "the step of the incremental JSON reader",

@@ -69,12 +69,11 @@ class RouteInvocation:
         "_websocket",
     )
 
-    _resolver: Resolver
-
     def __init__(self, services: AppServices, route: Route, websocket: WebSocket) -> None:
         self._services = services
         self._route = route
         self._websocket = websocket
+        self._resolver: Resolver | None = None  # while there is something in it
         self._controller: Any = None
         self._stays: Stays | None = None
         self._known_before: int | None = services.connections.revocations.count
@@ -89,15 +88,6 @@ class RouteInvocation:
         websocket = self._websocket
         websocket.context.invocation = self
         self._services.open_session(websocket)
-        patient = self._route.options.when_peer_leaves == "finish"
-        self._resolver = Resolver(
-            websocket.context.request,
-            websocket,
-            self._services.app,
-            self._services.limiters,
-            patient=patient,
-            overrides=self._services.find_overrides(),
-        )
         try:
             try:
                 await self._prepare()
@@ -112,10 +102,12 @@ class RouteInvocation:
                 raise refusal from None
         except BaseException as error:
             try:
-                await self._resolver.__aexit__(type(error), error, error.__traceback__)
+                await self.resolver.__aexit__(type(error), error, error.__traceback__)
             finally:
                 self._unregister()
             raise
+        if not self.resolver.in_use:
+            self._resolver = None  # it would be in each idle connection
         self._services.connections.active.add(websocket)
 
     async def __aexit__(
@@ -127,7 +119,7 @@ class RouteInvocation:
             release_readers(self._websocket.context.channel)
         await self.stays.leave_all()
         try:
-            handled = await self._resolver.__aexit__(kind, error, trace)
+            handled = self._resolver is not None and await self._resolver.__aexit__(kind, error, trace)
         finally:
             self._unregister()
         record_losses(self._websocket.context, error, handled=handled)
@@ -136,27 +128,27 @@ class RouteInvocation:
     async def _prepare(self) -> None:
         """Convert the parameters, then run guards, controller and dependencies."""
         route = self._route
-        guards = route.planned_guards(self._resolver.overrides)
+        guards = route.planned_guards(self.resolver.overrides)
         signatures = [call.signature for call in self._calls()]
         made = [] if route.controller is None else [route.construction(route.controller)]
         made += [room.signature for room in route.planned_rooms() if room.signature is not None]
         every = [*signatures, *made, *(signature for guard in guards for signature in guard.signatures)]
-        parameters = self._resolver.convert(*every)
+        parameters = self.resolver.convert(*every)
         if guards or made or any(each.key == CONTEXT_KEY for signature in every for each in signature.flat()):
             await self._check_guards(guards, self._make_guard_context(parameters))
         for room in route.planned_rooms():
-            for joined in await room.find(self._resolver, self._websocket.context.request):
+            for joined in await room.find(self.resolver, self._websocket.context.request):
                 await self.stays.expect(joined)
         last = self._last_call()
         self._resolved = {}
         for signature in signatures:
             if last is not None and signature is last.signature:
-                self._resolved[signature] = await resolve_last(self._resolver, signature)
+                self._resolved[signature] = await resolve_last(self.resolver, signature)
             else:
-                self._resolved[signature] = await self._resolver.resolve(signature)
+                self._resolved[signature] = await self.resolver.resolve(signature)
 
     def _make_guard_context(self, parameters: Mapping[str, Any]) -> GuardContext:
-        context = self._resolver.guard_context = GuardContext(
+        context = self.resolver.guard_context = GuardContext(
             request=self._websocket.context.request,
             websocket=self._websocket,
             route=self._route,
@@ -167,7 +159,7 @@ class RouteInvocation:
 
     async def _check_guards(self, guards: Iterable[PlannedGuard], context: GuardContext) -> None:
         """Call the guards, then make the controller."""
-        await check_guards(guards, context, self._resolver)
+        await check_guards(guards, context, self.resolver)
         if self._route.controller is not None:
             self._controller = await self._make_controller(self._route.controller, context)
 
@@ -186,18 +178,18 @@ class RouteInvocation:
 
     async def _make_controller(self, controller: type[Any], context: GuardContext) -> Any:
         """Make the controller of this connection."""
-        args, kwargs = await self._resolver.arguments(self._route.construction(controller))
+        args, kwargs = await self.resolver.arguments(self._route.construction(controller))
         made = controller.__new__(controller, *args, **kwargs)
         # Before the constructor runs, so that it may use them.
         for name, value in (("websocket", self._websocket), ("request", context.request), ("context", context)):
             object.__setattr__(made, name, value)  # it may be frozen
         if runs_in_thread(controller):
-            await run_in_thread(partial(made.__init__, *args, **kwargs), self._resolver.limiters.calls)
+            await run_in_thread(partial(made.__init__, *args, **kwargs), self.resolver.limiters.calls)
         else:
             made.__init__(*args, **kwargs)
         if is_context(controller):
             plain = not hasattr(made, "__aenter__")
-            await self._resolver.enter(made, in_thread=plain and runs_in_thread(made.__enter__))
+            await self.resolver.enter(made, in_thread=plain and runs_in_thread(made.__enter__))
         return made
 
     # --- the function --------------------------------------------------------------------------------------------
@@ -267,7 +259,7 @@ class RouteInvocation:
     @asynccontextmanager
     async def bind(self, call: PlannedCall, options: ListenerOptions) -> AsyncGenerator[BoundListener, None]:
         """Return the callbacks for one message, with all other arguments resolved."""
-        async with self._resolver.nested() as resolver:
+        async with self.resolver.nested() as resolver:
             yield await self._callbacks(call, options, resolver)
 
     # --- rooms ---------------------------------------------------------------------------------------------------
@@ -283,7 +275,16 @@ class RouteInvocation:
 
     @property
     def resolver(self) -> Resolver:
-        """Resolves arguments for the connection."""
+        """Resolves arguments for the connection; made when there is something to resolve."""
+        if self._resolver is None:
+            self._resolver = Resolver(
+                self._websocket.context.request,
+                self._websocket,
+                self._services.app,
+                self._services.limiters,
+                patient=self._route.options.when_peer_leaves == "finish",
+                overrides=self._services.find_overrides(),
+            )
         return self._resolver
 
     def was_admitted(self, room: Room) -> bool:
@@ -308,8 +309,8 @@ class RouteInvocation:
     ) -> None:
         """Implement `WebSocket.accept_callback`."""
         websocket, names = self._websocket, self._route.pattern.types
-        if self._resolver.guard_context is None:
-            self._make_guard_context(self._resolver.convert(*(call.signature for call in self._calls())))
+        if self.resolver.guard_context is None:
+            self._make_guard_context(self.resolver.convert(*(call.signature for call in self._calls())))
         treatment = ListenerOptions(**options)
         signature = partial(PlannedCall.of, path_names=names, method=False, where="accept_callback()")
         receive = signature(on_receive, takes_body=True)
@@ -317,7 +318,7 @@ class RouteInvocation:
         connect = None if on_connect is None else signature(on_connect)
         if not websocket.accepted:
             await websocket.accept()
-        async with self._resolver.nested() as resolver:  # it may stand in scopes of the view's
+        async with self.resolver.nested() as resolver:  # it may stand in scopes of the view's
             if disconnect is not None:
                 websocket.context.disconnect_callbacks += (await self._disconnect_callback(disconnect, resolver),)
             if connect is not None:
@@ -349,7 +350,7 @@ class RouteInvocation:
     ) -> DisconnectCallback:
         """Return the callbacks for the end of the connection."""
         signature = disconnect.signature
-        resolved = self._take_resolved(signature) or await resolve_last(resolver or self._resolver, signature)
+        resolved = self._take_resolved(signature) or await resolve_last(resolver or self.resolver, signature)
         return last_callback(self._bound(disconnect, last=True), disconnect, resolved)
 
     # --- calling -------------------------------------------------------------------------------------------------
@@ -377,7 +378,7 @@ class RouteInvocation:
         resolved = self._take_resolved(call.signature)
         if isinstance(resolved, Arguments):
             return resolved
-        return await (resolver or self._resolver).resolve(call.signature)
+        return await (resolver or self.resolver).resolve(call.signature)
 
     def _bound(self, call: PlannedCall, *, last: bool = False) -> Callable[..., Any]:
         """Return a function bound to controller and, if it blocks, thread.

@@ -12,6 +12,7 @@ from trio_ws.asgi.receiver import EventReceiver
 from trio_ws.asgi.scope import check_offers, check_origin, read_request
 from trio_ws.asgi.sender import EventSender
 from trio_ws.connection.factory import TransportFactory
+from trio_ws.handler.opener import NoOpener
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.handler.service import Response
 from trio_ws.http.parser import MalformedRequest
@@ -180,7 +181,7 @@ class ASGIHandlerRunner:
             encode_json=self._settings.json,
         )
         websocket.context.handshake = self._new_handshake(request.subprotocols, service)
-        self._runner = runner = HandlerRunner(self._factory.timers)
+        self._runner = runner = HandlerRunner(NoOpener(self._factory.timers))
         runner.prepare(websocket, service, self._timeouts)
         self._receiver.set_early_disconnect_callback(lambda: runner.cancel_handler("client left before the answer"))
         timeout = self._factory.timers.call_later(self._settings.timeouts.open_timeout, self._on_open_timeout)

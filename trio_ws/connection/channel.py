@@ -215,6 +215,7 @@ class Channel(ChannelState):
         writer: sends messages; likewise.
         closing: ends the connection.
         callbacks: callbacks of a listener that are at work on a message.
+        open_time: when the handshake was answered, by Trio's clock.
     """
 
     __slots__ = ("callbacks", "closing")
@@ -225,6 +226,7 @@ class Channel(ChannelState):
 
     def __init__(self) -> None:
         self.callbacks: int = 0
+        self.open_time: float = trio.current_time()
 
     @property
     def origin(self) -> object:

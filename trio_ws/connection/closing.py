@@ -11,6 +11,7 @@ import trio
 
 from trio_ws.connection.channel import disconnect_of
 from trio_ws.connection.close_deadline import CloseDeadline
+from trio_ws.native.choice import ClosingState
 from trio_ws.protocol.closing import CONNECTION_LOST, CloseAction
 from trio_ws.protocol.items import CloseConnection
 from trio_ws.protocol.states import CloseEvent, State
@@ -50,7 +51,7 @@ class ReadingPart(Protocol):
         """Cancel the timers of both other parts: the network connection has ended."""
 
 
-class ClosingHandshake:
+class ClosingHandshake(ClosingState):
     """The end of a connection over a transport.
 
     Args:
@@ -58,8 +59,8 @@ class ClosingHandshake:
         endpoint: the protocol's state.
         inbox: its waiting task is woken at the end.
         client: True on the side that dialled.
-        timeouts: `close_timeout`, `send_timeout` and `delivery_timeout` of it.
-        timers: runs the deadline.
+        timeouts: of the connection.
+        timers: runs the deadlines of all of its parts.
 
     Attributes:
         observer: is called at the end of the connection.
@@ -74,22 +75,16 @@ class ClosingHandshake:
 
     __slots__ = (
         "_changed",
-        "_client",
         "_deadline",
-        "_endpoint",
-        "_inbox",
-        "_peer_lags",
-        "_timeouts",
-        "_timers",
-        "_transport",
-        "gone",
-        "network_ended",
-        "notified",
+        "endpoint",
+        "inbox",
         "observer",
-        "peer_ended",
         "pings",
         "reader",
         "taking",
+        "timeouts",
+        "timers",
+        "transport",
     )
 
     def __init__(
@@ -110,12 +105,12 @@ class ClosingHandshake:
         self.network_ended: bool = False
         self.gone: bool = False
         self.notified: bool = False
-        self._transport = transport
-        self._endpoint = endpoint
-        self._inbox = inbox
+        self.transport: Transport = transport
+        self.endpoint: Endpoint = endpoint
+        self.inbox: Inbox = inbox
         self._client = client
-        self._timeouts = timeouts
-        self._timers = timers
+        self.timeouts: Timeouts = timeouts
+        self.timers: Timers = timers
         self._changed: trio.lowlevel.ParkingLot | None = None
         self._deadline: CloseDeadline | None = None  # since the beginning of the end
         self._peer_lags = False  # the peer had much to take when both close frames had passed
@@ -123,17 +118,17 @@ class ClosingHandshake:
     @property
     def close_info(self) -> CloseInfo | None:
         """How the connection ended; None while it is open."""
-        return self._endpoint.close_info
+        return self.endpoint.close_info
 
     @property
     def open(self) -> bool:
         """True until a close frame has passed, the connection was failed, or it was lost."""
-        return self._endpoint.close_info is None
+        return self.endpoint.close_info is None
 
     @property
     def log(self) -> ConnectionLog | None:
         """The log that names the connection in its records."""
-        return self._transport.log
+        return self.transport.log
 
     @property
     def waited_for(self) -> bool:
@@ -153,7 +148,7 @@ class ClosingHandshake:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.begin_close(code, reason)
         await self.wait_ended()
-        while self._endpoint.state is State.CLOSING:
+        while self.endpoint.state is State.CLOSING:
             await self.wait_changed()
 
     def begin_close(self, code: int, reason: str) -> None:
@@ -168,11 +163,11 @@ class ClosingHandshake:
     def retire(self, code: int, reason: str) -> None:
         """Begin the closing handshake of an open connection, and report the end to the observer."""
         event = CloseEvent.WE_CLOSE_AFTER_EOF if self.peer_ended else CloseEvent.WE_CLOSE
-        actions = self._endpoint.actions(event)
+        actions = self.endpoint.actions(event)
         if event is CloseEvent.WE_CLOSE:
-            self._execute(actions, self._endpoint.close(code, reason))
+            self._execute(actions, self.endpoint.close(code, reason))
         else:
-            self._endpoint.move(event)
+            self.endpoint.move(event)
             self._execute(actions)
 
     def drain(self, code: int, reason: str, delivery_timeout: float) -> None:
@@ -187,8 +182,8 @@ class ClosingHandshake:
             delivery_timeout: seconds.
         """
         if self.open:
-            linger = Linger(delivery_timeout, self._timeouts.close_timeout, draining=True)
-            self._deadline = CloseDeadline(self._transport, self._timers, linger)
+            linger = Linger(delivery_timeout, self.timeouts.close_timeout, draining=True)
+            self._deadline = CloseDeadline(self.transport, self.timers, linger)
             self.retire(code, reason)
         elif self._deadline is not None:
             self._deadline.limit(delivery_timeout)
@@ -200,8 +195,8 @@ class ClosingHandshake:
 
     def fail(self, code: int, reason: str) -> None:
         """Fail the connection (RFC 6455 7.1.7): send a close frame, half-close, and end it soon."""
-        actions = self._endpoint.actions(CloseEvent.WE_FAIL)
-        self._execute(actions, self._endpoint.fail(code, reason))
+        actions = self.endpoint.actions(CloseEvent.WE_FAIL)
+        self._execute(actions, self.endpoint.fail(code, reason))
 
     def dismiss(self, code: int, reason: str) -> None:
         """Fail an open connection; its data and a close frame have `close_timeout` to be sent."""
@@ -219,8 +214,8 @@ class ClosingHandshake:
     def on_item(self, item: CloseConnection | ViolationEvent) -> None:
         """Handle the peer's close frame, or its violation of the protocol."""
         event = CloseEvent.PEER_CLOSES if isinstance(item, CloseConnection) else CloseEvent.WE_FAIL
-        actions = self._endpoint.actions(event)
-        self._execute(actions, self._endpoint.answer(item))
+        actions = self.endpoint.actions(event)
+        self._execute(actions, self.endpoint.answer(item))
 
     def on_peer_ended(self) -> None:
         """Handle the peer's end of stream behind data that is not read yet."""
@@ -244,15 +239,15 @@ class ClosingHandshake:
     def on_broken(self) -> None:
         """Handle a network that takes no more data: soon the end is reported, read to its end or not."""
         if not self.notified:
-            self._timers.call_later(LINGER, self._report_broken)
+            self.timers.call_later(LINGER, self._report_broken)
 
     def _report_broken(self) -> None:
-        self._transport.look()  # a close frame may have arrived
+        self.transport.look()  # a close frame may have arrived
         self._notify()
 
     def _handle(self, event: CloseEvent) -> None:
-        actions = self._endpoint.actions(event)
-        self._endpoint.move(event)
+        actions = self.endpoint.actions(event)
+        self.endpoint.move(event)
         self._execute(actions)
 
     # --- actions -------------------------------------------------------------------------------------------------
@@ -261,13 +256,13 @@ class ClosingHandshake:
         for action in actions:
             match action:
                 case CloseAction.SEND_CLOSE:
-                    self._transport.write(frame)
+                    self.transport.write(frame)
                 case CloseAction.HALF_CLOSE:
-                    self._transport.finish()
+                    self.transport.finish()
                 case CloseAction.AWAIT_ANSWER:
-                    self._await_peer(self._timeouts.close_timeout)
+                    self._await_peer(self.timeouts.close_timeout)
                 case CloseAction.AWAIT_END:
-                    self._await_peer(self._timeouts.close_timeout if self._transport.outbox.size else LINGER)
+                    self._await_peer(self.timeouts.close_timeout if self.transport.outbox.size else LINGER)
                 case CloseAction.DISCARD if self.reader is not None:
                     self.reader.read_on()
                 case CloseAction.NOTIFY:
@@ -282,14 +277,14 @@ class ClosingHandshake:
         ended = self.network_ended
         if self._client and not ended:
             return
-        self._peer_lags = self._peer_lags or (not ended and self._transport.uptake().backlog >= NEGLIGIBLE)
-        if self._transport.outbox.size:
+        self._peer_lags = self._peer_lags or (not ended and self.transport.uptake().backlog >= NEGLIGIBLE)
+        if self.transport.outbox.size:
             return
         if ended or not self._peer_lags:
             self.disconnect()
         else:
             # The peer may still send pongs: a closed socket would answer with a reset, which drops unread data.
-            self._transport.finish()
+            self.transport.finish()
 
     def disconnect(self) -> None:
         """End the network connection now, and report it."""
@@ -298,9 +293,9 @@ class ClosingHandshake:
         self.gone = True
         if self._deadline is not None:
             self._deadline.cancel()
-        self._endpoint.lose()
-        self._endpoint.release()
-        self._transport.close()
+        self.endpoint.lose()
+        self.endpoint.release()
+        self.transport.close()
         self._notify()
         if self._draining and self.observer is not None:
             self.observer.on_peer_gone(self._cause)
@@ -313,10 +308,10 @@ class ClosingHandshake:
         if self.gone:
             return
         if self._deadline is None:
-            times = self._timeouts
+            times = self.timeouts
             known = self.taking is not None and self.taking.within(times.send_timeout)
             linger = Linger(times.delivery_timeout, times.send_timeout, known=known)
-            self._deadline = CloseDeadline(self._transport, self._timers, linger)
+            self._deadline = CloseDeadline(self.transport, self.timers, linger)
         self._deadline.restart(seconds, self._on_timeout)
 
     def _on_timeout(self, read_all: bool) -> None:
@@ -375,8 +370,8 @@ class ClosingHandshake:
 
     async def flush(self) -> None:
         """Wait until the network has all committed data, at most `close_timeout`."""
-        with trio.move_on_after(self._timeouts.close_timeout):
-            while self._transport.outbox.size and not self.gone:
+        with trio.move_on_after(self.timeouts.close_timeout):
+            while self.transport.outbox.size and not self.gone:
                 await self.wait_changed()
 
     async def wait_changed(self) -> None:
@@ -392,7 +387,7 @@ class ClosingHandshake:
 
     def _wake(self) -> bool:
         """Wake all waiting tasks; return True if there was one."""
-        woken = [self.waited_for, self._inbox.wake(), self._transport.outbox.wake()]
+        woken = [self.waited_for, self.inbox.wake(), self.transport.outbox.wake()]
         if self.pings is not None:
             woken.append(self.pings.wake())
         self.wake_changed()

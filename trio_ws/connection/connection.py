@@ -40,7 +40,7 @@ class Connection(Channel):
         inbox: takes the messages, with the bounds of `limits`; None: a new one.
     """
 
-    __slots__ = ("endpoint", "inbox", "transport")
+    __slots__ = ()
 
     READER: ClassVar[type[MessageReader]] = MessageReader
 
@@ -63,16 +63,28 @@ class Connection(Channel):
         endpoint = Endpoint(client=client, limits=limits, deflate=deflate)
         inbox = inbox or Inbox(limits.inbox_messages, limits.inbox_bytes)
         closing = ClosingHandshake(transport, endpoint, inbox, client=client, timeouts=timeouts, timers=timers)
-        writer = MessageWriter(transport, endpoint, inbox, closing, timeouts=timeouts, timers=timers)
-        reader = self.READER(transport, endpoint, inbox, writer, closing, timers=timers)
-        self.endpoint: Endpoint = endpoint
-        self.inbox: Inbox = inbox
-        self.transport: Transport = transport
+        writer = MessageWriter(transport, endpoint, inbox, closing)
+        reader = self.READER(transport, endpoint, inbox, writer, closing)
         self.reader = reader
         self.writer = writer
         self.closing = closing
         closing.reader = transport.receiver = reader
         reader.keepalive = Keepalive(reader, timeouts, timers)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The protocol's state."""
+        return self.closing.endpoint
+
+    @property
+    def inbox(self) -> Inbox:
+        """The messages that wait to be received."""
+        return self.closing.inbox
+
+    @property
+    def transport(self) -> Transport:
+        """The network connection."""
+        return self.closing.transport
 
     @property
     def log(self) -> ConnectionLog | None:

@@ -93,8 +93,7 @@ class Keepalive(Deadline):
 
     __slots__ = (
         "_connection",
-        "_idle_from",
-        "_idle_timer",
+        "_idle_check",
         "_life_timer",
         "_pinged",
         "_progress",
@@ -107,11 +106,12 @@ class Keepalive(Deadline):
         self._timeouts = timeouts
         self._timers = timers
         self._progress: DeliveryProgress | None = None  # if unsent data is before the ping
-        self._idle_from = -math.inf  # the last time at which unread data may have been waiting
         self._pinged = math.inf  # when the outstanding ping was sent
         self.armed: bool = False
         self._check_again(timeouts.ping_interval)
-        self._idle_timer = timers.call_later(timeouts.idle_timeout, self._check_idle)
+        self._idle_check: IdleCheck | None = None
+        if timeouts.idle_timeout != math.inf:
+            self._idle_check = IdleCheck(connection, timeouts.idle_timeout, timers)
         self._life_timer = timers.call_later(timeouts.max_lifetime, self._retire)
 
     @property
@@ -122,7 +122,8 @@ class Keepalive(Deadline):
     def stop(self) -> None:
         """Cancel the checks of a connection that has ended."""
         self.cancel()
-        self._idle_timer.cancel()
+        if self._idle_check is not None:
+            self._idle_check.stop()
         self._life_timer.cancel()
         del self._connection  # the timers keep what is cancelled until it would have been due
 
@@ -179,24 +180,52 @@ class Keepalive(Deadline):
         if seconds != math.inf:
             self._timers.arm(self, seconds)
 
-    def _check_idle(self) -> None:
+    def _retire(self) -> None:
+        if self._connection.closing.open:
+            self._connection.closing.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")
+
+
+class IdleCheck:
+    """The check that a message passes now and then.
+
+    Args:
+        connection: the connection to check.
+        seconds: in which a message has to pass, either way.
+        timers: runs the deadline.
+    """
+
+    __slots__ = ("_connection", "_from", "_seconds", "_timer", "_timers")
+
+    def __init__(self, connection: KeepaliveTarget, seconds: float, timers: Timers) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._timers = timers
+        self._from = -math.inf  # the last time at which unread data may have been waiting
+        self._timer = timers.call_later(seconds, self._check)
+
+    @property
+    def log(self) -> ConnectionLog | None:
+        """The log that names the connection in its records."""
+        return self._connection.transport.log
+
+    def stop(self) -> None:
+        """Cancel the check of a connection that has ended."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
         connection = self._connection
-        if self._idle_time_left(connection) <= 0:
+        if self._time_left(connection) <= 0:
             connection.transport.look()
         if not connection.closing.open:
             return
         if connection.paused and connection.pending:
-            self._idle_from = trio.current_time()  # the peer's messages may be behind data that is not read
-        left = self._idle_time_left(connection)
+            self._from = trio.current_time()  # the peer's messages may be behind data that is not read
+        left = self._time_left(connection)
         if left > 0:
-            self._idle_timer = self._timers.call_later(left, self._check_idle)
+            self._timer = self._timers.call_later(left, self._check)
         else:
             connection.closing.retire(CloseCode.GOING_AWAY, "idle timeout")
 
-    def _idle_time_left(self, connection: KeepaliveTarget) -> float:
-        last = max(connection.message_time, connection.writer.message_time, self._idle_from)
-        return last + self._timeouts.idle_timeout - trio.current_time()
-
-    def _retire(self) -> None:
-        if self._connection.closing.open:
-            self._connection.closing.retire(CloseCode.GOING_AWAY, "maximum lifetime reached")
+    def _time_left(self, connection: KeepaliveTarget) -> float:
+        last = max(connection.message_time, connection.writer.message_time, self._from)
+        return last + self._seconds - trio.current_time()

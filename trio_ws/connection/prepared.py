@@ -57,7 +57,7 @@ class PreparedMessage:
     data: str | bytes
     """The message: text, or bytes."""
     plain: bytes | None
-    """Its frame without mask and compression, as soon as `frame` was asked for it."""
+    """Its frame without mask and compression, once it was made."""
     size: int
     """Bytes of the message before compression."""
 
@@ -90,13 +90,17 @@ class PreparedMessage:
         frame = self._frames.get(kind)
         if frame is None:
             if kind is PLAIN or self._unprepared + self.size > _DEFLATED_UNPREPARED:
-                if self.plain is None:
-                    self.plain = plain_message(self.data)
-                return self.plain
+                return self.plain_frame()
             self._unprepared += self.size
             frame = self._frames[kind] = deflated_message(kind, self.data)
         encoder.passed(self.data)
         return frame
+
+    def plain_frame(self) -> bytes:
+        """Return the message's frame without mask and compression."""
+        if self.plain is None:
+            self.plain = plain_message(self.data)
+        return self.plain
 
 
 async def _let_others_run(steps: Generator[None, None, bytes]) -> bytes:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from trio_ws.connection.writer import MessageWriter
     from trio_ws.protocol.endpoint import Endpoint
     from trio_ws.protocol.events import Event, ViolationEvent
-    from trio_ws.runtime.timers import Timers
     from trio_ws.transport.base import Transport
 
 __all__ = ["DISCARD_ITEMS", "MessageReader"]
@@ -46,7 +45,6 @@ class MessageReader(ReaderState):
         inbox: takes the messages.
         writer: the sending part of the same connection; it answers pings.
         closing: the end of the same connection.
-        timers: resumes the parsing of a large read in the next turn.
 
     Attributes:
         keepalive: stopped at the end of the network connection; None afterwards.
@@ -60,10 +58,7 @@ class MessageReader(ReaderState):
     """
 
     __slots__ = (
-        "_in_stream",
         "_parts",
-        "_resume_scheduled",
-        "_timers",
         "_unparsed",
         "keepalive",
         "transport",
@@ -79,8 +74,6 @@ class MessageReader(ReaderState):
         inbox: Inbox,
         writer: MessageWriter,
         closing: ClosingHandshake,
-        *,
-        timers: Timers,
     ) -> None:
         self.inbox = inbox
         self.keepalive: Keepalive | None = None
@@ -96,7 +89,6 @@ class MessageReader(ReaderState):
         self.closing: ClosingHandshake = closing
         self._endpoint = endpoint
         self._outbox = transport.outbox
-        self._timers = timers
         self._unparsed = _NOTHING  # kept back because the inbox was full
         self._parts: list[Chunk] | None = None  # of a message that was begun as a stream, and is now received whole
         self._in_stream = False  # the next parts belong to a message whose beginning was returned
@@ -196,7 +188,7 @@ class MessageReader(ReaderState):
                 self.paused = True
                 if not self._resume_scheduled:
                     self._resume_scheduled = True
-                    self._timers.call_later(0, self._resume_parsing)
+                    self.closing.timers.call_later(0, self._resume_parsing)
                 return consumed
             data = data[used:]
 

@@ -12,7 +12,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.flow import FlowControl, TransportProgress
 from trio_ws.connection.inbox import YIELD_EVERY
 from trio_ws.connection.pings import Pings
-from trio_ws.native.choice import WriterState, core
+from trio_ws.native.choice import WriterState
 from trio_ws.protocol.codec import CODEC
 from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.states import State
@@ -20,21 +20,18 @@ from trio_ws.protocol.states import State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
-    from trio_ws.config import Timeouts
     from trio_ws.connection.closing import ClosingHandshake
     from trio_ws.connection.inbox import Inbox
     from trio_ws.connection.prepared import PreparedMessage
     from trio_ws.protocol.endpoint import Endpoint
     from trio_ws.protocol.items import Ping
     from trio_ws.runtime.log import ConnectionLog
-    from trio_ws.runtime.timers import Timers
     from trio_ws.transport.base import Transport
     from trio_ws.transport.outbox import Outbox
 
 __all__ = ["CONTROL_RESERVE", "MessageWriter"]
 
 _plain_message = CODEC.plain_message
-_commit_frame: Callable[[WriterState, bytes, bool], bool] | None = None if core is None else core.commit_frame
 _OPEN = State.OPEN  # each look into the class would cost more than the comparison
 CONTROL_RESERVE: Final = 4 * 1024
 """Bytes that pongs may take in the outbox above its mark: some thirty of the largest."""
@@ -48,8 +45,6 @@ class MessageWriter(WriterState):
         endpoint: encodes them.
         inbox: while it holds messages, replies are held back for a moment.
         closing: the end of the same connection.
-        timeouts: `send_timeout` and `idle_timeout` of it.
-        timers: runs the deadlines.
 
     Attributes:
         sent: messages that were committed.
@@ -61,9 +56,6 @@ class MessageWriter(WriterState):
         "_closing",
         "_flow",
         "_pending_ping",
-        "_streaming",
-        "_timeouts",
-        "_timers",
     )
 
     def __init__(
@@ -72,9 +64,6 @@ class MessageWriter(WriterState):
         endpoint: Endpoint,
         inbox: Inbox,
         closing: ClosingHandshake,
-        *,
-        timeouts: Timeouts,
-        timers: Timers,
     ) -> None:
         self.sent: int = 0
         self.message_time: float = trio.current_time()
@@ -83,11 +72,9 @@ class MessageWriter(WriterState):
         self._endpoint = endpoint
         self._inbox = inbox
         self._closing = closing
-        self._timeouts = timeouts
-        self._timers = timers
         self._streaming = False
         self._pending_ping: Ping | None = None  # its pong waits for room
-        self._clocked = timeouts.idle_timeout != math.inf
+        self._clocked = closing.timeouts.idle_timeout != math.inf
         self._flow: FlowControl | None = None  # until a sender finds the outbox full
 
     # --- messages ------------------------------------------------------------------------------------------------
@@ -139,8 +126,6 @@ class MessageWriter(WriterState):
 
     def offer(self, message: PreparedMessage, *, hold: bool = False) -> bool:
         """Commit one message of many connections if there is room; return False if there is none."""
-        if _commit_frame is not None and message.plain is not None and _commit_frame(self, message.plain, hold):
-            return True
         endpoint = self._endpoint
         if endpoint.state is not _OPEN:
             return True
@@ -226,7 +211,8 @@ class MessageWriter(WriterState):
     def flow(self) -> FlowControl:
         """The tasks and callbacks that wait for room; made when the first of them does."""
         if self._flow is None:
-            self._flow = FlowControl(self._transport.outbox, self, self._timers, self._timeouts.send_timeout)
+            closing = self._closing
+            self._flow = FlowControl(self._transport.outbox, self, closing.timers, closing.timeouts.send_timeout)
         return self._flow
 
     def when_writable(self, callback: Callable[[], None]) -> None:

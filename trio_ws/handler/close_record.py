@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["record_close"]
 
 
-def record_close(log: ConnectionLog, channel: Channel, opened: float) -> None:
+def record_close(log: ConnectionLog, channel: Channel) -> None:
     """Log how an accepted connection ended, with its duration and its messages.
 
     Args:
         log: the connection's.
         channel: the closed connection.
-        opened: Trio's time of the 101.
     """
     if not log.debug_enabled:
         return
     info = channel.close_info or CloseInfo(CloseCode.ABNORMAL_CLOSURE, "", "network")
-    seconds = trio.current_time() - opened
+    seconds = trio.current_time() - channel.open_time
     reason = escaped(info.reason)
     log.debug(
         "%s closed after %.3f s with %d, reason '%s', by %s",

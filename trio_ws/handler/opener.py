@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import TYPE_CHECKING
 
-__all__ = ["NO_OPENER", "Opener"]
+if TYPE_CHECKING:
+    from trio_ws.runtime.timers import Timers
+
+__all__ = ["NoOpener", "Opener"]
 
 
 class Opener(ABC):
@@ -15,6 +18,11 @@ class Opener(ABC):
     """
 
     __slots__ = ()
+
+    @property
+    @abstractmethod
+    def timers(self) -> Timers:
+        """The timers of the connection."""
 
     @abstractmethod
     async def open(self) -> bool:
@@ -37,10 +45,22 @@ class Opener(ABC):
         """Return the result of `HandlerRunner.run` for an unhandled error, or raise the error."""
 
 
-class _NoOpener(Opener):
-    """The opener of a connection that the caller of `run` opens and closes."""
+class NoOpener(Opener):
+    """The opener of a connection that the caller of `run` opens and closes.
 
-    __slots__ = ()
+    Args:
+        timers: of the connection.
+    """
+
+    __slots__ = ("_timers",)
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+
+    @property
+    def timers(self) -> Timers:
+        """The timers of the connection."""
+        return self._timers
 
     async def open(self) -> bool:
         """Run the handler: the caller has prepared the runner."""
@@ -59,6 +79,3 @@ class _NoOpener(Opener):
     def result(self, error: Exception | None) -> Exception | None:
         """Return the unhandled error to the caller."""
         return error
-
-
-NO_OPENER: Final[Opener] = _NoOpener()

@@ -16,7 +16,6 @@ from trio_ws.connection.instrumented import remove_instruments
 from trio_ws.errors import Reject, WebSocketDisconnect, WebSocketException
 from trio_ws.handler.close_record import record_close
 from trio_ws.handler.disconnect import DisconnectRule
-from trio_ws.handler.opener import NO_OPENER
 from trio_ws.handler.refusals import refuse_with
 from trio_ws.runtime.log import escaped
 from trio_ws.websocket.close_code import CloseDecision, leaves
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from trio_ws.handler.opener import Opener
     from trio_ws.handler.service import Service
     from trio_ws.runtime.log import ConnectionLog
-    from trio_ws.runtime.timers import Timers
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["HandlerRunner"]
@@ -41,18 +39,15 @@ class HandlerRunner:
     message passes through it.
 
     Args:
-        timers: calls the deadlines of the disconnect rule.
-        opener: opens and closes the connection; None if the caller of `run` does so, and has called `prepare`.
+        opener: opens and closes the connection; a `NoOpener` if the caller of `run` does so, and has called `prepare`.
     """
 
     __slots__ = (
         "_cancel_reason",
-        "_open_time",
         "_opener",
         "_rule",
         "_service",
         "_timeouts",
-        "_timers",
         "_websocket",
     )
 
@@ -60,10 +55,8 @@ class HandlerRunner:
     _timeouts: Timeouts
     _websocket: WebSocket
 
-    def __init__(self, timers: Timers, opener: Opener | None = None) -> None:
-        self._timers = timers
-        self._opener: Opener = NO_OPENER if opener is None else opener
-        self._open_time = 0.0
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
         self._cancel_reason = ""  # of a cancelled handler
         self._rule: DisconnectRule | None = None  # made at its first event
 
@@ -175,7 +168,6 @@ class HandlerRunner:
         channel.closing.observer = self
         if channel.close_info is not None:  # a close frame was among the early bytes
             self.on_closed(str(channel.close_info), waited_for=False)
-        self._open_time = trio.current_time()
         self._log.debug("%s is open")
         if self._service.instruments is not None:
             self._notify("handshake_answered", 101)
@@ -188,7 +180,7 @@ class HandlerRunner:
         scope = cast("trio.CancelScope", self._websocket.context.cancel_scope)  # accepting happens within the nursery
         policy = self._service.when_peer_leaves
         self._rule = DisconnectRule(
-            self._websocket.context.open_channel(), scope, policy, self._timeouts, self._timers, self._log
+            self._websocket.context.open_channel(), scope, policy, self._timeouts, self._opener.timers, self._log
         )
         return self._rule
 
@@ -369,7 +361,7 @@ class HandlerRunner:
         websocket = self._websocket
         channel, handshake = websocket.context.channel, websocket.context.handshake
         if channel is not None:
-            record_close(self._log, channel, self._open_time)
+            record_close(self._log, channel)
         elif handshake is not None and handshake.status:
             self._log.debug("%s answered with %d", handshake.status, status=handshake.status)
             self._notify("handshake_answered", handshake.status)

@@ -4,7 +4,7 @@
    a frame of Python for each message. What is out of the common is done by a coroutine, which they await in turn.
 
    Only public parts of Trio are used, but for the shortcut below: what `wait_task_rescheduled` yields is yielded again
-   for each wait of the same inbox, and a pending cancellation is asked for with `checkpoint_if_cancelled`. */
+   for each wait of a busy inbox, and a pending cancellation is asked for with `checkpoint_if_cancelled`. */
 
 #include "core.h"
 
@@ -287,6 +287,19 @@ make_trap(Inbox *inbox)
     return false;
 }
 
+enum { BUSY_FROM = 16 }; /* messages */
+
+/* Forget what the task yields unless the connection is a busy one: an idle one has no use for it. */
+static void
+forget_trap_if_idle(const Reader *reader, Inbox *inbox)
+{
+    if (reader->received >= BUSY_FROM)
+        return;
+    PyObject *before = inbox->trap;
+    inbox->trap = Py_NewRef(Py_None);
+    Py_XDECREF(before);
+}
+
 /* Sleep until a message arrives. */
 static PySendResult
 begin_wait(Step *step, Inbox *inbox, PyObject **result)
@@ -306,6 +319,7 @@ begin_wait(Step *step, Inbox *inbox, PyObject **result)
     step->sleeper = task;
     step->stage = WAITING;
     *result = Py_NewRef(inbox->trap);
+    forget_trap_if_idle((Reader *)step->part, inbox);
     Py_XDECREF(before);
     return PYGEN_NEXT;
 }

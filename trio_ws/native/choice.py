@@ -10,7 +10,9 @@ __all__ = [
     "INTERFACE",
     "PURE_PYTHON",
     "ChannelState",
+    "ClosingState",
     "ContextState",
+    "DeadlineState",
     "DecoderState",
     "EncoderState",
     "EndpointState",
@@ -29,7 +31,7 @@ PURE_PYTHON: Final = "TRIO_WS_PURE_PYTHON"
 """The environment variable that asks for Python: "core" for all but the frame codec, any other value but "" and "0" for
 everything."""
 
-INTERFACE: Final = 2
+INTERFACE: Final = 3
 """What the Python files and the compiled modules expect of each other, as a number; `interface.h` has the same."""
 
 
@@ -80,7 +82,9 @@ core: Final[Any] = _load()
 if TYPE_CHECKING or core is None:
     from trio_ws.native.state import (
         ChannelState,
+        ClosingState,
         ContextState,
+        DeadlineState,
         DecoderState,
         EncoderState,
         EndpointState,
@@ -93,7 +97,9 @@ if TYPE_CHECKING or core is None:
     )
 else:
     ChannelState = core.ChannelState
+    ClosingState = core.ClosingState
     ContextState = core.ContextState
+    DeadlineState = core.DeadlineState
     DecoderState = core.DecoderState
     EncoderState = core.EncoderState
     EndpointState = core.EndpointState

@@ -34,7 +34,7 @@ typedef struct {
 /* transport/outbox.py */
 typedef struct {
     PyObject_HEAD
-    PyObject *chunks; /* list */
+    PyObject *chunks; /* list; None while nothing waits */
     Py_ssize_t size, high_water;
     char closed;
 } Outbox;
@@ -46,16 +46,16 @@ typedef struct {
     PyObject *sock; /* socket.socket, or None once it is closed */
     int fd;         /* -1 while it is not watched */
     int interest;
-    char corked, reading_over, write_broken;
+    char corked, reading_over, write_broken, dead, finishing;
 } Socket;
 
 /* protocol/decoder.py */
 typedef struct {
     PyObject_HEAD
     PyObject *partial; /* of partial.c: the message that is being received into its own buffer; None without one */
-    Py_ssize_t max_message_size;
-    int masked;
-    char between;
+    Py_ssize_t max_message_size, budget;
+    int masked, patience;
+    char between, failed, closed, discarding, armed;
 } Decoder;
 
 /* protocol/encoder.py */
@@ -77,7 +77,7 @@ typedef struct {
     PyObject *on_messages; /* None, or what is called instead of waking a task */
     Py_ssize_t received;
     double read_time, message_time;
-    char paused, reads, end_reported;
+    char paused, reads, end_reported, in_stream, resume_scheduled;
 } Reader;
 
 /* connection/writer.py */
@@ -86,20 +86,36 @@ typedef struct {
     PyObject *transport, *endpoint, *inbox;
     Py_ssize_t sent;
     double message_time;
-    char blocked, clocked;
+    char blocked, clocked, streaming;
 } Writer;
+
+/* connection/closing.py */
+typedef struct {
+    PyObject_HEAD
+    char client, gone, network_ended, notified, peer_ended, peer_lags;
+} Closing;
 
 /* connection/channel.py */
 typedef struct {
     PyObject_HEAD
     PyObject *reader, *writer;
+    double open_time;
 } Channel;
 
 /* websocket/context.py */
 typedef struct {
     PyObject_HEAD
     PyObject *channel;
+    char handler_finished, nursery_used;
 } Context;
+
+/* runtime/timers.py */
+typedef struct {
+    PyObject_HEAD
+    double due;
+    long long order;
+    char armed;
+} Deadline;
 
 /* websocket/handshake.py, websocket/websocket.py */
 typedef struct {

@@ -13,7 +13,8 @@ static PyMethodDef functions[] = {
     {"commit", (PyCFunction)(void (*)(void))commit_data, METH_FASTCALL,
      "commit(writer, data, /)\n--\n\nCommit a message if nothing is in the way of it."},
     {"commit_frame", (PyCFunction)(void (*)(void))commit_frame, METH_FASTCALL,
-     "commit_frame(writer, frame, hold, /)\n--\n\nCommit a plain message's frame if nothing is in the way of it."},
+     "commit_frame(writers, frame, hold, /)\n--\n\n"
+     "Commit a plain message's frame on each writer, if nothing is in the way of it. Return the positions of the others."},
 #ifdef HAVE_EPOLL
     {"poll", (PyCFunction)(void (*)(void))poll_sockets, METH_FASTCALL,
      "poll(epoll, batch, transports, buffer, now, /)\n--\n\n"

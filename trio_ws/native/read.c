@@ -388,10 +388,10 @@ find_ready(int epoll, PyObject *transports, struct ready *found, int most)
         return -1;
     }
     for (int at = 0; at < count; at++) {
-        PyObject *fd = PyLong_FromLong(events[at].data.fd);
+        int fd = events[at].data.fd;
+        PyObject *transport = fd < PyList_Size(transports) ? PyList_GetItem(transports, fd) : NULL;
         found[at].events = events[at].events;
-        found[at].transport = fd == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(transports, fd));
-        Py_XDECREF(fd);
+        found[at].transport = transport == Py_None ? NULL : Py_XNewRef(transport);
     }
     return count;
 }
@@ -431,7 +431,7 @@ serve_all(struct turn *turn, int epoll, PyObject *transports, int most)
     int count = find_ready(epoll, transports, found, most);
     if (count < 0)
         return NULL;
-    bool done = PyErr_Occurred() == NULL;
+    bool done = true;
     for (int at = 0; at < count; at++) {
         if (found[at].transport == NULL)
             continue;
@@ -460,8 +460,8 @@ poll_sockets(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     struct turn turn = {.buffer = arguments[3], .now = arguments[4], .seconds = PyFloat_AsDouble(arguments[4])};
     if (PyErr_Occurred() != NULL)
         return NULL;
-    if (!PyDict_Check(arguments[2]) || most < 1 || epoll != (int)epoll) {
-        PyErr_SetString(PyExc_ValueError, "poll() takes a descriptor, a positive number and a dictionary");
+    if (!PyList_Check(arguments[2]) || most < 1 || epoll != (int)epoll) {
+        PyErr_SetString(PyExc_ValueError, "poll() takes a descriptor, a positive number and a list");
         return NULL;
     }
     if (PyObject_GetBuffer(turn.buffer, &turn.memory, PyBUF_WRITABLE) < 0)

@@ -76,6 +76,7 @@ free_state(PyObject *self, const PyMemberDef *members)
 
 #define OBJECT(Struct, field, name) {name, T_OBJECT_EX, offsetof(Struct, field), 0, NULL}
 #define SIZE(Struct, field, name) {name, T_PYSSIZET, offsetof(Struct, field), 0, NULL}
+#define NUMBER(Struct, field, name) {name, T_LONGLONG, offsetof(Struct, field), 0, NULL}
 #define INT(Struct, field, name) {name, T_INT, offsetof(Struct, field), 0, NULL}
 #define BOOL(Struct, field, name) {name, T_BOOL, offsetof(Struct, field), 0, NULL}
 #define TIME(Struct, field, name) {name, T_DOUBLE, offsetof(Struct, field), 0, NULL}
@@ -114,6 +115,8 @@ static PyMemberDef socket_members[] = {
     BOOL(Socket, corked, "_corked"),
     BOOL(Socket, reading_over, "_reading_over"),
     BOOL(Socket, write_broken, "_write_broken"),
+    BOOL(Socket, dead, "_dead"),
+    BOOL(Socket, finishing, "_finishing"),
     END,
 };
 STATE(socket, Socket, "SocketState", "The state of a transport over a socket.");
@@ -121,8 +124,14 @@ STATE(socket, Socket, "SocketState", "The state of a transport over a socket.");
 static PyMemberDef decoder_members[] = {
     OBJECT(Decoder, partial, "_partial"),
     SIZE(Decoder, max_message_size, "_max_message_size"),
+    SIZE(Decoder, budget, "budget"),
     INT(Decoder, masked, "_masked"),
+    INT(Decoder, patience, "_patience"),
     BOOL(Decoder, between, "_between"),
+    BOOL(Decoder, failed, "failed"),
+    BOOL(Decoder, closed, "closed"),
+    BOOL(Decoder, discarding, "_discarding"),
+    BOOL(Decoder, armed, "_armed"),
     END,
 };
 STATE(decoder, Decoder, "DecoderState", "The part of a decoder's state that whole messages need.");
@@ -154,6 +163,8 @@ static PyMemberDef reader_members[] = {
     BOOL(Reader, paused, "paused"),
     BOOL(Reader, reads, "reads"),
     BOOL(Reader, end_reported, "end_reported"),
+    BOOL(Reader, in_stream, "_in_stream"),
+    BOOL(Reader, resume_scheduled, "_resume_scheduled"),
     END,
 };
 STATE(reader, Reader, "ReaderState", "The part of a reader's state that whole messages need.");
@@ -166,22 +177,45 @@ static PyMemberDef writer_members[] = {
     TIME(Writer, message_time, "message_time"),
     BOOL(Writer, blocked, "blocked"),
     BOOL(Writer, clocked, "_clocked"),
+    BOOL(Writer, streaming, "_streaming"),
     END,
 };
 STATE(writer, Writer, "WriterState", "The part of a writer's state that whole messages need.");
 
+static PyMemberDef closing_members[] = {
+    BOOL(Closing, client, "_client"),
+    BOOL(Closing, gone, "gone"),
+    BOOL(Closing, network_ended, "network_ended"),
+    BOOL(Closing, notified, "notified"),
+    BOOL(Closing, peer_ended, "peer_ended"),
+    BOOL(Closing, peer_lags, "_peer_lags"),
+    END,
+};
+STATE(closing, Closing, "ClosingState", "The flags of a closing handshake.");
+
 static PyMemberDef channel_members[] = {
     OBJECT(Channel, reader, "reader"),
     OBJECT(Channel, writer, "writer"),
+    TIME(Channel, open_time, "open_time"),
     END,
 };
-STATE(channel, Channel, "ChannelState", "The parts of a channel that messages pass.");
+STATE(channel, Channel, "ChannelState", "The parts of a channel that messages pass, and its time.");
 
 static PyMemberDef context_members[] = {
     OBJECT(Context, channel, "channel"),
+    BOOL(Context, handler_finished, "handler_finished"),
+    BOOL(Context, nursery_used, "nursery_used"),
     END,
 };
-STATE(context, Context, "ContextState", "The part of a connection's context that messages need.");
+STATE(context, Context, "ContextState", "The part of a connection's context that messages need, and its flags.");
+
+static PyMemberDef deadline_members[] = {
+    TIME(Deadline, due, "due"),
+    NUMBER(Deadline, order, "order"),
+    BOOL(Deadline, armed, "armed"),
+    END,
+};
+STATE(deadline, Deadline, "DeadlineState", "The time of a deadline.");
 
 /* --- the face --- */
 
@@ -318,7 +352,8 @@ bool
 add_state_types(PyObject *module)
 {
     PyType_Spec *specs[] = {&inbox_spec,  &outbox_spec, &socket_spec,  &decoder_spec, &encoder_spec, &endpoint_spec,
-                            &reader_spec, &writer_spec, &channel_spec, &context_spec, &face_spec};
+                            &reader_spec, &writer_spec, &closing_spec, &channel_spec, &context_spec, &deadline_spec,
+                            &face_spec};
     for (size_t at = 0; at < sizeof specs / sizeof *specs; at++) {
         PyObject *type = PyType_FromSpec(specs[at]);
         int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;

@@ -1,14 +1,16 @@
-"""The parts of a connection's state that its hot path needs, as bases of the classes that use them.
+"""The parts of a connection's state that its hot path needs, and its flags, as bases of its classes.
 
-The compiled core has the same classes as C structs (`state.c`). They have no methods, and their attributes are
-documented by the classes that inherit them.
+The compiled core has the same classes as C structs (`state.c`), in which a flag takes a byte. They have no methods, and
+their attributes are documented by the classes that inherit them.
 """
 
 from __future__ import annotations
 
 __all__ = [
     "ChannelState",
+    "ClosingState",
     "ContextState",
+    "DeadlineState",
     "DecoderState",
     "EncoderState",
     "EndpointState",
@@ -36,13 +38,35 @@ class OutboxState:
 class SocketState:
     """The state of a transport over a socket."""
 
-    __slots__ = ("_corked", "_fd", "_interest", "_reading_over", "_sock", "_write_broken", "outbox", "receiver")
+    __slots__ = (
+        "_corked",
+        "_dead",
+        "_fd",
+        "_finishing",
+        "_interest",
+        "_reading_over",
+        "_sock",
+        "_write_broken",
+        "outbox",
+        "receiver",
+    )
 
 
 class DecoderState:
     """The part of a decoder's state that whole messages need."""
 
-    __slots__ = ("_between", "_masked", "_max_message_size", "_partial")
+    __slots__ = (
+        "_armed",
+        "_between",
+        "_discarding",
+        "_masked",
+        "_max_message_size",
+        "_partial",
+        "_patience",
+        "budget",
+        "closed",
+        "failed",
+    )
 
 
 class EncoderState:
@@ -62,7 +86,9 @@ class ReaderState:
 
     __slots__ = (
         "_endpoint",
+        "_in_stream",
         "_outbox",
+        "_resume_scheduled",
         "closing",
         "end_reported",
         "inbox",
@@ -78,19 +104,31 @@ class ReaderState:
 class WriterState:
     """The part of a writer's state that whole messages need."""
 
-    __slots__ = ("_clocked", "_endpoint", "_inbox", "_transport", "blocked", "message_time", "sent")
+    __slots__ = ("_clocked", "_endpoint", "_inbox", "_streaming", "_transport", "blocked", "message_time", "sent")
+
+
+class ClosingState:
+    """The flags of a closing handshake."""
+
+    __slots__ = ("_client", "_peer_lags", "gone", "network_ended", "notified", "peer_ended")
 
 
 class ChannelState:
-    """The parts of a channel that messages pass."""
+    """The parts of a channel that messages pass, and its time."""
 
-    __slots__ = ("reader", "writer")
+    __slots__ = ("open_time", "reader", "writer")
 
 
 class ContextState:
-    """The part of a connection's context that messages need."""
+    """The part of a connection's context that messages need, and its flags."""
 
-    __slots__ = ("channel",)
+    __slots__ = ("channel", "handler_finished", "nursery_used")
+
+
+class DeadlineState:
+    """The time of a deadline."""
+
+    __slots__ = ("armed", "due", "order")
 
 
 class FaceState:

@@ -119,12 +119,26 @@ send_message(Socket *socket, const struct message *message, PyObject *data)
     return keep(socket, rest_of_frame(message, data, sent));
 }
 
+/* Make the list of what waits, if nothing did. */
+static bool
+have_chunks(Outbox *outbox)
+{
+    if (outbox->chunks != Py_None)
+        return true;
+    PyObject *chunks = PyList_New(0);
+    if (chunks == NULL)
+        return false;
+    outbox->chunks = chunks;
+    Py_DECREF(Py_None);
+    return true;
+}
+
 /* Put a frame, which is stolen, behind what waits, and see that it is sent in time. */
 static bool
 queue_frame(Socket *socket, Outbox *outbox, PyObject *frame, bool hold)
 {
     Py_ssize_t size = frame == NULL ? 0 : PyBytes_Size(frame);
-    int failed = frame == NULL || PyList_Append(outbox->chunks, frame) < 0;
+    int failed = frame == NULL || !have_chunks(outbox) || PyList_Append(outbox->chunks, frame) < 0;
     Py_XDECREF(frame);
     if (failed)
         return false;
@@ -177,7 +191,7 @@ may_commit(const Writer *writer, const Socket *socket)
     return !writer->blocked && outbox->size < outbox->high_water && !outbox->closed && endpoint->state == wired.open &&
            ((const Encoder *)endpoint->encoder)->plain && IS(socket->sock, python_socket) && socket->fd >= 0 &&
            !socket->write_broken && inbox->items != NULL && PyList_CheckExact(inbox->items) &&
-           outbox->chunks != NULL && PyList_CheckExact(outbox->chunks);
+           outbox->chunks != NULL && (outbox->chunks == Py_None || PyList_CheckExact(outbox->chunks));
 }
 
 /* Send what the socket takes of a frame of many connections, and keep the rest. */
@@ -230,18 +244,45 @@ commit_message(Writer *writer, PyObject *data)
     return commit(writer, data, NULL, false);
 }
 
-/* commit_frame(writer, frame, hold): True if the frame, bytes of a plain message, was committed; False: Python's turn. */
+/* Append a position to the list of those that are Python's. */
+static bool
+leave(PyObject *left, Py_ssize_t position)
+{
+    PyObject *number = PyLong_FromSsize_t(position);
+    int failed = number == NULL || PyList_Append(left, number) < 0;
+    Py_XDECREF(number);
+    return !failed;
+}
+
+/* Commit a frame on each of the writers. Committing may run Python code, so that the list may change. */
+static bool
+commit_on_each(PyObject *writers, PyObject *frame, bool hold, PyObject *left)
+{
+    for (Py_ssize_t at = 0; at < PyList_Size(writers); at++) {
+        PyObject *writer = Py_NewRef(PyList_GetItem(writers, at));
+        Outcome outcome = IS(writer, writer) ? commit((Writer *)writer, NULL, frame, hold) : DECLINED;
+        Py_DECREF(writer);
+        if (outcome == FAILED || (outcome == DECLINED && !leave(left, at)))
+            return false;
+    }
+    return true;
+}
+
+/* commit_frame(writers, frame, hold): commit bytes that are the frame of a plain message on each writer of the list;
+   return a list of the positions that are Python's turn. */
 PyObject *
 commit_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "commit_frame() takes 3 arguments");
+    if (count != 3 || !PyList_CheckExact(arguments[0]) || !PyBytes_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "commit_frame() takes a list, bytes and a flag");
         return NULL;
     }
-    if (!IS(arguments[0], writer) || !PyBytes_CheckExact(arguments[1]) || PyBytes_Size(arguments[1]) == 0)
-        return Py_NewRef(Py_False);
-    Outcome outcome = commit((Writer *)arguments[0], NULL, arguments[1], arguments[2] == Py_True);
-    return outcome == FAILED ? NULL : Py_NewRef(outcome == DONE ? Py_True : Py_False);
+    PyObject *left = PyList_New(0);
+    if (left != NULL && !commit_on_each(arguments[0], arguments[1], arguments[2] == Py_True, left)) {
+        Py_DECREF(left);
+        return NULL;
+    }
+    return left;
 }
 
 /* commit(writer, data): True if the message, str or bytes, was committed; False: Python's turn. */

@@ -1,7 +1,7 @@
 """The frame decoder, from bytes to messages and control frames.
 
-It does no I/O and answers nothing: `endpoint` answers close and ping frames. `assembler` keeps a message in parts,
-`whole` reads one in a single frame, `deflate` inflates. It never raises on data of a peer.
+It does no I/O and answers nothing: `endpoint` answers close and ping frames. `whole` reads messages in a single frame;
+`incoming` is the frame, and the message, that came in parts; `deflate` inflates. It never raises on data of a peer.
 """
 
 from __future__ import annotations
@@ -10,26 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.native.choice import DecoderState
-from trio_ws.protocol.assembler import Assembler, BinaryAssembler, TextAssembler
 from trio_ws.protocol.deflate import COMPRESSED_PART, InflateError, Inflater, InflateTooBig
 from trio_ws.protocol.events import Event, violation_of
-from trio_ws.protocol.frames import (
-    CLOSE,
-    CONTINUATION,
-    DATA_OPCODES,
-    EXTENDED_LENGTH,
-    FIN,
-    LENGTH_BITS,
-    MASKED,
-    OPCODE_BITS,
-    RSV1,
-    START_SIZE,
-    TEXT,
-    Data,
-)
+from trio_ws.protocol.frames import DATA_OPCODES, MASKED, RSV1, START_SIZE, Data
+from trio_ws.protocol.incoming import IncomingFrame, IncomingMessage
 from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
-from trio_ws.protocol.limits import check_message_size
-from trio_ws.protocol.masking import KEY_SIZE, apply_mask, rotate
+from trio_ws.protocol.masking import apply_mask
 from trio_ws.protocol.validation import ProtocolViolation, check_start, read_control, read_length
 from trio_ws.protocol.whole import whole_messages
 
@@ -59,30 +45,12 @@ class Decoder(DecoderState):
     """
 
     __slots__ = (
-        "_armed",
-        "_control",
-        "_discarding",
-        "_fin",
-        "_fragments",
-        "_head",
-        "_in_payload",
-        "_inflated",
+        "_frame",
         "_inflater",
-        "_key",
-        "_left",
         "_max_fragments",
         "_message",
-        "_message_inflater",
-        "_need",
-        "_opcode",
-        "_patience",
-        "_target",
-        "_wire_size",
         "_work",
         "_work_left",
-        "budget",
-        "closed",
-        "failed",
         "inflated",
     )
 
@@ -112,21 +80,9 @@ class Decoder(DecoderState):
         self._discarding = False
         self._between = True  # between two messages, none of them to be streamed, and not over
         self._partial: Partial | None = None  # a message whose beginning the compiled core has received
-        # The frame that is being read: its header as far as it came, then what is known of its payload.
-        self._head = b""  # not a bytearray: it is short, and an idle connection keeps it
-        self._need = START_SIZE
-        self._in_payload = False
-        self._opcode = CONTINUATION
-        self._fin = False
-        self._key = b""
-        self._left = 0
-        self._control = b""
-        self._target: Assembler | None = None  # None for a control frame
-        # The data message that is being gathered, if any, over all of its frames.
-        self._message: Assembler | None = None
-        self._message_inflater: Inflater | None = None
-        self._fragments = self._wire_size = self._inflated = 0
-        self._armed = False
+        self._armed = False  # a message is streamed: the one that is gathered, or the next
+        self._frame: IncomingFrame | None = None
+        self._message: IncomingMessage | None = None
 
     def decode(self, data: Data, out: list[Event], max_items: int, max_bytes: int) -> int:
         """Decode `data` from its start and append what is complete to `out`.
@@ -145,7 +101,7 @@ class Decoder(DecoderState):
             pauses within a message, too, when `work` is done. After a violation or a close frame there is no pause: the
             rest is discarded.
         """
-        self.budget = max_bytes
+        self.budget = min(max_bytes, sys.maxsize)
         return self._decode_from(data, 0, out, len(out) + max_items)
 
     def decode_whole(self, data: Data, out: list[Any], stop: int, max_bytes: int) -> int:
@@ -160,7 +116,7 @@ class Decoder(DecoderState):
         Returns:
             How many bytes were consumed: nearly always all; pass the rest to `decode`.
         """
-        self.budget = max_bytes
+        self.budget = min(max_bytes, sys.maxsize)
         if not self._between:
             return 0
         before = len(out)
@@ -168,7 +124,7 @@ class Decoder(DecoderState):
             return self._whole_messages(data, 0, out, stop)
         except UnicodeDecodeError:
             del out[before:]
-            self.budget = max_bytes
+            self.budget = min(max_bytes, sys.maxsize)
             return 0
 
     def _decode_from(self, data: Data, position: int, out: list[Event], stop: int) -> int:
@@ -187,7 +143,7 @@ class Decoder(DecoderState):
     @property
     def _in_between(self) -> bool:
         """Whether the next message is to come whole: no frame or message has begun, and none is streamed or dropped."""
-        return not (self._head or self._in_payload or self._message or self._armed or self._discarding)
+        return not (self._frame or self._message or self._armed or self._discarding)
 
     def _fail(self, error: Exception, out: list[Event]) -> None:
         self.failed = True
@@ -210,7 +166,7 @@ class Decoder(DecoderState):
             self._take_over(self._partial)
         self._armed = True
         self._between = False
-        return None if self._message is None else self._message.take_chunk()[0]
+        return None if self._message is None else self._message.assembler.take_chunk()[0]
 
     def discard(self) -> None:
         """Drop all messages from now on: of them only the frames' headers are read, and held to the rules.
@@ -221,20 +177,20 @@ class Decoder(DecoderState):
             self._take_over(self._partial)
         self._discarding = True
         self._between = self._armed = False
-        if self._message is not None:  # what is gathered of it is let go of
-            self._message = BinaryAssembler()
-            self._target = self._target and self._message
+        if self._message is not None:
+            self._message.drop()
 
     def _take_over(self, partial: Partial) -> None:
         """Go on with a message whose beginning the compiled core has received."""
         self._partial = None
         first, left, key, beginning = partial.take()
-        self._begin_frame(first, left + len(beginning))
-        self._in_payload = True
-        self._left = left
-        self._key = key or b""
-        if self._message is not None:
-            self._message.add(beginning)
+        self._frame = frame = IncomingFrame()
+        message = self._begin_frame(frame, first, left + len(beginning))
+        frame.in_payload = True
+        frame.left = left
+        frame.key = key or b""
+        if message is not None:
+            message.assembler.add(beginning)
 
     def _decode(self, data: Data, position: int, out: list[Event], stop: int) -> int:
         end = len(data)
@@ -269,148 +225,132 @@ class Decoder(DecoderState):
 
     def _step(self, data: Data, position: int, out: list[Event]) -> int:
         """Go on to the end of the frame, or of `data`; return where that is."""
-        if not self._in_payload:
-            position = self._read_header(data, position)
-            if not self._in_payload:
+        frame = self._frame
+        if frame is None:
+            frame = self._frame = IncomingFrame()
+        if not frame.in_payload:
+            position = self._read_header(frame, data, position)
+            if not frame.in_payload:
                 return position
-        target = self._target
-        if target is None:
-            part = self._unmask(data[position : position + self._left])
-            self._take(len(part))
-            self._control += part
-            if not self._in_payload:
-                out.append(self._control_item())
-            return position + len(part)
-        if self._discarding:
-            position += self._take(min(self._left, len(data) - position))
-            self._message = None if self._ends_message else target
-            return position
-        if self._message_inflater is not None:
-            return position + self._inflate(self._message_inflater, target, data, position, out)
-        part = self._unmask(data[position : position + self._left])
-        self._take(len(part))
-        self._take_in(target, part, out)
-        return position + len(part)
-
-    def _take(self, size: int) -> int:
-        """Take `size` bytes of the payload; return that."""
-        self._left -= size
-        self._in_payload = self._left > 0
-        return size
-
-    @property
-    def _ends_message(self) -> bool:
-        """Whether the payload that was taken last is the end of its message."""
-        return self._fin and not self._in_payload
-
-    def _unmask(self, part: Data) -> bytes:
-        if not self._masked:
-            return bytes(part)
-        key = self._key
-        self._key = rotate(key, len(part))
-        return self._apply_mask(part, key)
-
-    def _read_header(self, data: Data, position: int) -> int:
-        """Gather the header's parts (start, length, key), each judged when it is there; return the end."""
-        while not self._in_payload:
-            part = data[position : position + self._need - len(self._head)]
-            self._head += part
-            position += len(part)
-            if len(self._head) < self._need:
-                break
-            self._judge(self._head)
+        position += self._read_payload(frame, data, position, out)
+        if frame.is_over:
+            self._frame = None
         return position
 
-    def _judge(self, head: bytes) -> None:
+    # --- the header of a frame -----------------------------------------------------------------------------------
+
+    def _read_header(self, frame: IncomingFrame, data: Data, position: int) -> int:
+        """Gather the header's parts (start, length, key), each judged when it is there; return the end."""
+        while not frame.in_payload:
+            position = frame.gather(data, position)
+            if not frame.part_is_complete:
+                break
+            self._judge(frame)
+        return position
+
+    def _judge(self, frame: IncomingFrame) -> None:
         """Judge the part of the header that is complete now, and say how much is needed for the next."""
-        length_end = START_SIZE + EXTENDED_LENGTH.get(head[1] & LENGTH_BITS, 0)
-        if self._need == START_SIZE:
+        head, length_end = frame.head, frame.length_end
+        if frame.need == START_SIZE:
             in_message, compression = self._message is not None, self._inflater is not None
             check_start(head, in_message=in_message, compression=compression, masked=self._masked)
             if length_end > START_SIZE:
-                self._need = length_end
+                frame.need = length_end
                 return
-        if self._need == length_end:
-            self._begin_frame(head[0], read_length(head))
+        if frame.need == length_end:
+            self._begin_frame(frame, head[0], read_length(head))
             if self._masked:
-                self._need = length_end + KEY_SIZE
+                frame.expect_key()
                 return
-        self._key = head[length_end:]
-        self._in_payload = True
-        self._need = START_SIZE
-        self._head = b""
+        frame.begin_payload()
 
-    def _begin_frame(self, first: int, size: int) -> None:
-        self._opcode = opcode = first & OPCODE_BITS
-        self._fin = bool(first & FIN)
-        self._left = size
-        if opcode in DATA_OPCODES:
-            self._message = TextAssembler() if opcode == TEXT else BinaryAssembler()
-            self._message_inflater = self._inflater if first & RSV1 else None
-            self._fragments = self._wire_size = self._inflated = 0
-        if opcode >= CLOSE:
-            self._target = None
-            return
-        self._target = self._message
-        self._fragments += 1
-        self._wire_size += size
-        check_message_size(
-            self._wire_size,
-            self._fragments,
-            max_message_size=self._max_message_size,
-            max_fragments=self._max_fragments,
-            compressed=self._message_inflater is not None,
-        )
+    def _begin_frame(self, frame: IncomingFrame, first: int, size: int) -> IncomingMessage | None:
+        """Begin a frame, and a message if it is the first of one; return its message, None for a control frame."""
+        frame.begin(first, size)
+        if frame.is_control:
+            return None
+        message = self._message
+        if message is None or frame.opcode in DATA_OPCODES:
+            message = self._message = IncomingMessage(frame.opcode, self._inflater if first & RSV1 else None)
+        message.add_frame(size, max_message_size=self._max_message_size, max_fragments=self._max_fragments)
+        return message
 
-    def _take_in(self, message: Assembler, part: bytes, out: list[Event]) -> None:
+    # --- its payload ---------------------------------------------------------------------------------------------
+
+    def _read_payload(self, frame: IncomingFrame, data: Data, position: int, out: list[Event]) -> int:
+        """Take the next part of the payload; return its size."""
+        message = self._message
+        if frame.is_control:
+            part = frame.take(data, position, self._apply_mask)
+            frame.control += part
+            if frame.is_over:
+                out.append(self._control_item(frame))
+            return len(part)
+        if message is None or self._discarding:
+            skipped = frame.skip(len(data) - position)
+            if frame.ends_message:
+                self._message = None
+            return skipped
+        if message.inflater is not None:
+            return self._inflate(frame, message, message.inflater, data, position, out)
+        part = frame.take(data, position, self._apply_mask)
+        self._take_in(frame, message, part, out)
+        return len(part)
+
+    def _take_in(self, frame: IncomingFrame, message: IncomingMessage, part: bytes, out: list[Event]) -> None:
         """Add the part to its message, and give what can be given of that."""
         item: Event | None = None
         size = 0
-        if self._ends_message:
-            item, size = message.finish_chunk(part) if self._armed else message.finish(part)
+        assembler = message.assembler
+        if frame.ends_message:
+            item, size = assembler.finish_chunk(part) if self._armed else assembler.finish(part)
             self._message = None
             self._armed = False
         else:
-            message.add(part)
+            assembler.add(part)
             if self._armed:
-                item, size = message.take_chunk()
+                item, size = assembler.take_chunk()
         if item is not None:
             out.append(item)
             self.budget -= size
 
-    def _inflate(self, inflater: Inflater, target: Assembler, data: Data, position: int, out: list[Event]) -> int:
-        """Inflate the next part of a message, as far as this turn's work goes; return how much of `data` it was."""
-        key = self._key
-        part = self._unmask(data[position : position + min(self._left, COMPRESSED_PART)])
-        final = self._fin and self._left == len(part)
-        limit = self._max_message_size - self._inflated
-        inflated = inflater.inflate(part, final=final, limit=limit, most=self._work_left)
-        self._inflated += len(inflated)
+    def _inflate(  # noqa: PLR0917 - what it inflates, with what, from where to where
+        self,
+        frame: IncomingFrame,
+        message: IncomingMessage,
+        inflater: Inflater,
+        data: Data,
+        position: int,
+        out: list[Event],
+    ) -> int:
+        """Inflate the next part of a message, as far as this turn's work goes; return the size of that part."""
+        part = frame.take(data, position, self._apply_mask, COMPRESSED_PART)
+        limit = self._max_message_size - message.inflated
+        inflated = inflater.inflate(part, final=frame.ends_message, limit=limit, most=self._work_left)
+        message.inflated += len(inflated)
         self.inflated += len(inflated)
         self._work_left -= len(inflated)
-        size = len(part) - inflater.left
         if inflater.left:
-            self._key = rotate(key, size)
-        self._take(size)
-        self._take_in(target, inflated, out)
-        return size
+            frame.give_back(inflater.left)
+        self._take_in(frame, message, inflated, out)
+        return len(part) - inflater.left
 
-    def _control_item(self) -> Ping | Pong | CloseConnection:
-        payload, self._control = self._control, b""
-        item = read_control(self._opcode, payload)
+    def _control_item(self, frame: IncomingFrame) -> Ping | Pong | CloseConnection:
+        item = read_control(frame.opcode, frame.control)
         if isinstance(item, CloseConnection):
             self.closed = True
             self._forget()
         return item
+
+    # --- the end -------------------------------------------------------------------------------------------------
 
     def release(self) -> None:
         """Discard what comes from now on, and free the context of earlier messages."""
         self.closed = True
         self._between = False
         self._forget()
-        self._inflater = self._message_inflater = None
+        self._inflater = None
 
     def _forget(self) -> None:
         """Drop the data of an incomplete message."""
-        self._message = self._target = self._partial = None
-        self._head = self._control = b""
+        self._frame = self._message = self._partial = None

@@ -6,6 +6,7 @@ codecs runs.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from trio_ws.protocol._speedups import apply_mask, encode, parse
@@ -36,7 +37,7 @@ class CompiledDecoder(Decoder):
 
     def decode(self, data: bytes | bytearray | memoryview, out: list[Event], max_items: int, max_bytes: int) -> int:
         """Do as `Decoder.decode`: nearly always `data` is whole messages to its end, and one call is all."""
-        self.budget = max_bytes
+        self.budget = min(max_bytes, sys.maxsize)
         stop = len(out) + max_items
         if not self._between:
             return self._decode_from(data, 0, out, stop)
@@ -51,7 +52,7 @@ class CompiledDecoder(Decoder):
 
     def decode_whole(self, data: bytes | bytearray | memoryview, out: list[Any], stop: int, max_bytes: int) -> int:
         """Do as `Decoder.decode_whole`, with a call less."""
-        self.budget = max_bytes
+        self.budget = min(max_bytes, sys.maxsize)
         if not self._between:
             return 0
         before = len(out)

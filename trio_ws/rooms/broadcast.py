@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import trio
 
 from trio_ws.codes import CloseCode
+from trio_ws.connection.many import offer_to_each
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.checks import to_websockets
 from trio_ws.rooms.member_queue import TOO_SLOW
@@ -51,7 +52,9 @@ async def broadcast(
     prepared = PreparedMessage(message)
     await trio.lowlevel.checkpoint()
     excluded = frozenset(to_websockets(exclude))
-    chosen = [websocket for websocket in connections if websocket not in excluded]
+    chosen = list(connections)
+    if excluded:
+        chosen = [websocket for websocket in chosen if websocket not in excluded]
     for kind in {*map(type, chosen)}:
         if not issubclass(kind, WebSocket):
             raise TypeError(f"broadcast() sends to connections, each a WebSocket, not {kind.__name__}")
@@ -61,14 +64,16 @@ async def broadcast(
 
 async def deflate_for(connections: Iterable[WebSocket], prepared: PreparedMessage) -> None:
     """Deflate a large message for these connections, in steps."""
-    await prepared.deflate([each.context.channel.writer for each in connections if each.context.channel is not None])
+    channels = (each.context.channel for each in connections)
+    await prepared.deflate(channel.writer for channel in channels if channel is not None)
 
 
 def offer_to_all(
     connections: Iterable[WebSocket], prepared: PreparedMessage, policy: Literal["disconnect", "drop_newest"]
 ) -> None:
     """Send one message to many connections, in one step; see `broadcast`."""
-    for websocket in tuple(connections):
-        channel = websocket.context.channel
-        if channel is not None and not channel.writer.offer(prepared) and policy == "disconnect":
-            channel.closing.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)
+    channels = [channel for websocket in connections if (channel := websocket.context.channel) is not None]
+    full = offer_to_each([channel.writer for channel in channels], prepared)
+    if policy == "disconnect":
+        for position in full:
+            channels[position].closing.dismiss(CloseCode.TRY_AGAIN_LATER, TOO_SLOW)

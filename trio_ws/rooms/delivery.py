@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from trio_ws.rooms.orders import parse_order
 
+from trio_ws.connection.many import offer_to_each
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -72,14 +74,24 @@ class Delivery:
         common, exclude, seen_ahead = self._stamper.message_for(entry), entry.exclude, self._seen_ahead
         if common is None:
             return
+        ready: list[MemberQueue] = []
         for queue in self._queues.values():
             if exclude and queue.member_id in exclude:
                 continue
-            message = self._unseen_message(queue, entry) if seen_ahead and queue in seen_ahead else common
-            if message is None:
-                continue
-            if queue.backlog or not queue.channel.writer.offer(message, hold=hold):
-                queue.enqueue(message)
+            if seen_ahead and queue in seen_ahead:
+                self._deliver_unseen(queue, entry, hold=hold)
+            elif queue.backlog:
+                queue.enqueue(common)
+            else:
+                ready.append(queue)
+        for position in offer_to_each([queue.channel.writer for queue in ready], common, hold=hold):
+            ready[position].enqueue(common)
+
+    def _deliver_unseen(self, queue: MemberQueue, entry: Entry, *, hold: bool) -> None:
+        """Send a member the part of an entry that it does not have already."""
+        message = self._unseen_message(queue, entry)
+        if message is not None and (queue.backlog or not queue.channel.writer.offer(message, hold=hold)):
+            queue.enqueue(message)
 
     def _carry_out(self, entry: Entry) -> None:
         """Close the connections of members, unless an order was carried out for them in another process."""

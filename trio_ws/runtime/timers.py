@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import trio
 
+from trio_ws.native.choice import DeadlineState
 from trio_ws.runtime.log import ConnectionLog
 
 if TYPE_CHECKING:
@@ -25,13 +26,23 @@ SWEEP_FROM: Final = 64
 """Entries of the heap from which on cancelled ones are removed."""
 
 
-class Deadline(ABC):
-    """An action at a later time, unless it is cancelled."""
+class Deadline(DeadlineState, ABC):
+    """An action at a later time, unless it is cancelled.
 
-    __slots__ = ("armed",)
+    Attributes:
+        armed: it will fire.
+        due: when, by Trio's clock.
+        order: distinguishes deadlines of the same time: the one that was armed first fires first.
+    """
+
+    __slots__ = ()
 
     armed: bool
-    """Whether it will fire."""
+    due: float
+    order: int
+
+    def __lt__(self, other: Deadline) -> bool:
+        return self.due < other.due or (self.due == other.due and self.order < other.order)
 
     @property
     @abstractmethod
@@ -83,7 +94,7 @@ class Timers:
     """A heap of deadlines, and the task that waits for the first."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Deadline]] = []
+        self._heap: list[Deadline] = []  # no tuples: the keepalive of each idle connection is in it
         self._order = count()
         self._sweep_at = SWEEP_FROM
         self._sleeper: trio.CancelScope | None = None
@@ -101,18 +112,19 @@ class Timers:
         return timer
 
     def arm(self, deadline: Deadline, seconds: float) -> None:
-        """Arm a deadline, which is not armed, to fire in finite `seconds`."""
+        """Arm a deadline, which is new or has fired, to fire in finite `seconds`."""
         deadline.armed = True
-        when = trio.current_time() + seconds
-        heapq.heappush(self._heap, (when, next(self._order), deadline))
+        deadline.due = due = trio.current_time() + seconds
+        deadline.order = next(self._order)
+        heapq.heappush(self._heap, deadline)
         if len(self._heap) > self._sweep_at:
             self._sweep()
-        if self._sleeper is not None and when < self._sleeper.deadline:
-            self._sleeper.deadline = when
+        if self._sleeper is not None and due < self._sleeper.deadline:
+            self._sleeper.deadline = due
 
     def _sweep(self) -> None:
         """Drop cancelled deadlines, which would pile up until their time."""
-        self._heap[:] = [entry for entry in self._heap if entry[2].armed]
+        self._heap[:] = [deadline for deadline in self._heap if deadline.armed]
         heapq.heapify(self._heap)
         self._sweep_at = max(SWEEP_FROM, 2 * len(self._heap))
 
@@ -125,7 +137,7 @@ class Timers:
         """
         while True:
             self._call_due()
-            deadline = self._heap[0][0] if self._heap else math.inf
+            deadline = self._heap[0].due if self._heap else math.inf
             with trio.CancelScope(deadline=deadline) as self._sleeper:
                 await trio.sleep_forever()
             # The loop may have been held up: all tasks that can run do so before a deadline ends them.
@@ -135,8 +147,8 @@ class Timers:
         heap = self._heap
         now = trio.current_time()
         due: list[Deadline] = []
-        while heap and (not heap[0][2].armed or heap[0][0] <= now):
-            due.append(heapq.heappop(heap)[2])
+        while heap and (not heap[0].armed or heap[0].due <= now):
+            due.append(heapq.heappop(heap))
         for deadline in due:  # not those that they arm for at once: other tasks run first
             if deadline.armed:
                 deadline.armed = False

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trio_ws.connection.connection import Connection
     from trio_ws.http.parser import MalformedRequest
     from trio_ws.http.request import Address
+    from trio_ws.runtime.timers import Timers
     from trio_ws.server.context import ServerContext
     from trio_ws.transport.base import Transport
 
@@ -53,7 +54,7 @@ class ServerConnection(Opener):
         """Whether the server has room for it."""
         self.client: Address = client
         self.log: ConnectionLog = ConnectionLog(number, client)
-        self._runner: HandlerRunner | None = HandlerRunner(context.timers, self)  # until the end
+        self._runner: HandlerRunner | None = HandlerRunner(self)  # until the end
         self.connection: Connection | None = None
         """The WebSocket's connection; None before the 101."""
         self._handshake: ServerHandshake | None = ServerHandshake(
@@ -84,6 +85,11 @@ class ServerConnection(Opener):
         self._handshake = None  # an idle connection has no use for it
 
     # --- called by the runner ------------------------------------------------------------------------------------
+
+    @property
+    def timers(self) -> Timers:
+        """The timers of the server."""
+        return self._context.timers
 
     async def open(self) -> bool:
         """Read the request; return True if it is for a WebSocket, else answer it."""

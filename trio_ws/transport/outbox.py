@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from itertools import islice
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import trio
 
@@ -39,8 +39,10 @@ class Outbox(OutboxState):
         """Bytes that have left the outbox for the network."""
         self.closed: bool = False
         """Whether everything is dropped, because the network takes nothing any more."""
-        self.chunks: list[Buffer] = []  # a deque would take 600 bytes in each idle connection
-        """Waiting chunks in order, none of them empty. Code that appends without `put` adds to `size`."""
+        self.chunks: list[Buffer] | None = None  # while there are some: it would be in each idle connection
+        """Waiting chunks in order, none of them empty; None if there are none.
+
+        Code that appends without `put` adds to `size`."""
         self._waiters: trio.lowlevel.ParkingLot | None = None
 
     @property
@@ -51,15 +53,17 @@ class Outbox(OutboxState):
     def put(self, data: Buffer) -> None:
         """Append `data`, which must not change afterwards. After `close()` it is dropped."""
         if data and not self.closed:
+            if self.chunks is None:
+                self.chunks = []
             self.chunks.append(data)
             self.size += len(data)
 
     def peek(self) -> Buffer:
-        """Return the next bytes to write; they stay inside.
+        """Return the next bytes to write, which there must be; they stay inside.
 
         They are some 64 KiB at most, unless one chunk is longer.
         """
-        chunks = self.chunks
+        chunks = cast("list[Buffer]", self.chunks)
         if len(chunks) == 1:
             return chunks[0]
         count = 1
@@ -79,13 +83,16 @@ class Outbox(OutboxState):
         Args:
             count: at most the length of the last `peek`.
         """
-        if not count or not self.chunks:
+        chunks = self.chunks
+        if not count or chunks is None:
             return  # nothing was taken, or it was closed during the write
-        head = self.chunks[0]
+        head = chunks[0]
         if count < len(head):
-            self.chunks[0] = memoryview(head)[count:]
+            chunks[0] = memoryview(head)[count:]
+        elif len(chunks) > 1:
+            del chunks[0]
         else:
-            del self.chunks[0]
+            self.chunks = None
         self.size -= count
         self.written += count
         if self._waiters is not None and not self.full:
@@ -106,7 +113,7 @@ class Outbox(OutboxState):
         Waiting senders stay asleep; the connection wakes them with the reason of its end.
         """
         self.closed = True
-        self.chunks.clear()
+        self.chunks = None
         self.size = 0
 
     def wake(self) -> bool:

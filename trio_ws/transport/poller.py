@@ -42,7 +42,7 @@ class Poller:
         self.buffer: memoryview = shared_buffer()
         self.handshakes: int = 0
         """Steps of TLS handshakes in this turn."""
-        self._transports: dict[int, PollerClient] = {}
+        self._transports: list[PollerClient | None] = []  # by descriptor; a dictionary takes 100 bytes for each
         self._corked: list[PollerClient] = []
         self._flusher = AutoResetEvent()
 
@@ -54,11 +54,14 @@ class Poller:
     def add(self, transport: PollerClient, fd: int, interest: int) -> None:
         """Begin to watch a transport's socket."""
         self.selector.add(fd, interest)
-        self._transports[fd] = transport
+        transports = self._transports
+        if fd >= len(transports):
+            transports.extend([None] * (fd + 1 - len(transports)))
+        transports[fd] = transport
 
     def remove(self, fd: int) -> None:
         """Stop watching a socket that is about to be closed."""
-        del self._transports[fd]
+        self._transports[fd] = None
         self.selector.remove(fd)
 
     def cork(self, transport: PollerClient) -> None:
@@ -92,7 +95,7 @@ class Poller:
         """Read and write for the sockets that are ready; return their number."""
         transports = self._transports
         # Looked up before the first is called: it may close others, whose descriptors are reused.
-        found = [(transports[fd], events) for fd, events in self.selector.poll()]
+        found = [(transport, events) for fd, events in self.selector.poll() if (transport := transports[fd])]
         now = trio.current_time()
         self.handshakes = 0
         for transport, events in found:

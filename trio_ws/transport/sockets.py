@@ -58,8 +58,6 @@ class SocketTransport(SocketState, Transport):
     closes_at_once = True
 
     __slots__ = (
-        "_dead",
-        "_finishing",
         "_owner",
         "_poller",
         "log",
@@ -108,7 +106,10 @@ class SocketTransport(SocketState, Transport):
         outbox = self.outbox
         if hold or outbox.size:
             if data and not outbox.closed:  # as `outbox.put`, written out: replies to many messages come here
-                outbox.chunks.append(data)
+                if outbox.chunks is None:
+                    outbox.chunks = [data]
+                else:
+                    outbox.chunks.append(data)
                 outbox.size += len(data)
             if self._interest & WRITABLE:
                 return

@@ -100,6 +100,12 @@ class Resolver:
     ) -> bool:
         return self._unwinding is not None and await self._unwinding.leave(kind, error, trace)
 
+    @property
+    def in_use(self) -> bool:
+        """Whether it has values, or something to leave."""
+        kept = (self._unwinding, self._converted, self._cache, self.guard_context, self.overrides)
+        return any(each is not None for each in kept)
+
     def nested(self) -> Resolver:
         """Return a resolver for a part of the connection.
 
