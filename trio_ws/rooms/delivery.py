@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from trio_ws.rooms.orders import parse_order
-
 from trio_ws.connection.many import offer_to_each
+from trio_ws.rooms.orders import parse_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
