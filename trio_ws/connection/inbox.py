@@ -48,8 +48,8 @@ class Inbox(InboxState):
         reader: the task that waits, None if there is none. Code that waits without `wait` passes the inbox to Trio.
         streak: messages that were received or sent since the connection's tasks last let other tasks run.
         task: of the compiled core: the last task that received or sent; it is asked first whether it runs.
-        trap: of the compiled core: what a waiting task yields to Trio; None before the first wait, and while few messages
-            have come.
+        trap: of the compiled core: what a waiting task yields to Trio; None before the first wait, and while
+            few messages have come.
     """
 
     __slots__ = ()
