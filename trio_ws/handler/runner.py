@@ -75,7 +75,7 @@ class HandlerRunner:
         if not context.log.path:
             context.log.set_request(context.request.target, context.request.client)
         context.on_accept = self._begin_watch
-        context.set_timers(self._timers)
+        context.set_timers(self._opener.timers)
         if service.close_code_of is not None:
             context.close_code_of = service.close_code_of
         context.cleanup_timeout = timeouts.cleanup_timeout
