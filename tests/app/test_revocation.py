@@ -24,7 +24,6 @@ from trio_ws import (
     WebSocketDisconnect,
 )
 from trio_ws.app import GuardContext
-from trio_ws.app.revocations import Revocations
 from trio_ws.connection.channel import Channel, PendingHandshake
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.topics import REVOCATIONS
@@ -411,5 +410,29 @@ async def test_nothing_is_kept_of_users_that_have_gone(way: str) -> None:
         assert len(app.connections.revocations) == 0
 
 
-def test_revocations_without_connections_hold_nothing() -> None:
-    assert len(Revocations()) == 0
+async def test_client_that_leaves_in_its_handshake_is_forgotten() -> None:
+    app, waits = App(), trio.Event()
+
+    async def guard(context: GuardContext) -> Credentials:
+        return Credentials("ada")
+
+    async def slow() -> int:
+        waits.set()
+        await trio.sleep_forever()
+        return 1
+
+    @app.websocket("/a", guards=[guard])
+    async def view(ws: WebSocket, it: Annotated[int, Depends(slow)]) -> None: ...
+
+    async def connect() -> None:
+        async with client.websocket_connect("/a"):
+            pass
+
+    async with app.test_client() as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connect)
+            await waits.wait()
+            assert len(app.connections.revocations) == 1
+            nursery.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(app.connections.revocations) == 0
