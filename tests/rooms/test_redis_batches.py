@@ -9,11 +9,14 @@ import pytest
 import trio
 from support.internals import internal
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis
+from trio.testing import wait_all_tasks_blocked
 
 from trio_ws import BackplaneFull
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Presence
 from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.rooms.redis.callers import WaitingCallers
+from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.entries import parse_news
 
 from .conformance import NOBODY, Ear
@@ -47,6 +50,39 @@ async def test_messages_of_one_turn_take_one_call_and_no_read(redis) -> None:
         assert sorted(ear.data[1:]) == sorted(map(str, range(60)))
         assert [entry.more for entry in ear.entries[1:]] == [*(59 * [True]), False]
     assert [after[0] - before[0], after[1] - before[1], after[2] - before[2]] == [1, 0, 1]
+
+
+async def test_own_message_of_a_notification_is_the_one_that_was_published(redis) -> None:
+    """It is encoded already, and perhaps compressed."""
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear, message = Ear(), PreparedMessage("said")
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await backplane.publish("room", message, NOBODY)
+        await ear.hears(1)
+    assert ear.entries[0].message is message
+
+
+async def test_callers_expire_one_after_the_other_and_at_the_end(autojump_clock) -> None:
+    callers, woken = WaitingCallers(), []
+
+    async def wait(name: str, seconds: float) -> None:
+        command = Command("room", "", (), ())
+        command.expires_at = trio.current_time() + seconds
+        await callers.wait(command)
+        woken.append((name, trio.current_time()))
+
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(callers.run)
+        await wait_all_tasks_blocked()
+        for delay, name in ((1, "first"), (1, "second"), (30, "third"), (0, "fourth")):
+            nursery.start_soon(wait, name, 10)
+            await trio.sleep(delay)
+        await trio.sleep(5)
+        callers.end()
+        await wait("late", 10)
+    found = {name: time - start for name, time in woken}
+    assert found == {"first": 10, "second": 11, "third": 12, "late": 37, "fourth": 37}
 
 
 async def test_messages_too_large_for_a_notification_are_read(redis) -> None:
@@ -136,8 +172,8 @@ async def test_scripts_that_redis_has_lost_are_sent_again(redis) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "m",
-        "m\\n",
+        "m ",
+        "m \\n",
         "m 1-a me 1-1 1 1 0 1\\nt",
         "m 1-a abc\\n",
         "m 1-a abc 9-9 2 1 0 2\\nt",

@@ -147,6 +147,7 @@ class RedisBackplane(Backplane):
                 try:
                     await nursery.start(connection.run)
                     nursery.start_soon(self._local.early.run, name="backplane: early delivery")
+                    nursery.start_soon(self._commands.callers.run, name="backplane: timeouts")
                     yield
                 except BaseException as error:
                     failure = error  # raised as it is, not in the nursery's group
@@ -154,6 +155,7 @@ class RedisBackplane(Backplane):
                     await self._presence.settled()
                 connection.end()
                 self._local.early.end()
+                self._commands.callers.end()
         finally:
             self._commands = None
         if failure is not None:

@@ -71,16 +71,12 @@ class QueuedCommand(ABC):
     expires_at: float = attrs.field(default=math.inf, init=False)
     """Trio's time from which on it is not run any more."""
     outcome: Any = attrs.field(default=None, init=False)
-    settled: trio.Event = attrs.field(factory=trio.Event, init=False)
+    settled: bool = attrs.field(default=False, init=False)
+    """Whether it has its outcome."""
     hint: str = attrs.field(default="", kw_only=True)
     """What to use instead while Redis is away, for the error."""
     pending: PendingPublish | None = attrs.field(default=None, kw_only=True)
     """The message, if it may be delivered early to members of this process."""
-
-    def settle(self, outcome: Any) -> None:
-        """Set the outcome, and wake the caller."""
-        self.outcome = outcome
-        self.settled.set()
 
     @property
     def is_expired(self) -> bool:

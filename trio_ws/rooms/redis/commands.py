@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneUnavailable
+from trio_ws.rooms.redis.callers import WaitingCallers
 from trio_ws.rooms.redis.calls import execute
 from trio_ws.rooms.redis.client import is_connection_error, is_transient, refusal_from
 from trio_ws.rooms.redis.publishing import KNOWN, OVERTAKEN
@@ -49,6 +50,7 @@ class CommandQueue:
     """
 
     def __init__(self, options: Options, local: LocalDelivery) -> None:
+        self.callers: WaitingCallers = WaitingCallers()
         self._options = options
         self._local = local
         self._places = trio.Semaphore(options.max_waiting)
@@ -68,30 +70,41 @@ class CommandQueue:
             trio.Cancelled: it was not run, if it was not sent yet. But a message that members of this process have
                 received is still published, until `publish_timeout` is over.
         """
-        timeout = self._options.publish_timeout
-        command.expires_at = trio.current_time() + timeout
-        with trio.move_on_at(command.expires_at):
-            async with self._places:
-                await self._until_settled(command)
-        if not command.settled.is_set():
-            problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
-            if command.rejection:
-                problem = f"Redis has not taken it for {timeout:g} s (publish_timeout): {command.rejection}"
-            problem += command.hint
-            error = BackplaneUnavailable(problem, uncertain=command.sent)
-            raise _with_local(error, delivered=command.is_delivered)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        command.expires_at = trio.current_time() + self._options.publish_timeout
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_at(command.expires_at):
+                await self._places.acquire()
+                await self._in_place(command)
+        else:
+            await self._in_place(command)
+        if not command.settled:
+            raise self._timeout_error(command)
         if isinstance(command.outcome, Exception):
             refusal = refusal_from(command.outcome)
             raise _with_local(refusal, delivered=command.is_delivered) from command.outcome
         return command.outcome
 
-    async def _until_settled(self, command: QueuedCommand) -> None:
+    def _timeout_error(self, command: QueuedCommand) -> BackplaneError:
+        timeout = self._options.publish_timeout
+        problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
+        if command.rejection:
+            problem = f"Redis has not taken it for {timeout:g} s (publish_timeout): {command.rejection}"
+        error = BackplaneUnavailable(problem + command.hint, uncertain=command.sent)
+        return _with_local(error, delivered=command.is_delivered)
+
+    async def _in_place(self, command: QueuedCommand) -> None:
+        """Wait until a command that has a place is settled, or its time has passed; give the place back."""
         self._enqueue(command)
         try:
-            await command.settled.wait()
+            await self.callers.wait(command)
         finally:
-            self._drop_expired()
-            if not command.settled.is_set():
+            self._places.release()
+            if self._abandoned:
+                self._drop_expired()
+            if not command.settled:
                 if command.pending is None or not (command.is_delivered or command.sent) or command.is_expired:
                     self._drop(command)
                 else:
@@ -163,10 +176,14 @@ class CommandQueue:
             self._abandoned.pop(command, None)
             if command.pending is not None:
                 self._report(command, command.pending, outcome)
-            command.settle(outcome)
+            self._set_outcome(command, outcome)
         except Exception as error:
             logger.exception("unexpected error in a command for room %r, it fails", command.room)
-            command.settle(error)
+            self._set_outcome(command, error)
+
+    def _set_outcome(self, command: QueuedCommand, outcome: Any) -> None:
+        command.outcome, command.settled = outcome, True
+        self.callers.wake(command)
 
     def _report(self, command: QueuedCommand, pending: PendingPublish, outcome: Any) -> None:
         """Report the outcome of publishing a message."""

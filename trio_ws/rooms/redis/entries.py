@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.backplane import Entry
 from trio_ws.rooms.redis.ids import check_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_ws.rooms.redis.pending import PendingPublish
 
 __all__ = ["LossMarker", "StreamEntry", "encode_message", "parse_entry", "parse_news"]
 
@@ -19,11 +25,13 @@ _PUBLISHER: Final = re.compile(rb"[0-9a-f]{1,32}")
 _TEXT: Final = b"t"
 _BINARY: Final = b"b"
 _ORDER: Final = b"o"
-_ID: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
-_NEWS: Final = b"m"
-_WORDS: Final = 5
-"""Of each entry, in the first line of a notification."""
-_SIZE: Final = re.compile(rb"[0-9]{1,9}")
+_NEWS: Final = b"m "
+_NEWS_LINE: Final = re.compile(
+    rb"m [0-9]{1,15}-[0-9a-f]{1,16} [0-9a-f]{1,32}"
+    rb"(?: [0-9]{1,20}-[0-9]{1,20} [0-9]{1,15} [0-9]{1,16} [0-9]{1,9} [0-9]{1,9})+"
+)
+"""The epoch and the process; of each entry its id, sequence, number, and the sizes of excluded members and message."""
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 @attrs.frozen(eq=False)
@@ -83,53 +91,81 @@ def parse_entry(entry_id: bytes, fields: dict[bytes, bytes], *, more: bool) -> S
 
 
 def _parse_message(entry_id: bytes, fields: dict[bytes, bytes], epoch: str, *, more: bool) -> StreamEntry:
-    kind, data = fields[b"d"][:1], fields[b"d"][1:]
-    if kind not in (_TEXT, _BINARY, _ORDER):
-        raise ValueError("no kind of message has that letter")
-    message = PreparedMessage(data if kind == _BINARY else data.decode())
-    exclude = frozenset(fields[b"x"].decode().split())
     if not _PUBLISHER.fullmatch(fields[b"p"]):
         raise ValueError("no process has that name")
     if not _NUMBER.fullmatch(fields[b"s"]):  # Redis counts no more digits exactly
         raise ValueError("not a number of ours")
+    message, order = _decode_message(fields[b"d"])
     return StreamEntry(
         entry_id.decode(),
         message,
-        exclude,
+        frozenset(fields[b"x"].decode().split()),
         more,
-        int(entry_id.partition(b"-")[0]) / 1000,
+        _seconds(entry_id),
+        order,
         sequence=int(fields[b"n"]),
         publisher=fields[b"p"].decode(),
         number=int(fields[b"s"]),
         epoch=epoch,
-        order=kind == _ORDER,
     )
 
 
-def parse_news(data: bytes) -> list[StreamEntry]:
+def _seconds(entry_id: bytes) -> float:
+    return int(entry_id.partition(b"-")[0]) / 1000
+
+
+def _decode_message(data: bytes) -> tuple[PreparedMessage, bool]:
+    """Return a message, and whether it is an order."""
+    kind, body = data[:1], data[1:]
+    if kind == _TEXT:
+        return PreparedMessage(body.decode()), False
+    if kind not in (_BINARY, _ORDER):
+        raise ValueError("no kind of message has that letter")
+    return PreparedMessage(body if kind == _BINARY else body.decode()), kind == _ORDER
+
+
+def parse_news(
+    data: bytes, process: str = "", own: Mapping[int, PendingPublish] = MappingProxyType({})
+) -> list[StreamEntry]:
     """Parse the entries in a notification; the list is empty if it has none.
 
+    Args:
+        data: the notification.
+        process: names this process among all.
+        own: messages of this process in the room by their numbers, which are encoded already.
+
     Raises:
-        KeyError: it is not ours; likewise ValueError.
+        ValueError: it is not ours.
     """
-    line, _, rest = data.partition(b"\n")
-    kind, *words = line.split(b" ")
-    if kind != _NEWS:
+    if not data.startswith(_NEWS):
         return []
-    epoch, publisher, *words = words
-    check_epoch(epoch.decode())
-    if not epoch or not words or len(words) % _WORDS:
+    line, _, rest = data.partition(b"\n")
+    if not _NEWS_LINE.fullmatch(line):
         raise ValueError("no notification of ours")
-    entries = []
+    _, epoch, publisher, *words = line.decode().split(" ")
+    entries: list[StreamEntry] = []
     start = 0
-    for at in range(0, len(words), _WORDS):
-        entry_id, sequence, number, *sizes = words[at : at + _WORDS]
-        if not (_ID.fullmatch(entry_id) and _SEQUENCE.fullmatch(sequence) and all(map(_SIZE.fullmatch, sizes))):
-            raise ValueError("no notification of ours")
-        middle = start + int(sizes[0])
-        end = middle + int(sizes[1])
-        fields = {b"n": sequence, b"p": publisher, b"s": number, b"d": rest[middle:end], b"x": rest[start:middle]}
-        entries.append(_parse_message(entry_id, fields, epoch.decode(), more=at + _WORDS < len(words)))
+    left = len(words) // 5
+    for entry_id, sequence, number, exclude_size, size in zip(*[iter(words)] * 5, strict=True):
+        left -= 1
+        middle = start + int(exclude_size)
+        end = middle + int(size)
+        pending = own.get(int(number)) if publisher == process else None
+        message, order = (pending.message, pending.order) if pending else _decode_message(rest[middle:end])
+        entries.append(
+            StreamEntry(
+                entry_id,
+                message,
+                frozenset(rest[start:middle].decode().split()) if middle > start else _NOBODY,
+                left > 0,
+                int(entry_id.partition("-")[0]) / 1000,
+                order,
+                sequence=int(sequence),
+                publisher=publisher,
+                number=int(number),
+                epoch=epoch,
+            )
+        )
         start = end
     if start != len(rest):
         raise ValueError("no notification of ours")

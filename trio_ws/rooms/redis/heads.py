@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from trio_ws.rooms.redis.ids import Head
+from trio_ws.rooms.redis.ids import Head, id_key
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.stream import StreamState
@@ -35,8 +35,12 @@ class StreamHeads:
 
     def note(self, room: str, entry_id: str, epoch: str) -> None:
         """Take an entry as the head if the known one is older."""
-        head, known = Head(entry_id, epoch), self._heads.pop(room, None)
-        self._heads[room] = head if known is None or known.age < head.age else known
+        known = self._heads.pop(room, None)
+        if known is not None and known.epoch == epoch:
+            is_newer = id_key(known.id) < id_key(entry_id)
+        else:
+            is_newer = known is None or known.age < Head(entry_id, epoch).age
+        self._heads[room] = Head(entry_id, epoch) if known is None or is_newer else known
         if len(self._heads) > _ROOMS + len(self._streams):
             del self._heads[next(iter(self._heads))]
 

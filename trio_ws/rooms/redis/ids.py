@@ -21,9 +21,14 @@ _POSITION: Final = re.compile(r"(([0-9]{1,20})-([0-9]{1,20}))(?:~.*)?", re.DOTAL
 _EPOCH: Final = re.compile(r"|[0-9]{1,15}-[0-9a-f]{1,16}")
 
 
-def id_key(entry_id: str) -> tuple[int, ...]:
-    """Return the key by which ids are compared."""
-    return tuple(int(part) for part in entry_id.split("-"))
+def id_key(entry_id: str) -> tuple[int, int]:
+    """Return the key by which ids are compared.
+
+    Raises:
+        ValueError: it is no id.
+    """
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
 
 
 def previous_id(entry_id: str) -> str:
@@ -93,7 +98,7 @@ class Head:
         return self.id, self.epoch, secrets.token_hex(4)
 
     @property
-    def age(self) -> tuple[int, tuple[int, ...]]:
+    def age(self) -> tuple[int, tuple[int, int]]:
         """The key by which heads of one stream are compared.
 
         Raises:

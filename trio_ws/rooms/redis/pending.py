@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import attrs
@@ -70,8 +69,12 @@ class PendingQueue:
 
     def up_to(self, room: str, number: int) -> list[PendingPublish]:
         """Return a room's messages with numbers up to one, oldest first."""
-        messages = self.rooms.get(room, {}).values()
-        return [*takewhile(lambda pending: pending.number <= number, messages)]
+        found = []
+        for pending in self.rooms.get(room, {}).values():
+            if pending.number > number:
+                break
+            found.append(pending)
+        return found
 
     def set_timer(self, pending: PendingPublish, deliver_at: float) -> None:
         """Set the time of a message's early delivery; times must be ascending."""

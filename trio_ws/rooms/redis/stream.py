@@ -212,6 +212,7 @@ class StreamState:
 
     def deliver(self, entries: Iterable[StreamEntry | LossMarker]) -> None:
         """Deliver entries that follow the last one, in order."""
+        begun = self._begun()
         for entry in entries:
             self._report_gap(entry)
             self._advance(entry)
@@ -220,7 +221,7 @@ class StreamState:
             new = self.note_number(entry)
             if new:
                 self._own.on_read(self.room, entry)
-            for subscription in self._begun():
+            for subscription in begun:
                 if new:
                     subscription.deliver_read(entry)
                 else:

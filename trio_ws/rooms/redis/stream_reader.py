@@ -153,8 +153,8 @@ class StreamReader:
     def _on_news(self, stream: StreamState, data: bytes) -> None:
         """Deliver the entries of a notification, or schedule reading."""
         try:
-            entries = parse_news(data)
-        except (KeyError, ValueError):
+            entries = parse_news(data, self._local.process, self._local.queue.rooms.get(stream.room, {}))
+        except ValueError:
             entries = []
         if entries and stream.deliver_news(entries):
             self._after_reading(stream)
