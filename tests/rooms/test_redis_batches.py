@@ -52,7 +52,7 @@ async def test_messages_of_one_turn_take_one_call_and_no_read(redis) -> None:
     assert [after[0] - before[0], after[1] - before[1], after[2] - before[2]] == [1, 0, 1]
 
 
-async def test_own_message_of_a_notification_is_the_one_that_was_published(redis) -> None:
+async def test_own_message_in_a_notification_is_not_decoded_again(redis) -> None:
     """It is encoded already, and perhaps compressed."""
     backplane = RedisBackplane(redis.url, poll_interval=60)
     ear, message = Ear(), PreparedMessage("said")
