@@ -54,9 +54,13 @@ class Program:
 
     def children(self) -> list[int]:
         """Return the ids of the processes that it has started."""
+        pid = self._process.pid
+        kernel = Path(f"/proc/{pid}/task/{pid}/children")
+        if kernel.exists():  # a container may have no ps
+            return [int(child) for child in kernel.read_text().split()]
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         pairs = [line.split() for line in listed.splitlines()]
-        return [int(pid) for pid, parent in pairs if int(parent) == self._process.pid]
+        return [int(child) for child, parent in pairs if int(parent) == pid]
 
     async def interrupt(self) -> int:
         """Press Ctrl-C, wait for the end, and return the exit status."""
