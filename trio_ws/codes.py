@@ -7,15 +7,27 @@ Nothing here refers to connections; exceptions are in `errors`, the states of th
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["MAX_REASON_BYTES", "CloseCode", "check_close", "is_normal_close", "is_wire_code"]
+__all__ = [
+    "EXPIRED",
+    "EXPIRED_CODE",
+    "MAX_REASON_BYTES",
+    "CloseCode",
+    "check_close",
+    "is_normal_close",
+    "is_wire_code",
+]
 
 MAX_REASON_BYTES = 123
 """RFC 6455 5.5: a control frame's payload is at most 125 bytes, two of which are the close code."""
+
+EXPIRED_CODE: Final = 4401
+"""The code of connections whose credentials have ended: HTTP's 401 in the range that is for applications."""
+EXPIRED: Final = "credentials expired"
 
 
 class CloseCode(IntEnum):

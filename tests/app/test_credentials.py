@@ -532,7 +532,7 @@ async def test_many_connections_share_one_timer_task(autojump_clock: Any) -> Non
 
     @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
-        heap = internal(ws.context.open_channel().reader, "_timers._heap")
+        heap = internal(ws.context.open_channel(), "closing.timers._heap")
         before, tasks = len(heap), trio.lowlevel.current_statistics().tasks_living
         for renewal in range(1000):
             ws.expires_at(in_seconds(60 + renewal))

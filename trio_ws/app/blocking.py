@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 import trio
 
 from trio_ws.app.blocking_view import BlockingView
-from trio_ws.codes import CloseCode
+from trio_ws.codes import EXPIRED_CODE, CloseCode
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
 from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
-from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from trio_ws.app.room_guards import plan_room_guard
+from trio_ws.codes import EXPIRED_CODE
 from trio_ws.rooms.revocation import REVOKED
-from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import trio
 
-from trio_ws.codes import CloseCode
+from trio_ws.codes import EXPIRED_CODE, CloseCode
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.revocation import REVOKED
-from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.codes import CloseCode
+from trio_ws.codes import EXPIRED_CODE, CloseCode
 from trio_ws.connection.encoders import JSONOption, ToJSON, encoder_from
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import LocalProtocolError
@@ -19,7 +19,6 @@ from trio_ws.rooms.topics import BROADCAST, REVOCATIONS, check_member, check_nam
 from trio_ws.rooms.watch import RoomWatch
 from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.loop_thread import LoopThread
-from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     import ssl

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from trio_ws.websocket.credentials import EXPIRED, EXPIRED_CODE, Credentials
+from trio_ws.codes import EXPIRED, EXPIRED_CODE
 from trio_ws.websocket.ending import Closable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from trio_ws.websocket.credentials import Expiring
+    from trio_ws.websocket.credentials import Credentials, Expiring
 
 __all__ = ["Authenticated"]
 
@@ -59,6 +59,8 @@ class Authenticated(Closable):
             ValueError: the datetime has no time zone, the number is no time, or another argument makes no sense.
             WebSocketDisconnect: the connection has ended.
         """
+        from trio_ws.websocket.credentials import Credentials  # noqa: PLC0415 - many connections have none
+
         warnings = {"warn_before": warn_before, "on_expiring": on_expiring, "warning": warning}
         current = self.credentials or Credentials()
         new = attrs.evolve(current, expires_at=time, code=code, reason=reason, **warnings)
@@ -81,6 +83,8 @@ class Authenticated(Closable):
             WebSocketDisconnect: the connection has ended, by the expiry of those before, say.
             trio.Cancelled: nothing has changed.
         """
+        from trio_ws.websocket.credentials import Credentials  # noqa: PLC0415 - many connections have none
+
         await trio.lowlevel.checkpoint_if_cancelled()
         if not isinstance(credentials, Credentials):
             credentials = attrs.evolve(self.credentials or Credentials(), expires_at=credentials)

@@ -23,7 +23,6 @@ from trio_ws.websocket.close_code import (
     is_normal_close_code,
     leaves,
 )
-from trio_ws.websocket.credentials import of_same_user
 from trio_ws.websocket.expiry import Expiry
 
 if TYPE_CHECKING:
@@ -253,6 +252,8 @@ class ConnectionContext(ContextState):
             TypeError: the warning cannot be encoded; likewise ValueError.
             WebSocketDisconnect: the connection has ended.
         """
+        from trio_ws.websocket.credentials import of_same_user  # noqa: PLC0415 - many connections have none
+
         if self._expiry is None:
             raise LocalProtocolError("credentials are of connections to a server, and this side has opened this one")
         if self.rejected:

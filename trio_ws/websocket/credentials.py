@@ -10,12 +10,10 @@ from uuid import UUID
 
 import attrs
 
-from trio_ws.codes import check_close
+from trio_ws.codes import EXPIRED, EXPIRED_CODE, check_close
 from trio_ws.runtime.threads import is_plain
 
 __all__ = [
-    "EXPIRED",
-    "EXPIRED_CODE",
     "AnotherUser",
     "Credentials",
     "Expiring",
@@ -24,10 +22,6 @@ __all__ = [
     "of_same_user",
     "user_key",
 ]
-
-EXPIRED_CODE: Final = 4401
-"""HTTP's 401 in the range of close codes that is for applications."""
-EXPIRED: Final = "credentials expired"
 
 _YEAR_9999: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
@@ -75,7 +69,7 @@ def user_key(user: object) -> UserKey:
     if user == "":
         raise ValueError("a user is not an empty text: leave it out for none")
     try:
-        return user if isinstance(user, int) else user.encode().decode()
+        return int(user) if isinstance(user, int) else user.encode().decode()
     except UnicodeEncodeError as error:
         raise ValueError(f"a user has a lone surrogate at character {error.start}, which UTF-8 cannot carry") from None
 

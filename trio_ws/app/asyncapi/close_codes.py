@@ -7,9 +7,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from trio_ws.app.listener import Listener
-from trio_ws.codes import CloseCode
+from trio_ws.codes import EXPIRED_CODE, CloseCode
 from trio_ws.connection.serialization import resolve_types
-from trio_ws.websocket.credentials import EXPIRED_CODE
 
 if TYPE_CHECKING:
     from trio_ws.app.route import Route
