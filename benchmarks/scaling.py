@@ -2,12 +2,14 @@
 
 One worker has rooms in memory, two workers have rooms on Redis.
 
-    python benchmarks/scaling.py [--messages 2000] [--clients 8]
+    python benchmarks/scaling.py [--messages 2000] [--clients 8] [--only backplane]
 
 Clients in this process, spread over the workers, are all in one room. Each sends a message as JSON, and the next one
 when the one before has come back to it, or with a window of 16 when 16 have. Every message reaches every client. The
 latency is that from a send to each receive, in this process's clock. It starts a Redis of its own on a Unix socket
 (redis-server has to be installed), which keeps nothing on the disk.
+
+Below that, `backplane.py` compares rooms on Redis with rooms in memory within this process, without clients.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import backplane
 import trio
 
 from trio_ws import App, Server, WebSocket, open_websocket
 
+MANY_CLIENTS = 100
 
-def make_app(backplane: str | None) -> App:
-    app = App(backplane=backplane)
+
+def make_app(place: str | None) -> App:
+    app = App(backplane=place)
 
     @app.websocket("/room")
     async def visit(ws: WebSocket) -> None:
@@ -47,17 +52,17 @@ def make_app(backplane: str | None) -> App:
     return app
 
 
-async def work(backplane: str | None) -> None:
+async def work(place: str | None) -> None:
     async with trio.open_nursery() as nursery:
-        server: Server = await nursery.start(make_app(backplane).serve, "127.0.0.1", 0)
+        server: Server = await nursery.start(make_app(place).serve, "127.0.0.1", 0)
         print(server.port, flush=True)
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
         server.shutdown()
 
 
 @contextmanager
-def workers(count: int, backplane: str | None) -> Iterator[list[str]]:
-    command = [sys.executable, __file__, "--worker", backplane or "memory"]
+def workers(count: int, place: str | None) -> Iterator[list[str]]:
+    command = [sys.executable, __file__, "--worker", place or "memory"]
     with ExitStack() as stack:
         urls = []
         for _ in range(count):
@@ -71,7 +76,7 @@ def workers(count: int, backplane: str | None) -> Iterator[list[str]]:
 
 
 @contextmanager
-def redis() -> Iterator[str]:
+def redis() -> Iterator[tuple[str, int]]:
     program = shutil.which("redis-server")
     if program is None:
         sys.exit("redis-server is not installed: apt-get install redis-server")
@@ -81,7 +86,7 @@ def redis() -> Iterator[str]:
             while not Path(folder, "socket").exists():
                 time.sleep(0.01)
             try:
-                yield f"unix://{folder}/socket"
+                yield f"unix://{folder}/socket", process.pid
             finally:
                 process.terminate()
 
@@ -131,19 +136,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=2000, help="messages in all, for each row")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--only", choices=["workers", "backplane"], help="one of both parts")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         trio.run(work, None if options.worker == "memory" else options.worker)
         return
+    with redis() as (url, pid):
+        if options.only != "backplane":
+            compare_workers(url, options.messages, options.clients)
+        if options.only != "workers":
+            backplane.report(url, pid, options.messages)
+
+
+def compare_workers(url: str, messages: int, clients: int) -> None:
     print("| | clients | window | messages/s | deliveries/s | p50 ms | p99 ms |")
     print("|---|--:|--:|--:|--:|--:|--:|")
-    with redis() as url:
-        for name, count, backplane in (("one worker, memory", 1, None), ("two workers, Redis", 2, url)):
-            with workers(count, backplane) as urls:
-                row(name, urls, 2, options.messages // 4, 1)
-                row(name, urls, options.clients, options.messages, 1)
-                row(name, urls, options.clients, options.messages, 16)
+    for name, count, place in (("one worker, memory", 1, None), ("two workers, Redis", 2, url)):
+        with workers(count, place) as urls:
+            row(name, urls, 2, messages // 4, 1)
+            row(name, urls, clients, messages, 1)
+            row(name, urls, clients, messages, 16)
+            row(name, urls, MANY_CLIENTS, messages, 1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ TEXT = Path(__file__).parents[2].joinpath("docs", "scaling.md").read_text(encodi
 def test_the_code_of_the_page_runs() -> None:
     """As far as it goes without a Redis: `examples/scaled_chat` is the same with one."""
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)

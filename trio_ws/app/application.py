@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trio_ws.app.sessions import Sessions
     from trio_ws.connection.encoders import JSONOption
     from trio_ws.handler.instruments import Instrument
-    from trio_ws.rooms import Backplane
+    from trio_ws.rooms.spread import BackplaneOption
 
 __all__ = ["App"]
 
@@ -58,8 +58,8 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
             `X-Forwarded-For` and `X-Forwarded-Proto` are trusted for the client's address and TLS.
         instruments: called at events of connections, for tracing; see `Instrument`.
         sessions: keep a session for each client in a signed cookie.
-        backplane: carries rooms to other processes: the URL of a Redis, or a `Backplane` such as `RedisBackplane`
-            with its options. None for rooms within this process.
+        backplane: carries rooms to other processes: the URL of a Redis, those of several that share the rooms, or a
+            `Backplane` such as `RedisBackplane` with its options. None for rooms within this process.
         json: encodes all JSON that is sent, instead of the library: "orjson" or "msgspec" (extras of these names), or
             a function that returns text or UTF-8, such as `orjson.dumps`. The library
             encodes values that it refuses with a `TypeError`.
@@ -91,7 +91,7 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
         trusted_proxies: Iterable[str] = (),
         instruments: Iterable[Instrument] = (),
         sessions: Sessions | None = None,
-        backplane: Backplane | str | None = None,
+        backplane: BackplaneOption = None,
         json: JSONOption = None,
         budget: Budget | Iterable[Budget] | None = None,
         converters: Mapping[str, Converter] | None = None,

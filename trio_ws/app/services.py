@@ -17,6 +17,7 @@ from trio_ws.app.pages import Pages
 from trio_ws.handler.instruments import instruments_of
 from trio_ws.options import check_number
 from trio_ws.rooms import Backplane, Rooms
+from trio_ws.rooms.spread import BackplaneOption
 from trio_ws.runtime.threads import Limiters
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class AppServices:
         settings: Settings,
         instruments: Iterable[Instrument],
         sessions: Sessions | None,
-        backplane: Backplane | str | None,
+        backplane: BackplaneOption,
         lifespan: Callable[[Any], AbstractAsyncContextManager[object]] | None,
         not_found_status: int,
         max_threads: float,
@@ -102,7 +103,7 @@ class AppServices:
         check_number("not_found_status", not_found_status, 400, 499)
         if max_threads != math.inf:
             check_number("max_threads", max_threads, 1)
-        if not (backplane is None or isinstance(backplane, str | Backplane)):
+        if not (backplane is None or isinstance(backplane, str | list | tuple | Backplane)):
             raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
         self.app: Any = app
         self.settings: Settings = settings
@@ -110,7 +111,7 @@ class AppServices:
         self.instruments: Instruments | None = instruments_of(given)
         self.given_instruments: tuple[Instrument, ...] = () if self.instruments is None else given
         self.sessions: Sessions | None = sessions
-        self.given_backplane: Backplane | str | None = backplane
+        self.given_backplane: BackplaneOption = backplane
         self.lifespan: Callable[[Any], AbstractAsyncContextManager[object]] | None = lifespan
         self.not_found_status: int = not_found_status
         self.max_threads: float = max_threads
@@ -160,7 +161,7 @@ class AppServices:
         """Return the `Renewal` of this application, or of one that includes it."""
         return next((each.renewal for each in self.with_parents() if each.renewal is not None), None)
 
-    def use_backplane(self, backplane: Backplane | str | None) -> Backplane:
+    def use_backplane(self, backplane: BackplaneOption) -> Backplane:
         """Exchange the backplane of rooms and broadcasts, and return the one before; the rooms must not run."""
         before = self.rooms.backplane
         self.rooms.use_backplane(backplane)

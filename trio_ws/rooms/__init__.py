@@ -14,6 +14,7 @@ from trio_ws.rooms.outside import BackplaneConnection, RoomsClient, connect_back
 from trio_ws.rooms.presence_watch import PresenceDiff
 from trio_ws.rooms.registry import Rooms
 from trio_ws.rooms.room import Member, Membership, Room
+from trio_ws.rooms.spread import SpreadBackplane
 from trio_ws.rooms.watch import RoomWatch
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "RoomWatch",
     "Rooms",
     "RoomsClient",
+    "SpreadBackplane",
     "broadcast",
     "connect_backplane",
 ]

@@ -16,10 +16,10 @@ from trio_ws.errors import LocalProtocolError
 from trio_ws.rooms.backplane import Backplane
 from trio_ws.rooms.callbacks import RoomGuard
 from trio_ws.rooms.checks import check_seconds
-from trio_ws.rooms.memory import MemoryBackplane
 from trio_ws.rooms.options import RoomOptions
 from trio_ws.rooms.patterns import Functions, RoomPatterns, guard_pattern, make_pattern
 from trio_ws.rooms.room import Room, move_room
+from trio_ws.rooms.spread import BackplaneOption, to_backplane
 from trio_ws.rooms.topics import check_name
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ class Rooms:
 
     def __init__(
         self,
-        backplane: Backplane | str | None = None,
+        backplane: BackplaneOption = None,
         *,
         callback_timeout: float = 5.0,
         encode_json: ToJSON = to_json,
     ) -> None:
-        self.backplane: Backplane = _backplane(backplane)
+        self.backplane: Backplane = to_backplane(backplane)
         self.encode_json: ToJSON = encode_json
         check_seconds("callback_timeout", callback_timeout)
         self.callback_timeout = callback_timeout
@@ -65,7 +65,7 @@ class Rooms:
         self._process = secrets.token_hex(4)
         self._numbers = count(1)
 
-    def use_backplane(self, backplane: Backplane | str | None) -> None:
+    def use_backplane(self, backplane: BackplaneOption) -> None:
         """Exchange the backplane.
 
         Raises:
@@ -74,7 +74,7 @@ class Rooms:
         """
         if self.callback_nursery is not None:
             raise LocalProtocolError("the rooms are running: their backplane cannot be exchanged")
-        self.backplane = _backplane(backplane)
+        self.backplane = to_backplane(backplane)
 
     def room(
         self,
@@ -246,15 +246,3 @@ class Rooms:
     def next_member_id(self) -> str:
         """Return a new id for a member, unique in all processes."""
         return f"{self._process}-{next(self._numbers)}"
-
-
-def _backplane(given: Backplane | str | None) -> Backplane:
-    if given is None:
-        return MemoryBackplane()
-    if isinstance(given, str):
-        from trio_ws.rooms.redis import RedisBackplane  # noqa: PLC0415 - an extra
-
-        return RedisBackplane(given)
-    if not isinstance(given, Backplane):
-        raise TypeError(f"backplane= takes a URL or a Backplane, not {type(given).__name__}: {given!r:.80}")
-    return given
