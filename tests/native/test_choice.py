@@ -17,7 +17,7 @@ from trio_ws.native.choice import INTERFACE, is_current
 
 PACKAGE = Path(__file__).parents[2] / "trio_ws"
 DESCRIBED_BY = ("native/_core.pyi", "native/state.py", "protocol/_speedups.pyi")
-DIGESTS = {1: "32c003f955108fb0", 2: "351484d0375e818b", 3: "3deb94fb06673e50"}
+DIGESTS = {1: "32c003f955108fb0", 2: "351484d0375e818b", 3: "3deb94fb06673e50", 4: "5330d9a2f20ca259"}
 """What each number stands for."""
 
 STALE = """

@@ -157,6 +157,30 @@ async def test_nursery_tasks_are_cancelled_however_they_were_started(nursery):
             await cancelled.wait()
 
 
+@pytest.mark.skipif(not Poller.available(), reason="this platform has no poller")
+async def test_request_that_came_with_its_connection_is_read_at_once(nursery, monkeypatch):
+    """The poller reports nothing, and the answer comes all the same."""
+
+    async def report_nothing(poller: Poller) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            poller.selector.close()
+
+    async def handler(ws: WebSocket) -> None:
+        pass
+
+    monkeypatch.setattr(Poller, "run", report_nothing)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        client.connect(listener.getsockname())
+        client.sendall(REQUEST)
+        await serve(nursery, handler, listeners=[listener])
+        client.setblocking(False)
+        with trio.fail_after(PATIENCE):
+            await trio.lowlevel.wait_readable(client)
+        assert client.recv(1000).startswith(b"HTTP/1.1 101 ")
+
+
 async def test_who_answers_a_handshake_that_is_over_is_told_so(nursery):
     kept: list[WebSocket] = []
 

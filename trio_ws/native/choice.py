@@ -31,7 +31,7 @@ PURE_PYTHON: Final = "TRIO_WS_PURE_PYTHON"
 """The environment variable that asks for Python: "core" for all but the frame codec, any other value but "" and "0" for
 everything."""
 
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """What the Python files and the compiled modules expect of each other, as a number; `interface.h` has the same."""
 
 

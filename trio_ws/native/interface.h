@@ -4,6 +4,6 @@
 #ifndef TRIO_WS_INTERFACE_H
 #define TRIO_WS_INTERFACE_H
 
-#define TRIO_WS_INTERFACE 3
+#define TRIO_WS_INTERFACE 4
 
 #endif

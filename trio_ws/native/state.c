@@ -209,13 +209,33 @@ static PyMemberDef context_members[] = {
 };
 STATE(context, Context, "ContextState", "The part of a connection's context that messages need, and its flags.");
 
+static PyTypeObject *deadline_type; /* kept: the process has one module */
+
 static PyMemberDef deadline_members[] = {
     TIME(Deadline, due, "due"),
     NUMBER(Deadline, order, "order"),
     BOOL(Deadline, armed, "armed"),
     END,
 };
-STATE(deadline, Deadline, "DeadlineState", "The time of a deadline.");
+
+/* Compare two deadlines, as a heap does; `<` is all there is. */
+static PyObject *
+compare_deadlines(PyObject *self, PyObject *other, int operation)
+{
+    if (operation != Py_LT || !PyObject_TypeCheck(other, deadline_type))
+        return Py_NewRef(Py_NotImplemented);
+    const Deadline *one = (Deadline *)self, *two = (Deadline *)other;
+    return PyBool_FromLong(one->due < two->due || (one->due == two->due && one->order < two->order));
+}
+
+static Py_hash_t
+hash_deadline(PyObject *self)
+{
+    return (Py_hash_t)((size_t)self / sizeof(Deadline));
+}
+
+STATE(deadline, Deadline, "DeadlineState", "The time of a deadline, by which deadlines are compared.",
+      {Py_tp_richcompare, compare_deadlines}, {Py_tp_hash, hash_deadline}, );
 
 /* --- the face --- */
 
@@ -357,6 +377,8 @@ add_state_types(PyObject *module)
     for (size_t at = 0; at < sizeof specs / sizeof *specs; at++) {
         PyObject *type = PyType_FromSpec(specs[at]);
         int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;
+        if (specs[at] == &deadline_spec)
+            deadline_type = (PyTypeObject *)Py_XNewRef(type);
         Py_XDECREF(type);
         if (failed)
             return false;

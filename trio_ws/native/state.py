@@ -1,7 +1,7 @@
 """The parts of a connection's state that its hot path needs, and its flags, as bases of its classes.
 
-The compiled core has the same classes as C structs (`state.c`), in which a flag takes a byte. They have no methods, and
-their attributes are documented by the classes that inherit them.
+The compiled core has the same classes as C structs (`state.c`), in which a flag takes a byte. Deadlines alone have a
+method. Attributes are documented by the classes that inherit them.
 """
 
 from __future__ import annotations
@@ -126,9 +126,16 @@ class ContextState:
 
 
 class DeadlineState:
-    """The time of a deadline."""
+    """The time of a deadline, by which deadlines are compared."""
 
     __slots__ = ("armed", "due", "order")
+
+    armed: bool
+    due: float
+    order: int
+
+    def __lt__(self, other: DeadlineState) -> bool:
+        return self.due < other.due or (self.due == other.due and self.order < other.order)
 
 
 class FaceState:

@@ -17,7 +17,7 @@ from trio_ws.protocol.incoming import IncomingFrame, IncomingMessage
 from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from trio_ws.protocol.masking import apply_mask
 from trio_ws.protocol.validation import ProtocolViolation, check_start, read_control, read_length
-from trio_ws.protocol.whole import whole_messages
+from trio_ws.protocol.whole import whole_control, whole_messages
 
 if TYPE_CHECKING:
     from trio_ws.native._core import Partial
@@ -227,6 +227,11 @@ class Decoder(DecoderState):
         """Go on to the end of the frame, or of `data`; return where that is."""
         frame = self._frame
         if frame is None:
+            control = whole_control(data, position, self._masked)
+            if control is not None:
+                opcode, payload, position = control
+                out.append(self._control_item(opcode, payload))
+                return position
             frame = self._frame = IncomingFrame()
         if not frame.in_payload:
             position = self._read_header(frame, data, position)
@@ -284,7 +289,7 @@ class Decoder(DecoderState):
             part = frame.take(data, position, self._apply_mask)
             frame.control += part
             if frame.is_over:
-                out.append(self._control_item(frame))
+                out.append(self._control_item(frame.opcode, frame.control))
             return len(part)
         if message is None or self._discarding:
             skipped = frame.skip(len(data) - position)
@@ -335,8 +340,8 @@ class Decoder(DecoderState):
         self._take_in(frame, message, inflated, out)
         return len(part) - inflater.left
 
-    def _control_item(self, frame: IncomingFrame) -> Ping | Pong | CloseConnection:
-        item = read_control(frame.opcode, frame.control)
+    def _control_item(self, opcode: int, payload: bytes) -> Ping | Pong | CloseConnection:
+        item = read_control(opcode, payload)
         if isinstance(item, CloseConnection):
             self.closed = True
             self._forget()

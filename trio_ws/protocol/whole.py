@@ -1,17 +1,33 @@
-"""The decoding of uncompressed messages in one frame each, in Python; the compiled codec does it in C."""
+"""The decoding of what came whole: uncompressed messages in one frame each, and control frames.
+
+The compiled codec has the messages in C.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from trio_ws.protocol.frames import BINARY, EXTENDED_16, FIN, MAX_CONTROL_SIZE, START_SIZE, TEXT
-from trio_ws.protocol.masking import KEY_SIZE, WORDS
+from trio_ws.protocol.frames import (
+    BINARY,
+    CLOSE,
+    EXTENDED_16,
+    FIN,
+    MAX_CONTROL_SIZE,
+    OPCODE_BITS,
+    PING,
+    PONG,
+    START_SIZE,
+    TEXT,
+)
+from trio_ws.protocol.masking import KEY_SIZE, WORDS, apply_mask
 
-__all__ = ["WINDOW", "whole_messages"]
+__all__ = ["WINDOW", "whole_control", "whole_messages"]
 
 _WHOLE_TEXT: Final = FIN | TEXT
 _WHOLE_MESSAGE: Final = (_WHOLE_TEXT, FIN | BINARY)
+_WHOLE_CLOSE: Final = FIN | CLOSE
+_WHOLE_CONTROL: Final = (FIN | PING, FIN | PONG, _WHOLE_CLOSE)
 WINDOW: Final = 16 * 1024
 """Bytes that one call looks at. It reads a copy, as bytes are read faster than a memoryview, and the copy has a bound,
 because a decoder that pauses after each message makes one each time."""
@@ -78,3 +94,26 @@ def whole_messages(
         if len(out) >= stop or budget <= 0:
             break
     return begin + position, budget
+
+
+def whole_control(data: bytes | bytearray | memoryview, position: int, masked: int) -> tuple[int, bytes, int] | None:
+    """Return opcode and payload of the control frame at `position`, and where it ends.
+
+    Args:
+        data: the peer's bytes.
+        position: of the frame.
+        masked: `MASKED` if the peer has to mask, else 0.
+
+    Returns:
+        None if the frame is cut, is something else, or breaks a rule of RFC 6455 5.
+    """
+    start = position + (START_SIZE + KEY_SIZE if masked else START_SIZE)
+    if start > len(data) or data[position] not in _WHOLE_CONTROL:
+        return None
+    size = data[position + 1] ^ masked
+    if size > MAX_CONTROL_SIZE or start + size > len(data) or (size == 1 and data[position] == _WHOLE_CLOSE):
+        return None
+    payload = bytes(data[start : start + size])
+    if masked:
+        payload = apply_mask(payload, bytes(data[start - KEY_SIZE : start]))
+    return data[position] & OPCODE_BITS, payload, start + size

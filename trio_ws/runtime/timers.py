@@ -37,13 +37,6 @@ class Deadline(DeadlineState, ABC):
 
     __slots__ = ()
 
-    armed: bool
-    due: float
-    order: int
-
-    def __lt__(self, other: Deadline) -> bool:
-        return self.due < other.due or (self.due == other.due and self.order < other.order)
-
     @property
     @abstractmethod
     def log(self) -> ConnectionLog | None:
