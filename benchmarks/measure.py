@@ -84,6 +84,8 @@ class Bench:
             return False
         if scenario.mode == "client":
             return peer.client is not None
+        if scenario.mode == "broadcast" and not peer.broadcasts:
+            return False
         return (peer.deflate or not scenario.deflate) and (scenario.variants or not peer.variant)
 
     def _rounds(self, peers: Sequence[Peer], rounds: int, figures: Callable[[Peer], Figures]) -> list[Round]:

@@ -24,6 +24,8 @@ class Peer:
     environment: dict[str, str] = attrs.field(factory=dict)
     variant: bool = False
     """Whether it is our library with other settings, for few scenarios."""
+    broadcasts: bool = True
+    """Whether its server can send to all connections."""
 
     @property
     def ceiling(self) -> bool:
@@ -39,6 +41,7 @@ PEERS: Final = (
     Peer("ours-pure", "ours", "ours", environment={"TRIO_WS_PURE_PYTHON": "1"}, variant=True),
     Peer("ours-tuned", "tuned", variant=True),
     Peer("ours-app", "app", variant=True),
+    Peer("ours-callback", "callback", variant=True, broadcasts=False),
     Peer("trio-websocket", "triowebsocket", "triowebsocket", deflate=False),
     Peer("websockets.trio", "websockets_trio"),
     Peer("hypercorn", "hypercorn_trio"),

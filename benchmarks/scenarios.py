@@ -85,7 +85,7 @@ def _echo(name: str, title: str, load: Mapping[str, str | int], *metrics: Metric
 SCENARIOS: Final = (
     _echo("echo-1", "1 connection, 1 in flight, 32 B", {}, RATE, LATENCY, variants=True),
     _echo("echo-100", "100 connections, 1 in flight, 32 B", {"connections": 100}, RATE, CPU, USER, variants=True),
-    _echo("echo-1000", "1,000 connections, 1 in flight, 32 B", {"connections": 1000}, RATE, CPU),
+    _echo("echo-1000", "1,000 connections, 1 in flight, 32 B", {"connections": 1000}, RATE, CPU, variants=True),
     _echo("pipelined-1", "1 connection, 64 in flight, 32 B", {"inflight": 64}, RATE, CPU, USER, variants=True),
     _echo(
         "pipelined-100",
@@ -110,6 +110,7 @@ SCENARIOS: Final = (
         {"inflight": 4, "size": 65_000},
         RATE,
         CPU,
+        variants=True,
     ),
     _echo(
         "binary-1m",
@@ -117,6 +118,7 @@ SCENARIOS: Final = (
         {"inflight": 2, "size": 1_000_000, "kind": "binary"},
         RATE,
         CPU,
+        variants=True,
     ),
     Scenario(
         "broadcast",
@@ -133,7 +135,7 @@ SCENARIOS: Final = (
         only=("ours", "picows+uvloop"),
         rounds=1,
     ),
-    Scenario("churn", "connect, echo, close; 32 at a time", "churn", {"connections": 32}, (CYCLES, CYCLE_CPU)),
+    Scenario("churn", "connect, echo, close; 32 at a time", "churn", {"connections": 32}, (CYCLES, CYCLE_CPU), True),
     _echo("deflate", "100 connections, 1 in flight, 1 KiB, compressed", {"connections": 100}, RATE, CPU, deflate=True),
     _echo("tls", "100 connections, 1 in flight, 32 B, TLS", {"connections": 100}, RATE, CPU, tls=True),
     Scenario("memory-2000", "memory, 2,000 idle connections", "idle", {"connections": 2000}, (MEMORY,), True, rounds=1),
