@@ -19,7 +19,7 @@ from functools import partial
 
 import trio
 
-from trio_ws import App, WebSocket, serve_messages, serve_websocket
+from trio_ws import App, Timeouts, WebSocket, serve_messages, serve_websocket
 from trio_ws.runtime.wakeup import RESUME
 
 KEY = b"\1\2\3\4"
@@ -31,6 +31,10 @@ CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
 SCENARIOS = ((100, 1, 32, 5, 25), (50, 16, 100, 2, 8), (20, 0, 32, 2, 8))
 """Connections, messages in flight, bytes of a message, rounds of the short and of the long run. None in flight: each
 round opens the connections, one after another, with an echo and a close frame; counted is a connection."""
+
+
+LONGEST = 600
+"""Seconds of one run: it takes half a minute on a machine that does nothing else."""
 
 
 def connect(port: int, greeting: bytes) -> socket.socket:
@@ -47,9 +51,17 @@ def frames(size: int, inflight: int) -> bytes:
 async def read(sock: socket.socket, size: int) -> None:
     while size:
         try:
-            size -= len(sock.recv(65536))
+            size -= len(arrived(sock))
         except BlockingIOError:
             await trio.lowlevel.checkpoint()
+
+
+def arrived(sock: socket.socket) -> bytes:
+    """Return what the server has sent; it must not end the connection."""
+    data = sock.recv(65536)
+    if not data:
+        raise SystemExit("the server has ended a connection")
+    return data
 
 
 async def talk(port: int, *load: int, greeting: bytes) -> None:
@@ -91,8 +103,9 @@ async def talk_elsewhere(port: int, *load: int, greeting: bytes) -> None:
     over, write = os.pipe()
     words = [sys.executable, __file__, "client", str(port), *map(str, load), greeting.decode()]
     subprocess.Popen(words, stdout=write)  # noqa: ASYNC220 - nothing else is to run yet
+    os.close(write)  # so that the end of the client is seen, whatever it was
     await trio.lowlevel.wait_readable(over)
-    os._exit(0)
+    os._exit(0 if os.read(over, 4) == b"over" else 1)
 
 
 def client(port: int, *load: int, greeting: bytes) -> None:
@@ -112,10 +125,14 @@ def client(port: int, *load: int, greeting: bytes) -> None:
 
 def receive(sock: socket.socket, size: int) -> None:
     while size:
-        size -= len(sock.recv(65536))
+        size -= len(arrived(sock))
 
 
 # --- ours ------------------------------------------------------------------
+
+
+PATIENT = Timeouts(open_timeout=LONGEST, ping_interval=None)
+"""Under valgrind all is a hundred times slower: no handshake is too slow, and no ping is among the answers."""
 
 
 async def echo(ws: WebSocket) -> None:
@@ -125,18 +142,18 @@ async def echo(ws: WebSocket) -> None:
 
 async def ours(*load: int) -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve_websocket, echo, "127.0.0.1", 0)
+        server = await nursery.start(partial(serve_websocket, timeouts=PATIENT), echo, "127.0.0.1", 0)
         await talk(server.port, *load, greeting=REQUEST)
 
 
 async def callback(*load: int) -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve_messages, WebSocket.offer, "127.0.0.1", 0)
+        server = await nursery.start(partial(serve_messages, timeouts=PATIENT), WebSocket.offer, "127.0.0.1", 0)
         await talk(server.port, *load, greeting=REQUEST)
 
 
 async def app(*load: int) -> None:
-    made = App()
+    made = App(timeouts=PATIENT)
     made.websocket("/")(echo)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(made.serve, "127.0.0.1", 0)
@@ -144,7 +161,7 @@ async def app(*load: int) -> None:
 
 
 async def inline(*load: int) -> None:
-    made = App()
+    made = App(timeouts=PATIENT)
 
     @made.listener("/", encoding="text", inline=True)
     def answer(data):  # type: ignore[no-untyped-def]
@@ -223,10 +240,10 @@ def counted(name: str, *load: int, alone: bool) -> int:
     tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command = [*tool, sys.executable, __file__, name, *map(str, load)]
     environment = {**os.environ, "PYTHONHASHSEED": "0", ALONE: "1" if alone else ""}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
-    if found is None:
-        raise SystemExit(f"valgrind counted nothing:\n{done.stderr}")
+    if done.returncode or found is None:
+        raise SystemExit(f"{name} with {load} was not counted: status {done.returncode}\n{done.stderr}")
     return int(found.group(1))
 
 

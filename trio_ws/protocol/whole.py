@@ -1,6 +1,6 @@
-"""The decoding of what came whole: uncompressed messages in one frame each, and control frames.
+"""The decoding of frames that came whole.
 
-The compiled codec has the messages in C.
+These are messages without compression, which the compiled codec decodes in C, and control frames.
 """
 
 from __future__ import annotations
