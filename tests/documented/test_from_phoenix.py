@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
-from trio_ws import App, ConnectionRejected, GuardContext, Member, WebSocket, WebSocketDisconnect
+from trio_ws import App, ConnectionRejected, Credentials, GuardContext, Member, WebSocket, WebSocketDisconnect
 
 from .programs import program_of
 
@@ -69,30 +71,25 @@ async def test_a_task_of_the_connection_pushes_later(autojump_clock: trio.testin
 
 async def test_all_connections_of_a_user_are_ended() -> None:
     app = App()
-    sign_out = {"event": "disconnect"}
 
-    @app.websocket("/")
+    async def signed_in(context: GuardContext) -> Credentials:
+        return Credentials(int(context.request.headers["user"]))
+
+    @app.websocket("/", guards=[signed_in])
     async def stay(ws: WebSocket) -> None:
-        async def watch() -> None:
-            async with app.room("user:7").join(ws):
-                await trio.sleep_forever()
-
-        ws.nursery.start_soon(watch)
-        await ws.receive()
+        await ws.send(await ws.receive())
 
     async with app.test_client() as client:
-        async with client.websocket_connect("/") as one, client.websocket_connect("/") as two:
-            while app.room("user:7").count < 2:
-                await trio.sleep(0.001)
-            await app.room("user:7").publish(sign_out)
-            for ws in (one, two):
-                assert await ws.receive_json() == sign_out
-            for member in app.room("user:7").members:
-                await member.websocket.close(4401)
+        connect = partial(client.websocket_connect, "/")
+        seven, eight = {"user": "7"}, {"user": "8"}
+        async with connect(headers=seven) as one, connect(headers=seven) as two, connect(headers=eight) as other:
+            await app.revoke(7)
             for ws in (one, two):
                 with pytest.raises(WebSocketDisconnect) as end:
                     await ws.receive()
                 assert end.value.code == 4401
+            await other.send("still there")
+            assert await other.receive() == "still there"
 
 
 async def test_joins_and_leaves_are_published_by_callbacks() -> None:
