@@ -13,7 +13,7 @@ import trio
 from trio_ws.app.blocking_view import BlockingView
 from trio_ws.codes import EXPIRED_CODE, CloseCode
 from trio_ws.errors import HeaderSource, LocalProtocolError, WebSocketDisconnect
-from trio_ws.runtime.threads import Limiters, underlying, variables_of_task
+from trio_ws.runtime.threads import Limiters, run_in_thread, underlying, variables_of_task
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -276,7 +276,7 @@ def expect_reading(websocket: WebSocket) -> None:
 
 
 def in_thread(
-    function: Callable[..., Any], websocket: WebSocket, limiters: Limiters, *, last: bool = False
+    function: Callable[..., Any], websocket: WebSocket, limiters: Limiters, *, last: bool = False, brief: bool = False
 ) -> Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]:
     """Return an asynchronous form of a function, run in a thread.
 
@@ -285,6 +285,7 @@ def in_thread(
         websocket: the connection it is for.
         limiters: bound the threads.
         last: whether it is part of the clean-up.
+        brief: whether it is a short call, for which views and callbacks leave room; it is no generator.
 
     Of a generator function it is an asynchronous generator, each step of which is made in a thread.
 
@@ -301,6 +302,9 @@ def in_thread(
 
     async def run(*args: Any, **kwargs: Any) -> Any:
         call = filled(*args, **kwargs)
+        if brief:
+            result = await run_in_thread(call, limiters.calls)
+            return await result if inspect.isawaitable(result) else result
         with variables_of_task() as lent:
             (result,) = await trio.to_thread.run_sync(lambda: (lent(call),), limiter=limiter)  # also to be awaited
         return await result if inspect.isawaitable(result) else result

@@ -390,7 +390,7 @@ class RouteInvocation:
         function = MethodType(call.function, self._controller) if call.method else call.function
         if not call.blocking:
             return function
-        return in_thread(function, self._websocket, self._services.limiters, last=last)
+        return in_thread(function, self._websocket, self._services.limiters, last=last, brief=call.brief)
 
 
 async def _ready(value: object) -> object:

@@ -71,7 +71,8 @@ class Renewal:
         where, target = f"renewal({type!r})", underlying(function)
         if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
             raise RegistrationError(f"{where}: {get_label(function)} yields: it returns Credentials, or a time")
-        return cls(type, member, PlannedCall.of(function, path_names={}, method=False, where=where, takes_body=True))
+        call = PlannedCall.of(function, path_names={}, method=False, where=where, takes_body=True)
+        return cls(type, member, attrs.evolve(call, brief=True))
 
     def message(self, message: str | bytes) -> dict[str, Any] | None:
         """Return the object of a message that is a renewal; None for any other message."""

@@ -68,6 +68,7 @@ class PlannedCall:
         body: the parameter that takes a message.
         code: the parameter that takes the close code.
         output: narrows the replies to messages.
+        brief: whether it is a short call where it blocks, as a guard's.
     """
 
     function: Callable[..., Any]
@@ -77,6 +78,7 @@ class PlannedCall:
     body: BodyParameter | None = None
     code: str | None = None
     output: Output | None = None
+    brief: bool = False
 
     @classmethod
     def of(
