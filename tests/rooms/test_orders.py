@@ -10,7 +10,7 @@ import pytest
 import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
 
-from trio_ws import BackplaneUnavailable
+from trio_ws import BackplaneUnavailable, connect_backplane
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, MemoryBackplane, Room, Rooms
 from trio_ws.rooms.backplane import Entry, Log
@@ -216,6 +216,30 @@ async def test_while_redis_is_away_own_members_are_disconnected(redis: RedisServ
                     assert await closing(ann) == (1000, "")
                     line.mend()
                     assert await closing(ben) == (1000, "")
+
+
+@needs_redis
+async def test_a_process_that_was_cut_off_carries_orders_out_later(redis: RedisServer) -> None:
+    """In its place among the messages that it has missed."""
+    async with line_to(redis) as line:
+        far, near = RedisBackplane(line.url, prefix="later"), RedisBackplane(redis.url, prefix="later")
+        async with open_hall(backplane=far) as there, connect_backplane(near) as rooms:
+            ann, ben = await there.guests(2)
+            room = there.room("r")
+            async with seated(room, [ann, ben]):
+                with trio.fail_after(10):
+                    while room.count < 2:
+                        await trio.sleep(0.01)
+                gone = member_id(room, ann)
+                line.cut_off()
+                await rooms.publish("r", "before")
+                await rooms.disconnect("r", gone, code=4001)
+                await rooms.publish("r", "after")
+                line.mend()
+                assert await ann.heard(1) == ["before"]
+                assert await closing(ann) == (4001, "")
+                assert await ben.heard(2) == ["before", "after"]
+                await ben.peer.close()
 
 
 @needs_redis
