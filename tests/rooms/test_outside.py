@@ -90,6 +90,20 @@ async def test_all_connections_receive_a_broadcast_from_outside() -> None:
         assert await ws.receive_json() == {"all": 1}
 
 
+@needs_redis
+async def test_several_servers_have_the_rooms_that_they_have_for_apps(redis: RedisServer) -> None:
+    async with line_to(redis) as line:
+        async with (
+            connect_backplane([redis.url, line.url]) as rooms,
+            connect_backplane([line.url, redis.url]) as others,
+        ):
+            for number in range(8):
+                async with others.watch(f"spread {number}") as messages:
+                    await rooms.publish(f"spread {number}", "said")
+                    with trio.fail_after(10):
+                        assert (await anext(messages)).message == "said"
+
+
 async def test_messages_are_encoded_by_the_given_function() -> None:
     backplane = MemoryBackplane()
     async with connect_backplane(backplane, json=lambda value: f"<{value}>") as rooms, rooms.watch("r") as messages:
@@ -201,6 +215,8 @@ async def test_publishing_fails_in_time_while_redis_is_away(redis: RedisServer, 
     ("arguments", "error"),
     [
         ({"redis": 5}, TypeError),
+        ({"redis": []}, ValueError),
+        ({"redis": [5]}, TypeError),
         ({"redis": "http://x"}, ValueError),
         ({"redis": "redis://localhost", "timeout": 0}, ValueError),
         ({"redis": "redis://localhost", "timeout": "1"}, TypeError),

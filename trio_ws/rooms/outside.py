@@ -15,6 +15,7 @@ from trio_ws.rooms.blocking import BlockingRoomsClient
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.registry import Rooms
 from trio_ws.rooms.revocation import REVOKED, Revocation
+from trio_ws.rooms.spread import SpreadBackplane, named_backplanes
 from trio_ws.rooms.topics import BROADCAST, REVOCATIONS, check_member, check_name, checked_key, topic_of
 from trio_ws.rooms.watch import RoomWatch
 from trio_ws.runtime.in_trio import check_in_trio
@@ -22,7 +23,7 @@ from trio_ws.runtime.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from types import TracebackType
@@ -206,7 +207,7 @@ class BackplaneConnection:
 
 
 def connect_backplane(
-    redis: str | Backplane,
+    redis: str | Sequence[str] | Backplane,
     *,
     prefix: str | None = None,
     timeout: float = 10.0,
@@ -219,7 +220,8 @@ def connect_backplane(
     blocking code: then `rooms` has blocking methods, for any thread of the process.
 
     Args:
-        redis: the URL of the applications' `backplane=`, or a `Backplane` of your own, which is not running.
+        redis: the URL, or list of URLs, of the applications' `backplane=`, or a `Backplane` of your own, which is not
+            running.
         prefix: the applications' `prefix`, the beginning of all keys in Redis.
         timeout: seconds for which a call, and the beginning of the block, wait for Redis.
         json: the encoder of messages, as `App(json=...)`.
@@ -243,14 +245,17 @@ def connect_backplane(
 
 
 def _backplane(
-    given: str | Backplane, prefix: str | None, timeout: float, ssl_context: ssl.SSLContext | None
+    given: str | Sequence[str] | Backplane, prefix: str | None, timeout: float, ssl_context: ssl.SSLContext | None
 ) -> Backplane:
     if isinstance(given, Backplane):
         if prefix is not None or ssl_context is not None:
             raise TypeError("a Backplane has its own prefix and ssl_context: give them to it")
         return given
+    if isinstance(given, list | tuple):
+        each = {name: _backplane(url, prefix, timeout, ssl_context) for name, url in named_backplanes(given).items()}
+        return SpreadBackplane(each)
     if not isinstance(given, str):
-        raise TypeError(f"connect_backplane() takes the URL of a Redis or a Backplane, not {given!r:.80}")
+        raise TypeError(f"connect_backplane() takes the URL of a Redis, several, or a Backplane, not {given!r:.80}")
     from trio_ws.rooms.redis import RedisBackplane  # noqa: PLC0415 - an extra
 
     named: dict[str, Any] = {} if prefix is None else {"prefix": prefix}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Entry, Subscriber
     from trio_ws.runtime.token_bucket import Allowance
 
-__all__ = ["BackplaneOption", "SpreadBackplane", "to_backplane"]
+__all__ = ["BackplaneOption", "SpreadBackplane", "named_backplanes", "to_backplane"]
 
 BackplaneOption: TypeAlias = "Backplane | str | Sequence[str] | None"
 """A backplane, the URL of a Redis, those of several, or None for rooms within a process."""
@@ -50,7 +50,7 @@ class SpreadBackplane(Backplane):
     """
 
     def __init__(self, backplanes: Sequence[str] | Mapping[str, Backplane | str]) -> None:
-        named = _named(backplanes)
+        named = named_backplanes(backplanes)
         if not named:
             raise ValueError("there is no backplane to spread rooms over: give the URL of one Redis at least")
         self.backplanes: Mapping[str, Backplane] = {name: to_backplane(each) for name, each in named.items()}
@@ -142,7 +142,13 @@ class SpreadBackplane(Backplane):
         return await self.backplane_of(account).spend(account, allowance, size, in_debt=in_debt)
 
 
-def _named(backplanes: object) -> Mapping[str, Backplane | str]:
+def named_backplanes(backplanes: object) -> Mapping[str, Backplane | str]:
+    """Return backplanes by names, those of URLs by host, port and database.
+
+    Raises:
+        TypeError: it is neither a list of URLs nor a dictionary.
+        ValueError: a URL is given twice.
+    """
     if isinstance(backplanes, Mapping):
         for name in backplanes:
             if not isinstance(name, str):
