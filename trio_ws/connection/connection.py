@@ -63,8 +63,8 @@ class Connection(Channel):
         endpoint = Endpoint(client=client, limits=limits, deflate=deflate)
         inbox = inbox or Inbox(limits.inbox_messages, limits.inbox_bytes)
         closing = ClosingHandshake(transport, endpoint, inbox, client=client, timeouts=timeouts, timers=timers)
-        writer = MessageWriter(transport, endpoint, inbox, closing)
-        reader = self.READER(transport, endpoint, inbox, writer, closing)
+        writer = MessageWriter(transport, endpoint, inbox, closing, now=self.open_time)
+        reader = self.READER(transport, endpoint, inbox, writer, closing, now=self.open_time)
         self.reader = reader
         self.writer = writer
         self.closing = closing

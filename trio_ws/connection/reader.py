@@ -45,6 +45,7 @@ class MessageReader(ReaderState):
         inbox: takes the messages.
         writer: the sending part of the same connection; it answers pings.
         closing: the end of the same connection.
+        now: the time by Trio's clock.
 
     Attributes:
         keepalive: stopped at the end of the network connection; None afterwards.
@@ -74,12 +75,14 @@ class MessageReader(ReaderState):
         inbox: Inbox,
         writer: MessageWriter,
         closing: ClosingHandshake,
+        *,
+        now: float,
     ) -> None:
         self.inbox = inbox
         self.keepalive: Keepalive | None = None
         self.received: int = 0
-        self.message_time: float = trio.current_time()
-        self.read_time: float = self.message_time
+        self.message_time: float = now
+        self.read_time: float = now
         self.paused: bool = False
         self.reads: bool = False
         self.end_reported: bool = False

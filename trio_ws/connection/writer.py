@@ -45,6 +45,7 @@ class MessageWriter(WriterState):
         endpoint: encodes them.
         inbox: while it holds messages, replies are held back for a moment.
         closing: the end of the same connection.
+        now: the time by Trio's clock.
 
     Attributes:
         sent: messages that were committed.
@@ -64,9 +65,11 @@ class MessageWriter(WriterState):
         endpoint: Endpoint,
         inbox: Inbox,
         closing: ClosingHandshake,
+        *,
+        now: float,
     ) -> None:
         self.sent: int = 0
-        self.message_time: float = trio.current_time()
+        self.message_time: float = now
         self.blocked: bool = False
         self._transport = transport
         self._endpoint = endpoint

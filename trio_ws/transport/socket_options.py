@@ -21,16 +21,10 @@ a megabyte take half as long again, since the kernel asks for more too often (do
 
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
-_INFO_BYTES: Final = 232
-# Members of Linux's struct tcp_info (linux/tcp.h), whose beginning never changes; older kernels fill less of it.
-_UNACKED_AT: Final = 24
-"""`tcpi_unacked`: segments."""
-_ACKED_AT: Final = 120
-"""`tcpi_bytes_acked`, since Linux 4.1."""
-_NOTSENT_AT: Final = 144
-"""`tcpi_notsent_bytes`, since Linux 4.6."""
-_WINDOW_AT: Final = 228
-"""`tcpi_snd_wnd`, since Linux 5.4."""
+# Of Linux's struct tcp_info (linux/tcp.h), whose beginning never changes; older kernels fill less of it.
+_MEMBERS: Final = struct.Struct("=24xI92xQ16xI80xI")
+"""`tcpi_unacked`, in segments; `tcpi_bytes_acked`, since Linux 4.1; `tcpi_notsent_bytes`, since 4.6; `tcpi_snd_wnd`,
+since 5.4."""
 
 AnySocket: TypeAlias = socket.socket | trio.socket.SocketType
 
@@ -82,18 +76,9 @@ def _tcp_uptake(sock: AnySocket, waiting: int, left: int) -> Uptake:
     The window's right edge moves when data arrives, and when the peer reads it.
     """
     assert _INFO is not None
-    info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _INFO_BYTES)
-    unsent = _member(info, "=I", _NOTSENT_AT)
-    edge = _member(info, "=Q", _ACKED_AT) + _member(info, "=I", _WINDOW_AT)
-    return Uptake((left, edge), waiting + unsent, waiting + unsent + _member(info, "=I", _UNACKED_AT) > 0)
-
-
-def _member(info: bytes, kind: str, offset: int) -> int:
-    """Return a member of struct tcp_info, 0 on kernels without it."""
-    if len(info) < offset + struct.calcsize(kind):
-        return 0
-    number: int = struct.unpack_from(kind, info, offset)[0]
-    return number
+    info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _MEMBERS.size)
+    unacked, acked, unsent, window = _MEMBERS.unpack(info.ljust(_MEMBERS.size, b"\0"))
+    return Uptake((left, acked + window), waiting + unsent, waiting + unsent + unacked > 0)
 
 
 def _unix_uptake(sock: AnySocket, waiting: int, left: int) -> Uptake:

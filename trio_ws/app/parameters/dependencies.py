@@ -103,8 +103,13 @@ class Resolver:
     @property
     def in_use(self) -> bool:
         """Whether it has values, or something to leave."""
-        kept = (self._unwinding, self._converted, self._cache, self.guard_context, self.overrides)
-        return any(each is not None for each in kept)
+        return (
+            self._unwinding is not None
+            or self._converted is not None
+            or self._cache is not None
+            or self.guard_context is not None
+            or self.overrides is not None
+        )
 
     def nested(self) -> Resolver:
         """Return a resolver for a part of the connection.
