@@ -101,6 +101,7 @@ class RoomWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         subscription, self._subscription = self._subscription, None
+        self._wakeup.wake()  # a task that receives all the same
         return None if subscription is None else await subscription.__aexit__(kind, error, trace)
 
     def __aiter__(self) -> Self:
@@ -114,8 +115,7 @@ class RoomWatch:
             trio.BusyResourceError: another task is receiving.
             trio.Cancelled: no message is lost.
         """
-        if self._subscription is None:
-            raise LocalProtocolError("the room is watched within `async with rooms.watch(...) as messages`")
+        self._check_within()
         if self._receiving:
             raise trio.BusyResourceError(f"another task receives from {self!r}")
         self._receiving = True
@@ -124,11 +124,16 @@ class RoomWatch:
         finally:
             self._receiving = False
 
+    def _check_within(self) -> None:
+        if self._subscription is None:
+            raise LocalProtocolError("the room is watched within `async with rooms.watch(...) as messages`")
+
     async def _next(self) -> RoomMessage:
         await trio.lowlevel.checkpoint()
         while True:
             while not self._waiting:
                 await self._wakeup.sleep()
+                self._check_within()
             found = self._waiting.popleft()
             if isinstance(found, RoomMessage):
                 self._size -= _size(found)

@@ -70,18 +70,20 @@ class LoopThread:
             self._token = trio.lowlevel.current_trio_token()
             self._ready.set()
             await self._stop.wait()
+            self._nursery.cancel_scope.cancel(reason="the block has ended")  # contexts that are held all the same
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Call an async function in the loop; return its value or raise its error.
 
         Raises:
-            LocalProtocolError: the block has ended, or this process was forked off within it.
+            LocalProtocolError: the block has ended, also while the function ran, or this process was forked off within
+                it.
         """
         if not self._is_here:
             raise LocalProtocolError(f"the process was forked after it had connected: {_CALLABLE}")
         try:
             return trio.from_thread.run(function, *args, trio_token=self._token)
-        except trio.RunFinishedError:
+        except (trio.RunFinishedError, trio.Cancelled):  # nothing but the end of the loop cancels a call
             raise LocalProtocolError(f"the connection has ended: {_CALLABLE}") from None
 
     def run_sync(self, function: Callable[..., T], *args: Any) -> T:
