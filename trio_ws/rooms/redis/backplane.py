@@ -6,13 +6,14 @@ import math
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_ws.errors import LocalProtocolError
 from trio_ws.options import hint_unknown_options
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence, ignore_gap
+from trio_ws.rooms.redis.channels import Channels
 from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
 from trio_ws.rooms.redis.command import Command, ScriptCall
 from trio_ws.rooms.redis.commands import CommandQueue
@@ -168,13 +169,13 @@ class RedisBackplane(Backplane):
             await call.with_text(client)
             await call(client)
 
-    async def _serve(self, client: Client, pubsub: Any) -> None:
+    async def _serve(self, client: Client, channels: Channels) -> None:
         """Run the tasks that use one connection, until it breaks."""
         self._local.early.set_connected(connected=True)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._reader.listen, pubsub, name="backplane: notifications")
-                nursery.start_soon(self._reader.run, client, pubsub, name="backplane: reading")
+                nursery.start_soon(channels.listen, self._reader.on_message, name="backplane: notifications")
+                nursery.start_soon(self._reader.run, client, channels, name="backplane: reading")
                 nursery.start_soon(self._running_commands.run, client, name="backplane: publishing")
                 nursery.start_soon(self._presence.run, client, name="backplane: presence")
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from inspect import iscoroutinefunction
@@ -26,14 +26,13 @@ __all__ = [
     "ClientFactory",
     "Opener",
     "connection_error_from",
-    "drop_empty_waiters",
+    "is_answer",
     "is_cluster",
     "is_connection_error",
     "is_expected",
     "is_transient",
     "is_unknown_script",
     "only_error",
-    "open_pubsub",
     "refusal_from",
 ]
 
@@ -169,38 +168,6 @@ def is_cluster(client: Client) -> bool:
     return isinstance(client, _coredis().RedisCluster)
 
 
-def open_pubsub(client: Client, timeout: float) -> AbstractAsyncContextManager[Any]:
-    """Return a pub/sub that fails when its connection breaks, instead of reconnecting.
-
-    Args:
-        client: the client.
-        timeout: seconds to wait for the connection and for answers.
-
-    Raises:
-        ValueError: the client decodes what it reads.
-    """
-    if client.decode_responses:
-        raise ValueError(
-            "the backplane needs a client of coredis that leaves bytes as they are: decode_responses=False"
-        )
-    pubsub: AbstractAsyncContextManager[Any] = client.pubsub(
-        ignore_subscribe_messages=True,
-        retry_policy=_coredis().retry.NoRetryPolicy(),
-        subscription_timeout=timeout,
-        max_idle_seconds=timeout,
-    )
-    return pubsub
-
-
-def drop_empty_waiters(pubsub: Any, channels: Iterable[bytes]) -> None:
-    """Drop the two empty lists that coredis 6.9 keeps for each channel."""
-    for name in ("_subscription_waiters", "_unsubscription_waiters"):
-        waiters: dict[Any, list[Any]] = vars(pubsub).get(name, {})
-        for channel in channels:
-            if not waiters.get(channel, True):
-                del waiters[channel]
-
-
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +223,11 @@ def is_transient(outcome: object) -> bool:
     if not isinstance(outcome, Exception):
         return False
     return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _TRANSIENT
+
+
+def is_answer(error: BaseException) -> bool:
+    """Return whether an error concerns one command, as pipelines of coredis have it."""
+    return isinstance(error, TimeoutError | _coredis().exceptions.ResponseError)
 
 
 def is_unknown_script(outcome: object) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneUnavailable
+from trio_ws.rooms.redis.batch import held
 from trio_ws.rooms.redis.callers import WaitingCallers
 from trio_ws.rooms.redis.calls import execute
 from trio_ws.rooms.redis.client import is_connection_error, is_transient, refusal_from
@@ -139,6 +140,10 @@ class CommandQueue:
         self._drop_expired()
         self._waiting.extendleft(reversed([command for command in self._under_way if command.wanted]))
         self._under_way = []
+        async with held(client) as sender:
+            await self._run_batches(sender)
+
+    async def _run_batches(self, client: Client) -> None:
         while True:
             self._under_way = self._next_batch()
             if not self._under_way:

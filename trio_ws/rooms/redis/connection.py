@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_ws.errors import BackplaneRefused
-from trio_ws.rooms.redis.client import connection_error_from, is_expected, only_error, open_pubsub
+from trio_ws.rooms.redis.channels import Channels, open_channels
+from trio_ws.rooms.redis.client import connection_error_from, is_expected, only_error
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client, ClientFactory
@@ -35,7 +36,7 @@ class RedisConnection:
     Args:
         factory: makes clients.
         check: called with a new client first; it fails if the client is of no use.
-        serve: called with a client and its pub/sub; it runs until the connection breaks.
+        serve: called with a client and its channels; it runs until the connection breaks.
         options: the backplane's.
     """
 
@@ -43,7 +44,7 @@ class RedisConnection:
         self,
         factory: ClientFactory,
         check: Callable[[Client], Awaitable[None]],
-        serve: Callable[[Client, Any], Awaitable[None]],
+        serve: Callable[[Client, Channels], Awaitable[None]],
         options: Options,
     ) -> None:
         self._factory = factory
@@ -93,14 +94,14 @@ class RedisConnection:
         async with self._factory.open() as client:
             with trio.fail_after(2 * timeout):
                 await self._check(client)
-            async with open_pubsub(client, timeout) as pubsub:
+            async with open_channels(client, timeout) as channels:
                 logger.info("connected to Redis at %s", self._factory.address)
                 if not self._started:
                     self._started = self._scope.shield = True
                     task_status.started()
                 self._serving = trio.CancelScope()
                 with self._serving:
-                    await self._serve(client, pubsub)
+                    await self._serve(client, channels)
 
     def _handle_error(self, error: Exception) -> None:
         if self._ended:

@@ -19,7 +19,7 @@ import trio
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.backplane import guarded
 from trio_ws.rooms.redis.calls import run_scripts
-from trio_ws.rooms.redis.client import drop_empty_waiters, is_cluster, is_connection_error, is_transient
+from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_transient
 from trio_ws.rooms.redis.command import ScriptCall
 from trio_ws.rooms.redis.confirming import BATCH, StreamConfirmer
 from trio_ws.rooms.redis.entries import LossMarker, StreamEntry, parse_entry, parse_news
@@ -33,6 +33,7 @@ from trio_ws.runtime.wakeup import AutoResetEvent
 
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import GapHandler, Log, Subscriber
+    from trio_ws.rooms.redis.channels import Channels
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.heads import StreamHeads
     from trio_ws.rooms.redis.local_delivery import LocalDelivery
@@ -140,15 +141,15 @@ class StreamReader:
 
     # --- over one connection -------------------------------------------------------------------------------------
 
-    async def listen(self, pubsub: Any) -> None:
-        """Receive notifications, until the connection breaks."""
-        while True:
-            message = await pubsub.get_message()
-            room = self._channels.get(message["channel"]) if message is not None else None
-            if room is not None and message["data"] == PRESENCE_CHANGED:
-                self._on_presence(room)
-            elif room in self._streams:
-                self._on_news(self._streams[room], message["data"])
+    def on_message(self, channel: bytes, data: bytes) -> None:
+        """Take a notification."""
+        room = self._channels.get(channel)
+        if room is None:
+            return
+        if data == PRESENCE_CHANGED:
+            self._on_presence(room)
+        elif room in self._streams:
+            self._on_news(self._streams[room], data)
 
     def _on_news(self, stream: StreamState, data: bytes) -> None:
         """Deliver the entries of a notification, or schedule reading."""
@@ -167,7 +168,7 @@ class StreamReader:
         self._heads.note(stream.room, stream.last_id or BEGINNING, stream.epoch)
         self._local.drop_passed(stream.room)
 
-    async def run(self, client: Client, pubsub: Any) -> None:
+    async def run(self, client: Client, channels: Channels) -> None:
         """Read streams, until the connection breaks.
 
         Raises:
@@ -179,7 +180,7 @@ class StreamReader:
         self._verify_due = True
         self._poll_at = trio.current_time() + self._options.poll_interval
         while True:
-            await self._update_channels(pubsub)
+            await self._update_channels(channels)
             self._to_read.update(dict.fromkeys(await self._opener.open_next(client, self._channels)))
             await self._read_next(client)
             await self._confirmer.prolong(client)
@@ -221,7 +222,7 @@ class StreamReader:
         self._to_read.update(moved)
         self._query_runner.note_readable(stream.room for stream in streams if stream.room not in moved)
 
-    async def _update_channels(self, pubsub: Any) -> None:
+    async def _update_channels(self, channels: Channels) -> None:
         """Subscribe to exactly the channels of the rooms that are read."""
         if not self._channels_stale:
             return
@@ -231,10 +232,9 @@ class StreamReader:
         old = [channel for channel in self._channels if channel not in wanted]
         with trio.fail_after(self._options.command_timeout):
             if new:
-                await pubsub.subscribe(*new)
+                await channels.subscribe(*new)
             if old:
-                await pubsub.unsubscribe(*old)
-        drop_empty_waiters(pubsub, (*new, *old))
+                await channels.unsubscribe(*old)
         for channel in old:
             del self._channels[channel]
         for channel in new:
