@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 import trio
 from documented.ways import Way
+from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import App, BackplaneUnavailable, PublishKey, RegistrationError, WebSocket
 from trio_ws.errors import BackplaneFull, MessageTooLarge
-from trio_ws.rooms import MemoryBackplane
+from trio_ws.rooms import Backplane, MemoryBackplane
+from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.testing import TestClient, TestResponse
+
+pytestmark = collects_coredis
 
 BEARER = "the-key-of-a-program"
 SIGNING = "whsec_" + b64encode(b"k" * 32).decode()
@@ -27,7 +31,13 @@ OTHER_SIGNING = "whsec_" + b64encode(b"o" * 32).decode()
 AUTHORIZED = {"Authorization": f"Bearer {BEARER}", "Content-Type": "application/json"}
 
 
-def make_app(*keys: PublishKey | str, backplane: MemoryBackplane | None = None, **options: Any) -> App:
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+def make_app(*keys: PublishKey | str, backplane: Backplane | None = None, **options: Any) -> App:
     app = App(backplane=backplane)
     app.publish_endpoint("/publish", keys=keys or (BEARER, SIGNING), **options)
 
@@ -237,6 +247,19 @@ async def test_ids_of_two_keys_are_no_replay_of_each_other(autojump_clock: Any) 
     async with client_of(make_app(SIGNING, OTHER_SIGNING)) as client:
         one = await client.post("/publish", BODY, headers=signed(BODY))
         assert (await client.post("/publish", BODY, headers=signed(BODY, secret=OTHER_SIGNING))).json() != one.json()
+
+
+@needs_redis
+@forgives_coredis
+async def test_a_replay_to_another_process_publishes_nothing(redis: RedisServer) -> None:
+    first, second = (make_app(backplane=RedisBackplane(redis.url)) for _ in range(2))
+    async with client_of(first) as here, client_of(second) as there, there.websocket_connect("/ws/r") as ws:
+        headers = signed(BODY)
+        answers = [await client.post("/publish", BODY, headers=headers) for client in (here, there, here)]
+        assert [answer.status for answer in answers] == [200, 200, 200]
+        assert len({answer.body for answer in answers}) == 1
+        await first.room("r").publish("end")
+        assert [await ws.receive() for _ in range(2)] == ['{"n":1}', "end"]
 
 
 @pytest.mark.parametrize(
