@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trio_ws.errors import BackplaneUnavailable
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -66,7 +64,7 @@ class Channels:
                 self._expected -= 1
                 if not self._expected:
                     self._acknowledged.set()
-            raise BackplaneUnavailable("the connection for notifications has ended")
+            raise ConnectionResetError("the connection for notifications has ended")
 
     async def _check_life(self) -> None:
         while True:
