@@ -20,6 +20,7 @@ from trio_ws import (
     Credentials,
     Depends,
     MemoryBackplane,
+    Timeouts,
     WebSocket,
     WebSocketDisconnect,
 )
@@ -227,6 +228,48 @@ async def test_check_in_the_handler_is_overtaken_by_a_revocation(autojump_clock:
 
     async with app.test_client(timeout=100) as client, client.websocket_connect("/a") as ws:
         assert await code_of(ws) == code
+
+
+@pytest.mark.parametrize("place", ["guard", "renewal"])
+@pytest.mark.parametrize(
+    ("before", "after", "code"), [("ada", None, 4401), ("ada", "eve", 1012), ("eve", "eve", 1000), (None, None, 1000)]
+)
+async def test_check_that_outlasts_the_memory_misses_nothing(
+    autojump_clock: Any, place: str, before: str | None, after: str | None, code: int
+) -> None:
+    """If there were revocations that are forgotten, nobody knows any more whose, and it has to be made again."""
+    app = App(timeouts=Timeouts(open_timeout=200))
+
+    async def check() -> Credentials:
+        for user in (before, after):
+            if user is not None:
+                await app.revoke(user)
+            await trio.sleep(70)
+        return Credentials("ada")
+
+    app.renewal("auth")(check)
+
+    @app.websocket("/guard", guards=[check])
+    @app.websocket("/renewal")
+    async def view(ws: WebSocket) -> None:
+        await ws.receive()
+
+    async with app.test_client(timeout=500) as client:
+        outcome: int
+        try:
+            async with client.websocket_connect(f"/{place}") as ws:
+                if place == "renewal":
+                    await ws.send_json({"type": "auth"})
+                    await trio.sleep(200)
+                await ws.send("bye")
+                if (place, code) == ("renewal", 1000):
+                    assert (await ws.receive_json())["statusCode"] == 200
+                outcome = await code_of(ws)
+        except WebSocketDisconnect as end:
+            outcome = end.code
+        except ConnectionRejected as refusal:
+            outcome = {503: 1012, 401: 4401}[refusal.status]
+    assert outcome == code
 
 
 async def test_past_revocations_are_forgotten(autojump_clock: Any) -> None:

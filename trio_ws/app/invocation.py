@@ -244,6 +244,8 @@ class RouteInvocation:
             return None
         revocations = self._services.connections.revocations
         before = self._known_before if since is None else since
+        if since is None and self._websocket.accepted:
+            before = max(before, revocations.forgotten)  # a handler says when it renews, not when it has checked
         revoked = revocations.add(self._websocket.context, credentials, before)
         return None if revoked is None else (revoked.code, revoked.reason)
 

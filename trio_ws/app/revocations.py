@@ -32,6 +32,9 @@ _REMEMBERED: Final = 60.0
 _EVERYONE: Final[Literal[""]] = ""
 """No user has this key."""
 
+_LOSS: Final = Revocation(_EVERYONE, CloseCode.SERVICE_RESTART, _LOST, math.inf)
+"""Concerns all users, as any of them may be revoked."""
+
 
 class Revocations:
     """The users' connections in this process, and the revocations that have arrived."""
@@ -39,6 +42,7 @@ class Revocations:
     def __init__(self) -> None:
         self.count: int = 0
         """Revocations that have arrived."""
+        self._forgotten = 0  # the latest number of those that are not in `_recent` any more
         self._connections: dict[UserKey, set[ConnectionContext]] = {}
         self._recent: dict[UserKey, tuple[int, float, Revocation]] = {}  # number and arrival, oldest first
 
@@ -48,11 +52,20 @@ class Revocations:
     def forget(self) -> None:
         """Forget the revocations that have arrived, as the application runs anew, by another clock."""
         self._recent.clear()
+        self._forgotten = self.count
+
+    @property
+    def forgotten(self) -> int:
+        """The number of revocations that are too old to concern a check that is short."""
+        self._prune()
+        return self._forgotten
 
     # --- connections -----------------------------------------------------------------------------------------------
 
     def add(self, context: ConnectionContext, credentials: Credentials, since: int) -> Revocation | None:
         """Add a user's connection; return the revocation that has come while its credentials were checked.
+
+        If one is forgotten that came after `since`, all users have to be checked again.
 
         Args:
             context: of the connection.
@@ -64,11 +77,10 @@ class Revocations:
         user = user_key(credentials.user)
         self._connections.setdefault(user, set()).add(context)
         for key in (user, _EVERYONE):
-            number, arrival, revocation = self._recent.get(key, (0, 0.0, None))
-            is_recent = number > since and trio.current_time() - arrival <= _REMEMBERED
-            if revocation is not None and is_recent and revocation.concerns(credentials):
+            number, _, revocation = self._recent.get(key, (0, 0.0, None))
+            if revocation is not None and number > since and revocation.concerns(credentials):
                 return revocation
-        return None
+        return _LOSS if since < self._forgotten else None
 
     def discard(self, context: ConnectionContext) -> None:
         """Remove a connection, if it is one of a user."""
@@ -95,24 +107,31 @@ class Revocations:
 
     def on_gap(self, missed: int | None) -> None:
         """Close the connections of all users, as any of them may be revoked."""
-        revocation = Revocation(_EVERYONE, CloseCode.SERVICE_RESTART, _LOST, math.inf)
-        self._remember(revocation)
+        self._remember(_LOSS)
         logger.warning(
             "revocations may be lost (%s): connections of %d users are closed with %d, to be checked again",
             "how many is unknown" if missed is None else missed,
             len(self._connections),
-            revocation.code,
+            _LOSS.code,
         )
         for connections in tuple(self._connections.values()):
-            self._carry_out(revocation, connections)
+            self._carry_out(_LOSS, connections)
 
     def _remember(self, revocation: Revocation) -> None:
-        now = trio.current_time()
         self.count += 1
         self._recent.pop(revocation.user, None)
-        self._recent[revocation.user] = self.count, now, revocation
-        while now - next(iter(self._recent.values()))[1] > _REMEMBERED:
-            del self._recent[next(iter(self._recent))]
+        self._recent[revocation.user] = self.count, trio.current_time(), revocation
+        self._prune()
+
+    def _prune(self) -> None:
+        """Forget what arrived more than a minute ago."""
+        now = trio.current_time()
+        while self._recent:
+            user, (number, arrival, _) = next(iter(self._recent.items()))
+            if now - arrival <= _REMEMBERED:
+                return
+            del self._recent[user]
+            self._forgotten = number
 
     def _carry_out(self, revocation: Revocation, connections: Any) -> None:
         for context in tuple(connections):
