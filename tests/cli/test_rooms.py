@@ -150,3 +150,30 @@ def test_a_reader_that_has_gone_ends_watching(redis: RedisServer, monkeypatch: A
         monkeypatch.setattr(sys, "stdout", output)
         assert main(["watch", redis.url, "gone", "--history", "1"]) == 0
     assert capfd.readouterr().err == ""
+
+
+@needs_redis
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_output_that_takes_nothing_is_one_line(
+    closed: bool, redis: RedisServer, monkeypatch: Any, capfd: Any
+) -> None:
+    """As of cron, or on a full disk. A message is published then, and the status is not that of a failure."""
+    room, command = f"mute{closed}", ["--timeout", "30"]
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", None if closed else full)
+        assert main(["publish", redis.url, room, "said", *command]) == 0
+        with pytest.raises(SystemExit) as end:
+            main(["watch", redis.url, room, "--history", "1", "--count", "1", *command])
+    with connect_backplane(redis.url) as rooms:
+        (message,) = rooms.history(room)
+    lines = capfd.readouterr().err.splitlines()
+    assert (end.value.code, len(lines)) == (1, 1 if closed else 2), lines
+    assert (message.message, closed or message.id in lines[0]) == ("said", True)
+
+
+def test_an_input_that_is_closed_is_one_line(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as end:
+        main(["publish", "redis://x", "r", "-"])
+    assert (end.value.code, "no standard input" in capsys.readouterr().err) == (1, True)

@@ -199,6 +199,15 @@ def test_url_that_cannot_work_is_refused_when_given(url: str) -> None:
         RedisBackplane(url)
 
 
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+@pytest.mark.parametrize("user", ["", "user"])
+def test_password_that_is_not_escaped_is_not_named(mark: str, user: str) -> None:
+    with pytest.raises(ValueError, match="in a password / is written %2F") as refusal:
+        RedisBackplane(f"redis://{user}:sek{mark}ret@localhost:6379/0")
+    assert "sek" not in str(refusal.value)
+    assert "ret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -58,7 +58,7 @@ def _message(options: argparse.Namespace) -> str | bytes:
         UsageError: it is no message of its kind.
     """
     given: str = options.message
-    data = sys.stdin.buffer.read(_MOST_INPUT) if given == _INPUT else os.fsencode(given)
+    data = _read_input() if given == _INPUT else os.fsencode(given)
     if options.binary:
         return data
     try:
@@ -72,6 +72,12 @@ def _message(options: argparse.Namespace) -> str | bytes:
     return text
 
 
+def _read_input() -> bytes:
+    if sys.stdin is None:  # closed before the interpreter began
+        raise UsageError("there is no standard input: give the message in place of -")
+    return sys.stdin.buffer.read(_MOST_INPUT)
+
+
 def _checked_json(text: str) -> str:
     try:
         from_json(text)
@@ -83,8 +89,19 @@ def _checked_json(text: str) -> str:
 async def _send(options: argparse.Namespace, message: str | bytes) -> int:
     async with connect_backplane(options.redis, prefix=options.prefix, timeout=options.timeout) as rooms:
         identifier = await rooms.publish(options.room, message, key=options.key)
-    sys.stdout.write(f"{identifier}\n")
+    _print_id(identifier)
     return 0
+
+
+def _print_id(identifier: str) -> None:
+    """Print the id of a message; without an output it is published all the same, and not to be tried again."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+        _write(sys.stdout.fileno(), f"{identifier}\n".encode())
+    except OSError as error:
+        print_line(f"trio-ws: the message is published, and its id {identifier} cannot be printed: {error}")
 
 
 # --- watch ------------------------------------------------------------------------------------------------------------
@@ -132,6 +149,8 @@ class _Printer:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
+        if sys.stdout is None:
+            raise UsageError("there is no standard output for messages")
         sys.stdout.flush()
         self._json: bool = options.json
         self._descriptor = sys.stdout.fileno()
@@ -149,6 +168,8 @@ class _Printer:
                 await trio.to_thread.run_sync(_write, self._descriptor, line, abandon_on_cancel=True)
             except BrokenPipeError:
                 return
+            except OSError as error:
+                raise UsageError(f"messages cannot be printed: {error}") from None
             left = None if left is None else left - 1
             if left == 0:
                 return

@@ -50,6 +50,7 @@ def parse_url(text: str) -> tuple[SplitResult, str, str]:
             f"a URL of Redis begins with redis://, rediss:// (TLS) or unix://, or with redis+sentinel:// or "
             f"redis+cluster:// (rediss+... with TLS), not with {url.scheme!r}:"
         )
+    _check_password(url, base)
     _check_query(url, base, kind)
     _check_path(url, base, kind)
     _check_hosts(url, base)
@@ -61,6 +62,12 @@ def _split(text: str) -> SplitResult:
     scheme, mark, rest = text.partition("://")
     netloc = re.split("[/?#]", rest, maxsplit=1)[0]
     return urlsplit(f"{scheme}{mark}{rest[len(netloc) :]}")._replace(netloc=netloc)
+
+
+def _check_password(url: SplitResult, base: str) -> None:
+    """Refuse a password that ends the host too early, before its rest is named in an error."""
+    if base != "unix" and "@" in f"{url.path}{url.query.partition('=')[0]}{url.fragment}":
+        raise ValueError("the URL of Redis has an @ behind its host: in a password / is written %2F, ? %3F and # %23")
 
 
 def _check_query(url: SplitResult, base: str, kind: str) -> None:
