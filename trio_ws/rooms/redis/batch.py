@@ -22,6 +22,9 @@ __all__ = ["ClientCall", "HeldClient", "held", "send_one", "send_together"]
 
 logger: Final = logging.getLogger("trio_ws")
 
+_CONNECTIONS: Final = 4
+"""Of a client that has one to hold: three are for channels, reading and the presence."""
+
 ClientCall: TypeAlias = Callable[["Client"], Any]
 """Calls one method of a client, or of its pipeline."""
 
@@ -52,8 +55,8 @@ class HeldClient:
 
 @asynccontextmanager
 async def held(client: Client) -> AsyncGenerator[Client, None]:
-    """Hold a connection of a client within a block; in a cluster there is no such one."""
-    if is_cluster(client) or not hasattr(client, "connection_pool"):
+    """Hold a connection of a client within a block, unless it has too few, or is that of a cluster."""
+    if is_cluster(client) or client.connection_pool.max_connections < _CONNECTIONS:
         yield client
         return
     async with client.connection_pool.acquire() as connection:
