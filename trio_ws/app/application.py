@@ -190,7 +190,8 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
         """Let clients renew their credentials by a message, on every route: a decorator of the function that checks it.
 
         It takes messages that are a JSON object with a member of that value, `{"type": "auth", "token": "..."}`, of at
-        most 16 KiB; handlers and listeners do not get them, unless they receive in parts. The function is called as a
+        most 16 KiB; handlers and listeners do not get them, unless they receive in parts. They are found as the handler
+        receives: one that only sends has to receive, too, as by `async for _ in ws: pass`. The function is called as a
         listener's: with the validated body, the connection and dependencies. It returns new `Credentials`, or a time,
         for `WebSocket.renew`. The reply is `{"type": "auth", "statusCode": 200, "body": {"expiresAt": seconds}}`, with
         the `reference` of the route's listener, too. An error that it raises is answered as a listener's: after `raise
