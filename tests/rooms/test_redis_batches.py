@@ -62,7 +62,7 @@ async def test_own_message_in_a_notification_is_not_decoded_again(redis) -> None
     assert ear.entries[0].message is message
 
 
-async def test_client_with_two_connections_is_enough(redis) -> None:
+async def test_client_with_two_connections_is_enough(redis, caplog) -> None:
     """One is for the channels, and all calls share the other."""
     backplane = RedisBackplane(lambda: coredis.Redis.from_url(redis.url, max_connections=2))
     ear = Ear()
@@ -72,6 +72,7 @@ async def test_client_with_two_connections_is_enough(redis) -> None:
             await say_together(backplane, "room", "a", "b")
             await ear.hears(2)
             assert await backplane.history("room", None, None, 5)
+    assert "trying again" not in caplog.text
 
 
 async def test_callers_expire_one_after_the_other_and_at_the_end(autojump_clock) -> None:
