@@ -8,7 +8,7 @@ SERVER, AGENT = sys.argv[1], sys.argv[2]
 
 async def run_case(case: int) -> None:
     url = f"{SERVER}/runCase?case={case}&agent={AGENT}"
-    async with open_websocket_url(url, max_message_size=16 << 20, disconnect_timeout=3) as ws:
+    async with open_websocket_url(url, max_message_size=16 << 20, connect_timeout=3, disconnect_timeout=3) as ws:
         while True:
             await ws.send_message(await ws.get_message())
 
