@@ -1,7 +1,7 @@
 import sys
 
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, open_websocket_url
+from trio_websocket import open_websocket_url
 
 SERVER, AGENT = sys.argv[1], sys.argv[2]
 
@@ -20,7 +20,7 @@ async def main() -> None:
         try:
             with trio.move_on_after(20):
                 await run_case(case)
-        except* (ConnectionClosed, HandshakeError, OSError, ValueError):
+        except* Exception:  # the suite judges by the wire, not by the errors of a client
             pass
     async with open_websocket_url(f"{SERVER}/updateReports?agent={AGENT}"):
         pass

@@ -146,7 +146,7 @@ def test_a_file_configures_logging_and_disables_no_logger(tmp_path: Path, name: 
         ("a.json", "{", "cannot read"),
         ("a.json", "[]", "not a mapping"),
         ("a.json", '{"handlers": {"x": {"class": "no.such.Class"}}}', "refused: .*no"),
-        ("a.json", '{"a":' * 20_000 + "1" + "}" * 20_000, "cannot read"),
+        ("a.json", '{"a":' * 1_000_000 + "1" + "}" * 1_000_000, "cannot read"),
         ("a.toml", "=", "cannot read"),
         ("a.ini", "no section", "refused"),
         ("a.conf", "[loggers]\nkeys=root\n", "refused"),
