@@ -103,12 +103,12 @@ async def test_a_policy_of_another_name_is_refused(rig):
 @pytest.mark.parametrize("network", ["poller", "memory"], indirect=True)
 @pytest.mark.parametrize("when_full", ["pause", "call"])
 async def test_a_full_outbox_pauses_the_peer_if_asked(rig, when_full):
-    """Each answer is a hundred times its question: nothing is read while they wait, or they are refused."""
+    """Each answer is two hundred times its question: nothing is read while they wait, or they are refused."""
     taken = []
 
     async def body(websocket):
         def answer(message):
-            taken.append(websocket.offer(message * 1000))
+            taken.append(websocket.offer(message * 200))
 
         with pytest.raises(WebSocketDisconnect):
             await websocket.call_for_each_message(answer, when_full=when_full)
@@ -118,7 +118,7 @@ async def test_a_full_outbox_pauses_the_peer_if_asked(rig, when_full):
             await peer.message("x" * 100)
         if when_full == "pause":
             for _ in range(100):
-                assert await peer.next() == ("text", "x" * 100_000)
+                assert await peer.next() == ("text", "x" * 20_000)
         await peer.close()
         await peer.rest()
     assert all(taken) if when_full == "pause" else len(taken) == 100

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,16 @@ class TestEveryRecord:
         }.items():
             record = await self.told(records, "ERROR", message)
             assert record.exc_info[0] is kind
+
+    async def test_an_error_of_a_warning_before_the_end(self, autojump_clock, records):
+        async def expire(ws: WebSocket) -> None:
+            ws.expires_at(time.time() + 60, warn_before=20, on_expiring=fail)
+            await ws.receive()
+
+        async with TestClient(Routes({"/x": expire}), timeout=120) as client:
+            async with client.websocket_connect("/x?token=secret", caught_close_codes=all) as ws:
+                assert [message async for message in ws] == []
+        await self.told(records, "ERROR", "error in on_expiring of %s")
 
     async def test_errors_that_would_be_lost(self, records):
         app = App(sessions=Sessions(secret_key="k" * 32))
