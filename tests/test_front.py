@@ -71,7 +71,7 @@ SLOW = {"asyncio", "difflib", "email", "http", "mimetypes", "sysconfig", "urllib
         ("import trio_ws", 2),
         ("from trio_ws import WebSocket, open_websocket, reconnect", 130),
         ("from trio_ws import serve_websocket", 145),
-        ("from trio_ws import App, Ok, Query, Controller; App()", 200),
+        ("from trio_ws import App, Ok, Query, Controller; App()", 215),
     ],
 )
 def test_import_brings_what_is_used_alone(code: str, most: int) -> None:

@@ -120,3 +120,35 @@ def test_a_watched_file_that_changes_is_noticed(tmp_path: Path) -> None:
     os.utime(tmp_path / "module.py", (0, 0))
     watch["wait_for_change"]([tmp_path], before)
     assert watch["modification_times"]([tmp_path]) != before
+
+
+STUB = """#!/bin/sh
+case " $FAILING " in *" $1 "*) exit 1 ;; esac
+"""
+INSTALLED = ("redis-server", "valkey-server", "nginx", "chromium", "tsc", "cc")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(
+    ("failing", "passes"),
+    [
+        ("", True),
+        ("lint", False),
+        ("types", False),
+        ("coverage", True),  # as what failed passes when it runs again
+        ("coverage again", False),
+        ("coverage report", False),
+        ("another again", False),
+    ],
+)
+def test_a_step_that_fails_fails_the_run(tmp_path: Path, failing: str, passes: bool) -> None:
+    for name in ("make", *INSTALLED):
+        (tmp_path / name).write_text(STUB)
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin", "FAILING": failing, "PYTHON": sys.executable}
+    # Another interpreter for each version but this one, whether the machine has it or not.
+    for version in {"3.11", "3.13"} - {f"3.{sys.version_info.minor}"}:
+        (tmp_path / f"python{version}").write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / f"python{version}").chmod(0o755)
+    done = subprocess.run([ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == passes, done.stdout + done.stderr

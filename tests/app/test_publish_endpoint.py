@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from documented.ways import Way
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import App, BackplaneUnavailable, PublishKey, RegistrationError, WebSocket
+from trio_ws.app import publish_keys
 from trio_ws.errors import BackplaneFull, MessageTooLarge
 from trio_ws.rooms import Backplane, MemoryBackplane
 from trio_ws.rooms.redis import RedisBackplane
@@ -52,7 +54,7 @@ def signed(
     body: bytes, *, secret: str = SIGNING, identifier: str = "msg_1", at: float | None = None, **changed: str
 ) -> dict[str, str]:
     """Return headers by Standard Webhooks, made apart from the library's own code."""
-    timestamp = str(int(time.time() if at is None else at))
+    timestamp = str(int(NOW if at is None else at))
     content = f"{identifier}.{timestamp}.".encode() + body
     key = b64decode(secret.removeprefix("whsec_"))
     signature = b64encode(hmac.new(key, content, sha256).digest()).decode()
@@ -169,6 +171,12 @@ def test_plain_tests_post_too() -> None:
 NOW = time.time()
 BODY = body_of()
 GOOD = signed(BODY)
+
+
+@pytest.fixture(autouse=True)
+def clock_of_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock stands still: a run of all tests lasts longer than a signature is good for."""
+    monkeypatch.setattr(publish_keys, "time", SimpleNamespace(time=lambda: NOW))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from trio_ws.protocol import (
     deflate,
     encoder,
     endpoint,
+    incoming,
     masking,
     negotiation,
     server_handshake,
@@ -121,8 +122,8 @@ def orphans(patch: pytest.MonkeyPatch) -> None:
     """Begin a message with a fragment that continues nothing."""
     real = decoder.Decoder._begin_frame
 
-    def begin(self: Any, first: int, size: int) -> None:
-        real(self, first | 1 if first & 0xF == 0 and self._message is None else first, size)
+    def begin(self: Any, frame: Any, first: int, size: int) -> Any:
+        return real(self, frame, first | 1 if first & 0xF == 0 and self._message is None else first, size)
 
     patch.setattr(decoder.Decoder, "_begin_frame", begin)
     orders_ignored()(patch)
@@ -342,7 +343,7 @@ def upgrade_field(**change: Any) -> Plant:
             "read_upgrade",
             lambda real: lambda head: real(attrs.evolve(head, **change)),
         ),
-        replaced(handshake, "check_http", lambda real: lambda head: real(attrs.evolve(head, **change))),
+        replaced(handshake, "check_http", lambda real: lambda head, **of: real(attrs.evolve(head, **change), **of)),
     )
 
 
@@ -354,7 +355,7 @@ def one_of(name: str) -> Plant:
         return Headers([(name, each) for each in first] + [pair for pair in headers.pairs if pair[0] != name])
 
     def make(real: Any) -> Any:
-        return lambda head: real(attrs.evolve(head, headers=single(head.headers)))
+        return lambda head, **of: real(attrs.evolve(head, headers=single(head.headers)), **of)
 
     return together(strict_path, replaced(handshake, "check_http", make), replaced(handshake, "read_upgrade", make))
 
@@ -459,7 +460,7 @@ FAULTS: Final[list[Fault]] = [
         "24.3",
         together(value(decoder, "read_length", lambda head: any_length(head) & 0xFFFF)),
     ),
-    _F("a frame may have any length", "RFC 6455 10.4", "24.2", no_check(decoder, "check_message_size")),
+    _F("a frame may have any length", "RFC 6455 10.4", "24.2", no_check(incoming, "check_message_size")),
     _F(
         "lengths of 16 bits are signed",
         _5_2,
@@ -531,7 +532,7 @@ FAULTS: Final[list[Fault]] = [
             assembler.TextAssembler, "finish", lambda real: lambda self, part: real(self, b"" if self._text else part)
         ),
     ),
-    _F("keys are not rotated where reads cut", "RFC 6455 5.3", "25.4", value(decoder, "rotate", lambda key, _: key)),
+    _F("keys are not rotated where reads cut", "RFC 6455 5.3", "25.4", value(incoming, "rotate", lambda key, _: key)),
     # failures
     _F("violations are answered with 1003", "RFC 6455 7.4.1", "3.1", violation_code(1002, 1003)),
     _F("invalid UTF-8 is answered with 1002", "RFC 6455 7.4.1", "6.3", violation_code(1007, 1002)),

@@ -55,9 +55,9 @@ class Program:
     def children(self) -> list[int]:
         """Return the ids of the processes that it has started."""
         pid = self._process.pid
-        kernel = Path(f"/proc/{pid}/task/{pid}/children")
-        if kernel.exists():  # a container may have no ps
-            return [int(child) for child in kernel.read_text().split()]
+        threads = Path(f"/proc/{pid}/task")
+        if threads.exists():  # a container may have no ps; each thread has the processes that it has started
+            return [int(child) for each in threads.glob("*/children") for child in each.read_text().split()]
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         pairs = [line.split() for line in listed.splitlines()]
         return [int(child) for child, parent in pairs if int(parent) == pid]

@@ -258,8 +258,16 @@ static PyObject *
 partial_take(PyObject *self, PyObject *Py_UNUSED(nothing))
 {
     const struct partial *partial = (struct partial *)self;
-    return Py_BuildValue("iny#y#", partial->first, partial->size - partial->got, partial->masked ? partial->key : NULL,
-                         (Py_ssize_t)KEY_SIZE, PyBytes_AsString(partial->buffer), partial->got);
+    /* Built by hand: the formats with `#` are other functions in the headers of Python 3.13 than in those before, and a
+       module of the stable ABI that is compiled with the former would fail on 3.11 and 3.12. */
+    PyObject *key = partial->masked ? PyBytes_FromStringAndSize((const char *)partial->key, KEY_SIZE) : Py_NewRef(Py_None);
+    PyObject *beginning = PyBytes_FromStringAndSize(PyBytes_AsString(partial->buffer), partial->got);
+    if (key == NULL || beginning == NULL) {
+        Py_XDECREF(key);
+        Py_XDECREF(beginning);
+        return NULL;
+    }
+    return Py_BuildValue("inNN", partial->first, partial->size - partial->got, key, beginning);
 }
 
 static void
