@@ -187,19 +187,19 @@ async def test_scripts_that_redis_has_lost_are_sent_again(redis) -> None:
     [
         "m ",
         "m \\n",
-        "m 1-a me 1-1 1 1 0 1\\nt",
-        "m 1-a abc\\n",
-        "m 1-a abc 9-9 2 1 0 2\\nt",
-        "m 1-a abc 9-9 2 1 0 1\\ntt",
-        "m 1-a abc 9-9 2 1 0\\nt",
-        "m 1-a abc 9-9 2 1 -1 2\\nt",
-        "m 1-a abc 9-9 2 1 0 9999999999\\nt",
-        "m 1-a abc x 2 1 0 1\\nt",
-        "m 1-a abc 9-9 x 1 0 1\\nt",
-        "m 1-a abc 9-9 2 x 0 1\\nt",
-        "m x abc 9-9 2 1 0 1\\nt",
-        "m 1-a abc 9-9 2 1 0 1\\nx",
-        "m 1-a abc 9-9 2 1 0 2\\nt\\xff",
+        "m 1-a me 0-0 1-1 1 1 0 1\\nt",
+        "m 1-a abc 1-1\\n",
+        "m 1-a abc 1-1 9-9 2 1 0 2\\nt",
+        "m 1-a abc 1-1 9-9 2 1 0 1\\ntt",
+        "m 1-a abc 1-1 9-9 2 1 0\\nt",
+        "m 1-a abc 1-1 9-9 2 1 -1 2\\nt",
+        "m 1-a abc 1-1 9-9 2 1 0 9999999999\\nt",
+        "m 1-a abc 1-1 x 2 1 0 1\\nt",
+        "m 1-a abc 1-1 9-9 x 1 0 1\\nt",
+        "m 1-a abc 1-1 9-9 2 x 0 1\\nt",
+        "m x abc 1-1 9-9 2 1 0 1\\nt",
+        "m 1-a abc 1-1 9-9 2 1 0 1\\nx",
+        "m 1-a abc 1-1 9-9 2 1 0 2\\nt\\xff",
     ],
 )
 async def test_notification_that_is_not_ours_is_a_mere_hint(redis, caplog, text) -> None:
@@ -226,12 +226,28 @@ async def test_notification_out_of_its_place_is_not_believed(redis) -> None:
         await ear.hears(1)
         stream = internal(backplane, "_reader._streams")["room"]
         epoch, newest = stream.epoch, stream.last_id
-        for where in (f"{epoch} abc {newest} 1", f"{epoch} abc 9999999999999-0 3", "1-a abc 9999999999999-0 2"):
+        late = "9999999999999-0"
+        for where in (f"{epoch} abc 0-0 {newest} 1", f"{epoch} abc 1-0 {late} 2", f"1-a abc {newest} {late} 2"):
             redis.ask(f'PUBLISH trio_ws:{{=room}}:news "m {where} 7 0 2\\ntx"')
         await say(backplane, "after")
         await ear.hears(2)
         assert ear.data == ["before", "after"]
     assert lost == []
+
+
+async def test_entries_of_other_programs_are_delivered_in_their_place(redis) -> None:
+    """Whatever number it has: entries are delivered in the order of the stream."""
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear = Ear()
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await say(backplane, "before")
+        await ear.hears(1)
+        epoch = internal(backplane, "_reader._streams")["room"].epoch
+        for index, number in enumerate((1, 0, 999_999_999_999_999)):  # what follows is numbered 2, 1 and 1
+            redis.ask(f"XADD trio_ws:{{=room}}:messages * n {number} p abc{index} e {epoch} s 1 d tforeign x ''")
+            await say(backplane, "ours")
+        await ear.hears(7)
+    assert ear.data == ["before", *["foreign", "ours"] * 3]
 
 
 # --- quiet rooms --------------------------------------------------------------------------------------------------

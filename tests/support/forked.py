@@ -43,10 +43,10 @@ class Forked:
         assert self.process.exitcode == 0
 
     def kill(self) -> None:
-        """End it with SIGKILL, if it still runs."""
-        self.pipe.close()
+        """End it with SIGKILL, if it still runs; the closed pipe would end it gracefully."""
         self.process.kill()
         self.process.join()
+        self.pipe.close()
 
 
 def fork(main: Callable[..., None], *arguments: object) -> Forked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trio_ws.rooms.redis.pending import PendingPublish
 
-__all__ = ["LossMarker", "StreamEntry", "encode_message", "parse_entry", "parse_news"]
+__all__ = ["LossMarker", "News", "StreamEntry", "encode_message", "parse_entry", "parse_news"]
 
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _SEQUENCE: Final = re.compile(rb"[0-9]{1,15}")
@@ -27,10 +27,11 @@ _BINARY: Final = b"b"
 _ORDER: Final = b"o"
 _NEWS: Final = b"m "
 _NEWS_LINE: Final = re.compile(
-    rb"m [0-9]{1,15}-[0-9a-f]{1,16} [0-9a-f]{1,32}"
+    rb"m [0-9]{1,15}-[0-9a-f]{1,16} [0-9a-f]{1,32} [0-9]{1,20}-[0-9]{1,20}"
     rb"(?: [0-9]{1,20}-[0-9]{1,20} [0-9]{1,15} [0-9]{1,16} [0-9]{1,9} [0-9]{1,9})+"
 )
-"""The epoch and the process; of each entry its id, sequence, number, and the sizes of excluded members and message."""
+"""The epoch, the process, and the id of the entry before; of each entry its id, sequence and number, and the sizes of
+excluded members and message."""
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 
@@ -124,10 +125,16 @@ def _decode_message(data: bytes) -> tuple[PreparedMessage, bool]:
     return PreparedMessage(body if kind == _BINARY else body.decode()), kind == _ORDER
 
 
-def parse_news(
-    data: bytes, process: str = "", own: Mapping[int, PendingPublish] = MappingProxyType({})
-) -> list[StreamEntry]:
-    """Parse the entries in a notification; the list is empty if it has none.
+class News(NamedTuple):
+    """Entries of a stream that follow each other."""
+
+    before: str
+    """The id of the entry before them, whoever wrote it."""
+    entries: list[StreamEntry]
+
+
+def parse_news(data: bytes, process: str = "", own: Mapping[int, PendingPublish] = MappingProxyType({})) -> News | None:
+    """Parse the entries in a notification; return None if it has none.
 
     Args:
         data: the notification.
@@ -138,11 +145,11 @@ def parse_news(
         ValueError: it is not ours.
     """
     if not data.startswith(_NEWS):
-        return []
+        return None
     line, _, rest = data.partition(b"\n")
     if not _NEWS_LINE.fullmatch(line):
         raise ValueError("no notification of ours")
-    _, epoch, publisher, *words = line.decode().split(" ")
+    _, epoch, publisher, before, *words = line.decode().split(" ")
     entries: list[StreamEntry] = []
     start = 0
     left = len(words) // 5
@@ -169,4 +176,4 @@ def parse_news(
         start = end
     if start != len(rest):
         raise ValueError("no notification of ours")
-    return entries
+    return News(before, entries)

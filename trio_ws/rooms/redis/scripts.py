@@ -325,7 +325,7 @@ if #accepted > 0 then
   redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
 end
 if #accepted > 0 and size <= most_inline then
-  local heads, bodies = {'m', epoch, ARGV[8]}, {}
+  local heads, bodies = {'m', epoch, ARGV[8], newest or '0-0'}, {}
   for at = 1, #news, 2 do
     local message = news[at]
     local sequence = text(count - (#news - 1 - at) / 2)
@@ -354,8 +354,9 @@ Once a message is appended, this is answered, whatever else Redis rejects. An en
 which readers detect missing ones; it follows that of the newest entry of ours, whatever else is there.
 
 The notification has the entries, for readers that have read all before them: a line with 'm', the epoch, the process,
-and for each its id, sequence number, number, and the sizes of what follows the line for it, the excluded members and
-the message. It is empty if they are too large, or not all that is new."""
+the id of the entry before them, '0-0' if there is none, and for each its id, sequence number, number, and the sizes of
+what follows the line for it, the excluded members and the message. It is empty if they are too large, or not all
+that is new."""
 
 LEASE: Final = """\
 local holder = redis.call('HGET', KEYS[1], 'holder')

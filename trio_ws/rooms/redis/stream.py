@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 import trio
 
-from trio_ws.rooms.redis.entries import LossMarker, StreamEntry
+from trio_ws.rooms.redis.entries import LossMarker, News, StreamEntry
 from trio_ws.rooms.redis.ids import BEGINNING, Head, id_key
 from trio_ws.rooms.redis.replay import ReplayLog, StreamPosition
 
@@ -227,16 +227,20 @@ class StreamState:
                 else:
                     subscription.log.break_off(entry.id)  # delivered here before Redis lost it, and not everywhere
 
-    def deliver_news(self, entries: Sequence[StreamEntry]) -> bool:
+    def deliver_news(self, news: News) -> bool:
         """Deliver the entries of a notification, if they are the next; return whether nothing is to be read.
 
         They are not while a subscription is being opened, which must begin at one place.
         """
-        if not (self.verified and self._sequence is not None and all(each.begun for each in self.subscriptions)):
+        before, entries = news
+        if not (self.verified and self.last_id is not None and all(each.begun for each in self.subscriptions)):
             return False
-        known = self._sequence + 1 - entries[0].sequence
-        if known < 0 or (entries[0].epoch != self.epoch and (self.epoch or known)):
+        last = id_key(self.last_id)
+        known = sum(id_key(each.id) <= last for each in entries)
+        if entries[0].epoch != self.epoch and (self.epoch or known):
             return False
+        if known < len(entries) and (entries[known - 1].id if known else before) != self.last_id:
+            return False  # there are others between, such as those of other programs
         self.deliver(entries[known:])
         return True
 

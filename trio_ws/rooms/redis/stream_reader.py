@@ -154,10 +154,10 @@ class StreamReader:
     def _on_news(self, stream: StreamState, data: bytes) -> None:
         """Deliver the entries of a notification, or schedule reading."""
         try:
-            entries = parse_news(data, self._local.process, self._local.queue.rooms.get(stream.room, {}))
+            news = parse_news(data, self._local.process, self._local.queue.rooms.get(stream.room, {}))
         except ValueError:
-            entries = []
-        if entries and stream.deliver_news(entries):
+            news = None
+        if news is not None and stream.deliver_news(news):
             self._after_reading(stream)
         else:
             stream.notified = True
