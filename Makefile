@@ -84,7 +84,7 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the c
 	esac
 
 # The contract on a poller, with the core in Python, and with everything in Python; `make kinds` runs all of it so.
-OTHER_KINDS = $(if $(ARGS),,$(call KIND,core) & other=$$!; $(call KIND,1); status=$$?; wait $$other && exit $$status)
+OTHER_KINDS = $(if $(ARGS),true,{ $(call KIND,core) & other=$$!; $(call KIND,1); mine=$$?; wait $$other && test $$mine = 0; })
 KIND = TRIO_WS_PURE_PYTHON=$(1) $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q -n 0 \
 	-p no:cacheprovider tests/contracts -k 'server and poller'
 
@@ -94,12 +94,11 @@ kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core
 # Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
 test: $(INSTALLED) ## run the tests
 ifneq ($(COVERAGE),yes)
-	$(RUN) -m pytest $(PARALLEL) $(ARGS)
-	$(OTHER_KINDS)
+	status=0; $(RUN) -m pytest $(PARALLEL) $(ARGS) || status=1; $(OTHER_KINDS) || status=1; exit $$status
 else
 	@$(RUN) -m coverage erase
-	$(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS)
-	$(OTHER_KINDS)
+	status=0; $(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS) || status=1; \
+	$(OTHER_KINDS) || status=1; exit $$status
 	@$(MAKE) --no-print-directory report
 endif
 
@@ -115,8 +114,9 @@ report: ## report the branch coverage of the last `make coverage`
 		echo "$$missing" | sed 's/^/  /'; \
 	fi
 
-again: $(INSTALLED) ## run the tests that failed last once more, one after another
-	$(RUN) -m pytest -n 0 --last-failed --last-failed-no-failures none
+again: $(INSTALLED) ## run the tests that failed last once more, one after another, and the other kinds
+	$(RUN) -m pytest -n 0 --last-failed --last-failed-no-failures none || test $$? = 5 # none had failed
+	$(OTHER_KINDS)
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
 	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition' \

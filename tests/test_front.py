@@ -81,3 +81,14 @@ def test_import_brings_what_is_used_alone(code: str, most: int) -> None:
     assert {name for name in modules if name.partition(".")[0] not in {"trio_ws", *sys.stdlib_module_names}} == set()
     assert SLOW.isdisjoint(modules)
     assert len([name for name in modules if name.startswith("trio_ws")]) <= most
+
+
+def test_names_of_rare_parts_are_imported_when_used() -> None:
+    app, rooms = importlib.import_module("trio_ws.app"), importlib.import_module("trio_ws.rooms")
+    assert app.PublishKey is importlib.import_module("trio_ws.app.publish_keys").PublishKey
+    assert app.Sessions is importlib.import_module("trio_ws.app.sessions").Sessions
+    for name in rooms.__all__:
+        assert getattr(rooms, name) is not None
+    for module in (app, rooms):
+        with pytest.raises(AttributeError, match="no attribute 'Missing'"):
+            module.Missing  # noqa: B018

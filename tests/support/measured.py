@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import runpy
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -73,14 +74,16 @@ def programs_untraced() -> Iterator[None]:
             os.environ[STARTUP] = startup
 
 
-NOT_IMPORTED = ("trio_ws.__main__", "trio_ws.testing.plugin")
-"""A program, and a plugin of pytest, which has to import it itself."""
+PROGRAM, PLUGIN = "trio_ws.__main__", "trio_ws.testing.plugin"
+"""Not imported: a program, and a plugin of pytest, which has imported it already, before coverage began to trace."""
 
 
 def import_all() -> None:
     """Import each module of the package, so that the lines of its definitions are traced."""
     for module in pkgutil.walk_packages(trio_ws.__path__, "trio_ws."):
-        if module.name not in NOT_IMPORTED:
+        if module.name == PLUGIN:
+            runpy.run_module(PLUGIN)
+        elif module.name != PROGRAM:
             importlib.import_module(module.name)
 
 

@@ -8,7 +8,7 @@ from trio.testing import check_half_closeable_stream
 
 from trio_ws import ConnectError
 from trio_ws.testing.memory_stream import BUFFER_BYTES, memory_pair
-from trio_ws.testing.network import MemoryListener
+from trio_ws.testing.network import MemoryListener, MemoryNetwork, SocketNetwork
 
 
 async def test_memory_connection_is_a_half_closeable_stream_for_trio() -> None:
@@ -60,3 +60,16 @@ async def test_nobody_connects_to_a_listener_that_is_closed() -> None:
         listener.connect()
     with pytest.raises(trio.ClosedResourceError):
         await listener.accept()
+
+
+async def test_nothing_that_listens_is_named() -> None:
+    for network in (MemoryNetwork(), SocketNetwork()):
+        with pytest.raises(ConnectError, match="nothing listens"):
+            await network.connect()
+
+
+async def test_a_server_that_has_stopped_listening_is_named() -> None:
+    network = SocketNetwork()
+    network.listen().close()
+    with pytest.raises(ConnectError, match="stopped listening"):
+        await network.connect()
