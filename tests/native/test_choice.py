@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+import trio_ws
 from trio_ws.native.choice import INTERFACE, is_current
 
 PACKAGE = Path(__file__).parents[2] / "trio_ws"
@@ -88,3 +89,11 @@ def test_interface_that_changes_gets_a_new_number() -> None:
         f"what the compiled modules and Python expect of each other has changed: raise INTERFACE in native/choice.py "
         f"and TRIO_WS_INTERFACE in native/interface.h, and write the digest {digest()!r} beside the new number here"
     )
+
+
+def test_no_format_depends_on_the_headers_of_a_python() -> None:
+    """Formats with `#` are other functions in the headers of Python 3.13 than for 3.11, where the module has to run."""
+    package = Path(trio_ws.__file__).parent
+    sources = [*package.rglob("*.c"), *package.rglob("*.h")]
+    assert len(sources) > 5
+    assert [path.name for path in sources if re.search(r'"\w*[syzu]#', path.read_text(encoding="utf-8"))] == []
