@@ -29,17 +29,6 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
-def backplanes(request: pytest.FixtureRequest) -> Callable[[], Backplane]:
-    """Return a backplane for each process."""
-    if request.param == "memory":
-        shared = MemoryBackplane()
-        return lambda: shared
-    url = request.getfixturevalue("redis").url
-    prefix = request.node.name.replace("[", "_")
-    return lambda: RedisBackplane(url, prefix=prefix)
-
-
 @asynccontextmanager
 async def two(make: Callable[[], Backplane]) -> AsyncIterator[tuple[Hall, Hall]]:
     async with open_hall(backplane=make()) as here, open_hall(backplane=make()) as there:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,10 +14,9 @@ from support.redis import RedisServer, collects_coredis, forgives_coredis, line_
 
 from trio_ws import App, BackplaneUnavailable, LocalProtocolError, MessageTooLarge, WebSocket, connect_backplane
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms import Backplane, MemoryBackplane, RoomMessage, Rooms, watch
+from trio_ws.rooms import MemoryBackplane, RoomMessage, Rooms, watch
 from trio_ws.rooms.backplane import Entry
 from trio_ws.rooms.everywhere import message_of
-from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.testing import cancel_everywhere
 
 from .conformance import NOBODY
@@ -33,16 +31,6 @@ pytestmark = [forgives_coredis, collects_coredis]
 def redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
-def backplanes(request: pytest.FixtureRequest) -> Callable[[], Backplane]:
-    """Return a backplane for each process."""
-    if request.param == "memory":
-        shared = MemoryBackplane()
-        return lambda: shared
-    url = request.getfixturevalue("redis").url
-    return partial(RedisBackplane, url, prefix=request.node.name.replace("[", "_"))
 
 
 def data_of(messages: list[RoomMessage]) -> list[str | bytes]:

@@ -1,4 +1,4 @@
-"""What readers that wrap another one have in common."""
+"""Base classes of readers that wrap another reader."""
 
 from __future__ import annotations
 

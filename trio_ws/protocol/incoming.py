@@ -173,5 +173,5 @@ class IncomingMessage:
         )
 
     def drop(self) -> None:
-        """Let go of what was gathered."""
+        """Discard the gathered parts."""
         self.assembler = BinaryAssembler()

@@ -10,7 +10,6 @@ from trio_ws.handler.opener import Opener
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.server.handshake import ServerHandshake
-from trio_ws.transport.sockets import SocketTransport
 
 if TYPE_CHECKING:
     from trio_ws.connection.connection import Connection
@@ -95,8 +94,7 @@ class ServerConnection(Opener):
     async def open(self) -> bool:
         """Read the request; return True if it is for a WebSocket, else answer it."""
         self._transport.start(cast("trio.Nursery", trio.lowlevel.current_task().parent_nursery))
-        if isinstance(self._transport, SocketTransport):
-            self._transport.look()  # a request has often come with its connection
+        self._transport.read_at_once()  # a request has often come with its connection
         return await cast("ServerHandshake", self._handshake).open()
 
     async def finish(self) -> None:

@@ -162,6 +162,9 @@ class Transport(ABC):
         """
         return True
 
+    def read_at_once(self) -> None:  # noqa: B027 - streams have a task for it, and TLS its handshake
+        """Read what has arrived, if that needs no other task."""
+
     @abstractmethod
     def finish(self) -> None:
         """Half-close once the outbox is empty.

@@ -330,6 +330,10 @@ class SocketTransport(SocketState, Transport):
             (self._owner or self).give_up()
         return True
 
+    def read_at_once(self) -> None:
+        """Read what has arrived."""
+        self.look()
+
     def _watch_for(self, interest: int) -> None:
         if interest != self._interest:
             self._interest = interest

@@ -1,4 +1,4 @@
-"""`Credentials`, what a connection is allowed to be open by, and until when."""
+"""The credentials of a connection, with their time."""
 
 from __future__ import annotations
 

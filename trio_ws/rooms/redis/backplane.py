@@ -20,12 +20,13 @@ from trio_ws.rooms.redis.commands import CommandQueue
 from trio_ws.rooms.redis.connection import RedisConnection
 from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.history import read_history
+from trio_ws.rooms.redis.lease_scripts import LEASE, RELEASE, SPEND
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
 from trio_ws.rooms.redis.presence_scripts import COUNT
 from trio_ws.rooms.redis.publishing import Publisher
-from trio_ws.rooms.redis.scripts import CHECK, LEASE, RELEASE, SPEND
+from trio_ws.rooms.redis.scripts import CHECK
 from trio_ws.rooms.redis.stream import StreamState
 from trio_ws.rooms.redis.stream_reader import StreamReader
 from trio_ws.rooms.topics import encoded

@@ -104,7 +104,7 @@ class QueuedCommand(ABC):
         """
 
     def group(self, *, in_cluster: bool) -> str | None:
-        """Return the name of a group, whose commands one call runs; its answer is one for each. None for no group."""
+        """Return the name of a group of commands that one call runs, which answers for each; None without one."""
         return None
 
 

@@ -37,7 +37,7 @@ class RawEntry(NamedTuple):
 
 
 class StreamConfirmation(NamedTuple):
-    """What Redis has of a stream."""
+    """The state of a stream in Redis."""
 
     time: float
     """The time of Redis in ms."""

@@ -14,12 +14,9 @@ __all__ = [
     "CHECK",
     "CONFIRM",
     "HISTORY",
-    "LEASE",
     "MOVED",
     "PRESENCE_CHANGED",
     "PUBLISH",
-    "RELEASE",
-    "SPEND",
     "Keys",
 ]
 
@@ -170,10 +167,10 @@ local function tail()
     for _, entry in ipairs(found) do
       newest = newest or entry[1]
       local epoch = ours(entry[2])
-      if epoch then return newest, tonumber(entry[2][2]) % most, epoch, newest == entry[1] end
+      if epoch then return newest, tonumber(entry[2][2]) % most, epoch end
     end
   end
-  return newest, 0, '', not newest
+  return newest, 0, ''
 end
 local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0 end
 local function text(number) return string.format('%.0f', number) end
@@ -195,14 +192,13 @@ end
 """
 """The part that scripts share. Key: the stream. First argument: its lifetime in ms.
 
-`tail` finds its newest id, the sequence number and epoch of the newest entry of ours, and whether nothing is behind
-that. An epoch is the time at which it was `begun`, in ms, and a token that distinguishes it from others of that time.
-`lost` returns whether an entry that was seen is missing, and was not just trimmed. If the stream is gone, the result is
-whether it should live, as it was `held`, or as the entry is younger than the lifetime; if the epoch is a later one, the
-loss has been marked. `mark` begins `another` epoch with a loss marker, after the entry that was seen.
-
-Ids are compared and incremented as texts, as they exceed the numbers of Lua. Sequence numbers begin anew behind the
-greatest one, and epochs end there: an entry that follows one of ours is ours."""
+`tail` finds its newest id, and the sequence number and epoch of the newest entry of ours. An epoch is the time at which
+it was `begun`, in ms, and a token that distinguishes it from others of that time. `lost` returns whether an entry that
+was seen is missing, and was not just trimmed. If the stream is gone, the result is whether it should live, as it was
+`held`, or as the entry is younger than the lifetime; if the epoch is a later one, the loss has been marked. `mark`
+begins `another` epoch with a loss marker, after the entry that was seen. Ids are compared and incremented as texts, as
+they exceed the numbers of Lua. Sequence numbers begin anew behind the greatest one, and epochs end there: an entry that
+follows one of ours is ours."""
 
 CONFIRM: Final = (
     _STREAM
@@ -283,9 +279,7 @@ for at = first, #ARGV, step do
     answers[index] = ''
   else
     if not count then
-      local exact
-      newest, count, epoch, exact = tail()
-      if not exact then most_inline = 0 end
+      newest, count, epoch = tail()
       if lost(newest, epoch, ARGV[3], ARGV[4], false) then
         epoch = another(ARGV[4], ARGV[5])
         marked = mark(newest, count, ARGV[3], epoch)
@@ -358,25 +352,6 @@ the id of the entry before them, '0-0' if there is none, and for each its id, se
 what follows the line for it, the excluded members and the message. It is empty if they are too large, or not all
 that is new."""
 
-LEASE: Final = """\
-local holder = redis.call('HGET', KEYS[1], 'holder')
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'holder', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
-"""Take or keep a place; answer 1 if the holder has it now, else 0.
-
-Key: the place. Arguments: the holder, and for how many ms."""
-
-RELEASE: Final = """\
-if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 1
-"""
-"""Give a place back, if the holder has it.
-
-Key: the place. Argument: the holder."""
-
 HISTORY: Final = """\
 local found = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])
 local size, page = 0, {}
@@ -390,23 +365,3 @@ return {#found, page}
 """Answer entries of a stream, and how many there are: fewer are answered if they have too many bytes.
 
 Key: the stream. Arguments: XRANGE or XREVRANGE, two ids in its order, how many, and bytes at most."""
-SPEND: Final = """\
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local size, messages, bytes, per = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local first = math.max(tonumber(redis.call('HGET', KEYS[1], 'messages') or now), now)
-local second = math.max(tonumber(redis.call('HGET', KEYS[1], 'bytes') or now), now)
-if messages > 0 then first = first + per / messages end
-if bytes > 0 then second = second + size * per / bytes end
-local wait = math.max(first, second) - now - per
-if wait <= 0.000001 or ARGV[5] == 'debt' then
-  redis.call('HSET', KEYS[1], 'messages', string.format('%.6f', first), 'bytes', string.format('%.6f', second))
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', (math.max(first, second) - now) * 1000 + 1000))
-end
-if wait <= 0.000001 then return '0' end
-return string.format('%.6f', wait)
-"""
-"""Spend the tokens of one message; answer the seconds that it is too early.
-
-Key: the account. Arguments: the bytes of the message, messages and bytes in a time (0 for any number), the time in
-seconds, 'debt' or ''."""
