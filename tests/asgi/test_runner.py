@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ import trio
 import trustme
 from contracts.rig import Peer, read_head, request, status_of
 from support.asgi import VERSIONS, Version, config_of, open_network, plain_hypercorn, serving
+from support.tls import trusting
 from support.tunnel import Tunnel
 
 from trio_ws import App, Timeouts, WebSocket, WebSocketDisconnect, asgi, open_websocket
@@ -295,8 +295,7 @@ async def test_over_tls_both_versions_are_agreed_on(app: App, protocol: str, tmp
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    context = trusting(authority)
     context.set_alpn_protocols([protocol])
     files = {"certfile": str(tmp_path / "both.pem"), "keyfile": str(tmp_path / "both.pem")}
 

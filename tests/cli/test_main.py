@@ -304,10 +304,11 @@ async def test_run_serves_until_a_signal_and_then_says_goodbye(shop, number, lev
 @pytest.mark.slow
 async def test_run_serves_tls_and_says_goodbye_over_it(shop, tmp_path) -> None:
     import trustme
+    from support.tls import trusting
 
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
-    context = trio_ws_client_context(authority)
+    context = trusting(authority)
     options = ("--host", "127.0.0.1", "--port", "0", "--ssl-certfile", "both.pem")
     async with command("run", "shop:app", *options, cwd=shop) as running:
         url = url_in(await running.until("listening on wss://"))
@@ -318,14 +319,6 @@ async def test_run_serves_tls_and_says_goodbye_over_it(shop, tmp_path) -> None:
             with pytest.raises(WebSocketDisconnect, match="1001"), trio.fail_after(PATIENCE):
                 await ws.receive()
         assert await running.rest() == "shutting down: 1 connection\n"
-
-
-def trio_ws_client_context(authority):
-    import ssl
-
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 from support.internals import internal
+from support.tls import trusting
 from trio.testing import memory_stream_pair
 
 import trio_ws
@@ -196,7 +197,7 @@ class TestMisuse:
             ("ws://x/", {"open_timeout": -1}, "open_timeout"),
             ("ws://x/", {"open_timeout": math.nan}, "open_timeout"),
             ("ws://x/", {"max_redirects": -1}, "max_redirects"),
-            ("ws://x/", {"ssl_context": ssl.create_default_context()}, "are for wss"),
+            ("ws://x/", {"ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "are for wss"),
             ("ws://x/", {"server_hostname": "x"}, "are for wss"),
             ("ws://x/", {"uds": "a", "proxy": True}, "three ways"),
             ("ws://x/", {"stream": memory_stream_pair()[0], "uds": "a"}, "three ways"),
@@ -258,8 +259,7 @@ class TestFailures:
 
     async def test_untrusted_certificate(self, serve, server_tls, detachable):
         server = await serve(context=server_tls)
-        context = ssl.create_default_context()
-        trustme.CA().configure_trust(context)
+        context = trusting(trustme.CA())
         error = await self.fails(f"wss://localhost:{server.port}/", "tls", ssl_context=context, detachable=detachable)
         assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
         assert server.requests == []

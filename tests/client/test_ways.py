@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 import attrs
 import pytest
 import trio
+import trustme
 from support.handlers import QUICK, Ends, serve
+from support.tls import trusting
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from client.servers import accept, read_request
@@ -84,7 +85,7 @@ class TestTLS:
         """An unknown authority is a TLS error and the server lives on."""
         server = await serve(nursery, greet, ssl_context=server_tls)
         with pytest.raises(ConnectError) as caught:
-            async with open_websocket(server.urls[0], ssl_context=ssl.create_default_context(), poller=poller):
+            async with open_websocket(server.urls[0], ssl_context=trusting(trustme.CA()), poller=poller):
                 pass
         assert caught.value.phase == "tls"
         async with open_websocket(server.urls[0], ssl_context=client_tls, poller=poller) as ws:

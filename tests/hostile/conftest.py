@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 import trustme
+from support.tls import trusting
 
 from hostile.arena import Arenas
 from trio_ws.transport.poller import Poller
@@ -25,6 +26,4 @@ def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
+    return server, trusting(authority)

@@ -226,7 +226,7 @@ def test_url_that_can_work_is_taken(url: str) -> None:
 
 
 def test_tls_context_without_tls_is_refused() -> None:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for redis in ("redis://localhost", "unix:///path", "redis+cluster://localhost", lambda: None):
         with pytest.raises(ValueError, match="ssl_context"):
             RedisBackplane(redis, ssl_context=context)  # type: ignore[arg-type]

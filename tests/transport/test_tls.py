@@ -15,11 +15,12 @@ from itertools import pairwise
 
 import pytest
 import trio
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.internals import internal, set_internal
 from support.receivers import Recorder
-from support.tls import TLSPeer, authority, client_tls, server_tls
+from support.tls import TLSPeer, authority, client_tls, server_tls, trusting
 
 from transport.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
 from trio_ws.runtime.log import ConnectionLog
@@ -211,8 +212,7 @@ async def test_a_peer_that_does_not_speak_tls_is_gone(make, garbage, caplog):
 
 
 async def test_a_peer_that_does_not_trust_the_certificate_is_gone(make):
-    stranger = ssl.create_default_context()
-    ends = await make(shaken=False, client=stranger)
+    ends = await make(shaken=False, client=trusting(trustme.CA()))
     with pytest.raises(ssl.SSLCertVerificationError):
         await ends.peer.shake_hands()
     await ends.peer.stream.send_all(ends.peer.outgoing.read())  # the alert

@@ -56,7 +56,7 @@ def test_data_passes_both_ways_after_handshake():
 def test_handshake_of_several_records_needs_one_feed():
     """A hello of more than a record is put into OpenSSL's buffer in parts."""
     server, _ = make_pair()
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols([f"{number:0250}" for number in range(100)])
     client = TLSSession(context, "localhost")
