@@ -32,18 +32,18 @@ Count = Callable[[], list[str]]
 def alive() -> Iterator[Count]:
     """Name what is alive of ours and was not before the test: an earlier one's failure may hold on to its own.
 
-    What is alive is what is referred to, or in a cycle; the records of a log would refer to tracebacks. All that was
-    there before is frozen: it is neither searched nor counted, and there may be a million objects of it.
+    What is alive is what is referred to, or in a cycle; the records of a log would refer to tracebacks. What pytest has
+    collected is frozen (tests/conftest.py), so it is not searched.
     """
     logging.disable()
     gc.disable()
-    gc.freeze()
+    earlier = [each for each in gc.get_objects() if type(each) in OURS]
 
     def count() -> list[str]:
-        return [type(each).__name__ for each in gc.get_objects() if type(each) in OURS]
+        ours = [each for each in gc.get_objects() if type(each) in OURS]
+        return [type(each).__name__ for each in ours if not any(each is other for other in earlier)]
 
     yield count
-    gc.unfreeze()
     gc.enable()
     logging.disable(logging.NOTSET)
 
