@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -71,7 +72,7 @@ SLOW = {"asyncio", "difflib", "email", "http", "mimetypes", "sysconfig", "urllib
         ("import trio_ws", 2),
         ("from trio_ws import WebSocket, open_websocket, reconnect", 130),
         ("from trio_ws import serve_websocket", 145),
-        ("from trio_ws import App, Ok, Query, Controller; App()", 215),
+        ("from trio_ws import App, Ok, Query, Controller; App()", 130),
     ],
 )
 def test_import_brings_what_is_used_alone(code: str, most: int) -> None:
@@ -81,6 +82,15 @@ def test_import_brings_what_is_used_alone(code: str, most: int) -> None:
     assert {name for name in modules if name.partition(".")[0] not in {"trio_ws", *sys.stdlib_module_names}} == set()
     assert SLOW.isdisjoint(modules)
     assert len([name for name in modules if name.startswith("trio_ws")]) <= most
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_first_connection_imports_nothing() -> None:
+    """What is imported late is there when a server listens, a test client is entered, or ASGI's startup is over."""
+    run = [sys.executable, str(Path(__file__).parent / "support" / "first_connection.py")]
+    printed = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert printed.splitlines() == ["served", "tested", "under_asgi"]
 
 
 def test_names_of_rare_parts_are_imported_when_used() -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "EXPIRED",
     "EXPIRED_CODE",
     "MAX_REASON_BYTES",
+    "REVOKED",
     "CloseCode",
     "check_close",
     "is_normal_close",
@@ -28,6 +29,7 @@ MAX_REASON_BYTES = 123
 EXPIRED_CODE: Final = 4401
 """The code of connections whose credentials have ended: HTTP's 401 in the range that is for applications."""
 EXPIRED: Final = "credentials expired"
+REVOKED: Final = "credentials revoked"
 
 
 class CloseCode(IntEnum):

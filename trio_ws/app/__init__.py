@@ -4,11 +4,11 @@ Here: `App` and everything that decorators register. Not here: sockets and frame
 Start with `application`, then `router`, `route` and `invocation`: one connection on a route.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.app.application import App
 from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
-from trio_ws.app.budgets import Budget
 from trio_ws.app.controller import Controller
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext
@@ -31,13 +31,14 @@ from trio_ws.app.replies import (
     Unauthorized,
     UnprocessableEntity,
 )
-from trio_ws.app.room_guards import RoomForbidden
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router
 from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:
+    from trio_ws.app.budgets import Budget
     from trio_ws.app.publish_keys import PublishKey
+    from trio_ws.app.room_guards import RoomForbidden
     from trio_ws.app.sessions import Session, Sessions
 
 __all__ = [
@@ -85,13 +86,17 @@ __all__ = [
 ]
 
 
+_RARE = {
+    "Budget": "budgets",
+    "PublishKey": "publish_keys",
+    "RoomForbidden": "room_guards",
+    "Session": "sessions",
+    "Sessions": "sessions",
+}
+"""Modules of what few applications use, imported when it is used."""
+
+
 def __getattr__(name: str) -> Any:
-    if name == "PublishKey":
-        from trio_ws.app import publish_keys  # noqa: PLC0415 - few applications publish by HTTP
-
-        return publish_keys.PublishKey
-    if name in ("Session", "Sessions"):  # few applications have sessions
-        from trio_ws.app import sessions  # noqa: PLC0415
-
-        return getattr(sessions, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _RARE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"trio_ws.app.{_RARE[name]}"), name)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from trio_ws.app.browsable import Browsable
 from trio_ws.app.describable import Describable
-from trio_ws.app.dispatcher import Dispatcher
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.inclusion import MAX_THREADS, NOT_FOUND_STATUS, check_guests, find_guests, run_guests
 from trio_ws.app.options import Lifespan, check_callback, parse_lifespan
@@ -26,6 +25,7 @@ from trio_ws.runtime.threads import Limiters
 
 if TYPE_CHECKING:
     from trio_ws.app.budgets import Budget
+    from trio_ws.app.dispatcher import Dispatcher
     from trio_ws.app.guards import Guard
     from trio_ws.app.path import Converter
     from trio_ws.app.replies import Reply
@@ -118,8 +118,7 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
             max_threads=max_threads,
             budget=budget,
         )
-        self.responder: Dispatcher = Dispatcher(self.services, self.match, self.lifespan_context)
-        """The object that a `Server` gets its answers from."""
+        self._responder: Dispatcher | None = None
         self.state: SimpleNamespace = self.services.state
         """Yours: attributes that the application's functions share."""
         self._table: list[Route] = []
@@ -133,7 +132,16 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        self.services.settings = self.responder.settings = settings
+        self.services.settings = settings
+
+    @property
+    def responder(self) -> Dispatcher:
+        """The object that a `Server` gets its answers from, made when one asks for it."""
+        if self._responder is None:
+            from trio_ws.app.dispatcher import Dispatcher  # noqa: PLC0415 - it imports all that runs a connection
+
+            self._responder = Dispatcher(self.services, self.match, self.lifespan_context)
+        return self._responder
 
     # --- errors -----------------------------------------------------------------------------------------------------
 
@@ -262,6 +270,7 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
         if services.running or any(guest.services.running for guest in find_guests(self)):
             raise RuntimeError("the application runs already, by itself or included in another one")
         self.check_pending()
+        self._make_parts()
         self._table = self.checked_routes()
         async with services.rooms.running(), open_background() as nursery:
             services.run_state.nursery = nursery
@@ -271,6 +280,12 @@ class App(Router, RoomOwner, Servable, Browsable, Describable):
                     yield
             finally:
                 services.run_state = RunState()
+
+    def _make_parts(self) -> None:
+        """Import and make what runs connections, so that the first one does not wait for it."""
+        self._responder = self.responder
+        for part in ("pages", "rooms", "connections", "budgets"):
+            getattr(self.services, part)
 
     def described_routes(self) -> list[Route]:
         """Return all routes, as `Router.checked_routes`; included applications are checked when they run.

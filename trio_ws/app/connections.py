@@ -11,7 +11,7 @@ import trio
 from trio_ws.app.revocations import Revocations
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import BackplaneError
-from trio_ws.rooms.broadcast import deflate_for, offer_to_all
+from trio_ws.rooms.broadcasting import deflate_for, offer_to_all
 from trio_ws.rooms.revocation import Revocation
 from trio_ws.rooms.topics import BROADCAST, REVOCATIONS
 

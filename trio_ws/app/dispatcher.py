@@ -32,8 +32,9 @@ PLAIN_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
 class HasResponder(Protocol):
     """An application that servers and test clients take, as an `App` is."""
 
-    responder: Dispatcher
-    """Answers its requests."""
+    @property
+    def responder(self) -> Dispatcher:
+        """Answers its requests."""
 
 
 class Dispatcher:
@@ -54,8 +55,12 @@ class Dispatcher:
         self._services = services
         self._match = match
         self._made = WeakKeyDictionary[Any, Service]()  # services by routes
-        self.settings: Settings = services.settings
         self.lifespan_context: Callable[[], AbstractAsyncContextManager[None]] = lifespan_context
+
+    @property
+    def settings(self) -> Settings:
+        """Options of all connections; a route may have its own."""
+        return self._services.settings
 
     @contextmanager
     def overriding(self, given: Mapping[Any, Any]) -> Iterator[Overrides]:

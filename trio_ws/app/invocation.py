@@ -20,8 +20,9 @@ from trio_ws.app.guards import CONTEXT_KEY, GuardContext, check_guards
 from trio_ws.app.inline import run_inline
 from trio_ws.app.last_call import last_callback, resolve_last
 from trio_ws.app.limiting import limit_connection
-from trio_ws.app.listener import Listener, run_listener
+from trio_ws.app.listener import Listener
 from trio_ws.app.listener_options import ListenerOptions
+from trio_ws.app.listening import run_listener
 from trio_ws.app.losses import record_losses
 from trio_ws.app.parameters.arguments import Arguments
 from trio_ws.app.parameters.dependencies import Resolver

@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 
-from trio_ws.app.budgets import Budget
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import Guard
 from trio_ws.app.path import DEFAULT_CONVERTERS, Converter
-from trio_ws.app.room_sources import RoomSource
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType
 from trio_ws.handler.disconnect import WhenPeerLeaves
 from trio_ws.options import unknown_hint
 from trio_ws.websocket.close_code import CaughtCodes
+
+if TYPE_CHECKING:
+    from trio_ws.app.budgets import Budget
+    from trio_ws.app.room_sources import RoomSource
 
 __all__ = [
     "Lifespan",

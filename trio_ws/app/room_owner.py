@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from trio_ws.app.room_guards import plan_room_guard
-from trio_ws.codes import EXPIRED_CODE
-from trio_ws.rooms.revocation import REVOKED
+from trio_ws.codes import EXPIRED_CODE, REVOKED
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -160,6 +158,8 @@ class RoomOwner:
             TypeError: the pattern is no text.
             ValueError: no name fits the pattern.
         """
+
+        from trio_ws.app.room_guards import plan_room_guard  # noqa: PLC0415 - few applications have them
 
         def register(function: F) -> F:
             self.services.rooms.room_guard(pattern, plan_room_guard(function, pattern))

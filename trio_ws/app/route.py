@@ -20,7 +20,6 @@ from trio_ws.app.parameters.mistakes import misspelt_path_name
 from trio_ws.app.parameters.shadowing import shadowed_annotation
 from trio_ws.app.parameters.signature import ParameterSource, Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
-from trio_ws.app.room_sources import PlannedRoom
 from trio_ws.app.route_options import RouteOptions
 from trio_ws.http.request import current_root_path
 from trio_ws.runtime.threads import is_plain, underlying
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from trio_ws.app.output import Output
     from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.path import Converter
+    from trio_ws.app.room_sources import PlannedRoom
     from trio_ws.app.services import AppServices
 
 __all__ = [
@@ -232,6 +232,8 @@ class Route:
             RegistrationError: one of them cannot be.
         """
         if self.options.rooms and not self._planned_rooms:
+            from trio_ws.app.room_sources import PlannedRoom  # noqa: PLC0415 - it imports the rooms
+
             where, paths = f"route {self.path!r}", self.pattern.types
             self._planned_rooms.extend(
                 PlannedRoom.of(each, path_names=paths, types=dependency_types(), where=where)

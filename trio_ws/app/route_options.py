@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trio_ws.app.budgets import Budget, parse_budgets
 from trio_ws.app.guards import parse_guards
-from trio_ws.app.room_sources import RoomSource, parse_rooms
 from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
@@ -18,9 +16,32 @@ from trio_ws.options import caught_codes, check_number, check_text, flag, of_kin
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
 
 if TYPE_CHECKING:
+    from trio_ws.app.budgets import Budget
     from trio_ws.app.guards import Guard
+    from trio_ws.app.room_sources import RoomSource
 
-__all__ = ["RouteOptions"]
+__all__ = ["RouteOptions", "parse_budget"]
+
+
+def parse_budget(value: Any) -> tuple[Budget, ...] | None:
+    """Return the checked value of `budget=`: one, several, or None.
+
+    Raises:
+        TypeError: it is nothing of these.
+    """
+    if value is None:
+        return None
+    from trio_ws.app.budgets import parse_budgets  # noqa: PLC0415 - few applications have budgets
+
+    return parse_budgets(value)
+
+
+def _parse_rooms(value: Iterable[RoomSource]) -> tuple[RoomSource, ...]:
+    if value == ():
+        return ()
+    from trio_ws.app.room_sources import parse_rooms  # noqa: PLC0415 - routes without rooms need none
+
+    return parse_rooms(value)
 
 
 def _is_type(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -59,7 +80,7 @@ class RouteOptions:
     timeouts: Timeouts | None = attrs.field(default=None, validator=of_kind(Timeouts, optional=True))
     compression: Compression | bool | None = None
     name: str | None = attrs.field(default=None)
-    budget: tuple[Budget, ...] | None = attrs.field(default=None, converter=parse_budgets)
+    budget: tuple[Budget, ...] | None = attrs.field(default=None, converter=parse_budget)
     """What clients may send; None for the application's budgets."""
     receives: Any = attrs.field(default=None, validator=_is_type)
     """The type of the messages that a view receives, for documents; None if it is not given."""
@@ -67,7 +88,7 @@ class RouteOptions:
     """The type of the messages that are sent beside replies, for documents; None if it is not given."""
     close_codes: Mapping[int, str] = attrs.field(factory=dict, converter=_codes)
     """The close codes of the route's own with their meaning, for documents."""
-    rooms: tuple[RoomSource, ...] = attrs.field(default=(), converter=parse_rooms)
+    rooms: tuple[RoomSource, ...] = attrs.field(default=(), converter=_parse_rooms)
 
     @name.validator
     def _check_name(self, _: object, value: object) -> None:

@@ -12,10 +12,6 @@ import trio
 
 from trio_ws.runtime.command import check_not_importing
 from trio_ws.runtime.in_trio import check_in_trio
-from trio_ws.runtime.watchdog import check_watchdog, watching
-from trio_ws.server.serve import SocketListener, closing_listeners, listen
-from trio_ws.server.server import Server
-from trio_ws.server.signals import serve_until_signalled
 
 if TYPE_CHECKING:
     import ssl
@@ -26,8 +22,10 @@ if TYPE_CHECKING:
     from trio_ws.app.services import AppServices
     from trio_ws.asgi import ASGIApplication
     from trio_ws.connection.settings import Settings
+    from trio_ws.server.server import Server
     from trio_ws.testing import TestClient
     from trio_ws.testing.options import ClientKeywords
+    from trio_ws.transport.listeners import SocketListener
 
 __all__ = ["Servable", "ServeOptions"]
 
@@ -48,11 +46,14 @@ class Servable:
 
     services: AppServices
     """Its options and shared parts."""
-    responder: Dispatcher
-    """The object that a `Server` gets its answers from."""
     settings: Settings
     """Options of all connections; a route may have its own."""
     _asgi: ASGIApplication | None = None
+
+    @property
+    def responder(self) -> Dispatcher:
+        """The object that a `Server` gets its answers from."""
+        raise NotImplementedError
 
     def lifespan_context(self) -> AbstractAsyncContextManager[None]:
         """Return the context that is open while the application runs."""
@@ -119,6 +120,11 @@ class Servable:
             RuntimeError: asyncio runs it, not Trio.
             trio.Cancelled: after every connection was closed with 1001.
         """
+        # To declare routes takes no server: it is imported by what serves them.
+        from trio_ws.runtime.watchdog import check_watchdog, watching  # noqa: PLC0415
+        from trio_ws.server.serve import closing_listeners, listen  # noqa: PLC0415
+        from trio_ws.server.server import Server  # noqa: PLC0415
+
         check_in_trio("app.serve()")
         check_watchdog(watchdog)
         server = Server(self.responder, self.settings, ssl_context=ssl_context, poller=poller, strict=strict)
@@ -148,6 +154,8 @@ class Servable:
             raise RuntimeError("app.run() starts Trio itself: in async code, `await app.serve()`")
         if options.keys() & {"reload", "workers"}:
             raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
+        from trio_ws.server.signals import serve_until_signalled  # noqa: PLC0415 - as in `serve`
+
         trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
 
     def test_client(self, **options: Unpack[ClientKeywords]) -> TestClient:

@@ -1,32 +1,39 @@
-"""Parts shared by an application's routes, dispatcher and inclusion."""
+"""Parts shared by an application's routes, dispatcher and inclusion.
+
+The larger ones are imported and made when they are first used, the last when the application runs: to declare routes
+takes none of them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trio_ws.app.budgets import Budget, BudgetBook, parse_budgets
-from trio_ws.app.connections import ConnectionManager
 from trio_ws.app.failures import Failures
-from trio_ws.app.pages import Pages
+from trio_ws.app.route_options import parse_budget
 from trio_ws.handler.instruments import instruments_of
 from trio_ws.options import check_number
-from trio_ws.rooms import Backplane, Rooms
-from trio_ws.rooms.spread import BackplaneOption
 from trio_ws.runtime.threads import Limiters
 
 if TYPE_CHECKING:
     import trio
 
+    from trio_ws.app.budgets import Budget, BudgetBook
+    from trio_ws.app.connections import ConnectionManager
+    from trio_ws.app.pages import Pages
     from trio_ws.app.parameters.overrides import Overrides
     from trio_ws.app.sessions import Sessions
     from trio_ws.connection.settings import Settings
     from trio_ws.handler.instruments import Instrument, Instruments
+    from trio_ws.rooms.backplane import Backplane
+    from trio_ws.rooms.registry import Rooms
+    from trio_ws.rooms.spread import BackplaneOption
     from trio_ws.server.server import Server
     from trio_ws.websocket.websocket import WebSocket
 
@@ -63,30 +70,6 @@ class AppServices:
         ValueError: an option can never work.
     """
 
-    __slots__ = (
-        "app",
-        "budget",
-        "budgets",
-        "checked_guests",
-        "connections",
-        "failures",
-        "given_backplane",
-        "given_instruments",
-        "instruments",
-        "lifespan",
-        "max_threads",
-        "not_found_status",
-        "overrides",
-        "pages",
-        "parent",
-        "renewal",
-        "rooms",
-        "run_state",
-        "sessions",
-        "settings",
-        "state",
-    )
-
     def __init__(
         self,
         app: Any,
@@ -103,8 +86,6 @@ class AppServices:
         check_number("not_found_status", not_found_status, 400, 499)
         if max_threads != math.inf:
             check_number("max_threads", max_threads, 1)
-        if not (backplane is None or isinstance(backplane, str | list | tuple | Backplane)):
-            raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
         self.app: Any = app
         self.settings: Settings = settings
         given = tuple(instruments) if isinstance(instruments, Iterable) else instruments
@@ -116,13 +97,11 @@ class AppServices:
         self.not_found_status: int = not_found_status
         self.max_threads: float = max_threads
         self.state: SimpleNamespace = SimpleNamespace()
-        self.pages: Pages = Pages()
         self.failures: Failures = Failures()
-        self.rooms: Rooms = Rooms(backplane, encode_json=settings.json)
-        self.connections: ConnectionManager = ConnectionManager(self.rooms.backplane, settings.json)
+        if backplane is not None:
+            self.rooms = _make_rooms(backplane, settings)  # an error of the option is one of `App(...)`
         self.run_state: RunState = RunState()
-        self.budget: tuple[Budget, ...] = parse_budgets(budget) or ()
-        self.budgets: BudgetBook = BudgetBook()
+        self.budget: tuple[Budget, ...] = parse_budget(budget) or ()
         self.overrides: Overrides | None = None
         """Substitutes for dependencies, guards and values, in tests."""
         self.renewal: Any = None
@@ -131,6 +110,32 @@ class AppServices:
         """The services of the including application, while that runs."""
         self.checked_guests: set[AppServices] = set()
         """The included applications with checked options."""
+
+    @cached_property
+    def pages(self) -> Pages:
+        """Answers to plain GETs."""
+        from trio_ws.app.pages import Pages  # noqa: PLC0415 - see above
+
+        return Pages()
+
+    @cached_property
+    def rooms(self) -> Rooms:
+        """The rooms by name."""
+        return _make_rooms(None, self.settings)
+
+    @cached_property
+    def connections(self) -> ConnectionManager:
+        """The connections in this process."""
+        from trio_ws.app.connections import ConnectionManager  # noqa: PLC0415 - see above
+
+        return ConnectionManager(self.rooms.backplane, self.settings.json)
+
+    @cached_property
+    def budgets(self) -> BudgetBook:
+        """The accounts of all budgets."""
+        from trio_ws.app.budgets import BudgetBook  # noqa: PLC0415 - see above
+
+        return BudgetBook()
 
     @property
     def running(self) -> bool:
@@ -184,3 +189,19 @@ class AppServices:
             trio.Cancelled: before the callback was called, or in it.
         """
         await self.failures.report(websocket, error, self.limiters.calls)
+
+
+def _make_rooms(backplane: BackplaneOption, settings: Settings) -> Rooms:
+    """Return the rooms on a backplane.
+
+    Raises:
+        ImportError: the backplane requires a package that is not installed.
+        TypeError: it is no backplane.
+        ValueError: its URL makes no sense.
+    """
+    from trio_ws.rooms.backplane import Backplane  # noqa: PLC0415 - see above
+    from trio_ws.rooms.registry import Rooms  # noqa: PLC0415
+
+    if not (backplane is None or isinstance(backplane, str | list | tuple | Backplane)):
+        raise TypeError(f"backplane takes the URL of a Redis or a Backplane, not {backplane!r}")
+    return Rooms(backplane, encode_json=settings.json)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.errors import LocalProtocolError
-from trio_ws.rooms import Membership, Room
+from trio_ws.rooms.room import Membership, Room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trio_ws.app.room_sources import Joined
-    from trio_ws.rooms import Rooms
+    from trio_ws.rooms.registry import Rooms
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["Stays"]

@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.connection.instrumented import instrument_channel
 from trio_ws.options import list_of
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ class Instruments:
     def observe_messages(self, websocket: WebSocket) -> None:
         """Report a connection's messages, if an instrument takes them."""
         if any(self._by_hook[hook] for hook in _MESSAGES):
+            from trio_ws.connection.instrumented import instrument_channel  # noqa: PLC0415 - imported by `runner`
+
             channel = websocket.context.open_channel()
             instrument_channel(channel, lambda hook, message: self.notify(hook, websocket, message))
 

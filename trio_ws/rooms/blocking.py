@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import trio
 
-from trio_ws.codes import EXPIRED_CODE, CloseCode
+from trio_ws.codes import EXPIRED_CODE, REVOKED, CloseCode
 from trio_ws.rooms.checks import check_seconds
-from trio_ws.rooms.revocation import REVOKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

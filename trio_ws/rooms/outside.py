@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.codes import EXPIRED_CODE, CloseCode
+from trio_ws.codes import EXPIRED_CODE, REVOKED, CloseCode
 from trio_ws.connection.encoders import JSONOption, ToJSON, encoder_from
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import LocalProtocolError
@@ -14,7 +14,7 @@ from trio_ws.rooms.backplane import Backplane
 from trio_ws.rooms.blocking import BlockingRoomsClient
 from trio_ws.rooms.checks import check_seconds
 from trio_ws.rooms.registry import Rooms
-from trio_ws.rooms.revocation import REVOKED, Revocation
+from trio_ws.rooms.revocation import Revocation
 from trio_ws.rooms.spread import SpreadBackplane, named_backplanes
 from trio_ws.rooms.topics import BROADCAST, REVOCATIONS, check_member, check_name, checked_key, topic_of
 from trio_ws.rooms.watch import RoomWatch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Entry
     from trio_ws.websocket.credentials import Credentials, UserKey
 
-__all__ = ["REVOKED", "Revocation"]
-
-REVOKED: Final = "credentials revoked"
+__all__ = ["Revocation"]
 
 
 @attrs.frozen

@@ -168,6 +168,8 @@ class TestClient:
 
     @asynccontextmanager
     async def _serve_now(self) -> AsyncGenerator[None, None]:
+        import trio_ws.protocol.client_handshake  # noqa: F401, PLC0415 - else the first connection waits for it
+
         lifespan = getattr(self._responder, "lifespan_context", None)
         self._recorder = recorder = ServerRecorder(self._responder)
         failure: BaseException | None = None
