@@ -80,7 +80,7 @@ def complaints(module: Module) -> list[str]:
 def foreign_imports(tree: ast.Module) -> set[str]:
     """Return the full names that a module imports, and `trio.socket` if it is used."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(tree):  # which finds `trio.socket` in expressions
         match node:
             case ast.Import(names):
                 found.update(alias.name for alias in names)

@@ -23,6 +23,7 @@ REGISTER = re.compile(
     r"(?i)\b(is told|are told|was told|tells?|told|hears?|heard|owes?|owed|lets? go|nobody|somebody|"
     r"says? goodbye|sees? off|grief|farewells?)\b"
 )
+PRIVATE = re.compile(r"_[a-z]")
 NOUN_COLON = re.compile(r"^[A-Z][\w ,]{0,40}: ")
 WORD = re.compile(r"[A-Za-z][A-Za-z'_-]*")
 
@@ -58,9 +59,21 @@ def modules_of(folder: Path) -> list[Module]:
     return [module_of(path, folder) for path in sorted(folder.rglob("*.py"))]
 
 
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""The attributes of statements that hold statements."""
+
+
+def statements_of(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements below a node, at any depth: definitions and imports are in no expression."""
+    for block in BLOCKS:
+        for child in getattr(node, block, ()):
+            yield child
+            yield from statements_of(child)
+
+
 def functions_of(module: Module) -> Iterator[Function]:
     """Yield every function and method."""
-    for node in ast.walk(module.tree):
+    for node in statements_of(module.tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node
 
@@ -80,7 +93,7 @@ def percentile(values: list[int], share: float) -> int:
 
 def documented_of(module: Module) -> Iterator[tuple[Documented, str]]:
     """Yield what has a docstring, with it."""
-    for node in ast.walk(module.tree):
+    for node in (module.tree, *statements_of(module.tree)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             text = ast.get_docstring(node)
             if text:
@@ -108,7 +121,7 @@ def private_accesses(module: Module) -> list[str]:
     own = private_names(module.tree)
     found = []
     for node in ast.walk(module.tree):
-        if not isinstance(node, ast.Attribute) or not re.match(r"_[a-z]", node.attr) or node.attr in own:
+        if not isinstance(node, ast.Attribute) or not PRIVATE.match(node.attr) or node.attr in own:
             continue
         of_self = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
         of_super = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "super"
@@ -128,7 +141,7 @@ def classes_of(modules: list[Module]) -> dict[str, list[Class]]:
     """Return the classes of a package by their names."""
     found: dict[str, list[Class]] = defaultdict(list)
     for module in modules:
-        for node in ast.walk(module.tree):
+        for node in statements_of(module.tree):
             if isinstance(node, ast.ClassDef):
                 found[node.name].append(Class(module, node))
     return found
@@ -137,14 +150,14 @@ def classes_of(modules: list[Module]) -> dict[str, list[Class]]:
 def defined_in(node: ast.ClassDef) -> set[str]:
     """Return the private names that a class defines: methods, slots, class attributes, attributes of self."""
     wrapper = ast.Module(body=[node], type_ignores=[])
-    return {name for name in private_names(wrapper) if re.match(r"_[a-z]", name)}
+    return {name for name in private_names(wrapper) if PRIVATE.match(name)}
 
 
 def bases_of(item: Class, classes: dict[str, list[Class]]) -> Iterator[Class]:
     """Yield the base classes that the package defines, nearest first."""
     imported = {
         alias.asname or alias.name: node.module
-        for node in ast.walk(item.module.tree)
+        for node in statements_of(item.module.tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
@@ -176,16 +189,12 @@ def inherited_uses(modules: list[Module]) -> list[str]:
     return found
 
 
-BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
-"""The attributes of statements that hold statements: imports are in no expression."""
-
-
 def imports_of(module: Module, names: set[str], *, typing: bool, lazy: bool) -> set[str]:
     """Return the modules of the package that one imports, under TYPE_CHECKING and in functions too if asked."""
     found: set[str] = set()
 
     def visit(node: ast.AST, in_typing: bool, in_function: bool) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and _is_for_types(node.test):
             in_typing = True
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             in_function = True
@@ -205,6 +214,11 @@ def imports_of(module: Module, names: set[str], *, typing: bool, lazy: bool) -> 
 
     visit(module.tree, False, False)
     return found - {module.name}
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    named = (getattr(node, "id", None) or getattr(node, "attr", None) for node in ast.walk(test))
+    return "TYPE_CHECKING" in named
 
 
 def components_of(graph: dict[str, set[str]]) -> list[set[str]]:
