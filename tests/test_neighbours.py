@@ -44,7 +44,7 @@ def run(folder: Path, content: str) -> str:
     return subprocess.run(
         [*command, "--rootdir", str(folder), str(folder)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
