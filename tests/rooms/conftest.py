@@ -6,9 +6,26 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.redis import RedisServer, needs_redis, redis_server
+from support.repetitions import has_its_turn, mark_repetitions
 
 from trio_ws.rooms import Backplane, MemoryBackplane
 from trio_ws.rooms.redis import RedisBackplane, connection
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a cluster runs again: it takes each script and kind of call once, not each value."""
+    mark_repetitions(items, "rooms", is_repetition)
+
+
+def is_repetition(item: pytest.Function) -> bool:
+    """Return whether it is a test on a cluster with a value that is not the first."""
+    on_cluster = item.cls is not None and item.cls.__name__ == "TestCluster"
+    return (
+        on_cluster
+        and hasattr(item, "callspec")
+        and not all(has_its_turn(item, name, 0) for name in item.callspec.params)
+    )
 
 
 @pytest.fixture

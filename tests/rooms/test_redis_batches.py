@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import coredis
 import pytest
 import trio
 from support.internals import internal
@@ -64,6 +63,8 @@ async def test_own_message_in_a_notification_is_not_decoded_again(redis) -> None
 
 async def test_client_with_two_connections_is_enough(redis, caplog) -> None:
     """One is for the channels, and all calls share the other."""
+    import coredis
+
     backplane = RedisBackplane(lambda: coredis.Redis.from_url(redis.url, max_connections=2))
     ear = Ear()
     with trio.fail_after(20):
@@ -287,6 +288,8 @@ async def test_many_rooms_are_opened_kept_and_polled_by_few_commands(redis) -> N
 
 async def test_room_that_a_poll_finds_moved_is_read(redis) -> None:
     """Its notification is lost; the other rooms are not read. Names are as strange as they may be."""
+    import coredis
+
     backplane = RedisBackplane(redis.url, poll_interval=0.1)
     strange = '\0{"a}%7D\\ \N{SNOWMAN}'
     ear, other = Ear(), Ear()

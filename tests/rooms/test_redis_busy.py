@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import coredis
 import pytest
 import trio
 from support.internals import internal
@@ -113,6 +112,8 @@ def until_busy(redis: RedisServer) -> None:
     ],
 )
 def test_answers_of_redis_are_told_apart_in_all_versions(text, passing, kind) -> None:
+    import coredis  # here, as it takes half a second of each process that only collects
+
     error = coredis.exceptions.ResponseError(text)
     assert is_transient(error) is passing
     assert type(refusal_from(error)) is kind

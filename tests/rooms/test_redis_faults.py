@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import coredis
 import pytest
 import trio
 from support.internals import internal, set_internal
@@ -677,6 +676,8 @@ def test_a_feed_knows_only_so_many_publishers() -> None:
 
 async def test_cluster_fault_of_one_room_leaves_others_in_order() -> None:
     """A fake, as no cluster can be told to fail at a certain command."""
+    import coredis
+
     made: list[str] = []
 
     class Cluster(coredis.RedisCluster):
