@@ -17,7 +17,7 @@ import pytest
 import trio
 import trustme
 from examples.browser import browse, new_page
-from examples.process import PATIENCE, Program, launched, output_of, running
+from examples.process import PATIENCE, Program, forked, launching, output_of, output_of_forked, running
 
 from trio_ws import WebSocketDisconnect
 
@@ -26,6 +26,8 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"(?:# |<!-- )([\w.]+)(?:, continued)?(?: -->)?\n")
 INSTALL = "python -m pip install "
+PYTHON = re.compile(r"python (\w+\.py)")
+CONNECT = re.compile(r"(?:echo(.*) \| )?(trio-ws connect .*?)(?: < /dev/null)?")
 
 
 @attrs.frozen
@@ -70,21 +72,24 @@ class Reader:
         self.folder = folder
         self.server: Program | None = None
         self._port = ""
+        self._has_connected = False
         self._stack = AsyncExitStack()
 
     async def follow(self, step: Step) -> None:
         """Run one command, and look whether it writes what is shown."""
         if step.serves:
             await self.leave()
-            self.server = await self._stack.enter_async_context(running(self._serving(step.command), self.folder))
+            words = self._serving(step.command)
+            # A server that starts others is begun as a user does, by the command that is installed.
+            begun = running(words, self.folder) if "--reload" in words else forked(words, self.folder)
+            self.server = await self._stack.enter_async_context(begun)
             self._port = (await self.server.address()).rpartition(":")[2]
             await self.server.until(self._here(step.shown).splitlines()[-1] + "\n")
             assert self.server.output == self._here(step.shown)
             self._write()
         else:
-            assert _timeless(await output_of(self._here(step.command), self.folder, check=False)) == self._here(
-                _timeless(step.shown)
-            )
+            written = await self._output_of(self._here(step.command))
+            assert _timeless(written) == self._here(_timeless(step.shown))
 
     async def leave(self) -> None:
         """Press Ctrl-C in the server's terminal."""
@@ -93,11 +98,21 @@ class Reader:
             self.server = None
         await self._stack.aclose()
 
+    async def _output_of(self, command: str) -> str:
+        """Run a command in a shell, but for all clients behind the first: each would start an interpreter."""
+        if (program := PYTHON.fullmatch(command)) is not None:
+            return await output_of_forked([program[1]], self.folder)
+        if (client := CONNECT.fullmatch(command)) is not None and self._has_connected:
+            given = " ".join(shlex.split(client[1])) + "\n" if "|" in command else ""
+            return await output_of_forked(shlex.split(client[2]), self.folder, given.encode())
+        self._has_connected = True
+        return await output_of(command, self.folder, check=False)
+
     def _serving(self, command: str) -> list[str]:
         """Return the command that serves as the guide's does, but on a free port of 127.0.0.1."""
         words = shlex.split(command)
         if words[0] == "python":
-            return launched(self.folder / words[1])
+            return launching(self.folder / words[1])
         if "--port" in words:
             words[words.index("--port") + 1] = "0"
         else:

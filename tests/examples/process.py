@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+from support import forked_program
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -33,7 +34,7 @@ class Program:
         process: its standard output and error are one pipe.
     """
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process | forked_program.ForkedProgram) -> None:
         self._process = process
         self.output = ""
 
@@ -92,8 +93,27 @@ async def running(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    try:
+    async with _ended_behind(process):
         yield Program(process)
+
+
+@asynccontextmanager
+async def forked(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, None]:
+    """Run a program as `running` does, but without a new interpreter, whose start is most of the time it takes.
+
+    Args:
+        command: a file of Python or `trio-ws`, and its arguments.
+        cwd: where it runs.
+    """
+    process = forked_program.start(command, cwd, environment())
+    async with _ended_behind(process):
+        yield Program(process)
+
+
+@asynccontextmanager
+async def _ended_behind(process: trio.Process | forked_program.ForkedProgram) -> AsyncGenerator[None, None]:
+    try:
+        yield
     finally:
         with trio.CancelScope(shield=True):
             if process.returncode is None:
@@ -108,7 +128,21 @@ async def running(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, 
 
 def launched(program: Path) -> list[str]:
     """Return the command that runs a program as `python PROGRAM` does, its application on a free port."""
-    return [sys.executable, str(LAUNCH), str(program)]
+    return [sys.executable, *launching(program)]
+
+
+def launching(program: Path) -> list[str]:
+    """Return what `forked` runs for `launched`."""
+    return [str(LAUNCH), str(program)]
+
+
+async def output_of_forked(command: Sequence[str], cwd: Path, given: bytes = b"") -> str:
+    """Run a program as `forked` does to its end, with a standard input; return what it wrote."""
+    process = forked_program.start(command, cwd, environment(), given)
+    async with _ended_behind(process):
+        program = Program(process)
+        await program.ended()
+        return program.output
 
 
 async def output_of(command: Sequence[str] | str, cwd: Path, *, check: bool = True) -> str:

@@ -12,7 +12,7 @@ from trio_ws import ConnectionRejected, WebSocketDisconnect
 
 from .browser import EXAMPLES, browse, load, new_page
 from .look import problems_of
-from .process import launched, running
+from .process import forked, launching
 
 DIRECTORY = EXAMPLES / "authentication"
 ATTACK = "<img src=x onerror=\"window.broken = true\"> & '\u20ac'"
@@ -231,6 +231,6 @@ async def test_sign_out_ends_only_the_connections_of_this_user() -> None:
 
 
 async def test_one_command_runs_it() -> None:
-    async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as server:
+    async with forked(launching(DIRECTORY / "app.py"), DIRECTORY) as server:
         await server.address()
         assert await server.interrupt() == 0

@@ -15,7 +15,7 @@ from trio_ws import WebSocket, WebSocketDisconnect
 
 from .browser import EXAMPLES, browse, load, new_page
 from .look import problems_of
-from .process import launched, running
+from .process import forked, launching
 
 pytestmark = [forgives_coredis, collects_coredis]
 
@@ -371,7 +371,7 @@ async def test_wrong_password_signs_nobody_in_and_the_user_out(user: str, passwo
 
 
 async def test_its_one_command_runs_it() -> None:
-    async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as server:
+    async with forked(launching(DIRECTORY / "app.py"), DIRECTORY) as server:
         await server.address()
         assert await server.interrupt() == 0
 

@@ -20,7 +20,7 @@ import trio
 from support.redis import RedisServer, needs_redis, redis_server
 
 from .browser import PATIENCE, new_page
-from .process import ROOT, Program, running
+from .process import ROOT, Program, forked
 from .test_board import shows, sign_in
 
 pytestmark = [needs_redis]
@@ -256,7 +256,7 @@ async def observe(redis: RedisServer, seen: Seen) -> None:
 
     command = ["trio-ws", "run", "examples.board.app:app", "--workers", "2", "--host", "127.0.0.1", "--port", "0"]
     with trio.fail_after(PATIENCE):
-        async with running(command, ROOT) as program, trio.open_nursery() as nursery:
+        async with forked(command, ROOT) as program, trio.open_nursery() as nursery:
             address = await program.address()
             wire = Wire(address)
             await nursery.start(wire.serve)

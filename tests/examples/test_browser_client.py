@@ -20,7 +20,7 @@ import trio
 from trio_ws import App, Response, Server, WebSocket, WebSocketException
 
 from .browser import PATIENCE
-from .process import Program, running
+from .process import Program, forked
 
 PAGE = (Path(__file__).parents[2] / "docs" / "browser-client.md").read_text(encoding="utf-8")
 FILES = {
@@ -105,7 +105,7 @@ class Workers:
 
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
         command = ["trio-ws", "run", "app:app", "--workers", "1", "--host", "127.0.0.1", "--port", "0"]
-        async with running(command, self._folder) as self.program:
+        async with forked(command, self._folder) as self.program:
             task_status.started()
             await trio.sleep_forever()
 

@@ -10,7 +10,7 @@ import trio
 from trio_ws import open_websocket
 
 from .browser import EXAMPLES, load
-from .process import PATIENCE, launched, running
+from .process import PATIENCE, forked, launching
 
 DIRECTORY = EXAMPLES / "embedding"
 
@@ -18,7 +18,7 @@ DIRECTORY = EXAMPLES / "embedding"
 async def test_clients_get_measurements_and_a_close_on_cancellation() -> None:
     """Whoever is connected hears what the program measures and is told when it is cancelled."""
     with trio.fail_after(PATIENCE):
-        async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as station:
+        async with forked(launching(DIRECTORY / "app.py"), DIRECTORY) as station:
             url = f"ws://{await station.address()}/weather"
             connect = partial(open_websocket, url, receive_type="json", when_peer_leaves="finish")
             async with connect() as one, connect() as other:
@@ -32,7 +32,7 @@ async def test_clients_get_measurements_and_a_close_on_cancellation() -> None:
 
 async def test_sigterm_ends_it_as_ctrl_c_does() -> None:
     with trio.fail_after(PATIENCE):
-        async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as station:
+        async with forked(launching(DIRECTORY / "app.py"), DIRECTORY) as station:
             url = f"ws://{await station.address()}/weather"
             async with open_websocket(url, when_peer_leaves="finish", caught_close_codes=all) as ws:
                 station.signal(signal.SIGTERM)

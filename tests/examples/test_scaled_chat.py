@@ -14,7 +14,7 @@ from trio_ws import Server, open_websocket
 
 from .browser import EXAMPLES, PATIENCE, load, new_page
 from .look import problems_of
-from .process import launched, running
+from .process import forked, launching
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
@@ -129,5 +129,5 @@ async def test_resume_with_unknown_id_reports_missing_messages(monkeypatch) -> N
 async def test_its_one_command_says_what_to_do_without_a_redis(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path}/none")
     folder = EXAMPLES / "scaled_chat"
-    async with running(launched(folder / "app.py"), folder) as program:
+    async with forked(launching(folder / "app.py"), folder) as program:
         await program.until(f"BackplaneUnavailable: no Redis answers at unix://{tmp_path}/none")

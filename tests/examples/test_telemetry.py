@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 from trio_ws import ConnectionRejected, WebSocketDisconnect, open_websocket
 
 from .browser import EXAMPLES, load
-from .process import PATIENCE, launched, running
+from .process import PATIENCE, forked, launching
 
 DIRECTORY = EXAMPLES / "telemetry"
 
@@ -103,7 +103,7 @@ async def test_a_refused_handshake_without_a_route_is_no_span(example: Any, expo
 async def test_one_command_runs_it_and_exports_spans_before_the_end() -> None:
     """One command runs it and spans are written at the end at the latest."""
     with trio.fail_after(PATIENCE):
-        async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as server:
+        async with forked(launching(DIRECTORY / "app.py"), DIRECTORY) as server:
             async with open_websocket(f"ws://{await server.address()}/divide") as ws:
                 await ws.send("1 4")
                 assert await ws.receive() == "0.25"

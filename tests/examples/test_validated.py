@@ -7,7 +7,7 @@ import pytest
 from trio_ws import open_websocket
 
 from .browser import EXAMPLES, load
-from .process import launched, running
+from .process import forked, launching
 
 DIRECTORY = EXAMPLES / "validated"
 ORDER = {"type": "order", "drink": "espresso", "cups": 2}
@@ -58,7 +58,7 @@ def test_each_guest_has_a_tab_of_their_own() -> None:
 
 async def test_one_command_runs_it_and_logs_guests_leaving_early() -> None:
     """One command runs it and says who leaves without the coffee."""
-    async with running(launched(DIRECTORY / "app.py"), DIRECTORY) as bar:
+    async with forked(launching(DIRECTORY / "app.py"), DIRECTORY) as bar:
         async with open_websocket(f"ws://{await bar.address()}/bar", send_type="json") as ws:
             await ws.send(ORDER)
             await ws.receive()

@@ -11,11 +11,14 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import pytest
 
-__all__ = ["Forked", "fork"]
+__all__ = ["Forked", "context", "fork"]
 
 PATIENCE = 60.0
 """Seconds that the end of a process may take on a busy machine."""
-PRELOADED = ["trio_ws", "trio_ws.app", "trio_ws.rooms.redis", "coredis"]
+PRELOADED = [
+    *("trio_ws", "trio_ws.app", "trio_ws.rooms.redis", "coredis"),
+    *("trio_ws.cli.main", "trio_ws.cli.run_server", "trio_ws.cli.terminal"),
+]
 
 
 class Forked:
@@ -51,16 +54,16 @@ class Forked:
 
 def fork(main: Callable[..., None], *arguments: object) -> Forked:
     """Run a function of a module in a process of its own; its first argument is a pipe to the caller."""
-    near, far = _context().Pipe()
+    near, far = context().Pipe()
     with far:
-        process = _context().Process(target=main, args=(far, *arguments), daemon=True)
+        process = context().Process(target=main, args=(far, *arguments), daemon=True)
         process.start()
     return Forked(process, near)
 
 
 @functools.cache
-def _context() -> ForkServerContext:
-    """Start what all are forked from. Coverage does not run there: what is forked could not write it."""
+def context() -> ForkServerContext:
+    """Return what all are forked from, which the first call starts; coverage does not run in what is forked."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as environment:

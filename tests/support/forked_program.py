@@ -1,0 +1,110 @@
+"""Programs in processes that are forked from one which has imported the library, in place of an interpreter for each.
+
+A program has its own standard streams, arguments, folder and environment; it is ended by signals, and has a status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import trio
+
+from support.forked import context
+
+__all__ = ["ForkedProgram", "start"]
+
+INPUT_BYTES = 4096
+"""What a pipe takes at once on every system: the standard input is written before the program begins."""
+
+
+class ForkedProgram:
+    """A program that runs; it has the interface of `trio.Process` as far as tests use that.
+
+    Args:
+        process: what runs it.
+        stdout: its standard output and error.
+    """
+
+    def __init__(self, process: ForkServerProcess, stdout: trio.abc.ReceiveStream) -> None:
+        self._process = process
+        self.stdout = stdout
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait for its end, and return its exit status."""
+        if self.returncode is None:
+            await trio.lowlevel.wait_readable(self._process.sentinel)
+        self._process.join()
+        assert self.returncode is not None
+        return self.returncode
+
+
+def start(command: Sequence[str], folder: Path, environment: Mapping[str, str], given: bytes = b"") -> ForkedProgram:
+    """Start a program.
+
+    Args:
+        command: a file of Python or `trio-ws`, and its arguments.
+        folder: where it runs.
+        environment: its variables.
+        given: its standard input.
+    """
+    assert len(given) <= INPUT_BYTES
+    near, far = context().Pipe(duplex=False)
+    with near, far:
+        process = context().Process(target=_run, args=(far, list(command), str(folder), dict(environment), given))
+        process.start()
+        return ForkedProgram(process, trio.lowlevel.FdStream(os.dup(near.fileno())))
+
+
+def _run(output: Connection, command: list[str], folder: str, environment: dict[str, str], given: bytes) -> None:
+    source, sink = os.pipe()
+    os.write(sink, given)
+    for descriptor, number in ((source, 0), (output.fileno(), 1), (output.fileno(), 2)):
+        os.dup2(descriptor, number)
+    for descriptor in (source, sink):
+        os.close(descriptor)
+    output.close()
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    _execute(command)
+
+
+def _execute(command: list[str]) -> None:
+    sys.argv = command
+    if command[0] == "trio-ws":
+        sys.exit(importlib.import_module("trio_ws.cli.main").main())
+    sys.path.insert(0, str(Path(command[0]).parent))
+    runpy.run_path(command[0], run_name="__main__")
