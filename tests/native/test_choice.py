@@ -65,8 +65,9 @@ def test_module_of_this_interface_is_used_without_a_word() -> None:
 
 @pytest.mark.parametrize("names", [{}, {"INTERFACE": INTERFACE - 1}, {"INTERFACE": INTERFACE + 1}])
 def test_module_of_another_interface_is_refused_with_the_way_out(names: dict[str, int]) -> None:
-    with pytest.warns(RuntimeWarning, match=r"_core was built from other source.*`make venv`.*pip install"):
+    with pytest.warns(RuntimeWarning, match=r"_core was built from other source.*`make venv`.*pip install") as warned:
         assert not is_current(compiled_module(**names))
+    assert [warning.filename for warning in warned] == [__file__], "the line that is blamed is the caller's"
 
 
 @pytest.mark.slow

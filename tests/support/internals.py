@@ -83,6 +83,10 @@ INTERNALS: Final = {
     "_presence": "the presence of members",
     "_present": "members that are present",
     "_change": "the note of a change of presence",
+    "_refresh_quiet": "the call that prolongs the presence in rooms without changes",
+    "_to_rewrite": "rooms whose members are written from the beginning",
+    "_poll_quiet": "the call that asks which rooms have entries to read",
+    "_to_read": "rooms to read",
     # cli
     "_parser": "the parser of arguments",
     "_Supervisor": "the supervisor",

@@ -1,0 +1,73 @@
+"""Rooms on Redis in which nothing changes have one call for all of them, which Redis may refuse."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import coredis
+import pytest
+from support.internals import internal
+from support.redis import collects_coredis, forgives_coredis
+
+from trio_ws.rooms import Presence
+from trio_ws.rooms.redis.heads import StreamHeads
+from trio_ws.rooms.redis.local_delivery import LocalDelivery
+from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.presence import PresenceTracker
+from trio_ws.rooms.redis.presence_scripts import REFRESH
+from trio_ws.rooms.redis.scripts import MOVED
+from trio_ws.rooms.redis.stream import StreamState
+from trio_ws.rooms.redis.stream_reader import StreamReader
+
+pytestmark = [forgives_coredis, collects_coredis]
+
+ROOMS = ["a", "b", "c", "d", "e"]
+
+
+class RefusingRedis:
+    """A client whose Redis refuses one script.
+
+    Args:
+        script: that one.
+    """
+
+    def __init__(self, script: str) -> None:
+        self._refused = hashlib.sha1(script.encode()).hexdigest()
+        self.results: tuple[Any, ...] = ()
+
+    def pipeline(self, **_: object) -> RefusingRedis:
+        return self
+
+    async def __aenter__(self) -> RefusingRedis:
+        self.results = ()
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def evalsha(self, name: str, keys: object, args: object) -> None:
+        assert name == self._refused
+        self.results += (coredis.exceptions.ResponseError("NOPERM this user has no permissions"),)
+
+
+async def test_members_of_all_rooms_are_rewritten_after_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    """A refused call says nothing of any room, so each one is written from its beginning."""
+    tracker = PresenceTracker(Options(), "me")
+    for room in ROOMS:
+        tracker.enter(room, Presence("me-1", {}))
+    await internal(tracker, "_refresh_quiet")(RefusingRedis(REFRESH), ROOMS)
+    refused = [record.getMessage().split(" to Redis")[0] for record in caplog.records]
+    assert refused == [f"cannot write the members of room {room!r}" for room in ROOMS]
+    assert internal(tracker, "_to_rewrite") == {*ROOMS}
+
+
+async def test_all_rooms_are_read_after_a_refused_poll() -> None:
+    """A refused call says nothing of any room, so each one may have entries to read."""
+    options, streams = Options(), {}
+    local = LocalDelivery(options, "me", streams)
+    reader = StreamReader(options, streams, local, StreamHeads(streams), lambda _: None)
+    polled = [StreamState(room, local) for room in ROOMS]
+    for stream in polled:
+        stream.last_id = "1-1"
+    await internal(reader, "_poll_quiet")(RefusingRedis(MOVED), polled)
+    assert [*internal(reader, "_to_read")] == ROOMS
