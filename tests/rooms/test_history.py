@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws.rooms import Backplane, MemoryBackplane, Rooms
 from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.history import read_history
 from trio_ws.rooms.redis.ids import id_key, range_of
+from trio_ws.rooms.redis.opening import StreamOpener
+from trio_ws.rooms.redis.queries import Query
+from trio_ws.rooms.redis.scripts import Keys
 
 from .hall import open_hall
 
@@ -109,6 +114,33 @@ async def test_entries_of_other_programs_are_passed_over() -> None:
     assert await stream.read("0-0", None, 2) == ["a", "b"]
     assert await stream.read("1-0", "3-0", 5) == []
     assert len(stream.asked) <= 9
+
+
+async def test_a_full_page_is_all_of_the_history_that_is_read() -> None:
+    stream = Stream(("1-0", b"a"), ("2-0", b"b"), ("3-0", b"c"))
+    assert await stream.read(None, None, 2) == ["b", "c"]
+    assert await stream.read("0-0", None, 2) == ["a", "b"]
+    assert len(stream.asked) == 2
+
+
+@pytest.mark.parametrize(("foreign", "read"), [(0, 0), (1, 1)])
+async def test_a_full_page_is_all_that_a_room_opens_with(foreign: int, read: int) -> None:
+    """Only entries of other programs in the page make it necessary to read another."""
+    asked: list[int] = []
+
+    async def run(_: object, queries: list[Query]) -> list[list[Any]]:
+        asked.append(len(queries))
+        return [[]]
+
+    def ours(_: str, entries: list[Any]) -> list[Any]:
+        return [*entries][foreign:]
+
+    runner = SimpleNamespace(run=run)
+    opener: Any = StreamOpener(Keys("x"), None, runner, None, ours, None)  # type: ignore[arg-type]
+    page = [SimpleNamespace(identifier=f"{number}-0".encode()) for number in (3, 2, 1)]
+    found = await internal(opener, "_history")(None, "r", 3, page)
+    assert found == page[::-1][foreign:]
+    assert len(asked) == read
 
 
 async def test_an_answer_that_is_cut_short_is_not_continued() -> None:

@@ -83,6 +83,7 @@ INTERNALS: Final = {
     "_presence": "the presence of members",
     "_present": "members that are present",
     "_change": "the note of a change of presence",
+    "_history": "the search for the newest entries that are ours",
     "_refresh_quiet": "the call that prolongs the presence in rooms without changes",
     "_to_rewrite": "rooms whose members are written from the beginning",
     "_poll_quiet": "the call that asks which rooms have entries to read",
