@@ -204,6 +204,29 @@ def test_abort_drops_the_rest_and_is_an_end():
     assert server.error is None
 
 
+@pytest.mark.parametrize("way", ["abort", "broken record", "close_notify", "no TLS"])
+def test_a_session_that_has_ended_keeps_none_of_its_input(way):
+    """The rest of it is in a buffer that others use, or as large as one."""
+    if way == "no TLS":
+        (server, _), begin = make_pair(), b"GET / HTTP/1.1\r\n\r\n"
+    else:
+        server, client = connected()
+        begin = client.close_notify() if way == "close_notify" else client.encrypt(b"x")
+        if way == "broken record":
+            begin = begin[:-1] + bytes([begin[-1] ^ 1])
+    shared = bytearray(begin.ljust(3 * RECORD_BYTES))
+    server.feed(memoryview(shared))
+    if way == "abort":
+        server.abort()
+    elif way == "no TLS":
+        with pytest.raises(ssl.SSLError):
+            server.do_handshake()
+    else:
+        assert decrypted(server) == b""
+    assert server.eof
+    shared.clear()  # which fails as long as there is a view of it
+
+
 @pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "cut"])
 def test_read_returns_one_record_then_none_then_the_end(polite):
     server, client = connected()

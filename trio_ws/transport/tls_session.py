@@ -137,8 +137,8 @@ class TLSSession:
             except ssl.SSLError as error:
                 self._fail(error)
                 return size
-            if not count:
-                self.eof = True  # close_notify
+            if not count:  # close_notify
+                self.abort()
                 return size
             size += count
         self._pending_ciphertext = memoryview(bytes(self._pending_ciphertext))  # its memory is a shared buffer
