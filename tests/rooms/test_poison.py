@@ -169,7 +169,7 @@ async def test_call_that_cannot_be_sent_fails_alone(redis, caplog) -> None:
 async def test_call_with_a_strange_answer_fails_alone(redis, caplog, local_after) -> None:
     async with unharmed(redis, caplog, local_after=local_after) as backplane:
         process = internal(backplane, "_process")
-        redis.ask(f'HSET trio_ws:{{=room}}:accepted:{process} 1 "\\xff" 2 "id"')
+        redis.ask(f'SET trio_ws:{{=room}}:accepted:{process} "2\\n1 \\xff\\n2 id"')
         async with backplane.subscribe("room", Ear(), history=0):
             for _ in range(2):
                 with pytest.raises(BackplaneRefused, match="not ours"):

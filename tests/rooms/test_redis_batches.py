@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
@@ -36,19 +37,27 @@ async def say_together(backplane: RedisBackplane, room: str, *texts: str) -> Non
             nursery.start_soon(backplane.publish, room, PreparedMessage(text), NOBODY)
 
 
-async def test_messages_of_one_turn_take_one_call_and_no_read(redis) -> None:
-    backplane = RedisBackplane(redis.url, poll_interval=60)
-    ear = Ear()
-    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+@pytest.mark.parametrize("others", [0, 1])
+async def test_messages_of_one_turn_take_one_call_and_no_read(redis, others) -> None:
+    """They come with the answer; a notification is for other processes."""
+    backplane, other = RedisBackplane(redis.url, poll_interval=60), RedisBackplane(redis.url, poll_interval=60)
+    ear, far = Ear(), Ear()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(backplane.running())
+        await stack.enter_async_context(backplane.subscribe("room", ear, history=0))
+        if others:
+            await stack.enter_async_context(other.running())
+            await stack.enter_async_context(other.subscribe("room", far, history=0))
         await say(backplane, "first")
         await backplane.sync("room")
         before = [calls(redis, command) for command in ("evalsha", "xread", "publish")]
         await say_together(backplane, "room", *map(str, range(60)))
         await ear.hears(61)
+        await far.hears(61 * others)
         after = [calls(redis, command) for command in ("evalsha", "xread", "publish")]
         assert sorted(ear.data[1:]) == sorted(map(str, range(60)))
         assert [entry.more for entry in ear.entries[1:]] == [*(59 * [True]), False]
-    assert [after[0] - before[0], after[1] - before[1], after[2] - before[2]] == [1, 0, 1]
+    assert [after[0] - before[0], after[1] - before[1], after[2] - before[2]] == [1, 0, others]
 
 
 async def test_own_message_in_a_notification_is_not_decoded_again(redis) -> None:
@@ -234,6 +243,24 @@ async def test_notification_out_of_its_place_is_not_believed(redis) -> None:
         await ear.hears(2)
         assert ear.data == ["before", "after"]
     assert lost == []
+
+
+async def test_own_notification_during_a_call_hides_no_entry(redis) -> None:
+    """It is that of an earlier call, which Redis got late, over a connection that has broken."""
+    backplane = RedisBackplane(redis.url, poll_interval=60)
+    ear = Ear()
+    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+        await say(backplane, "before")
+        await ear.hears(1)
+        stream, process = internal(backplane, "_reader._streams")["room"], internal(backplane, "_process")
+        internal(backplane, "_reader").begin_call("room")
+        added = redis.ask(f"XADD trio_ws:{{=room}}:messages * n 2 p abc e {stream.epoch} s 1 d tlate x ''")
+        entry = added.split("\r\n")[1]
+        redis.ask(f'PUBLISH trio_ws:{{=room}}:news "m {stream.epoch} {process} {stream.last_id} {entry} 2 1 0 2\ntx"')
+        await until(lambda: stream.notified)
+        await say(backplane, "after")
+        await ear.hears(3)
+    assert ear.data == ["before", "late", "after"]
 
 
 async def test_entries_of_other_programs_are_delivered_in_their_place(redis) -> None:

@@ -139,8 +139,8 @@ class RedisBackplane(Backplane):
         self._local = LocalDelivery(self.options, self._process, streams)
         self._commands = CommandQueue(self.options, self._local)
         self._heads = StreamHeads(streams)
-        self._publisher = Publisher(self.options, self._process, self._heads)
         self._reader = StreamReader(self.options, streams, self._local, self._heads, self._signal)
+        self._publisher = Publisher(self.options, self._process, self._heads, self._reader)
         self._presence = PresenceTracker(self.options, self._process)
         connection = RedisConnection(self._factory, self._check, self._serve, self.options)
         failure: BaseException | None = None
@@ -177,7 +177,7 @@ class RedisBackplane(Backplane):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(channels.listen, self._reader.on_message, name="backplane: notifications")
                 nursery.start_soon(self._reader.run, client, channels, name="backplane: reading")
-                nursery.start_soon(self._running_commands.run, client, name="backplane: publishing")
+                nursery.start_soon(self._running_commands.run, client, channels.wire, name="backplane: publishing")
                 nursery.start_soon(self._presence.run, client, name="backplane: presence")
         finally:
             self._local.early.set_connected(connected=False)

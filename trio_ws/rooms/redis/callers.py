@@ -25,10 +25,11 @@ class WaitingCallers:
         self._tasks: dict[QueuedCommand, trio.lowlevel.Task] = {}
         self._arrival = AutoResetEvent()
         self._scope = trio.CancelScope(shield=True)
+        self._has_ended = False
 
     async def wait(self, command: QueuedCommand) -> None:
         """Wait until a command is settled, or its time has passed, or all ends."""
-        if self._scope.cancel_called:
+        if self._has_ended:
             await trio.lowlevel.checkpoint()
             return
         if not self._tasks:
@@ -61,6 +62,7 @@ class WaitingCallers:
 
     def end(self) -> None:
         """End `run`, and wake all."""
+        self._has_ended = True
         self._scope.cancel(reason="the backplane ends")
         for command in [*self._tasks]:
             self.wake(command)

@@ -6,43 +6,36 @@ runs again with the text. As one call has all messages of a room, this changes n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
-from trio_ws.errors import BackplaneRefused
 from trio_ws.rooms.redis.batch import send_one, send_together
 from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_unknown_script
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.command import QueuedCommand, ScriptCall
+    from trio_ws.rooms.redis.wire import AnswerHandler, Wire
 
-__all__ = ["execute", "outcomes_of", "run_scripts"]
+__all__ = ["execute", "run_scripts", "start"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 
 @attrs.frozen(eq=False)
 class _Group:
     """Commands that one call runs."""
 
-    is_shared: bool
     first: QueuedCommand
     others: list[QueuedCommand] = attrs.field(factory=list)
 
     def outcomes(self, outcome: Any) -> Sequence[Any]:
         """Return the outcome of each command."""
-        return outcomes_of(outcome, 1 + len(self.others)) if self.is_shared else [outcome]
-
-
-def outcomes_of(outcome: Any, count: int) -> Sequence[Any]:
-    """Return the outcomes of what one call has run, which is to answer with a list of them."""
-    if isinstance(outcome, list) and len(outcome) == count:
-        return outcome
-    if not isinstance(outcome, Exception):
-        outcome = BackplaneRefused(f"the answer of Redis is not ours, no list of {count}: {outcome!r:.80}")
-    return [outcome] * count
+        return self.first.outcomes(self.others, outcome)
 
 
 def _grouped(commands: Sequence[QueuedCommand], *, in_cluster: bool) -> list[_Group]:
@@ -53,7 +46,7 @@ def _grouped(commands: Sequence[QueuedCommand], *, in_cluster: bool) -> list[_Gr
         if name is not None and name in shared:
             shared[name].others.append(command)
             continue
-        groups.append(group := _Group(name is not None, command))
+        groups.append(group := _Group(command))
         if name is not None:
             shared[name] = group
     return groups
@@ -76,6 +69,48 @@ async def execute(client: Client, commands: Sequence[QueuedCommand], seconds: fl
     calls = [group.first.call(group.others, smallest, in_cluster=in_cluster) for group in groups]
     with trio.fail_after(seconds):
         found = await run_scripts(client, calls)
+    return _outcomes(commands, groups, found)
+
+
+def start(wire: Wire, commands: Sequence[QueuedCommand], on_outcomes: Callable[[Sequence[Any]], None]) -> None:
+    """Run commands as `execute` does, over a wire; pass their outcomes to a function."""
+    smallest, groups = commands[0].number, _grouped(commands, in_cluster=False)
+    calls = [group.first.wire_call(group.others, smallest) for group in groups]
+    found: list[Any] = [None] * len(groups)
+    left = len(groups)
+
+    def handler(index: int) -> AnswerHandler:
+        def on_answer(answer: Any) -> None:
+            nonlocal left
+            if is_unknown_script(answer):
+                wire.send(calls[index].data_with_text, (on_answer,))
+                return
+            found[index] = answer
+            left -= 1
+            if not left:
+                on_outcomes(_outcomes(commands, groups, found))
+
+        return on_answer
+
+    data: list[bytes] = []
+    handlers: list[AnswerHandler] = []
+    failed: list[tuple[AnswerHandler, Exception]] = []
+    for index, call in enumerate(calls):
+        on_answer = handler(index)
+        try:
+            data.append(call.data)
+        except Exception as error:
+            logger.exception("cannot send a command for room %r to Redis", call.room)
+            failed.append((on_answer, error))
+        else:
+            handlers.append(on_answer)
+    wire.send(b"".join(data), handlers)
+    for fail, problem in failed:
+        fail(problem)
+
+
+def _outcomes(commands: Sequence[QueuedCommand], groups: Sequence[_Group], found: Sequence[Any]) -> Sequence[Any]:
+    """Return the outcomes of commands, given those of their groups."""
     if len(groups) == 1:
         return groups[0].outcomes(found[0])
     outcomes: dict[QueuedCommand, Any] = {}

@@ -1,9 +1,7 @@
-"""Channels of Redis, over one connection that fails instead of being made anew."""
+"""Channels of Redis, over a connection that fails instead of being made anew."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -11,21 +9,21 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_ws.rooms.redis.client import Client
+    from trio_ws.rooms.redis.wire import Wire
 
-__all__ = ["Channels", "open_channels"]
+__all__ = ["Channels"]
 
 
 class Channels:
     """Subscriptions to channels.
 
     Args:
-        connection: a connection of coredis that nothing else uses.
-        timeout: seconds to wait for an acknowledgement, and without a sign of life.
+        wire: a connection.
+        timeout: seconds to wait for an acknowledgement.
     """
 
-    def __init__(self, connection: Any, timeout: float) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire, timeout: float) -> None:
+        self.wire: Wire = wire
         self._timeout = timeout
         self._expected = 0  # acknowledgements that have not come
         self._acknowledged = trio.Event()
@@ -42,10 +40,10 @@ class Channels:
         """End subscriptions; see `subscribe`."""
         await self._change(b"UNSUBSCRIBE", *channels)
 
-    async def _change(self, command: bytes, *channels: bytes) -> None:
-        self._expected += len(channels)
+    async def _change(self, *words: bytes) -> None:
+        self._expected += len(words) - 1
         self._acknowledged = trio.Event()
-        self._connection.send_command(command, *channels)
+        self.wire.subscribe(words)
         with trio.fail_after(self._timeout):
             await self._acknowledged.wait()
 
@@ -55,38 +53,14 @@ class Channels:
         Raises:
             Exception: the connection broke, or gives no sign of life.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._check_life)
-            async for kind, channel, data in self._connection.push_messages:
-                if kind == b"message":
-                    on_message(channel, data)
-                    continue
-                self._expected -= 1
-                if not self._expected:
-                    self._acknowledged.set()
-            raise ConnectionResetError("the connection for notifications has ended")
 
-    async def _check_life(self) -> None:
-        while True:
-            await trio.sleep(self._timeout)
-            with trio.fail_after(self._timeout):
-                await self._connection.create_request(b"PING")
+        def on_push(pushed: list[Any]) -> None:
+            kind, channel, data = pushed
+            if kind == b"message":
+                on_message(channel, data)
+                return
+            self._expected -= 1
+            if not self._expected:
+                self._acknowledged.set()
 
-
-@asynccontextmanager
-async def open_channels(client: Client, patience: float) -> AsyncGenerator[Channels, None]:
-    """Hold a connection for channels within a block.
-
-    Args:
-        client: has the connection.
-        patience: the `timeout` of `Channels`.
-
-    Raises:
-        ValueError: the client decodes what it reads.
-    """
-    if client.decode_responses:
-        raise ValueError(
-            "the backplane needs a client of coredis that leaves bytes as they are: decode_responses=False"
-        )
-    async with client.connection_pool.acquire() as connection:
-        yield Channels(connection, patience)
+        await self.wire.run(on_push)

@@ -26,7 +26,6 @@ __all__ = [
     "ClientFactory",
     "Opener",
     "connection_error_from",
-    "is_answer",
     "is_cluster",
     "is_connection_error",
     "is_expected",
@@ -223,11 +222,6 @@ def is_transient(outcome: object) -> bool:
     if not isinstance(outcome, Exception):
         return False
     return isinstance(outcome, _coredis().exceptions.ResponseError) and _code(outcome) in _TRANSIENT
-
-
-def is_answer(error: BaseException) -> bool:
-    """Return whether an error concerns one command, as pipelines of coredis have it."""
-    return isinstance(error, TimeoutError | _coredis().exceptions.ResponseError)
 
 
 def is_unknown_script(outcome: object) -> bool:

@@ -7,18 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
 
+from trio_ws.errors import BackplaneRefused
+from trio_ws.rooms.redis.wire import packed, packed_words
 from trio_ws.rooms.topics import encoded
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.pending import PendingPublish
 
-__all__ = ["Command", "QueuedCommand", "ScriptCall", "check_values"]
+__all__ = ["Command", "QueuedCommand", "ScriptCall", "WireCall", "check_values", "list_of_outcomes"]
 
 
 def check_values(_: object, __: object, values: Sequence[str | bytes | int]) -> None:
@@ -34,6 +36,31 @@ def _digest(script: str) -> str:
     return sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
+def list_of_outcomes(outcome: Any, count: int) -> Sequence[Any]:
+    """Return the outcomes of what one call has run, which is to answer with a list of them."""
+    if isinstance(outcome, list) and len(outcome) == count:
+        return outcome
+    if not isinstance(outcome, Exception):
+        outcome = BackplaneRefused(f"the answer of Redis is not ours, no list of {count}: {outcome!r:.80}")
+    return [outcome] * count
+
+
+class WireCall(Protocol):
+    """A call that can be sent over a wire."""
+
+    @property
+    def room(self) -> str:
+        """The room that it is for."""
+
+    @property
+    def data(self) -> bytes:
+        """The command that runs the script by its name, as Redis reads it."""
+
+    @property
+    def data_with_text(self) -> bytes:
+        """The command that runs the script, as Redis reads it."""
+
+
 @attrs.frozen
 class ScriptCall:
     """One run of a script, for one command or several."""
@@ -46,6 +73,24 @@ class ScriptCall:
     def __call__(self, client: Client) -> Any:
         """Run the script by its name, with a client or in a pipeline; Redis may not have it."""
         return client.evalsha(_digest(self.script), keys=self.keys, args=self.arguments)
+
+    @property
+    def data(self) -> bytes:
+        """The command that runs the script by its name, as Redis reads it."""
+        return packed((b"EVALSHA", *self._words(_digest(self.script))))
+
+    @property
+    def data_with_text(self) -> bytes:
+        """The command that runs the script, as Redis reads it."""
+        return packed((b"EVAL", *self._words(self.script)))
+
+    def _words(self, script: str) -> Sequence[str | bytes | int]:
+        return (script, len(self.keys), *self.keys, *self.arguments)
+
+    @property
+    def beginning(self) -> bytes:
+        """The command up to the arguments, as Redis reads it, without its length."""
+        return packed_words((b"EVALSHA", *self._words(_digest(self.script))))
 
     def with_text(self, client: Client) -> Any:
         """Run the script, with a client or in a pipeline; Redis has it from then on."""
@@ -103,6 +148,19 @@ class QueuedCommand(ABC):
             in_cluster: whether Redis is a cluster.
         """
 
+    def wire_call(self, others: Sequence[Any], smallest: int) -> WireCall:
+        """Return the call for a wire; see `call`."""
+        return self.call(others, smallest, in_cluster=False)
+
+    def outcomes(self, others: Sequence[Any], answer: Any) -> Sequence[Any]:
+        """Return the outcome of each command that a call has run.
+
+        Args:
+            others: as of `call`.
+            answer: the outcome of the call.
+        """
+        return list_of_outcomes(answer, 1 + len(others))
+
     def group(self, *, in_cluster: bool) -> str | None:
         """Return the name of a group of commands that one call runs, which answers for each; None without one."""
         return None
@@ -128,3 +186,7 @@ class Command(QueuedCommand):
     def call(self, others: Sequence[Any], smallest: int, *, in_cluster: bool) -> ScriptCall:
         """Return the call; see `QueuedCommand.call`."""
         return ScriptCall(self.room, self.script, self.keys, self.arguments)
+
+    def outcomes(self, others: Sequence[Any], answer: Any) -> Sequence[Any]:
+        """Return the outcome, which is the answer; no others share the call."""
+        return (answer,)

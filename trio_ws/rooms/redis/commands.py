@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneUnavailable
-from trio_ws.rooms.redis.batch import held
 from trio_ws.rooms.redis.callers import WaitingCallers
-from trio_ws.rooms.redis.calls import execute
-from trio_ws.rooms.redis.client import is_connection_error, is_transient, refusal_from
+from trio_ws.rooms.redis.calls import execute, start
+from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_transient, refusal_from
 from trio_ws.rooms.redis.publishing import KNOWN, OVERTAKEN
 from trio_ws.runtime.wakeup import AutoResetEvent
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from trio_ws.rooms.redis.local_delivery import LocalDelivery
     from trio_ws.rooms.redis.options import Options
     from trio_ws.rooms.redis.pending import PendingPublish
+    from trio_ws.rooms.redis.wire import Wire
 
 __all__ = ["CommandQueue"]
 
@@ -57,6 +57,8 @@ class CommandQueue:
         self._places = trio.Semaphore(options.max_waiting)
         self._waiting: deque[QueuedCommand] = deque()
         self._under_way: list[QueuedCommand] = []
+        self._failure: Exception | None = None  # of the connection, in an answer
+        self._is_pausing = False  # as Redis does not take a command just now
         self._abandoned: dict[QueuedCommand, None] = {}  # those without a caller, oldest first
         self._numbers = count(1)
         self._wakeup = AutoResetEvent()
@@ -131,8 +133,12 @@ class CommandQueue:
         self._waiting.append(command)
         self._wakeup.wake()
 
-    async def run(self, client: Client) -> None:
+    async def run(self, client: Client, wire: Wire) -> None:
         """Run the waiting commands over one connection, until it breaks.
+
+        Args:
+            client: runs them in a cluster, where they are for several servers.
+            wire: runs them otherwise.
 
         Raises:
             Exception: the connection broke. Commands that are not settled will run again.
@@ -140,8 +146,36 @@ class CommandQueue:
         self._drop_expired()
         self._waiting.extendleft(reversed([command for command in self._under_way if command.wanted]))
         self._under_way = []
-        async with held(client) as sender:
-            await self._run_batches(sender)
+        self._failure, self._is_pausing = None, False
+        await (self._run_batches(client) if is_cluster(client) else self._run_over(wire))
+
+    async def _run_over(self, wire: Wire) -> None:
+        """Send commands when they come; `_on_outcomes` is called by the task that reads the answers."""
+        while True:
+            if not self._under_way:
+                self._send_next(wire)
+            await self._wakeup.sleep()
+            if self._failure is not None:
+                raise self._failure
+            if self._is_pausing:
+                await trio.sleep(_RETRY_PAUSE)
+                self._is_pausing = False
+
+    def _send_next(self, wire: Wire) -> None:
+        self._under_way = self._next_batch()
+        if self._under_way:
+            start(wire, self._under_way, self._on_outcomes)
+
+    def _on_outcomes(self, outcomes: Sequence[Any]) -> None:
+        again, self._failure = self._process(outcomes)
+        if self._failure is None:
+            self._under_way = []
+            self._waiting.extendleft(reversed(again))
+            self._is_pausing = bool(again)
+        else:
+            self._under_way = again
+        if self._waiting or self._failure:
+            self._wakeup.wake()
 
     async def _run_batches(self, client: Client) -> None:
         while True:
@@ -164,7 +198,9 @@ class CommandQueue:
         again: list[QueuedCommand] = []
         connection_error = None
         for command, outcome in zip(self._under_way, outcomes, strict=True):
-            if is_connection_error(outcome):
+            if isinstance(outcome, str):
+                self._settle(command, outcome)
+            elif is_connection_error(outcome):
                 connection_error = outcome
                 again.append(command)
             elif is_transient(outcome) and command.wanted:
@@ -196,6 +232,8 @@ class CommandQueue:
             self._local.on_refused(pending)
         elif isinstance(outcome, Exception) or outcome == OVERTAKEN:
             self._local.on_abandoned(pending, sent=outcome != OVERTAKEN)
+        elif isinstance(outcome, str):
+            self._local.on_accepted(pending, outcome)
         elif outcome.startswith(KNOWN):
             self._local.on_known(pending)
         else:

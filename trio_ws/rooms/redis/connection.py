@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_ws.errors import BackplaneRefused
-from trio_ws.rooms.redis.channels import Channels, open_channels
+from trio_ws.rooms.redis.channels import Channels
 from trio_ws.rooms.redis.client import connection_error_from, is_expected, only_error
+from trio_ws.rooms.redis.wire import open_wire
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.client import Client, ClientFactory
@@ -94,14 +95,14 @@ class RedisConnection:
         async with self._factory.open() as client:
             with trio.fail_after(2 * timeout):
                 await self._check(client)
-            async with open_channels(client, timeout) as channels:
+            async with open_wire(client, timeout) as wire:
                 logger.info("connected to Redis at %s", self._factory.address)
                 if not self._started:
                     self._started = self._scope.shield = True
                     task_status.started()
                 self._serving = trio.CancelScope()
                 with self._serving:
-                    await self._serve(client, channels)
+                    await self._serve(client, Channels(wire, timeout))
 
     def _handle_error(self, error: Exception) -> None:
         if self._ended:

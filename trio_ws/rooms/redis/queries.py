@@ -11,9 +11,9 @@ import attrs
 import trio
 
 from trio_ws.rooms.redis.batch import send_together
-from trio_ws.rooms.redis.calls import outcomes_of, run_scripts
+from trio_ws.rooms.redis.calls import run_scripts
 from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_transient, refusal_from
-from trio_ws.rooms.redis.command import ScriptCall
+from trio_ws.rooms.redis.command import ScriptCall, list_of_outcomes
 from trio_ws.rooms.redis.faults import OngoingFaults
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class QueryRunner:
         with trio.fail_after(self.seconds):
             found = await run_scripts(client, calls)
         outcomes = chain.from_iterable(
-            outcomes_of(outcome, len(part)) for part, outcome in zip(parts, found, strict=True)
+            list_of_outcomes(outcome, len(part)) for part, outcome in zip(parts, found, strict=True)
         )
         return [self._answer(query, outcome) for query, outcome in zip(queries, outcomes, strict=True)]
 

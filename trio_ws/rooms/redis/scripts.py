@@ -16,7 +16,7 @@ __all__ = [
     "HISTORY",
     "MOVED",
     "PRESENCE_CHANGED",
-    "PUBLISH",
+    "STREAM",
     "Keys",
 ]
 
@@ -132,10 +132,15 @@ that is not, also while Redis rejects writes.
 
 Key: any that is not used. Argument: any channel."""
 
-_STREAM: Final = """\
-local key, life = KEYS[1], tonumber(ARGV[1])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+STREAM: Final = """\
+local key, life, moment = KEYS[1], tonumber(ARGV[1])
+local function now()
+  if not moment then
+    local time = redis.call('TIME')
+    moment = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return moment
+end
 local function parts(id) return string.match(id, '^(%d+)-(%d+)$') end
 local function less(one, other) return #one < #other or (#one == #other and one < other) end
 local function before(one, other)
@@ -162,7 +167,7 @@ local function ours(fields)
 end
 local function tail()
   local newest
-  for _, some in ipairs({1, 32, 1024}) do
+  for _, some in ipairs({'1', '32', '1024'}) do
     local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', some)
     for _, entry in ipairs(found) do
       newest = newest or entry[1]
@@ -176,17 +181,17 @@ local function begun(epoch) return tonumber(string.match(epoch, '^(%d+)-')) or 0
 local function text(number) return string.format('%.0f', number) end
 local function lost(newest, epoch, seen, seen_in, held)
   if seen == '' then return false end
-  if not newest then return held or tonumber((parts(seen))) + life > now end
+  if not newest then return held or tonumber((parts(seen))) + life > now() end
   if epoch ~= seen_in then return epoch ~= '' and begun(epoch) < begun(seen_in) end
   if seen == newest or #redis.call('XRANGE', key, seen, seen) > 0 then return false end
   return not before(seen, redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
 end
 local function another(seen_in, token)
-  return text(math.min(math.max(now, begun(seen_in) + 1), most)) .. '-' .. token
+  return text(math.min(math.max(now(), begun(seen_in) + 1), most)) .. '-' .. token
 end
 local function mark(newest, count, seen, epoch)
   local id = '*'
-  if not before(seen, text(now) .. '-0') and (not newest or before(newest, seen)) then id = behind(seen) end
+  if not before(seen, text(now()) .. '-0') and (not newest or before(newest, seen)) then id = behind(seen) end
   return redis.pcall('XADD', key, id, 'n', text(count + 1), 'p', '', 'e', epoch)
 end
 """
@@ -201,7 +206,7 @@ they exceed the numbers of Lua. Sequence numbers begin anew behind the greatest 
 follows one of ours is ours."""
 
 CONFIRM: Final = (
-    _STREAM
+    STREAM
     + """\
 local function confirm(channel, seen, seen_in, token, use, most)
   local newest, count, epoch = tail()
@@ -212,7 +217,7 @@ local function confirm(channel, seen, seen_in, token, use, most)
   end
   if use ~= '' then redis.pcall('PEXPIRE', key, life) end
   local page = most > 0 and redis.call('XREVRANGE', key, '+', '-', 'COUNT', most)
-  return {now, newest or '0-0', text(count), epoch, page}
+  return {now(), newest or '0-0', text(count), epoch, page}
 end
 local answers, size = {}, 0
 for at, name in ipairs(KEYS) do
@@ -251,106 +256,6 @@ return moved
 
 No keys, so not for a cluster. Arguments: the beginning of all keys, and as JSON an array of hash tags and ids by
 turns."""
-
-PUBLISH: Final = (
-    _STREAM
-    + """\
-local least, most_inline, first, step = tonumber(ARGV[9]), tonumber(ARGV[10]), 11, 4
-local function append(count, epoch, at)
-  return redis.pcall('XADD', key, 'MAXLEN', '~', ARGV[6], '*',
-    'n', text(count), 'p', ARGV[8], 'e', epoch, 's', ARGV[at], 'd', ARGV[at + 1], 'x', ARGV[at + 2])
-end
-local numbers = {}
-for at = first, #ARGV, step do numbers[#numbers + 1] = ARGV[at] end
-local known = redis.call('HMGET', KEYS[2], 'last', unpack(numbers))
-local last = tonumber(known[1] or 0)
-local answers, accepted, news, size, newest, count, epoch, failure, marked = {}, {}, {}, 0
-for at = first, #ARGV, step do
-  local index = #answers + 1
-  local name = KEYS[tonumber(ARGV[at + 3])]
-  local before = name and redis.pcall('HGET', name, 'answer')
-  if known[index + 1] then
-    answers[index] = known[index + 1]
-  elseif type(before) == 'table' then
-    answers[index] = before
-  elseif before then
-    answers[index] = 'k' .. before
-  elseif tonumber(ARGV[at]) <= last then
-    answers[index] = ''
-  else
-    if not count then
-      newest, count, epoch = tail()
-      if lost(newest, epoch, ARGV[3], ARGV[4], false) then
-        epoch = another(ARGV[4], ARGV[5])
-        marked = mark(newest, count, ARGV[3], epoch)
-        if marked.err then failure = marked end
-        count, most_inline = count + 1, 0
-      end
-      if epoch == '' then epoch = another('', ARGV[5]) end
-    end
-    local id = failure or append(count + 1, epoch, at)
-    if type(id) == 'table' then
-      failure = id
-      answers[index] = id
-    else
-      count, last = count + 1, tonumber(ARGV[at])
-      answers[index] = id .. ' ' .. epoch
-      accepted[#accepted + 1] = ARGV[at]
-      accepted[#accepted + 1] = answers[index]
-      if name then
-        redis.pcall('HSET', name, 'answer', answers[index])
-        redis.pcall('PEXPIRE', name, life)
-      end
-      size = size + #ARGV[at + 1] + #ARGV[at + 2]
-      news[#news + 1] = at
-      news[#news + 1] = id
-    end
-  end
-end
-if #accepted > 0 then
-  redis.pcall('HSET', KEYS[2], 'last', text(last), unpack(accepted))
-  local kept = redis.pcall('HLEN', KEYS[2])
-  if type(kept) == 'number' and kept > 256 then
-    for _, each in ipairs(redis.pcall('HKEYS', KEYS[2])) do
-      if each ~= 'last' and (tonumber(each) or 0) < least then redis.pcall('HDEL', KEYS[2], each) end
-    end
-  end
-  redis.pcall('PEXPIRE', key, life)
-  redis.pcall('PEXPIRE', KEYS[2], ARGV[7])
-end
-if #accepted > 0 and size <= most_inline then
-  local heads, bodies = {'m', epoch, ARGV[8], newest or '0-0'}, {}
-  for at = 1, #news, 2 do
-    local message = news[at]
-    local sequence = text(count - (#news - 1 - at) / 2)
-    heads[#heads + 1] = table.concat(
-      {news[at + 1], sequence, ARGV[message], #ARGV[message + 2], #ARGV[message + 1]}, ' ')
-    bodies[#bodies + 1] = ARGV[message + 2] .. ARGV[message + 1]
-  end
-  redis.pcall('PUBLISH', ARGV[2], table.concat(heads, ' ') .. '\\n' .. table.concat(bodies))
-elseif #accepted > 0 or marked then
-  redis.pcall('PUBLISH', ARGV[2], '')
-end
-return answers
-"""
-)
-"""Append messages of one process, each once, however often it runs. Answer for each its id and epoch; '' if it is not
-there and one with a greater number is, so that readers would take it for an old one: it needs a new number. If one
-cannot be appended, no later one is, and the error is the answer for each of them.
-
-Keys: stream, accepted, and those of the keys that messages have: if a message was published with one, nothing is
-appended, and 'k' and its answer are the answer. Arguments: the stream's lifetime in ms, the channel, the head that was
-seen, its epoch, a token for a new one, the stream's length, how long in ms to recognise messages, the publishing
-process, the smallest number of those under way, and how many bytes of messages the notification may have. Then for each
-message: the process's number of it, the message, the excluded members, and the place of its key among the keys, or ''.
-
-Once a message is appended, this is answered, whatever else Redis rejects. An entry has its sequence number as `n`, by
-which readers detect missing ones; it follows that of the newest entry of ours, whatever else is there.
-
-The notification has the entries, for readers that have read all before them: a line with 'm', the epoch, the process,
-the id of the entry before them, '0-0' if there is none, and for each its id, sequence number, number, and the sizes of
-what follows the line for it, the excluded members and the message. It is empty if they are too large, or not all
-that is new."""
 
 HISTORY: Final = """\
 local found = redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])

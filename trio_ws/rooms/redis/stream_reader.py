@@ -22,7 +22,7 @@ from trio_ws.rooms.redis.calls import run_scripts
 from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_transient
 from trio_ws.rooms.redis.command import ScriptCall
 from trio_ws.rooms.redis.confirming import BATCH, StreamConfirmer
-from trio_ws.rooms.redis.entries import LossMarker, StreamEntry, parse_entry, parse_news
+from trio_ws.rooms.redis.entries import LossMarker, News, StreamEntry, parse_entry, parse_news
 from trio_ws.rooms.redis.faults import OngoingFaults
 from trio_ws.rooms.redis.ids import BEGINNING, id_key
 from trio_ws.rooms.redis.opening import StreamOpener
@@ -77,6 +77,9 @@ class StreamReader:
         self._on_presence = on_presence
         self._channels: dict[bytes, str] = {}  # subscribed channels, and their rooms
         self._to_read: dict[str, None] = {}  # rooms to read, in the order in which they are due
+        self._subscribed: set[str] = set()  # rooms of these, as Redis has it when it runs what is sent now
+        self._called: set[str] = set()  # rooms to which a call is under way
+        self._own_name = local.process.encode()
         self._channels_stale = False  # rooms have come or gone since channels were subscribed to
         self._query_runner = QueryRunner(options.command_timeout)
         self._confirmer = StreamConfirmer(options, streams, heads, self._query_runner)
@@ -151,8 +154,27 @@ class StreamReader:
         elif room in self._streams:
             self._on_news(self._streams[room], data)
 
+    def begin_call(self, room: str) -> bool:
+        """Return whether Redis would notify this process; see `OwnNews`."""
+        self._called.add(room)
+        return room in self._subscribed
+
+    def on_appended(self, room: str, news: News | None) -> None:
+        """Deliver the entries that a call of this process has appended, or schedule reading."""
+        self._called.discard(room)
+        stream = self._streams.get(room)
+        if stream is None:
+            return
+        if news is not None and stream.deliver_news(news):
+            self._after_reading(stream)
+        else:
+            self._schedule(room)
+
     def _on_news(self, stream: StreamState, data: bytes) -> None:
         """Deliver the entries of a notification, or schedule reading."""
+        if stream.room in self._called and data.split(b" ", 3)[2:3] == [self._own_name]:
+            stream.notified = True  # the answer to the call has the same entries, or they are read after it
+            return
         try:
             news = parse_news(data, self._local.process, self._local.queue.rooms.get(stream.room, {}))
         except ValueError:
@@ -179,6 +201,12 @@ class StreamReader:
         self._to_read.update(dict.fromkeys(self._streams))
         self._verify_due = True
         self._poll_at = trio.current_time() + self._options.poll_interval
+        try:
+            await self._run(client, channels)
+        finally:
+            self._subscribed, self._called = set(), set()
+
+    async def _run(self, client: Client, channels: Channels) -> None:
         while True:
             await self._update_channels(channels)
             self._to_read.update(dict.fromkeys(await self._opener.open_next(client, self._channels)))
@@ -232,8 +260,10 @@ class StreamReader:
         old = [channel for channel in self._channels if channel not in wanted]
         with trio.fail_after(self._options.command_timeout):
             if new:
+                self._subscribed.update(wanted[channel] for channel in new)
                 await channels.subscribe(*new)
             if old:
+                self._subscribed.difference_update(self._channels[channel] for channel in old)
                 await channels.unsubscribe(*old)
         for channel in old:
             del self._channels[channel]

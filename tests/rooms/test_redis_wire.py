@@ -1,0 +1,167 @@
+"""The connection for calls and notifications: what it sends and reads, without a Redis."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+from coredis.exceptions import AuthorizationError, ResponseError
+from coredis.parser import Parser
+from trio.testing import wait_all_tasks_blocked
+
+from trio_ws.rooms.redis.wire import Wire, packed
+
+
+class MemoryStream:
+    """What anyio's streams are to a wire that is encrypted."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._give, self._take = trio.open_memory_channel[bytes](10)
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append(data)
+
+    async def receive(self) -> bytes:
+        return await self._take.receive()
+
+    def give(self, data: bytes) -> None:
+        self._give.send_nowait(data)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_words_are_packed_as_redis_reads_them() -> None:
+    assert packed((b"SET", "\N{SNOWMAN}", 7, b"")) == b"*4\r\n$3\r\nSET\r\n$3\r\n\xe2\x98\x83\r\n$1\r\n7\r\n$0\r\n\r\n"
+
+
+@pytest.mark.parametrize("word", [object(), None, 1.5])
+def test_word_that_is_no_text_is_refused(word) -> None:
+    with pytest.raises(TypeError):
+        packed((word,))
+
+
+async def test_answers_and_notifications_reach_their_functions(pair) -> None:
+    ours, theirs = pair
+    wire, answers, pushed = Wire(None, ours, Parser(), 60), list[Any](), list[Any]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.run, pushed.append)
+        wire.send(b"one two", (answers.append, lambda answer: answers.append((2, answer))))
+        assert theirs.recv(100) == b"one two", "at once, without a task"
+        theirs.send(b"+a\r\n>3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nd\r\n-ERR")
+        with trio.fail_after(10):
+            while not pushed:
+                await trio.sleep(0.001)
+            theirs.send(b" no\r\n")
+            while len(answers) < 2:
+                await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+    assert answers[0] == b"a"
+    assert isinstance(answers[1][1], ResponseError)
+    assert pushed == [[b"message", b"c", b"d"]]
+
+
+async def test_bytes_beyond_the_sockets_buffer_are_sent_in_order(pair) -> None:
+    ours, theirs = pair
+    wire, received = Wire(None, ours, Parser(), 60), bytearray()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    pieces = [bytes([index]) * 100_000 for index in range(5)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.run, lambda _: None)
+        for piece in pieces:
+            wire.send(piece, (lambda _: None,))
+        with trio.fail_after(20):
+            while len(received) < 500_000:
+                await trio.lowlevel.wait_readable(theirs)
+                received += theirs.recv(65536)
+        nursery.cancel_scope.cancel()
+    assert bytes(received) == b"".join(pieces)
+
+
+async def test_stream_that_is_encrypted_is_written_by_a_task(autojump_clock) -> None:
+    stream, answers = MemoryStream(), list[Any]()
+    wire = Wire(stream, None, Parser(), 60)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.run, lambda _: None)
+        wire.send(b"a", (answers.append,))
+        wire.send(b"b", (answers.append,))
+        await wait_all_tasks_blocked()
+        stream.give(b"+1\r\n+2\r\n")
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert b"".join(stream.sent) == b"ab"
+    assert answers == [b"1", b"2"]
+
+
+async def test_end_of_the_connection_ends_the_wire(pair) -> None:
+    ours, theirs = pair
+    theirs.close()
+    wire = Wire(None, ours, Parser(), 60)
+    wire.send(b"lost", (lambda _: None,))
+    with pytest.raises(ExceptionGroup) as caught:
+        await wire.run(lambda _: None)
+    assert caught.group_contains(OSError)
+
+
+async def test_subscription_that_is_refused_ends_the_wire(autojump_clock) -> None:
+    """Its error is not taken for the answer to the call behind it."""
+    stream, answers = MemoryStream(), list[Any]()
+    wire = Wire(stream, None, Parser(), 60)
+    wire.subscribe((b"SUBSCRIBE", b"c"))
+    wire.send(b"call", (answers.append,))
+    stream.give(b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n+PONG\r\n+answer\r\n")
+    with trio.move_on_after(1):
+        await wire.run(lambda _: None)
+    assert answers == [b"answer"]
+    wire.subscribe((b"SUBSCRIBE", b"d"))
+    wire.send(b"call", (answers.append,))
+    stream.give(b"-NOPERM not that\r\n+PONG\r\n+answer\r\n")
+    with pytest.raises(ExceptionGroup) as caught:
+        await wire.run(lambda _: None)
+    assert caught.group_contains(AuthorizationError)
+    assert answers == [b"answer"]
+
+
+async def test_call_without_an_answer_ends_the_wire_after_its_time(autojump_clock) -> None:
+    stream = MemoryStream()
+    wire, start = Wire(stream, None, Parser(), 5), trio.current_time()
+
+    async def call_later() -> None:
+        await trio.sleep(3)
+        wire.send(b"call", (lambda _: None,))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call_later)
+            nursery.start_soon(wire.run, lambda _: None)
+    assert caught.group_contains(trio.TooSlowError)
+    assert trio.current_time() - start == pytest.approx(8)
+
+
+async def test_silent_redis_is_asked_for_a_sign_of_life(autojump_clock) -> None:
+    stream, start = MemoryStream(), trio.current_time()
+    wire = Wire(stream, None, Parser(), 5)
+
+    async def answer_once() -> None:
+        while not stream.sent:
+            await trio.sleep(0.1)
+        stream.give(b"+PONG\r\n")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_once)
+            nursery.start_soon(wire.run, lambda _: None)
+    assert caught.group_contains(trio.TooSlowError)
+    assert stream.sent == [packed((b"PING",))] * 2
+    assert trio.current_time() - start == pytest.approx(20, abs=6)
