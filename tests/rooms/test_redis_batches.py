@@ -256,7 +256,7 @@ async def test_own_notification_during_a_call_hides_no_entry(redis) -> None:
         internal(backplane, "_reader").begin_call("room")
         added = redis.ask(f"XADD trio_ws:{{=room}}:messages * n 2 p abc e {stream.epoch} s 1 d tlate x ''")
         entry = added.split("\r\n")[1]
-        redis.ask(f'PUBLISH trio_ws:{{=room}}:news "m {stream.epoch} {process} {stream.last_id} {entry} 2 1 0 2\ntx"')
+        redis.ask(f'PUBLISH trio_ws:{{=room}}:news "m {stream.epoch} {process} {stream.last_id} {entry} 2 1 0 2\\ntx"')
         await until(lambda: stream.notified)
         await say(backplane, "after")
         await ear.hears(3)
