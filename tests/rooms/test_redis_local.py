@@ -204,7 +204,7 @@ async def test_acknowledged_unread_message_is_delivered_on_link_loss(redis) -> N
         here = Ear()
         async with far.subscribe("room", here, history=5):
             own = internal(far, "_local").create("room", PreparedMessage("acknowledged"), NOBODY)
-            internal(far, "_local").on_numbered(own, 1000)
+            internal(far, "_local").on_numbered(own, 1000, trio.current_time())
             internal(far, "_local").on_accepted(own, f"{2**62}-1")
             line.cut_off()
             await here.hears(1)
@@ -560,7 +560,7 @@ class Desk:
     def publish(self, number: int) -> PendingPublish:
         own = self.local.create("room", PreparedMessage(str(number)), NOBODY)
         assert own is not None
-        self.local.on_numbered(own, number)
+        self.local.on_numbered(own, number, trio.current_time())
         return own
 
     def cut(self) -> None:
@@ -601,11 +601,11 @@ async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
     desk.cut()
     desk.local.early.set_connected(connected=True)
     second = desk.publish(2)
-    desk.local.on_numbered(first, 3)
+    desk.local.on_numbered(first, 3, trio.current_time())
     assert desk.ear.data == ["1", "2"], "the second has to come before the third, as the first is now"
-    desk.local.on_numbered(second, 4)
+    desk.local.on_numbered(second, 4, trio.current_time())
     third = desk.publish(5)
-    desk.local.on_numbered(third, 6)
+    desk.local.on_numbered(third, 6, trio.current_time())
     desk.read(3, place=1)
     desk.read(4, place=2)
     desk.read(6, place=3)

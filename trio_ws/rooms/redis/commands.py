@@ -74,15 +74,16 @@ class CommandQueue:
                 received is still published, until `publish_timeout` is over.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        command.expires_at = trio.current_time() + self._options.publish_timeout
+        now = trio.current_time()
+        command.expires_at = now + self._options.publish_timeout
         try:
             self._places.acquire_nowait()
         except trio.WouldBlock:
             with trio.move_on_at(command.expires_at):
                 await self._places.acquire()
-                await self._in_place(command)
+                await self._in_place(command, trio.current_time())
         else:
-            await self._in_place(command)
+            await self._in_place(command, now)
         if not command.settled:
             raise self._timeout_error(command)
         if isinstance(command.outcome, Exception):
@@ -98,9 +99,9 @@ class CommandQueue:
         error = BackplaneUnavailable(problem + command.hint, uncertain=command.sent)
         return _with_local(error, delivered=command.is_delivered)
 
-    async def _in_place(self, command: QueuedCommand) -> None:
+    async def _in_place(self, command: QueuedCommand, now: float) -> None:
         """Wait until a command that has a place is settled, or its time has passed; give the place back."""
-        self._enqueue(command)
+        self._enqueue(command, now)
         try:
             await self.callers.wait(command)
         finally:
@@ -126,12 +127,13 @@ class CommandQueue:
             if command.pending is not None:
                 self._local.on_abandoned(command.pending, sent=command.sent)
 
-    def _enqueue(self, command: QueuedCommand) -> None:
+    def _enqueue(self, command: QueuedCommand, now: float) -> None:
         command.number, command.sent, command.sent_before = next(self._numbers), False, False
         if command.pending is not None:
-            self._local.on_numbered(command.pending, command.number)
+            self._local.on_numbered(command.pending, command.number, now)
         self._waiting.append(command)
-        self._wakeup.wake()
+        if not self._under_way:
+            self._wakeup.wake()
 
     async def run(self, client: Client, wire: Wire) -> None:
         """Run the waiting commands over one connection, until it breaks.
@@ -198,8 +200,8 @@ class CommandQueue:
         again: list[QueuedCommand] = []
         connection_error = None
         for command, outcome in zip(self._under_way, outcomes, strict=True):
-            if isinstance(outcome, str):
-                self._settle(command, outcome)
+            if type(outcome) is str:
+                self._accept(command, outcome)
             elif is_connection_error(outcome):
                 connection_error = outcome
                 again.append(command)
@@ -207,10 +209,19 @@ class CommandQueue:
                 command.sent, command.rejection = command.sent_before, str(outcome)
                 again.append(command)
             elif outcome == OVERTAKEN and command.wanted:
-                self._enqueue(command)
+                self._enqueue(command, trio.current_time())
             else:
                 self._settle(command, outcome)
         return again, connection_error
+
+    def _accept(self, command: QueuedCommand, entry_id: str) -> None:
+        """Settle a command whose message was appended now."""
+        if self._abandoned:
+            self._abandoned.pop(command, None)
+        if command.pending is not None:
+            self._local.on_accepted(command.pending, entry_id)
+        command.outcome, command.settled = entry_id, True
+        self.callers.wake(command)
 
     def _settle(self, command: QueuedCommand, outcome: Any) -> None:
         try:
@@ -232,8 +243,6 @@ class CommandQueue:
             self._local.on_refused(pending)
         elif isinstance(outcome, Exception) or outcome == OVERTAKEN:
             self._local.on_abandoned(pending, sent=outcome != OVERTAKEN)
-        elif isinstance(outcome, str):
-            self._local.on_accepted(pending, outcome)
         elif outcome.startswith(KNOWN):
             self._local.on_known(pending)
         else:

@@ -111,12 +111,12 @@ class EarlyDelivery:
 
     # --- messages ------------------------------------------------------------------------------------------------
 
-    def schedule(self, pending: PendingPublish) -> None:
+    def schedule(self, pending: PendingPublish, now: float) -> None:
         """Deliver a message after `delay`, or soon if it is due already; one with a key is never due by itself."""
         if pending.keyed and pending.deliver_at:
             return
         if pending.deliver_at:
-            self._queue.set_timer(pending, trio.current_time() + self.delay)
+            self._queue.set_timer(pending, now + self.delay)
         else:
             self._due_rooms.add(pending.room)
         if not self.connected or pending.deliver_at < self._next_wake:

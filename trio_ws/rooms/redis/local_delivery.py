@@ -55,12 +55,12 @@ class LocalDelivery:
         """Return a pending message; None if nothing is delivered early."""
         return PendingPublish(room, message, exclude, keyed, order) if self._active else None
 
-    def on_numbered(self, pending: PendingPublish, number: int) -> None:
-        """Hold a message under its number, which may replace another one."""
+    def on_numbered(self, pending: PendingPublish, number: int, now: float) -> None:
+        """Hold a message under its number, which may replace another one, from now on."""
         if pending.number:
             self._renumber(pending, number)
         self.queue.add(pending, number)
-        self.early.schedule(pending)
+        self.early.schedule(pending, now)
 
     def _renumber(self, pending: PendingPublish, number: int) -> None:
         """Give a message another number, behind later ones that were accepted.
@@ -137,6 +137,10 @@ class LocalDelivery:
     def on_read(self, room: str, entry: StreamEntry) -> None:
         """Drop a message that was read, and earlier ones not there."""
         if entry.publisher != self.process:
+            return
+        if (first := self.queue.take_first(room, entry.number)) is not None:
+            first.delivered = True
+            self.early.unblock(room)
             return
         for pending in self.queue.up_to(room, entry.number):
             if pending.number == entry.number:

@@ -60,6 +60,18 @@ class PendingQueue:
         self._timed.pop(pending, None)
         self._unread.pop(pending, None)
 
+    def take_first(self, room: str, number: int) -> PendingPublish | None:
+        """Remove a room's oldest message and return it, if it has that number."""
+        messages = self.rooms.get(room)
+        if messages is None or next(iter(messages)) != number:
+            return None
+        pending = messages.pop(number)
+        if not messages:
+            del self.rooms[room]
+        self._timed.pop(pending, None)
+        self._unread.pop(pending, None)
+        return pending
+
     def __contains__(self, pending: PendingPublish) -> bool:
         return self.rooms.get(pending.room, {}).get(pending.number) is pending
 

@@ -52,8 +52,11 @@ class OwnNews(Protocol):
     def begin_call(self, room: str) -> bool:
         """Note a call that appends to a room; return whether Redis would notify its connection."""
 
-    def on_appended(self, room: str, news: News | None) -> None:
-        """Take the entries that a call has appended; None if others or none may have been appended."""
+    def on_appended(self, room: str, news: News | None) -> bool:
+        """Take the entries that a call has appended, and return whether they are read now.
+
+        They are None if others or none may have been appended.
+        """
 
 
 @attrs.frozen
@@ -102,7 +105,7 @@ class PublishCommand(QueuedCommand):
     @property
     def size(self) -> int:
         """The number of bytes, approximately."""
-        return len(self.message) + sum(map(len, self.exclude))
+        return len(self.message) + (sum(map(len, self.exclude)) if self.exclude else 0)
 
     def group(self, *, in_cluster: bool) -> str:
         """Return the room: one call appends all its messages."""
@@ -179,8 +182,6 @@ class Publisher:
 
     def wire_call(self, commands: Sequence[PublishCommand], smallest: int) -> WireCall:
         """Return the same call for a wire."""
-        if any(command.key for command in commands):
-            return self.call(commands, smallest, in_cluster=False)
         name = commands[0].room
         room = self._rooms.get(name) or self._room(name)
         parts = [
@@ -189,6 +190,8 @@ class Publisher:
             packed_words(self._head(name, smallest, in_cluster=False)),
         ]
         for command in commands:
+            if command.key:
+                return self.call(commands, smallest, in_cluster=False)
             number, message = b"%d" % command.number, command.message
             parts.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(number), number, len(message), message))
             parts.append(packed_words((command.excluded, "")) if command.exclude else _NOTHING)
@@ -217,10 +220,11 @@ class Publisher:
         if isinstance(answer, bytes) and _APPENDED.fullmatch(answer):
             epoch, before, sequence, *ids = answer.decode().split(" ")
             if len(ids) == len(commands):
-                self._heads.note(room, ids[-1], epoch)
                 if epoch.endswith(self._token):
                     self._token = secrets.token_hex(4)
-                self._news.on_appended(room, News(before, self._entries(commands, epoch, int(sequence), ids)))
+                news = News(before, self._entries(commands, epoch, int(sequence), ids))
+                if not self._news.on_appended(room, news):
+                    self._heads.note(room, ids[-1], epoch)
                 return ids
         self._news.on_appended(room, None)
         return list_of_outcomes(answer, len(commands))

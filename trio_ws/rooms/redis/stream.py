@@ -214,7 +214,8 @@ class StreamState:
         """Deliver entries that follow the last one, in order."""
         begun = self._begun()
         for entry in entries:
-            self._report_gap(entry)
+            if entry.epoch != self.epoch or self._sequence is None or entry.sequence != self._sequence + 1:
+                self._report_gap(entry)
             self._advance(entry)
             if isinstance(entry, LossMarker):
                 continue
@@ -235,8 +236,11 @@ class StreamState:
         before, entries = news
         if not (self.verified and self.last_id is not None and all(each.begun for each in self.subscriptions)):
             return False
-        last = id_key(self.last_id)
-        known = sum(id_key(each.id) <= last for each in entries)
+        if before == self.last_id:
+            known = 0
+        else:
+            last = id_key(self.last_id)
+            known = sum([id_key(each.id) <= last for each in entries])
         if entries[0].epoch != self.epoch and (self.epoch or known):
             return False
         if known < len(entries) and (entries[known - 1].id if known else before) != self.last_id:

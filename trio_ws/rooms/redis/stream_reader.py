@@ -159,16 +159,17 @@ class StreamReader:
         self._called.add(room)
         return room in self._subscribed
 
-    def on_appended(self, room: str, news: News | None) -> None:
-        """Deliver the entries that a call of this process has appended, or schedule reading."""
+    def on_appended(self, room: str, news: News | None) -> bool:
+        """Deliver the entries that a call of this process has appended, or schedule reading; see `OwnNews`."""
         self._called.discard(room)
         stream = self._streams.get(room)
         if stream is None:
-            return
+            return False
         if news is not None and stream.deliver_news(news):
             self._after_reading(stream)
-        else:
-            self._schedule(room)
+            return True
+        self._schedule(room)
+        return False
 
     def _on_news(self, stream: StreamState, data: bytes) -> None:
         """Deliver the entries of a notification, or schedule reading."""

@@ -8,11 +8,10 @@ back to its own process arrives with the answer, and one read has both.
 from __future__ import annotations
 
 import math
-import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import trio
 
@@ -56,6 +55,19 @@ def packed_words(words: Sequence[str | bytes | int]) -> bytes:
     return b"".join(parts)
 
 
+class RawSocket(Protocol):
+    """A socket that does not block, as Python has it."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send some of the bytes, and return how many."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return some bytes; none at the end."""
+
+
 class Wire:
     """Calls in order, each with a function for its answer.
 
@@ -66,7 +78,7 @@ class Wire:
         seconds: how long an answer may take, and how long Redis may be silent.
     """
 
-    def __init__(self, stream: Any, raw: socket.socket | None, parser: Any, seconds: float) -> None:
+    def __init__(self, stream: Any, raw: RawSocket | None, parser: Any, seconds: float) -> None:
         self._stream = stream
         self._raw = raw
         self._parser = parser
