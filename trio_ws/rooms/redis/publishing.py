@@ -61,7 +61,7 @@ class OwnNews(Protocol):
 
 @attrs.frozen
 class _Room:
-    """What all calls that publish in a room have."""
+    """The part that all calls for a room have."""
 
     keys: tuple[str, str]
     arguments: tuple[str | int, ...]
@@ -204,7 +204,7 @@ class Publisher:
         return head.id, head.epoch, self._token, smallest, b"1" if is_notified else b""
 
     def _room(self, name: str) -> _Room:
-        """Return what all calls for a room have."""
+        """Return the part that all calls for a room have."""
         if len(self._rooms) >= _ROOMS:
             self._rooms.clear()
         keys = self._keys.stream(name), self._keys.accepted(name, self._process)
