@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -17,11 +17,13 @@ from trio_ws.codes import CloseCode, is_wire_code
 from trio_ws.headers import is_token
 
 __all__ = [
+    "WhenFull",
     "caught_codes",
     "check_flag",
     "check_names",
     "check_number",
     "check_text",
+    "check_when_full",
     "flag",
     "hint_unknown_options",
     "integer",
@@ -34,6 +36,9 @@ __all__ = [
     "register_group",
     "unknown_hint",
 ]
+
+WhenFull: TypeAlias = Literal["pause", "call"]
+"""What happens to messages while the outbox is full: they wait, and reading stops; or the function is called anyway."""
 
 _C = TypeVar("_C", bound=Callable[..., Any])
 
@@ -290,3 +295,9 @@ def hint_unknown_options(function: _C) -> _C:
         return function(*args, **options)
 
     return checked  # type: ignore[return-value]  # it has the same parameters
+
+
+def check_when_full(when_full: object) -> None:
+    """Raise ValueError for a policy that does not exist."""
+    if when_full not in ("pause", "call"):
+        raise ValueError(f'when_full is "pause" or "call", not {when_full!r}')

@@ -14,7 +14,8 @@ import pytest
 import trio
 
 from trio_ws.app.errors import ParameterError, RegistrationError
-from trio_ws.app.guards import GuardContext, PlannedGuard, check_guards
+from trio_ws.app.guard_calls import check_guards
+from trio_ws.app.guards import GuardContext, PlannedGuard
 from trio_ws.app.parameters.dependencies import Resolver
 from trio_ws.app.parameters.markers import Depends, Header
 from trio_ws.app.parameters.signature import Signature

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from trio_ws.headers import Headers
+from trio_ws.http.head import MalformedRequest
 from trio_ws.http.hosts import check_host, parse_hosts
-from trio_ws.http.parser import MalformedRequest
 
 
 def status_of(host: str | None, *listed: str, secure: bool = False) -> int:

@@ -20,7 +20,8 @@ from wsproto.handshake import H11Handshake
 from trio_ws.config import Limits
 from trio_ws.errors import LocalProtocolError
 from trio_ws.headers import Headers
-from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser, check_http, is_upgrade
+from trio_ws.http.head import MalformedRequest
+from trio_ws.http.parser import RequestHead, RequestParser, check_http, is_upgrade
 from trio_ws.protocol.server_handshake import accept, parse_common_request, read_upgrade
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 1.3, whose answer is known

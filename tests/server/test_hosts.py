@@ -10,7 +10,7 @@ from trio_ws import App, ConnectionRejected, WebSocket, open_websocket
 from trio_ws.asgi import ASGIApplication
 from trio_ws.asgi.scope import read_request
 from trio_ws.connection.settings import Settings
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 from trio_ws.testing import request_bytes
 
 

@@ -15,7 +15,8 @@ from hypothesis.errors import NoSuchExample
 from trio_ws.codes import is_wire_code
 from trio_ws.config import Limits
 from trio_ws.errors import RemoteProtocolError
-from trio_ws.http.parser import MalformedRequest, RequestParser, check_http
+from trio_ws.http.head import MalformedRequest
+from trio_ws.http.parser import RequestParser, check_http
 from trio_ws.http.url import URL
 from trio_ws.protocol.client_handshake import Accepted, ClientHandshake
 from trio_ws.protocol.decoder import Decoder

@@ -40,7 +40,7 @@ _MOST: Final = 2**64
 """More than any whole number that is a reference: identifiers have 64 bits."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class BoundListener:
     """A listener's callbacks for one connection, with bound parameters."""
 

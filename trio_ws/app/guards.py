@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from functools import partial
 from types import MappingProxyType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
@@ -12,18 +11,15 @@ import attrs
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.annotations import get_label
-from trio_ws.app.parameters.markers import MISSING, DependsMarker
+from trio_ws.app.parameters.markers import DependsMarker
 from trio_ws.app.parameters.signature import Dependency, Signature
-from trio_ws.errors import Reject
-from trio_ws.runtime.threads import call, underlying
-from trio_ws.websocket.credentials import Credentials
+from trio_ws.runtime.threads import underlying
 
 if TYPE_CHECKING:
-    from trio_ws.app.parameters.dependencies import Resolver
     from trio_ws.http.request import Request
     from trio_ws.websocket.websocket import WebSocket
 
-__all__ = ["Guard", "GuardContext", "PlannedGuard", "check_guards", "parse_guards"]
+__all__ = ["Guard", "GuardContext", "PlannedGuard", "parse_guards"]
 
 Guard: TypeAlias = "Callable[..., Any] | type[Any] | object"
 """A function, or a class or an instance with `can_activate(context)`; `async` or not. It answers True, False or
@@ -161,64 +157,9 @@ class PlannedGuard:
         return (self.call,) if self.maker is None else (self.maker.signature, self.call)
 
     @property
-    def _label(self) -> str:
+    def label(self) -> str:
+        """The name of its function, for messages."""
         return get_label(self.guard) if self.value is None else self.call.label
-
-    async def check(self, context: GuardContext, resolver: Resolver) -> None:
-        """Call the guard, and refuse the handshake if it returns False.
-
-        Raises:
-            Reject: with 403, if it answers False; any other error of the guard.
-            ParameterError: a text that it takes does not convert.
-            TypeError: it answers neither True, False nor credentials; or it is a dependency, and its value is None.
-        """
-        resolver.guard_context = context
-        answer = await self._answer(context, resolver)
-        if self.value is not None and answer is None:
-            raise TypeError(f"guard {self._label} must return the value that it hands over, or raise, not None")
-        if answer is False:
-            context.websocket.context.log.info("%s refused with 403: guard %s", self._label, status=403)
-            raise Reject(403, (("Content-Type", "text/plain; charset=utf-8"),), b"refused by a guard\n")
-        if isinstance(answer, Credentials):
-            context.websocket.context.use_credentials(context.websocket, answer)
-        elif answer is not True and self.value is None:
-            raise TypeError(f"guard {self._label} must answer True, False or Credentials, not {_shown(answer)}")
-
-    async def _answer(self, context: GuardContext, resolver: Resolver) -> Any:
-        """Call it, unless that was done for something that depends on it."""
-        if self.value is not None:
-            return await resolver.depend(self.value)
-        function = self.call.function
-        if self.maker is not None:
-            function = (await resolver.depend(self.maker)).can_activate
-        elif self.context_name is None and (known := resolver.known(function)) is not MISSING:
-            return known
-        provided = {} if self.context_name is None else {self.context_name: context}
-        args, kwargs = await resolver.arguments(self.call, **provided)
-        answer = await call(partial(function, *args, **kwargs), limiter=resolver.limiters.calls)
-        if self.maker is None and self.context_name is None:
-            resolver.remember(function, answer)
-        return answer
-
-
-async def check_guards(guards: Iterable[PlannedGuard], context: GuardContext, resolver: Resolver) -> None:
-    """Call guards one after the other until one does not return True.
-
-    Raises:
-        Reject: with 403, if one answers False; any other error of a guard.
-        ParameterError: a text that one takes does not convert.
-        TypeError: one answers neither True, False nor credentials.
-    """
-    resolver.guard_context = context
-    for guard in guards:
-        await guard.check(context, resolver)
-
-
-def _shown(answer: object) -> str:
-    if not inspect.iscoroutine(answer):
-        return "None: does it end without return?" if answer is None else repr(answer)
-    answer.close()  # it will not be awaited
-    return f"a coroutine: await {get_label(answer)} in it"
 
 
 def _decider(guard: Guard, where: str) -> Callable[..., Any]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
-from trio_ws.app.guards import CONTEXT_KEY, GuardContext, check_guards
+from trio_ws.app.guard_calls import check_guards
+from trio_ws.app.guards import CONTEXT_KEY, GuardContext
 from trio_ws.app.inline import run_inline
 from trio_ws.app.last_call import last_callback, resolve_last
 from trio_ws.app.limiting import limit_connection

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from trio_ws.app.reply_makers import ReplyMaker
-from trio_ws.connection.callback import check_when_full
-from trio_ws.options import check_text, flag, integer
+from trio_ws.options import check_text, check_when_full, flag, integer
 
 if TYPE_CHECKING:
     from trio_ws.app.errors import ParameterError
-    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
+    from trio_ws.options import WhenFull
 
 __all__ = ["ListenerOptions", "OnInvalid"]
 
@@ -29,7 +28,7 @@ _ENVELOPE: Final = ("statusCode", "body")
 """Members of replies that no reference can have."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ListenerOptions:
     """How a listener treats messages.
 

@@ -64,7 +64,7 @@ async def _run_concurrently(websocket: WebSocket, channel: Channel, callbacks: B
         raise end
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _ReplySlot:
     """The place of a message's replies behind those of earlier messages."""
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from trio_ws.app.options import RouteKeywords
-    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
+    from trio_ws.options import WhenFull
 
 __all__ = ["check_path", "chosen_options", "listener", "websocket"]
 

@@ -41,7 +41,7 @@ _MOST: Final = 16 * 1024
 _OPTIONS: Final = ListenerOptions()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Renewal:
     """A type of messages, and the function that checks their credentials.
 

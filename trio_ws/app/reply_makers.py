@@ -23,7 +23,7 @@ __all__ = ["ReplyMaker"]
 _BY_POSITION: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ReplyMaker:
     """A function of an error, and of the message if it takes that, too."""
 

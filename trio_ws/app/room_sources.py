@@ -49,7 +49,7 @@ def parse_rooms(value: Iterable[RoomSource]) -> tuple[RoomSource, ...]:
     return sources
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PlannedRoom:
     """One item of `rooms=`, and what it is made of."""
 

@@ -56,7 +56,7 @@ PROVIDED_TYPES: Final[dict[type[Any], str]] = {GuardContext: CONTEXT_KEY, Blocki
 `application` adds `App`, which is made of routes."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PlannedCall:
     """A function that a route calls, and where its parameters come from.
 

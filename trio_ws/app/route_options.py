@@ -59,7 +59,7 @@ def _codes(value: Any) -> Mapping[int, str]:
     return dict(value)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RouteOptions:
     """The options of one route, as `Router.websocket` describes them.
 

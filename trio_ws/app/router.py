@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from trio_ws.app.options import RouteKeywords
     from trio_ws.app.path import Converter
     from trio_ws.app.services import AppServices
-    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.serialization import ValueType
+    from trio_ws.options import WhenFull
 
 __all__ = ["Router"]
 

@@ -17,7 +17,7 @@ from trio_ws.asgi.scope import read_request, root_path_of
 from trio_ws.asgi.websocket import ASGIHandlerRunner
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.connection.settings import Settings
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 from trio_ws.http.request import current_root_path
 from trio_ws.server.statistics import Counters, Statistics
 

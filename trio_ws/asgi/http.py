@@ -12,7 +12,7 @@ from trio_ws.asgi.handshake import answer_headers
 from trio_ws.asgi.scope import read_request
 from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.handler.service import Response, Streamed
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 
 if TYPE_CHECKING:
     from trio_ws.asgi.scope import Receive, Scope, Send

@@ -14,8 +14,9 @@ from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded
+from trio_ws.http.head import MalformedRequest
 from trio_ws.http.hosts import check_host
-from trio_ws.http.parser import MalformedRequest, RequestHead, check_http, in_origin_form
+from trio_ws.http.parser import RequestHead, check_http, in_origin_form
 from trio_ws.http.request import Request, SocketAddress
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, parse_extensions
 

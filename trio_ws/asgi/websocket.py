@@ -15,7 +15,7 @@ from trio_ws.connection.factory import TransportFactory
 from trio_ws.handler.opener import NoOpener
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.handler.service import Response
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.websocket.websocket import WebSocket
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -19,27 +19,24 @@ if TYPE_CHECKING:
     from trio_ws.connection.channel import Channel, ChannelReader
     from trio_ws.connection.closing import ClosingHandshake
     from trio_ws.connection.writer import MessageWriter
+    from trio_ws.options import WhenFull
     from trio_ws.transport.outbox import Outbox
 
 __all__ = [
     "InlineCall",
     "MessageCallback",
     "Remainder",
-    "WhenFull",
     "call_for_each_message",
-    "check_when_full",
     "inline_call",
 ]
 
-WhenFull: TypeAlias = Literal["pause", "call"]
-"""What happens to messages while the outbox is full: they wait, and reading stops; or the function is called anyway."""
 Remainder: TypeAlias = "Callable[[], Awaitable[object]]"
 """Work on a message that a function leaves to the handler's task."""
 AT_ONCE: Final = YIELD_EVERY
 """Messages of one connection that the function is called with in one turn; the others follow in the next."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class InlineCall:
     """A function that is called with messages, and how."""
 
@@ -195,12 +192,6 @@ def inline_call(
         return None
 
     return InlineCall(function=call, when_full=when_full, hands_over=True, decodes=True)
-
-
-def check_when_full(when_full: object) -> None:
-    """Raise ValueError for a policy that does not exist."""
-    if when_full not in ("pause", "call"):
-        raise ValueError(f'when_full is "pause" or "call", not {when_full!r}')
 
 
 async def call_for_each_message(channel: Channel, call: InlineCall) -> None:

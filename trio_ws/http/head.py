@@ -12,11 +12,29 @@ from collections.abc import Callable, Iterable
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
 
-__all__ = ["HeadParser", "MalformedHead", "elements", "excerpt", "not_plain"]
+__all__ = ["HeadParser", "MalformedHead", "MalformedRequest", "elements", "excerpt", "not_plain"]
 
 _MAX_EXCERPT = 80
 _CR = 0x0D
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
+
+
+class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
+    """The error of a request that is answered with an HTTP error.
+
+    Afterwards the connection ends.
+
+    Attributes:
+        status: the HTTP status to answer with.
+        message: the fault, in printable ASCII, the peer's text in it escaped and cut: safe to log and to send.
+        headers: further headers of the answer.
+    """
+
+    def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.headers = headers
 
 
 class MalformedHead(Exception):  # noqa: N818 - readers of the head translate it

@@ -12,8 +12,7 @@ from typing import TypeAlias
 import attrs
 
 from trio_ws.headers import Headers
-from trio_ws.http.head import excerpt
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest, excerpt
 from trio_ws.http.url import ascii_host, split_host
 from trio_ws.options import list_of
 

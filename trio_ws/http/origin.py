@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
 from trio_ws.headers import Headers
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 from trio_ws.http.url import ascii_host, split_host
 
 __all__ = ["Origin", "Origins", "check_origin", "listed_origin", "origin_allowed", "page_origin"]

@@ -12,10 +12,10 @@ import attrs
 
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
-from trio_ws.http.head import HeadParser, MalformedHead, elements, excerpt
+from trio_ws.http.head import HeadParser, MalformedHead, MalformedRequest, elements, excerpt
 from trio_ws.http.url import split_host
 
-__all__ = ["MalformedRequest", "RequestHead", "RequestParser", "check_http", "in_origin_form", "is_path", "is_upgrade"]
+__all__ = ["RequestHead", "RequestParser", "check_http", "in_origin_form", "is_path", "is_upgrade"]
 
 # A method is a token (RFC 9110 9.1); the longest registered one has 17 letters. An empty line may lead.
 _PLAUSIBLE = re.compile(rb"(?:\r?\n)?(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?: |\Z))|\r\Z")
@@ -29,24 +29,6 @@ _COMMON_REQUEST = re.compile(
 )
 _FIELD = re.compile(r"([^:]++): ([^\r]++)\r\n")
 _FRAMING = ("content-length", "transfer-encoding")
-
-
-class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
-    """The error of a request that is answered with an HTTP error.
-
-    Afterwards the connection ends.
-
-    Attributes:
-        status: the HTTP status to answer with.
-        message: the fault, in printable ASCII, the peer's text in it escaped and cut: safe to log and to send.
-        headers: further headers of the answer.
-    """
-
-    def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
-        self.message = message
-        self.headers = headers
 
 
 @attrs.frozen

@@ -70,7 +70,7 @@ class CloseAction(Enum):
     """
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Transition:
     """The effect of one event in one state."""
 

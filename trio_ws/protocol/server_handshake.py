@@ -15,8 +15,8 @@ import attrs
 
 from trio_ws.errors import HeaderSource, LocalProtocolError
 from trio_ws.headers import Headers, is_token
-from trio_ws.http.head import elements, excerpt, not_plain
-from trio_ws.http.parser import MalformedRequest, RequestHead, is_path
+from trio_ws.http.head import MalformedRequest, elements, excerpt, not_plain
+from trio_ws.http.parser import RequestHead, is_path
 from trio_ws.http.response import extra_headers
 
 __all__ = ["OWNED_HEADERS", "Upgrade", "accept", "parse_common_request", "read_upgrade"]

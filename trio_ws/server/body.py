@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 
 if TYPE_CHECKING:
     from trio_ws.handler.endpoint import Endpoint

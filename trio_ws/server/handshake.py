@@ -17,9 +17,10 @@ from trio_ws.connection.settings import compression_of
 from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.handler.service import Response, Service, Streamed
 from trio_ws.http.forwarded import forwarded
+from trio_ws.http.head import MalformedRequest
 from trio_ws.http.hosts import check_host
 from trio_ws.http.origin import check_origin
-from trio_ws.http.parser import MalformedRequest, RequestHead, check_http, is_upgrade
+from trio_ws.http.parser import RequestHead, check_http, is_upgrade
 from trio_ws.http.request import Request
 from trio_ws.http.response import response
 from trio_ws.protocol import server_handshake

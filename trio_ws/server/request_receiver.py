@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
-from trio_ws.http.parser import MalformedRequest, RequestHead, RequestParser
+from trio_ws.http.head import MalformedRequest
+from trio_ws.http.parser import RequestHead, RequestParser
 from trio_ws.transport.progress import DeliveryProgress
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ import attrs
 import trio
 
 from trio_ws.config import Compression, Limits, Timeouts
-from trio_ws.connection.callback import check_when_full
 from trio_ws.connection.settings import Origins, Settings
 from trio_ws.handler.service import Handler, Response, Service
-from trio_ws.options import check_names, check_number, keyword_options, list_of
+from trio_ws.options import check_names, check_number, check_when_full, keyword_options, list_of
 from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.unwinding import unwound
 from trio_ws.runtime.watchdog import check_watchdog, watching
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     import ssl
     from contextlib import AbstractAsyncContextManager
 
-    from trio_ws.connection.callback import WhenFull
     from trio_ws.http.request import Request
+    from trio_ws.options import WhenFull
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = [

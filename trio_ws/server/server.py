@@ -12,7 +12,7 @@ import trio
 from trio_ws.codes import CloseCode
 from trio_ws.connection.factory import TransportFactory
 from trio_ws.connection.settings import Settings
-from trio_ws.http.parser import MalformedRequest
+from trio_ws.http.head import MalformedRequest
 from trio_ws.options import check_flag
 from trio_ws.runtime.timers import TimeoutQueue
 from trio_ws.server.admission import Admission

@@ -10,11 +10,11 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.connection import serialization
-from trio_ws.connection.callback import call_for_each_message, check_when_full, inline_call
 from trio_ws.connection.incremental_json import read_json
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.errors import LocalProtocolError, WebSocketDisconnect
 from trio_ws.messages import WebSocketMessage
+from trio_ws.options import check_when_full
 from trio_ws.runtime.unwinding import unwound
 from trio_ws.websocket import asgi_events, compiled
 from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
 
-    from trio_ws.connection.callback import WhenFull
     from trio_ws.connection.encoders import ToJSON
     from trio_ws.connection.serialization import ValueType
     from trio_ws.http.request import Request
+    from trio_ws.options import WhenFull
     from trio_ws.runtime.log import ConnectionLog
     from trio_ws.websocket.typed_message import JSONMode
 
@@ -185,6 +185,8 @@ class WebSocket(Routed, metaclass=WithoutHints):
             trio.BusyResourceError: another task is receiving.
             trio.Cancelled: the function is not called any more.
         """
+        from trio_ws.connection.callback import call_for_each_message, inline_call  # noqa: PLC0415 - few need it
+
         check_when_full(when_full)
         channel = self.context.open_channel()
         await call_for_each_message(channel, inline_call(function, channel, self._decode, when_full))
