@@ -216,8 +216,8 @@ site: $(DOCS_INSTALLED) ## build the documentation only
 soak: $(INSTALLED) ## the tests that take minutes
 	$(RUN) -m pytest -m soak -s $(ARGS)
 
-repetitions: $(INSTALLED) ## contracts and examples on the networks that run the same code of ours once more
-	$(RUN) -m pytest $(PARALLEL) -m repetition tests/contracts tests/documented tests/rooms $(ARGS)
+repetitions: $(INSTALLED) ## tests on the networks that run the same code of ours once more
+	$(RUN) -m pytest $(PARALLEL) -m repetition $(addprefix tests/,connection contracts documented hostile interop rooms) $(ARGS)
 
 churn: $(INSTALLED) ## 10,000 connections that come and go, a third of them aborted, on each transport
 	TRIO_WS_CHURN=10000 $(RUN) -m pytest tests/hostile/test_churn.py $(ARGS)

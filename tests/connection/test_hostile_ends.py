@@ -23,7 +23,16 @@ from trio_ws.transport.listeners import bind_tcp, bind_unix
 
 SMALL_BUFFER = 16 * 1024
 SEGMENT = 1400
-KINDS = ["poller", "poller-tls", "stream", "stream-tls", "poller-unix", "stream-unix"]
+ENDS = ["poller-server", "poller-client", "poller-tls-client", "stream-server", "stream-client", "poller-unix-server"]
+SAME_CODE = [
+    "poller-tls-server",
+    "poller-unix-client",
+    "stream-tls-server",
+    "stream-tls-client",
+    "stream-unix-server",
+    "stream-unix-client",
+]
+"""Run by `make repetitions`: each side and each transport is among the others, and streams are Trio's own."""
 TIMES = Timeouts(ping_interval=None, close_timeout=2.0, send_timeout=4.0, delivery_timeout=10.0, shutdown_grace=0.1)
 BOUND = 6.0
 """Seconds of a closing handshake in vain, what a kernel that fills adds to it, and how coarse the tests look."""
@@ -38,7 +47,7 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0.01)
 
 
-@pytest.fixture(params=[f"{kind}-{side}" for kind in KINDS for side in ("server", "client")])
+@pytest.fixture(params=[*ENDS, *(pytest.param(each, marks=pytest.mark.repetition) for each in SAME_CODE)])
 def end(request: pytest.FixtureRequest) -> End:
     kind, side = request.param.rsplit("-", 1)
     return End(kind, side)

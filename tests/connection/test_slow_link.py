@@ -42,9 +42,9 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0.01)
 
 
-@pytest.fixture(params=["poller", "poller-tls", "stream", "stream-tls"])
+@pytest.fixture(params=["poller", "poller-tls", "stream", pytest.param("stream-tls", marks=pytest.mark.repetition)])
 def ways(request: pytest.FixtureRequest) -> Ways:
-    """How both sides are connected."""
+    """How both sides are connected; TLS over streams is Trio's own."""
     kind, _, tls = request.param.partition("-")
     if kind == "poller" and not Poller.available():
         pytest.skip("no poller on this platform")

@@ -12,10 +12,13 @@ NETWORKS = ("poller", "tls", "stream", "memory")
 """Loopback sockets with the poller, TLS on it, and through Trio's streams, and in-memory streams."""
 UNDER_HYPERCORN = ("http1", "http2")
 """The server's side under hypercorn, with what the peer speaks; see support/differences.py."""
-SAME_CODE = {("client", "stream"), ("server", "http2")}
-"""What is left out but for `make repetitions`: memory runs the code of the first, and `http1` that of the second."""
-SAME_CODE_OF_OURS = {("server", "memory")}
-"""What a sweep over all checkpoints leaves out, too: it needs no virtual time, and `stream` runs the code."""
+SAME_CODE = {("client", "stream"), ("client", "tls"), ("server", "http2")}
+"""What is left out but for `make repetitions`: memory runs the code of the first, servers that of the second beside
+`poller`, and `http1` that of the third."""
+SAME_CODE_OF_SWEEPS = {("client", "poller")}
+"""What a sweep over all checkpoints leaves out, too: servers sweep over each transport."""
+IN_VIRTUAL_TIME, IN_REAL_TIME = ("server", "memory"), ("server", "stream")
+"""The same code of ours: a test runs the first if it has a clock, and the second if it has none."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -50,10 +53,12 @@ def is_repetition(item: pytest.Function) -> bool:
     side = parameters.get("side", "client" if "client" in item.fixturenames else "server")
     if (side, network) in SAME_CODE:
         return True
-    if item.get_closest_marker("sweep") is not None:
-        return (side, network) in SAME_CODE_OF_OURS
+    if item.get_closest_marker("sweep") is not None and (side, network) in SAME_CODE_OF_SWEEPS:
+        return True
     mark = item.get_closest_marker("values")
-    if mark is None or network in mark.kwargs.get("all_on", ("memory",)):
+    if mark is None:
+        return (side, network) == (IN_REAL_TIME if "clock" in item.fixturenames else IN_VIRTUAL_TIME)
+    if network in mark.kwargs.get("all_on", ("memory",)):
         return False
     [name] = mark.args
     number = (*NETWORKS, *UNDER_HYPERCORN).index(network) + (parameters.get("side") == "client")

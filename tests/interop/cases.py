@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -32,6 +33,7 @@ SETTINGS = [
 """Our compression."""
 
 
+@functools.cache
 def text_of(size: int) -> str:
     """Return a text of `size` bytes of UTF-8, with characters of one, two, three and four bytes."""
     mixed = "a\N{LATIN SMALL LETTER E WITH ACUTE}\N{EURO SIGN}\N{GRINNING FACE}"
@@ -39,6 +41,7 @@ def text_of(size: int) -> str:
     return mixed * whole + "z" * rest
 
 
+@functools.cache
 def binary_of(size: int) -> bytes:
     """Return `size` bytes that look random, and hardly compress."""
     return random.Random(size).randbytes(size)

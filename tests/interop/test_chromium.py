@@ -186,7 +186,9 @@ async def observe(poller: bool) -> Seen:
     return seen[0]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["poller", "stream"])
+@pytest.fixture(
+    scope="module", params=[True, pytest.param(False, marks=pytest.mark.repetition)], ids=["poller", "stream"]
+)
 def seen(request):
     return trio.run(observe, request.param)
 

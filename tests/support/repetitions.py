@@ -32,12 +32,22 @@ def has_its_turn(item: pytest.Function, name: str, number: int) -> bool:
 
     It is the first value if a fixture gives them.
     """
-    counts = [len(values) for names, values in _parameters(item) if name in names]
-    return item.callspec.indices[name] == number % (counts or [1])[0]
+    value = item.callspec.params[name]
+    values = _values(item, name) or [_FIRST.setdefault((item.path, item.originalname, name), value)]
+    return value is values[number % len(values)]
 
 
-def _parameters(item: pytest.Function) -> Iterable[tuple[list[str], list[object]]]:
+_FIRST: dict[tuple[object, ...], object] = {}
+"""The first values that were asked for, of parameters whose values fixtures give."""
+
+
+def _values(item: pytest.Function, name: str) -> list[object]:
+    """Return all values of a parameter, none if a fixture gives them."""
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0]
         split = [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
-        yield split, list(mark.args[1])
+        if name in split:
+            many = len(split) > 1
+            rows = [row.values if hasattr(row, "marks") else row if many else (row,) for row in mark.args[1]]
+            return [row[split.index(name)] for row in rows]
+    return []

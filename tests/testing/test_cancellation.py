@@ -120,19 +120,19 @@ async def test_a_leaked_descriptor_is_found(autojump_clock: Any) -> None:
         os.close(end)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "error"),
     [(b"\x82\x85\0\0\0\0he", TornFrame), (b"\x83\x80\0\0\0\0", InvalidFrame)],
     ids=["torn", "invalid"],
 )
 async def test_a_bad_frame_of_a_side_is_found(autojump_clock: Any, data: bytes, error: type[Exception]) -> None:
-    async def scenario() -> None:
+    async def scenario(point: CancellationPoint) -> None:
         client = app.test_client(raise_server_errors=False)
         async with client, client.raw("/echo") as peer:
-            await peer.send(data)
-            peer.half_close()
-            await peer.receive_all()
+            with point():
+                await peer.send(data)
+                peer.half_close()
+                await peer.receive_all()
 
     with pytest.raises(error):
         await cancel_everywhere(scenario)

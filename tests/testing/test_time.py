@@ -59,7 +59,7 @@ async def test_an_async_test_needs_no_fixture() -> None:
         assert client.clock.virtual
 
 
-@given(st.integers(1, 10_000))
+@given(st.integers(1, 1000))
 @virtual_time
 @pytest.mark.slow
 async def test_given_needs_no_suppressed_health_check(seconds: int) -> None:
