@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.structure import Module, cycles_of, imports_of, modules_of, name_of
+from support.structure import Module, cycles_of, imports_of, modules_of, name_of, nodes_of, statements_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trio_ws"
@@ -77,10 +77,11 @@ def complaints(module: Module) -> list[str]:
     ]
 
 
-def foreign_imports(tree: ast.Module) -> set[str]:
+def foreign_imports(module: Module) -> set[str]:
     """Return the full names that a module imports, and `trio.socket` if it is used."""
     found: set[str] = set()
-    for node in ast.walk(tree):  # which finds `trio.socket` in expressions
+    in_expressions = "trio.socket" in module.text
+    for node in nodes_of(module.tree) if in_expressions else statements_of(module.tree):
         match node:
             case ast.Import(names):
                 found.update(alias.name for alias in names)
@@ -95,7 +96,7 @@ def foreign_imports(tree: ast.Module) -> set[str]:
 
 def uses_of_forbidden(module: Module) -> list[str]:
     """Return a text for each foreign import that the module's folder keeps clear of."""
-    imported = foreign_imports(module.tree)
+    imported = foreign_imports(module)
     return [
         f"{module.name} imports {name}"
         for name in FORBIDDEN.get(folder_of(module.name), ())

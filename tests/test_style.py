@@ -15,8 +15,8 @@ from support.structure import (
     documented_of,
     module_of,
     modules_of,
+    nodes_of,
     private_accesses,
-    private_names,
     sentences_of,
 )
 
@@ -84,11 +84,11 @@ def test_names_of_tests_are_short() -> None:
 def defined_names(tree: ast.Module) -> set[str]:
     """Return the names of functions and of attributes of `self` that a test module defines."""
     functions = {
-        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        node.name for node in nodes_of(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
     }
     return functions | {
         node.attr
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
         and isinstance(node.value, ast.Name)
@@ -107,7 +107,7 @@ PRIVATE = re.compile(r"\b_[a-z]\w*")
 
 def test_private_names_are_used_through_one_module() -> None:
     """`support.internals` lists those that tests need; no test uses another way."""
-    package = {name for module in modules_of(PACKAGE) for name in private_names(module.tree)}
+    package = {name for path in PACKAGE.rglob("*.py") for name in PRIVATE.findall(path.read_text(encoding="utf-8"))}
     paths = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not path.as_posix().endswith(FOREIGN)]
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
     used = {name for text in texts.values() for name in USE.findall(text)} & package

@@ -12,6 +12,7 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,12 @@ def statements_of(node: ast.AST) -> Iterator[ast.AST]:
             yield from statements_of(child)
 
 
+@cache
+def nodes_of(tree: ast.AST) -> list[ast.AST]:
+    """Return all nodes of a tree."""
+    return list(ast.walk(tree))
+
+
 def functions_of(module: Module) -> Iterator[Function]:
     """Yield every function and method."""
     for node in statements_of(module.tree):
@@ -103,7 +110,7 @@ def documented_of(module: Module) -> Iterator[tuple[Documented, str]]:
 def private_names(tree: ast.Module) -> set[str]:
     """Return the private attribute names that a module defines itself."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}:
@@ -120,7 +127,7 @@ def private_accesses(module: Module) -> list[str]:
     """Return the accesses to private attributes of objects that are defined elsewhere."""
     own = private_names(module.tree)
     found = []
-    for node in ast.walk(module.tree):
+    for node in nodes_of(module.tree):
         if not isinstance(node, ast.Attribute) or not PRIVATE.match(node.attr) or node.attr in own:
             continue
         of_self = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}

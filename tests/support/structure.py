@@ -21,8 +21,9 @@ from house import (
     imports_of,
     module_of,
     name_of,
+    nodes_of,
     private_accesses,
-    private_names,
+    statements_of,
 )
 
 __all__ = [
@@ -37,9 +38,10 @@ __all__ = [
     "module_of",
     "modules_of",
     "name_of",
+    "nodes_of",
     "private_accesses",
-    "private_names",
     "sentences_of",
+    "statements_of",
 ]
 
 _CODE = re.compile(r"```.*?```|~~~.*?~~~|`[^`\n]*`|<[^>\n]*>", re.DOTALL)
