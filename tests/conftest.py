@@ -16,6 +16,7 @@ from support import measured, services
 from support.differences import mark_differences
 from support.machine import cores
 from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol, pytest_runtest_teardown
+from support.order import long_first
 from support.redis import coredis_is_collected
 from support.steady import use_steady_clock
 
@@ -60,10 +61,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark differences under hypercorn, and give async tests their clock."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark differences under hypercorn, give async tests their clock, and put long ones before others."""
     mark_differences(items)
     use_steady_clock(items)
+    if hasattr(config, "workerinput"):
+        long_first(items, config.workerinput["workercount"])
 
 
 @pytest.hookimpl(wrapper=True)
