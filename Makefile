@@ -119,7 +119,7 @@ again: $(INSTALLED) ## run the tests that failed last once more, one after anoth
 	$(OTHER_KINDS)
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
-	TRIO_WS_MAX_EXAMPLES=10 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition' \
+	TRIO_WS_MAX_EXAMPLES=5 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition' \
 		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
 
 another: $(INSTALLED) ## the tests that another interpreter may make a difference to: PYTHON=python3.13 make another

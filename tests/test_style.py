@@ -28,6 +28,8 @@ PER_1000_WORDS = 0.3
 
 MAX_TEST_NAME = 60
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("pattern", [RELATIVE_SUBJECT, REGISTER], ids=["relative subject", "register"])
 def test_docstrings_keep_to_the_register_of_the_field(pattern: re.Pattern[str]) -> None:

@@ -56,6 +56,7 @@ class Model:
             self.end = (max(self.deadline, 0.0) if self.deadline > 0 else self.now, 4401)
 
 
+@pytest.mark.slow
 @given(st.lists(STEPS, max_size=12))
 @virtual_time
 async def test_connection_ends_when_its_credentials_say(steps: list[tuple[str, float]]) -> None:

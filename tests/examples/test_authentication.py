@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -29,6 +31,15 @@ async def signed_in(client: Any, user: str) -> dict[str, str]:
     assert answer.status == 204
     name, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
     return {name: value}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hasty() -> Iterator[None]:
+    """Passwords are hashed quickly: what is slow on purpose would be most of these tests' time."""
+    with pytest.MonkeyPatch.context() as patch:
+        scrypt = hashlib.scrypt
+        patch.setattr(hashlib, "scrypt", lambda password, *, n, **options: scrypt(password, n=2, **options))
+        yield
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

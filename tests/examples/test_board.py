@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 import pytest
-import trio
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from trio_ws import WebSocket, WebSocketDisconnect
@@ -356,7 +355,7 @@ async def test_connection_ends_with_its_token_or_its_users_sign_out(autojump_clo
             with pytest.raises(WebSocketDisconnect, match="4401: credentials revoked"):
                 await ada.until(lambda _: False)
         assert grace.ws.connected
-        await trio.sleep(12 * 3600)
+        autojump_clock.jump(12 * 3600)
         with pytest.raises(WebSocketDisconnect, match="4401: credentials expired"):
             await grace.until(lambda _: False)
 
