@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support import measured, services
+from support import measured, reports, services
 from support.differences import mark_differences
 from support.machine import cores
 from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol, pytest_runtest_teardown
@@ -45,6 +45,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_configure(config: pytest.Config) -> None:
     """Register hooks that have the name of others."""
     config.pluginmanager.register(measured)
+    config.pluginmanager.register(reports)
 
 
 @pytest.hookimpl(optionalhook=True)

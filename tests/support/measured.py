@@ -25,7 +25,10 @@ __all__ = ["are_programs_traced", "is_traced", "pytest_collection", "pytest_runt
 
 ACROSS = frozenset({"benchmarks", "deploy", "documented", "examples", "hostile", "interop"})
 """Folders whose tests reach no line of the package that unit tests do not reach."""
-OF_THE_REPOSITORY = ("build", "imports", "make", "measured", "neighbours", "order", "public_api", "steady", "style")
+OF_THE_REPOSITORY = (
+    *("build", "imports", "make", "measured", "neighbours"),
+    *("order", "public_api", "reports", "steady", "style"),
+)
 """What tests beside the folders are about, if it is not the package's code."""
 WITH_PROGRAMS = frozenset({"cli", "compat", "conformance", "workers"})
 """Folders whose tests start programs that reach such lines."""
